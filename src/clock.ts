@@ -1,0 +1,12 @@
+/** Time and chance, passed in wherever they are needed so that tests can move them. */
+export interface Clock {
+  /** Wall clock, milliseconds since 1970. For records and log lines only: it jumps. */
+  wallMs(): number;
+  /** Monotonic clock, milliseconds. For every duration and deadline. */
+  monotonicMs(): number;
+  /** Resolves after `ms`, or rejects with the signal's reason as soon as it is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Uniform in [0, 1). */
+export type Random = () => number;

@@ -1,0 +1,75 @@
+/**
+ * The one error class of the project and the closed list of its codes.
+ *
+ * `message` says what failed, on which key id, version and file, what was expected and what was found: lower case, no
+ * full stop. `hint` says what to do now. Neither ever holds key bytes or credentials.
+ */
+export const ERROR_CODES = [
+  /** A value from an option, a variable or a command line is malformed. */
+  'BAD_OPTION',
+  /** The peer broke the protocol between plugin and agent. */
+  'PROTOCOL',
+  /** The key directory cannot be listed or written. */
+  'STORE_UNAVAILABLE',
+  /** A key file exists and cannot be read. */
+  'KEY_FILE_UNREADABLE',
+  /** A key file is no wrapped key: wrong size, not a regular file, not what its sidecar describes. */
+  'KEY_FILE_CORRUPT',
+  /** A sidecar tells of a key version whose key file is gone. */
+  'KEY_FILE_MISSING',
+  /** A key file with that id and version exists already: another process was faster. */
+  'KEY_EXISTS',
+  /** No stored key has that id (and version). */
+  'KEY_UNKNOWN',
+  /** That key id may not be created here: no master key, not in the list of allowed ids, or a backup is running. */
+  'KEY_NOT_ALLOWED',
+  /** Version 4294967294 is in use; there is no next one. */
+  'KEY_VERSIONS_EXHAUSTED',
+  /** Some stored key versions could not be unwrapped, or some keys not be rotated. */
+  'KEYS_FAILED',
+  /** KMS refused for a reason that an operator must remove (policy, key state, wrong id, credentials). */
+  'KMS_OPERATOR',
+  /** KMS, the network or a credential source failed in a way that passes. */
+  'KMS_TRANSIENT',
+  /** KMS says that the wrapped key is corrupt, or bound to another context or key. */
+  'KMS_CORRUPT',
+  /** KMS answered something that it never should. */
+  'KMS_BAD_ANSWER',
+  /** The time allowed ran out. */
+  'TIMEOUT',
+  /** A defect of this program. */
+  'INTERNAL',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export interface KeyErrorOptions {
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+export class KeyError extends Error {
+  override readonly name = 'KeyError';
+  readonly code: ErrorCode;
+  /** What to do now; empty when there is nothing to add. */
+  readonly hint: string;
+
+  constructor(code: ErrorCode, message: string, options: KeyErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint ?? '';
+  }
+}
+
+/** Anything thrown, as a KeyError; what is not one already is a defect of this program. */
+export function toKeyError(thrown: unknown): KeyError {
+  if (thrown instanceof KeyError) return thrown;
+  const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  return new KeyError('INTERNAL', text, { cause: thrown });
+}
+
+/** The `code` of a Node.js system error (`ENOENT`, …), or undefined when it is no such error. */
+export function systemErrorCode(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined;
+  return typeof thrown.code === 'string' ? thrown.code : undefined;
+}
