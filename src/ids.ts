@@ -52,7 +52,8 @@ export function parseKeyIdSet(text: string): KeyIdSet {
   if (text.trim() === '') return { ranges: [] };
   const ranges = text.split(',').map((part) => {
     const bounds = part.split('-').map((bound) => parseDecimal(bound.trim()));
-    const [first, last = first] = bounds;
+    const first = bounds[0];
+    const last = bounds.length === 1 ? first : bounds[1];
     if (bounds.length > 2 || first === undefined || last === undefined || !isKeyId(first) || !isKeyId(last)) {
       throw badKeyIds(`"${part.trim()}" is not a key id or a range of key ids`);
     }

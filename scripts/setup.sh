@@ -1,0 +1,79 @@
+#!/bin/sh
+# Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
+#   scripts/setup.sh demo|test
+# Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() { printf 'setup: error: %s\n' "$1" >&2; [ -z "${2-}" ] || printf 'hint: %s\n' "$2" >&2; exit 1; }
+say() { printf 'setup: %s\n' "$1" >&2; }
+
+# A file that shows that a package is there, and the package. Files, because a MariaDB of another source (MariaDB's own
+# repository, say) brings the same files in packages of other names.
+wanted_for_demo='
+/usr/bin/gcc gcc
+/usr/include/stdio.h libc6-dev
+/usr/bin/make make
+/usr/sbin/mariadbd mariadb-server-core
+/usr/bin/mariadb mariadb-client-core
+/usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
+'
+wanted_for_test='
+/usr/bin/clang clang
+/usr/bin/mariadb-backup mariadb-backup
+/usr/bin/aws awscli
+/usr/bin/strace strace
+'
+
+missing=
+collect() {
+  # shellcheck disable=SC2086
+  set -- $1
+  while [ $# -gt 0 ]; do
+    [ -e "$1" ] || missing="$missing $2"
+    shift 2
+  done
+}
+
+case ${1-} in
+  demo) collect "$wanted_for_demo" ;;
+  test) collect "$wanted_for_demo$wanted_for_test" ;;
+  *) fail "expected demo or test, got '${1-}'" ;;
+esac
+# Node's binary needs it; its folder differs by architecture.
+ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
+
+if [ -n "$missing" ]; then
+  say "missing, to be installed with apt-get:$missing"
+  command -v apt-get >/dev/null || fail 'this machine has no apt-get' "install by other means what the packages named above bring (Debian's names)"
+  as_root=
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail 'installing packages needs root, and there is no sudo' "as root: apt-get install$missing"
+    as_root=sudo
+  fi
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  $as_root apt-get update >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail 'apt-get update failed'; }
+  # shellcheck disable=SC2086
+  apt-get --simulate --no-install-recommends --no-remove install $missing >"$log" 2>&1 \
+    || { tail -n 15 "$log" >&2; fail "apt cannot install$missing" 'see above what stands in the way'; }
+  # "Inst name [old version] (new version …)" is an upgrade.
+  if grep -E '^(Remv|Inst [^ ]*(mariadb|mysql|galera)[^ ]* \[)' "$log" >&2; then
+    fail 'installing the packages would change the MariaDB that is installed (see above)' \
+      "bring it up to date first, at a time of your choosing: apt-get install$missing"
+  fi
+  # shellcheck disable=SC2086
+  $as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+    apt-get -y -q --no-install-recommends --no-remove install $missing >"$log" 2>&1 \
+    || { tail -n 15 "$log" >&2; fail "apt-get could not install$missing"; }
+fi
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  say 'installing the npm packages of package-lock.json'
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || fail 'npm ci failed'
+  touch node_modules/.package-lock.json
+fi
+node_modules/.bin/node -e '' 2>/dev/null || fail "the pinned Node.js does not run here: $(node_modules/.bin/node -e '' 2>&1 | head -n 1)"
+
+say 'building the plugin and the agent'
+node_modules/.bin/node scripts/build.ts >&2 || fail 'the build failed'

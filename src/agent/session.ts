@@ -1,0 +1,280 @@
+import type { Duplex } from 'node:stream';
+import { wipe } from '../bytes.ts';
+import type { Clock, Random } from '../clock.ts';
+import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { type Frame, FrameDecoder } from '../format/frames.ts';
+import {
+  type AgentMessage,
+  type Counter,
+  encodeAgentMessage,
+  type PluginMessage,
+  PROTOCOL_VERSION,
+  parsePluginMessage,
+} from '../format/messages.ts';
+import { type KeyFailure, Keyring, type KeyringEvents, withHint } from '../keyring/keyring.ts';
+import { retryMissingKeys } from '../keyring/missing.ts';
+import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
+import { type FileSystem, KeyDirectory } from '../keystore/directory.ts';
+import { KmsCaller } from '../kms/caller.ts';
+import type { KmsClient } from '../kms/client.ts';
+import { type Deadline, startDeadline } from '../kms/retry.ts';
+import { createKmsLog } from './kms-log.ts';
+
+export interface SessionParts {
+  readonly agentVersion: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly fileSystem: FileSystem;
+  readonly connectKms: (settings: Settings) => Promise<KmsClient>;
+  /** What this agent was told when it was started overrules what the plugin asks for. */
+  readonly overrideSettings: (settings: Settings) => Settings;
+  /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
+  readonly idleTimeoutMs: number | undefined;
+}
+
+type Request = Exclude<PluginMessage, { type: 'hello' | 'set' }>;
+
+interface Opened {
+  readonly settings: Settings;
+  readonly keyring: Keyring;
+  readonly kms: KmsClient;
+}
+
+/** One plugin's connection, from HELLO to the end of the stream. */
+export class Session {
+  readonly #stream: Duplex;
+  readonly #parts: SessionParts;
+  readonly #decoder = new FrameDecoder();
+  readonly #ending = new AbortController();
+  readonly #counters = new Map<Counter, number>();
+  #opened: Opened | undefined;
+  #helloSeen = false;
+  #busy = 0;
+  #idleTimer = new AbortController();
+
+  constructor(stream: Duplex, parts: SessionParts) {
+    this.#stream = stream;
+    this.#parts = parts;
+  }
+
+  /**
+   * Serves the plugin until either side closes.
+   * @throws KeyError PROTOCOL when the plugin broke the protocol; the stream is closed then
+   */
+  async run(): Promise<void> {
+    this.#restartIdleTimer();
+    try {
+      for await (const chunk of this.#stream) {
+        for (const frame of this.#decoder.feed(chunk)) await this.#receive(frame);
+      }
+      if (this.#decoder.isInsideFrame)
+        throw new KeyError('PROTOCOL', 'the plugin closed the connection inside a frame');
+    } catch (error) {
+      if (!isDisconnect(error)) throw toKeyError(error);
+    } finally {
+      this.#ending.abort(new Error('the connection has ended'));
+      this.#idleTimer.abort();
+      this.#stream.destroy();
+      this.#opened?.kms.close();
+    }
+  }
+
+  async #receive(frame: Frame): Promise<void> {
+    const message = parsePluginMessage(frame);
+    if (message.type === 'hello') {
+      await this.#hello(frame.request, message);
+      return;
+    }
+    const opened = this.#opened;
+    if (opened === undefined) throw new KeyError('PROTOCOL', `${message.type}: HELLO must come first`);
+    if (message.type === 'set') {
+      this.#set(opened.settings, message.name, message.value);
+      return;
+    }
+    // Requests overlap: the next frame is read while this one is worked on. #answer never rejects.
+    void this.#answer(frame.request, message, opened);
+  }
+
+  async #hello(request: number, hello: Extract<PluginMessage, { type: 'hello' }>): Promise<void> {
+    if (this.#helloSeen) throw new KeyError('PROTOCOL', 'hello: it comes once');
+    this.#helloSeen = true;
+    try {
+      if (hello.protocol !== PROTOCOL_VERSION) {
+        throw new KeyError('PROTOCOL', `the plugin speaks protocol ${hello.protocol}, this agent ${PROTOCOL_VERSION}`, {
+          hint: 'install plugin and agent of the same release; a running server needs a restart after an upgrade',
+        });
+      }
+      const settings = this.#parts.overrideSettings(parseSettings(hello.settings));
+      const { clock, random, fileSystem } = this.#parts;
+      const kms = await this.#parts.connectKms(settings);
+      const observer = createKmsLog({
+        logLevel: () => settings.logLevel,
+        target: kms.description,
+        log: (severity, text) => this.#send(0, { type: 'log', severity, text }),
+        count: (counter) => this.#count(counter),
+      });
+      const keyring = new Keyring({
+        role: hello.role,
+        settings,
+        store: new KeyDirectory(settings.keyfileDir, fileSystem, clock, random),
+        kms: new KmsCaller(kms, clock, random, observer),
+        clock,
+        events: this.#events(),
+      });
+      this.#opened = { settings, keyring, kms };
+      this.#send(request, { type: 'welcome', protocol: PROTOCOL_VERSION, agentVersion: this.#parts.agentVersion });
+      if (settings.mock) {
+        this.#log(
+          'warning',
+          'MOCK MODE: keys are wrapped with key material that lies beside them; this protects nothing',
+        );
+      }
+    } catch (thrown) {
+      this.#fail(request, toKeyError(thrown));
+    }
+  }
+
+  #events(): KeyringEvents {
+    return {
+      announce: (name, current, dataKey) => {
+        const bytes = Buffer.from(dataKey);
+        this.#send(0, { type: 'key', id: name.id, version: name.version, current, bytes });
+        wipe(bytes);
+      },
+      log: (severity, text) => this.#log(severity, text),
+      count: (counter) => this.#count(counter),
+    };
+  }
+
+  #set(settings: Settings, name: string, value: string): void {
+    try {
+      changeSetting(settings, name, value);
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      if (error.code === 'PROTOCOL') throw error;
+      this.#log('error', withHint(error));
+    }
+  }
+
+  async #answer(request: number, message: Request, opened: Opened): Promise<void> {
+    this.#busy += 1;
+    this.#idleTimer.abort();
+    const deadline = startDeadline(this.#parts.clock, message.deadlineMs, this.#ending.signal);
+    try {
+      const [first, second] = await this.#perform(message, opened, deadline);
+      this.#sendStats();
+      this.#send(request, { type: 'done', first, second });
+    } catch (thrown) {
+      this.#sendStats();
+      this.#fail(request, toKeyError(thrown));
+    } finally {
+      deadline.cancel();
+      this.#busy -= 1;
+      this.#restartIdleTimer();
+    }
+  }
+
+  async #perform(message: Request, opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+    const { keyring } = opened;
+    switch (message.type) {
+      case 'load':
+        return await this.#load(opened, deadline);
+      case 'open':
+        return [message.id, await keyring.open(message.id, deadline)];
+      case 'fetch':
+        await keyring.fetch(message, deadline);
+        return [message.id, message.version];
+      case 'rotate':
+        if (message.id === 'all') return [0, await keyring.rotateAll(deadline)];
+        return [message.id, await keyring.rotate(message.id, deadline)];
+    }
+  }
+
+  async #load({ keyring, settings }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+    const { keys, versions, failures } = await keyring.loadAll(deadline);
+    if (failures.length === 0) return [keys, versions];
+    for (const { error } of failures) this.#log('error', withHint(error));
+    const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
+    const [first] = failures;
+    if (!settings.allowMissingKeys) {
+      throw new KeyError('KEYS_FAILED', `${count}; the first: ${first?.error.message}`, {
+        hint: 'each is listed above with its cause; aws_key_management_allow_missing_keys=ON starts without them, and data encrypted with them cannot be read until they load',
+      });
+    }
+    this.#log(
+      'warning',
+      `${count}; starting without them, as aws_key_management_allow_missing_keys says, and going on trying`,
+    );
+    this.#reportMissing(failures);
+    this.#retryMissing(keyring, failures);
+    return [keys, versions - failures.length];
+  }
+
+  #retryMissing(keyring: Keyring, failures: readonly KeyFailure[]): void {
+    const { clock, random } = this.#parts;
+    const report = (still: readonly KeyFailure[]): void => {
+      this.#reportMissing(still);
+      this.#sendStats();
+      if (still.length === 0) this.#log('note', 'every stored key version is loaded now');
+    };
+    this.#busy += 1;
+    void retryMissingKeys(
+      failures.map(({ name }) => name),
+      { keyring, clock, random, report },
+      this.#ending.signal,
+    ).finally(() => {
+      this.#busy -= 1;
+      this.#restartIdleTimer();
+    });
+  }
+
+  #reportMissing(failures: readonly KeyFailure[]): void {
+    this.#send(0, { type: 'missing', versions: failures.length });
+  }
+
+  #log(severity: 'error' | 'warning' | 'note', text: string): void {
+    this.#send(0, { type: 'log', severity, text });
+  }
+
+  #fail(request: number, { code, message, hint }: KeyError): void {
+    this.#send(request, { type: 'fail', code, message, hint });
+  }
+
+  #count(counter: Counter): void {
+    this.#counters.set(counter, (this.#counters.get(counter) ?? 0) + 1);
+  }
+
+  #sendStats(): void {
+    if (this.#counters.size === 0) return;
+    this.#send(0, { type: 'stats', increases: new Map(this.#counters) });
+    this.#counters.clear();
+  }
+
+  #send(request: number, message: AgentMessage): void {
+    if (!this.#stream.writable) return;
+    const bytes = encodeAgentMessage(request, message);
+    // A failed write shows as the end of the stream, which run() handles.
+    this.#stream.write(bytes, () => {
+      if (message.type === 'key') wipe(bytes);
+    });
+  }
+
+  #restartIdleTimer(): void {
+    const { idleTimeoutMs, clock } = this.#parts;
+    if (idleTimeoutMs === undefined || this.#busy > 0 || this.#ending.signal.aborted) return;
+    this.#idleTimer.abort();
+    this.#idleTimer = new AbortController();
+    const { signal } = this.#idleTimer;
+    clock.sleep(idleTimeoutMs, signal).then(
+      () => {
+        if (this.#busy === 0 && !signal.aborted) this.#stream.destroy();
+      },
+      () => undefined,
+    );
+  }
+}
+
+/** The peer went away, or we did: either way nothing is lost. */
+function isDisconnect(error: unknown): boolean {
+  return ['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE'].includes(systemErrorCode(error) ?? '');
+}

@@ -1,0 +1,99 @@
+import { fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { listenForPlugins } from '../agent/listen.ts';
+import { Session, type SessionParts } from '../agent/session.ts';
+import { KeyError } from '../errors.ts';
+import type { Settings } from '../keyring/settings.ts';
+import { nodeFileSystem } from '../keystore/directory.ts';
+import { createAwsKmsClient } from '../kms/aws.ts';
+import { createMockKmsClient } from '../kms/mock.ts';
+import { systemClock } from './system.ts';
+import { VERSION } from './version.ts';
+
+/** The descriptor on which a plugin that starts an agent passes its end of the socket pair. */
+const PLUGIN_DESCRIPTOR = 3;
+const IDLE_TIMEOUT_MS = 10_000;
+
+interface AgentOptions {
+  readonly listen?: string;
+  readonly keyfileDir?: string;
+  readonly region?: string;
+  readonly endpointUrl?: string;
+}
+
+export function agentCommand(): Command {
+  return new Command('agent')
+    .description('serve data keys to the plugin: on descriptor 3 when the plugin starts it, or on a unix socket')
+    .option('--listen <path>', 'unix socket to listen on, in a directory that only the server may enter')
+    .option('--keyfile-dir <directory>', 'where the key files are; required with --listen')
+    .option('--region <region>', 'AWS Region, overruling aws_key_management_region')
+    .option('--endpoint-url <url>', 'KMS endpoint, overruling aws_key_management_endpoint_url')
+    .action(async (options: AgentOptions) => {
+      adoptLegacyVariables(process.env);
+      if (options.listen === undefined) await servePluginThatStartedUs(options);
+      else await serveSocket(options.listen, options);
+    });
+}
+
+async function servePluginThatStartedUs(options: AgentOptions): Promise<void> {
+  if (!isSocket(PLUGIN_DESCRIPTOR)) {
+    throw new KeyError(
+      'BAD_OPTION',
+      'descriptor 3 is not a socket: only the aws_key_management plugin starts an agent so',
+      {
+        hint: 'to run an agent of its own: mariadb-aws-kms agent --listen /run/mariadb-aws-kms/agent.sock --keyfile-dir DIR',
+      },
+    );
+  }
+  const stream = new Socket({ fd: PLUGIN_DESCRIPTOR, readable: true, writable: true });
+  await new Session(stream, sessionParts(options, IDLE_TIMEOUT_MS)).run();
+  // Whatever is still under way (a KMS call, a timer) is of no use to anyone: the server has gone or wants no more.
+  process.exit(0);
+}
+
+async function serveSocket(path: string, options: AgentOptions): Promise<void> {
+  if (options.keyfileDir === undefined) {
+    throw new KeyError('BAD_OPTION', '--listen needs --keyfile-dir', {
+      hint: 'an agent of its own does not let a plugin choose where it writes: name the key directory',
+    });
+  }
+  const stop = new AbortController();
+  process.once('SIGTERM', () => stop.abort());
+  process.once('SIGINT', () => stop.abort());
+  const report = (line: string): void => console.error(`mariadb-aws-kms: ${line}`);
+  await listenForPlugins(resolve(path), sessionParts(options, undefined), report, stop.signal);
+}
+
+function sessionParts(options: AgentOptions, idleTimeoutMs: number | undefined): SessionParts {
+  return {
+    agentVersion: VERSION,
+    clock: systemClock,
+    random: Math.random,
+    fileSystem: nodeFileSystem,
+    connectKms: async (settings) =>
+      settings.mock ? await createMockKmsClient(settings.keyfileDir, systemClock) : await createAwsKmsClient(settings),
+    overrideSettings: (settings): Settings => ({
+      ...settings,
+      ...(options.keyfileDir === undefined ? {} : { keyfileDir: resolve(options.keyfileDir) }),
+      ...(options.region === undefined ? {} : { region: options.region }),
+      ...(options.endpointUrl === undefined ? {} : { endpointUrl: options.endpointUrl }),
+    }),
+    idleTimeoutMs,
+  };
+}
+
+/** The C++ SDK's name for the shared credentials file, which MariaDB's documentation tells users to set. */
+function adoptLegacyVariables(environment: NodeJS.ProcessEnv): void {
+  const legacy = environment['AWS_CREDENTIAL_PROFILES_FILE'];
+  if (legacy !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] ??= legacy;
+}
+
+function isSocket(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isSocket();
+  } catch {
+    return false;
+  }
+}

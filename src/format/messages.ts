@@ -1,0 +1,245 @@
+import { KeyError } from '../errors.ts';
+import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
+import { encodeFrame, type Frame, PayloadReader, PayloadWriter } from './frames.ts';
+
+/** The message layer of docs/protocol.md. */
+export const PROTOCOL_VERSION = 1;
+
+const TYPE = {
+  hello: 0x01,
+  set: 0x02,
+  load: 0x03,
+  open: 0x04,
+  fetch: 0x05,
+  rotate: 0x06,
+  welcome: 0x81,
+  key: 0x82,
+  done: 0x83,
+  fail: 0x84,
+  log: 0x85,
+  stats: 0x86,
+  missing: 0x87,
+} as const;
+
+export type Role = 'server' | 'backup';
+export type Severity = 'error' | 'warning' | 'note';
+
+/** Counters of STATS, by their number on the wire minus one. */
+export const COUNTERS = [
+  'generateCalls',
+  'decryptCalls',
+  'operatorErrors',
+  'transientErrors',
+  'corruptErrors',
+  'otherErrors',
+  'rotations',
+  'keysCreated',
+] as const;
+export type Counter = (typeof COUNTERS)[number];
+
+/** From the plugin. Durations are milliseconds. */
+export type PluginMessage =
+  | {
+      readonly type: 'hello';
+      readonly protocol: number;
+      readonly role: Role;
+      readonly settings: ReadonlyMap<string, string>;
+    }
+  | { readonly type: 'set'; readonly name: string; readonly value: string }
+  | { readonly type: 'load'; readonly deadlineMs: number }
+  | { readonly type: 'open'; readonly id: KeyId; readonly deadlineMs: number }
+  | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
+  | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number };
+
+/** From the agent. */
+export type AgentMessage =
+  | { readonly type: 'welcome'; readonly protocol: number; readonly agentVersion: string }
+  | {
+      readonly type: 'key';
+      readonly id: KeyId;
+      readonly version: KeyVersion;
+      readonly current: boolean;
+      readonly bytes: Buffer;
+    }
+  | { readonly type: 'done'; readonly first: number; readonly second: number }
+  | { readonly type: 'fail'; readonly code: string; readonly message: string; readonly hint: string }
+  | { readonly type: 'log'; readonly severity: Severity; readonly text: string }
+  | { readonly type: 'stats'; readonly increases: ReadonlyMap<Counter, number> }
+  | { readonly type: 'missing'; readonly versions: number };
+
+const SEVERITIES: readonly Severity[] = ['error', 'warning', 'note'];
+
+/** @throws KeyError PROTOCOL */
+export function parsePluginMessage(frame: Frame): PluginMessage {
+  const reader = new PayloadReader(`frame 0x${frame.type.toString(16)}`, frame.payload);
+  const message = readPluginMessage(frame.type, reader);
+  reader.end();
+  if ((frame.request === 0) !== (message.type === 'set')) {
+    throw new KeyError('PROTOCOL', `${message.type}: request number ${frame.request} is not allowed`);
+  }
+  return message;
+}
+
+function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
+  switch (type) {
+    case TYPE.hello:
+      return { type: 'hello', protocol: reader.u16(), role: readRole(reader), settings: readSettings(reader) };
+    case TYPE.set:
+      return { type: 'set', name: reader.str(), value: reader.str() };
+    case TYPE.load:
+      return { type: 'load', deadlineMs: reader.u32() };
+    case TYPE.open:
+      return { type: 'open', id: readKeyId(reader), deadlineMs: reader.u32() };
+    case TYPE.fetch:
+      return { type: 'fetch', id: readKeyId(reader), version: readKeyVersion(reader), deadlineMs: reader.u32() };
+    case TYPE.rotate: {
+      const id = reader.u32();
+      return { type: 'rotate', id: isKeyId(id) ? id : 'all', deadlineMs: reader.u32() };
+    }
+    default:
+      throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
+  }
+}
+
+function readRole(reader: PayloadReader): Role {
+  const role = reader.u8();
+  if (role !== 1 && role !== 2) throw new KeyError('PROTOCOL', `hello: role ${role} is unknown`);
+  return role === 1 ? 'server' : 'backup';
+}
+
+function readSettings(reader: PayloadReader): Map<string, string> {
+  const count = reader.u16();
+  const settings = new Map<string, string>();
+  for (let i = 0; i < count; i += 1) {
+    const name = reader.str();
+    if (settings.has(name)) throw new KeyError('PROTOCOL', `hello: setting ${name} comes twice`);
+    settings.set(name, reader.str());
+  }
+  return settings;
+}
+
+function readKeyId(reader: PayloadReader): KeyId {
+  const id = reader.u32();
+  if (!isKeyId(id)) throw new KeyError('PROTOCOL', `key id ${id} is not allowed`);
+  return id;
+}
+
+function readKeyVersion(reader: PayloadReader): KeyVersion {
+  const version = reader.u32();
+  if (!isKeyVersion(version)) throw new KeyError('PROTOCOL', `key version ${version} is not allowed`);
+  return version;
+}
+
+/** Bytes of one frame. For `key` they hold the data key: the caller wipes them once written. */
+export function encodeAgentMessage(request: number, message: AgentMessage): Buffer {
+  const writer = new PayloadWriter();
+  writeAgentMessage(message, writer);
+  const payload = writer.toBuffer();
+  const bytes = encodeFrame(TYPE[message.type], request, payload);
+  if (message.type === 'key') payload.fill(0);
+  return bytes;
+}
+
+function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
+  switch (message.type) {
+    case 'welcome':
+      writer.u16(message.protocol).str(message.agentVersion);
+      return;
+    case 'key':
+      writer
+        .u32(message.id)
+        .u32(message.version)
+        .u8(message.current ? 1 : 0);
+      writer.u8(message.bytes.length).bytes(message.bytes);
+      return;
+    case 'done':
+      writer.u32(message.first).u32(message.second);
+      return;
+    case 'fail':
+      writer.str(message.code, 64).str(message.message).str(message.hint);
+      return;
+    case 'log':
+      writer.u8(SEVERITIES.indexOf(message.severity) + 1).str(message.text);
+      return;
+    case 'stats':
+      writer.u8(message.increases.size);
+      for (const [counter, increase] of message.increases) writer.u8(COUNTERS.indexOf(counter) + 1).u32(increase);
+      return;
+    case 'missing':
+      writer.u32(message.versions);
+      return;
+  }
+}
+
+/** The plugin's half, for tools and tests that speak to an agent. */
+export function encodePluginMessage(request: number, message: PluginMessage): Buffer {
+  const writer = new PayloadWriter();
+  switch (message.type) {
+    case 'hello':
+      writer
+        .u16(message.protocol)
+        .u8(message.role === 'server' ? 1 : 2)
+        .u16(message.settings.size);
+      for (const [name, value] of message.settings) writer.str(name).str(value);
+      break;
+    case 'set':
+      writer.str(message.name).str(message.value);
+      break;
+    case 'load':
+      writer.u32(message.deadlineMs);
+      break;
+    case 'open':
+      writer.u32(message.id).u32(message.deadlineMs);
+      break;
+    case 'fetch':
+      writer.u32(message.id).u32(message.version).u32(message.deadlineMs);
+      break;
+    case 'rotate':
+      writer.u32(message.id === 'all' ? 0 : message.id).u32(message.deadlineMs);
+      break;
+  }
+  return encodeFrame(TYPE[message.type], request, writer.toBuffer());
+}
+
+/** @throws KeyError PROTOCOL */
+export function parseAgentMessage(frame: Frame): AgentMessage {
+  const reader = new PayloadReader(`frame 0x${frame.type.toString(16)}`, frame.payload);
+  const message = readAgentMessage(frame.type, reader);
+  reader.end();
+  return message;
+}
+
+function readAgentMessage(type: number, reader: PayloadReader): AgentMessage {
+  switch (type) {
+    case TYPE.welcome:
+      return { type: 'welcome', protocol: reader.u16(), agentVersion: reader.str() };
+    case TYPE.key: {
+      const id = readKeyId(reader);
+      const version = readKeyVersion(reader);
+      const current = reader.u8() === 1;
+      return { type: 'key', id, version, current, bytes: reader.bytes(reader.u8()) };
+    }
+    case TYPE.done:
+      return { type: 'done', first: reader.u32(), second: reader.u32() };
+    case TYPE.fail:
+      return { type: 'fail', code: reader.str(), message: reader.str(), hint: reader.str() };
+    case TYPE.log: {
+      const severity = SEVERITIES[reader.u8() - 1];
+      if (severity === undefined) throw new KeyError('PROTOCOL', 'log: severity is unknown');
+      return { type: 'log', severity, text: reader.str() };
+    }
+    case TYPE.stats: {
+      const increases = new Map<Counter, number>();
+      for (let count = reader.u8(); count > 0; count -= 1) {
+        const counter = COUNTERS[reader.u8() - 1];
+        const increase = reader.u32();
+        if (counter !== undefined) increases.set(counter, increase);
+      }
+      return { type: 'stats', increases };
+    }
+    case TYPE.missing:
+      return { type: 'missing', versions: reader.u32() };
+    default:
+      throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
+  }
+}

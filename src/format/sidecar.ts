@@ -1,0 +1,85 @@
+import { KeyError } from '../errors.ts';
+import { type KeyName, sidecarFileName } from './key-file-name.ts';
+
+/** KMS's KeySpec for data keys. */
+export const KEY_SPECS = ['AES_128', 'AES_256'] as const;
+export type KeySpec = (typeof KEY_SPECS)[number];
+
+export function isKeySpec(text: string): text is KeySpec {
+  return KEY_SPECS.some((spec) => spec === text);
+}
+
+/** Bytes of a data key made with that KeySpec. */
+export function keySpecLength(spec: KeySpec): 16 | 32 {
+  return spec === 'AES_128' ? 16 : 32;
+}
+
+/** What KMS reported when a wrapped key was made. Nothing in it is secret. */
+export interface Sidecar {
+  /** ARN of the master key, as GenerateDataKeyWithoutPlaintext answered it: never an alias. */
+  readonly masterKeyArn: string;
+  readonly keySpec: KeySpec;
+  /** ISO 8601, UTC. */
+  readonly created: string;
+  /** SHA-256 of the wrapped key's bytes, lower-case hex. */
+  readonly wrappedSha256: string;
+  /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail. */
+  readonly requestId: string;
+}
+
+const FORMAT = 1;
+/** A sidecar is a few hundred bytes; anything near this is not one. */
+export const MAX_SIDECAR_BYTES = 65_536;
+
+export function formatSidecar(name: KeyName, sidecar: Sidecar): string {
+  return `${JSON.stringify({ format: FORMAT, keyId: name.id, keyVersion: name.version, ...sidecar }, null, 2)}\n`;
+}
+
+/**
+ * Unknown fields are kept out, not refused: later releases add some.
+ * @throws KeyError KEY_FILE_CORRUPT
+ */
+export function parseSidecar(name: KeyName, text: string): Sidecar {
+  const fields = parseObject(name, text);
+  if (fields['format'] !== FORMAT) throw corrupt(name, `"format" expected ${FORMAT}, got ${String(fields['format'])}`);
+  if (fields['keyId'] !== name.id || fields['keyVersion'] !== name.version) {
+    throw corrupt(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
+  }
+  const keySpec = stringField(name, fields, 'keySpec', /^AES_(128|256)$/);
+  if (!isKeySpec(keySpec)) throw corrupt(name, '"keySpec" is unknown');
+  return {
+    masterKeyArn: stringField(name, fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/),
+    keySpec,
+    created: stringField(name, fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    wrappedSha256: stringField(name, fields, 'wrappedSha256', /^[0-9a-f]{64}$/),
+    requestId: stringField(name, fields, 'requestId', /^[ -~]{0,256}$/),
+  };
+}
+
+function parseObject(name: KeyName, text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw corrupt(name, 'it is not JSON', cause);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw corrupt(name, 'it is no JSON object');
+  return { ...value };
+}
+
+function stringField(name: KeyName, fields: Record<string, unknown>, field: string, pattern: RegExp): string {
+  const value = fields[field];
+  if (typeof value !== 'string' || !pattern.test(value)) throw corrupt(name, `"${field}" is missing or malformed`);
+  return value;
+}
+
+function corrupt(name: KeyName, reason: string, cause?: unknown): KeyError {
+  return new KeyError('KEY_FILE_CORRUPT', `sidecar ${sidecarFileName(name)}: ${reason}`, {
+    cause,
+    hint: `restore it from a backup, or move it away: ${describeLoss(name)}`,
+  });
+}
+
+function describeLoss({ id, version }: KeyName): string {
+  return `key ${id} version ${version} loads without it, only unpinned from its master key`;
+}

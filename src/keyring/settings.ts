@@ -1,0 +1,136 @@
+import { KeyError } from '../errors.ts';
+import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
+import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
+
+/** `aws_key_management_log_level`: the AWS SDK's levels, as the original plugin named them, quiet to loud. */
+export const LOG_LEVELS = ['Off', 'Fatal', 'Error', 'Warn', 'Info', 'Debug', 'Trace'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export function logs(configured: LogLevel, level: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(configured) >= LOG_LEVELS.indexOf(level);
+}
+
+/** What the server's variables say; the names are theirs without `aws_key_management_`. */
+export interface Settings {
+  /** Empty: no keys are created. */
+  masterKeyId: string;
+  keySpec: KeySpec;
+  logLevel: LogLevel;
+  keyIds: KeyIdSet;
+  readonly region: string;
+  readonly endpointUrl: string;
+  /** 0: our defaults. */
+  readonly requestTimeoutMs: number;
+  readonly mock: boolean;
+  /** Absolute. */
+  readonly keyfileDir: string;
+  readonly allowMissingKeys: boolean;
+}
+
+const NAMES = [
+  'master_key_id',
+  'key_spec',
+  'log_level',
+  'region',
+  'endpoint_url',
+  'request_timeout',
+  'mock',
+  'keyfile_dir',
+  'key_ids',
+  'allow_missing_keys',
+] as const;
+
+/**
+ * Every setting exactly once, none that is unknown.
+ * @throws KeyError BAD_OPTION, PROTOCOL
+ */
+export function parseSettings(values: ReadonlyMap<string, string>): Settings {
+  const unknown = [...values.keys()].filter((name) => !NAMES.some((known) => known === name));
+  if (unknown.length > 0) throw new KeyError('PROTOCOL', `hello: unknown setting ${unknown.join(', ')}`);
+  const value = (name: (typeof NAMES)[number]): string => {
+    const text = values.get(name);
+    if (text === undefined) throw new KeyError('PROTOCOL', `hello: setting ${name} is missing`);
+    return text;
+  };
+  return {
+    masterKeyId: value('master_key_id'),
+    keySpec: parseKeySpec(value('key_spec')),
+    logLevel: parseLogLevel(value('log_level')),
+    keyIds: parseKeyIdSet(value('key_ids')),
+    region: value('region'),
+    endpointUrl: parseEndpoint(value('endpoint_url')),
+    requestTimeoutMs: parseMilliseconds('request_timeout', value('request_timeout')),
+    mock: parseSwitch('mock', value('mock')),
+    keyfileDir: parseDirectory(value('keyfile_dir')),
+    allowMissingKeys: parseSwitch('allow_missing_keys', value('allow_missing_keys')),
+  };
+}
+
+/**
+ * Takes a changed dynamic variable over.
+ * @throws KeyError BAD_OPTION, PROTOCOL; nothing has changed then
+ */
+export function changeSetting(settings: Settings, name: string, value: string): void {
+  switch (name) {
+    case 'master_key_id':
+      settings.masterKeyId = value;
+      return;
+    case 'key_spec':
+      settings.keySpec = parseKeySpec(value);
+      return;
+    case 'log_level':
+      settings.logLevel = parseLogLevel(value);
+      return;
+    case 'key_ids':
+      settings.keyIds = parseKeyIdSet(value);
+      return;
+    default:
+      throw new KeyError('PROTOCOL', `set: ${name} is not a setting that changes`);
+  }
+}
+
+function badOption(name: string, expected: string, got: string): KeyError {
+  return new KeyError('BAD_OPTION', `aws_key_management_${name}: expected ${expected}, got "${got}"`);
+}
+
+function parseKeySpec(text: string): KeySpec {
+  if (!isKeySpec(text)) throw badOption('key_spec', 'AES_128 or AES_256', text);
+  return text;
+}
+
+function parseLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === text);
+  if (level === undefined) throw badOption('log_level', LOG_LEVELS.join(', '), text);
+  return level;
+}
+
+function parseSwitch(name: string, text: string): boolean {
+  if (text !== 'ON' && text !== 'OFF') throw badOption(name, 'ON or OFF', text);
+  return text === 'ON';
+}
+
+function parseMilliseconds(name: string, text: string): number {
+  const ms = parseDecimal(text);
+  if (ms === undefined) throw badOption(name, 'milliseconds', text);
+  return ms;
+}
+
+function parseDirectory(text: string): string {
+  if (!text.startsWith('/')) throw badOption('keyfile_dir', 'an absolute path', text);
+  return text;
+}
+
+function parseEndpoint(text: string): string {
+  if (text === '') return text;
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw badOption('endpoint_url', 'a URL such as https://vpce-….kms.eu-central-1.vpce.amazonaws.com', text);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new KeyError(
+      'BAD_OPTION',
+      'aws_key_management_endpoint_url: credentials do not belong into a URL that every SQL user can read',
+    );
+  }
+  return text;
+}

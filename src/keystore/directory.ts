@@ -1,0 +1,274 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { link, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Random } from '../clock.ts';
+import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import {
+  compareKeyNames,
+  describeKey,
+  type KeyName,
+  keyFileName,
+  parseFileName,
+  sidecarFileName,
+  TEMPORARY_PREFIX,
+} from '../format/key-file-name.ts';
+import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
+import { storeUnavailable, unreadable } from './failures.ts';
+
+/** The calls of node:fs/promises that a key directory needs. */
+export interface FileSystem {
+  open(path: string, flags: number, mode?: number): Promise<OpenFile>;
+  readdir(path: string): Promise<string[]>;
+  link(existing: string, path: string): Promise<void>;
+  rename(existing: string, path: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  stat(path: string): Promise<{ readonly mtimeMs: number }>;
+}
+
+export interface OpenFile {
+  writeFile(bytes: Uint8Array): Promise<void>;
+  readFile(): Promise<Buffer>;
+  stat(): Promise<{ isFile(): boolean; readonly size: number }>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat };
+
+export interface Listing {
+  /** Every wrapped key, by id and version. */
+  readonly stored: readonly KeyName[];
+  /** Versions that only a sidecar tells of: their key file was lost. */
+  readonly lost: readonly KeyName[];
+  /** Names that begin like a key file and are none. */
+  readonly strays: readonly string[];
+  readonly temporaries: readonly string[];
+}
+
+export interface StoredKey {
+  /** KMS's CiphertextBlob, 1 to 6144 bytes. */
+  readonly wrapped: Buffer;
+  /** Undefined for keys of the original plugin, and when the sidecar is of no use. */
+  readonly sidecar: Sidecar | undefined;
+  /** Why an existing sidecar is of no use. The key loads all the same, unpinned from its master key. */
+  readonly sidecarProblem: KeyError | undefined;
+}
+
+const FILE_MODE = 0o600;
+/** Work in progress older than this was left behind by a process that ended. */
+const ABANDONED_AFTER_MS = 3_600_000;
+
+/**
+ * A directory of wrapped keys: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. Files are
+ * created, never overwritten and never deleted.
+ */
+export class KeyDirectory {
+  readonly path: string;
+  readonly #fs: FileSystem;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(path: string, fs: FileSystem, clock: Clock, random: Random) {
+    this.path = path;
+    this.#fs = fs;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** @throws KeyError STORE_UNAVAILABLE; "could not look" is never "nothing there" */
+  async list(): Promise<Listing> {
+    let files: string[];
+    try {
+      files = await this.#fs.readdir(this.path);
+    } catch (cause) {
+      throw storeUnavailable(this.path, 'list', cause);
+    }
+    const stored = new Map<string, KeyName>();
+    const sidecars = new Map<string, KeyName>();
+    const strays: string[] = [];
+    const temporaries: string[] = [];
+    for (const file of files) {
+      const parsed = parseFileName(file);
+      if (parsed.kind === 'wrapped-key') stored.set(keyFileName(parsed.name), parsed.name);
+      else if (parsed.kind === 'sidecar') sidecars.set(keyFileName(parsed.name), parsed.name);
+      else if (parsed.kind === 'stray') strays.push(file);
+      else if (parsed.kind === 'temporary') temporaries.push(file);
+    }
+    const lost = [...sidecars].filter(([file]) => !stored.has(file)).map(([, name]) => name);
+    return {
+      stored: [...stored.values()].sort(compareKeyNames),
+      lost: lost.sort(compareKeyNames),
+      strays: strays.sort(),
+      temporaries,
+    };
+  }
+
+  /** @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_UNKNOWN when there is no such file */
+  async read(name: KeyName): Promise<StoredKey> {
+    const wrapped = await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES);
+    if (wrapped === undefined) {
+      throw new KeyError('KEY_UNKNOWN', `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.path}`, {
+        hint: 'restore the file from a backup of the key directory',
+      });
+    }
+    if (wrapped.length === 0) {
+      throw corrupt(name, `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
+    }
+    const { sidecar, sidecarProblem } = await this.#readSidecar(name);
+    if (sidecar === undefined) return { wrapped, sidecar, sidecarProblem };
+    // The wrapped key is the very one that the sidecar describes.
+    if (sha256(wrapped) !== sidecar.wrappedSha256) {
+      throw corrupt(
+        name,
+        `its SHA-256 is ${sha256(wrapped)}, its sidecar says ${sidecar.wrappedSha256}`,
+        `restore the file from a backup; if you replaced it on purpose, move ${sidecarFileName(name)} away`,
+      );
+    }
+    return { wrapped, sidecar, sidecarProblem };
+  }
+
+  async #readSidecar(name: KeyName): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem'>> {
+    try {
+      const text = await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
+      return { sidecar: text && parseSidecar(name, text.toString('utf8')), sidecarProblem: undefined };
+    } catch (error) {
+      return { sidecar: undefined, sidecarProblem: toKeyError(error) };
+    }
+  }
+
+  /**
+   * Stores a new wrapped key. The bytes are written and synced under a temporary name, read back and given to `verify`;
+   * only when that succeeds do they get their name, and only then are file and directory durable and the call returns.
+   * A failure before that leaves nothing behind.
+   * @returns what `verify` returned
+   * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
+   */
+  async create<T>(
+    name: KeyName,
+    wrapped: Buffer,
+    sidecar: Omit<Sidecar, 'wrappedSha256'>,
+    verify: (stored: Buffer) => Promise<{ readonly value: T; discard(): void }>,
+  ): Promise<T> {
+    const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) });
+    const temporary = this.#temporaryPath();
+    const temporarySidecar = this.#temporaryPath();
+    try {
+      await this.#storing(name, () => this.#write(temporary, wrapped));
+      await this.#storing(name, () => this.#write(temporarySidecar, Buffer.from(text)));
+      const stored = await this.#storing(name, () => this.#readAll(temporary, MAX_WRAPPED_KEY_BYTES));
+      const verified = await verify(stored);
+      try {
+        await this.#publish(name, temporary, temporarySidecar);
+      } catch (error) {
+        verified.discard();
+        throw error;
+      }
+      return verified.value;
+    } finally {
+      await this.#discard(temporary);
+      await this.#discard(temporarySidecar);
+    }
+  }
+
+  /** Removes work in progress that a process which ended left behind long ago. Failing to is of no consequence. */
+  async removeAbandoned(temporaries: readonly string[]): Promise<void> {
+    for (const file of temporaries) {
+      const path = join(this.path, file);
+      const age = await this.#fs.stat(path).then(
+        (found) => this.#clock.wallMs() - found.mtimeMs,
+        () => 0,
+      );
+      if (age > ABANDONED_AFTER_MS) await this.#discard(path);
+    }
+  }
+
+  /** The link of the key file is the moment of creation: whoever makes it owns the version, and so its sidecar. */
+  async #publish(name: KeyName, temporary: string, temporarySidecar: string): Promise<void> {
+    try {
+      await this.#fs.link(temporary, join(this.path, keyFileName(name)));
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'EEXIST') {
+        throw new KeyError('KEY_EXISTS', `${describeKey(name)}: ${keyFileName(name)} was made by another process`, {
+          cause,
+        });
+      }
+      throw storeUnavailable(this.path, `create ${keyFileName(name)} in`, cause);
+    }
+    await this.#storing(name, async () => {
+      await this.#fs.rename(temporarySidecar, join(this.path, sidecarFileName(name)));
+      await this.#syncDirectory();
+    });
+  }
+
+  async #storing<T>(name: KeyName, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (cause) {
+      throw storeUnavailable(this.path, `store ${describeKey(name)} in`, cause);
+    }
+  }
+
+  async #write(path: string, bytes: Uint8Array): Promise<void> {
+    const file = await this.#fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #syncDirectory(): Promise<void> {
+    const directory = await this.#fs.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+
+  /** Undefined only when there is no such file. */
+  async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
+    try {
+      return await this.#readAll(join(this.path, file), maxBytes);
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'ENOENT') return undefined;
+      if (cause instanceof KeyError) throw corrupt(name, cause.message);
+      throw unreadable(this.path, name, file, cause);
+    }
+  }
+
+  /** Opened without blocking, so that a FIFO in the place of a key file holds nobody up. */
+  async #readAll(path: string, maxBytes: number): Promise<Buffer> {
+    const file = await this.#fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    try {
+      const found = await file.stat();
+      if (!found.isFile()) throw new KeyError('KEY_FILE_CORRUPT', 'it is not a regular file');
+      if (found.size > maxBytes) {
+        throw new KeyError('KEY_FILE_CORRUPT', `expected at most ${maxBytes} bytes, got ${found.size}`);
+      }
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #discard(path: string): Promise<void> {
+    await this.#fs.unlink(path).catch(() => undefined);
+  }
+
+  #temporaryPath(): string {
+    const unique = Array.from({ length: 4 }, () => Math.floor(this.#random() * 2 ** 32).toString(36)).join('');
+    return join(this.path, `${TEMPORARY_PREFIX}${unique}`);
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function corrupt(name: KeyName, reason: string, hint = 'restore the file from a backup'): KeyError {
+  return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: key file ${keyFileName(name)}: ${reason}`, { hint });
+}

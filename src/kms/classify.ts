@@ -1,0 +1,210 @@
+/**
+ * Every way in which a KMS call fails, sorted by who has to act.
+ * Names and meanings: AWS KMS API reference (error lists of Decrypt and GenerateDataKeyWithoutPlaintext, Common Errors),
+ * Node.js (system and TLS error codes).
+ */
+export type FailureKind =
+  /** An operator must change something: policy, key state, credentials, configuration. */
+  | 'operator'
+  /** It passes by itself. */
+  | 'transient'
+  /** The wrapped key is damaged, or belongs to another master key or context. */
+  | 'corrupt'
+  /** Nothing that we know: ours or KMS's defect. */
+  | 'other';
+
+/** `briefly`: sources of credentials often fail for a moment at boot, and a corrected clock helps at once. */
+export type RetryRule = 'no' | 'briefly' | 'until-deadline';
+
+interface FailureRow {
+  readonly kind: FailureKind;
+  readonly retry: RetryRule;
+  readonly hint: string;
+}
+
+export interface KmsFailure extends FailureRow {
+  /** KMS's error name, or Node's error code. */
+  readonly name: string;
+  readonly message: string;
+  /** KMS's request id; empty when no answer came. */
+  readonly requestId: string;
+  /** HTTP status; 0 when no answer came. */
+  readonly status: number;
+}
+
+const throttled: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'KMS limits requests per account and Region; see the quota "Cryptographic operations (symmetric) request rate"',
+};
+const serviceTrouble: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'KMS has trouble in this Region; see the AWS Health Dashboard',
+};
+const unreachable: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'the server must reach the KMS endpoint: check aws_key_management_region, aws_key_management_endpoint_url, DNS, routes, security groups, proxy variables and, under SELinux, `setsebool -P mysql_connect_any 1`',
+};
+const untrusted: FailureRow = {
+  kind: 'operator',
+  retry: 'no',
+  hint: "the endpoint's certificate is not trusted: check aws_key_management_endpoint_url, the clock, and AWS_CA_BUNDLE when a proxy opens TLS",
+};
+const badCredentials: FailureRow = {
+  kind: 'operator',
+  retry: 'no',
+  hint: "KMS does not know these credentials: check the access key, the session token and the Region's partition",
+};
+const expiredCredentials: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'the credentials have expired: renew them where the agent finds them (role, session token, shared credentials file)',
+};
+const noCredentials: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'give the server an identity: an instance, task or pod role, AWS_… variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
+};
+const clock: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'the signature was refused: check the secret access key and that the clock of this machine is right (`timedatectl`)',
+};
+const badRequest: FailureRow = {
+  kind: 'operator',
+  retry: 'no',
+  hint: 'check aws_key_management_master_key_id: it must name a symmetric encryption key (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT)',
+};
+const foreignKey: FailureRow = {
+  kind: 'corrupt',
+  retry: 'no',
+  hint: 'the file is not what KMS made for this key: restore it from a backup',
+};
+
+export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
+  ThrottlingException: throttled,
+  Throttling: throttled,
+  TooManyRequestsException: throttled,
+  RequestLimitExceeded: throttled,
+  LimitExceededException: throttled,
+  KMSInternalException: serviceTrouble,
+  DependencyTimeoutException: serviceTrouble,
+  KeyUnavailableException: serviceTrouble,
+  InternalFailure: serviceTrouble,
+  InternalServerError: serviceTrouble,
+  ServiceUnavailable: serviceTrouble,
+  ServiceUnavailableException: serviceTrouble,
+  DisabledException: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'the master key is disabled: `aws kms enable-key --key-id …` with the ARN in this message',
+  },
+  KMSInvalidStateException: {
+    kind: 'operator',
+    retry: 'no',
+    hint: "look at the master key's state: `aws kms describe-key --key-id …`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`",
+  },
+  NotFoundException: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'no such master key here: check aws_key_management_master_key_id and aws_key_management_region; keys and aliases exist in one Region only',
+  },
+  AccessDeniedException: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'the identity needs kms:GenerateDataKeyWithoutPlaintext and kms:Decrypt on the master key, in its IAM policy or the key policy; KMS answers the same when the key does not exist in this Region',
+  },
+  IncorrectKeyException: foreignKey,
+  InvalidCiphertextException: foreignKey,
+  InvalidKeyUsageException: badRequest,
+  InvalidArnException: badRequest,
+  ValidationException: badRequest,
+  UnsupportedOperationException: badRequest,
+  InvalidGrantTokenException: badRequest,
+  ExpiredTokenException: expiredCredentials,
+  ExpiredToken: expiredCredentials,
+  UnrecognizedClientException: badCredentials,
+  InvalidClientTokenId: badCredentials,
+  OptInRequired: badCredentials,
+  NotAuthorized: badCredentials,
+  IncompleteSignature: badCredentials,
+  MissingAuthenticationToken: badCredentials,
+  MissingAuthenticationTokenException: badCredentials,
+  InvalidSignatureException: clock,
+  SignatureDoesNotMatch: clock,
+  RequestExpired: clock,
+  RequestTimeTooSkewed: clock,
+  CredentialsProviderError: noCredentials,
+  ProviderError: noCredentials,
+  TokenProviderError: noCredentials,
+  ECONNREFUSED: unreachable,
+  ECONNRESET: unreachable,
+  ECONNABORTED: unreachable,
+  EPIPE: unreachable,
+  ETIMEDOUT: unreachable,
+  EHOSTUNREACH: unreachable,
+  ENETUNREACH: unreachable,
+  ENETDOWN: unreachable,
+  ENOTFOUND: unreachable,
+  EAI_AGAIN: unreachable,
+  TimeoutError: unreachable,
+  EACCES: unreachable,
+  EPERM: unreachable,
+  CERT_HAS_EXPIRED: untrusted,
+  CERT_NOT_YET_VALID: untrusted,
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
+  /** The name the table gives to an answer that is no JSON: proxies and gateways send HTML or XML. */
+  UnreadableAnswer: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'something that is not KMS answered: check aws_key_management_endpoint_url and the proxy between here and KMS',
+  },
+};
+
+const unknown: FailureRow = {
+  kind: 'other',
+  retry: 'no',
+  hint: 'look the error up in the AWS KMS API reference',
+};
+
+/** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */
+export function classifyKmsFailure(thrown: unknown): KmsFailure {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const metadata = metadataOf(error);
+  const name = nameOf(error);
+  const row =
+    FAILURE_TABLE[name] ?? (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
+  return { ...row, ...metadata, name, message: firstLine(error.message) };
+}
+
+function nameOf(error: Error): string {
+  // The SDK adds a note to the message when it could not deserialise an answer; the error is then JSON.parse's.
+  if (error instanceof SyntaxError) return 'UnreadableAnswer';
+  if (Object.hasOwn(FAILURE_TABLE, error.name)) return error.name;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  if (code !== undefined && Object.hasOwn(FAILURE_TABLE, code)) return code;
+  // Happy-eyeballs failures arrive as an AggregateError around one error per address.
+  if (error instanceof AggregateError && error.errors[0] instanceof Error) return nameOf(error.errors[0]);
+  if (error.cause instanceof Error && error.name === 'Error') return nameOf(error.cause);
+  return code ?? error.name;
+}
+
+function metadataOf(error: Error): { requestId: string; status: number } {
+  const metadata: unknown = '$metadata' in error ? error.$metadata : undefined;
+  if (typeof metadata !== 'object' || metadata === null) return { requestId: '', status: 0 };
+  const requestId = 'requestId' in metadata && typeof metadata.requestId === 'string' ? metadata.requestId : '';
+  const status =
+    'httpStatusCode' in metadata && typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : 0;
+  return { requestId, status };
+}
+
+function firstLine(message: string): string {
+  return (message.split('\n', 1)[0] ?? '').slice(0, 1000);
+}

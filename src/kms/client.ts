@@ -1,0 +1,42 @@
+import type { KeySpec } from '../format/sidecar.ts';
+
+/** What the project asks of KMS: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
+export interface KmsClient {
+  /** GenerateDataKeyWithoutPlaintext. */
+  generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
+  /** Decrypt. The caller owns the plaintext and wipes it. */
+  decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey>;
+  /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
+  readonly description: string;
+  close(): void;
+}
+
+export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt';
+
+export interface GenerateRequest {
+  /** Key id, key ARN, alias name or alias ARN. */
+  readonly masterKeyId: string;
+  readonly keySpec: KeySpec;
+}
+
+export interface GeneratedKey {
+  readonly wrapped: Buffer;
+  /** ARN of the master key that KMS used. */
+  readonly masterKeyArn: string;
+  readonly requestId: string;
+}
+
+export interface DecryptRequest {
+  readonly wrapped: Uint8Array;
+  /** Pins the master key; undefined lets KMS find it from the wrapped key. */
+  readonly masterKeyArn: string | undefined;
+}
+
+export interface DecryptedKey {
+  readonly plaintext: Buffer;
+  readonly masterKeyArn: string;
+  readonly requestId: string;
+}
+
+/** KMS's limit for CiphertextBlob. */
+export const MAX_WRAPPED_KEY_BYTES = 6144;

@@ -1,0 +1,103 @@
+import { constants } from 'node:fs';
+import type { FileSystem, OpenFile } from '../../src/keystore/directory.ts';
+
+export function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: injected`), { code });
+}
+
+/** One directory in memory, enough for a key directory; `failures` makes a call fail, `before` looks in on each. */
+export class MemoryFs implements FileSystem {
+  readonly files = new Map<string, { bytes: Buffer; synced: boolean }>();
+  /** Names whose directory entries survive a power loss. */
+  durable = new Set<string>();
+  before: (call: string, path: string) => void = () => undefined;
+
+  /** What is left after a power loss. */
+  afterPowerLoss(): MemoryFs {
+    const left = new MemoryFs();
+    for (const path of this.durable) {
+      const file = this.files.get(path);
+      if (file !== undefined) left.files.set(path, { bytes: file.synced ? file.bytes : Buffer.alloc(0), synced: true });
+    }
+    return left;
+  }
+
+  async open(path: string, flags: number): Promise<OpenFile> {
+    this.#enter('open', path);
+    if ((flags & constants.O_DIRECTORY) !== 0) return this.#directory(path);
+    if ((flags & constants.O_CREAT) !== 0) {
+      if (this.files.has(path)) throw systemError('EEXIST');
+      this.files.set(path, { bytes: Buffer.alloc(0), synced: false });
+    }
+    const file = this.files.get(path);
+    if (file === undefined) throw systemError('ENOENT');
+    return {
+      writeFile: async (bytes) => {
+        this.#enter('write', path);
+        file.bytes = Buffer.from(bytes);
+      },
+      readFile: async () => {
+        this.#enter('read', path);
+        return Buffer.from(file.bytes);
+      },
+      stat: async () => ({ isFile: () => true, size: file.bytes.length }),
+      sync: async () => {
+        this.#enter('fsync', path);
+        file.synced = true;
+      },
+      close: async () => this.#enter('close', path),
+    };
+  }
+
+  #directory(path: string): OpenFile {
+    const refuse = async (): Promise<never> => {
+      throw systemError('EISDIR');
+    };
+    return {
+      writeFile: refuse,
+      readFile: refuse,
+      stat: async () => ({ isFile: () => false, size: 0 }),
+      sync: async () => {
+        this.#enter('fsync-directory', path);
+        this.durable = new Set(this.files.keys());
+      },
+      close: async () => undefined,
+    };
+  }
+
+  async readdir(path: string): Promise<string[]> {
+    this.#enter('readdir', path);
+    return [...this.files.keys()].map((file) => file.slice(path.length + 1));
+  }
+
+  async link(existing: string, path: string): Promise<void> {
+    this.#enter('link', path);
+    const file = this.files.get(existing);
+    if (file === undefined) throw systemError('ENOENT');
+    if (this.files.has(path)) throw systemError('EEXIST');
+    this.files.set(path, file);
+  }
+
+  async rename(existing: string, path: string): Promise<void> {
+    this.#enter('rename', path);
+    const file = this.files.get(existing);
+    if (file === undefined) throw systemError('ENOENT');
+    this.files.set(path, file);
+    this.files.delete(existing);
+  }
+
+  async unlink(path: string): Promise<void> {
+    this.#enter('unlink', path);
+    if (!this.files.delete(path)) throw systemError('ENOENT');
+  }
+
+  async stat(path: string): Promise<{ mtimeMs: number }> {
+    this.#enter('stat', path);
+    if (!this.files.has(path)) throw systemError('ENOENT');
+    return { mtimeMs: 0 };
+  }
+
+  #enter(call: string, path: string): void {
+    this.before(call, path);
+  }
+}

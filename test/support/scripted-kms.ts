@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import type {
+  DecryptedKey,
+  DecryptRequest,
+  GeneratedKey,
+  GenerateRequest,
+  KmsClient,
+  KmsOperation,
+} from '../../src/kms/client.ts';
+
+export const MASTER_KEY_ARN = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+
+/** An error as the AWS SDK throws it. */
+export function kmsError(name: string, message = `${name} message`, status = 400): Error {
+  return Object.assign(new Error(message), {
+    name,
+    $metadata: { httpStatusCode: status, requestId: `request-of-${name}` },
+  });
+}
+
+/** A KMS that does as told: `on` may throw, wait, or answer something else; by default it works. */
+export class ScriptedKms implements KmsClient {
+  readonly description = 'a scripted KMS';
+  readonly calls: { readonly operation: KmsOperation; readonly request: GenerateRequest | DecryptRequest }[] = [];
+  inFlight = 0;
+  mostInFlight = 0;
+  /** Runs inside every call; what it throws is what KMS answers. */
+  on: (operation: KmsOperation, call: number, request: GenerateRequest | DecryptRequest) => Promise<void> | void = () =>
+    undefined;
+  /** Changes an answer of Decrypt. */
+  answer: (answer: DecryptedKey) => DecryptedKey = (answer) => answer;
+  #made = 0;
+
+  async generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey> {
+    return await this.#call('GenerateDataKeyWithoutPlaintext', request, signal, () => {
+      this.#made += 1;
+      const length = request.keySpec === 'AES_128' ? 16 : 32;
+      return { wrapped: wrappedKey(`made ${this.#made}`, length), masterKeyArn: MASTER_KEY_ARN, requestId: 'generate' };
+    });
+  }
+
+  async decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey> {
+    return await this.#call('Decrypt', request, signal, () => {
+      const masterKeyArn = request.masterKeyArn ?? MASTER_KEY_ARN;
+      return this.answer({ plaintext: dataKey(request.wrapped), masterKeyArn, requestId: 'decrypt' });
+    });
+  }
+
+  close(): void {}
+
+  async #call<T>(
+    operation: KmsOperation,
+    request: GenerateRequest | DecryptRequest,
+    signal: AbortSignal,
+    answer: () => T,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    this.calls.push({ operation, request });
+    this.inFlight += 1;
+    this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
+    const aborted = Promise.withResolvers<never>();
+    aborted.promise.catch(() => undefined);
+    signal.addEventListener('abort', () => aborted.reject(signal.reason), { once: true });
+    try {
+      await Promise.race([this.on(operation, this.calls.length, request), aborted.promise]);
+      return answer();
+    } finally {
+      this.inFlight -= 1;
+    }
+  }
+}
+
+/** A wrapped key that `dataKey` knows how to open. */
+export function wrappedKey(name: string, length: 16 | 32 = 16): Buffer {
+  return Buffer.from(`wrapped:${length}:${name}`);
+}
+
+export function dataKey(wrapped: Uint8Array): Buffer {
+  const [, length] = Buffer.from(wrapped).toString().split(':');
+  return createHash('sha256').update(wrapped).digest().subarray(0, Number(length));
+}

@@ -1,0 +1,153 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type AttemptOutcome, KmsCaller } from '../../src/kms/caller.ts';
+import type { GenerateRequest } from '../../src/kms/client.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+
+let clock: FakeClock;
+let kms: ScriptedKms;
+let outcomes: AttemptOutcome[];
+let caller: KmsCaller;
+const wrapped = wrappedKey('a');
+const generate: GenerateRequest = { masterKeyId: 'alias/a', keySpec: 'AES_128' };
+
+beforeEach(() => {
+  clock = new FakeClock();
+  kms = new ScriptedKms();
+  outcomes = [];
+  caller = new KmsCaller(kms, clock, () => 0.5, {
+    attemptStarted: () => undefined,
+    attemptEnded: (_, __, outcome) => outcomes.push(outcome),
+  });
+});
+
+function decrypt(seconds = 60, masterKeyArn: string | undefined = undefined): Promise<unknown> {
+  const deadline = startDeadline(clock, seconds * 1000);
+  return clock.runUntil(
+    caller.decrypt('key 1 version 1', { wrapped, masterKeyArn }, undefined, deadline).finally(() => deadline.cancel()),
+  );
+}
+
+describe('a KMS call', () => {
+  it('is retried with growing, jittered pauses while the failure passes by itself', async () => {
+    kms.on = (_, call) => {
+      if (call < 8) throw kmsError('ThrottlingException');
+    };
+    await decrypt();
+    expect(kms.calls).toHaveLength(8);
+    const pauses = outcomes.map((outcome) => (outcome.ok ? 'ok' : outcome.retryInMs));
+    expect(pauses).toEqual([100, 200, 400, 800, 1600, 2500, 2500, 'ok']);
+  });
+
+  it('is not retried when an operator must act, and says what KMS said', async () => {
+    kms.on = () => {
+      throw kmsError('DisabledException', `${MASTER_KEY_ARN} is disabled.`);
+    };
+    const error = await expectKeyError(
+      decrypt(),
+      'KMS_OPERATOR',
+      `key 1 version 1: KMS Decrypt failed: DisabledException: ${MASTER_KEY_ARN} is disabled. (request request-of-DisabledException)`,
+    );
+    expect(error.hint).toContain('aws kms enable-key');
+    expect(kms.calls).toHaveLength(1);
+  });
+
+  it('is retried for ten seconds when credentials fail', async () => {
+    kms.on = () => {
+      throw kmsError('CredentialsProviderError', 'Could not load credentials from any providers');
+    };
+    await expectKeyError(
+      decrypt(),
+      'KMS_OPERATOR',
+      /^key 1 version 1: KMS Decrypt failed after 8 attempts: CredentialsProviderError/,
+    );
+    expect(clock.monotonicMs()).toBeLessThanOrEqual(10_000);
+  });
+
+  it('ends at the deadline with the last failure', async () => {
+    kms.on = () => {
+      throw kmsError('KMSInternalException', '', 500);
+    };
+    await expectKeyError(
+      decrypt(3),
+      'KMS_TRANSIENT',
+      /^key 1 version 1: KMS Decrypt failed after 5 attempts: KMSInternalException/,
+    );
+    expect(clock.monotonicMs()).toBeLessThan(3000);
+  });
+
+  it('that is never answered ends at the deadline', async () => {
+    kms.on = () => new Promise(() => undefined);
+    await expectKeyError(
+      decrypt(3),
+      'TIMEOUT',
+      'key 1 version 1: KMS Decrypt did not succeed within 3 s: no answer came',
+    );
+    expect(clock.monotonicMs()).toBe(3000);
+  });
+
+  it('that is never answered after a failure names that failure', async () => {
+    kms.on = (_, call) => {
+      if (call === 1) throw kmsError('ECONNRESET', 'socket hang up', 0);
+      return new Promise(() => undefined);
+    };
+    await expectKeyError(decrypt(3), 'TIMEOUT', /within 3 s: the last failure was ECONNRESET: socket hang up/);
+  });
+});
+
+describe('an answer of KMS', () => {
+  it.each([0, 1, 15, 17, 31, 33])('with a data key of %d bytes is refused and wiped', async (length) => {
+    const plaintext = Buffer.alloc(length, 7);
+    kms.answer = (answer) => ({ ...answer, plaintext });
+    await expectKeyError(
+      decrypt(),
+      'KMS_BAD_ANSWER',
+      `key 1 version 1: "data key" expected 16, 24 or 32 bytes, got ${length}`,
+    );
+    expect(plaintext.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it('from another master key than the one named is refused and wiped', async () => {
+    const plaintext = Buffer.alloc(16, 7);
+    kms.answer = (answer) => ({ ...answer, plaintext, masterKeyArn: 'arn:aws:kms:other' });
+    await expectKeyError(
+      decrypt(60, MASTER_KEY_ARN),
+      'KMS_BAD_ANSWER',
+      `key 1 version 1: KMS answered wrongly: "KeyId" expected ${MASTER_KEY_ARN}, got arn:aws:kms:other`,
+    );
+    expect(plaintext.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it('shorter than the KeySpec it was made with is refused', async () => {
+    const deadline = startDeadline(clock, 1000);
+    await expectKeyError(
+      caller.decrypt('key 1 version 1', { wrapped, masterKeyArn: undefined }, 'AES_256', deadline),
+      'KMS_BAD_ANSWER',
+      'key 1 version 1: KMS answered wrongly: "data key" expected 32 bytes for AES_256, got 16',
+    );
+  });
+
+  it.each([0, 6145])('with a wrapped key of %d bytes is refused', async (length) => {
+    kms.generateWrappedKey = async () => ({
+      wrapped: Buffer.alloc(length),
+      masterKeyArn: MASTER_KEY_ARN,
+      requestId: '',
+    });
+    await expectKeyError(
+      caller.generate('key 1 version 1', generate, startDeadline(clock, 1000)),
+      'KMS_BAD_ANSWER',
+      `key 1 version 1: KMS answered wrongly: "CiphertextBlob" expected 1 to 6144 bytes, got ${length}`,
+    );
+  });
+
+  it('without a master key ARN is refused', async () => {
+    kms.generateWrappedKey = async () => ({ wrapped, masterKeyArn: 'alias/a', requestId: '' });
+    await expectKeyError(
+      caller.generate('key 1 version 1', generate, startDeadline(clock, 1000)),
+      'KMS_BAD_ANSWER',
+      'key 1 version 1: KMS answered wrongly: "KeyId" is not an ARN',
+    );
+  });
+});

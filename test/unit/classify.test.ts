@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { classifyKmsFailure, FAILURE_TABLE } from '../../src/kms/classify.ts';
+import { kmsError } from '../support/scripted-kms.ts';
+
+const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, hint: RegExp]>> = {
+  ThrottlingException: ['transient', 'until-deadline', /quota/],
+  Throttling: ['transient', 'until-deadline', /quota/],
+  TooManyRequestsException: ['transient', 'until-deadline', /quota/],
+  RequestLimitExceeded: ['transient', 'until-deadline', /quota/],
+  LimitExceededException: ['transient', 'until-deadline', /quota/],
+  KMSInternalException: ['transient', 'until-deadline', /Health Dashboard/],
+  DependencyTimeoutException: ['transient', 'until-deadline', /Health Dashboard/],
+  KeyUnavailableException: ['transient', 'until-deadline', /Health Dashboard/],
+  InternalFailure: ['transient', 'until-deadline', /Health Dashboard/],
+  InternalServerError: ['transient', 'until-deadline', /Health Dashboard/],
+  ServiceUnavailable: ['transient', 'until-deadline', /Health Dashboard/],
+  ServiceUnavailableException: ['transient', 'until-deadline', /Health Dashboard/],
+  DisabledException: ['operator', 'no', /enable-key/],
+  KMSInvalidStateException: ['operator', 'no', /cancel-key-deletion/],
+  NotFoundException: ['operator', 'no', /one Region only/],
+  AccessDeniedException: ['operator', 'no', /kms:GenerateDataKeyWithoutPlaintext and kms:Decrypt/],
+  IncorrectKeyException: ['corrupt', 'no', /restore it from a backup/],
+  InvalidCiphertextException: ['corrupt', 'no', /restore it from a backup/],
+  InvalidKeyUsageException: ['operator', 'no', /SYMMETRIC_DEFAULT/],
+  InvalidArnException: ['operator', 'no', /aws_key_management_master_key_id/],
+  ValidationException: ['operator', 'no', /aws_key_management_master_key_id/],
+  UnsupportedOperationException: ['operator', 'no', /aws_key_management_master_key_id/],
+  InvalidGrantTokenException: ['operator', 'no', /aws_key_management_master_key_id/],
+  ExpiredTokenException: ['operator', 'briefly', /expired/],
+  ExpiredToken: ['operator', 'briefly', /expired/],
+  UnrecognizedClientException: ['operator', 'no', /access key/],
+  InvalidClientTokenId: ['operator', 'no', /access key/],
+  OptInRequired: ['operator', 'no', /access key/],
+  NotAuthorized: ['operator', 'no', /access key/],
+  IncompleteSignature: ['operator', 'no', /access key/],
+  MissingAuthenticationToken: ['operator', 'no', /access key/],
+  MissingAuthenticationTokenException: ['operator', 'no', /access key/],
+  InvalidSignatureException: ['operator', 'briefly', /clock/],
+  SignatureDoesNotMatch: ['operator', 'briefly', /clock/],
+  RequestExpired: ['operator', 'briefly', /clock/],
+  RequestTimeTooSkewed: ['operator', 'briefly', /clock/],
+  CredentialsProviderError: ['operator', 'briefly', /identity/],
+  ProviderError: ['operator', 'briefly', /identity/],
+  TokenProviderError: ['operator', 'briefly', /identity/],
+  ECONNREFUSED: ['transient', 'until-deadline', /security groups/],
+  ECONNRESET: ['transient', 'until-deadline', /security groups/],
+  ECONNABORTED: ['transient', 'until-deadline', /security groups/],
+  EPIPE: ['transient', 'until-deadline', /security groups/],
+  ETIMEDOUT: ['transient', 'until-deadline', /security groups/],
+  EHOSTUNREACH: ['transient', 'until-deadline', /security groups/],
+  ENETUNREACH: ['transient', 'until-deadline', /security groups/],
+  ENETDOWN: ['transient', 'until-deadline', /security groups/],
+  ENOTFOUND: ['transient', 'until-deadline', /DNS/],
+  EAI_AGAIN: ['transient', 'until-deadline', /DNS/],
+  TimeoutError: ['transient', 'until-deadline', /security groups/],
+  EACCES: ['transient', 'until-deadline', /SELinux/],
+  EPERM: ['transient', 'until-deadline', /SELinux/],
+  CERT_HAS_EXPIRED: ['operator', 'no', /certificate/],
+  CERT_NOT_YET_VALID: ['operator', 'no', /certificate/],
+  DEPTH_ZERO_SELF_SIGNED_CERT: ['operator', 'no', /certificate/],
+  SELF_SIGNED_CERT_IN_CHAIN: ['operator', 'no', /certificate/],
+  UNABLE_TO_GET_ISSUER_CERT: ['operator', 'no', /certificate/],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['operator', 'no', /certificate/],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['operator', 'no', /certificate/],
+  ERR_TLS_CERT_ALTNAME_INVALID: ['operator', 'no', /certificate/],
+  UnreadableAnswer: ['transient', 'until-deadline', /not KMS/],
+};
+
+describe('a failed KMS call', () => {
+  it('has an expectation here for every row of the table', () => {
+    expect(Object.keys(FAILURE_TABLE).sort()).toEqual(Object.keys(EXPECTED).sort());
+  });
+
+  it.each(Object.entries(EXPECTED))('%s is sorted by who has to act', (name, [kind, retry, hint]) => {
+    const failure = classifyKmsFailure(kmsError(name, 'what KMS said'));
+    expect(failure).toMatchObject({
+      kind,
+      retry,
+      name,
+      message: 'what KMS said',
+      requestId: `request-of-${name}`,
+      status: 400,
+    });
+    expect(failure.hint).toMatch(hint);
+  });
+
+  it.each(['ECONNREFUSED', 'EAI_AGAIN', 'CERT_HAS_EXPIRED'])('%s is found in the code of a Node error', (code) => {
+    expect(classifyKmsFailure(Object.assign(new Error(`connect ${code}`), { code }))).toMatchObject({
+      name: code,
+      requestId: '',
+      status: 0,
+    });
+  });
+
+  it('is found behind the error of several addresses', () => {
+    const inner = Object.assign(new Error('connect ECONNREFUSED ::1'), { code: 'ECONNREFUSED' });
+    expect(classifyKmsFailure(new AggregateError([inner], ''))).toMatchObject({
+      kind: 'transient',
+      name: 'ECONNREFUSED',
+    });
+  });
+
+  it('is found behind a wrapping error', () => {
+    const inner = Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' });
+    expect(classifyKmsFailure(new Error('request failed', { cause: inner }))).toMatchObject({ name: 'ENOTFOUND' });
+  });
+
+  it('with an unknown name and status 5xx or 429 passes by itself', () => {
+    expect(classifyKmsFailure(kmsError('Odd', 'x', 503))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
+    expect(classifyKmsFailure(kmsError('Odd', 'x', 429))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
+  });
+
+  it('that is unknown is not retried', () => {
+    expect(classifyKmsFailure(kmsError('NewException'))).toMatchObject({ kind: 'other', retry: 'no' });
+    expect(classifyKmsFailure('text')).toMatchObject({ kind: 'other', message: 'text' });
+  });
+
+  it('whose answer was no JSON is named', () => {
+    expect(classifyKmsFailure(new SyntaxError('Unexpected token < in JSON\n  Deserialization error'))).toMatchObject({
+      name: 'UnreadableAnswer',
+      message: 'Unexpected token < in JSON',
+    });
+  });
+});

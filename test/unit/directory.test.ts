@@ -1,0 +1,341 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { KeyError } from '../../src/errors.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { KeyDirectory, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { MASTER_KEY_ARN } from '../support/scripted-kms.ts';
+
+const name = { id: keyId(7), version: keyVersion(3) };
+const wrapped = Buffer.from('a wrapped key');
+const facts = {
+  masterKeyArn: MASTER_KEY_ARN,
+  keySpec: 'AES_128',
+  created: '2030-01-01T00:00:00.000Z',
+  requestId: 'r',
+} as const;
+const accept = async (stored: Buffer): Promise<{ value: Buffer; discard(): void }> => ({
+  value: stored,
+  discard: () => undefined,
+});
+
+describe('a key directory on disk', () => {
+  let path: string;
+  let store: KeyDirectory;
+
+  beforeEach(() => {
+    path = mkdtempSync(join(tmpdir(), 'mak-'));
+    store = new KeyDirectory(path, nodeFileSystem, new FakeClock(), Math.random);
+  });
+  afterEach(() => rmSync(path, { recursive: true, force: true }));
+
+  it('stores the wrapped key and nothing else, 0600, with a sidecar', async () => {
+    expect(await store.create(name, wrapped, facts, accept)).toEqual(wrapped);
+    expect(readdirSync(path).sort()).toEqual(['aws-kms-key.7.3', 'aws-kms-key.7.3.json']);
+    expect(readFileSync(join(path, 'aws-kms-key.7.3'))).toEqual(wrapped);
+    for (const file of readdirSync(path)) expect(statSync(join(path, file)).mode & 0o777).toBe(0o600);
+    const sha256 = createHash('sha256').update(wrapped).digest('hex');
+    expect(await store.read(name)).toEqual({
+      wrapped,
+      sidecar: { ...facts, wrappedSha256: sha256 },
+      sidecarProblem: undefined,
+    });
+  });
+
+  it('never overwrites a key, and keeps the first one byte for byte', async () => {
+    await store.create(name, wrapped, facts, accept);
+    await expectKeyError(
+      store.create(name, Buffer.from('another'), facts, accept),
+      'KEY_EXISTS',
+      'key 7 version 3: aws-kms-key.7.3 was made by another process',
+    );
+    expect((await store.read(name)).wrapped).toEqual(wrapped);
+    expect(readdirSync(path).sort()).toEqual(['aws-kms-key.7.3', 'aws-kms-key.7.3.json']);
+  });
+
+  it('lets exactly one of many creators win', async () => {
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) =>
+        store.create(name, Buffer.from(`key ${i}`), { ...facts, requestId: `${i}` }, accept),
+      ),
+    );
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const stored = await store.read(name);
+    expect(stored.wrapped.toString()).toBe(`key ${stored.sidecar?.requestId}`);
+  });
+
+  it('lists keys, lost keys and strays', async () => {
+    for (const file of [
+      'aws-kms-key.1.2',
+      'aws-kms-key.1.10',
+      'aws-kms-key.1.1',
+      'aws-kms-key.2.1.json',
+      'aws-kms-key.01.1',
+      'ibdata1',
+      '.aws-kms-tmp-1',
+    ]) {
+      writeFileSync(join(path, file), 'x');
+    }
+    expect(await store.list()).toEqual({
+      stored: [
+        { id: 1, version: 1 },
+        { id: 1, version: 2 },
+        { id: 1, version: 10 },
+      ],
+      lost: [{ id: 2, version: 1 }],
+      strays: ['aws-kms-key.01.1'],
+      temporaries: ['.aws-kms-tmp-1'],
+    });
+  });
+
+  it('loads a directory of the original plugin: no sidecars, mode 0444', async () => {
+    writeFileSync(join(path, 'aws-kms-key.1.1'), wrapped, { mode: 0o444 });
+    expect(await store.read({ id: keyId(1), version: keyVersion(1) })).toEqual({
+      wrapped,
+      sidecar: undefined,
+      sidecarProblem: undefined,
+    });
+  });
+
+  it('loads a key through a symbolic link, as Kubernetes mounts secrets', async () => {
+    mkdirSync(join(path, '..data'));
+    writeFileSync(join(path, '..data/k'), wrapped);
+    symlinkSync('..data/k', join(path, 'aws-kms-key.7.3'));
+    expect((await store.read(name)).wrapped).toEqual(wrapped);
+  });
+
+  it.each<[string, (file: string) => void, string | RegExp]>([
+    [
+      'empty',
+      (file) => writeFileSync(file, ''),
+      'key 7 version 3: key file aws-kms-key.7.3: expected 1 to 6144 bytes, got 0',
+    ],
+    [
+      'too long',
+      (file) => writeFileSync(file, Buffer.alloc(6145)),
+      'key 7 version 3: key file aws-kms-key.7.3: expected at most 6144 bytes, got 6145',
+    ],
+    [
+      'a FIFO',
+      (file) => void execFileSync('mkfifo', [file]),
+      'key 7 version 3: key file aws-kms-key.7.3: it is not a regular file',
+    ],
+    ['a directory', (file) => mkdirSync(file), 'key 7 version 3: key file aws-kms-key.7.3: it is not a regular file'],
+    [
+      'a link to a device',
+      (file) => symlinkSync('/dev/zero', file),
+      'key 7 version 3: key file aws-kms-key.7.3: it is not a regular file',
+    ],
+  ])('refuses a key file that is %s', async (_, make, message) => {
+    make(join(path, 'aws-kms-key.7.3'));
+    await expectKeyError(store.read(name), 'KEY_FILE_CORRUPT', message);
+  });
+
+  it('tells absent, dangling and unreadable apart', async () => {
+    await expectKeyError(
+      store.read(name),
+      'KEY_UNKNOWN',
+      `key 7 version 3: there is no file aws-kms-key.7.3 in ${path}`,
+    );
+    symlinkSync('aws-kms-key.7.3', join(path, 'aws-kms-key.7.3'));
+    await expectKeyError(
+      store.read(name),
+      'KEY_FILE_UNREADABLE',
+      /^key 7 version 3: cannot read aws-kms-key\.7\.3 in .*: ELOOP/,
+    );
+  });
+
+  it('refuses a key that is not the one its sidecar describes', async () => {
+    await store.create(name, wrapped, facts, accept);
+    chmodSync(join(path, 'aws-kms-key.7.3'), 0o600);
+    writeFileSync(join(path, 'aws-kms-key.7.3'), 'swapped');
+    const error = await expectKeyError(
+      store.read(name),
+      'KEY_FILE_CORRUPT',
+      /^key 7 version 3: key file aws-kms-key\.7\.3: its SHA-256 is [0-9a-f]{64}, its sidecar says [0-9a-f]{64}$/,
+    );
+    expect(error.hint).toContain('move aws-kms-key.7.3.json away');
+  });
+
+  it('loads a key whose sidecar is damaged, and says so', async () => {
+    await store.create(name, wrapped, facts, accept);
+    writeFileSync(join(path, 'aws-kms-key.7.3.json'), '{');
+    const stored = await store.read(name);
+    expect(stored.wrapped).toEqual(wrapped);
+    expect(stored.sidecar).toBeUndefined();
+    expect(stored.sidecarProblem?.message).toBe('sidecar aws-kms-key.7.3.json: it is not JSON');
+  });
+
+  it('removes abandoned work in progress, not what is under way', async () => {
+    const clock = new FakeClock();
+    store = new KeyDirectory(path, nodeFileSystem, clock, Math.random);
+    for (const [file, ageMs] of [
+      ['.aws-kms-tmp-old', 3_700_000],
+      ['.aws-kms-tmp-new', 1000],
+    ] as const) {
+      writeFileSync(join(path, file), 'x');
+      const at = (clock.wallMs() - ageMs) / 1000;
+      utimesSync(join(path, file), at, at);
+    }
+    await store.removeAbandoned((await store.list()).temporaries);
+    expect(readdirSync(path)).toEqual(['.aws-kms-tmp-new']);
+  });
+
+  it.each<[string, (directory: string) => string, RegExp]>([
+    ['is absent', (directory) => join(directory, 'none'), /^cannot list the key directory .*none: ENOENT/],
+    [
+      'is a file',
+      (directory) => {
+        writeFileSync(join(directory, 'file'), '');
+        return join(directory, 'file');
+      },
+      /^cannot list the key directory .*file: ENOTDIR/,
+    ],
+  ])('says so when it %s: that is never "no keys"', async (_, make, message) => {
+    const error = await expectKeyError(
+      new KeyDirectory(make(path), nodeFileSystem, new FakeClock(), Math.random).list(),
+      'STORE_UNAVAILABLE',
+      message,
+    );
+    expect(error.hint).toContain('aws_key_management_keyfile_dir');
+    expect(lstatSync(path).isDirectory()).toBe(true);
+  });
+});
+
+describe('a key directory that fails', () => {
+  const path = '/keys';
+  let fs: MemoryFs;
+  let store: KeyDirectory;
+
+  beforeEach(() => {
+    fs = new MemoryFs();
+    store = new KeyDirectory(path, fs, new FakeClock(), Math.random);
+  });
+
+  const hints: Readonly<Record<string, RegExp>> = {
+    EACCES: /owner and modes/,
+    EPERM: /hard links/,
+    EROFS: /read-only/,
+    ENOSPC: /full/,
+    EDQUOT: /quota/,
+    EMFILE: /LimitNOFILE/,
+    ENFILE: /file-max/,
+    EIO: /kernel log/,
+    EXDEV: /system error/,
+  };
+
+  it.each(Object.entries(hints))('to list with %s is not taken for empty', async (code, hint) => {
+    fs.before = (call) => {
+      if (call === 'readdir') throw systemError(code);
+    };
+    const error = await expectKeyError(
+      store.list(),
+      'STORE_UNAVAILABLE',
+      `cannot list the key directory /keys: ${code}: injected`,
+    );
+    expect(error.hint).toMatch(hint);
+  });
+
+  it.each(['EACCES', 'EIO', 'EMFILE'])('to read a key with %s is not taken for absent', async (code) => {
+    fs.files.set('/keys/aws-kms-key.7.3', { bytes: wrapped, synced: true });
+    fs.before = (call) => {
+      if (call === 'open') throw systemError(code);
+    };
+    await expectKeyError(
+      store.read(name),
+      'KEY_FILE_UNREADABLE',
+      `key 7 version 3: cannot read aws-kms-key.7.3 in /keys: ${code}: injected`,
+    );
+  });
+
+  const steps = ['open', 'write', 'fsync', 'close', 'read', 'link'] as const;
+  it.each(steps.flatMap((step) => Object.keys(hints).map((code) => [step, code] as const)))(
+    'at %s with %s leaves nothing behind',
+    async (step, code) => {
+      fs.before = (call) => {
+        if (call === step) throw systemError(code);
+      };
+      const error = await expectKeyError(
+        store.create(name, wrapped, facts, accept),
+        'STORE_UNAVAILABLE',
+        new RegExp(`the key directory /keys: ${code}: injected$`),
+      );
+      expect(error.hint).toMatch(hints[code] ?? /never/);
+      expect([...fs.files.keys()]).toEqual([]);
+    },
+  );
+
+  it('when the bytes do not verify leaves nothing behind', async () => {
+    const refuse = async (): Promise<never> => {
+      throw new KeyError('KMS_CORRUPT', 'no');
+    };
+    await expectKeyError(store.create(name, wrapped, facts, refuse), 'KMS_CORRUPT', 'no');
+    expect([...fs.files.keys()]).toEqual([]);
+  });
+
+  it('after the link discards the data key and keeps the wrapped one', async () => {
+    let discarded = false;
+    fs.before = (call) => {
+      if (call === 'fsync-directory') throw systemError('EIO');
+    };
+    const verify = async (): Promise<{ value: string; discard(): void }> => ({
+      value: 'secret',
+      discard: () => (discarded = true),
+    });
+    await expectKeyError(
+      store.create(name, wrapped, facts, verify),
+      'STORE_UNAVAILABLE',
+      'cannot store key 7 version 3 in the key directory /keys: EIO: injected',
+    );
+    expect(discarded).toBe(true);
+    expect([...fs.files.keys()].sort()).toEqual(['/keys/aws-kms-key.7.3', '/keys/aws-kms-key.7.3.json']);
+  });
+
+  it('has verified exactly the bytes that it then publishes, and is durable when it returns', async () => {
+    const verified = await store.create(name, wrapped, facts, accept);
+    expect(verified).toEqual(wrapped);
+    const left = fs.afterPowerLoss();
+    expect(left.files.get('/keys/aws-kms-key.7.3')?.bytes).toEqual(wrapped);
+    expect([...left.files.keys()].sort()).toEqual(['/keys/aws-kms-key.7.3', '/keys/aws-kms-key.7.3.json']);
+  });
+
+  it('cut by a power loss before any call shows all of a key or nothing', async () => {
+    for (let cut = 1; ; cut += 1) {
+      fs = new MemoryFs();
+      store = new KeyDirectory(path, fs, new FakeClock(), Math.random);
+      let calls = 0;
+      fs.before = () => {
+        calls += 1;
+        if (calls >= cut) throw systemError('EIO');
+      };
+      const finished = await store.create(name, wrapped, facts, accept).then(
+        () => true,
+        () => false,
+      );
+      const left = fs.afterPowerLoss();
+      const after = new KeyDirectory(path, left, new FakeClock(), Math.random);
+      const { stored, lost } = await after.list();
+      expect(lost, `cut at call ${cut}`).toEqual([]);
+      for (const found of stored) expect((await after.read(found)).wrapped).toEqual(wrapped);
+      if (finished && calls < cut) break;
+    }
+  });
+});

@@ -1,0 +1,452 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { KeyName } from '../../src/format/key-file-name.ts';
+import { keyFileName } from '../../src/format/key-file-name.ts';
+import { type KeyId, keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
+import { Keyring } from '../../src/keyring/keyring.ts';
+import { retryMissingKeys } from '../../src/keyring/missing.ts';
+import type { Settings } from '../../src/keyring/settings.ts';
+import { KeyDirectory } from '../../src/keystore/directory.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+
+const one = keyId(1);
+const settings: Settings = {
+  masterKeyId: 'alias/a',
+  keySpec: 'AES_128',
+  logLevel: 'Off',
+  keyIds: parseKeyIdSet(''),
+  region: '',
+  endpointUrl: '',
+  requestTimeoutMs: 0,
+  mock: false,
+  keyfileDir: '/keys',
+  allowMissingKeys: false,
+};
+
+let clock: FakeClock;
+let kms: ScriptedKms;
+let fs: MemoryFs;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  kms = new ScriptedKms();
+  fs = new MemoryFs();
+});
+
+/** A process of its own on the shared directory. */
+class Process {
+  readonly announced: { readonly name: string; readonly current: boolean; readonly bytes: Buffer }[] = [];
+  readonly logged: string[] = [];
+  readonly counted: string[] = [];
+  readonly handedOver: Uint8Array[] = [];
+  readonly settings: Settings;
+  readonly keyring: Keyring;
+
+  constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server') {
+    this.settings = { ...settings, ...changes };
+    this.keyring = new Keyring({
+      role,
+      settings: this.settings,
+      store: new KeyDirectory('/keys', fs, clock, Math.random),
+      kms: new KmsCaller(kms, clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
+      clock,
+      events: {
+        announce: (name, current, bytes) => {
+          this.announced.push({ name: `${name.id}.${name.version}`, current, bytes: Buffer.from(bytes) });
+          this.handedOver.push(bytes);
+        },
+        log: (severity, text) => this.logged.push(`${severity}: ${text}`),
+        count: (counter) => this.counted.push(counter),
+      },
+    });
+  }
+
+  async run<T>(
+    action: (keyring: Keyring, deadline: ReturnType<typeof startDeadline>) => Promise<T>,
+    seconds = 60,
+  ): Promise<T> {
+    const deadline = startDeadline(clock, seconds * 1000);
+    return await clock.runUntil(action(this.keyring, deadline).finally(() => deadline.cancel()));
+  }
+
+  open(id: KeyId): Promise<number> {
+    return this.run((keyring, deadline) => keyring.open(id, deadline));
+  }
+
+  rotate(id: KeyId): Promise<number> {
+    return this.run((keyring, deadline) => keyring.rotate(id, deadline));
+  }
+
+  get names(): string[] {
+    return this.announced.map(({ name }) => name);
+  }
+}
+
+function name(id: number, version: number): KeyName {
+  return { id: keyId(id), version: keyVersion(version) };
+}
+
+function store(id: number, version: number, wrapped = wrappedKey(`${id}.${version}`)): Buffer {
+  fs.files.set(`/keys/${keyFileName(name(id, version))}`, { bytes: wrapped, synced: true });
+  return wrapped;
+}
+
+function files(): string[] {
+  return [...fs.files.keys()].map((file) => file.replace('/keys/', '')).sort();
+}
+
+describe('loading', () => {
+  it('unwraps every version, the latest of each key first, and wipes what it handed over', async () => {
+    for (const [id, version] of [
+      [1, 1],
+      [1, 2],
+      [1, 3],
+      [2, 1],
+      [2, 2],
+    ] as const)
+      store(id, version);
+    const process = new Process();
+    const result = await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(result).toEqual({ keys: 2, versions: 5, failures: [] });
+    expect(process.names.slice(0, 2)).toEqual(['1.3', '2.2']);
+    expect([...process.names].sort()).toEqual(['1.1', '1.2', '1.3', '2.1', '2.2']);
+    expect(process.announced.every(({ current }) => current)).toBe(true);
+    expect(process.announced[0]?.bytes).toEqual(dataKey(wrappedKey('1.3')));
+    expect(process.handedOver.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
+    expect(process.logged).toContain('note: loaded key 1, version 3, key length 128 bit');
+  });
+
+  it('has at most 32 calls in flight', async () => {
+    for (let version = 1; version <= 100; version += 1) store(1, version);
+    kms.on = () => clock.sleep(20);
+    await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(kms.calls).toHaveLength(100);
+    expect(kms.mostInFlight).toBe(32);
+    expect(clock.monotonicMs()).toBe(80);
+  });
+
+  it('retries what passes, and names each version that stays wrapped', async () => {
+    store(1, 1);
+    store(1, 2);
+    store(2, 1);
+    kms.on = (_, call, request) => {
+      const text = 'wrapped' in request ? Buffer.from(request.wrapped).toString() : '';
+      if (text.endsWith('1.1') && call < 5) throw kmsError('ThrottlingException');
+      if (text.endsWith('2.1')) throw kmsError('AccessDeniedException', 'not authorized');
+    };
+    const process = new Process();
+    const { failures } = await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    expect([...process.names].sort()).toEqual(['1.1', '1.2']);
+    expect(failures.map(({ error }) => error.message)).toEqual([
+      'key 2 version 1 (file aws-kms-key.2.1): KMS Decrypt failed: AccessDeniedException: not authorized (request request-of-AccessDeniedException)',
+    ]);
+  });
+
+  it('fails when the directory cannot be listed, and mints nothing', async () => {
+    fs.before = (call) => {
+      if (call === 'readdir') throw systemError('EACCES');
+    };
+    const process = new Process();
+    await expectKeyError(
+      process.run((keyring, deadline) => keyring.loadAll(deadline)),
+      'STORE_UNAVAILABLE',
+      /^cannot list/,
+    );
+    await expectKeyError(process.open(one), 'STORE_UNAVAILABLE', /^cannot list/);
+    expect(kms.calls).toEqual([]);
+  });
+
+  it('counts a version of which only the sidecar is left as missing', async () => {
+    store(1, 1);
+    fs.files.set('/keys/aws-kms-key.1.2.json', { bytes: Buffer.from('{}'), synced: true });
+    const { failures } = await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(failures.map(({ error }) => [error.code, error.message])).toEqual([
+      ['KEY_FILE_MISSING', 'key 1 version 2: its sidecar is in /keys, its key file aws-kms-key.1.2 is gone'],
+    ]);
+  });
+
+  it('warns of names that are nearly key files, and of damaged sidecars', async () => {
+    store(1, 1);
+    fs.files.set('/keys/aws-kms-key.01.1', { bytes: Buffer.from('x'), synced: true });
+    fs.files.set('/keys/aws-kms-key.1.1.json', { bytes: Buffer.from('{'), synced: true });
+    const process = new Process();
+    await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(process.logged).toContain('warning: ignored aws-kms-key.01.1 in /keys: not the name of a key file');
+    expect(
+      process.logged.find((line) => line.startsWith('warning: sidecar aws-kms-key.1.1.json: it is not JSON')),
+    ).toBeDefined();
+    expect(process.names).toEqual(['1.1']);
+  });
+
+  it('pins the master key of the sidecar', async () => {
+    const process = new Process();
+    await process.open(one);
+    kms.calls.length = 0;
+    kms.answer = (answer) => ({ ...answer, masterKeyArn: 'arn:aws:kms:us-east-1:1:key/other' });
+    const { failures } = await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(kms.calls[0]?.request).toMatchObject({ masterKeyArn: MASTER_KEY_ARN });
+    expect(failures[0]?.error.message).toMatch(
+      /"KeyId" expected arn:.*1234567890ab, got arn:aws:kms:us-east-1:1:key\/other$/,
+    );
+  });
+});
+
+describe('opening a key id', () => {
+  it('creates version 1 durably before it announces it', async () => {
+    const process = new Process();
+    expect(await process.open(one)).toBe(1);
+    expect(kms.calls.map(({ operation }) => operation)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
+    expect(files()).toEqual(['aws-kms-key.1.1', 'aws-kms-key.1.1.json']);
+    expect(fs.afterPowerLoss().files.get('/keys/aws-kms-key.1.1')?.bytes).toEqual(wrappedKey('made 1'));
+    expect(process.announced).toEqual([{ name: '1.1', current: true, bytes: dataKey(wrappedKey('made 1')) }]);
+    expect(process.logged).toEqual([
+      'note: generated encrypted datakey for key id=1, version=1',
+      'note: loaded key 1, version 1, key length 128 bit',
+    ]);
+    expect(process.counted).toContain('keysCreated');
+  });
+
+  it('asked many times at once creates it once', async () => {
+    const process = new Process();
+    const all = Promise.all(Array.from({ length: 10 }, () => process.keyring.open(one, startDeadline(clock, 60_000))));
+    expect(await clock.runUntil(all)).toEqual(Array.from({ length: 10 }, () => 1));
+    expect(kms.calls.filter(({ operation }) => operation === 'GenerateDataKeyWithoutPlaintext')).toHaveLength(1);
+    expect(files()).toEqual(['aws-kms-key.1.1', 'aws-kms-key.1.1.json']);
+  });
+
+  it('loads what another process made meanwhile', async () => {
+    store(1, 1);
+    store(1, 2);
+    const process = new Process();
+    expect(await process.open(one)).toBe(2);
+    expect(process.names).toEqual(['1.2', '1.1']);
+    expect(kms.calls.every(({ operation }) => operation === 'Decrypt')).toBe(true);
+  });
+
+  it('takes the key of a process that was faster by a moment', async () => {
+    fs.before = (call) => {
+      if (call === 'link') store(1, 1, wrappedKey('theirs'));
+    };
+    const process = new Process();
+    expect(await process.open(one)).toBe(1);
+    expect(process.announced.map(({ bytes }) => bytes)).toEqual([dataKey(wrappedKey('theirs'))]);
+    expect(files()).toEqual(['aws-kms-key.1.1']);
+  });
+
+  it('never mints when a stored key cannot be unwrapped, read, or is lost', async () => {
+    store(1, 1, Buffer.alloc(0));
+    store(2, 1);
+    fs.files.set('/keys/aws-kms-key.3.1.json', { bytes: Buffer.from('{}'), synced: true });
+    kms.on = () => {
+      throw kmsError('InvalidCiphertextException', '');
+    };
+    const process = new Process();
+    await expectKeyError(process.open(one), 'KEY_FILE_CORRUPT', /expected 1 to 6144 bytes, got 0$/);
+    await expectKeyError(
+      process.open(keyId(2)),
+      'KMS_CORRUPT',
+      /^key 2 version 1 \(file aws-kms-key.2.1\): KMS Decrypt failed: InvalidCiphertextException/,
+    );
+    await expectKeyError(process.open(keyId(3)), 'KEY_FILE_MISSING', /its key file aws-kms-key.3.1 is gone$/);
+    expect(kms.calls.every(({ operation }) => operation === 'Decrypt')).toBe(true);
+    expect(process.announced).toEqual([]);
+  });
+
+  it('does not pass an older version for the latest', async () => {
+    store(1, 1);
+    store(1, 2);
+    kms.on = (_, __, request) => {
+      if ('wrapped' in request && Buffer.from(request.wrapped).toString().endsWith('1.2'))
+        throw kmsError('AccessDeniedException');
+    };
+    const process = new Process();
+    await expectKeyError(process.open(one), 'KMS_OPERATOR', /^key 1 version 2/);
+    expect(process.announced).toEqual([]);
+  });
+
+  it.each<[string, Partial<Settings>, 'server' | 'backup', string]>([
+    [
+      'without a master key',
+      { masterKeyId: '' },
+      'server',
+      'key 9 cannot be created: aws_key_management_master_key_id is empty',
+    ],
+    [
+      'outside the allowed ids',
+      { keyIds: parseKeyIdSet('1-8') },
+      'server',
+      'key 9 is not among the key ids that aws_key_management_key_ids allows',
+    ],
+    ['in a backup', {}, 'backup', 'key 9 is not in /keys, and a backup never creates keys'],
+  ])('creates nothing %s', async (_, changes, role, message) => {
+    const process = new Process(changes, role);
+    const error = await expectKeyError(process.open(keyId(9)), 'KEY_NOT_ALLOWED', message);
+    expect(error.hint).not.toBe('');
+    expect(kms.calls).toEqual([]);
+    expect(files()).toEqual([]);
+  });
+
+  it('still loads existing keys without a master key and outside the allowed ids', async () => {
+    store(9, 1);
+    expect(await new Process({ masterKeyId: '', keyIds: parseKeyIdSet('1') }).open(keyId(9))).toBe(1);
+  });
+
+  it.each(['GenerateDataKeyWithoutPlaintext', 'Decrypt'] as const)(
+    'leaves no trace when %s fails, and works the next time',
+    async (operation) => {
+      let fail = true;
+      kms.on = (called) => {
+        if (fail && called === operation) throw kmsError('AccessDeniedException');
+      };
+      const process = new Process();
+      await expectKeyError(process.open(one), 'KMS_OPERATOR', new RegExp(`^key 1 version 1.*KMS ${operation} failed`));
+      expect(files()).toEqual([]);
+      expect(process.announced).toEqual([]);
+      fail = false;
+      expect(await process.open(one)).toBe(1);
+    },
+  );
+});
+
+describe('fetching a version', () => {
+  it('announces it without making it current', async () => {
+    store(1, 5);
+    const process = new Process();
+    await process.run((keyring, deadline) => keyring.fetch(name(1, 5), deadline));
+    expect(process.announced).toMatchObject([{ name: '1.5', current: false }]);
+  });
+
+  it('that is not stored fails and creates nothing', async () => {
+    await expectKeyError(
+      new Process().run((keyring, deadline) => keyring.fetch(name(1, 5), deadline)),
+      'KEY_UNKNOWN',
+      'key 1 version 5: there is no file aws-kms-key.1.5 in /keys',
+    );
+    expect(kms.calls).toEqual([]);
+  });
+});
+
+describe('rotating', () => {
+  it('creates the next version and announces only that', async () => {
+    store(1, 1);
+    store(1, 9);
+    store(1, 10);
+    const process = new Process({ keySpec: 'AES_256' });
+    expect(await process.rotate(one)).toBe(11);
+    expect(process.names).toEqual(['1.11']);
+    expect(process.announced[0]?.bytes).toHaveLength(32);
+    expect(process.counted).toEqual(['keysCreated', 'rotations']);
+  });
+
+  it('never uses the number of a lost version again', async () => {
+    store(1, 1);
+    fs.files.set('/keys/aws-kms-key.1.4.json', { bytes: Buffer.from('{}'), synced: true });
+    expect(await new Process().rotate(one)).toBe(5);
+  });
+
+  it('is allowed for an existing key outside the ids that may be created', async () => {
+    store(9, 1);
+    expect(await new Process({ keyIds: parseKeyIdSet('1') }).rotate(keyId(9))).toBe(2);
+  });
+
+  it('of an unknown key fails and creates nothing', async () => {
+    const error = await expectKeyError(new Process().rotate(keyId(9)), 'KEY_UNKNOWN', 'key 9 does not exist');
+    expect(error.hint).toContain('ENCRYPTION_KEY_ID=9');
+    expect(kms.calls).toEqual([]);
+  });
+
+  it('ends at the last version', async () => {
+    store(1, 4_294_967_294);
+    await expectKeyError(
+      new Process().rotate(one),
+      'KEY_VERSIONS_EXHAUSTED',
+      'key 1 is at its last version, 4294967294',
+    );
+  });
+
+  it('that fails in Decrypt changes nothing: not the latest version, not the next start', async () => {
+    store(1, 1);
+    kms.on = (operation) => {
+      if (operation === 'Decrypt') throw kmsError('DisabledException');
+    };
+    const process = new Process();
+    await expectKeyError(
+      process.rotate(one),
+      'KMS_OPERATOR',
+      /^key 1 version 2: KMS Decrypt failed: DisabledException/,
+    );
+    expect(process.announced).toEqual([]);
+    expect(files()).toEqual(['aws-kms-key.1.1']);
+  });
+
+  it('in two processes at once never loses a version', async () => {
+    store(1, 1);
+    const processes = [new Process(), new Process(), new Process()];
+    kms.on = () => clock.sleep(Math.ceil(kms.calls.length % 3));
+    const rounds = processes.flatMap((process) =>
+      Array.from({ length: 4 }, () => process.keyring.rotate(one, startDeadline(clock, 600_000))),
+    );
+    const versions = await clock.runUntil(Promise.all(rounds));
+    expect([...versions].sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+    for (const process of processes) {
+      for (const { name: announced, bytes } of process.announced) {
+        expect(bytes).toEqual(dataKey(fs.files.get(`/keys/aws-kms-key.${announced}`)?.bytes ?? Buffer.alloc(0)));
+      }
+    }
+  });
+
+  it('of all keys tries every one and reports each that failed', async () => {
+    for (const id of [1, 2, 3, 4]) store(id, 1);
+    kms.on = (operation, _, request) => {
+      if (
+        operation === 'Decrypt' &&
+        'wrapped' in request &&
+        /made [23]$/.test(Buffer.from(request.wrapped).toString())
+      ) {
+        throw kmsError('AccessDeniedException', 'no');
+      }
+    };
+    const process = new Process();
+    const error = await expectKeyError(
+      process.run((keyring, deadline) => keyring.rotateAll(deadline)),
+      'KEYS_FAILED',
+      /^rotated 2 of 4 keys; not rotated: 2, 3; key 2 version 2: KMS Decrypt failed: AccessDeniedException: no/,
+    );
+    expect(error.hint).toContain('kms:Decrypt');
+    expect([...process.names].sort()).toEqual(['1.2', '4.2']);
+    expect(process.logged.filter((line) => line.startsWith('error: '))).toHaveLength(2);
+  });
+
+  it('of all keys returns how many', async () => {
+    store(1, 1);
+    store(7, 3);
+    expect(await new Process().run((keyring, deadline) => keyring.rotateAll(deadline))).toBe(2);
+    expect(files()).toEqual(expect.arrayContaining(['aws-kms-key.1.2', 'aws-kms-key.7.4']));
+  });
+});
+
+describe('keys that were missing at start-up', () => {
+  it('are tried again until the last one is there', async () => {
+    store(1, 1);
+    store(1, 2);
+    kms.on = (_, call) => {
+      if (call < 4) throw kmsError('AccessDeniedException');
+    };
+    const process = new Process();
+    const reports: number[] = [];
+    const stop = new AbortController();
+    await clock.runUntil(
+      retryMissingKeys(
+        [name(1, 2), name(1, 1)],
+        { keyring: process.keyring, clock, random: () => 0.5, report: (failures) => reports.push(failures.length) },
+        stop.signal,
+      ),
+    );
+    expect(reports).toEqual([2, 1, 0]);
+    expect([...process.names].sort()).toEqual(['1.1', '1.2']);
+  });
+});

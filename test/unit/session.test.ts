@@ -1,0 +1,309 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Session } from '../../src/agent/session.ts';
+import { FrameDecoder } from '../../src/format/frames.ts';
+import {
+  type AgentMessage,
+  encodePluginMessage,
+  type PluginMessage,
+  parseAgentMessage,
+} from '../../src/format/messages.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs } from '../support/memory-fs.ts';
+import { dataKey, kmsError, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+
+const HELLO_SETTINGS: readonly (readonly [string, string])[] = [
+  ['master_key_id', 'alias/a'],
+  ['key_spec', 'AES_128'],
+  ['log_level', 'Off'],
+  ['region', ''],
+  ['endpoint_url', ''],
+  ['request_timeout', '0'],
+  ['mock', 'OFF'],
+  ['keyfile_dir', '/keys'],
+  ['key_ids', ''],
+  ['allow_missing_keys', 'OFF'],
+];
+
+let clock: FakeClock;
+let kms: ScriptedKms;
+let fs: MemoryFs;
+let directory: string;
+let socket: Socket;
+let ended: Promise<unknown>;
+let received: { readonly request: number; readonly message: AgentMessage }[];
+
+beforeEach(async () => {
+  clock = new FakeClock();
+  kms = new ScriptedKms();
+  fs = new MemoryFs();
+  received = [];
+  directory = mkdtempSync(join(tmpdir(), 'mak-'));
+  const path = join(directory, 'socket');
+  const connection = Promise.withResolvers<Socket>();
+  const server = createServer((stream) => connection.resolve(stream)).listen(path);
+  socket = connect(path);
+  const session = new Session(await connection.promise, {
+    agentVersion: '9.9.9',
+    clock,
+    random: () => 0.5,
+    fileSystem: fs,
+    connectKms: async () => kms,
+    overrideSettings: (settings) => settings,
+    idleTimeoutMs: 10_000,
+  });
+  server.close();
+  ended = session.run().then(
+    () => 'closed',
+    (error: unknown) => error,
+  );
+  const decoder = new FrameDecoder();
+  socket.on('data', (chunk) => {
+    for (const frame of decoder.feed(chunk))
+      received.push({ request: frame.request, message: parseAgentMessage(frame) });
+  });
+});
+
+afterEach(() => {
+  socket.destroy();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function send(request: number, message: PluginMessage): void {
+  socket.write(encodePluginMessage(request, message));
+}
+
+async function answerTo(request: number): Promise<AgentMessage> {
+  for (let i = 0; i < 500; i += 1) {
+    const answer = received.find((frame) => frame.request === request);
+    if (answer !== undefined) return answer.message;
+    await clock.settle();
+  }
+  throw new Error(`no answer to request ${request}; received ${JSON.stringify(received)}`);
+}
+
+async function hello(
+  changes: readonly (readonly [string, string])[] = [],
+  role: 'server' | 'backup' = 'server',
+): Promise<AgentMessage> {
+  send(1, { type: 'hello', protocol: 1, role, settings: new Map([...HELLO_SETTINGS, ...changes]) });
+  return await answerTo(1);
+}
+
+function sent<T extends AgentMessage['type']>(type: T): AgentMessage[] {
+  return received.map(({ message }) => message).filter((message) => message.type === type);
+}
+
+describe('a session', () => {
+  it('greets, loads, creates and rotates, each KEY before its DONE', async () => {
+    expect(await hello()).toEqual({ type: 'welcome', protocol: 1, agentVersion: '9.9.9' });
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 0, second: 0 });
+    send(3, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 1, second: 1 });
+    send(4, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
+    expect(await answerTo(4)).toEqual({ type: 'done', first: 1, second: 2 });
+    const bytes = dataKey(wrappedKey('made 1'));
+    expect(sent('key')[0]).toEqual({ type: 'key', id: 1, version: 1, current: true, bytes });
+    const order = received.map(({ request, message }) => `${message.type}${request === 0 ? '' : request}`);
+    expect(order.indexOf('key')).toBeLessThan(order.indexOf('done3'));
+    expect(order.lastIndexOf('key')).toBeLessThan(order.indexOf('done4'));
+  });
+
+  it('counts KMS calls and reports them before the answer', async () => {
+    await hello();
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    await answerTo(2);
+    expect(sent('stats')).toEqual([
+      {
+        type: 'stats',
+        increases: new Map([
+          ['generateCalls', 1],
+          ['decryptCalls', 1],
+          ['keysCreated', 1],
+        ]),
+      },
+    ]);
+  });
+
+  it('answers FAIL with code, message and hint, and goes on', async () => {
+    await hello([['master_key_id', '']]);
+    send(2, { type: 'open', id: keyId(7), deadlineMs: 30_000 });
+    expect(await answerTo(2)).toEqual({
+      type: 'fail',
+      code: 'KEY_NOT_ALLOWED',
+      message: 'key 7 cannot be created: aws_key_management_master_key_id is empty',
+      hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/…', or its key id or ARN",
+    });
+    send(0, { type: 'set', name: 'master_key_id', value: 'alias/b' });
+    send(3, { type: 'open', id: keyId(7), deadlineMs: 30_000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 7, second: 1 });
+    expect(kms.calls[0]?.request).toMatchObject({ masterKeyId: 'alias/b' });
+  });
+
+  it('answers one request while another waits for KMS', async () => {
+    await hello();
+    fs.files.set('/keys/aws-kms-key.2.1', { bytes: wrappedKey('2.1'), synced: true });
+    kms.on = (operation) => (operation === 'Decrypt' ? undefined : new Promise(() => undefined));
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(3, { type: 'open', id: keyId(2), deadlineMs: 30_000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 2, second: 1 });
+    expect(received.some(({ request }) => request === 2)).toBe(false);
+    await clock.advance(30_000);
+    expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'TIMEOUT' });
+  });
+
+  it('fails LOAD with one line for each version that stays wrapped', async () => {
+    for (const version of [1, 2])
+      fs.files.set(`/keys/aws-kms-key.1.${version}`, { bytes: wrappedKey(`1.${version}`), synced: true });
+    kms.on = () => {
+      throw kmsError('AccessDeniedException', 'no');
+    };
+    await hello();
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    expect(await answerTo(2)).toMatchObject({
+      type: 'fail',
+      code: 'KEYS_FAILED',
+      message: expect.stringMatching(/^2 of 2 stored key versions cannot be unwrapped; the first: key 1 version 2 /),
+    });
+    const lines = sent('log').flatMap((message) =>
+      message.type === 'log' && message.severity === 'error' ? [message.text] : [],
+    );
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^key 1 version 2 \(file aws-kms-key\.1\.2\): KMS Decrypt failed: AccessDeniedException: no \(request request-of-AccessDeniedException\); the identity needs/,
+      ),
+      expect.stringMatching(/^key 1 version 1 \(file aws-kms-key\.1\.1\): /),
+    ]);
+  });
+
+  it('with allow_missing_keys starts without them and hands them over as soon as it can', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
+    kms.on = (_, call) => {
+      if (call === 1) throw kmsError('DisabledException');
+    };
+    await hello([['allow_missing_keys', 'ON']]);
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 0 });
+    expect(sent('missing')).toEqual([{ type: 'missing', versions: 1 }]);
+    await clock.advance(60_000);
+    expect(sent('missing')).toEqual([
+      { type: 'missing', versions: 1 },
+      { type: 'missing', versions: 0 },
+    ]);
+    expect(sent('key')).toHaveLength(1);
+  });
+
+  it.each<[string, string, string]>([
+    ['key_spec', 'AES_192', 'aws_key_management_key_spec: expected AES_128 or AES_256, got "AES_192"'],
+    [
+      'log_level',
+      'Loud',
+      'aws_key_management_log_level: expected Off, Fatal, Error, Warn, Info, Debug, Trace, got "Loud"',
+    ],
+    ['key_ids', '0', 'aws_key_management_key_ids: "0" is not a key id or a range of key ids'],
+    [
+      'endpoint_url',
+      'kms',
+      'aws_key_management_endpoint_url: expected a URL such as https://vpce-….kms.eu-central-1.vpce.amazonaws.com, got "kms"',
+    ],
+    [
+      'endpoint_url',
+      'https://u:p@kms',
+      'aws_key_management_endpoint_url: credentials do not belong into a URL that every SQL user can read',
+    ],
+    ['request_timeout', '1s', 'aws_key_management_request_timeout: expected milliseconds, got "1s"'],
+    ['mock', 'yes', 'aws_key_management_mock: expected ON or OFF, got "yes"'],
+    ['keyfile_dir', 'keys', 'aws_key_management_keyfile_dir: expected an absolute path, got "keys"'],
+  ])('refuses HELLO with a bad %s (%s)', async (setting, value, message) => {
+    expect(await hello([[setting, value]])).toMatchObject({ type: 'fail', code: 'BAD_OPTION', message });
+  });
+
+  it('refuses another protocol version and says which', async () => {
+    send(1, { type: 'hello', protocol: 2, role: 'server', settings: new Map(HELLO_SETTINGS) });
+    expect(await answerTo(1)).toMatchObject({
+      type: 'fail',
+      code: 'PROTOCOL',
+      message: 'the plugin speaks protocol 2, this agent 1',
+    });
+  });
+
+  it.each<[string, () => void, string]>([
+    ['a request before HELLO', () => send(1, { type: 'load', deadlineMs: 1 }), 'load: HELLO must come first'],
+    ['garbage', () => void socket.write('GET / HTTP/1.1\r\n\r\n'), 'frame length expected 5 to 16384, got 1195725856'],
+    [
+      'half a frame',
+      () => void socket.end(Buffer.from([0, 0, 0, 9, 3])),
+      'the plugin closed the connection inside a frame',
+    ],
+  ])('ends on %s', async (_, act, message) => {
+    act();
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message });
+  });
+
+  it('ends on a second HELLO and on a SET of what does not change', async () => {
+    await hello();
+    send(0, { type: 'set', name: 'mock', value: 'ON' });
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message: 'set: mock is not a setting that changes' });
+  });
+
+  it('ends when the plugin goes away, and gives up what is under way', async () => {
+    await hello();
+    let aborted = false;
+    kms.on = () => new Promise(() => undefined);
+    const call = kms.generateWrappedKey.bind(kms);
+    kms.generateWrappedKey = async (request, signal) => {
+      signal.addEventListener('abort', () => {
+        aborted = true;
+      });
+      return await call(request, signal);
+    };
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    await clock.settle();
+    socket.destroy();
+    expect(await ended).toBe('closed');
+    expect(aborted).toBe(true);
+    expect([...fs.files.keys()]).toEqual([]);
+  });
+
+  it('ends when nothing has been asked for ten seconds, not while something is under way', async () => {
+    await hello();
+    kms.on = () => clock.sleep(15_000);
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    await clock.advance(20_000);
+    expect(received.some(({ request }) => request === 2)).toBe(false);
+    await clock.advance(10_500);
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 1 });
+    await clock.advance(10_000);
+    expect(await ended).toBe('closed');
+  });
+
+  it('logs KMS calls as loudly as log_level says, and never the data key', async () => {
+    await hello([['log_level', 'Trace']]);
+    kms.on = (operation, call) => {
+      if (operation === 'Decrypt' && call === 2) throw kmsError('ThrottlingException', 'slow down');
+    };
+    send(2, { type: 'fetch', id: keyId(1), version: keyVersion(1), deadlineMs: 1000 });
+    await answerTo(2);
+    send(3, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    await clock.advance(1000);
+    await answerTo(3);
+    const lines = sent('log').map((message) => (message.type === 'log' ? `${message.severity}: ${message.text}` : ''));
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'note: AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 (master key alias/a): attempt 1 to a scripted KMS',
+        expect.stringMatching(
+          /^note: AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 \(master key alias\/a\): succeeded \(attempt 1, 0 ms, request generate, master key arn:/,
+        ),
+        'warning: AWS KMS Decrypt: key 1 version 1: ThrottlingException: slow down (request request-of-ThrottlingException) (attempt 1, 0 ms); next attempt in 100 ms',
+      ]),
+    );
+    const key = dataKey(wrappedKey('made 1'));
+    const all = lines.join('\n');
+    for (const encoding of ['latin1', 'hex', 'base64'] as const) expect(all).not.toContain(key.toString(encoding));
+  });
+});

@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { MASTER_KEY_ARN } from '../support/scripted-kms.ts';
+
+const name = { id: keyId(7), version: keyVersion(3) };
+const sidecar = {
+  masterKeyArn: MASTER_KEY_ARN,
+  keySpec: 'AES_256',
+  created: '2030-01-01T00:00:00.000Z',
+  wrappedSha256: 'ab'.repeat(32),
+  requestId: '1f2e3d4c-0000-1111-2222-333344445555',
+} as const;
+const valid: Record<string, unknown> = JSON.parse(formatSidecar(name, sidecar));
+
+describe('a sidecar', () => {
+  it('round-trips', () => {
+    expect(parseSidecar(name, formatSidecar(name, sidecar))).toEqual(sidecar);
+  });
+
+  it('may hold fields of a later release', () => {
+    expect(parseSidecar(name, JSON.stringify({ ...valid, later: true }))).toEqual(sidecar);
+  });
+
+  it.each([
+    ['', /it is not JSON$/],
+    ['{"format":1', /it is not JSON$/],
+    ['[]', /it is no JSON object$/],
+    ['null', /it is no JSON object$/],
+    [JSON.stringify({ ...valid, format: 2 }), /"format" expected 1, got 2$/],
+    [JSON.stringify({ ...valid, keyId: 8 }), /it describes key 8 version 3$/],
+    [JSON.stringify({ ...valid, keyVersion: 4 }), /it describes key 7 version 4$/],
+    [JSON.stringify({ ...valid, keySpec: 'AES_512' }), /"keySpec" is missing or malformed$/],
+    [JSON.stringify({ ...valid, masterKeyArn: 'alias/x' }), /"masterKeyArn" is missing or malformed$/],
+    [JSON.stringify({ ...valid, masterKeyArn: 7 }), /"masterKeyArn" is missing or malformed$/],
+    [JSON.stringify({ ...valid, wrappedSha256: 'AB'.repeat(32) }), /"wrappedSha256" is missing or malformed$/],
+    [JSON.stringify({ ...valid, created: 'yesterday' }), /"created" is missing or malformed$/],
+    [JSON.stringify({ ...valid, requestId: 'x\ny' }), /"requestId" is missing or malformed$/],
+  ])('is refused when it is %s', async (text, message) => {
+    const error = await expectKeyError(() => parseSidecar(name, text), 'KEY_FILE_CORRUPT', message);
+    expect(error.message).toMatch(/^sidecar aws-kms-key\.7\.3\.json: /);
+  });
+});
