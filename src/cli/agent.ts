@@ -73,7 +73,7 @@ function sessionParts(options: AgentOptions, idleTimeoutMs: number | undefined):
     random: Math.random,
     fileSystem: nodeFileSystem,
     connectKms: async (settings) =>
-      settings.mock ? await createMockKmsClient(settings.keyfileDir, systemClock) : await createAwsKmsClient(settings),
+      settings.mock ? createMockKmsClient(settings.keyfileDir, systemClock) : await createAwsKmsClient(settings),
     overrideSettings: (settings): Settings => ({
       ...settings,
       ...(options.keyfileDir === undefined ? {} : { keyfileDir: resolve(options.keyfileDir) }),

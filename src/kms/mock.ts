@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
+import { MOCK_STATE_FILE } from '../format/key-file-name.ts';
+import type { KmsClient } from './client.ts';
+import { createEmbeddedKms, DEFAULT_REGION, initialState, openStateFile } from './embedded/index.ts';
+
+/** The master key that mock mode makes for itself. */
+export const MOCK_ALIAS = 'alias/mock';
+
+/**
+ * KMS for trials without AWS: the embedded KMS in this process, its key material in a file beside the key files, which
+ * mariadb-backup therefore carries along. Protects nothing.
+ * @throws KeyError STORE_UNAVAILABLE, KEY_FILE_CORRUPT
+ */
+export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient {
+  const region = DEFAULT_REGION;
+  const path = join(keyfileDir, MOCK_STATE_FILE);
+  const initial = () => initialState({ clock, randomBytes, region, aliases: [MOCK_ALIAS] });
+  const kms = createEmbeddedKms({ state: openStateFile(path, initial, randomBytes), clock, randomBytes });
+  return {
+    async generateWrappedKey({ masterKeyId, keySpec }) {
+      // In mock mode any name is a master key, as no AWS account knows better.
+      const alias = /^alias\/[\w/-]+$/.test(masterKeyId) ? masterKeyId : MOCK_ALIAS;
+      const keyId = kms.ensureAlias(region, alias);
+      const made = kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec });
+      return { wrapped: Buffer.from(made.ciphertextBlob), masterKeyArn: made.keyId, requestId: 'mock' };
+    },
+    async decrypt({ wrapped, masterKeyArn }) {
+      const { plaintext, keyId } = kms.decrypt({ region, ciphertextBlob: wrapped, keyId: masterKeyArn });
+      return {
+        plaintext: Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength),
+        masterKeyArn: keyId,
+        requestId: 'mock',
+      };
+    },
+    description: 'the mock KMS',
+    close: () => undefined,
+  };
+}
