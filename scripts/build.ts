@@ -52,9 +52,13 @@ const command = join(out, 'mariadb-aws-kms');
 rmSync(command, { force: true });
 linkOrSymlink(executable, command);
 
-execFileSync('make', ['--no-print-directory', '-s', '-C', join(root, 'plugin'), `OUT=${plugins}`, 'all', 'check-symbols'], {
-  stdio: 'inherit',
-});
+execFileSync(
+  'make',
+  ['--no-print-directory', '-s', '-C', join(root, 'plugin'), `OUT=${plugins}`, 'all', 'check-symbols'],
+  {
+    stdio: 'inherit',
+  },
+);
 
 function linkOrSymlink(target: string, path: string): void {
   try {

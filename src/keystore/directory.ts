@@ -153,7 +153,7 @@ export class KeyDirectory {
   ): Promise<T> {
     const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) });
     const temporary = this.#temporaryPath();
-    const temporarySidecar = this.#temporaryPath();
+    const temporarySidecar = `${temporary}.json`;
     try {
       await this.#storing(name, () => this.#write(temporary, wrapped));
       await this.#storing(name, () => this.#write(temporarySidecar, Buffer.from(text)));

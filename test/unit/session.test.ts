@@ -62,7 +62,7 @@ beforeEach(async () => {
     (error: unknown) => error,
   );
   const decoder = new FrameDecoder();
-  socket.on('data', (chunk) => {
+  socket.on('data', (chunk: Buffer) => {
     for (const frame of decoder.feed(chunk))
       received.push({ request: frame.request, message: parseAgentMessage(frame) });
   });

@@ -1,0 +1,247 @@
+/** A real mariadbd in a directory of its own, away from any installed server: for the demo and the tests. */
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Connection, createConnection } from 'mariadb';
+import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+
+const run = promisify(execFile);
+
+export const BUILD = join(import.meta.dirname, '../../build');
+export const PLUGIN_DIRECTORY = join(BUILD, 'plugin');
+export const AGENT = join(PLUGIN_DIRECTORY, 'aws_key_management_agent');
+export const COMMAND = join(BUILD, 'mariadb-aws-kms');
+
+/** Server options as in an option file, without dashes; `true` is an option without a value, undefined leaves one out. */
+export type ServerOptions = Readonly<Record<string, string | number | true | undefined>>;
+export type Row = Readonly<Record<string, unknown>>;
+
+export const TEST_CREDENTIALS: NodeJS.ProcessEnv = {
+  AWS_ACCESS_KEY_ID: TEST_ACCESS_KEY.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: TEST_ACCESS_KEY.secretAccessKey,
+};
+
+/** Small and quick to start; everything else as MariaDB ships it. */
+const SMALL: ServerOptions = {
+  innodb_buffer_pool_size: '16M',
+  innodb_log_file_size: '4M',
+  innodb_use_native_aio: 0,
+  aria_pagecache_buffer_size: '8M',
+  key_buffer_size: '1M',
+  performance_schema: 'OFF',
+};
+
+export interface ScratchServerParts {
+  /** Holds the data directory, the socket and the error log; the caller removes it. */
+  readonly directory: string;
+  readonly options?: ServerOptions;
+  /** The environment of the server, besides PATH. */
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Command and arguments that start the server, for tests that start it in a special way. */
+  readonly launcher?: readonly string[];
+  readonly mariadbd?: string;
+  /** Whom the server runs as when it is started by root. */
+  readonly user?: string;
+}
+
+/** Initialises a data directory. */
+export async function installDatabase(
+  datadir: string,
+  options: ServerOptions = {},
+  environment: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  const { stdout, stderr } = await run(
+    'mariadb-install-db',
+    [
+      '--no-defaults',
+      '--auth-root-authentication-method=normal',
+      '--skip-test-db',
+      `--datadir=${datadir}`,
+      ...asUser(),
+      ...toArguments({ ...SMALL, ...options }),
+    ],
+    { env: { PATH: process.env['PATH'], ...environment } },
+  );
+  return stdout + stderr;
+}
+
+export class ScratchServer {
+  readonly directory: string;
+  readonly datadir: string;
+  readonly socket: string;
+  readonly logFile: string;
+  options: ServerOptions;
+  environment: NodeJS.ProcessEnv;
+  readonly #user: string;
+  readonly #launcher: readonly string[];
+  readonly #mariadbd: string;
+  #process: ChildProcess | undefined;
+  readonly #connections = new Set<Connection>();
+
+  constructor(parts: ScratchServerParts) {
+    this.directory = parts.directory;
+    this.datadir = join(parts.directory, 'data');
+    this.socket = join(parts.directory, 'sock');
+    this.logFile = join(parts.directory, 'error.log');
+    this.options = parts.options ?? {};
+    this.environment = parts.environment ?? TEST_CREDENTIALS;
+    this.#user = parts.user ?? 'root';
+    this.#launcher = parts.launcher ?? [];
+    this.#mariadbd = parts.mariadbd ?? 'mariadbd';
+  }
+
+  /** A copy of an initialised data directory, which is much quicker than initialising one. */
+  copyDatabase(template: string): void {
+    mkdirSync(this.directory, { recursive: true });
+    cpSync(template, this.datadir, { recursive: true });
+    if (this.#user === 'root' || process.getuid?.() !== 0) return;
+    execFileSync('chown', ['-R', this.#user, this.directory]);
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid;
+    if (pid === undefined) throw new Error('the server does not run');
+    return pid;
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** The whole error log, of every start. */
+  get log(): string {
+    return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
+  }
+
+  get commandLine(): string[] {
+    return [
+      '--no-defaults',
+      `--datadir=${this.datadir}`,
+      `--socket=${this.socket}`,
+      `--pid-file=${join(this.directory, 'pid')}`,
+      `--log-error=${this.logFile}`,
+      '--skip-networking',
+      ...asUser(this.#user),
+      ...toArguments({ ...SMALL, plugin_dir: PLUGIN_DIRECTORY, plugin_maturity: 'stable', ...this.options }),
+    ];
+  }
+
+  /**
+   * Resolves when the server takes connections.
+   * @throws Error with the end of the error log when it ends before that
+   */
+  async start(): Promise<void> {
+    const [command = this.#mariadbd, ...rest] = [...this.#launcher, this.#mariadbd];
+    const logged = this.log.length;
+    const child = spawn(command, [...rest, ...this.commandLine], {
+      env: { PATH: process.env['PATH'], ...this.environment },
+      stdio: 'ignore',
+    });
+    this.#process = child;
+    const failed = once(child, 'error').then(([error]) => {
+      throw error;
+    });
+    failed.catch(() => undefined);
+    const endMs = performance.now() + 120_000;
+    while (!this.log.slice(logged).includes('ready for connections')) {
+      if (!this.isRunning) throw new Error(`mariadbd did not start:\n${this.log.slice(logged)}`);
+      if (performance.now() > endMs) throw new Error(`mariadbd did not get ready:\n${this.log.slice(logged)}`);
+      await Promise.race([failed, new Promise((resolve) => setTimeout(resolve, 20))]);
+    }
+  }
+
+  async connect(user = 'root'): Promise<Connection> {
+    const connection = await createConnection({
+      socketPath: this.socket,
+      user,
+      bigIntAsNumber: true,
+      insertIdAsNumber: true,
+    });
+    connection.on('error', () => undefined);
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  /** Runs one statement on a connection of its own. */
+  async sql(text: string): Promise<Row[]> {
+    const connection = await this.connect();
+    try {
+      const result: unknown = await connection.query(text);
+      return Array.isArray(result) ? result : [];
+    } finally {
+      this.#connections.delete(connection);
+      await connection.end();
+    }
+  }
+
+  /** A status or system variable by its name. */
+  async variable(kind: 'STATUS' | 'VARIABLES', name: string): Promise<string | undefined> {
+    const rows = await this.sql(`SHOW GLOBAL ${kind} LIKE '${name.replaceAll('_', '\\_')}'`);
+    const value = rows[0]?.['Value'];
+    return value === undefined ? undefined : String(value);
+  }
+
+  /** Shuts down in an orderly way. */
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    if (child === undefined) return;
+    if (this.isRunning) {
+      const exited = once(child, 'exit');
+      child.kill(signal);
+      await exited;
+    }
+    for (const connection of this.#connections) connection.destroy();
+    this.#connections.clear();
+  }
+}
+
+function asUser(user = 'root'): string[] {
+  return process.getuid?.() === 0 ? [`--user=${user}`] : [];
+}
+
+function toArguments(options: ServerOptions): string[] {
+  return Object.entries(options).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const option = `--${name.replaceAll('_', '-')}`;
+    return [value === true ? option : `${option}=${value}`];
+  });
+}
+
+/** Options that load the plugin and point it at a KMS. */
+export function pluginOptions(kmsUrl: string, changes: ServerOptions = {}): ServerOptions {
+  return {
+    plugin_load_add: 'aws_key_management',
+    aws_key_management: 'FORCE_PLUS_PERMANENT',
+    aws_key_management_master_key_id: 'alias/mariadb-encryption',
+    aws_key_management_endpoint_url: kmsUrl,
+    ...changes,
+  };
+}
+
+/** Every encryption switch of the server. */
+export const EVERYTHING_ENCRYPTED: ServerOptions = {
+  innodb_encrypt_tables: 'ON',
+  innodb_encrypt_log: 'ON',
+  innodb_encrypt_temporary_tables: 'ON',
+  innodb_encryption_threads: 2,
+  aria_encrypt_tables: 'ON',
+  encrypt_tmp_disk_tables: 'ON',
+  encrypt_tmp_files: 'ON',
+  encrypt_binlog: 'ON',
+  log_bin: 'binlog',
+};

@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { devRoute, isDevRoute } from './dev-routes.ts';
+import { type EndpointParts, OpenCall } from './open-call.ts';
+import { readBody } from './request-body.ts';
+import type { WireAnswer } from './wire.ts';
+
+/** Longer than SDKs keep idle connections, so that theirs, not ours, is the side that closes. */
+const KEEP_ALIVE_MS = 65_000;
+
+export interface Endpoint {
+  readonly server: Server;
+  /** Ends what waits or hangs, lets the rest finish, and closes every connection. */
+  close(): Promise<void>;
+}
+
+export function createEndpoint(parts: EndpointParts): Endpoint {
+  const stopping = new AbortController();
+  const active = new Set<Promise<void>>();
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+    const handled = handle(parts, request, response, stopping.signal).catch(() => {
+      // The client left, or the request was cut off: nobody is there to be told.
+      request.socket.destroy();
+    });
+    active.add(handled);
+    void handled.finally(() => active.delete(handled));
+  });
+  return {
+    server,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      stopping.abort();
+      await Promise.allSettled(active);
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+async function handle(
+  parts: EndpointParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  stopping: AbortSignal,
+): Promise<void> {
+  const target = request.url ?? '/';
+  if (isDevRoute(target)) {
+    const { status, json } = devRoute(request, await readBody(request), parts.faults, parts.calls);
+    const body = Buffer.from(`${JSON.stringify(json)}\n`);
+    return send(response, { status, contentType: 'application/json', body }, randomUUID());
+  }
+  const call = new OpenCall(parts, request);
+  const left = new AbortController();
+  response.once('close', () => left.abort());
+  const outcome = await call.run(AbortSignal.any([stopping, left.signal]));
+  call.record(outcome);
+  switch (outcome.delivery) {
+    case 'drop':
+      request.socket.destroy();
+      return;
+    case 'hang':
+      await aborted(AbortSignal.any([stopping, left.signal]));
+      request.socket.destroy();
+      return;
+    case 'half':
+      return sendHalf(response, outcome.answer, call.requestId);
+    case 'whole':
+      return send(response, outcome.answer, call.requestId);
+  }
+}
+
+function head(response: ServerResponse, answer: WireAnswer, requestId: string): void {
+  response.writeHead(answer.status, {
+    'x-amzn-RequestId': requestId,
+    'Cache-Control': 'no-cache, no-store, must-revalidate, private',
+    'Content-Type': answer.contentType,
+    'Content-Length': answer.body.length,
+    // The rest of an oversized request would be taken for the next one.
+    ...(answer.status === 413 ? { Connection: 'close' } : {}),
+  });
+}
+
+async function send(response: ServerResponse, answer: WireAnswer, requestId: string): Promise<void> {
+  head(response, answer, requestId);
+  await new Promise<void>((resolve) => {
+    response.once('close', resolve);
+    response.end(answer.body, () => resolve());
+  });
+}
+
+async function sendHalf(response: ServerResponse, answer: WireAnswer, requestId: string): Promise<void> {
+  head(response, answer, requestId);
+  await new Promise<void>((resolve) => {
+    response.once('close', resolve);
+    response.write(answer.body.subarray(0, Math.ceil(answer.body.length / 2)), () => resolve());
+  });
+  response.socket?.end();
+  response.socket?.destroySoon();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

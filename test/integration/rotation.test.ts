@@ -1,0 +1,135 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { keyFiles, newServer, sqlError, startKms, startServer } from '../support/lab.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+
+async function latest(server: Awaited<ReturnType<typeof startServer>>, id: number): Promise<string | undefined> {
+  return await server.variable('STATUS', `Aws_key_management_key_${id}_latest_version`);
+}
+
+it('of one key is visible at once and reads back 0', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  expect(await latest(server, 1)).toBe('2');
+  expect(await server.variable('VARIABLES', 'aws_key_management_rotate_key')).toBe('0');
+  expect(await server.variable('STATUS', 'Aws_key_management_rotations')).toBe('1');
+  expect(server.log).toContain('AWS KMS plugin: generated encrypted datakey for key id=1, version=2');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=0');
+  expect(await latest(server, 1)).toBe('2');
+});
+
+it('that fails is an SQL error with what KMS said, and changes nothing', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  const files = readdirSync(server.datadir).sort();
+  const arn = kms.keyArns[0] ?? '';
+
+  kms.kms.call('us-east-1', { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: arn });
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(
+    /^AWS KMS plugin: key 3 version 2 \(master key alias\/mariadb-encryption\): KMS GenerateDataKeyWithoutPlaintext failed: DisabledException: arn:aws:kms:\S+ is disabled\. \(request [0-9a-f-]{36}\); the master key is disabled: `aws kms enable-key/,
+  );
+  expect(await server.variable('STATUS', 'Aws_key_management_last_error')).toContain('DisabledException');
+  expect(await server.variable('STATUS', 'Aws_key_management_last_error_time')).toMatch(/^20\d\d-\d\d-\d\dT[\d:]+Z$/);
+  kms.kms.call('us-east-1', { accessKeyId: '', denied: [] }, 'EnableKey', { KeyId: arn });
+
+  // Generate works, Decrypt does not: the original plugin then had a latest version that nobody could decrypt.
+  kms.faults.set([{ operation: 'Decrypt', kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(
+    /KMS Decrypt failed: AccessDeniedException: no/,
+  );
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 17 }]);
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toContain(
+    '"data key" expected 16, 24 or 32 bytes, got 17',
+  );
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-key-id' }]);
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(/"KeyId" expected arn:/);
+  kms.faults.clear();
+
+  expect(readdirSync(server.datadir).sort()).toEqual(files);
+  expect(await latest(server, 3)).toBe('1');
+  await server.sql('INSERT INTO d.t VALUES (1)');
+  await server.restart();
+  expect(await latest(server, 3)).toBe('1');
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 1 }]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  expect(await latest(server, 3)).toBe('2');
+});
+
+it('of all keys tries every key, reports each that failed, and fails the statement', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await server.sql('CREATE DATABASE d');
+  for (const id of [2, 3, 4])
+    await server.sql(`CREATE TABLE d.t${id} (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`);
+  kms.faults.set([
+    {
+      operation: 'GenerateDataKeyWithoutPlaintext',
+      kind: 'error',
+      name: 'AccessDeniedException',
+      status: 400,
+      message: 'no',
+      skip: 1,
+      count: 2,
+    },
+  ]);
+  const error = await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=-1');
+  expect(error).toMatch(
+    /^AWS KMS plugin: rotated 2 of 4 keys; not rotated: \d, \d; key \d version 2 .*AccessDeniedException: no/,
+  );
+  expect(server.log.match(/\[ERROR\] .*AWS KMS plugin: key \d version 2 .*AccessDeniedException: no/g)).toHaveLength(2);
+  const versions = await Promise.all([1, 2, 3, 4].map((id) => latest(server, id)));
+  expect([...versions].sort()).toEqual(['1', '1', '2', '2']);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  expect([...(await Promise.all([1, 2, 3, 4].map((id) => latest(server, id))))].sort()).toEqual(['2', '2', '3', '3']);
+});
+
+it('against a KMS that takes five seconds delays no other session', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const [rotating, other] = [await server.connect(), await server.connect()];
+  kms.faults.set([{ kind: 'latency', ms: 5000 }]);
+  const started = performance.now();
+  let rotated = false;
+  const rotation = rotating.query('SET GLOBAL aws_key_management_rotate_key=1').then(() => {
+    rotated = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  let longest = 0;
+  for (let i = 0; i < 50; i += 1) {
+    const before = performance.now();
+    await other.query("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'");
+    await other.query(`SET GLOBAL max_connections=${151 + i}`);
+    await other.query("SHOW GLOBAL STATUS LIKE 'Aws_key_management%'");
+    longest = Math.max(longest, performance.now() - before);
+  }
+  expect(rotated).toBe(false);
+  expect(longest).toBeLessThan(1000);
+  await rotation;
+  expect(performance.now() - started).toBeGreaterThan(5000);
+  expect(await latest(server, 1)).toBe('2');
+});
+
+it('of one server is seen by another on the same directory, and neither loses a version', async () => {
+  const kms = await startKms();
+  const keys = scratchDirectory();
+  const options = pluginOptions(kms.url, { aws_key_management_keyfile_dir: keys });
+  const servers = [newServer(options), newServer(options)];
+  await Promise.all(servers.map((server) => server.start()));
+  const rounds = await Promise.all(
+    servers.map(async (server) => {
+      const session = await server.connect();
+      for (let i = 0; i < 10; i += 1) await session.query('SET GLOBAL aws_key_management_rotate_key=1');
+    }),
+  );
+  expect(rounds).toHaveLength(2);
+  const wrapped = keyFiles(keys).filter((file) => /^aws-kms-key\.1\.\d+$/.test(file));
+  expect(wrapped).toHaveLength(21);
+  expect(new Set(wrapped.map((file) => readFileSync(join(keys, file), 'hex')))).toHaveLength(21);
+  await Promise.all(servers.map((server) => server.restart()));
+  for (const server of servers) expect(await latest(server, 1)).toBe('21');
+});

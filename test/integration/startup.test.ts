@@ -1,0 +1,258 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { keyFiles, MASTER_KEY, newServer, operations, run, sqlError, startKms } from '../support/lab.ts';
+import { until } from '../support/scratch.ts';
+
+const caller = { accessKeyId: '', denied: [] };
+
+/** A server that has an encrypted table and is stopped. */
+async function usedServer(kms: DevKms, options: ServerOptions = {}): Promise<ScratchServer> {
+  const server = newServer(pluginOptions(kms.url, options));
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('INSERT INTO d.t VALUES (42)');
+  await server.stop();
+  return server;
+}
+
+interface Trouble {
+  readonly what: string;
+  /** Brings the trouble about; returns options to start with. */
+  readonly make: (server: ScratchServer, kms: DevKms) => ServerOptions | undefined;
+  readonly cause: RegExp;
+  readonly cure: RegExp;
+}
+
+const TROUBLES: readonly Trouble[] = [
+  {
+    what: 'the wrong Region',
+    make: () => ({ aws_key_management_region: 'eu-central-1' }),
+    cause: /key 3 version 1 \(file aws-kms-key\.3\.1\): KMS Decrypt failed: \w+Exception: .* \(request [0-9a-f-]+\)/,
+    cure: /aws_key_management_region|does not exist in this Region/,
+  },
+  {
+    what: 'no credentials',
+    make: (server) => {
+      server.environment = { AWS_EC2_METADATA_DISABLED: 'true' };
+      return undefined;
+    },
+    cause:
+      /key 3 version 1 .*KMS Decrypt failed.*: CredentialsProviderError: Could not load credentials from any providers/,
+    cure: /give the server an identity: an instance, task or pod role/,
+  },
+  {
+    what: 'a wrong secret access key',
+    make: (server) => {
+      server.environment = { ...server.environment, AWS_SECRET_ACCESS_KEY: 'wrong' };
+      return undefined;
+    },
+    cause: /KMS Decrypt failed.*: InvalidSignatureException/,
+    cure: /check the secret access key and that the clock of this machine is right/,
+  },
+  {
+    what: 'a disabled master key',
+    make: (_, kms) => {
+      kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId: kms.keyArns[0] });
+      return undefined;
+    },
+    cause: /key 3 version 1 .*KMS Decrypt failed: DisabledException: arn:aws:kms:\S+ is disabled\./,
+    cure: /aws kms enable-key/,
+  },
+  {
+    what: 'a master key pending deletion',
+    make: (_, kms) => {
+      kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId: kms.keyArns[0], PendingWindowInDays: 7 });
+      return undefined;
+    },
+    cause: /KMS Decrypt failed: KMSInvalidStateException: arn:aws:kms:\S+ is pending deletion\./,
+    cure: /aws kms cancel-key-deletion/,
+  },
+  {
+    what: 'a refused Decrypt',
+    make: (_, kms) => {
+      kms.faults.set([
+        { operation: 'Decrypt', kind: 'error', name: 'AccessDeniedException', status: 400, message: 'not authorized' },
+      ]);
+      return undefined;
+    },
+    cause: /KMS Decrypt failed: AccessDeniedException: not authorized/,
+    cure: /kms:GenerateDataKeyWithoutPlaintext and kms:Decrypt/,
+  },
+  {
+    what: 'a KMS that does not answer',
+    make: (_, kms) => {
+      kms.faults.set([{ kind: 'hang' }]);
+      return undefined;
+    },
+    cause: /KMS Decrypt did not succeed within 2 s: no answer came/,
+    cure: /check that the server can reach the KMS endpoint/,
+  },
+  {
+    what: 'a KMS that nobody listens for',
+    make: () => ({ aws_key_management_endpoint_url: 'http://127.0.0.1:1' }),
+    cause: /KMS Decrypt failed after \d+ attempts: ECONNREFUSED/,
+    cure: /security groups/,
+  },
+  {
+    what: 'a proxy that sends HTML',
+    make: (_, kms) => {
+      kms.faults.set([{ kind: 'garbage' }]);
+      return undefined;
+    },
+    cause: /KMS Decrypt failed after \d+ attempts/,
+    cure: /aws_key_management_endpoint_url|AWS Health Dashboard/,
+  },
+  {
+    what: 'a corrupt key file',
+    make: (server) => {
+      writeFileSync(join(server.datadir, 'aws-kms-key.3.1'), 'no wrapped key');
+      return undefined;
+    },
+    cause: /key 3 version 1: key file aws-kms-key\.3\.1: its SHA-256 is [0-9a-f]{64}, its sidecar says/,
+    cure: /restore the file from a backup/,
+  },
+  {
+    what: 'an empty key file',
+    make: (server) => {
+      writeFileSync(join(server.datadir, 'aws-kms-key.3.1'), '');
+      return undefined;
+    },
+    cause: /key 3 version 1: key file aws-kms-key\.3\.1: expected 1 to 6144 bytes, got 0/,
+    cure: /restore the file from a backup/,
+  },
+];
+
+it.each(TROUBLES)(
+  'with $what FORCE does not start, ON starts without the plugin, and the log names cause and cure',
+  async ({ make, cause, cure }) => {
+    const kms = await startKms();
+    const server = await usedServer(kms);
+    server.options = { ...server.options, aws_key_management_start_timeout: 2, ...make(server, kms) };
+    const files = keyFiles(server.datadir);
+    const logged = (from: number): string[] =>
+      server.log
+        .slice(from)
+        .split('\n')
+        .filter((line) => line.includes('[ERROR]') && line.includes('AWS KMS plugin: '));
+
+    let from = server.log.length;
+    server.options = { ...server.options, aws_key_management: 'FORCE' };
+    await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
+    expect(
+      logged(from).some((line) => cause.test(line) && cure.test(line)),
+      logged(from).join('\n'),
+    ).toBe(true);
+
+    from = server.log.length;
+    server.options = { ...server.options, aws_key_management: 'ON' };
+    await server.start();
+    expect(
+      logged(from).some((line) => cause.test(line) && cure.test(line)),
+      logged(from).join('\n'),
+    ).toBe(true);
+    expect(await sqlError(server, 'SELECT * FROM d.t')).toMatch(/is corrupted|doesn't exist in engine/);
+
+    // What cannot be read is never taken for new.
+    expect(operations(kms).filter((operation) => operation.startsWith('Generate'))).toHaveLength(2);
+    expect(keyFiles(server.datadir)).toEqual(files);
+  },
+);
+
+it('with an unknown alias existing keys load, new ones fail with the name', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  server.options = { ...server.options, aws_key_management_master_key_id: 'alias/unknown' };
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(
+    /^AWS KMS plugin: key 3 version 2 \(master key alias\/unknown\): KMS GenerateDataKeyWithoutPlaintext failed: NotFoundException: Alias arn:aws:kms:\S+alias\/unknown is not found\..*aws_key_management_region/,
+  );
+});
+
+it('an unreadable key directory is named, with FORCE and ON, and nothing is minted', async () => {
+  // Root reads everything, so the server runs as somebody else.
+  expect(process.getuid?.(), 'this test needs root, to start a server as another user').toBe(0);
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url), { user: 'nobody' });
+  const keys = join(server.directory, 'keys');
+  mkdirSync(keys, { mode: 0o700 });
+  for (const activation of ['FORCE', 'ON']) {
+    const from = server.log.length;
+    server.options = { ...server.options, aws_key_management: activation, aws_key_management_keyfile_dir: keys };
+    if (activation === 'FORCE') await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
+    else await server.start();
+    expect(server.log.slice(from)).toMatch(
+      /\[ERROR\] .*AWS KMS plugin: cannot list the key directory \S+keys: EACCES.*; the user the server runs as must be allowed to read and write the directory/,
+    );
+  }
+  expect(kms.calls.list()).toEqual([]);
+});
+
+it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, and tells how many are missing', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId: kms.keyArns[0] });
+  server.options = { ...server.options, aws_key_management_allow_missing_keys: 'ON' };
+  await server.start();
+  expect(server.log).toMatch(/\[ERROR\] .*key 3 version 1 .*DisabledException/);
+  expect(server.log).toMatch(/\[Warning\] .*2 of 2 stored key versions cannot be unwrapped; starting without them/);
+  expect(await server.variable('STATUS', 'Aws_key_management_versions_missing')).toBe('2');
+  kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId: kms.keyArns[0] });
+  await until(
+    'the missing keys are loaded',
+    async () => (await server.variable('STATUS', 'Aws_key_management_versions_missing')) === '0',
+  );
+  expect(server.log).toContain('every stored key version is loaded now');
+  expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe('2');
+});
+
+it('rides out throttling, errors and dropped connections', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  kms.faults.set([
+    { kind: 'error', name: 'ThrottlingException', status: 400, message: 'slow down', count: 3 },
+    { kind: 'error', name: 'KMSInternalException', status: 500, message: '', count: 2 },
+    { kind: 'drop', count: 2 },
+    { kind: 'half', count: 1 },
+    { kind: 'garbage', count: 1 },
+  ]);
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  expect(Number(await server.variable('STATUS', 'Aws_key_management_kms_errors_transient'))).toBeGreaterThanOrEqual(9);
+});
+
+it('unwraps every version at once: many keys take little longer than one', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  for (let version = 2; version <= 200; version += 1) {
+    const made = kms.kms.generateDataKeyWithoutPlaintext({
+      region: 'us-east-1',
+      keyId: MASTER_KEY,
+      keySpec: 'AES_128',
+    });
+    writeFileSync(join(server.datadir, `aws-kms-key.3.${version}`), made.ciphertextBlob);
+  }
+  kms.calls.clear();
+  kms.faults.set([{ kind: 'latency', ms: 100 }]);
+  await server.start();
+  expect(operations(kms)).toHaveLength(201);
+  expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe('201');
+  const times = kms.calls.list().map(({ time }) => Date.parse(time));
+  // One at a time would take 20 s.
+  expect(Math.max(...times) - Math.min(...times)).toBeLessThan(5000);
+});
+
+it('writes key files that only the server may read', async () => {
+  const server = await usedServer(await startKms());
+  const { stdout } = await run('stat', [
+    '-c',
+    '%a',
+    ...keyFiles(server.datadir).map((file) => join(server.datadir, file)),
+  ]);
+  expect(new Set(stdout.trim().split('\n'))).toEqual(new Set(['600']));
+  expect(readFileSync(join(server.datadir, 'aws-kms-key.3.1')).length).toBeGreaterThan(100);
+});

@@ -1,0 +1,168 @@
+import { expect, it } from 'vitest';
+import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
+
+it('has the variables of the documentation, with their types and defaults', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, {
+    aws_key_management: 'ON',
+    aws_key_management_master_key_id: undefined,
+    aws_key_management_endpoint_url: undefined,
+  });
+  const rows = await server.sql(
+    "SELECT CONCAT_WS('|', VARIABLE_NAME, VARIABLE_SCOPE, VARIABLE_TYPE, GLOBAL_VALUE, READ_ONLY) AS v FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT%' ORDER BY 1",
+  );
+  expect(rows.map(({ v }) => v)).toEqual([
+    'AWS_KEY_MANAGEMENT_AGENT|GLOBAL|VARCHAR||YES',
+    'AWS_KEY_MANAGEMENT_ALLOW_MISSING_KEYS|GLOBAL|BOOLEAN|OFF|YES',
+    'AWS_KEY_MANAGEMENT_ENDPOINT_URL|GLOBAL|VARCHAR||YES',
+    'AWS_KEY_MANAGEMENT_KEYFILE_DIR|GLOBAL|VARCHAR||YES',
+    'AWS_KEY_MANAGEMENT_KEY_IDS|GLOBAL|VARCHAR||NO',
+    'AWS_KEY_MANAGEMENT_KEY_SPEC|GLOBAL|ENUM|AES_128|NO',
+    'AWS_KEY_MANAGEMENT_LOG_LEVEL|GLOBAL|ENUM|Off|NO',
+    'AWS_KEY_MANAGEMENT_MASTER_KEY_ID|GLOBAL|VARCHAR||NO',
+    'AWS_KEY_MANAGEMENT_MOCK|GLOBAL|BOOLEAN|OFF|YES',
+    'AWS_KEY_MANAGEMENT_REGION|GLOBAL|VARCHAR||YES',
+    'AWS_KEY_MANAGEMENT_REQUEST_TIMEOUT|GLOBAL|INT UNSIGNED|0|YES',
+    'AWS_KEY_MANAGEMENT_ROTATE_KEY|GLOBAL|BIGINT|0|NO',
+    'AWS_KEY_MANAGEMENT_START_TIMEOUT|GLOBAL|INT UNSIGNED|60|YES',
+  ]);
+});
+
+it('refuses malformed values with the reason, and keeps the old ones', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_key_ids: '1-9' });
+  const before = await server.sql("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'");
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ['master_key_id=NULL', /aws_key_management_master_key_id.*NULL/],
+    [`master_key_id=REPEAT('a', 5000)`, /aws_key_management_master_key_id.*2048/],
+    ["master_key_id='alias/a b'", /aws_key_management_master_key_id/],
+    ["master_key_id='alias/ä'", /aws_key_management_master_key_id/],
+    ['key_ids=NULL', /aws_key_management_key_ids.*NULL/],
+    ["key_ids='0'", /aws_key_management_key_ids/],
+    ["key_ids='5-1'", /aws_key_management_key_ids/],
+    ["key_ids='1;2'", /aws_key_management_key_ids/],
+    ["key_ids='4294967296'", /aws_key_management_key_ids/],
+    [`key_ids=REPEAT('1,', 5000)`, /aws_key_management_key_ids/],
+    ['key_spec=NULL', /aws_key_management_key_spec/],
+    ["key_spec='AES_192'", /aws_key_management_key_spec/],
+    ['log_level=NULL', /aws_key_management_log_level/],
+    ["log_level='Loud'", /aws_key_management_log_level/],
+    ['rotate_key=NULL', /Incorrect argument type to variable 'aws_key_management_rotate_key'/],
+    ['rotate_key=-2', /aws_key_management_rotate_key/],
+    ['rotate_key=4294967296', /aws_key_management_rotate_key/],
+    ["rotate_key='abc'", /aws_key_management_rotate_key/],
+    ['rotate_key=99', /^AWS KMS plugin: key 99 does not exist; a key is created when the first table uses it/],
+    ["region='x'", /read only/],
+    ["endpoint_url='x'", /read only/],
+    ["keyfile_dir='x'", /read only/],
+    ['mock=ON', /read only/],
+    ["agent='x'", /read only/],
+    ['start_timeout=1', /read only/],
+    ['request_timeout=1', /read only/],
+    ['allow_missing_keys=ON', /read only/],
+  ];
+  for (const [assignment, reason] of refused) {
+    expect(await sqlError(server, `SET GLOBAL aws_key_management_${assignment}`), assignment).toMatch(reason);
+  }
+  expect(await sqlError(server, "SET SESSION aws_key_management_master_key_id='x'")).toMatch(/GLOBAL/);
+  expect(await server.sql("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'")).toEqual(before);
+});
+
+it('takes good values at once, also DEFAULT', async () => {
+  const kms = await startKms({ aliases: ['alias/mariadb-encryption', 'alias/other'] });
+  const server = await startServer(kms);
+  await server.sql('CREATE DATABASE d');
+  await server.sql(
+    "SET GLOBAL aws_key_management_master_key_id='alias/other', GLOBAL aws_key_management_key_spec=AES_256, GLOBAL aws_key_management_log_level='Debug'",
+  );
+  await server.sql('CREATE TABLE d.a (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=8');
+  expect(kms.calls.list().findLast(({ operation }) => operation === 'GenerateDataKeyWithoutPlaintext')?.keyId).toBe(
+    kms.keyArns[1],
+  );
+  expect(server.log).toContain('loaded key 8, version 1, key length 256 bit');
+  expect(server.log).toMatch(
+    /AWS KMS GenerateDataKeyWithoutPlaintext: key 8 version 1 \(master key alias\/other\): succeeded/,
+  );
+  await server.sql('SET GLOBAL aws_key_management_master_key_id=DEFAULT, GLOBAL aws_key_management_rotate_key=DEFAULT');
+  expect(await server.variable('VARIABLES', 'aws_key_management_master_key_id')).toBe('');
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=8')).toMatch(
+    /^AWS KMS plugin: key 8 cannot be created: aws_key_management_master_key_id is empty; SET GLOBAL aws_key_management_master_key_id/,
+  );
+  await server.sql('INSERT INTO d.a VALUES (1)');
+});
+
+it('never crashes while variables are set and read from many sessions', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const sessions = await Promise.all(Array.from({ length: 8 }, () => server.connect()));
+  await Promise.all(
+    sessions.map(async (session, n) => {
+      for (let i = 0; i < 100; i += 1) {
+        if (n % 2 === 0)
+          await session.query(`SET GLOBAL aws_key_management_master_key_id='alias/${'x'.repeat((i * 7) % 200)}'`);
+        else await session.query("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'");
+        if (n === 1) await session.query("SHOW GLOBAL STATUS LIKE 'Aws_key_management%'");
+        if (n === 2) await session.query(`SET GLOBAL aws_key_management_key_ids='1-${i + 1}'`);
+      }
+    }),
+  );
+  expect(server.isRunning).toBe(true);
+});
+
+it('ignores rotate_key at server start, with a warning', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_rotate_key: 1 });
+  expect(server.log).toMatch(/\[Warning\] .*AWS KMS plugin: aws_key_management_rotate_key.*ignored/);
+  expect(await server.variable('VARIABLES', 'aws_key_management_rotate_key')).toBe('0');
+  expect(operations(kms)).not.toContain('a rotation');
+  expect(keyFiles(server.datadir).filter((file) => /\.2$/.test(file))).toEqual([]);
+});
+
+it.each([
+  ['aws_key_management_key_ids', '1-', /aws_key_management_key_ids/],
+  ['aws_key_management_master_key_id', 'a b', /aws_key_management_master_key_id/],
+  ['aws_key_management_endpoint_url', 'ftp://x', /aws_key_management_endpoint_url: expected a URL such as/],
+  ['aws_key_management_agent', 'relative/agent', /aws_key_management_agent: expected an absolute path/],
+  ['aws_key_management_agent', '/nowhere/agent', /\/nowhere\/agent/],
+  ['aws_key_management_agent', 'unix:/nowhere/sock', /\/nowhere\/sock/],
+])('does not start with %s=%s and says why', async (variable, value, reason) => {
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url, { aws_key_management_start_timeout: 1, [variable]: value }));
+  await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
+  expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*${reason.source}`));
+});
+
+it('lets nobody without the privilege rotate, and then asks nobody', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await server.sql('CREATE USER u');
+  await server.sql('CREATE DATABASE d');
+  await server.sql('GRANT CREATE, INSERT, SELECT ON d.* TO u');
+  kms.calls.clear();
+  const session = await server.connect('u');
+  await expect(session.query('SET GLOBAL aws_key_management_rotate_key=1')).rejects.toThrow(/Access denied/);
+  expect(kms.calls.list()).toEqual([]);
+});
+
+it('creates only the key ids that aws_key_management_key_ids allows, whoever asks', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_key_ids: '1-2,100-199' });
+  await server.sql('CREATE USER u');
+  await server.sql('CREATE DATABASE d');
+  await server.sql('GRANT CREATE, INSERT, SELECT ON d.* TO u');
+  const session = await server.connect('u');
+  kms.calls.clear();
+  await session.query('SET SESSION innodb_default_encryption_key_id=777');
+  await expect(
+    session.query('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=4294967295'),
+  ).rejects.toThrow();
+  expect(kms.calls.list()).toEqual([]);
+  expect(server.log).toMatch(
+    /\[ERROR\] .*AWS KMS plugin: key 777 is not among the key ids that aws_key_management_key_ids allows/,
+  );
+  await session.query('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=150');
+  expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
+  await server.sql("SET GLOBAL aws_key_management_key_ids='777'");
+  await session.query('CREATE TABLE d.u (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=777');
+});

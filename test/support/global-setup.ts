@@ -1,0 +1,18 @@
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { BUILD, installDatabase } from '../../scripts/lib/scratch-server.ts';
+
+export const TEMPLATE = join(BUILD, 'test-datadir');
+
+/** One initialised, unencrypted data directory for the whole run; each test copies it. */
+export async function setup(): Promise<void> {
+  if (existsSync(TEMPLATE)) return;
+  const fresh = `${TEMPLATE}.${process.pid}`;
+  await installDatabase(fresh);
+  try {
+    renameSync(fresh, TEMPLATE);
+  } catch {
+    // Another run was faster; its directory is as good.
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
