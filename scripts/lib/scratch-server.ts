@@ -1,8 +1,8 @@
 /** A real mariadbd in a directory of its own, away from any installed server: for the demo and the tests. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Connection, createConnection } from 'mariadb';
 import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
@@ -44,6 +44,8 @@ export interface ScratchServerParts {
   readonly mariadbd?: string;
   /** Whom the server runs as when it is started by root. */
   readonly user?: string;
+  /** The server outlives this process. */
+  readonly detached?: boolean;
 }
 
 /** Initialises a data directory. */
@@ -52,6 +54,7 @@ export async function installDatabase(
   options: ServerOptions = {},
   environment: NodeJS.ProcessEnv = {},
 ): Promise<string> {
+  const tmpdir = mkdtempSync(join(dirname(datadir), 'install-'));
   const { stdout, stderr } = await run(
     'mariadb-install-db',
     [
@@ -59,11 +62,13 @@ export async function installDatabase(
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
       `--datadir=${datadir}`,
+      `--tmpdir=${tmpdir}`,
       ...asUser(),
       ...toArguments({ ...SMALL, ...options }),
     ],
     { env: { PATH: process.env['PATH'], ...environment } },
   );
+  rmSync(tmpdir, { recursive: true, force: true });
   return stdout + stderr;
 }
 
@@ -74,7 +79,10 @@ export class ScratchServer {
   readonly logFile: string;
   options: ServerOptions;
   environment: NodeJS.ProcessEnv;
+  /** Its own: a server that starts removes other servers' temporary tables from a shared one. */
+  readonly #tmpdir: string;
   readonly #user: string;
+  readonly #detached: boolean;
   readonly #launcher: readonly string[];
   readonly #mariadbd: string;
   #process: ChildProcess | undefined;
@@ -85,9 +93,11 @@ export class ScratchServer {
     this.datadir = join(parts.directory, 'data');
     this.socket = join(parts.directory, 'sock');
     this.logFile = join(parts.directory, 'error.log');
+    this.#tmpdir = join(parts.directory, 'tmp');
     this.options = parts.options ?? {};
     this.environment = parts.environment ?? TEST_CREDENTIALS;
     this.#user = parts.user ?? 'root';
+    this.#detached = parts.detached ?? false;
     this.#launcher = parts.launcher ?? [];
     this.#mariadbd = parts.mariadbd ?? 'mariadbd';
   }
@@ -96,6 +106,7 @@ export class ScratchServer {
   copyDatabase(template: string): void {
     mkdirSync(this.directory, { recursive: true });
     cpSync(template, this.datadir, { recursive: true });
+    mkdirSync(this.#tmpdir, { recursive: true });
     if (this.#user === 'root' || process.getuid?.() !== 0) return;
     execFileSync('chown', ['-R', this.#user, this.directory]);
   }
@@ -122,6 +133,7 @@ export class ScratchServer {
       `--socket=${this.socket}`,
       `--pid-file=${join(this.directory, 'pid')}`,
       `--log-error=${this.logFile}`,
+      `--tmpdir=${this.#tmpdir}`,
       '--skip-networking',
       ...asUser(this.#user),
       ...toArguments({ ...SMALL, plugin_dir: PLUGIN_DIRECTORY, plugin_maturity: 'stable', ...this.options }),
@@ -134,11 +146,14 @@ export class ScratchServer {
    */
   async start(): Promise<void> {
     const [command = this.#mariadbd, ...rest] = [...this.#launcher, this.#mariadbd];
+    mkdirSync(this.#tmpdir, { recursive: true });
     const logged = this.log.length;
     const child = spawn(command, [...rest, ...this.commandLine], {
       env: { PATH: process.env['PATH'], ...this.environment },
       stdio: 'ignore',
+      detached: this.#detached,
     });
+    if (this.#detached) child.unref();
     this.#process = child;
     const failed = once(child, 'error').then(([error]) => {
       throw error;
@@ -202,6 +217,7 @@ export class ScratchServer {
     if (child === undefined) return;
     if (this.isRunning) {
       const exited = once(child, 'exit');
+      child.ref();
       child.kill(signal);
       await exited;
     }

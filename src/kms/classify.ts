@@ -206,5 +206,7 @@ function metadataOf(error: Error): { requestId: string; status: number } {
 }
 
 function firstLine(message: string): string {
+  // What the SDK puts where KMS sends no text, as with InvalidCiphertextException.
+  if (message === 'UnknownError') return '';
   return (message.split('\n', 1)[0] ?? '').slice(0, 1000);
 }

@@ -136,8 +136,8 @@ function withTemporary(
   const text = `${JSON.stringify(state, undefined, 2)}\n`;
   // What a later start would refuse must not reach the disk.
   parseState(JSON.parse(text), path);
-  const suffix = Buffer.from(randomBytes(6)).toString('hex');
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${suffix}.tmp`);
+  const suffix = Buffer.from(randomBytes(8)).toString('hex');
+  const temporary = join(dirname(path), `.${basename(path)}.${suffix}.tmp`);
   try {
     const descriptor = openSync(temporary, 'wx', 0o600);
     try {

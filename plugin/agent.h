@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The client of the agent. Callers queue a request and sleep on it; one I/O thread owns the connection, starts the agent
+  when a request needs it, and puts the keys that arrive into the key table before the request that asked for them ends.
+  The lock in here is never held while anything is read, written, started, waited for or logged.
+*/
+#ifndef AKM_AGENT_H
+#define AKM_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "keytable.h"
+#include "settings.h"
+
+enum agent_role
+{
+  ROLE_SERVER= 1,
+  ROLE_BACKUP= 2                        /* mariadb-backup: must never create a key */
+};
+
+enum agent_severity
+{
+  SEVERITY_ERROR= 1,
+  SEVERITY_WARNING= 2,
+  SEVERITY_NOTE= 3
+};
+
+struct agent_config
+{
+  /* Absolute path of the executable, or "unix:" and the absolute path of a socket. */
+  const char *target;
+  enum agent_role role;
+  uint32_t start_timeout_ms;
+  bool allow_missing_keys;
+  struct keytable *table;
+  /* Called from any thread, without locks. text is one line without a prefix. */
+  void (*log)(enum agent_severity severity, const char *text);
+};
+
+struct agent_failure
+{
+  char code[64];                        /* of src/errors.ts, empty if the failure is the plugin's own */
+  char message[1024];
+  char hint[1024];                      /* may be empty */
+};
+
+#define AGENT_FAILURE_TEXT 2100u        /* bytes that hold "message; hint" with room for a subject */
+
+struct agent;
+
+/* NULL: out of memory, or the target is not one; *failure says which. Nothing is started yet. */
+struct agent *agent_create(const struct agent_config *config, struct agent_failure *failure);
+
+/* Sets the value of a setting that setting_check() accepted; a connected agent is told before the next request. */
+bool agent_set(struct agent *agent, enum setting setting, const char *value);
+
+/* Starts the I/O thread, then the agent, and loads all stored keys. On failure the agent must still be destroyed. */
+bool agent_start(struct agent *agent, struct agent_failure *failure);
+
+/* Ends the thread and the agent, frees everything. No request may be waiting. NULL is allowed. */
+void agent_destroy(struct agent *agent);
+
+/* OPEN: returns true once the key id has a latest version in the key table. Failures were logged. */
+bool agent_open(struct agent *agent, uint32_t id);
+
+/* FETCH: returns true once the key version is in the key table. Failures were logged. */
+bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version);
+
+/* ROTATE of one id, or of every stored key with 0. Waits up to about half a minute. */
+bool agent_rotate(struct agent *agent, uint32_t id, struct agent_failure *failure);
+
+/* "message; hint" into text[0..size). */
+void agent_failure_text(const struct agent_failure *failure, char *text, size_t size);
+
+enum agent_state
+{
+  AGENT_STARTING,
+  AGENT_RUNNING,
+  AGENT_IDLE,
+  AGENT_FAILED
+};
+
+/* Indexes are the counter numbers of STATS in docs/protocol.md; 0 is unused. */
+enum agent_counter
+{
+  COUNTER_GENERATE= 1,
+  COUNTER_DECRYPT,
+  COUNTER_ERRORS_OPERATOR,
+  COUNTER_ERRORS_TRANSIENT,
+  COUNTER_ERRORS_CORRUPT,
+  COUNTER_ERRORS_OTHER,
+  COUNTER_ROTATIONS,
+  COUNTER_KEYS_CREATED,
+  COUNTER_END
+};
+
+struct agent_status
+{
+  enum agent_state state;
+  uint64_t starts;
+  uint32_t versions_missing;
+  uint64_t counters[COUNTER_END];
+  char last_error[1024];                /* empty: none yet */
+  char last_error_time[32];             /* UTC, ISO 8601 */
+};
+
+void agent_get_status(struct agent *agent, struct agent_status *status);
+
+#endif

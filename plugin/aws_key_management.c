@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The MariaDB encryption plugin aws_key_management: keys that AWS KMS protects. This file knows the server and nothing
+  of AWS; the agent (agent.h) is another process.
+*/
+#include <mysql/plugin_encryption.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "keytable.h"
+#include "server.h"
+#include "status.h"
+#include "sysvars.h"
+
+static struct keytable table;
+static struct agent *agent;
+
+static unsigned int get_latest_key_version(unsigned int id)
+{
+  uint32_t version= keytable_latest(&table, id);
+  if (__builtin_expect(version != KEY_VERSION_NONE, 1))
+    return version;
+  if (id == 0 || !agent || !agent_open(agent, id))
+    return ENCRYPTION_KEY_VERSION_INVALID;
+  version= keytable_latest(&table, id);
+  return version != KEY_VERSION_NONE ? version : ENCRYPTION_KEY_VERSION_INVALID;
+}
+
+/* With key NULL *length may hold anything (encryption_key_version_exists() passes it uninitialised). */
+static unsigned int get_key(unsigned int id, unsigned int version, unsigned char *key, unsigned int *length)
+{
+  size_t size, capacity= key ? *length : 0;
+  enum keytable_get got= keytable_get(&table, id, version, key, capacity, &size);
+  if (__builtin_expect(got == KEYTABLE_ABSENT, 0))
+  {
+    if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent ||
+        !agent_fetch(agent, id, version))
+      return ENCRYPTION_KEY_VERSION_INVALID;
+    got= keytable_get(&table, id, version, key, capacity, &size);
+    if (got == KEYTABLE_ABSENT)
+      return ENCRYPTION_KEY_VERSION_INVALID;
+  }
+  *length= (unsigned int) size;
+  return got == KEYTABLE_FOUND ? 0 : ENCRYPTION_KEY_BUFFER_TOO_SMALL;
+}
+
+static void log_agent(enum agent_severity severity, const char *text)
+{
+  server_log((enum server_severity) severity, text);
+}
+
+static int deinit(void *unused)
+{
+  (void) unused;
+  status_attach(NULL, NULL);
+  sysvars_close();
+  agent_destroy(agent);
+  agent= NULL;
+  keytable_destroy(&table);
+  return 0;
+}
+
+static bool start(void)
+{
+  struct agent_failure failure;
+  struct agent_config config= {
+    .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent,
+  };
+  if (!sysvars_open(&config))
+    return false;
+  if (!keytable_init(&table))
+  {
+    server_log(SERVER_ERROR, "out of memory");
+    return false;
+  }
+  agent= agent_create(&config, &failure);
+  if (agent && !sysvars_attach(agent))
+    return false;
+  if (agent && agent_start(agent, &failure))
+    return true;
+  char text[AGENT_FAILURE_TEXT];
+  agent_failure_text(&failure, text, sizeof text);
+  server_log(SERVER_ERROR, text);
+  return false;
+}
+
+static int init(void *unused)
+{
+  if (!start())
+  {
+    deinit(unused);
+    return 1;
+  }
+  status_attach(agent, &table);
+  return 0;
+}
+
+/* The five functions that encrypt stay NULL: the server then uses AES-CBC, as it always did with this plugin. */
+static struct st_mariadb_encryption descriptor= {
+  .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
+  .get_latest_key_version= get_latest_key_version,
+  .get_key= get_key,
+};
+
+#pragma GCC visibility push(default)
+maria_declare_plugin(aws_key_management)
+{
+  MariaDB_ENCRYPTION_PLUGIN,
+  &descriptor,
+  "aws_key_management",
+  "mariadb-aws-kms",
+  "AWS KMS key management",
+  PLUGIN_LICENSE_GPL,
+  init,
+  deinit,
+  0x0200,
+  status_variables,
+  sysvars,
+  "2.0",
+  MariaDB_PLUGIN_MATURITY_STABLE
+}
+maria_declare_plugin_end;
+#pragma GCC visibility pop

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef AKM_CLOCK_H
+#define AKM_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds of the monotonic clock: deadlines must not move when the operator sets the time. */
+static inline int64_t clock_ms(void)
+{
+  struct timespec ts;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+#endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "connect.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static enum connect_result failed(const char *path, int error, char *why, size_t why_size)
+{
+  switch (error)
+  {
+  case ENOENT:
+    snprintf(why, why_size, "no agent listens on '%s': there is no such socket", path);
+    return CONNECT_LATER;
+  case ECONNREFUSED:
+    snprintf(why, why_size, "no agent listens on '%s': the socket is there but nobody accepts", path);
+    return CONNECT_LATER;
+  case EAGAIN:
+    snprintf(why, why_size, "the agent on '%s' does not accept connections", path);
+    return CONNECT_LATER;
+  case EACCES:
+  case EPERM:
+    snprintf(why, why_size, "user id %lu may not connect to '%s': permission denied", (unsigned long) geteuid(), path);
+    return CONNECT_REFUSED;
+  default:
+    snprintf(why, why_size, "cannot connect to '%s': %s", path, strerrordesc_np(error));
+    return CONNECT_REFUSED;
+  }
+}
+
+static bool directory_owner(const char *path, uid_t *owner)
+{
+  char directory[CONNECT_PATH_MAX + 1];
+  struct stat info;
+  const char *slash= strrchr(path, '/');
+  if (!slash)
+    return false;
+  size_t size= slash == path ? 1 : (size_t) (slash - path);
+  memcpy(directory, path, size);
+  directory[size]= 0;
+  if (stat(directory, &info))
+    return false;
+  *owner= info.st_uid;
+  return true;
+}
+
+static bool trusted(const char *path, int fd, char *why, size_t why_size)
+{
+  struct ucred peer;
+  socklen_t size= sizeof peer;
+  uid_t owner;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || size != sizeof peer)
+  {
+    snprintf(why, why_size, "cannot tell who listens on '%s': %s", path, strerrordesc_np(errno));
+    return false;
+  }
+  if (peer.uid == 0 || peer.uid == geteuid())
+    return true;
+  bool owned= directory_owner(path, &owner);
+  if (owned && peer.uid == owner)
+    return true;
+  snprintf(why, why_size,
+           "refused the agent on '%s': it runs as user id %lu, expected 0, our own %lu, or %ld who owns its directory",
+           path, (unsigned long) peer.uid, (unsigned long) geteuid(), owned ? (long) owner : -1L);
+  return false;
+}
+
+enum connect_result connect_agent(const char *path, int *fd, char *why, size_t why_size)
+{
+  struct sockaddr_un address= {.sun_family= AF_UNIX};
+  struct stat info;
+  size_t size= strlen(path);
+  if (size > CONNECT_PATH_MAX || path[0] != '/')
+  {
+    snprintf(why, why_size, "'%s' is not an absolute path of at most %u bytes", path, CONNECT_PATH_MAX);
+    return CONNECT_REFUSED;
+  }
+  if (lstat(path, &info))
+    return failed(path, errno, why, why_size);
+  if (!S_ISSOCK(info.st_mode))
+  {
+    snprintf(why, why_size, "'%s' is not a socket", path);
+    return CONNECT_REFUSED;
+  }
+  memcpy(address.sun_path, path, size + 1);
+  int socket_fd= socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (socket_fd == -1)
+  {
+    snprintf(why, why_size, "cannot connect to '%s': socket: %s", path, strerrordesc_np(errno));
+    return CONNECT_REFUSED;
+  }
+  int result;
+  do
+    result= connect(socket_fd, (const struct sockaddr *) &address, sizeof address);
+  while (result && errno == EINTR);
+  if (result)
+  {
+    int error= errno;
+    close(socket_fd);
+    return failed(path, error, why, why_size);
+  }
+  if (!trusted(path, socket_fd, why, why_size))
+  {
+    close(socket_fd);
+    return CONNECT_REFUSED;
+  }
+  *fd= socket_fd;
+  return CONNECT_DONE;
+}

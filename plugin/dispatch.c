@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  What the agent sends is not trusted: each frame is checked against docs/protocol.md, and against the request that it
+  answers.
+*/
+#include "agent_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "text.h"
+
+struct why
+{
+  char *text;
+  size_t size;
+};
+
+__attribute__((format(printf, 2, 3)))
+static bool broken(const struct why *why, const char *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(why->text, why->size, format, arguments);
+  va_end(arguments);
+  return false;
+}
+
+/* The request that was sent under this number. Needs the lock. */
+static struct request *asked(const struct agent *agent, uint32_t wire)
+{
+  for (struct request *each= agent->requests; each; each= each->next)
+    if (each->sent && each->wire == wire)
+      return each;
+  return NULL;
+}
+
+static bool welcome(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint16_t version= frame_u16(&reader);
+  struct frame_text agent_version= frame_str(&reader);
+  if (!frame_end(&reader))
+    return broken(why, "malformed WELCOME");
+  if (agent->io.connection != CONNECTION_GREETED || frame->request != agent->io.hello_wire)
+    return broken(why, "unexpected WELCOME");
+  if (version != PROTOCOL_VERSION)
+    return broken(why, "agent %.*s speaks protocol version %u, this plugin %u: install both from the same release",
+                  (int) (agent_version.size < 64 ? agent_version.size : 64), agent_version.text, version,
+                  PROTOCOL_VERSION);
+  agent->io.connection= CONNECTION_UP;
+  pthread_mutex_lock(&agent->lock);
+  agent->state= AGENT_RUNNING;
+  pthread_mutex_unlock(&agent->lock);
+  return true;
+}
+
+static bool fits(const struct request *request, uint32_t id, uint32_t version)
+{
+  switch (request->type)
+  {
+  case FRAME_OPEN:
+    return request->id == id;
+  case FRAME_FETCH:
+    return request->id == id && request->version == version;
+  case FRAME_ROTATE:
+    return request->id == 0 || request->id == id;
+  default:
+    return true;
+  }
+}
+
+static void warn_unlocked(struct agent *agent)
+{
+  int error= agent->io.lock_warned ? 0 : keytable_lock_error(agent->config.table);
+  if (!error)
+    return;
+  agent->io.lock_warned= true;
+  agent_logf(agent, SEVERITY_WARNING,
+             "cannot lock the memory of keys (%s), so that they may be swapped to disk; raise RLIMIT_MEMLOCK of the "
+             "server (systemd: LimitMEMLOCK=)", strerrordesc_np(error));
+}
+
+static bool key(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint32_t id= frame_u32(&reader);
+  uint32_t version= frame_u32(&reader);
+  uint8_t current= frame_u8(&reader);
+  uint8_t length= frame_u8(&reader);
+  const uint8_t *bytes= frame_bytes(&reader, length);
+  if (!bytes || !frame_end(&reader) || current > 1)
+    return broken(why, "malformed KEY");
+  if (frame->request)
+  {
+    pthread_mutex_lock(&agent->lock);
+    const struct request *request= asked(agent, frame->request);
+    bool fitting= request && fits(request, id, version);
+    /* Reading an old page must not change what new pages are written with. */
+    if (fitting && request->type == FRAME_FETCH)
+      current= 0;
+    pthread_mutex_unlock(&agent->lock);
+    if (!fitting)
+      return broken(why, "KEY %u version %u answers nothing that was asked", id, version);
+  }
+  enum keytable_put result= keytable_put(agent->config.table, id, version, bytes, length, current);
+  warn_unlocked(agent);
+  switch (result)
+  {
+  case KEYTABLE_ADDED:
+  case KEYTABLE_SAME:
+    return true;
+  case KEYTABLE_CONFLICT:
+    return broken(why, "key %u version %u came with other bytes than before; the first ones stay in use", id, version);
+  case KEYTABLE_NO_MEMORY:
+    return broken(why, "key %u version %u: out of memory", id, version);
+  case KEYTABLE_BAD_LENGTH:
+    return broken(why, "key %u version %u: expected 16, 24 or 32 bytes, got %u", id, version, length);
+  case KEYTABLE_BAD_NAME:
+    break;
+  }
+  return broken(why, "KEY %u version %u: there is no such key id or version", id, version);
+}
+
+/* Whether the key table bears out what DONE says, so that nobody waits for a key that never came. */
+static bool borne_out(const struct agent *agent, const struct request *request, uint32_t first, uint32_t second)
+{
+  const struct keytable *table= agent->config.table;
+  switch (request->type)
+  {
+  case FRAME_OPEN:
+    /* Not that the table has just this version: a rotation beside it may have announced a later one. */
+    return first == request->id && second != KEY_VERSION_NONE && keytable_latest(table, first) != KEY_VERSION_NONE;
+  case FRAME_FETCH:
+    return first == request->id && second == request->version && keytable_has(table, first, second);
+  case FRAME_ROTATE:
+    return first == request->id && (first == 0 || (keytable_has(table, first, second) &&
+                                                   keytable_latest(table, first) >= second));
+  default:
+    return true;
+  }
+}
+
+static bool done(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint32_t first= frame_u32(&reader);
+  uint32_t second= frame_u32(&reader);
+  if (!frame_end(&reader))
+    return broken(why, "malformed DONE");
+  pthread_mutex_lock(&agent->lock);
+  struct request *request= frame->request ? asked(agent, frame->request) : NULL;
+  bool right= request && borne_out(agent, request, first, second);
+  if (right)
+  {
+    if (request->type == FRAME_LOAD)
+    {
+      agent->io.backoff_ms= START_AGAIN_MS;
+      if (!agent->io.missing_told)
+        atomic_store(&agent->missing, 0);
+    }
+    agent_end_request(agent, request, NULL, false);
+  }
+  pthread_mutex_unlock(&agent->lock);
+  if (!request)
+    return broken(why, "DONE answers nothing that was asked");
+  return right || broken(why, "DONE (%u, %u) does not match the keys that came before it", first, second);
+}
+
+static void copy(char *to, size_t size, struct frame_text text)
+{
+  text_clean(to, size, text.text, text.size);
+}
+
+static bool fail(struct agent *agent, const struct frame *frame, struct agent_failure *refused, bool *is_refused,
+                 const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  struct frame_text code= frame_str(&reader);
+  struct frame_text message= frame_str(&reader);
+  struct frame_text hint= frame_str(&reader);
+  struct agent_failure failure;
+  if (!frame_end(&reader))
+    return broken(why, "malformed FAIL");
+  copy(failure.code, sizeof failure.code, code);
+  copy(failure.message, sizeof failure.message, message);
+  copy(failure.hint, sizeof failure.hint, hint);
+  if (agent->io.connection == CONNECTION_GREETED && frame->request == agent->io.hello_wire)
+  {
+    *refused= failure;
+    *is_refused= true;
+    return true;
+  }
+  pthread_mutex_lock(&agent->lock);
+  struct request *request= frame->request ? asked(agent, frame->request) : NULL;
+  bool reload= request && request->internal;
+  if (request)
+    agent_end_request(agent, request, &failure, false);
+  pthread_mutex_unlock(&agent->lock);
+  if (reload)
+    agent_plan_reload(agent);
+  return request || broken(why, "FAIL answers nothing that was asked");
+}
+
+static bool log_line(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  char text[4097];
+  struct frame_reader reader= frame_read(frame);
+  uint8_t severity= frame_u8(&reader);
+  struct frame_text line= frame_str(&reader);
+  if (!frame_end(&reader) || severity < SEVERITY_ERROR || severity > SEVERITY_NOTE || line.size >= sizeof text ||
+      (line.size && (memchr(line.text, '\n', line.size) || memchr(line.text, '\r', line.size))))
+    return broken(why, "malformed LOG");
+  copy(text, sizeof text, line);
+  if (severity == SEVERITY_ERROR)
+  {
+    pthread_mutex_lock(&agent->lock);
+    agent_note_error(agent, text);
+    pthread_mutex_unlock(&agent->lock);
+  }
+  agent->config.log((enum agent_severity) severity, text);
+  return true;
+}
+
+static bool stats(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  for (uint8_t left= frame_u8(&reader); left && !reader.bad; left--)
+  {
+    uint8_t counter= frame_u8(&reader);
+    uint32_t increase= frame_u32(&reader);
+    if (!reader.bad && counter > 0 && counter < COUNTER_END)
+      atomic_fetch_add(&agent->counters[counter], increase);
+  }
+  return frame_end(&reader) || broken(why, "malformed STATS");
+}
+
+static bool missing(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint32_t count= frame_u32(&reader);
+  if (!frame_end(&reader))
+    return broken(why, "malformed MISSING");
+  agent->io.missing_told= true;
+  atomic_store(&agent->missing, count);
+  return true;
+}
+
+bool agent_dispatch(struct agent *agent, const struct frame *frame, struct agent_failure *refused, bool *is_refused,
+                    char *why_text, size_t why_size)
+{
+  const struct why why= {why_text, why_size};
+  bool up= agent->io.connection == CONNECTION_UP;
+  switch (frame->type)
+  {
+  case FRAME_WELCOME:
+    return welcome(agent, frame, &why);
+  case FRAME_KEY:
+    return up ? key(agent, frame, &why) : broken(&why, "KEY before WELCOME");
+  case FRAME_DONE:
+    return up ? done(agent, frame, &why) : broken(&why, "DONE before WELCOME");
+  case FRAME_FAIL:
+    return fail(agent, frame, refused, is_refused, &why);
+  case FRAME_LOG:
+  case FRAME_STATS:
+  case FRAME_MISSING:
+    if (frame->request)
+      return broken(&why, "frame of type 0x%02x with a request number", frame->type);
+    return frame->type == FRAME_LOG     ? log_line(agent, frame, &why)
+           : frame->type == FRAME_STATS ? stats(agent, frame, &why)
+                                        : missing(agent, frame, &why);
+  default:
+    return broken(&why, "frame of unknown type 0x%02x", frame->type);
+  }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  Every key version the server was given. Readers take no lock, allocate nothing and make no system call; writers add
+  under one mutex. Nothing is ever removed or replaced: a key version that was handed out is served for the life of the
+  process, because InnoDB aborts when one goes missing.
+
+  Two hash tables with open addressing: key id -> latest version, and (key id, version) -> key. A table that fills up is
+  copied into one of twice the size, which one atomic pointer publishes. The smaller ones stay until the end, since a
+  reader may still walk them: together they are never larger than the current one.
+*/
+#ifndef AKM_KEYTABLE_H
+#define AKM_KEYTABLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "keyarena.h"
+
+#define KEY_LENGTH_MAX 32u
+#define KEY_VERSION_NONE 0u             /* no version: MariaDB's ENCRYPTION_KEY_NOT_ENCRYPTED */
+#define KEY_VERSION_MAX 0xFFFFFFFEu     /* ~0 is MariaDB's ENCRYPTION_KEY_VERSION_INVALID */
+
+struct id_slot
+{
+  _Atomic uint64_t id_latest;           /* id << 32 | latest version; 0: free */
+  _Atomic uint32_t versions;            /* how many versions are loaded */
+};
+
+struct id_array
+{
+  struct id_array *older;
+  size_t used;                          /* writer's */
+  unsigned bits;
+  struct id_slot slots[];               /* 1 << bits, at most half of them used */
+};
+
+struct key_array;
+
+struct keytable
+{
+  _Atomic(struct id_array *) ids;
+  _Atomic(struct key_array *) keys;
+  pthread_mutex_t writer;
+  struct keyarena arena;
+  _Atomic size_t id_count;
+  _Atomic size_t version_count;
+};
+
+/* Returns false if there is no memory. */
+bool keytable_init(struct keytable *table);
+
+/* Wipes every key. No reader or writer may be inside. */
+void keytable_destroy(struct keytable *table);
+
+enum keytable_put
+{
+  KEYTABLE_ADDED,
+  KEYTABLE_SAME,                        /* was there already with these bytes */
+  KEYTABLE_CONFLICT,                    /* was there already with other bytes; those stay */
+  KEYTABLE_NO_MEMORY,                   /* nothing changed */
+  KEYTABLE_BAD_LENGTH,                  /* not 16, 24 or 32 */
+  KEYTABLE_BAD_NAME                     /* id 0, version 0 or version ~0 */
+};
+
+/*
+  Adds a key version. If current, the latest version of the id becomes at least this one; it never goes down, and rises
+  only after the key itself can be found.
+*/
+enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
+                               size_t length, bool current);
+
+enum keytable_get
+{
+  KEYTABLE_FOUND,
+  KEYTABLE_TOO_SMALL,                   /* key was NULL or capacity too small; *length is set, key untouched */
+  KEYTABLE_ABSENT                       /* *length untouched */
+};
+
+/* Copies a key to key[0..capacity) and sets *length. */
+enum keytable_get keytable_get(const struct keytable *table, uint32_t id, uint32_t version, uint8_t *key,
+                               size_t capacity, size_t *length);
+
+/* Whether the key version is loaded. */
+bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version);
+
+struct keytable_id
+{
+  uint32_t id;
+  uint32_t latest;                      /* KEY_VERSION_NONE if only old versions are loaded */
+  uint32_t versions;
+};
+
+/* Lists at most capacity key ids in no order, safe beside writers. Returns how many were listed. */
+size_t keytable_list(const struct keytable *table, struct keytable_id *list, size_t capacity);
+
+/* errno of the first refused mlock(), 0 if none was. */
+int keytable_lock_error(struct keytable *table);
+
+/* Fibonacci hashing: the high bits of the product depend on all bits of a small, dense id. */
+static inline uint32_t keytable_id_hash(uint32_t id, unsigned bits)
+{
+  return (id * UINT32_C(2654435769)) >> (32 - bits);
+}
+
+/* The latest version of the id, KEY_VERSION_NONE if none is known. The server calls this for every page it writes. */
+static inline uint32_t keytable_latest(const struct keytable *table, uint32_t id)
+{
+  const struct id_array *array= atomic_load_explicit(&table->ids, memory_order_acquire);
+  if (__builtin_expect(!array, 0))
+    return KEY_VERSION_NONE;
+  uint32_t mask= (UINT32_C(1) << array->bits) - 1;
+  for (uint32_t i= keytable_id_hash(id, array->bits);; i= (i + 1) & mask)
+  {
+    uint64_t slot= atomic_load_explicit(&array->slots[i].id_latest, memory_order_acquire);
+    if ((uint32_t) (slot >> 32) == id)
+      return (uint32_t) slot;
+    if (slot == 0)
+      return KEY_VERSION_NONE;
+  }
+}
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "server.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "text.h"
+
+/* Values of my_sys.h and mysqld_error.h, which are C++ in some series. */
+#define UNKNOWN_ERROR 1105u             /* ER_UNKNOWN_ERROR */
+#define LOG_ONLY 128ul                  /* ME_ERROR_LOG_ONLY */
+#define AS_NOTE 1024ul                  /* ME_NOTE */
+#define AS_WARNING 2048ul               /* ME_WARNING */
+
+#define PREFIX "AWS KMS plugin: "
+/* The server cuts a message off after 511 bytes (ERRMSGSIZE), prefix included. */
+#define PIECE 480u
+
+bool server_is_backup(void)
+{
+  return &xtrabackup_backup != NULL;
+}
+
+/*
+  mariadb-backup throws away what my_printf_error() is given. Its own lines go to standard error, in the server's format
+  where they come from server code; so do these. One write, so that lines of several threads do not mix.
+*/
+static void log_in_backup(enum server_severity severity, const char *text)
+{
+  static const char *const names[]= {
+    [SERVER_ERROR]= "ERROR", [SERVER_WARNING]= "Warning", [SERVER_NOTE]= "Note",
+  };
+  char line[4400], clean[4200], at[32]= "";
+  time_t now= time(NULL);
+  struct tm local;
+  text_clean(clean, sizeof clean, text, strlen(text));
+  if (localtime_r(&now, &local))
+    strftime(at, sizeof at, "%Y-%m-%d %k:%M:%S", &local);
+  int size= snprintf(line, sizeof line, "%s 0 [%s] mariadb-backup: " PREFIX "%s\n", at, names[severity], clean);
+  if (size > 0 && (size_t) size < sizeof line)
+    while (write(STDERR_FILENO, line, (size_t) size) == -1 && errno == EINTR)
+      ;
+}
+
+static void log_piece(enum server_severity severity, const char *text, size_t size)
+{
+  char piece[PIECE + 1];
+  unsigned long flags= severity == SERVER_ERROR ? LOG_ONLY : severity == SERVER_WARNING ? LOG_ONLY | AS_WARNING
+                                                                                          : LOG_ONLY | AS_NOTE;
+  text_clean(piece, sizeof piece, text, size);
+  if (my_printf_error)
+    my_printf_error(UNKNOWN_ERROR, PREFIX "%s", flags, piece);
+}
+
+void server_log(enum server_severity severity, const char *text)
+{
+  size_t left= strlen(text);
+  if (server_is_backup())
+  {
+    log_in_backup(severity, text);
+    return;
+  }
+  while (left > PIECE)
+  {
+    size_t cut= text_cut(text, left, PIECE), space= cut;
+    while (space > cut / 2 && text[space] != ' ')
+      space--;
+    if (space > cut / 2)
+      cut= space;
+    log_piece(severity, text, cut);
+    text+= cut;
+    left-= cut;
+    while (left && *text == ' ')
+    {
+      text++;
+      left--;
+    }
+  }
+  log_piece(severity, text, left);
+}
+
+void server_logf(enum server_severity severity, const char *format, ...)
+{
+  char text[4200];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  server_log(severity, text);
+}
+
+void server_sql_error(const char *format, ...)
+{
+  char text[4200], piece[PIECE + 1];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  text_clean(piece, sizeof piece, text, strlen(text));
+  if (my_printf_error)
+    my_printf_error(UNKNOWN_ERROR, PREFIX "%s", 0ul, piece);
+}
+
+/*
+  The performance schema evaluates status variables of other sessions too; only our own thread's memory may be touched.
+*/
+void *server_statement_alloc(MYSQL_THD thd, size_t size)
+{
+  if (_current_thd)
+    thd= _current_thd();
+  return thd && thd_alloc ? thd_alloc(thd, size) : NULL;
+}

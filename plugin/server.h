@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The few functions of the server that the plugin calls, as weak symbols of the executable that loads it. The services
+  of the same names are locked to a server series; the functions behind them are exported by every mariadbd and
+  mariadb-backup from 10.11 on, so that one binary serves them all.
+*/
+#ifndef AKM_SERVER_H
+#define AKM_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <mysql/plugin.h>
+
+#undef my_printf_error
+#undef thd_alloc
+#undef thd_strmake
+
+#define SERVER_SYMBOL __attribute__((weak, visibility("default")))
+
+extern void my_printf_error(unsigned error, const char *format, unsigned long flags, ...) SERVER_SYMBOL;
+extern void *thd_alloc(const MYSQL_THD thd, size_t size) SERVER_SYMBOL;
+extern char *thd_strmake(const MYSQL_THD thd, const char *text, size_t size) SERVER_SYMBOL;
+extern MYSQL_THD _current_thd(void) SERVER_SYMBOL;
+/* A global variable of mariadb-backup, of nothing else. */
+extern char xtrabackup_backup SERVER_SYMBOL;
+
+/* Whether we are inside mariadb-backup. */
+bool server_is_backup(void);
+
+enum server_severity
+{
+  SERVER_ERROR= 1,
+  SERVER_WARNING= 2,
+  SERVER_NOTE= 3
+};
+
+/*
+  One line, however long, into the server's error log, with the plugin's prefix. From any thread.
+*/
+void server_log(enum server_severity severity, const char *text);
+
+__attribute__((format(printf, 2, 3)))
+void server_logf(enum server_severity severity, const char *format, ...);
+
+/* Fails the current statement with a text of the plugin. */
+__attribute__((format(printf, 1, 2)))
+void server_sql_error(const char *format, ...);
+
+/* Memory until the end of the current statement; NULL if there is none, or no statement. */
+void *server_statement_alloc(MYSQL_THD thd, size_t size);
+
+#endif

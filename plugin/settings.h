@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The settings that the plugin passes to the agent: their names on the wire and what may be in them. Pure.
+*/
+#ifndef AKM_SETTINGS_H
+#define AKM_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum setting
+{
+  SETTING_MASTER_KEY_ID,
+  SETTING_KEY_SPEC,
+  SETTING_LOG_LEVEL,
+  SETTING_REGION,
+  SETTING_ENDPOINT_URL,
+  SETTING_REQUEST_TIMEOUT,
+  SETTING_MOCK,
+  SETTING_KEYFILE_DIR,
+  SETTING_KEY_IDS,
+  SETTING_ALLOW_MISSING_KEYS,
+  SETTING_COUNT
+};
+
+/* Name in HELLO and SET, and behind "aws_key_management_" in SQL. */
+const char *setting_name(enum setting setting);
+
+/* Most bytes of a value. The largest values of all settings fit into one HELLO together. */
+size_t setting_limit(enum setting setting);
+
+#define MASTER_KEY_ID_MAX 2048u
+#define KEY_IDS_MAX 4096u
+
+/*
+  Whether value[0..size) may be the setting's value. If not, why[0..why_size) says what is wrong with it, to be put
+  behind the variable's name and a colon.
+*/
+bool setting_check(enum setting setting, const char *value, size_t size, char *why, size_t why_size);
+
+#endif

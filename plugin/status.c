@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server.h"
+
+#define FIXED 15u                       /* variables that are always there */
+#define NAME_SIZE 40u                   /* "key_4294967295_latest_version" and its end */
+
+static struct agent *agent;
+static const struct keytable *table;
+
+static const char *const states[]= {
+  [AGENT_STARTING]= "starting", [AGENT_RUNNING]= "running", [AGENT_IDLE]= "idle", [AGENT_FAILED]= "failed",
+};
+
+struct key_row
+{
+  char name[NAME_SIZE];
+  unsigned long long latest;
+};
+
+/*
+  Everything that one SHOW STATUS points at. It lives as long as the statement: a static buffer would be shared by
+  concurrent ones.
+*/
+struct snapshot
+{
+  struct agent_status status;
+  unsigned long long numbers[FIXED];
+  size_t used;
+  struct st_mysql_show_var *next;
+};
+
+static void add(struct snapshot *snapshot, const char *name, void *value, enum enum_mysql_show_type type)
+{
+  *snapshot->next++= (struct st_mysql_show_var) {.name= name, .value= value, .type= type};
+}
+
+static void add_number(struct snapshot *snapshot, const char *name, unsigned long long value)
+{
+  unsigned long long *number= &snapshot->numbers[snapshot->used++];
+  *number= value;
+  add(snapshot, name, number, SHOW_ULONGLONG);
+}
+
+static int by_id(const void *a, const void *b)
+{
+  uint32_t x= ((const struct keytable_id *) a)->id, y= ((const struct keytable_id *) b)->id;
+  return (x > y) - (x < y);
+}
+
+static void add_agent(struct snapshot *snapshot)
+{
+  const struct agent_status *status= &snapshot->status;
+  add(snapshot, "agent_state", (void *) (uintptr_t) states[status->state], SHOW_CHAR);
+  add_number(snapshot, "agent_starts", status->starts);
+  add_number(snapshot, "keys_loaded", atomic_load(&table->id_count));
+  add_number(snapshot, "versions_loaded", atomic_load(&table->version_count));
+  add_number(snapshot, "versions_missing", status->versions_missing);
+  add_number(snapshot, "rotations", status->counters[COUNTER_ROTATIONS]);
+  add_number(snapshot, "keys_created", status->counters[COUNTER_KEYS_CREATED]);
+  add_number(snapshot, "kms_calls_generate", status->counters[COUNTER_GENERATE]);
+  add_number(snapshot, "kms_calls_decrypt", status->counters[COUNTER_DECRYPT]);
+  add_number(snapshot, "kms_errors_operator", status->counters[COUNTER_ERRORS_OPERATOR]);
+  add_number(snapshot, "kms_errors_transient", status->counters[COUNTER_ERRORS_TRANSIENT]);
+  add_number(snapshot, "kms_errors_corrupt", status->counters[COUNTER_ERRORS_CORRUPT]);
+  add_number(snapshot, "kms_errors_other", status->counters[COUNTER_ERRORS_OTHER]);
+  add(snapshot, "last_error", snapshot->status.last_error, SHOW_CHAR);
+  add(snapshot, "last_error_time", snapshot->status.last_error_time, SHOW_CHAR);
+}
+
+static void add_keys(struct snapshot *snapshot, struct key_row *rows, const struct keytable_id *keys, size_t count)
+{
+  for (size_t i= 0; i < count; i++)
+  {
+    snprintf(rows[i].name, sizeof rows[i].name, "key_%u_latest_version", keys[i].id);
+    rows[i].latest= keys[i].latest;
+    add(snapshot, rows[i].name, &rows[i].latest, SHOW_ULONGLONG);
+  }
+}
+
+static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, struct system_status_var *counters,
+                enum enum_var_type scope)
+{
+  static struct st_mysql_show_var nothing[]= {{NULL, NULL, SHOW_UNDEF}};
+  (void) unused;
+  (void) counters;
+  (void) scope;
+  var->type= SHOW_ARRAY;
+  var->value= nothing;
+  if (!agent)
+    return 0;
+  size_t most= atomic_load(&table->id_count);
+  struct snapshot *snapshot= server_statement_alloc(thd, sizeof *snapshot);
+  struct st_mysql_show_var *rows= server_statement_alloc(thd, (FIXED + most + 1) * sizeof *rows);
+  struct keytable_id *keys= server_statement_alloc(thd, (most + 1) * sizeof *keys);
+  struct key_row *key_rows= server_statement_alloc(thd, (most + 1) * sizeof *key_rows);
+  if (!snapshot || !rows || !keys || !key_rows)
+    return 0;
+  snapshot->used= 0;
+  snapshot->next= rows;
+  agent_get_status(agent, &snapshot->status);
+  size_t count= keytable_list(table, keys, most);
+  qsort(keys, count, sizeof *keys, by_id);
+  add_agent(snapshot);
+  add_keys(snapshot, key_rows, keys, count);
+  add(snapshot, NULL, NULL, SHOW_UNDEF);
+  var->value= rows;
+  return 0;
+}
+
+struct st_mysql_show_var status_variables[]= {
+  {.name= "Aws_key_management", .value= (void *) show, .type= SHOW_FUNC},
+  {.name= NULL, .value= NULL, .type= SHOW_UNDEF},
+};
+
+void status_attach(struct agent *new_agent, const struct keytable *new_table)
+{
+  table= new_table;
+  agent= new_agent;
+}

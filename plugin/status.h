@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  SHOW STATUS LIKE 'Aws_key_management%'.
+*/
+#ifndef AKM_STATUS_H
+#define AKM_STATUS_H
+
+#include "agent.h"
+
+#include <mysql/plugin.h>
+
+extern struct st_mysql_show_var status_variables[];
+
+/* What the status is of; NULL, NULL when the plugin is not initialised. */
+void status_attach(struct agent *agent, const struct keytable *table);
+
+#endif

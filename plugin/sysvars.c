@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "sysvars.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server.h"
+#include "settings.h"
+
+#define PREFIX "aws_key_management_"
+#define AGENT_NAME "aws_key_management_agent"
+#define AGENT_MAX (PATH_MAX - 1u)
+
+/* The server writes these. */
+static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path;
+static unsigned long key_spec, log_level;
+static unsigned int request_timeout, start_timeout;
+static long long rotate_key;
+static char mock, allow_missing_keys;
+
+/* Where master_key_id and key_ids point while the plugin runs. */
+static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
+static char key_ids_value[KEY_IDS_MAX + 1];
+
+static char target[AGENT_MAX + 1];
+static struct agent *attached;
+
+static const char *key_specs[]= {"AES_128", "AES_256", NULL};
+static const char *log_levels[]= {"Off", "Fatal", "Error", "Warn", "Info", "Debug", "Trace", NULL};
+
+/* Later servers may read more members of a TYPELIB than the header we are built with has; they find zeroes. */
+static struct
+{
+  TYPELIB names;
+  void *spare[4];
+} key_spec_type= {.names= {.count= 2, .name= "", .type_names= key_specs}},
+  log_level_type= {.names= {.count= 7, .name= "", .type_names= log_levels}};
+
+static const char *text_or_empty(const char *text)
+{
+  return text ? text : "";
+}
+
+static bool set(enum setting setting, const char *value)
+{
+  return !attached || agent_set(attached, setting, value);
+}
+
+static void set_later(enum setting setting, const char *value)
+{
+  if (!set(setting, value))
+    server_logf(SERVER_ERROR, PREFIX "%s: out of memory, the agent keeps the old value", setting_name(setting));
+}
+
+/* *save becomes the new text, in the statement's memory. */
+static int check_text(MYSQL_THD thd, void *save, struct st_mysql_value *value, enum setting setting)
+{
+  char space[512], why[160];
+  int size= (int) sizeof space;
+  const char *text= value->val_str(value, space, &size);
+  const char *name= setting_name(setting);
+  if (!text || size < 0)
+  {
+    server_sql_error(PREFIX "%s: expected a string, got NULL", name);
+    return 1;
+  }
+  if (!setting_check(setting, text, (size_t) size, why, sizeof why))
+  {
+    server_sql_error(PREFIX "%s: %s", name, why);
+    return 1;
+  }
+  char *copy= thd_strmake ? thd_strmake(thd, text, (size_t) size) : NULL;
+  if (!copy)
+  {
+    server_sql_error(PREFIX "%s: out of memory", name);
+    return 1;
+  }
+  *(char **) save= copy;
+  return 0;
+}
+
+static int check_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+{
+  (void) var;
+  return check_text(thd, save, value, SETTING_MASTER_KEY_ID);
+}
+
+static int check_key_ids(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+{
+  (void) var;
+  return check_text(thd, save, value, SETTING_KEY_IDS);
+}
+
+static void update_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) thd;
+  (void) var;
+  snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(*(char *const *) save));
+  *(char **) to= master_key_id_value;
+  set_later(SETTING_MASTER_KEY_ID, master_key_id_value);
+}
+
+static void update_key_ids(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) thd;
+  (void) var;
+  snprintf(key_ids_value, sizeof key_ids_value, "%s", text_or_empty(*(char *const *) save));
+  *(char **) to= key_ids_value;
+  set_later(SETTING_KEY_IDS, key_ids_value);
+}
+
+static const char *enum_text(const char *const *names, size_t count, unsigned long value)
+{
+  return value < count ? names[value] : names[0];
+}
+
+static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) thd;
+  (void) var;
+  *(unsigned long *) to= *(const unsigned long *) save;
+  set_later(SETTING_KEY_SPEC, enum_text(key_specs, 2, *(const unsigned long *) save));
+}
+
+static void update_log_level(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) thd;
+  (void) var;
+  *(unsigned long *) to= *(const unsigned long *) save;
+  set_later(SETTING_LOG_LEVEL, enum_text(log_levels, 7, *(const unsigned long *) save));
+}
+
+static int read_rotate_key(struct st_mysql_value *value, long long *id)
+{
+  char space[32];
+  int size= (int) sizeof space;
+  if (value->value_type(value) != MYSQL_VALUE_TYPE_INT)
+  {
+    bool null= !value->val_str(value, space, &size);
+    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys, got %s",
+                     null ? "NULL" : "something that is not an integer");
+    return 1;
+  }
+  if (value->val_int(value, id))
+  {
+    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys, got NULL");
+    return 1;
+  }
+  if ((value->is_unsigned(value) && *id < 0) || *id < -1 || *id > (long long) UINT32_MAX)
+  {
+    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys");
+    return 1;
+  }
+  return 0;
+}
+
+/*
+  Rotates here and not in the update function: the server runs a check before it takes the lock on its variables, so
+  that a slow KMS delays nobody else, and a failed check fails the statement.
+*/
+static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+{
+  long long id;
+  struct agent_failure failure;
+  (void) thd;
+  (void) var;
+  if (read_rotate_key(value, &id))
+    return 1;
+  *(long long *) save= 0;
+  if (id == 0)
+    return 0;
+  if (!attached)
+  {
+    server_sql_error(PREFIX "rotate_key: the plugin is not initialised");
+    return 1;
+  }
+  if (!agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &failure))
+  {
+    char text[AGENT_FAILURE_TEXT];
+    agent_failure_text(&failure, text, sizeof text);
+    server_sql_error("%s", text);
+    return 1;
+  }
+  return 0;
+}
+
+static void update_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) thd;
+  (void) var;
+  (void) save;
+  *(long long *) to= 0;
+}
+
+static MYSQL_SYSVAR_STR(master_key_id, master_key_id, PLUGIN_VAR_RQCMDARG,
+  "AWS KMS key id, ARN or alias/name of the master key under which new data keys are created. Empty: none are created",
+  check_master_key_id, update_master_key_id, "");
+static MYSQL_SYSVAR_ENUM(key_spec, key_spec, PLUGIN_VAR_RQCMDARG,
+  "Length of new data keys: AES_128 or AES_256", NULL, update_key_spec, 0, &key_spec_type.names);
+static MYSQL_SYSVAR_ENUM(log_level, log_level, PLUGIN_VAR_RQCMDARG,
+  "How much of the AWS calls goes to the error log: Off, Fatal, Error, Warn, Info, Debug or Trace", NULL,
+  update_log_level, 0, &log_level_type.names);
+static MYSQL_SYSVAR_STR(region, region, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "AWS region. Empty: what the AWS configuration says, then us-east-1", NULL, NULL, "");
+static MYSQL_SYSVAR_STR(endpoint_url, endpoint_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "URL of another KMS endpoint (VPC, FIPS, local)", NULL, NULL, "");
+static MYSQL_SYSVAR_UINT(request_timeout, request_timeout, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Milliseconds for connecting to KMS and for each request. 0: default of the AWS SDK", NULL, NULL, 0, 0, INT_MAX, 1);
+static MYSQL_SYSVAR_LONGLONG(rotate_key, rotate_key, PLUGIN_VAR_RQCMDARG,
+  "Set it to a key id to create the next version of that key, to -1 to do so for all keys. Reads back 0",
+  check_rotate_key, update_rotate_key, 0, -1, UINT32_MAX, 1);
+static MYSQL_SYSVAR_BOOL(mock, mock, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+  "No AWS: wrap keys with key material kept locally. For trials only", NULL, NULL, 0);
+static MYSQL_SYSVAR_STR(keyfile_dir, keyfile_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Directory of the key files. Empty: the data directory", NULL, NULL, "");
+static MYSQL_SYSVAR_STR(agent, agent_path, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Absolute path of the agent executable, or unix: and the absolute path of a socket it listens on. Empty: "
+  AGENT_NAME " beside the plugin library", NULL, NULL, "");
+static MYSQL_SYSVAR_STR(key_ids, key_ids, PLUGIN_VAR_RQCMDARG,
+  "Key ids that may be created, such as 1-2,100-199. Empty: any", check_key_ids, update_key_ids, "");
+static MYSQL_SYSVAR_UINT(start_timeout, start_timeout, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Seconds that the plugin waits for KMS when it is initialised", NULL, NULL, 60, 1, 3600, 1);
+static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+  "Start although some stored key version cannot be unwrapped, and go on trying", NULL, NULL, 0);
+
+struct st_mysql_sys_var *sysvars[]= {
+  MYSQL_SYSVAR(master_key_id),
+  MYSQL_SYSVAR(key_spec),
+  MYSQL_SYSVAR(log_level),
+  MYSQL_SYSVAR(region),
+  MYSQL_SYSVAR(endpoint_url),
+  MYSQL_SYSVAR(request_timeout),
+  MYSQL_SYSVAR(rotate_key),
+  MYSQL_SYSVAR(mock),
+  MYSQL_SYSVAR(keyfile_dir),
+  MYSQL_SYSVAR(agent),
+  MYSQL_SYSVAR(key_ids),
+  MYSQL_SYSVAR(start_timeout),
+  MYSQL_SYSVAR(allow_missing_keys),
+  NULL
+};
+
+static bool check_at_start(enum setting setting, const char *value)
+{
+  char why[160];
+  if (setting_check(setting, text_or_empty(value), strlen(text_or_empty(value)), why, sizeof why))
+    return true;
+  server_logf(SERVER_ERROR, PREFIX "%s: %s", setting_name(setting), why);
+  return false;
+}
+
+/* The path as the server will see it: what is not there is named, not refused; the agent explains it better. */
+static bool absolute_keyfile_dir(char *to, size_t size)
+{
+  const char *from= text_or_empty(keyfile_dir);
+  char here[PATH_MAX], real[PATH_MAX];
+  int length;
+  if (from[0] == '/')
+    length= snprintf(to, size, "%s", from);
+  else if (!getcwd(here, sizeof here))
+    length= -1;
+  else if (from[0] == 0)
+    length= snprintf(to, size, "%s", here);
+  else if (realpath(from, real))
+    length= snprintf(to, size, "%s", real);
+  else
+    length= snprintf(to, size, "%s/%s", here, from);
+  if (length >= 0 && (size_t) length < size)
+    return check_at_start(SETTING_KEYFILE_DIR, to);
+  server_logf(SERVER_ERROR, PREFIX "keyfile_dir: the absolute path of '%.200s' is too long or cannot be found", from);
+  return false;
+}
+
+static bool beside(const char *library)
+{
+  const char *slash= strrchr(library, '/');
+  if (!slash)
+    return false;
+  int length= snprintf(target, sizeof target, "%.*s/" AGENT_NAME, (int) (slash - library), library);
+  return length > 0 && (size_t) length < sizeof target;
+}
+
+/* A library that is a symbolic link may have the agent beside the link or beside the file. */
+static bool default_target(void)
+{
+  char real[PATH_MAX];
+  Dl_info info;
+  if (dladdr(sysvars, &info) && info.dli_fname)
+  {
+    if (info.dli_fname[0] == '/' && beside(info.dli_fname) && access(target, F_OK) == 0)
+      return true;
+    if (realpath(info.dli_fname, real) && beside(real))
+      return true;
+  }
+  server_log(SERVER_ERROR, "cannot find out where the plugin library is; set " PREFIX "agent");
+  return false;
+}
+
+static bool choose_target(void)
+{
+  const char *from= text_or_empty(agent_path);
+  size_t size= strlen(from);
+  if (size == 0)
+    return default_target();
+  if (size > AGENT_MAX)
+  {
+    server_logf(SERVER_ERROR, PREFIX "agent: expected at most %u bytes, got %zu", AGENT_MAX, size);
+    return false;
+  }
+  for (size_t i= 0; i < size; i++)
+    if ((unsigned char) from[i] < 0x20 || from[i] == 0x7F)
+    {
+      server_logf(SERVER_ERROR, PREFIX "agent: position %zu has a control character", i + 1);
+      return false;
+    }
+  memcpy(target, from, size + 1);
+  return true;
+}
+
+bool sysvars_open(struct agent_config *config)
+{
+  if (rotate_key != 0)
+  {
+    server_log(SERVER_WARNING, PREFIX "rotate_key is ignored at server start");
+    rotate_key= 0;
+  }
+  if (!check_at_start(SETTING_MASTER_KEY_ID, master_key_id) || !check_at_start(SETTING_KEY_IDS, key_ids) ||
+      !check_at_start(SETTING_REGION, region) || !check_at_start(SETTING_ENDPOINT_URL, endpoint_url) ||
+      !check_at_start(SETTING_KEYFILE_DIR, keyfile_dir) || !choose_target())
+    return false;
+  if (master_key_id != master_key_id_value)
+    snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(master_key_id));
+  if (key_ids != key_ids_value)
+    snprintf(key_ids_value, sizeof key_ids_value, "%s", text_or_empty(key_ids));
+  config->target= target;
+  config->start_timeout_ms= (start_timeout ? start_timeout : 60) * 1000;
+  config->allow_missing_keys= allow_missing_keys;
+  return true;
+}
+
+bool sysvars_attach(struct agent *agent)
+{
+  char directory[PATH_MAX], milliseconds[16];
+  if (!absolute_keyfile_dir(directory, sizeof directory))
+    return false;
+  snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
+  attached= agent;
+  if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&
+      set(SETTING_KEY_SPEC, enum_text(key_specs, 2, key_spec)) &&
+      set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
+      set(SETTING_ENDPOINT_URL, text_or_empty(endpoint_url)) && set(SETTING_REQUEST_TIMEOUT, milliseconds) &&
+      set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, directory) &&
+      set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF"))
+  {
+    master_key_id= master_key_id_value;
+    key_ids= key_ids_value;
+    return true;
+  }
+  attached= NULL;
+  server_log(SERVER_ERROR, "out of memory");
+  return false;
+}
+
+void sysvars_close(void)
+{
+  attached= NULL;
+}

@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# What the library may ask of the process that loads it: libc, and the server functions of server.h as weak symbols. A
+# plugin *service* would tie it to one server series.
+set -u
+library=$1
+weak=' my_printf_error thd_alloc thd_strmake _current_thd xtrabackup_backup '
+bad=0
+complain() { echo "check-symbols: $1" >&2; bad=1; }
+
+services=$(nm -D "$library" | awk '{print $NF}' | grep '_service' || true)
+[ -z "$services" ] || complain "service symbols: $services"
+
+needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+for one in $needed; do
+  case $one in
+  libc.so.6 | libc.musl-*.so.1 | ld-linux-*.so.*) ;;
+  *) complain "needs $one, may only need libc" ;;
+  esac
+done
+[ -n "$needed" ] || complain "no NEEDED entry found in $library"
+
+undefined=$(nm -D --undefined-only "$library" | awk '{print $(NF-1) ":" $NF}')
+[ -n "$undefined" ] || complain "no undefined symbols found in $library"
+for one in $undefined; do
+  kind=${one%%:*}
+  name=${one#*:}
+  case $name in
+  *@GLIBC_*) continue ;;
+  _ITM_deregisterTMCloneTable | _ITM_registerTMCloneTable | __gmon_start__ | __cxa_finalize) continue ;;
+  esac
+  case "$kind $weak" in
+  w*" $name "*) ;;
+  *) complain "undefined symbol $name ($kind) is neither libc's nor a weak one of server.h" ;;
+  esac
+done
+
+exported=$(nm -D --defined-only "$library" | awk '{print $NF}')
+for one in $exported; do
+  case $one in
+  _maria_plugin_declarations_ | _maria_plugin_interface_version_ | _maria_sizeof_struct_st_plugin_) ;;
+  *) complain "exports $one" ;;
+  esac
+done
+
+[ "$bad" -eq 0 ] && echo "check-symbols: ok"
+exit "$bad"

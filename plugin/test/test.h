@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The smallest frame a test needs: one line per test on standard output, "ok name" or "not ok name", read by run.sh.
+*/
+#ifndef AKM_TEST_H
+#define AKM_TEST_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+extern _Atomic bool test_failed;
+
+#define CHECK(condition) \
+  do \
+  { \
+    if (!(condition)) \
+    { \
+      printf("# %s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+      test_failed= true; \
+    } \
+  } while (0)
+
+#define TEST(function) test_run(#function, function)
+
+void test_run(const char *name, void (*test)(void));
+
+void frame_tests(void);
+void keytable_tests(void);
+void text_tests(void);
+void settings_tests(void);
+void recent_tests(void);
+void spawn_tests(void);
+void race_tests(void);
+void agent_tests(void);
+
+#endif

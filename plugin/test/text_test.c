@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "text.h"
+
+#include <string.h>
+
+#include "test.h"
+
+static void utf8_row_by_row(void)
+{
+  static const struct
+  {
+    const char *bytes;
+    size_t size;
+    bool good;
+  } rows[]= {
+    {"", 0, true},
+    {"plain", 5, true},
+    {"a\0b", 3, false},
+    {"\xC3\xBC", 2, true},
+    {"\xC3", 1, false},
+    {"\xC0\x80", 2, false},
+    {"\xE2\x82\xAC", 3, true},
+    {"\xE0\x80\x80", 3, false},
+    {"\xED\xA0\x80", 3, false},
+    {"\xF0\x9F\x94\x91", 4, true},
+    {"\xF0\x80\x80\x80", 4, false},
+    {"\xF4\x90\x80\x80", 4, false},
+    {"\xF5\x80\x80\x80", 4, false},
+    {"\x80", 1, false},
+    {"\xE2\x82", 2, false},
+  };
+  for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
+    CHECK(text_is_utf8((const uint8_t *) rows[i].bytes, rows[i].size) == rows[i].good);
+}
+
+static void cut_keeps_characters_whole(void)
+{
+  const char *text= "a\xE2\x82\xAC" "b";
+  CHECK(text_cut(text, 5, 9) == 5 && text_cut(text, 5, 5) == 5 && text_cut(text, 5, 4) == 4);
+  CHECK(text_cut(text, 5, 3) == 1 && text_cut(text, 5, 2) == 1);
+  CHECK(text_cut(text, 5, 1) == 1 && text_cut(text, 5, 0) == 0);
+}
+
+static void clean_removes_control_characters(void)
+{
+  char to[16];
+  text_clean(to, sizeof to, "a\nb\x1b[2Jc\x7f", 9);
+  CHECK(strcmp(to, "a b [2Jc ") == 0);
+  text_clean(to, sizeof to, "x\xC2\x9By", 4);
+  CHECK(strcmp(to, "x  y") == 0);
+  text_clean(to, 4, "abcdef", 6);
+  CHECK(strcmp(to, "abc") == 0);
+  text_clean(to, 4, "ab\xC3\xBC", 4);
+  CHECK(strcmp(to, "ab") == 0);
+  text_clean(to, 1, "abc", 3);
+  CHECK(to[0] == 0);
+}
+
+void text_tests(void)
+{
+  TEST(utf8_row_by_row);
+  TEST(cut_keeps_characters_whole);
+  TEST(clean_removes_control_characters);
+}

@@ -1,0 +1,296 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import { AGENT, COMMAND, pluginOptions, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { agentsOf, newServer, startKms, startServer } from '../support/lab.ts';
+import { compile } from '../support/native.ts';
+import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
+
+async function theAgent(server: Parameters<typeof agentsOf>[0]): Promise<number> {
+  const [pid, ...others] = await agentsOf(server);
+  expect(others).toEqual([]);
+  if (pid === undefined) throw new Error('no agent runs');
+  return pid;
+}
+
+it('killed with -9 while the server writes: nothing happens, and the next rotation works', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { innodb_encrypt_tables: 'ON', innodb_encryption_threads: 2 });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, t CHAR(200)) ENGINE=InnoDB ENCRYPTED=YES');
+  const writer = await server.connect();
+  let stop = false;
+  let rows = 0;
+  const writing = (async () => {
+    for (; !stop; rows += 1) await writer.query("INSERT INTO d.t (t) VALUES (REPEAT('x', 200))");
+  })();
+  for (let i = 0; i < 5; i += 1) {
+    process.kill(await theAgent(server), 'SIGKILL');
+    const before = rows;
+    await until('some more rows are written', () => rows > before + 20);
+    await until('the next rotation works', async () => {
+      return await server.sql('SET GLOBAL aws_key_management_rotate_key=1').then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+  stop = true;
+  await writing;
+  expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
+  expect(await server.variable('STATUS', 'Aws_key_management_key_1_latest_version')).toBe('6');
+  // Said once each time, not once per page.
+  expect(server.log.match(/AWS KMS plugin: the agent ended \(signal 9/g)?.length).toBe(5);
+  await server.restart();
+  expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
+});
+
+it('ends by itself when it is not needed, leaves no zombie, and comes back for a rotation', async () => {
+  const server = await startServer(await startKms());
+  await theAgent(server);
+  await until('the agent has ended', async () => (await agentsOf(server)).length === 0, 30);
+  expect(await server.variable('STATUS', 'Aws_key_management_agent_state')).toBe('idle');
+  const quiet = server.log.length;
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  expect(await server.variable('STATUS', 'Aws_key_management_agent_state')).toBe('running');
+  expect(await server.variable('STATUS', 'Aws_key_management_agent_starts')).toBe('2');
+  expect(server.log.slice(quiet)).not.toMatch(/\[(ERROR|Warning)\]/);
+});
+
+it('ends when the server is killed', async () => {
+  const server = await startServer(await startKms());
+  const agent = await theAgent(server);
+  await server.kill();
+  await until('the agent has ended', () => !existsSync(`/proc/${agent}`));
+});
+
+it('gets a clean environment, three descriptors and its socket, and no core dumps', async () => {
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url), {
+    environment: {
+      ...TEST_CREDENTIALS,
+      HOME: '/home/of/somebody/else',
+      NODE_OPTIONS: '--require=/nowhere/evil.cjs',
+      NODE_EXTRA_CA_CERTS: '/nowhere/ca.pem',
+      LD_LIBRARY_PATH: '/nowhere',
+      SECRET_OF_THE_SERVER: 'x',
+      NO_PROXY: '127.0.0.1',
+      AWS_MAX_ATTEMPTS: '7',
+    },
+  });
+  await server.start();
+  const agent = await theAgent(server);
+  const environment = new Map(
+    readFileSync(`/proc/${agent}/environ`, 'utf8')
+      .split('\0')
+      .filter((entry) => entry !== '')
+      .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)] as const),
+  );
+  const { stdout } = await promisify(execFile)('getent', ['passwd', String(process.getuid?.())]);
+  expect(environment.get('HOME')).toBe(stdout.split(':')[5]);
+  expect([...environment.keys()].sort()).toEqual(
+    expect.arrayContaining([
+      'AWS_ACCESS_KEY_ID',
+      'AWS_MAX_ATTEMPTS',
+      'AWS_SECRET_ACCESS_KEY',
+      'HOME',
+      'LOGNAME',
+      'NO_PROXY',
+      'PATH',
+      'USER',
+    ]),
+  );
+  for (const name of environment.keys()) expect(name).not.toMatch(/^(NODE_|LD_|SECRET_)/);
+
+  // Descriptors above 3 are Node's own: none of a file of the server.
+  const descriptors = readdirSync(`/proc/${agent}/fd`).map(
+    (fd) => [Number(fd), readlinkSync(`/proc/${agent}/fd/${fd}`)] as const,
+  );
+  expect(descriptors.find(([fd]) => fd === 0)?.[1]).toBe('/dev/null');
+  expect(descriptors.find(([fd]) => fd === 1)?.[1]).toBe(server.logFile);
+  expect(descriptors.find(([fd]) => fd === 3)?.[1]).toMatch(/^socket:/);
+  for (const [fd, target] of descriptors) {
+    if (fd > 3) expect(target).toMatch(/^(anon_inode:|pipe:|socket:|\/dev\/null|\/proc\/|\/sys\/fs\/cgroup)/);
+    expect(target).not.toContain(server.datadir);
+  }
+  const limits = readFileSync(`/proc/${agent}/limits`, 'utf8');
+  expect(limits).toMatch(/Max core file size +[01] +[01] +bytes/);
+  expect(readFileSync(`/proc/${agent}/cmdline`, 'utf8').split('\0')).toEqual([AGENT, 'agent', '']);
+});
+
+it('works in a server that may not map writable and executable memory', async () => {
+  const kms = await startKms();
+  const denied = compile('deny_write_exec', 'program');
+  // The control: with a JIT the agent's program does not run there.
+  const withJit = await promisify(execFile)(denied, [process.execPath, '-e', '0']).then(
+    () => 'ran',
+    () => 'failed',
+  );
+  expect(withJit).toBe('failed');
+  const server = newServer(pluginOptions(kms.url), { launcher: [denied] });
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  expect(await server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('2');
+});
+
+it('that cannot answer is given up: the statement fails, the next one gets a new agent', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const stopped = await theAgent(server);
+  process.kill(stopped, 'SIGSTOP');
+  const started = performance.now();
+  await expect(server.sql('SET GLOBAL aws_key_management_rotate_key=1')).rejects.toThrow(/AWS KMS plugin: the agent/);
+  expect(performance.now() - started).toBeLessThan(60_000);
+  expect(existsSync(`/proc/${stopped}`)).toBe(false);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  expect(await server.variable('STATUS', 'Aws_key_management_key_1_latest_version')).toBe('2');
+});
+
+it.each([
+  [
+    'answers garbage',
+    '#!/bin/sh\nprintf "HTTP/1.1 400 Bad Request\\r\\n\\r\\n" >&3\nsleep 60\n',
+    /the agent broke the protocol/,
+  ],
+  ['ends at once', '#!/bin/sh\nexit 7\n', /the agent ended \(exit status 7/],
+  ['is no program', 'not a program', /cannot start/],
+])('that %s keeps the server from starting, with the reason', async (_, script, reason) => {
+  const kms = await startKms();
+  const agent = join(scratchDirectory(), 'agent');
+  writeFileSync(agent, script);
+  chmodSync(agent, 0o755);
+  const server = newServer(
+    pluginOptions(kms.url, { aws_key_management_agent: agent, aws_key_management_start_timeout: 5 }),
+  );
+  await expect(server.start()).rejects.toThrow(reason);
+});
+
+it('on a unix socket: the server waits for it, uses it, survives its restart', async () => {
+  const kms = await startKms();
+  const directory = scratchDirectory();
+  chmodSync(directory, 0o700);
+  const socket = join(directory, 'agent.sock');
+  const keys = join(directory, 'keys');
+  mkdirSync(keys);
+  const startAgent = async () => {
+    const agent = spawn(COMMAND, ['agent', '--listen', socket, '--keyfile-dir', keys, '--endpoint-url', kms.url], {
+      env: { ...TEST_CREDENTIALS, PATH: process.env['PATH'] },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    cleanUp(() => {
+      agent.kill('SIGKILL');
+    });
+    return agent;
+  };
+  // The server holds no AWS credentials, and is started first.
+  const server = newServer(pluginOptions('', { aws_key_management_agent: `unix:${socket}` }), { environment: {} });
+  const starting = server.start();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const first = await startAgent();
+  await starting;
+  expect(await agentsOf(server)).toEqual([]);
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  expect(readdirSync(keys).sort()).toContain('aws-kms-key.3.1');
+  first.kill('SIGKILL');
+  await once(first, 'exit');
+  await server.sql('INSERT INTO d.t VALUES (1)');
+  // The socket of the killed agent is stale; the next one replaces it.
+  await startAgent();
+  await until('the next rotation works', async () => {
+    return await server.sql('SET GLOBAL aws_key_management_rotate_key=3').then(
+      () => true,
+      () => false,
+    );
+  });
+  expect(await server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('2');
+});
+
+it.each<[string, (directory: string) => Promise<string> | string, RegExp]>([
+  [
+    'is not a socket',
+    (directory) => {
+      writeFileSync(join(directory, 's'), '');
+      return join(directory, 's');
+    },
+    /is not a socket/,
+  ],
+  ['is too long', (directory) => join(directory, 'x'.repeat(120)), /aws_key_management_agent.*107 bytes/],
+  [
+    'has no listener',
+    async (directory) => {
+      const path = join(directory, 's');
+      const server = createServer().listen(path);
+      await once(server, 'listening');
+      // Closing unlinks the socket; a copy of its name stays behind as after a kill.
+      linkSync(path, `${path}2`);
+      await promisify(server.close.bind(server))();
+      return `${path}2`;
+    },
+    /nobody listens|no agent listens/,
+  ],
+  ['is absent', (directory) => join(directory, 'none'), /none/],
+])('a socket path that %s has its own message', async (_, make, reason) => {
+  const kms = await startKms();
+  const path = await make(scratchDirectory());
+  const server = newServer(
+    pluginOptions(kms.url, { aws_key_management_agent: `unix:${path}`, aws_key_management_start_timeout: 1 }),
+  );
+  await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
+  expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*(${reason.source})`));
+});
+
+it('shows no key byte and no secret in log, status, variables, arguments or errors, at the loudest log level', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, {
+    aws_key_management_log_level: 'Trace',
+    aws_key_management_key_spec: 'AES_256',
+  });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  kms.faults.set([{ kind: 'error', name: 'ThrottlingException', status: 400, message: 'slow down', count: 2 }]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 17 }]);
+  const failure = await server.sql('SET GLOBAL aws_key_management_rotate_key=3').catch((error: Error) => error.message);
+  const shown = [
+    server.log,
+    failure,
+    JSON.stringify(await server.sql('SHOW GLOBAL VARIABLES')),
+    JSON.stringify(await server.sql('SHOW GLOBAL STATUS')),
+    readFileSync(`/proc/${server.pid}/cmdline`, 'utf8'),
+    readFileSync(`/proc/${await theAgent(server)}/cmdline`, 'utf8'),
+    ...readdirSync(server.datadir)
+      .filter((file) => file.endsWith('.json'))
+      .map((file) => readFileSync(join(server.datadir, file), 'utf8')),
+  ].join('\n');
+  // The control: what must be in the log is found.
+  expect(shown).toContain('succeeded (attempt 1');
+  expect(shown).not.toContain(TEST_ACCESS_KEY.secretAccessKey);
+  const keyFiles = readdirSync(server.datadir).filter((file) => /^aws-kms-key\.\d+\.\d+$/.test(file));
+  expect(keyFiles.length).toBeGreaterThanOrEqual(4);
+  const everything = Buffer.from(shown, 'latin1');
+  for (const file of keyFiles) {
+    const key = Buffer.from(
+      kms.kms.decrypt({ region: 'us-east-1', ciphertextBlob: readFileSync(join(server.datadir, file)) }).plaintext,
+    );
+    expect(everything.includes(key)).toBe(false);
+    for (const encoding of ['hex', 'base64'] as const)
+      expect(shown.toLowerCase()).not.toContain(key.toString(encoding).toLowerCase());
+  }
+});

@@ -1,0 +1,111 @@
+import { expect, it } from 'vitest';
+import type { ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { operations, startKms, startServer } from '../support/lab.ts';
+import { compile, pluginDirectoryWith } from '../support/native.ts';
+
+const INVALID = '4294967295';
+const BUFFER_TOO_SMALL = '100';
+
+async function probedServer(
+  kms: DevKms,
+): Promise<{ server: ScratchServer; probe: (...args: (string | number)[]) => Promise<string> }> {
+  const server = await startServer(kms, { plugin_dir: pluginDirectoryWith(compile('encryption_probe', 'library')) });
+  await server.sql("CREATE FUNCTION encryption_probe RETURNS STRING SONAME 'encryption_probe.so'");
+  const probe = async (...args: (string | number)[]): Promise<string> => {
+    const [row] = await server.sql(
+      `SELECT encryption_probe(${args.map((arg) => JSON.stringify(arg)).join(', ')}) AS r`,
+    );
+    return String(row?.['r']);
+  };
+  return { server, probe };
+}
+
+it('get_key honours the whole contract of the interface', async () => {
+  const kms = await startKms();
+  const { server, probe } = await probedServer(kms);
+  expect(await probe('latest', 1, 0, 0)).toBe('1');
+  expect(await probe('get', 1, 1, 16)).toBe('0 / 16');
+  expect(await probe('get', 1, 1, 32)).toBe('0 / 16');
+  expect(await probe('get', 1, 1, 15)).toBe(`${BUFFER_TOO_SMALL} / 16`);
+  expect(await probe('get', 1, 1, 0)).toBe(`${BUFFER_TOO_SMALL} / 16`);
+  expect(await probe('get', 1, 1, -1)).toBe(`${BUFFER_TOO_SMALL} / 16`);
+  expect(await probe('exists', 1, 1, 0)).toBe(`${BUFFER_TOO_SMALL} / 16`);
+  await server.sql('SET GLOBAL aws_key_management_key_spec=AES_256');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  expect(await probe('latest', 1, 0, 0)).toBe('2');
+  expect(await probe('get', 1, 2, 16)).toBe(`${BUFFER_TOO_SMALL} / 32`);
+  expect(await probe('get', 1, 2, 32)).toBe('0 / 32');
+  expect(await probe('get', 1, 1, 16)).toBe('0 / 16');
+});
+
+it('a version that does not exist is refused, costs KMS nothing, and changes the latest version of nothing', async () => {
+  const kms = await startKms();
+  const { probe } = await probedServer(kms);
+  kms.calls.clear();
+  for (const version of [0, 2, 77, 4_294_967_294, 4_294_967_295]) {
+    expect((await probe('get', 1, version, 32)).split(' ')[0], `version ${version}`).toBe(INVALID);
+    expect((await probe('exists', 1, version, 0)).split(' ')[0], `version ${version}`).toBe(INVALID);
+  }
+  expect(await probe('latest', 0, 0, 0)).toBe(INVALID);
+  expect(kms.calls.list()).toEqual([]);
+  expect(await probe('latest', 1, 0, 0)).toBe('1');
+});
+
+it('a loaded key is answered without any system call, from several threads, also while it is rotated', async () => {
+  const kms = await startKms();
+  const { server, probe } = await probedServer(kms);
+  await probe('latest', 1, 0, 0);
+  const rotations = (async () => {
+    for (let i = 0; i < 10; i += 1) await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  })();
+  expect(await probe('quiet', 1, 3_000_000, 4)).toBe('4');
+  await rotations;
+  expect(server.isRunning).toBe(true);
+  expect(await probe('latest', 1, 0, 0)).toBe('11');
+});
+
+it('the test for system calls finds one: an unknown key asks the agent', async () => {
+  const kms = await startKms();
+  const { probe } = await probedServer(kms);
+  expect(await probe('quiet', 99, 1, 1)).toBe('0');
+});
+
+it('sessions that want the same new key at once make it once', async () => {
+  const kms = await startKms();
+  const { server } = await probedServer(kms);
+  kms.faults.set([{ kind: 'latency', ms: 300 }]);
+  kms.calls.clear();
+  const sessions = await Promise.all(Array.from({ length: 12 }, () => server.connect()));
+  const answers: unknown[] = await Promise.all(
+    sessions.map((session) => session.query("SELECT CAST(encryption_probe('latest', 50, 0, 0) AS CHAR) AS v")),
+  );
+  expect(answers).toEqual(Array.from({ length: 12 }, () => expect.arrayContaining([{ v: '1' }])));
+  expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
+});
+
+it('while KMS hangs in one session, others write on loaded keys without a stall', async () => {
+  const kms = await startKms();
+  const { server } = await probedServer(kms);
+  await server.sql('CREATE DATABASE d');
+  await server.sql(
+    'CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, t CHAR(200)) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=1',
+  );
+  kms.faults.set([{ kind: 'hang' }]);
+  const [creator, rotator, writer] = await Promise.all([server.connect(), server.connect(), server.connect()]);
+  const pending = Promise.allSettled([
+    creator.query('CREATE TABLE d.u (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=60'),
+    rotator.query('SET GLOBAL aws_key_management_rotate_key=1'),
+  ]);
+  let longest = 0;
+  const endMs = performance.now() + 5000;
+  while (performance.now() < endMs) {
+    const before = performance.now();
+    await writer.query("INSERT INTO d.t (t) VALUES (REPEAT('x', 200))");
+    longest = Math.max(longest, performance.now() - before);
+  }
+  expect(longest).toBeLessThan(1000);
+  kms.faults.clear();
+  await server.kill();
+  await pending;
+});

@@ -1,0 +1,210 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import {
+  EVERYTHING_ENCRYPTED,
+  installDatabase,
+  PLUGIN_DIRECTORY,
+  pluginOptions,
+  ScratchServer,
+  TEST_CREDENTIALS,
+} from '../../scripts/lib/scratch-server.ts';
+import { keyFiles, MASTER_KEY, newServer, operations, startKms, startServer } from '../support/lab.ts';
+import { cleanUp, scratchDirectory } from '../support/scratch.ts';
+
+const run = promisify(execFile);
+const environment = { ...TEST_CREDENTIALS, PATH: process.env['PATH'], AWS_DEFAULT_REGION: 'us-east-1', AWS_PAGER: '' };
+
+async function aws(endpoint: string, ...args: string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await run('/usr/bin/aws', ['--endpoint-url', endpoint, '--output', 'json', 'kms', ...args], {
+    env: { ...environment, HOME: scratchDirectory() },
+  });
+  return JSON.parse(stdout);
+}
+
+it('a key file made with the AWS CLI is loaded, and the AWS CLI opens a file of ours', async () => {
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url));
+  const made = await aws(
+    kms.url,
+    'generate-data-key-without-plaintext',
+    '--key-id',
+    MASTER_KEY,
+    '--key-spec',
+    'AES_256',
+  );
+  writeFileSync(join(server.datadir, 'aws-kms-key.9.1'), Buffer.from(String(made['CiphertextBlob']), 'base64'));
+  await server.start();
+  expect(server.log).toContain('AWS KMS plugin: loaded key 9, version 1, key length 256 bit');
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9');
+  await server.sql('CREATE TABLE d.u (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=10');
+  const opened = await aws(
+    kms.url,
+    'decrypt',
+    '--ciphertext-blob',
+    `fileb://${join(server.datadir, 'aws-kms-key.10.1')}`,
+  );
+  expect(Buffer.from(String(opened['Plaintext']), 'base64')).toHaveLength(16);
+  expect(opened['KeyId']).toBe(kms.keyArns[0]);
+});
+
+async function backup(...args: string[]): Promise<string> {
+  const user = process.getuid?.() === 0 ? ['--user=root'] : [];
+  const { stdout, stderr } = await run('mariadb-backup', [...args, ...user], {
+    env: environment,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout + stderr;
+}
+
+it('mariadb-backup copies an encrypted server, prepares and restores it, and never creates a key', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, EVERYTHING_ENCRYPTED);
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTION_KEY_ID=3');
+  await server.sql('INSERT INTO d.t VALUES (1), (2), (3)');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  await server.sql('INSERT INTO d.t VALUES (4)');
+  const target = join(server.directory, 'backup');
+  kms.calls.clear();
+  const output = await backup(
+    '--no-defaults',
+    '--backup',
+    `--target-dir=${target}`,
+    `--datadir=${server.datadir}`,
+    `--socket=${server.socket}`,
+  );
+  expect(output).toContain('completed OK!');
+  expect(operations(kms).every((operation) => operation === 'Decrypt')).toBe(true);
+  expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
+  await server.stop();
+
+  const prepared = await backup(
+    `--defaults-file=${join(target, 'backup-my.cnf')}`,
+    '--prepare',
+    `--target-dir=${target}`,
+  );
+  expect(prepared).toContain('completed OK!');
+  const restored = new ScratchServer({ directory: join(server.directory, 'restored'), options: server.options });
+  cleanUp(() => restored.kill());
+  mkdirSync(restored.directory);
+  mkdirSync(restored.datadir);
+  await backup('--no-defaults', '--copy-back', `--target-dir=${target}`, `--datadir=${restored.datadir}`);
+  expect(operations(kms).every((operation) => operation === 'Decrypt')).toBe(true);
+  await restored.start();
+  expect(await restored.sql('SELECT i FROM d.t ORDER BY i')).toEqual([{ i: 1 }, { i: 2 }, { i: 3 }, { i: 4 }]);
+});
+
+it('mariadb-backup without the key files fails and says which key it misses, and creates none', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { innodb_encrypt_tables: 'ON', innodb_encrypt_log: 'ON' });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB');
+  const target = join(server.directory, 'backup');
+  await backup(
+    '--no-defaults',
+    '--backup',
+    `--target-dir=${target}`,
+    `--datadir=${server.datadir}`,
+    `--socket=${server.socket}`,
+  );
+  await server.stop();
+  for (const file of keyFiles(target)) rmSync(join(target, file));
+  kms.calls.clear();
+  const failed = await backup(
+    `--defaults-file=${join(target, 'backup-my.cnf')}`,
+    '--prepare',
+    `--target-dir=${target}`,
+  ).then(
+    () => '',
+    (error: { stdout: string; stderr: string }) => error.stdout + error.stderr,
+  );
+  expect(failed).toMatch(/AWS KMS plugin: key 1.* (is not in|there is no file) /);
+  expect(kms.calls.list()).toEqual([]);
+  expect(keyFiles(target)).toEqual([]);
+});
+
+it('mariadb-backup --stream is not disturbed by the agent', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
+  const stream = join(server.directory, 'stream');
+  await run(
+    'sh',
+    [
+      '-c',
+      `mariadb-backup --no-defaults --backup --stream=mbstream --datadir=${server.datadir} --socket=${server.socket} ${process.getuid?.() === 0 ? '--user=root' : ''} >${stream} 2>${stream}.log`,
+    ],
+    { env: environment },
+  );
+  const target = join(server.directory, 'unpacked');
+  mkdirSync(target);
+  await run('sh', ['-c', `cd ${target} && mbstream -x <${stream}`]);
+  expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
+});
+
+it('mariadb-install-db makes an encrypted data directory, and the server opens it', async () => {
+  const kms = await startKms();
+  const directory = scratchDirectory();
+  const datadir = join(directory, 'data');
+  const { log_bin: _, ...encrypted } = EVERYTHING_ENCRYPTED;
+  const options = { ...pluginOptions(kms.url), ...encrypted, plugin_dir: PLUGIN_DIRECTORY };
+  await installDatabase(datadir, options, TEST_CREDENTIALS);
+  expect(keyFiles(datadir)).toContain('aws-kms-key.1.1');
+  const server = new ScratchServer({ directory, options });
+  cleanUp(() => server.kill());
+  await server.start();
+  const unencrypted = await server.sql(
+    'SELECT NAME FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE ENCRYPTION_SCHEME = 0',
+  );
+  expect(unencrypted).toEqual([]);
+});
+
+it('--bootstrap runs SQL on an encrypted data directory', async () => {
+  const kms = await startKms();
+  const server = newServer({ ...pluginOptions(kms.url), ...EVERYTHING_ENCRYPTED });
+  const sql = join(server.directory, 'bootstrap.sql');
+  writeFileSync(
+    sql,
+    'CREATE DATABASE d;\nCREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTION_KEY_ID=3;\nINSERT INTO d.t VALUES (5);\n',
+  );
+  await run('sh', ['-c', `mariadbd "$@" --bootstrap <${sql}`, 'sh', ...server.commandLine], { env: environment });
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 5 }]);
+});
+
+it('mock mode needs no AWS, shouts, survives a restart and is carried along by a backup', async () => {
+  const server = newServer(
+    {
+      plugin_load_add: 'aws_key_management',
+      aws_key_management: 'FORCE',
+      aws_key_management_mock: 'ON',
+      innodb_encrypt_tables: 'ON',
+    },
+    { environment: {} },
+  );
+  await server.start();
+  expect(server.log).toMatch(/\[Warning\] .*AWS KMS plugin: MOCK MODE: .*protects nothing/);
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('INSERT INTO d.t VALUES (6)');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 6 }]);
+  const target = join(server.directory, 'backup');
+  await backup(
+    '--no-defaults',
+    '--backup',
+    `--target-dir=${target}`,
+    `--datadir=${server.datadir}`,
+    `--socket=${server.socket}`,
+  );
+  const prepared = await backup(
+    `--defaults-file=${join(target, 'backup-my.cnf')}`,
+    '--prepare',
+    `--target-dir=${target}`,
+  );
+  expect(prepared).toContain('completed OK!');
+});
