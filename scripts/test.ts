@@ -52,7 +52,7 @@ function vitest(project: string): void {
   try {
     const { status } = spawnSync(
       join(root, 'node_modules/.bin/vitest'),
-      ['run', '--project', project, '--reporter=dot', '--reporter=json', `--outputFile.json=${file}`],
+      ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`],
       { cwd: root, stdio: 'inherit' },
     );
     add(`${project} tests`, countOf(file, status === 0));

@@ -126,7 +126,7 @@ export class Keyring {
       const latest = latestVersion(await this.#parts.store.list(), id);
       if (latest === undefined) {
         throw new KeyError('KEY_UNKNOWN', `key ${id} does not exist`, {
-          hint: `a key is created when the first table uses it: CREATE TABLE … ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
+          hint: `a key is created when the first table uses it: CREATE TABLE ... ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
         });
       }
       const version = await this.#createNext(id, nextVersion(id, latest), deadline);
@@ -241,7 +241,7 @@ export class Keyring {
     // Mock mode is for trials: its one master key needs no name.
     if (settings.masterKeyId === '' && !settings.mock) {
       throw new KeyError('KEY_NOT_ALLOWED', `key ${id} cannot be created: aws_key_management_master_key_id is empty`, {
-        hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/…', or its key id or ARN",
+        hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
       });
     }
   }
@@ -291,7 +291,7 @@ function latestVersion({ stored, lost }: Listing, id: KeyId): KeyVersion | undef
 function nextVersion(id: KeyId, latest: KeyVersion): KeyVersion {
   if (latest === MAX_KEY_VERSION) {
     throw new KeyError('KEY_VERSIONS_EXHAUSTED', `key ${id} is at its last version, ${MAX_KEY_VERSION}`, {
-      hint: 'move the tables to another key: ALTER TABLE … ENCRYPTION_KEY_ID=…',
+      hint: 'move the tables to another key: ALTER TABLE ... ENCRYPTION_KEY_ID=...',
     });
   }
   return keyVersion(latest + 1);

@@ -124,7 +124,7 @@ function parseEndpoint(text: string): string {
   if (text === '') return text;
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    throw badOption('endpoint_url', 'a URL such as https://vpce-….kms.eu-central-1.vpce.amazonaws.com', text);
+    throw badOption('endpoint_url', 'a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com', text);
   }
   if (url.username !== '' || url.password !== '') {
     throw new KeyError(

@@ -65,7 +65,7 @@ const expiredCredentials: FailureRow = {
 const noCredentials: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
-  hint: 'give the server an identity: an instance, task or pod role, AWS_… variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
+  hint: 'give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
 };
 const clock: FailureRow = {
   kind: 'operator',
@@ -99,12 +99,12 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   DisabledException: {
     kind: 'operator',
     retry: 'no',
-    hint: 'the master key is disabled: `aws kms enable-key --key-id …` with the ARN in this message',
+    hint: 'the master key is disabled: `aws kms enable-key --key-id ARN` with the ARN in this message',
   },
   KMSInvalidStateException: {
     kind: 'operator',
     retry: 'no',
-    hint: "look at the master key's state: `aws kms describe-key --key-id …`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`",
+    hint: "look at the master key's state: `aws kms describe-key --key-id ARN`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`",
   },
   NotFoundException: {
     kind: 'operator',

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
@@ -27,6 +29,17 @@ it('has the variables of the documentation, with their types and defaults', asyn
     'AWS_KEY_MANAGEMENT_ROTATE_KEY|GLOBAL|BIGINT|0|NO',
     'AWS_KEY_MANAGEMENT_START_TIMEOUT|GLOBAL|INT UNSIGNED|60|YES',
   ]);
+});
+
+it('has every variable explained in the example configuration, and no other', async () => {
+  const example = readFileSync(join(import.meta.dirname, '../../packaging/aws_key_management.cnf'), 'utf8');
+  const explained = [...example.matchAll(/^#?(aws_key_management_\w+) =/gm)].map(([, name]) => name);
+  const server = await startServer(await startKms());
+  const rows = await server.sql("SHOW GLOBAL VARIABLES LIKE 'aws\\_key\\_management\\_%'");
+  const names = rows
+    .map(({ Variable_name }) => Variable_name)
+    .filter((name) => name !== 'aws_key_management_rotate_key');
+  expect([...explained].sort()).toEqual(names);
 });
 
 it('refuses malformed values with the reason, and keeps the old ones', async () => {

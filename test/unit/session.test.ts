@@ -137,7 +137,7 @@ describe('a session', () => {
       type: 'fail',
       code: 'KEY_NOT_ALLOWED',
       message: 'key 7 cannot be created: aws_key_management_master_key_id is empty',
-      hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/…', or its key id or ARN",
+      hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
     });
     send(0, { type: 'set', name: 'master_key_id', value: 'alias/b' });
     send(3, { type: 'open', id: keyId(7), deadlineMs: 30_000 });
@@ -209,7 +209,7 @@ describe('a session', () => {
     [
       'endpoint_url',
       'kms',
-      'aws_key_management_endpoint_url: expected a URL such as https://vpce-….kms.eu-central-1.vpce.amazonaws.com, got "kms"',
+      'aws_key_management_endpoint_url: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com, got "kms"',
     ],
     [
       'endpoint_url',
