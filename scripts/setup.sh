@@ -15,6 +15,7 @@ wanted_for_demo='
 /usr/include/stdio.h libc6-dev
 /usr/bin/make make
 /usr/sbin/mariadbd mariadb-server-core
+/usr/bin/mariadb-install-db mariadb-server-core
 /usr/bin/mariadb mariadb-client-core
 /usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
 '
@@ -22,7 +23,7 @@ wanted_for_test='
 /usr/bin/clang clang
 /usr/bin/mariadb-backup mariadb-backup
 /usr/bin/aws awscli
-/usr/bin/strace strace
+/usr/bin/openssl openssl
 '
 
 missing=
@@ -30,7 +31,7 @@ collect() {
   # shellcheck disable=SC2086
   set -- $1
   while [ $# -gt 0 ]; do
-    [ -e "$1" ] || missing="$missing $2"
+    [ -e "$1" ] || case " $missing " in *" $2 "*) ;; *) missing="$missing $2" ;; esac
     shift 2
   done
 }
@@ -50,10 +51,12 @@ if [ -n "$missing" ]; then
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || fail 'installing packages needs root, and there is no sudo' "as root: apt-get install$missing"
     as_root=sudo
+    sudo -v || fail 'installing packages needs root, and sudo does not let you' "as root: apt-get install$missing"
   fi
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
-  $as_root apt-get update >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail 'apt-get update failed'; }
+  # One broken repository must not matter as long as the packages can be had.
+  $as_root apt-get update >"$log" 2>&1 || { tail -n 3 "$log" >&2; say 'apt-get update had errors (see above); trying with what it could get'; }
   # shellcheck disable=SC2086
   apt-get --simulate --no-install-recommends --no-remove install $missing >"$log" 2>&1 \
     || { tail -n 15 "$log" >&2; fail "apt cannot install$missing" 'see above what stands in the way'; }

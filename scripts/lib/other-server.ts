@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { BUILD, ScratchServer, type ScratchServerParts, type ServerOptions } from './scratch-server.ts';
+import { BUILD, PATH, ScratchServer, type ScratchServerParts, type ServerOptions } from './scratch-server.ts';
 
 const run = promisify(execFile);
 
@@ -21,7 +21,7 @@ const OLDER: Release = { series: '10.11', suite: 'bookworm' };
 const NEWER: Release = { series: '11.8', suite: 'trixie' };
 const PACKAGES = ['mariadb-server-core', 'mariadb-client-core', 'mariadb-backup'];
 const CACHE = join(BUILD, 'other-series');
-const ENVIRONMENT = { PATH: process.env['PATH'], LC_ALL: 'C' };
+const ENVIRONMENT = { PATH, LC_ALL: 'C' };
 /** Of each apt command, so that a dead network is an error with a reason before the test's own limit. */
 const APT_LIMIT_MS = 240_000;
 

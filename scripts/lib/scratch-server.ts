@@ -23,6 +23,12 @@ export const TEST_CREDENTIALS: NodeJS.ProcessEnv = {
   AWS_SECRET_ACCESS_KEY: TEST_ACCESS_KEY.secretAccessKey,
 };
 
+/** The same as a shared credentials file. */
+export const TEST_ACCESS_KEYS_FILE = `[default]
+aws_access_key_id = ${TEST_ACCESS_KEY.accessKeyId}
+aws_secret_access_key = ${TEST_ACCESS_KEY.secretAccessKey}
+`;
+
 /** Small and quick to start; everything else as MariaDB ships it. */
 const SMALL: ServerOptions = {
   innodb_buffer_pool_size: '16M',
@@ -48,6 +54,14 @@ export interface ScratchServerParts {
   readonly detached?: boolean;
 }
 
+/** An ordinary user's PATH has no sbin, where Debian puts mariadbd. */
+export const PATH = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`;
+
+/** The version line of the installed server. */
+export function installedServer(): string {
+  return execFileSync('mariadbd', ['--no-defaults', '--version'], { env: { PATH }, encoding: 'utf8' }).trim();
+}
+
 /** Initialises a data directory. */
 export async function installDatabase(
   datadir: string,
@@ -66,7 +80,7 @@ export async function installDatabase(
       ...asUser(),
       ...toArguments({ ...SMALL, ...options }),
     ],
-    { env: { PATH: process.env['PATH'], ...environment } },
+    { env: { PATH, ...environment } },
   );
   rmSync(tmpdir, { recursive: true, force: true });
   return stdout + stderr;
@@ -149,7 +163,7 @@ export class ScratchServer {
     mkdirSync(this.#tmpdir, { recursive: true });
     const logged = this.log.length;
     const child = spawn(command, [...rest, ...this.commandLine], {
-      env: { PATH: process.env['PATH'], ...this.environment },
+      env: { PATH, ...this.environment },
       stdio: 'ignore',
       detached: this.#detached,
     });

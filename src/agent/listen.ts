@@ -34,6 +34,8 @@ export async function listenForPlugins(
     sessions.add(session);
   });
   await listen(server, path);
+  // One connection that cannot be accepted (no descriptors left) is not the end of the others.
+  server.on('error', (error) => report(`error: ${toKeyError(error).message}`));
   report(`agent ${parts.agentVersion} listens on ${path}`);
   await aborted(stop);
   server.close();
@@ -98,6 +100,7 @@ async function someoneListens(path: string): Promise<boolean> {
 async function listen(server: Server, path: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
+  server.once('listening', () => server.off('error', reject));
   // The directory decides who gets this far; the socket itself is open so that a server of the directory's group can connect.
   server.listen({ path, readableAll: true, writableAll: true }, resolve);
   await promise;

@@ -11,8 +11,9 @@ import {
   PROTOCOL_VERSION,
   parsePluginMessage,
 } from '../format/messages.ts';
-import { type KeyFailure, Keyring, type KeyringEvents, withHint } from '../keyring/keyring.ts';
+import { type KeyFailure, Keyring, type KeyringEvents } from '../keyring/keyring.ts';
 import { retryMissingKeys } from '../keyring/missing.ts';
+import { withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
 import { type FileSystem, KeyDirectory } from '../keystore/directory.ts';
 import { KmsCaller } from '../kms/caller.ts';
@@ -50,6 +51,8 @@ export class Session {
   #opened: Opened | undefined;
   #helloSeen = false;
   #busy = 0;
+  /** Requests under way. None of them rejects. */
+  readonly #answering = new Set<Promise<void>>();
   #idleTimer = new AbortController();
 
   constructor(stream: Duplex, parts: SessionParts) {
@@ -75,6 +78,8 @@ export class Session {
       this.#ending.abort(new Error('the connection has ended'));
       this.#idleTimer.abort();
       this.#stream.destroy();
+      // They give up at once, and take their temporary files with them.
+      await Promise.all(this.#answering);
       this.#opened?.kms.close();
     }
   }
@@ -91,8 +96,9 @@ export class Session {
       this.#set(opened.settings, message.name, message.value);
       return;
     }
-    // Requests overlap: the next frame is read while this one is worked on. #answer never rejects.
-    void this.#answer(frame.request, message, opened);
+    // Requests overlap: the next frame is read while this one is worked on.
+    const answering = this.#answer(frame.request, message, opened).finally(() => this.#answering.delete(answering));
+    this.#answering.add(answering);
   }
 
   async #hello(request: number, hello: Extract<PluginMessage, { type: 'hello' }>): Promise<void> {
@@ -110,7 +116,8 @@ export class Session {
       const observer = createKmsLog({
         logLevel: () => settings.logLevel,
         target: kms.description,
-        log: (severity, text) => this.#send(0, { type: 'log', severity, text }),
+        clock,
+        log: (severity, text) => this.#log(severity, text),
         count: (counter) => this.#count(counter),
       });
       const keyring = new Keyring({
@@ -136,10 +143,8 @@ export class Session {
 
   #events(): KeyringEvents {
     return {
-      announce: (name, current, dataKey) => {
-        const bytes = Buffer.from(dataKey);
+      announce: (name, current, bytes) => {
         this.#send(0, { type: 'key', id: name.id, version: name.version, current, bytes });
-        wipe(bytes);
       },
       log: (severity, text) => this.#log(severity, text),
       count: (counter) => this.#count(counter),

@@ -10,6 +10,7 @@ import { nodeFileSystem } from '../keystore/directory.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
 import { systemClock } from './system.ts';
+import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
 /** The descriptor on which a plugin that starts an agent passes its end of the socket pair. */
@@ -21,6 +22,7 @@ interface AgentOptions {
   readonly keyfileDir?: string;
   readonly region?: string;
   readonly endpointUrl?: string;
+  readonly mock?: boolean;
 }
 
 export function agentCommand(): Command {
@@ -28,16 +30,17 @@ export function agentCommand(): Command {
     .description('serve data keys to the plugin: on descriptor 3 when the plugin starts it, or on a unix socket')
     .option('--listen <path>', 'unix socket to listen on, in a directory that only the server may enter')
     .option('--keyfile-dir <directory>', 'where the key files are; required with --listen')
-    .option('--region <region>', 'AWS Region, overruling aws_key_management_region')
-    .option('--endpoint-url <url>', 'KMS endpoint, overruling aws_key_management_endpoint_url')
+    .option('--region <region>', 'with --listen: AWS Region, in the place of aws_key_management_region')
+    .option('--endpoint-url <url>', 'with --listen: KMS endpoint, in the place of aws_key_management_endpoint_url')
+    .option('--mock', 'with --listen: no AWS; for trials, protects nothing')
     .action(async (options: AgentOptions) => {
       adoptLegacyVariables(process.env);
-      if (options.listen === undefined) await servePluginThatStartedUs(options);
+      if (options.listen === undefined) await servePluginThatStartedUs();
       else await serveSocket(options.listen, options);
     });
 }
 
-async function servePluginThatStartedUs(options: AgentOptions): Promise<void> {
+async function servePluginThatStartedUs(): Promise<void> {
   if (!isSocket(PLUGIN_DESCRIPTOR)) {
     throw new KeyError(
       'BAD_OPTION',
@@ -48,7 +51,12 @@ async function servePluginThatStartedUs(options: AgentOptions): Promise<void> {
     );
   }
   const stream = new Socket({ fd: PLUGIN_DESCRIPTOR, readable: true, writable: true });
-  await new Session(stream, sessionParts(options, IDLE_TIMEOUT_MS)).run();
+  // systemd sends it to every process of a service that it stops; the plugin need not hear of that as a crash.
+  process.once('SIGTERM', () => stream.destroy());
+  await new Session(
+    stream,
+    sessionParts((settings) => settings, IDLE_TIMEOUT_MS),
+  ).run();
   // Whatever is still under way (a KMS call, a timer) is of no use to anyone: the server has gone or wants no more.
   process.exit(0);
 }
@@ -59,27 +67,36 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
       hint: 'an agent of its own does not let a plugin choose where it writes: name the key directory',
     });
   }
+  const keyfileDir = resolve(options.keyfileDir);
+  // Nor does a plugin choose to whom the agent shows its AWS identity.
+  const overrideSettings = (settings: Settings): Settings => ({
+    ...settings,
+    keyfileDir,
+    region: options.region ?? '',
+    endpointUrl: options.endpointUrl ?? '',
+    mock: options.mock ?? false,
+  });
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
   const report = (line: string): void => console.error(`mariadb-aws-kms: ${line}`);
-  await listenForPlugins(resolve(path), sessionParts(options, undefined), report, stop.signal);
+  await listenForPlugins(resolve(path), sessionParts(overrideSettings), report, stop.signal);
 }
 
-function sessionParts(options: AgentOptions, idleTimeoutMs: number | undefined): SessionParts {
+function sessionParts(overrideSettings: SessionParts['overrideSettings'], idleTimeoutMs?: number): SessionParts {
   return {
     agentVersion: VERSION,
     clock: systemClock,
     random: Math.random,
     fileSystem: nodeFileSystem,
     connectKms: async (settings) =>
-      settings.mock ? createMockKmsClient(settings.keyfileDir, systemClock) : await createAwsKmsClient(settings),
-    overrideSettings: (settings): Settings => ({
-      ...settings,
-      ...(options.keyfileDir === undefined ? {} : { keyfileDir: resolve(options.keyfileDir) }),
-      ...(options.region === undefined ? {} : { region: options.region }),
-      ...(options.endpointUrl === undefined ? {} : { endpointUrl: options.endpointUrl }),
-    }),
+      settings.mock
+        ? createMockKmsClient(settings.keyfileDir, systemClock)
+        : await createAwsKmsClient(settings, {
+            proxyEnvironment: process.env,
+            trustedCertificates: trustedCertificates(process.env),
+          }),
+    overrideSettings,
     idleTimeoutMs,
   };
 }

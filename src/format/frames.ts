@@ -12,23 +12,6 @@ const LENGTH_BYTES = 4;
 const HEADER_BYTES = 5;
 export const MAX_FRAME_BYTES = 16_384;
 
-/** One buffer, ready to be written. */
-export function encodeFrame(type: number, request: number, payload: Uint8Array): Buffer {
-  const length = HEADER_BYTES + payload.length;
-  if (length > MAX_FRAME_BYTES) {
-    throw new KeyError(
-      'INTERNAL',
-      `frame 0x${type.toString(16)}: expected at most ${MAX_FRAME_BYTES} bytes, got ${length}`,
-    );
-  }
-  const bytes = Buffer.alloc(LENGTH_BYTES + length);
-  bytes.writeUInt32BE(length, 0);
-  bytes.writeUInt8(type, 4);
-  bytes.writeUInt32BE(request, 5);
-  bytes.set(payload, LENGTH_BYTES + HEADER_BYTES);
-  return bytes;
-}
-
 /** Turns a byte stream, in pieces of any size, into frames. After an error it is of no further use. */
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0);
@@ -120,7 +103,7 @@ export class PayloadReader {
 
 /** Fields of one payload, one after the other. */
 export class PayloadWriter {
-  readonly #parts: Buffer[] = [];
+  readonly #parts: Uint8Array[] = [];
 
   u8(value: number): this {
     const bytes = Buffer.alloc(1);
@@ -140,7 +123,8 @@ export class PayloadWriter {
     return this.bytes(bytes);
   }
 
-  bytes(value: Buffer): this {
+  /** Not copied before `toFrame`: a data key is then in one place only. */
+  bytes(value: Uint8Array): this {
     this.#parts.push(value);
     return this;
   }
@@ -153,7 +137,17 @@ export class PayloadWriter {
     return this.u16(end).bytes(clean.subarray(0, end));
   }
 
-  toBuffer(): Buffer {
-    return Buffer.concat(this.#parts);
+  /** One buffer, ready to be written. */
+  toFrame(type: number, request: number): Buffer {
+    const length = HEADER_BYTES + this.#parts.reduce((sum, part) => sum + part.length, 0);
+    if (length > MAX_FRAME_BYTES) {
+      const name = `frame 0x${type.toString(16)}`;
+      throw new KeyError('INTERNAL', `${name}: expected at most ${MAX_FRAME_BYTES} bytes, got ${length}`);
+    }
+    const header = Buffer.alloc(LENGTH_BYTES + HEADER_BYTES);
+    header.writeUInt32BE(length, 0);
+    header.writeUInt8(type, 4);
+    header.writeUInt32BE(request, 5);
+    return Buffer.concat([header, ...this.#parts]);
   }
 }

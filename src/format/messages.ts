@@ -1,6 +1,6 @@
 import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
-import { encodeFrame, type Frame, PayloadReader, PayloadWriter } from './frames.ts';
+import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
 
 /** The message layer of docs/protocol.md. */
 export const PROTOCOL_VERSION = 1;
@@ -59,7 +59,7 @@ export type AgentMessage =
       readonly id: KeyId;
       readonly version: KeyVersion;
       readonly current: boolean;
-      readonly bytes: Buffer;
+      readonly bytes: Uint8Array;
     }
   | { readonly type: 'done'; readonly first: number; readonly second: number }
   | { readonly type: 'fail'; readonly code: string; readonly message: string; readonly hint: string }
@@ -134,10 +134,7 @@ function readKeyVersion(reader: PayloadReader): KeyVersion {
 export function encodeAgentMessage(request: number, message: AgentMessage): Buffer {
   const writer = new PayloadWriter();
   writeAgentMessage(message, writer);
-  const payload = writer.toBuffer();
-  const bytes = encodeFrame(TYPE[message.type], request, payload);
-  if (message.type === 'key') payload.fill(0);
-  return bytes;
+  return writer.toFrame(TYPE[message.type], request);
 }
 
 function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
@@ -198,7 +195,7 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
       writer.u32(message.id === 'all' ? 0 : message.id).u32(message.deadlineMs);
       break;
   }
-  return encodeFrame(TYPE[message.type], request, writer.toBuffer());
+  return writer.toFrame(TYPE[message.type], request);
 }
 
 /** @throws KeyError PROTOCOL */

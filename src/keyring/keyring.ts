@@ -1,14 +1,25 @@
 import { wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
-import { KeyError, toKeyError } from '../errors.ts';
+import { type KeyError, toKeyError } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
-import { allowsKeyId, type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids.ts';
-import type { KeyDirectory, Listing } from '../keystore/directory.ts';
+import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
+import type { KeyDirectory } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
+import {
+  backupNeverCreates,
+  idNotAllowed,
+  lostKey,
+  noMasterKey,
+  outOfTime,
+  someNotRotated,
+  unknownKey,
+  withHint,
+} from './refusals.ts';
 import type { Settings } from './settings.ts';
+import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** Where the keyring puts what it has: the protocol server, or a test. */
 export interface KeyringEvents {
@@ -47,8 +58,11 @@ const MAX_LOST_RACES = 10;
 /** The core: unwraps, creates and rotates data keys. Holds no plaintext key: each goes to `announce` and is wiped. */
 export class Keyring {
   readonly #parts: KeyringParts;
-  /** The last operation of each key id that creates: they take turns, so that one id is created once. */
-  readonly #turns = new Map<KeyId, Promise<void>>();
+  /** The last operation of each key id that creates: they take turns. */
+  readonly #turns = new Map<KeyId, Promise<unknown>>();
+  /** Who asks for what is under way already waits for that. */
+  readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
+  readonly #fetching = new Map<string, Promise<void>>();
 
   constructor(parts: KeyringParts) {
     this.#parts = parts;
@@ -64,7 +78,11 @@ export class Keyring {
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
     }
-    if (this.#parts.role === 'server') await store.removeAbandoned(listing.temporaries);
+    if (this.#parts.role === 'server') {
+      await store.removeAbandoned(listing.temporaries);
+      // Data under these keys exists already: not to start would help nobody.
+      await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
+    }
     const failures = await this.unwrapEach(latestFirst(listing.stored), deadline);
     for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.path) });
     return {
@@ -93,28 +111,15 @@ export class Keyring {
    * @throws KeyError
    */
   async open(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
-    return await this.#inTurn(id, async () => {
-      const listing = await this.#parts.store.list();
-      const lost = listing.lost.find((name) => name.id === id);
-      const stored = listing.stored.filter((name) => name.id === id);
-      const latest = stored.at(-1);
-      if (latest !== undefined) {
-        // The latest first and alone: an older one must not pass for it.
-        await this.#unwrapStored(latest, true, deadline);
-        const older = await this.unwrapEach(stored.slice(0, -1), deadline);
-        for (const { error } of older) this.#parts.events.log('error', withHint(error));
-        return latest.version;
-      }
-      // Rule: only a directory that was listed and holds nothing of that id means "new key".
-      if (lost !== undefined) throw lostKey(lost, this.#parts.store.path);
-      this.#assertAllowed(id);
-      return await this.#createNext(id, keyVersion(1), deadline);
-    });
+    return await once(this.#opening, id, () => this.#inTurn(id, () => this.#open(id, deadline)));
   }
 
-  /** @throws KeyError KEY_UNKNOWN when that version is not stored */
+  /**
+   * Unwraps one stored version.
+   * @throws KeyError KEY_UNKNOWN when it is not stored
+   */
   async fetch(name: KeyName, deadline: Deadline): Promise<void> {
-    await this.#unwrapStored(name, false, deadline);
+    await once(this.#fetching, keyFileName(name), () => this.#unwrapStored(name, false, deadline));
   }
 
   /**
@@ -123,15 +128,9 @@ export class Keyring {
    */
   async rotate(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
     return await this.#inTurn(id, async () => {
-      const latest = latestVersion(await this.#parts.store.list(), id);
-      if (latest === undefined) {
-        throw new KeyError('KEY_UNKNOWN', `key ${id} does not exist`, {
-          hint: `a key is created when the first table uses it: CREATE TABLE ... ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
-        });
-      }
-      const version = await this.#createNext(id, nextVersion(id, latest), deadline);
-      this.#parts.events.count('rotations');
-      return version;
+      const latest = latestVersions(await this.#parts.store.list()).get(id);
+      if (latest === undefined) throw unknownKey(id);
+      return await this.#rotateFrom(id, latest, deadline);
     });
   }
 
@@ -141,45 +140,64 @@ export class Keyring {
    * @throws KeyError KEYS_FAILED when any failed
    */
   async rotateAll(deadline: Deadline): Promise<number> {
-    const { stored, lost } = await this.#parts.store.list();
-    const ids = [...new Set([...stored, ...lost].map(({ id }) => id))].sort((a, b) => a - b);
+    // Listed once: a version that somebody else makes meanwhile is met as KEY_EXISTS.
+    const latest = latestVersions(await this.#parts.store.list());
     const failures: { readonly id: KeyId; readonly error: KeyError }[] = [];
-    await forEachBounded(ids, CONCURRENCY, async (id) => {
+    await forEachBounded([...latest], CONCURRENCY, async ([id, version]) => {
       try {
-        await this.rotate(id, deadline);
+        if (deadline.signal.aborted) throw outOfTime(id);
+        await this.#inTurn(id, () => this.#rotateFrom(id, version, deadline));
       } catch (thrown) {
         failures.push({ id, error: toKeyError(thrown) });
       }
     });
-    failures.sort((a, b) => a.id - b.id);
+    if (failures.length === 0) return latest.size;
     for (const { error } of failures) this.#parts.events.log('error', withHint(error));
-    const [first] = failures;
-    if (first === undefined) return ids.length;
-    const list = failures.map(({ id }) => id).join(', ');
-    throw new KeyError(
-      'KEYS_FAILED',
-      `rotated ${ids.length - failures.length} of ${ids.length} keys; not rotated: ${list}; ${first.error.message}`,
-      { hint: first.error.hint, cause: first.error },
-    );
+    throw someNotRotated(latest.size, failures);
+  }
+
+  async #open(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
+    const { store, events, settings } = this.#parts;
+    const listing = await store.list();
+    const stored = listing.stored.filter((name) => name.id === id);
+    const latest = stored.at(-1);
+    if (latest !== undefined) {
+      await store.sync();
+      // The latest first and alone: an older one must not pass for it.
+      await this.#unwrapStored(latest, true, deadline);
+      const older = await this.unwrapEach(stored.slice(0, -1), deadline);
+      for (const { error } of older) events.log('error', withHint(error));
+      return latest.version;
+    }
+    // Rule: only a directory that was listed and holds nothing of that id means "new key".
+    const lost = listing.lost.find((name) => name.id === id);
+    if (lost !== undefined) throw lostKey(lost, store.path);
+    // The list limits new ids only: a key that exists may always get another version.
+    if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
+    return await this.#createNext(id, keyVersion(1), deadline);
+  }
+
+  async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
+    const version = await this.#createNext(id, nextVersion(id, latest), deadline);
+    this.#parts.events.count('rotations');
+    return version;
   }
 
   async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline): Promise<void> {
     const { store, kms, events } = this.#parts;
     const { wrapped, sidecar, sidecarProblem } = await store.read(name);
     if (sidecarProblem !== undefined) events.log('warning', withHint(sidecarProblem));
-    const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn };
-    const { plaintext } = await kms.decrypt(
-      `${describeKey(name)} (file ${keyFileName(name)})`,
-      request,
-      sidecar?.keySpec,
-      deadline,
-    );
+    const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn, keySpec: sidecar?.keySpec };
+    const { plaintext } = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
     this.#handOver(name, current, plaintext);
   }
 
   /** Creates `first`, or the next free version when another process was faster. */
   async #createNext(id: KeyId, first: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
-    this.#assertMayCreate(id);
+    const { store, settings, role, events } = this.#parts;
+    if (role === 'backup') throw backupNeverCreates(id, store.path);
+    // Mock mode is for trials: its one master key needs no name.
+    if (settings.masterKeyId === '' && !settings.mock) throw noMasterKey(id);
     let version = first;
     for (let races = 0; ; races += 1) {
       try {
@@ -190,12 +208,12 @@ export class Keyring {
         if (error.code !== 'KEY_EXISTS' || races === MAX_LOST_RACES) throw error;
         if (version === 1) {
           // A new key was asked for, and the other process has just made it.
+          await store.sync();
           await this.#unwrapStored({ id, version }, true, deadline);
           return version;
         }
-        this.#parts.events.log('note', `${error.message}; taking the next version`);
-        const latest = latestVersion(await this.#parts.store.list(), id) ?? version;
-        version = nextVersion(id, latest);
+        events.log('note', `${error.message}; taking the next version`);
+        version = nextVersion(id, latestVersions(await store.list()).get(id) ?? version);
       }
     }
   }
@@ -205,12 +223,16 @@ export class Keyring {
     const { masterKeyId, keySpec } = settings;
     const subject = describeKey(name);
     const made = await kms.generate(`${subject} (master key ${masterKeyId})`, { masterKeyId, keySpec }, deadline);
-    const created = new Date(clock.wallMs()).toISOString();
-    const sidecar = { masterKeyArn: made.masterKeyArn, keySpec, created, requestId: made.requestId };
-    const plaintext = await store.create(name, made.wrapped, sidecar, async (wrapped) => {
-      const request = { wrapped, masterKeyArn: made.masterKeyArn };
-      const { plaintext: value } = await kms.decrypt(subject, request, keySpec, deadline);
-      return { value, discard: () => wipe(value) };
+    const { masterKeyArn, requestId } = made;
+    const plaintext = await store.create({
+      name,
+      wrapped: made.wrapped,
+      sidecar: { masterKeyArn, keySpec, created: new Date(clock.wallMs()).toISOString(), requestId },
+      verify: async (wrapped) => {
+        const { plaintext: value } = await kms.decrypt(subject, { wrapped, masterKeyArn, keySpec }, deadline);
+        return { value, discard: () => wipe(value) };
+      },
+      report: (problem) => events.log('warning', withHint(problem)),
     });
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
     events.count('keysCreated');
@@ -227,88 +249,23 @@ export class Keyring {
     }
   }
 
-  #assertMayCreate(id: KeyId): void {
-    const { role, settings } = this.#parts;
-    if (role === 'backup') {
-      throw new KeyError(
-        'KEY_NOT_ALLOWED',
-        `key ${id} is not in ${this.#parts.store.path}, and a backup never creates keys`,
-        {
-          hint: 'point aws_key_management_keyfile_dir at the key files that belong to this data',
-        },
-      );
-    }
-    // Mock mode is for trials: its one master key needs no name.
-    if (settings.masterKeyId === '' && !settings.mock) {
-      throw new KeyError('KEY_NOT_ALLOWED', `key ${id} cannot be created: aws_key_management_master_key_id is empty`, {
-        hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
-      });
-    }
-  }
-
-  /** The list limits new ids only: a key that exists may always get another version. */
-  #assertAllowed(id: KeyId): void {
-    if (!allowsKeyId(this.#parts.settings.keyIds, id)) {
-      throw new KeyError(
-        'KEY_NOT_ALLOWED',
-        `key ${id} is not among the key ids that aws_key_management_key_ids allows`,
-        {
-          hint: `use an allowed id, or add ${id} with SET GLOBAL aws_key_management_key_ids`,
-        },
-      );
-    }
-  }
-
   async #inTurn<T>(id: KeyId, action: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(id) ?? Promise.resolve();
-    const result = before.then(action);
-    const turn = result.then(
-      () => undefined,
-      () => undefined,
-    );
+    const turn = before.then(action, action);
     this.#turns.set(id, turn);
     try {
-      return await result;
+      return await turn;
     } finally {
       if (this.#turns.get(id) === turn) this.#turns.delete(id);
     }
   }
 }
 
-export function withHint(error: KeyError): string {
-  return error.hint === '' ? error.message : `${error.message}; ${error.hint}`;
-}
-
-/** A lost version counts: its number may be on pages, and is never used twice. */
-function latestVersion({ stored, lost }: Listing, id: KeyId): KeyVersion | undefined {
-  let latest: KeyVersion | undefined;
-  for (const name of [...stored, ...lost]) {
-    if (name.id === id && (latest === undefined || name.version > latest)) latest = name.version;
-  }
-  return latest;
-}
-
-function nextVersion(id: KeyId, latest: KeyVersion): KeyVersion {
-  if (latest === MAX_KEY_VERSION) {
-    throw new KeyError('KEY_VERSIONS_EXHAUSTED', `key ${id} is at its last version, ${MAX_KEY_VERSION}`, {
-      hint: 'move the tables to another key: ALTER TABLE ... ENCRYPTION_KEY_ID=...',
-    });
-  }
-  return keyVersion(latest + 1);
-}
-
-/** Of names in ascending order: the latest version of each id first, then the older ones. */
-function latestFirst(names: readonly KeyName[]): KeyName[] {
-  const isLatest = (index: number): boolean => names[index]?.id !== names[index + 1]?.id;
-  return [...names.filter((_, index) => isLatest(index)), ...names.filter((_, index) => !isLatest(index))];
-}
-
-function lostKey(name: KeyName, path: string): KeyError {
-  return new KeyError(
-    'KEY_FILE_MISSING',
-    `${describeKey(name)}: its sidecar is in ${path}, its key file ${keyFileName(name)} is gone`,
-    {
-      hint: 'restore the key file from a backup of the key directory; data encrypted with it cannot be read without it',
-    },
-  );
+/** The promise under that key, or a new one that stays there until it is settled. */
+async function once<K, T>(underWay: Map<K, Promise<T>>, key: K, start: () => Promise<T>): Promise<T> {
+  const found = underWay.get(key);
+  if (found !== undefined) return await found;
+  const started = start().finally(() => underWay.delete(key));
+  underWay.set(key, started);
+  return await started;
 }

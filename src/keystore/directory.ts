@@ -56,6 +56,16 @@ export interface StoredKey {
   readonly sidecarProblem: KeyError | undefined;
 }
 
+export interface NewKey<T> {
+  readonly name: KeyName;
+  readonly wrapped: Buffer;
+  readonly sidecar: Omit<Sidecar, 'wrappedSha256'>;
+  /** Looks at the bytes that were stored. What it returns is `create`'s result, or is discarded when the key got no name. */
+  readonly verify: (stored: Buffer) => Promise<{ readonly value: T; discard(): void }>;
+  /** Told of what went wrong without harm to the key. */
+  readonly report: (problem: KeyError) => void;
+}
+
 const FILE_MODE = 0o600;
 /** Work in progress older than this was left behind by a process that ended. */
 const ABANDONED_AFTER_MS = 3_600_000;
@@ -141,16 +151,10 @@ export class KeyDirectory {
   /**
    * Stores a new wrapped key. The bytes are written and synced under a temporary name, read back and given to `verify`;
    * only when that succeeds do they get their name, and only then are file and directory durable and the call returns.
-   * A failure before that leaves nothing behind.
-   * @returns what `verify` returned
+   * A failure before that leaves nothing behind. A sidecar that cannot be stored costs the key nothing: it is reported.
    * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
    */
-  async create<T>(
-    name: KeyName,
-    wrapped: Buffer,
-    sidecar: Omit<Sidecar, 'wrappedSha256'>,
-    verify: (stored: Buffer) => Promise<{ readonly value: T; discard(): void }>,
-  ): Promise<T> {
+  async create<T>({ name, wrapped, sidecar, verify, report }: NewKey<T>): Promise<T> {
     const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) });
     const temporary = this.#temporaryPath();
     const temporarySidecar = `${temporary}.json`;
@@ -160,11 +164,12 @@ export class KeyDirectory {
       const stored = await this.#storing(name, () => this.#readAll(temporary, MAX_WRAPPED_KEY_BYTES));
       const verified = await verify(stored);
       try {
-        await this.#publish(name, temporary, temporarySidecar);
+        await this.#publish(name, temporary);
       } catch (error) {
         verified.discard();
         throw error;
       }
+      await this.#publishSidecar(name, temporarySidecar).catch((error: unknown) => report(toKeyError(error)));
       return verified.value;
     } finally {
       await this.#discard(temporary);
@@ -184,8 +189,26 @@ export class KeyDirectory {
     }
   }
 
+  /**
+   * Makes the names in the directory durable. What another process linked may not be yet, when it is found: it may have
+   * been killed before it came to that.
+   * @throws KeyError STORE_UNAVAILABLE
+   */
+  async sync(): Promise<void> {
+    try {
+      const directory = await this.#fs.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY);
+      try {
+        await directory.sync();
+      } finally {
+        await directory.close();
+      }
+    } catch (cause) {
+      throw storeUnavailable(this.path, 'sync', cause);
+    }
+  }
+
   /** The link of the key file is the moment of creation: whoever makes it owns the version, and so its sidecar. */
-  async #publish(name: KeyName, temporary: string, temporarySidecar: string): Promise<void> {
+  async #publish(name: KeyName, temporary: string): Promise<void> {
     try {
       await this.#fs.link(temporary, join(this.path, keyFileName(name)));
     } catch (cause) {
@@ -196,10 +219,13 @@ export class KeyDirectory {
       }
       throw storeUnavailable(this.path, `create ${keyFileName(name)} in`, cause);
     }
-    await this.#storing(name, async () => {
-      await this.#fs.rename(temporarySidecar, join(this.path, sidecarFileName(name)));
-      await this.#syncDirectory();
-    });
+    await this.sync();
+  }
+
+  /** After the key is durable: a sidecar that survives without its key would tell of a lost one. */
+  async #publishSidecar(name: KeyName, temporarySidecar: string): Promise<void> {
+    await this.#storing(name, () => this.#fs.rename(temporarySidecar, join(this.path, sidecarFileName(name))));
+    await this.sync();
   }
 
   async #storing<T>(name: KeyName, action: () => Promise<T>): Promise<T> {
@@ -217,15 +243,6 @@ export class KeyDirectory {
       await file.sync();
     } finally {
       await file.close();
-    }
-  }
-
-  async #syncDirectory(): Promise<void> {
-    const directory = await this.#fs.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
     }
   }
 

@@ -1,4 +1,8 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
 import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, KMSClient } from '@aws-sdk/client-kms';
+import { defaultProvider } from '@aws-sdk/credential-provider-node';
+import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import type { KmsClient } from './client.ts';
 
 export interface AwsOptions {
@@ -10,32 +14,27 @@ export interface AwsOptions {
   readonly requestTimeoutMs: number;
 }
 
-export const DEFAULT_CONNECT_TIMEOUT_MS = 5_000;
-export const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
-export const DEFAULT_REGION = 'us-east-1';
+/** What the surroundings of the process say about the way to AWS. */
+export interface AwsSurroundings {
+  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case. */
+  readonly proxyEnvironment: NodeJS.ProcessEnv;
+  /** PEM certificates to trust; undefined: the usual ones. */
+  readonly trustedCertificates: readonly string[] | undefined;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+const FALLBACK_REGION = 'us-east-1';
+const MAX_SOCKETS = 64;
 
 /** KMS through the official SDK and its default credential chain. Makes no request until it is asked to. */
-export async function createAwsKmsClient(options: AwsOptions): Promise<KmsClient> {
+export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
   const region = options.region === '' ? await regionOfChain() : options.region;
-  const client = new KMSClient({
-    region,
-    ...(options.endpointUrl === '' ? {} : { endpoint: options.endpointUrl }),
-    // Retries are ours: they need the deadline, the clock and the log.
-    maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: options.requestTimeoutMs || DEFAULT_CONNECT_TIMEOUT_MS,
-      requestTimeout: options.requestTimeoutMs || DEFAULT_REQUEST_TIMEOUT_MS,
-      throwOnRequestTimeout: true,
-      httpAgent: { keepAlive: true, maxSockets: 64 },
-      httpsAgent: { keepAlive: true, maxSockets: 64 },
-    },
-  });
+  const connection = new Connection({ ...options, region }, surroundings);
   return {
     async generateWrappedKey({ masterKeyId, keySpec }, abortSignal) {
-      const answer = await client.send(
-        new GenerateDataKeyWithoutPlaintextCommand({ KeyId: masterKeyId, KeySpec: keySpec }),
-        { abortSignal },
-      );
+      const command = new GenerateDataKeyWithoutPlaintextCommand({ KeyId: masterKeyId, KeySpec: keySpec });
+      const answer = await connection.use((client) => client.send(command, { abortSignal }));
       return {
         wrapped: Buffer.from(answer.CiphertextBlob ?? []),
         masterKeyArn: answer.KeyId ?? '',
@@ -43,14 +42,12 @@ export async function createAwsKmsClient(options: AwsOptions): Promise<KmsClient
       };
     },
     async decrypt({ wrapped, masterKeyArn }, abortSignal) {
-      const answer = await client.send(
-        new DecryptCommand({
-          CiphertextBlob: wrapped,
-          ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
-          EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
-        }),
-        { abortSignal },
-      );
+      const command = new DecryptCommand({
+        CiphertextBlob: wrapped,
+        ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
+        EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
+      });
+      const answer = await connection.use((client) => client.send(command, { abortSignal }));
       const plaintext = answer.Plaintext ?? new Uint8Array();
       return {
         // The same memory, not a copy: one buffer to wipe.
@@ -59,9 +56,60 @@ export async function createAwsKmsClient(options: AwsOptions): Promise<KmsClient
         requestId: answer.$metadata.requestId ?? '',
       };
     },
+    region,
     description: `Region ${region}${options.endpointUrl === '' ? '' : `, endpoint ${options.endpointUrl}`}`,
-    close: () => client.destroy(),
+    close: () => connection.close(),
   };
+}
+
+/**
+ * An SDK client that is made anew when its credentials are refused: the SDK remembers what it once read from the
+ * environment or a shared file, and would not notice that they were renewed there.
+ */
+class Connection {
+  readonly #make: () => KMSClient;
+  #client: KMSClient;
+
+  constructor(options: AwsOptions, surroundings: AwsSurroundings) {
+    this.#make = () => createSdkClient(options, surroundings);
+    this.#client = this.#make();
+  }
+
+  async use<T>(send: (client: KMSClient) => Promise<T>): Promise<T> {
+    const client = this.#client;
+    try {
+      return await send(client);
+    } catch (error) {
+      if (client === this.#client && isCredentialFailure(classifyKmsFailure(error))) this.#client = this.#make();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+}
+
+function createSdkClient(options: AwsOptions, { proxyEnvironment, trustedCertificates }: AwsSurroundings): KMSClient {
+  const agentOptions = { keepAlive: true, maxSockets: MAX_SOCKETS, proxyEnv: proxyEnvironment };
+  return new KMSClient({
+    region: options.region,
+    ...(options.endpointUrl === '' ? {} : { endpoint: options.endpointUrl }),
+    // Files are read again by every new client; see Connection.
+    credentialDefaultProvider: (init) => defaultProvider({ ...init, ignoreCache: true }),
+    // Retries are ours: they need the deadline, the clock and the log.
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: options.requestTimeoutMs || CONNECT_TIMEOUT_MS,
+      requestTimeout: options.requestTimeoutMs || REQUEST_TIMEOUT_MS,
+      throwOnRequestTimeout: true,
+      httpAgent: new HttpAgent(agentOptions),
+      httpsAgent: new HttpsAgent({
+        ...agentOptions,
+        ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+      }),
+    },
+  });
 }
 
 async function regionOfChain(): Promise<string> {
@@ -69,7 +117,7 @@ async function regionOfChain(): Promise<string> {
   try {
     return await client.config.region();
   } catch {
-    return DEFAULT_REGION;
+    return FALLBACK_REGION;
   } finally {
     client.destroy();
   }

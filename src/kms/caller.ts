@@ -1,19 +1,18 @@
 import { assertDataKeyLength, wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
-import type { KeySpec } from '../format/sidecar.ts';
-import { keySpecLength } from '../format/sidecar.ts';
+import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
 import { classifyKmsFailure, type FailureKind, type KmsFailure } from './classify.ts';
 import {
   type DecryptedKey,
-  type DecryptRequest,
   type GeneratedKey,
   type GenerateRequest,
   type KmsClient,
   type KmsOperation,
   MAX_WRAPPED_KEY_BYTES,
 } from './client.ts';
-import { backoffMs, type Deadline } from './retry.ts';
+import { isSameMasterKey, masterKeyInRegion } from './master-key.ts';
+import { backoffMs, type Deadline, unlessAborted } from './retry.ts';
 
 /** Told of every attempt; never sees key bytes. */
 export interface KmsObserver {
@@ -31,6 +30,34 @@ export interface KmsAttempt {
 export type AttemptOutcome =
   | { readonly ok: true; readonly requestId: string; readonly masterKeyArn: string }
   | { readonly ok: false; readonly failure: KmsFailure; readonly retryInMs: number | undefined };
+
+export interface UnwrapRequest {
+  readonly wrapped: Uint8Array;
+  /** The master key it was wrapped under, when that is known: KMS must use it, and say that it did. */
+  readonly masterKeyArn: string | undefined;
+  /** The length the data key must have, when that is known. */
+  readonly keySpec: KeySpec | undefined;
+}
+
+/** What every answer of KMS has. */
+interface Answer {
+  readonly requestId: string;
+  readonly masterKeyArn: string;
+}
+
+interface CallName {
+  readonly operation: KmsOperation;
+  readonly subject: string;
+  readonly deadline: Deadline;
+}
+
+interface Call<T extends Answer> extends CallName {
+  readonly send: (signal: AbortSignal) => Promise<T>;
+  /** Throws when the answer is not what was asked for. */
+  readonly check: (answer: T) => void;
+  /** Gets answers that nobody will use: refused ones and late ones. */
+  readonly discard: (answer: T) => void;
+}
 
 const BRIEFLY_MS = 10_000;
 
@@ -57,106 +84,129 @@ export class KmsCaller {
 
   /** @throws KeyError KMS_…, TIMEOUT */
   async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
-    const key = await this.#call('GenerateDataKeyWithoutPlaintext', subject, deadline, (signal) =>
-      this.#client.generateWrappedKey(request, signal),
-    );
-    // KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key.
-    if (key.wrapped.length < 1 || key.wrapped.length > MAX_WRAPPED_KEY_BYTES) {
-      throw badAnswer(
-        subject,
-        `"CiphertextBlob" expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got ${key.wrapped.length}`,
-      );
-    }
-    if (!key.masterKeyArn.startsWith('arn:')) throw badAnswer(subject, '"KeyId" is not an ARN');
-    return key;
+    return await this.#call({
+      operation: 'GenerateDataKeyWithoutPlaintext',
+      subject,
+      deadline,
+      send: (signal) => this.#client.generateWrappedKey(request, signal),
+      check: ({ wrapped, masterKeyArn, requestId }) => {
+        // KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key.
+        if (wrapped.length < 1 || wrapped.length > MAX_WRAPPED_KEY_BYTES) {
+          const expected = `"CiphertextBlob" expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got ${wrapped.length}`;
+          throw badAnswer(subject, expected, requestId);
+        }
+        if (!masterKeyArn.startsWith('arn:')) throw badAnswer(subject, '"KeyId" is not an ARN', requestId);
+      },
+      discard: () => undefined,
+    });
   }
 
   /**
    * The plaintext is the caller's to wipe.
-   * @param expectedSpec length that the data key must have, when it is known
    * @throws KeyError KMS_…, TIMEOUT
    */
-  async decrypt(
-    subject: string,
-    request: DecryptRequest,
-    expectedSpec: KeySpec | undefined,
-    deadline: Deadline,
-  ): Promise<DecryptedKey> {
-    const key = await this.#call('Decrypt', subject, deadline, (signal) => this.#client.decrypt(request, signal));
-    try {
-      // KMS answered with the master key we named and a data key of the length it was made with.
-      if (request.masterKeyArn !== undefined && key.masterKeyArn !== request.masterKeyArn) {
-        throw badAnswer(subject, `"KeyId" expected ${request.masterKeyArn}, got ${key.masterKeyArn}`);
-      }
-      assertDataKeyLength(subject, key.plaintext);
-      if (expectedSpec !== undefined && key.plaintext.length !== keySpecLength(expectedSpec)) {
-        throw badAnswer(
-          subject,
-          `"data key" expected ${keySpecLength(expectedSpec)} bytes for ${expectedSpec}, got ${key.plaintext.length}`,
-        );
-      }
-      return key;
-    } catch (error) {
-      wipe(key.plaintext);
-      throw error;
-    }
+  async decrypt(subject: string, request: UnwrapRequest, deadline: Deadline): Promise<DecryptedKey> {
+    const { wrapped, keySpec } = request;
+    const masterKeyArn = request.masterKeyArn && masterKeyInRegion(request.masterKeyArn, this.#client.region);
+    return await this.#call({
+      operation: 'Decrypt',
+      subject,
+      deadline,
+      send: (signal) => this.#client.decrypt({ wrapped, masterKeyArn }, signal),
+      check: (answer) => {
+        // KMS answered with the master key we named and a data key of the length it was made with.
+        if (masterKeyArn !== undefined && !isSameMasterKey(answer.masterKeyArn, masterKeyArn)) {
+          throw badAnswer(subject, `"KeyId" expected ${masterKeyArn}, got ${answer.masterKeyArn}`, answer.requestId);
+        }
+        assertDataKeyLength(subject, answer.plaintext);
+        if (keySpec !== undefined && answer.plaintext.length !== keySpecLength(keySpec)) {
+          const expected = `"data key" expected ${keySpecLength(keySpec)} bytes for ${keySpec}`;
+          throw badAnswer(subject, `${expected}, got ${answer.plaintext.length}`, answer.requestId);
+        }
+      },
+      discard: (answer) => wipe(answer.plaintext),
+    });
   }
 
-  async #call<T extends { readonly requestId: string; readonly masterKeyArn: string }>(
-    operation: KmsOperation,
-    subject: string,
-    deadline: Deadline,
-    send: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const startedMs = this.#clock.monotonicMs();
+  async #call<T extends Answer>(call: Call<T>): Promise<T> {
+    const { operation, subject, deadline } = call;
     let last: KmsFailure | undefined;
     for (let attempt = 1; ; attempt += 1) {
-      if (deadline.signal.aborted) throw timedOut(operation, subject, deadline, last);
-      const attemptStartedMs = this.#clock.monotonicMs();
+      if (deadline.signal.aborted) throw timedOut(call, attempt - 1, last);
+      const startedMs = this.#clock.monotonicMs();
+      const elapsed = (): number => this.#clock.monotonicMs() - startedMs;
       this.#observer.attemptStarted({ operation, subject, attempt });
-      const elapsed = (): number => this.#clock.monotonicMs() - attemptStartedMs;
       let pauseMs: number;
       try {
-        const answer = await send(deadline.signal);
+        const answer = await this.#attempt(call);
         const { requestId, masterKeyArn } = answer;
         this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: true, requestId, masterKeyArn });
         return answer;
       } catch (thrown) {
         const gaveUp = deadline.signal.aborted;
-        const failure = gaveUp ? abandoned(last) : classifyKmsFailure(thrown);
-        const retryInMs = gaveUp ? undefined : this.#retryInMs(failure, attempt, startedMs, deadline);
+        const failure = gaveUp
+          ? abandoned(last)
+          : thrown instanceof KeyError
+            ? refusedAnswer(thrown)
+            : classifyKmsFailure(thrown);
+        const retryInMs = this.#retryInMs(failure, attempt, deadline);
         this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: false, failure, retryInMs });
-        if (gaveUp) throw timedOut(operation, subject, deadline, last);
+        if (gaveUp) throw timedOut(call, attempt, last);
+        if (thrown instanceof KeyError) throw thrown;
+        if (retryInMs === undefined) throw failed(call, failure, attempt, thrown);
         last = failure;
-        if (retryInMs === undefined) throw failed(operation, subject, failure, attempt, thrown);
         pauseMs = retryInMs;
       }
       await this.#clock.sleep(pauseMs, deadline.signal).catch(() => undefined);
     }
   }
 
-  #retryInMs(failure: KmsFailure, attempt: number, startedMs: number, deadline: Deadline): number | undefined {
+  async #attempt<T extends Answer>({ deadline, send, check, discard }: Call<T>): Promise<T> {
+    const answer = await unlessAborted(send(deadline.signal), deadline.signal, discard);
+    try {
+      check(answer);
+      return answer;
+    } catch (error) {
+      discard(answer);
+      throw error;
+    }
+  }
+
+  #retryInMs(failure: KmsFailure, attempt: number, deadline: Deadline): number | undefined {
     if (failure.retry === 'no') return undefined;
     const pause = backoffMs(attempt, this.#random);
     const resumeMs = this.#clock.monotonicMs() + pause;
-    if (failure.retry === 'briefly' && resumeMs - startedMs > BRIEFLY_MS) return undefined;
+    // Counted from the start of everything that shares the deadline: a hundred keys wait no longer than one.
+    if (failure.retry === 'briefly' && resumeMs - deadline.startedMs > BRIEFLY_MS) return undefined;
     return resumeMs < deadline.atMs ? pause : undefined;
   }
 }
 
-function badAnswer(subject: string, problem: string): KeyError {
-  return new KeyError('KMS_BAD_ANSWER', `${subject}: KMS answered wrongly: ${problem}`, {
+function badAnswer(subject: string, problem: string, requestId: string): KeyError {
+  return new KeyError('KMS_BAD_ANSWER', `${subject}: KMS answered wrongly: ${problem}${inRequest(requestId)}`, {
     hint: 'nothing was changed; check that aws_key_management_endpoint_url is a KMS endpoint',
   });
 }
 
-function failed(
-  operation: KmsOperation,
-  subject: string,
-  failure: KmsFailure,
-  attempts: number,
-  cause: unknown,
-): KeyError {
+/** An answer that came and was not what was asked for. */
+function refusedAnswer({ message, hint }: KeyError): KmsFailure {
+  return { kind: 'other', retry: 'no', name: 'WrongAnswer', message, requestId: '', status: 200, hint };
+}
+
+function abandoned(last: KmsFailure | undefined): KmsFailure {
+  const message = 'given up at the deadline';
+  return {
+    kind: 'transient',
+    retry: 'no',
+    name: 'TimeoutError',
+    message,
+    requestId: '',
+    status: 0,
+    hint: last?.hint ?? '',
+  };
+}
+
+function failed({ operation, subject }: CallName, failure: KmsFailure, attempts: number, cause: unknown): KeyError {
   const times = attempts > 1 ? ` after ${attempts} attempts` : '';
   return new KeyError(CODES[failure.kind], `${subject}: KMS ${operation} failed${times}: ${describeFailure(failure)}`, {
     hint: failure.hint,
@@ -164,36 +214,32 @@ function failed(
   });
 }
 
-/** `DisabledException: arn:… is disabled. (request 1f2e…)` */
-export function describeFailure({ name, message, requestId }: KmsFailure): string {
-  const text = message === '' ? name : `${name}: ${message}`;
-  return requestId === '' ? text : `${text} (request ${requestId})`;
-}
-
-function abandoned(last: KmsFailure | undefined): KmsFailure {
-  return {
-    kind: 'transient',
-    retry: 'no',
-    name: 'TimeoutError',
-    message: 'given up at the deadline',
-    requestId: '',
-    status: 0,
-    hint: last?.hint ?? '',
-  };
-}
-
 function timedOut(
-  operation: KmsOperation,
-  subject: string,
-  deadline: Deadline,
+  { operation, subject, deadline }: CallName,
+  attempts: number,
   last: KmsFailure | undefined,
 ): KeyError {
+  const seconds = (deadline.atMs - deadline.startedMs) / 1000;
+  if (attempts === 0) {
+    return new KeyError(
+      'TIMEOUT',
+      `${subject}: KMS ${operation} was not tried: the ${seconds} s allowed were used up before`,
+      {
+        hint: 'try again; what other keys met in that time is in the error log',
+      },
+    );
+  }
   const reason = last === undefined ? 'no answer came' : `the last failure was ${describeFailure(last)}`;
-  return new KeyError(
-    'TIMEOUT',
-    `${subject}: KMS ${operation} did not succeed within ${deadline.totalMs / 1000} s: ${reason}`,
-    {
-      hint: last?.hint ?? 'check that the server can reach the KMS endpoint',
-    },
-  );
+  return new KeyError('TIMEOUT', `${subject}: KMS ${operation} did not succeed within ${seconds} s: ${reason}`, {
+    hint: last?.hint ?? 'check that the server can reach the KMS endpoint, and that its credential source answers',
+  });
+}
+
+/** `DisabledException: arn:… is disabled. (request 1f2e…)` */
+export function describeFailure({ name, message, requestId }: KmsFailure): string {
+  return `${message === '' ? name : `${name}: ${message}`}${inRequest(requestId)}`;
+}
+
+function inRequest(requestId: string): string {
+  return requestId === '' ? '' : ` (request ${requestId})`;
 }

@@ -67,7 +67,12 @@ const noCredentials: FailureRow = {
   retry: 'briefly',
   hint: 'give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
 };
-const clock: FailureRow = {
+const webIdentity: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'the web identity token cannot be used: check AWS_WEB_IDENTITY_TOKEN_FILE, the service account, and the OIDC provider of the role',
+};
+const refusedSignature: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
   hint: 'the signature was refused: check the secret access key and that the clock of this machine is right (`timedatectl`)',
@@ -132,10 +137,19 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   IncompleteSignature: badCredentials,
   MissingAuthenticationToken: badCredentials,
   MissingAuthenticationTokenException: badCredentials,
-  InvalidSignatureException: clock,
-  SignatureDoesNotMatch: clock,
-  RequestExpired: clock,
-  RequestTimeTooSkewed: clock,
+  InvalidSignatureException: refusedSignature,
+  SignatureDoesNotMatch: refusedSignature,
+  RequestExpired: refusedSignature,
+  RequestTimeTooSkewed: refusedSignature,
+  AccessDenied: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'STS refused to hand out credentials: check the trust policy of the role, and for a pod the service account and audience it names',
+  },
+  InvalidIdentityToken: webIdentity,
+  InvalidIdentityTokenException: webIdentity,
+  IDPCommunicationError: webIdentity,
+  ENOENT: webIdentity,
   CredentialsProviderError: noCredentials,
   ProviderError: noCredentials,
   TokenProviderError: noCredentials,
@@ -150,8 +164,18 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   ENOTFOUND: unreachable,
   EAI_AGAIN: unreachable,
   TimeoutError: unreachable,
+  EMFILE: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'the agent has no file descriptors left: raise LimitNOFILE of the server',
+  },
   EACCES: unreachable,
   EPERM: unreachable,
+  EPROTO: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'the endpoint does not speak TLS: check aws_key_management_endpoint_url (https or http?) and the proxy',
+  },
   CERT_HAS_EXPIRED: untrusted,
   CERT_NOT_YET_VALID: untrusted,
   DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
@@ -174,14 +198,36 @@ const unknown: FailureRow = {
   hint: 'look the error up in the AWS KMS API reference',
 };
 
+const CREDENTIAL_ROWS: readonly FailureRow[] = [
+  badCredentials,
+  expiredCredentials,
+  noCredentials,
+  webIdentity,
+  refusedSignature,
+];
+
+/** Whether other credentials would help. */
+export function isCredentialFailure({ name }: KmsFailure): boolean {
+  const row = FAILURE_TABLE[name];
+  return row !== undefined && CREDENTIAL_ROWS.includes(row);
+}
+
 /** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */
 export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const metadata = metadataOf(error);
   const name = nameOf(error);
   const row =
-    FAILURE_TABLE[name] ?? (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
+    FAILURE_TABLE[name] ??
+    systemFailure(name) ??
+    (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
   return { ...row, ...metadata, name, message: firstLine(error.message) };
+}
+
+/** Codes of Node.js that have no row of their own. */
+function systemFailure(name: string): FailureRow | undefined {
+  if (/^ERR_(?:SSL|TLS)_/.test(name)) return untrusted;
+  return /^E[A-Z0-9]+$/.test(name) ? unreachable : undefined;
 }
 
 function nameOf(error: Error): string {

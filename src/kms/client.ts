@@ -6,6 +6,7 @@ export interface KmsClient {
   generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
   /** Decrypt. The caller owns the plaintext and wipes it. */
   decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey>;
+  readonly region: string;
   /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
   readonly description: string;
   close(): void;

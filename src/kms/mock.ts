@@ -34,6 +34,7 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
         requestId: 'mock',
       };
     },
+    region,
     description: 'the mock KMS',
     close: () => undefined,
   };

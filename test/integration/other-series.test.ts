@@ -6,6 +6,7 @@ import { type OtherServer, otherServer } from '../../scripts/lib/other-server.ts
 import {
   AGENT,
   EVERYTHING_ENCRYPTED,
+  PATH,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
@@ -139,7 +140,7 @@ async function backup(...args: string[]): Promise<string> {
   const [command, ...rest] = other.backup;
   const user = process.getuid?.() === 0 ? ['--user=root'] : [];
   const { stdout, stderr } = await run(command, [...rest, ...args, ...user], {
-    env: { PATH: process.env['PATH'], ...TEST_CREDENTIALS },
+    env: { PATH, ...TEST_CREDENTIALS },
     maxBuffer: 64 * 1024 * 1024,
   });
   return stdout + stderr;

@@ -79,7 +79,7 @@ it('of all keys tries every key, reports each that failed, and fails the stateme
   ]);
   const error = await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=-1');
   expect(error).toMatch(
-    /^AWS KMS plugin: rotated 2 of 4 keys; not rotated: \d, \d; key \d version 2 .*AccessDeniedException: no/,
+    /^AWS KMS plugin: rotated 2 of 4 keys; key \d version 2 .*AccessDeniedException: no.*; not rotated: \d, \d/,
   );
   expect(server.log.match(/\[ERROR\] .*AWS KMS plugin: key \d version 2 .*AccessDeniedException: no/g)).toHaveLength(2);
   const versions = await Promise.all([1, 2, 3, 4].map((id) => latest(server, id)));
@@ -114,7 +114,7 @@ it('against a KMS that takes five seconds delays no other session', async () => 
   expect(await latest(server, 1)).toBe('2');
 });
 
-it('of one server is seen by another on the same directory, and neither loses a version', async () => {
+it('by two servers on one directory loses no version; each has all of them after a restart', async () => {
   const kms = await startKms();
   const keys = scratchDirectory();
   const options = pluginOptions(kms.url, { aws_key_management_keyfile_dir: keys });

@@ -174,12 +174,11 @@ it('with an unknown alias existing keys load, new ones fail with the name', asyn
 });
 
 it('an unreadable key directory is named, with FORCE and ON, and nothing is minted', async () => {
-  // Root reads everything, so the server runs as somebody else.
-  expect(process.getuid?.(), 'this test needs root, to start a server as another user').toBe(0);
   const kms = await startKms();
-  const server = newServer(pluginOptions(kms.url), { user: 'nobody' });
+  // Root reads everything, so a server that root starts runs as somebody else.
+  const server = newServer(pluginOptions(kms.url), process.getuid?.() === 0 ? { user: 'nobody' } : {});
   const keys = join(server.directory, 'keys');
-  mkdirSync(keys, { mode: 0o700 });
+  mkdirSync(keys, { mode: 0o000 });
   for (const activation of ['FORCE', 'ON']) {
     const from = server.log.length;
     server.options = { ...server.options, aws_key_management: activation, aws_key_management_keyfile_dir: keys };
@@ -208,6 +207,69 @@ it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, 
   );
   expect(server.log).toContain('every stored key version is loaded now');
   expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe('2');
+});
+
+it('request_timeout bounds an attempt: a KMS that does not answer is asked again and again', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms, { aws_key_management: 'ON' });
+  kms.faults.set([{ kind: 'hang', count: 3 }]);
+  kms.calls.clear();
+  server.options = { ...server.options, aws_key_management_request_timeout: 300, aws_key_management_start_timeout: 20 };
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  // At log level Off, too, whoever waits is told why.
+  expect(server.log).toMatch(
+    /\[Warning\] .*AWS KMS plugin: AWS KMS Decrypt: key \d version 1 .*TimeoutError: .*; trying again/,
+  );
+});
+
+it('counts keys, calls and errors by kind', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  await server.start();
+  kms.faults.set([
+    {
+      operation: 'GenerateDataKeyWithoutPlaintext',
+      kind: 'error',
+      name: 'AccessDeniedException',
+      status: 400,
+      message: 'no',
+      count: 1,
+    },
+  ]);
+  await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3');
+  kms.faults.set([
+    { operation: 'Decrypt', kind: 'error', name: 'InvalidCiphertextException', status: 400, message: '', count: 1 },
+  ]);
+  await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3');
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 5, count: 1 }]);
+  await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3');
+  kms.faults.set([
+    { operation: 'Decrypt', kind: 'error', name: 'ThrottlingException', status: 400, message: '', count: 2 },
+  ]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  const rows = await server.sql("SHOW GLOBAL STATUS LIKE 'Aws\\_key\\_management%'");
+  const status = Object.fromEntries(
+    rows.map(({ Variable_name, Value }) => [String(Variable_name).replace('Aws_key_management_', ''), Value]),
+  );
+  expect(status).toMatchObject({
+    agent_state: 'running',
+    agent_starts: '1',
+    keys_loaded: '2',
+    versions_loaded: '3',
+    versions_missing: '0',
+    rotations: '1',
+    keys_created: '1',
+    // Two at start, then one for each rotation that came so far, and two more that were throttled.
+    kms_calls_decrypt: '7',
+    kms_calls_generate: '4',
+    kms_errors_operator: '1',
+    kms_errors_transient: '2',
+    kms_errors_corrupt: '1',
+    kms_errors_other: '1',
+    key_1_latest_version: '1',
+    key_3_latest_version: '2',
+  });
 });
 
 it('rides out throttling, errors and dropped connections', async () => {

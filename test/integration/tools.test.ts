@@ -6,6 +6,7 @@ import { expect, it } from 'vitest';
 import {
   EVERYTHING_ENCRYPTED,
   installDatabase,
+  PATH,
   PLUGIN_DIRECTORY,
   pluginOptions,
   ScratchServer,
@@ -15,7 +16,7 @@ import { keyFiles, MASTER_KEY, newServer, operations, startKms, startServer } fr
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';
 
 const run = promisify(execFile);
-const environment = { ...TEST_CREDENTIALS, PATH: process.env['PATH'], AWS_DEFAULT_REGION: 'us-east-1', AWS_PAGER: '' };
+const environment = { ...TEST_CREDENTIALS, PATH, AWS_DEFAULT_REGION: 'us-east-1', AWS_PAGER: '' };
 
 async function aws(endpoint: string, ...args: string[]): Promise<Record<string, unknown>> {
   const { stdout } = await run('/usr/bin/aws', ['--endpoint-url', endpoint, '--output', 'json', 'kms', ...args], {

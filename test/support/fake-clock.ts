@@ -21,6 +21,10 @@ export class FakeClock implements Clock {
     return this.#nowMs;
   }
 
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+
   jumpWall(ms: number): void {
     this.#wallOffsetMs += ms;
   }

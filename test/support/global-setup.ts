@@ -1,8 +1,9 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { BUILD, installDatabase } from '../../scripts/lib/scratch-server.ts';
+import { BUILD, installDatabase, installedServer } from '../../scripts/lib/scratch-server.ts';
 
-export const TEMPLATE = join(BUILD, 'test-datadir');
+/** A data directory belongs to the version that made it. */
+export const TEMPLATE = join(BUILD, `test-datadir-${/Ver ([\d.]+)/.exec(installedServer())?.[1] ?? 'unknown'}`);
 
 /** One initialised, unencrypted data directory for the whole run; each test copies it. */
 export async function setup(): Promise<void> {

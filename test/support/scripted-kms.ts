@@ -20,7 +20,9 @@ export function kmsError(name: string, message = `${name} message`, status = 400
 
 /** A KMS that does as told: `on` may throw, wait, or answer something else; by default it works. */
 export class ScriptedKms implements KmsClient {
+  readonly region = 'us-east-1';
   readonly description = 'a scripted KMS';
+  isClosed = false;
   readonly calls: { readonly operation: KmsOperation; readonly request: GenerateRequest | DecryptRequest }[] = [];
   inFlight = 0;
   mostInFlight = 0;
@@ -46,7 +48,9 @@ export class ScriptedKms implements KmsClient {
     });
   }
 
-  close(): void {}
+  close(): void {
+    this.isClosed = true;
+  }
 
   async #call<T>(
     operation: KmsOperation,

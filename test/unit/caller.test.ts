@@ -26,7 +26,9 @@ beforeEach(() => {
 function decrypt(seconds = 60, masterKeyArn: string | undefined = undefined): Promise<unknown> {
   const deadline = startDeadline(clock, seconds * 1000);
   return clock.runUntil(
-    caller.decrypt('key 1 version 1', { wrapped, masterKeyArn }, undefined, deadline).finally(() => deadline.cancel()),
+    caller
+      .decrypt('key 1 version 1', { wrapped, masterKeyArn, keySpec: undefined }, deadline)
+      .finally(() => deadline.cancel()),
   );
 }
 
@@ -115,7 +117,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       decrypt(60, MASTER_KEY_ARN),
       'KMS_BAD_ANSWER',
-      `key 1 version 1: KMS answered wrongly: "KeyId" expected ${MASTER_KEY_ARN}, got arn:aws:kms:other`,
+      `key 1 version 1: KMS answered wrongly: "KeyId" expected ${MASTER_KEY_ARN}, got arn:aws:kms:other (request decrypt)`,
     );
     expect(plaintext.every((byte) => byte === 0)).toBe(true);
   });
@@ -123,9 +125,9 @@ describe('an answer of KMS', () => {
   it('shorter than the KeySpec it was made with is refused', async () => {
     const deadline = startDeadline(clock, 1000);
     await expectKeyError(
-      caller.decrypt('key 1 version 1', { wrapped, masterKeyArn: undefined }, 'AES_256', deadline),
+      caller.decrypt('key 1 version 1', { wrapped, masterKeyArn: undefined, keySpec: 'AES_256' }, deadline),
       'KMS_BAD_ANSWER',
-      'key 1 version 1: KMS answered wrongly: "data key" expected 32 bytes for AES_256, got 16',
+      'key 1 version 1: KMS answered wrongly: "data key" expected 32 bytes for AES_256, got 16 (request decrypt)',
     );
   });
 
@@ -149,5 +151,95 @@ describe('an answer of KMS', () => {
       'KMS_BAD_ANSWER',
       'key 1 version 1: KMS answered wrongly: "KeyId" is not an ARN',
     );
+  });
+});
+
+describe('many calls under one deadline', () => {
+  it('wait ten seconds together for credentials, not each', async () => {
+    kms.on = () => {
+      throw kmsError('CredentialsProviderError', 'none');
+    };
+    const deadline = startDeadline(clock, 60_000);
+    for (let i = 0; i < 5; i += 1) {
+      const request = { wrapped, masterKeyArn: undefined, keySpec: undefined };
+      await expectKeyError(
+        clock.runUntil(caller.decrypt('key 1 version 1', request, deadline)),
+        'KMS_OPERATOR',
+        /CredentialsProviderError: none/,
+      );
+    }
+    expect(clock.monotonicMs()).toBeLessThanOrEqual(10_000);
+  });
+
+  it('that come when the time is used up say that they were not tried', async () => {
+    const deadline = startDeadline(clock, 1000);
+    await clock.advance(2000);
+    await expectKeyError(
+      caller.generate('key 1 version 1', generate, deadline),
+      'TIMEOUT',
+      'key 1 version 1: KMS GenerateDataKeyWithoutPlaintext was not tried: the 1 s allowed were used up before',
+    );
+    expect(kms.calls).toEqual([]);
+  });
+});
+
+describe('what does not know the deadline', () => {
+  it('is given up at the deadline, and a data key that comes later is wiped', async () => {
+    const late = Promise.withResolvers<void>();
+    const plaintext = Buffer.alloc(16, 7);
+    kms.decrypt = async () => {
+      await late.promise;
+      return { plaintext, masterKeyArn: MASTER_KEY_ARN, requestId: 'late' };
+    };
+    await expectKeyError(
+      decrypt(4),
+      'TIMEOUT',
+      'key 1 version 1: KMS Decrypt did not succeed within 4 s: no answer came',
+    );
+    late.resolve();
+    await clock.settle();
+    expect(plaintext.every((byte) => byte === 0)).toBe(true);
+  });
+
+  it('leaves no timer and no listener behind', async () => {
+    const parent = new AbortController();
+    const deadline = startDeadline(clock, 1000, parent.signal);
+    await clock.runUntil(caller.generate('key 1 version 1', generate, deadline));
+    deadline.cancel();
+    await clock.settle();
+    expect(clock.pendingTimers).toBe(0);
+    parent.abort(new Error('gone'));
+    expect(deadline.signal.aborted).toBe(false);
+  });
+
+  it('ends with its parent', async () => {
+    const parent = new AbortController();
+    const deadline = startDeadline(clock, 1000, parent.signal);
+    parent.abort(new Error('gone'));
+    expect(deadline.signal.reason).toEqual(new Error('gone'));
+    expect(startDeadline(clock, 1000, parent.signal).signal.aborted).toBe(true);
+  });
+});
+
+describe('a multi-Region master key', () => {
+  const here = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
+  const there = here.replace('us-east-1', 'eu-west-1');
+
+  it('is named by its replica in the Region that is asked', async () => {
+    await decrypt(60, there);
+    expect(kms.calls[0]?.request).toMatchObject({ masterKeyArn: here });
+  });
+
+  it('may answer from another Region, another key may not', async () => {
+    kms.answer = (answer) => ({ ...answer, masterKeyArn: there });
+    await decrypt(60, here);
+    kms.answer = (answer) => ({ ...answer, masterKeyArn: there.replace('ab34', 'ab35') });
+    await expectKeyError(decrypt(60, here), 'KMS_BAD_ANSWER', /"KeyId" expected arn:aws:kms:us-east-1/);
+  });
+
+  it('is told from a key of one Region, which has the same ARN everywhere', async () => {
+    const arn = 'arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+    await decrypt(60, arn);
+    expect(kms.calls[0]?.request).toMatchObject({ masterKeyArn: arn });
   });
 });

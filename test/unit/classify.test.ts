@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classifyKmsFailure, FAILURE_TABLE } from '../../src/kms/classify.ts';
+import { classifyKmsFailure, FAILURE_TABLE, isCredentialFailure } from '../../src/kms/classify.ts';
 import { kmsError } from '../support/scripted-kms.ts';
 
 const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, hint: RegExp]>> = {
@@ -39,6 +39,13 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   SignatureDoesNotMatch: ['operator', 'briefly', /clock/],
   RequestExpired: ['operator', 'briefly', /clock/],
   RequestTimeTooSkewed: ['operator', 'briefly', /clock/],
+  AccessDenied: ['operator', 'briefly', /trust policy/],
+  InvalidIdentityToken: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
+  InvalidIdentityTokenException: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
+  IDPCommunicationError: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
+  ENOENT: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
+  EMFILE: ['transient', 'until-deadline', /LimitNOFILE/],
+  EPROTO: ['operator', 'no', /does not speak TLS/],
   CredentialsProviderError: ['operator', 'briefly', /identity/],
   ProviderError: ['operator', 'briefly', /identity/],
   TokenProviderError: ['operator', 'briefly', /identity/],
@@ -108,6 +115,28 @@ describe('a failed KMS call', () => {
   it('with an unknown name and status 5xx or 429 passes by itself', () => {
     expect(classifyKmsFailure(kmsError('Odd', 'x', 503))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
     expect(classifyKmsFailure(kmsError('Odd', 'x', 429))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
+  });
+
+  it.each([
+    ['EHOSTDOWN', 'transient', /security groups/],
+    ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'operator', /certificate/],
+  ])('with the code %s is sorted by the kind of the code', (code, kind, hint) => {
+    const failure = classifyKmsFailure(Object.assign(new Error('x'), { code }));
+    expect(failure).toMatchObject({ name: code, kind });
+    expect(failure.hint).toMatch(hint);
+  });
+
+  it('that other credentials would help is known', () => {
+    const helps = (name: string) => isCredentialFailure(classifyKmsFailure(kmsError(name)));
+    expect(
+      [
+        'ExpiredTokenException',
+        'UnrecognizedClientException',
+        'CredentialsProviderError',
+        'InvalidSignatureException',
+      ].every(helps),
+    ).toBe(true);
+    expect(['AccessDeniedException', 'ThrottlingException', 'DisabledException', 'Odd'].some(helps)).toBe(false);
   });
 
   it('that is unknown is not retried', () => {

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KeyError } from '../../src/errors.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
-import { KeyDirectory, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { KeyDirectory, type NewKey, nodeFileSystem } from '../../src/keystore/directory.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
@@ -37,6 +37,10 @@ const accept = async (stored: Buffer): Promise<{ value: Buffer; discard(): void 
   discard: () => undefined,
 });
 
+function newKey<T = Buffer>(changes: Partial<NewKey<T>> = {}): NewKey<T | Buffer> {
+  return { name, wrapped, sidecar: facts, verify: accept, report: () => undefined, ...changes };
+}
+
 describe('a key directory on disk', () => {
   let path: string;
   let store: KeyDirectory;
@@ -48,7 +52,7 @@ describe('a key directory on disk', () => {
   afterEach(() => rmSync(path, { recursive: true, force: true }));
 
   it('stores the wrapped key and nothing else, 0600, with a sidecar', async () => {
-    expect(await store.create(name, wrapped, facts, accept)).toEqual(wrapped);
+    expect(await store.create(newKey())).toEqual(wrapped);
     expect(readdirSync(path).sort()).toEqual(['aws-kms-key.7.3', 'aws-kms-key.7.3.json']);
     expect(readFileSync(join(path, 'aws-kms-key.7.3'))).toEqual(wrapped);
     for (const file of readdirSync(path)) expect(statSync(join(path, file)).mode & 0o777).toBe(0o600);
@@ -61,9 +65,9 @@ describe('a key directory on disk', () => {
   });
 
   it('never overwrites a key, and keeps the first one byte for byte', async () => {
-    await store.create(name, wrapped, facts, accept);
+    await store.create(newKey());
     await expectKeyError(
-      store.create(name, Buffer.from('another'), facts, accept),
+      store.create(newKey({ wrapped: Buffer.from('another'), sidecar: facts, verify: accept })),
       'KEY_EXISTS',
       'key 7 version 3: aws-kms-key.7.3 was made by another process',
     );
@@ -74,7 +78,9 @@ describe('a key directory on disk', () => {
   it('lets exactly one of many creators win', async () => {
     const results = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) =>
-        store.create(name, Buffer.from(`key ${i}`), { ...facts, requestId: `${i}` }, accept),
+        store.create(
+          newKey({ wrapped: Buffer.from(`key ${i}`), sidecar: { ...facts, requestId: `${i}` }, verify: accept }),
+        ),
       ),
     );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
@@ -164,7 +170,7 @@ describe('a key directory on disk', () => {
   });
 
   it('refuses a key that is not the one its sidecar describes', async () => {
-    await store.create(name, wrapped, facts, accept);
+    await store.create(newKey());
     chmodSync(join(path, 'aws-kms-key.7.3'), 0o600);
     writeFileSync(join(path, 'aws-kms-key.7.3'), 'swapped');
     const error = await expectKeyError(
@@ -176,7 +182,7 @@ describe('a key directory on disk', () => {
   });
 
   it('loads a key whose sidecar is damaged, and says so', async () => {
-    await store.create(name, wrapped, facts, accept);
+    await store.create(newKey());
     writeFileSync(join(path, 'aws-kms-key.7.3.json'), '{');
     const stored = await store.read(name);
     expect(stored.wrapped).toEqual(wrapped);
@@ -274,7 +280,7 @@ describe('a key directory that fails', () => {
         if (call === step) throw systemError(code);
       };
       const error = await expectKeyError(
-        store.create(name, wrapped, facts, accept),
+        store.create(newKey()),
         'STORE_UNAVAILABLE',
         new RegExp(`the key directory /keys: ${code}: injected$`),
       );
@@ -287,30 +293,47 @@ describe('a key directory that fails', () => {
     const refuse = async (): Promise<never> => {
       throw new KeyError('KMS_CORRUPT', 'no');
     };
-    await expectKeyError(store.create(name, wrapped, facts, refuse), 'KMS_CORRUPT', 'no');
+    await expectKeyError(
+      store.create(newKey({ wrapped: wrapped, sidecar: facts, verify: refuse })),
+      'KMS_CORRUPT',
+      'no',
+    );
     expect([...fs.files.keys()]).toEqual([]);
   });
 
-  it('after the link discards the data key and keeps the wrapped one', async () => {
+  it('to sync after the link discards the data key and keeps the wrapped one', async () => {
     let discarded = false;
     fs.before = (call) => {
       if (call === 'fsync-directory') throw systemError('EIO');
     };
     const verify = async (): Promise<{ value: string; discard(): void }> => ({
       value: 'secret',
-      discard: () => (discarded = true),
+      discard: () => {
+        discarded = true;
+      },
     });
     await expectKeyError(
-      store.create(name, wrapped, facts, verify),
+      store.create(newKey({ verify })),
       'STORE_UNAVAILABLE',
-      'cannot store key 7 version 3 in the key directory /keys: EIO: injected',
+      'cannot sync the key directory /keys: EIO: injected',
     );
     expect(discarded).toBe(true);
-    expect([...fs.files.keys()].sort()).toEqual(['/keys/aws-kms-key.7.3', '/keys/aws-kms-key.7.3.json']);
+    expect([...fs.files.keys()]).toEqual(['/keys/aws-kms-key.7.3']);
+  });
+
+  it('to store the sidecar costs the key nothing, and is reported', async () => {
+    const problems: string[] = [];
+    fs.before = (call) => {
+      if (call === 'rename') throw systemError('ENOSPC');
+    };
+    const stored = await store.create(newKey({ report: (problem) => problems.push(problem.message) }));
+    expect(stored).toEqual(wrapped);
+    expect(problems).toEqual(['cannot store key 7 version 3 in the key directory /keys: ENOSPC: injected']);
+    expect([...fs.afterPowerLoss().files.keys()]).toEqual(['/keys/aws-kms-key.7.3']);
   });
 
   it('has verified exactly the bytes that it then publishes, and is durable when it returns', async () => {
-    const verified = await store.create(name, wrapped, facts, accept);
+    const verified = await store.create(newKey());
     expect(verified).toEqual(wrapped);
     const left = fs.afterPowerLoss();
     expect(left.files.get('/keys/aws-kms-key.7.3')?.bytes).toEqual(wrapped);
@@ -326,7 +349,7 @@ describe('a key directory that fails', () => {
         calls += 1;
         if (calls >= cut) throw systemError('EIO');
       };
-      const finished = await store.create(name, wrapped, facts, accept).then(
+      const finished = await store.create(newKey()).then(
         () => true,
         () => false,
       );

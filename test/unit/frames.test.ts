@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeFrame, type Frame, FrameDecoder, MAX_FRAME_BYTES } from '../../src/format/frames.ts';
+import { type Frame, FrameDecoder, MAX_FRAME_BYTES, PayloadWriter } from '../../src/format/frames.ts';
 import {
   type AgentMessage,
   COUNTERS,
@@ -195,9 +195,9 @@ describe('the frame decoder', () => {
 
   it('takes the longest frame and refuses to write a longer one', async () => {
     const payload = Buffer.alloc(MAX_FRAME_BYTES - 5, 7);
-    expect(decode(encodeFrame(1, 2, payload))).toEqual([{ type: 1, request: 2, payload }]);
+    expect(decode(new PayloadWriter().bytes(payload).toFrame(1, 2))).toEqual([{ type: 1, request: 2, payload }]);
     await expectKeyError(
-      () => encodeFrame(1, 2, Buffer.alloc(MAX_FRAME_BYTES - 4)),
+      () => new PayloadWriter().bytes(Buffer.alloc(MAX_FRAME_BYTES - 4)).toFrame(1, 2),
       'INTERNAL',
       'frame 0x1: expected at most 16384 bytes, got 16385',
     );
@@ -205,7 +205,7 @@ describe('the frame decoder', () => {
 
   it('knows whether a stream ends inside a frame', () => {
     const decoder = new FrameDecoder();
-    const bytes = encodeFrame(1, 2, Buffer.from('abc'));
+    const bytes = new PayloadWriter().bytes(Buffer.from('abc')).toFrame(1, 2);
     decoder.feed(bytes.subarray(0, 6));
     expect(decoder.isInsideFrame).toBe(true);
     decoder.feed(bytes.subarray(6));

@@ -34,6 +34,7 @@ let kms: ScriptedKms;
 let fs: MemoryFs;
 let directory: string;
 let socket: Socket;
+let agentStream: Socket;
 let ended: Promise<unknown>;
 let received: { readonly request: number; readonly message: AgentMessage }[];
 
@@ -47,7 +48,8 @@ beforeEach(async () => {
   const connection = Promise.withResolvers<Socket>();
   const server = createServer((stream) => connection.resolve(stream)).listen(path);
   socket = connect(path);
-  const session = new Session(await connection.promise, {
+  agentStream = await connection.promise;
+  const session = new Session(agentStream, {
     agentVersion: '9.9.9',
     clock,
     random: () => 0.5,
@@ -184,16 +186,16 @@ describe('a session', () => {
   it('with allow_missing_keys starts without them and hands them over as soon as it can', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
     kms.on = (_, call) => {
-      if (call === 1) throw kmsError('DisabledException');
+      if (call < 4) throw kmsError('DisabledException');
     };
     await hello([['allow_missing_keys', 'ON']]);
     send(2, { type: 'load', deadlineMs: 60_000 });
     expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 0 });
     expect(sent('missing')).toEqual([{ type: 'missing', versions: 1 }]);
+    // Longer than an idle session lives: one that still tries is not idle.
     await clock.advance(60_000);
-    expect(sent('missing')).toEqual([
-      { type: 'missing', versions: 1 },
-      { type: 'missing', versions: 0 },
+    expect(sent('missing').map((message) => (message.type === 'missing' ? message.versions : -1))).toEqual([
+      1, 1, 1, 0,
     ]);
     expect(sent('key')).toHaveLength(1);
   });
@@ -267,7 +269,73 @@ describe('a session', () => {
     socket.destroy();
     expect(await ended).toBe('closed');
     expect(aborted).toBe(true);
+    expect(kms.isClosed).toBe(true);
     expect([...fs.files.keys()]).toEqual([]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('takes its temporary files along when the plugin goes away in the middle of a creation', async () => {
+    await hello();
+    kms.on = (operation) => (operation === 'Decrypt' ? new Promise(() => undefined) : undefined);
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    await clock.settle();
+    await clock.settle();
+    expect([...fs.files.keys()].some((file) => file.includes('.aws-kms-tmp-'))).toBe(true);
+    socket.destroy();
+    expect(await ended).toBe('closed');
+    expect([...fs.files.keys()]).toEqual([]);
+  });
+
+  it('reports the calls of a request that failed, too', async () => {
+    await hello();
+    kms.on = () => {
+      throw kmsError('AccessDeniedException');
+    };
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'KMS_OPERATOR' });
+    expect(sent('stats')).toEqual([
+      {
+        type: 'stats',
+        increases: new Map([
+          ['generateCalls', 1],
+          ['operatorErrors', 1],
+        ]),
+      },
+    ]);
+  });
+
+  it('wipes a data key once it is written', async () => {
+    const written: Buffer[] = [];
+    const write = agentStream.write.bind(agentStream);
+    agentStream.write = (chunk: Buffer, ...rest: never[]) => {
+      written.push(chunk);
+      return write(chunk, ...rest);
+    };
+    await hello();
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    await answerTo(2);
+    const key = sent('key')[0];
+    expect(key).toMatchObject({ bytes: dataKey(wrappedKey('made 1')) });
+    await clock.settle();
+    expect(written.some((chunk) => chunk.includes(dataKey(wrappedKey('made 1'))))).toBe(false);
+    expect(written.some((chunk) => chunk.length === 35 && chunk.every((byte) => byte === 0))).toBe(true);
+  });
+
+  it('says why a request takes long, at level Off too, but not all the time', async () => {
+    await hello();
+    kms.on = (_, call) => {
+      if (call < 10) throw kmsError('ThrottlingException', 'slow down');
+    };
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    await clock.advance(20_000);
+    await answerTo(2);
+    const warnings = sent('log').flatMap((message) =>
+      message.type === 'log' && message.severity === 'warning' ? [message.text] : [],
+    );
+    expect(warnings).toHaveLength(2);
+    expect(warnings[0]).toMatch(
+      /^AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 .*: ThrottlingException: slow down .*; trying again$/,
+    );
   });
 
   it('ends when nothing has been asked for ten seconds, not while something is under way', async () => {

@@ -1,0 +1,60 @@
+import { KeyError } from '../errors.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import type { KeyId } from '../ids.ts';
+
+/** Failed ids that the message of a failed rotation names; all of them are in the log. */
+const NAMED_IDS = 10;
+
+export function withHint(error: KeyError): string {
+  return error.hint === '' ? error.message : `${error.message}; ${error.hint}`;
+}
+
+export function lostKey(name: KeyName, path: string): KeyError {
+  const message = `${describeKey(name)}: its sidecar is in ${path}, its key file ${keyFileName(name)} is gone`;
+  return new KeyError('KEY_FILE_MISSING', message, {
+    hint: 'restore the key file from a backup of the key directory; data encrypted with it cannot be read without it',
+  });
+}
+
+export function unknownKey(id: KeyId): KeyError {
+  return new KeyError('KEY_UNKNOWN', `key ${id} does not exist`, {
+    hint: `a key is created when the first table uses it: CREATE TABLE ... ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
+  });
+}
+
+export function backupNeverCreates(id: KeyId, path: string): KeyError {
+  return new KeyError('KEY_NOT_ALLOWED', `key ${id} is not in ${path}, and a backup never creates keys`, {
+    hint: 'point aws_key_management_keyfile_dir at the key files that belong to this data',
+  });
+}
+
+export function noMasterKey(id: KeyId): KeyError {
+  return new KeyError('KEY_NOT_ALLOWED', `key ${id} cannot be created: aws_key_management_master_key_id is empty`, {
+    hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
+  });
+}
+
+export function idNotAllowed(id: KeyId): KeyError {
+  const message = `key ${id} is not among the key ids that aws_key_management_key_ids allows`;
+  return new KeyError('KEY_NOT_ALLOWED', message, {
+    hint: `use an allowed id, or add ${id} with SET GLOBAL aws_key_management_key_ids`,
+  });
+}
+
+export function outOfTime(id: KeyId): KeyError {
+  return new KeyError('TIMEOUT', `key ${id} was not rotated: the time allowed was used up by other keys`, {
+    hint: `rotate it alone: SET GLOBAL aws_key_management_rotate_key=${id}`,
+  });
+}
+
+/** The cause comes before the list, which may be long: MariaDB cuts the text of an error. */
+export function someNotRotated(
+  total: number,
+  failures: readonly { readonly id: KeyId; readonly error: KeyError }[],
+): KeyError {
+  const [first] = failures;
+  const named = failures.slice(0, NAMED_IDS).map(({ id }) => id);
+  const more = failures.length > NAMED_IDS ? ` and ${failures.length - NAMED_IDS} more` : '';
+  const message = `rotated ${total - failures.length} of ${total} keys; ${first?.error.message}; not rotated: ${named.join(', ')}${more}`;
+  return new KeyError('KEYS_FAILED', message, { hint: first?.error.hint, cause: first?.error });
+}

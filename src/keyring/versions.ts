@@ -1,0 +1,29 @@
+import { KeyError } from '../errors.ts';
+import type { KeyName } from '../format/key-file-name.ts';
+import { type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids.ts';
+import type { Listing } from '../keystore/directory.ts';
+
+/** The highest version of each key id. A lost version counts: its number may be on pages, and is never used twice. */
+export function latestVersions({ stored, lost }: Listing): Map<KeyId, KeyVersion> {
+  const latest = new Map<KeyId, KeyVersion>();
+  for (const { id, version } of [...stored, ...lost]) {
+    if (version > (latest.get(id) ?? 0)) latest.set(id, version);
+  }
+  return latest;
+}
+
+/** @throws KeyError KEY_VERSIONS_EXHAUSTED */
+export function nextVersion(id: KeyId, latest: KeyVersion): KeyVersion {
+  if (latest === MAX_KEY_VERSION) {
+    throw new KeyError('KEY_VERSIONS_EXHAUSTED', `key ${id} is at its last version, ${MAX_KEY_VERSION}`, {
+      hint: 'move the tables to another key: ALTER TABLE ... ENCRYPTION_KEY_ID=...',
+    });
+  }
+  return keyVersion(latest + 1);
+}
+
+/** Of names in ascending order: the latest version of each id first, then the older ones. */
+export function latestFirst(names: readonly KeyName[]): KeyName[] {
+  const isLatest = (index: number): boolean => names[index]?.id !== names[index + 1]?.id;
+  return [...names.filter((_, index) => isLatest(index)), ...names.filter((_, index) => !isLatest(index))];
+}

@@ -1,0 +1,102 @@
+import { execFile, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import {
+  COMMAND,
+  PATH,
+  pluginOptions,
+  TEST_ACCESS_KEYS_FILE,
+  TEST_CREDENTIALS,
+} from '../../scripts/lib/scratch-server.ts';
+import { newServer, startKms } from '../support/lab.ts';
+import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
+
+interface Outcome {
+  readonly status: number;
+  readonly stderr: string;
+}
+
+async function command(...args: string[]): Promise<Outcome> {
+  return await promisify(execFile)(COMMAND, args, { env: { PATH } }).then(
+    ({ stderr }) => ({ status: 0, stderr }),
+    (error: { code: number; stderr: string }) => ({ status: error.code, stderr: error.stderr }),
+  );
+}
+
+function privateDirectory(mode = 0o700): string {
+  const directory = join(scratchDirectory(), 'run');
+  mkdirSync(directory);
+  chmodSync(directory, mode);
+  return directory;
+}
+
+it('refuses to run alone without a socket, and says how to', async () => {
+  const { status, stderr } = await command('agent');
+  expect(status).toBe(2);
+  expect(stderr).toBe(
+    'mariadb-aws-kms: error: descriptor 3 is not a socket: only the aws_key_management plugin starts an agent so\n' +
+      'hint: to run an agent of its own: mariadb-aws-kms agent --listen /run/mariadb-aws-kms/agent.sock --keyfile-dir DIR\n',
+  );
+});
+
+it('refuses to listen without a key directory', async () => {
+  const { status, stderr } = await command('agent', '--listen', join(privateDirectory(), 's'));
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/^mariadb-aws-kms: error: --listen needs --keyfile-dir\nhint: /);
+});
+
+it.each([0o755, 0o770, 0o701])('refuses a socket directory of mode %o', async (mode) => {
+  const { status, stderr } = await command(
+    'agent',
+    '--keyfile-dir',
+    '/tmp',
+    '--listen',
+    join(privateDirectory(mode), 's'),
+  );
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/has mode 0\d{3}: others could take the keys\nhint: chmod 0750/);
+});
+
+it('refuses a path that is taken by something else, is too long, or whose directory is not there', async () => {
+  const directory = privateDirectory();
+  writeFileSync(join(directory, 'file'), '');
+  const listen = async (path: string): Promise<string> =>
+    (await command('agent', '--keyfile-dir', '/tmp', '--listen', path)).stderr;
+  expect(await listen(join(directory, 'file'))).toMatch(/file exists and is not a socket\n/);
+  expect(await listen(join(directory, 'x'.repeat(108)))).toMatch(/a socket path has at most 107 bytes, got \d+\n/);
+  expect(await listen('/nowhere/s')).toMatch(/the socket's directory \/nowhere cannot be used: .*ENOENT/);
+});
+
+it('refuses a socket that another agent listens on', async () => {
+  const directory = privateDirectory();
+  const socket = join(directory, 's');
+  const first = spawn(COMMAND, ['agent', '--keyfile-dir', directory, '--listen', socket], {
+    env: { PATH },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  cleanUp(() => {
+    first.kill('SIGKILL');
+  });
+  let said = '';
+  first.stderr.on('data', (text: Buffer) => (said += text.toString()));
+  await until('the agent listens', () => said.includes(`listens on ${socket}`));
+  const { status, stderr } = await command('agent', '--keyfile-dir', directory, '--listen', socket);
+  expect(status).toBe(2);
+  expect(stderr).toContain(`another agent listens on ${socket}`);
+  first.kill('SIGTERM');
+  await new Promise((resolve) => first.on('exit', resolve));
+  expect(first.exitCode).toBe(0);
+});
+
+it('finds the shared credentials file under the name that the C++ SDK gave it', async () => {
+  const kms = await startKms();
+  const file = join(scratchDirectory(), 'credentials');
+  writeFileSync(file, TEST_ACCESS_KEYS_FILE);
+  const server = newServer(pluginOptions(kms.url), { environment: { AWS_CREDENTIAL_PROFILES_FILE: file } });
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES');
+  expect(server.environment).not.toHaveProperty('AWS_ACCESS_KEY_ID', TEST_CREDENTIALS['AWS_ACCESS_KEY_ID']);
+});

@@ -1,0 +1,249 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { type AddressInfo, connect, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { systemClock } from '../../src/cli/system.ts';
+import { trustedCertificates } from '../../src/cli/trusted-certificates.ts';
+import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import type { KmsClient } from '../../src/kms/client.ts';
+import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+
+const ALIAS = 'alias/a';
+const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined };
+
+let kms: DevKms;
+let home: string;
+
+beforeEach(async () => {
+  kms = await startDevKms({ clock: systemClock, aliases: [ALIAS] });
+  home = mkdtempSync(join(tmpdir(), 'mak-'));
+  for (const name of Object.keys(process.env)) if (/^AWS_|_proxy$/i.test(name)) vi.stubEnv(name, undefined);
+  vi.stubEnv('HOME', home);
+  vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await kms.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+function useTestCredentials(): void {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', TEST_ACCESS_KEY.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', TEST_ACCESS_KEY.secretAccessKey);
+}
+
+async function client(
+  endpointUrl = kms.url,
+  surroundings = PLAIN,
+  region = 'us-east-1',
+  requestTimeoutMs = 0,
+): Promise<KmsClient> {
+  const made = await createAwsKmsClient({ region, endpointUrl, requestTimeoutMs }, surroundings);
+  onTestFinished(() => made.close());
+  return made;
+}
+
+async function generate(from: KmsClient, seconds = 5): Promise<string> {
+  const quiet = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+  const deadline = startDeadline(systemClock, seconds * 1000);
+  try {
+    const caller = new KmsCaller(from, systemClock, () => 0.5, quiet);
+    return (await caller.generate('key 1 version 1', { masterKeyId: ALIAS, keySpec: 'AES_128' }, deadline))
+      .masterKeyArn;
+  } finally {
+    deadline.cancel();
+  }
+}
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address() as AddressInfo;
+  return address.port;
+}
+
+/** A TLS front of the embedded KMS, with a certificate that nobody knows. */
+async function tlsFront(): Promise<{ url: string; certificate: string }> {
+  const [key, certificate] = [join(home, 'key.pem'), join(home, 'certificate.pem')];
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=localhost',
+      '-addext',
+      'subjectAltName=DNS:localhost,IP:127.0.0.1',
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ],
+    { stdio: 'pipe' },
+  );
+  const server = createHttpsServer(
+    { key: readFileSync(key), cert: readFileSync(certificate) },
+    (incoming, outgoing) => {
+      const forwarded = httpRequest(
+        kms.url,
+        { method: incoming.method, headers: incoming.headers, path: incoming.url },
+        (answer) => {
+          outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+          answer.pipe(outgoing);
+        },
+      );
+      incoming.pipe(forwarded);
+    },
+  );
+  return { url: `https://127.0.0.1:${await listening(server)}`, certificate };
+}
+
+/** An HTTP proxy that tells what it was asked for. */
+async function proxy(): Promise<{ url: string; asked: string[] }> {
+  const asked: string[] = [];
+  const server = createHttpServer((incoming, outgoing) => {
+    asked.push(`${incoming.method} ${incoming.url}`);
+    const forwarded = httpRequest(
+      incoming.url ?? '',
+      { method: incoming.method, headers: incoming.headers },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    incoming.pipe(forwarded);
+  });
+  server.on('connect', (incoming, socket, head) => {
+    asked.push(`CONNECT ${incoming.url}`);
+    const [host, port] = (incoming.url ?? '').split(':');
+    const target = connect(Number(port), host, () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      target.write(head);
+      target.pipe(socket).pipe(target);
+    });
+    target.on('error', () => socket.destroy());
+    socket.on('error', () => target.destroy());
+  });
+  return { url: `http://127.0.0.1:${await listening(server)}`, asked };
+}
+
+it('takes the Region of the variable, then of the environment, then us-east-1', async () => {
+  useTestCredentials();
+  expect((await client(kms.url, PLAIN, '')).region).toBe('us-east-1');
+  vi.stubEnv('AWS_REGION', 'eu-central-1');
+  expect((await client(kms.url, PLAIN, '')).region).toBe('eu-central-1');
+  expect((await client(kms.url, PLAIN, 'eu-west-1')).region).toBe('eu-west-1');
+});
+
+it('sees credentials that were renewed in the shared file', async () => {
+  mkdirSync(join(home, '.aws'));
+  const file = join(home, '.aws/credentials');
+  const write = (secret: string): void =>
+    writeFileSync(
+      file,
+      `[default]\naws_access_key_id = ${TEST_ACCESS_KEY.accessKeyId}\naws_secret_access_key = ${secret}\n`,
+    );
+  write('wrong');
+  const made = await client();
+  await expectKeyError(generate(made, 1), 'KMS_OPERATOR', /InvalidSignatureException/);
+  write(TEST_ACCESS_KEY.secretAccessKey);
+  expect(await generate(made)).toBe(kms.keyArns[0]);
+});
+
+it('gives a credential process up at the deadline', async () => {
+  mkdirSync(join(home, '.aws'));
+  writeFileSync(join(home, '.aws/config'), '[default]\ncredential_process = sleep 3\n');
+  const startedMs = performance.now();
+  const error = await expectKeyError(
+    generate(await client(), 1),
+    'TIMEOUT',
+    'key 1 version 1: KMS GenerateDataKeyWithoutPlaintext did not succeed within 1 s: no answer came',
+  );
+  expect(error.hint).toContain('credential source');
+  expect(performance.now() - startedMs).toBeLessThan(2500);
+});
+
+it.each(['http', 'https'] as const)(
+  'goes through the proxy that the environment names, to an %s endpoint',
+  async (scheme) => {
+    useTestCredentials();
+    const { url, asked } = await proxy();
+    const front = await tlsFront();
+    const endpoint = scheme === 'http' ? kms.url : front.url;
+    const variable = scheme === 'http' ? 'HTTP_PROXY' : 'https_proxy';
+    vi.stubEnv('AWS_CA_BUNDLE', front.certificate);
+    const surroundings = {
+      proxyEnvironment: { [variable]: url },
+      trustedCertificates: trustedCertificates(process.env),
+    };
+    expect(await generate(await client(endpoint, surroundings))).toBe(kms.keyArns[0]);
+    expect(asked).toEqual([scheme === 'http' ? `POST ${endpoint}/` : `CONNECT ${endpoint.slice('https://'.length)}`]);
+
+    asked.length = 0;
+    const around = { ...surroundings, proxyEnvironment: { [variable]: url, NO_PROXY: '127.0.0.1' } };
+    expect(await generate(await client(endpoint, around))).toBe(kms.keyArns[0]);
+    expect(asked).toEqual([]);
+  },
+);
+
+it.each(['AWS_CA_BUNDLE', 'SSL_CERT_FILE'])(
+  'trusts a private endpoint when %s has its certificate, and only then',
+  async (variable) => {
+    useTestCredentials();
+    const { url, certificate } = await tlsFront();
+    const error = await expectKeyError(generate(await client(url)), 'KMS_OPERATOR', /DEPTH_ZERO_SELF_SIGNED_CERT/);
+    expect(error.hint).toContain('AWS_CA_BUNDLE');
+    vi.stubEnv('SSL_CERT_FILE', undefined);
+    vi.stubEnv(variable, certificate);
+    expect(await generate(await client(url, { ...PLAIN, trustedCertificates: trustedCertificates(process.env) }))).toBe(
+      kms.keyArns[0],
+    );
+  },
+);
+
+it('refuses a bundle of certificates that is not there, or none', async () => {
+  await expectKeyError(
+    () => trustedCertificates({ AWS_CA_BUNDLE: '/nowhere/ca.pem' }),
+    'BAD_OPTION',
+    /^AWS_CA_BUNDLE: cannot read \/nowhere\/ca\.pem: /,
+  );
+  const file = join(home, 'empty.pem');
+  writeFileSync(file, 'x');
+  await expectKeyError(
+    () => trustedCertificates({ SSL_CERT_FILE: file }),
+    'BAD_OPTION',
+    `SSL_CERT_FILE: ${file} holds no PEM certificate`,
+  );
+  expect(trustedCertificates({})).toBeUndefined();
+});
+
+it('names an endpoint that does not speak TLS', async () => {
+  useTestCredentials();
+  const error = await expectKeyError(
+    generate(await client(kms.url.replace('http:', 'https:'))),
+    'KMS_OPERATOR',
+    /EPROTO/,
+  );
+  expect(error.hint).toContain('does not speak TLS');
+});
+
+it('gives an attempt up after request_timeout', async () => {
+  useTestCredentials();
+  kms.faults.set([{ kind: 'hang', count: 2 }]);
+  const startedMs = performance.now();
+  expect(await generate(await client(kms.url, PLAIN, 'us-east-1', 200))).toBe(kms.keyArns[0]);
+  expect(performance.now() - startedMs).toBeGreaterThan(400);
+});
