@@ -50,17 +50,23 @@ struct agent_failure
 
 struct agent;
 
-/* NULL: out of memory, or the target is not one; *failure says which. Nothing is started yet. */
+/* NULL: out of memory, the target is not one, or the server's user cannot be looked up. Nothing is started yet. */
 struct agent *agent_create(const struct agent_config *config, struct agent_failure *failure);
 
 /* Sets the value of a setting that setting_check() accepted; a connected agent is told before the next request. */
 bool agent_set(struct agent *agent, enum setting setting, const char *value);
 
-/* Starts the I/O thread, then the agent, and loads all stored keys. On failure the agent must still be destroyed. */
+/*
+  Starts the I/O thread, then the agent, and loads all stored keys. Returns a few seconds after start_timeout_ms at the
+  latest. On failure the agent must still be destroyed.
+*/
 bool agent_start(struct agent *agent, struct agent_failure *failure);
 
-/* Ends the thread and the agent, frees everything. No request may be waiting. NULL is allowed. */
-void agent_destroy(struct agent *agent);
+/*
+  Ends the thread and the agent, frees everything. No request may be waiting. NULL is allowed. Returns false if the
+  thread hangs in the operating system (a dead NFS): the agent, its key table and the code must then stay in memory.
+*/
+bool agent_destroy(struct agent *agent);
 
 /* OPEN: returns true once the key id has a latest version in the key table. Failures were logged. */
 bool agent_open(struct agent *agent, uint32_t id);
@@ -68,11 +74,25 @@ bool agent_open(struct agent *agent, uint32_t id);
 /* FETCH: returns true once the key version is in the key table. Failures were logged. */
 bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version);
 
-/* ROTATE of one id, or of every stored key with 0. Waits up to about half a minute. */
-bool agent_rotate(struct agent *agent, uint32_t id, struct agent_failure *failure);
+/* Whether the caller has lost interest; asked every half second, without locks. */
+struct agent_interrupt
+{
+  bool (*is_wanted)(void *argument);
+  void *argument;
+};
 
-/* "message; hint" into text[0..size). */
-void agent_failure_text(const struct agent_failure *failure, char *text, size_t size);
+/*
+  ROTATE of one id, or of every stored key with 0. Waits up to about half a minute, for all keys 50 ms more for each. A
+  rotation that was interrupted goes on; if it then fails the log is told.
+*/
+bool agent_rotate(struct agent *agent, uint32_t id, const struct agent_interrupt *interrupt,
+                  struct agent_failure *failure);
+
+/*
+  "message; hint" into text[0..size). Returns false if that did not fit: the message was cut then, so that the hint, which
+  says what to do, is there.
+*/
+bool agent_failure_text(const struct agent_failure *failure, char *text, size_t size);
 
 enum agent_state
 {

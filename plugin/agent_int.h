@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What agent.c (requests), agentio.c (the I/O thread), link.c (one connection) and dispatch.c (arriving frames) share.
+  What agent.c (its life), request.c (who waits for what), agentio.c (the I/O thread), output.c (what it writes), link.c
+  (one connection) and dispatch.c (arriving frames) share.
 */
 #ifndef AKM_AGENT_INT_H
 #define AKM_AGENT_INT_H
@@ -11,17 +12,30 @@
 
 #include "agent.h"
 #include "connect.h"
+#include "environment.h"
 #include "frame.h"
 #include "recent.h"
 
-#define REQUEST_DEADLINE_MS 30000u      /* OPEN, FETCH, ROTATE */
-#define ANSWER_GRACE_MS 5000            /* after the deadline, then the agent counts as dead */
-#define WELCOME_LIMIT_MS 10000
-#define WRITE_LIMIT_MS 5000             /* an agent that reads nothing for so long is dead */
-#define CONNECT_EVERY_MS 200
-#define RECONNECT_PATIENCE_MS 5000      /* to a unix socket, once the server runs */
-#define START_AGAIN_MS 1000             /* after a failed start requests fail at once for so long */
-#define BACKOFF_MAX_MS 60000
+#define ROTATE_ALL_EACH_MS 50u
+#define ROTATE_ALL_EXTRA_MAX_MS 3600000u
+#define UNREAPED_MAX 8u
+#define TIME_LEFT_MIN_MS 1000u          /* for what is asked although its time is over */
+
+/* In milliseconds. Tests shorten them. */
+struct agent_limits
+{
+  uint32_t request;                     /* OPEN, FETCH, ROTATE */
+  int64_t answer_grace;                 /* after the deadline, then the agent counts as dead */
+  int64_t welcome;
+  int64_t write;                        /* an agent that reads nothing for so long is dead */
+  int64_t connect_every;
+  int64_t patience;                     /* for somebody to listen on a unix socket, once the server runs */
+  int64_t start_again;                  /* after a failed start requests fail at once for so long; first back-off */
+  int64_t backoff_max;
+  int64_t exit;                         /* an agent whose connection is closed is killed after so long */
+  int64_t join;                         /* a thread that has not ended after so long hangs */
+  int64_t interrupt_every;
+};
 
 struct request
 {
@@ -37,7 +51,7 @@ struct request
   bool sent_before;                     /* to an agent that had just ended for idleness */
   bool done;
   bool ok;
-  bool log;                             /* failure is to be logged */
+  bool log;                             /* its end is to be logged */
   bool own;                             /* failure is the plugin's own, its message does not name the key */
   uint32_t wire;                        /* request number while sent */
   int64_t give_up_at;
@@ -59,7 +73,9 @@ struct agent_io
   enum connection connection;
   int fd;
   pid_t child;                          /* 0: not our child */
+  pid_t unreaped[UNREAPED_MAX];         /* killed, but did not end in time; 0: free */
   int64_t limit_at;                     /* for somebody to listen, then for WELCOME */
+  int64_t greeted_at;
   int64_t try_at;                       /* next connect() */
   uint32_t next_wire;
   uint32_t hello_wire;
@@ -74,12 +90,14 @@ struct agent_io
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
-  struct request *failed;               /* ended without success, not logged yet */
+  struct request *ended;                /* not logged yet */
 };
 
 struct agent
 {
   struct agent_config config;
+  struct agent_limits limits;
+  struct environment_user user;
   char *target;
   bool is_socket;
   int wake_fd;                          /* eventfd */
@@ -87,13 +105,16 @@ struct agent
   pthread_t thread;
 
   pthread_mutex_t lock;
+  pthread_cond_t has_ended;
   /* Below: guarded by lock. */
   char *settings[SETTING_COUNT];
   bool setting_changed[SETTING_COUNT];  /* the connected agent does not know yet */
   struct request *requests;             /* not ended, oldest first */
   struct recent recent;
   bool stop;
-  int64_t patience_ms;                  /* for somebody to listen on the unix socket */
+  bool ended;                           /* the I/O thread touches nothing any more */
+  bool hangs;                           /* the I/O thread did not even say that it is late */
+  int64_t start_until;                  /* when agent_start() must be over; 0: it is not under way */
   enum agent_state state;
   uint64_t starts;
   char last_error[1024];
@@ -107,17 +128,30 @@ struct agent
 
 void *agent_io_thread(void *agent);
 
+/* A condition on the clock of clock_ms(). Returns 0 or an errno. */
+int agent_cond_init(pthread_cond_t *cond);
+
 /* Adds a request to the end of the list; the list and the caller each hold a reference. NULL: out of memory. */
 struct request *agent_queue(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, uint32_t deadline_ms);
 
 /* Needs the lock. */
 void agent_release(struct request *request);
 
-/* Ends a request that is in the list. failure NULL: success. Needs the lock; agent_log_failed() is due after it. */
+/* Ends a request that is in the list. failure NULL: success. Needs the lock; agent_log_ended() is due after it. */
 void agent_end_request(struct agent *agent, struct request *request, const struct agent_failure *failure, bool own);
 
-/* Logs the requests that failed. Without the lock. */
-void agent_log_failed(struct agent *agent);
+/* Queues a request and waits until it has ended. interrupt may be NULL. */
+bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,
+               const struct agent_interrupt *interrupt, struct agent_failure *failure);
+
+/* Logs what nobody else tells of the requests that have ended, and lets go of them. Without the lock. */
+void agent_log_ended(struct agent *agent);
+
+/* Logs how many failures were not logged, if it is time to. Without the lock. */
+void agent_log_untold(struct agent *agent, int64_t now);
+
+/* Interrupts the sleep of the I/O thread. */
+void agent_wake(const struct agent *agent);
 
 /* Needs the lock. */
 void agent_note_error(struct agent *agent, const char *text);
@@ -125,9 +159,25 @@ void agent_note_error(struct agent *agent, const char *text);
 __attribute__((format(printf, 3, 4)))
 void agent_logf(const struct agent *agent, enum agent_severity severity, const char *format, ...);
 
+/* A failure of our own, without code and hint. */
 struct agent_failure agent_plain(const char *message);
 
 /* Below: of the I/O thread, without the lock. */
+
+/* Puts into the output what the agent does not know yet: settings, then requests. */
+void output_queue(struct agent *agent);
+
+/* Asks for the missing keys on the connection that is up. */
+void output_queue_reload(struct agent *agent);
+
+/* Writes what can be written. */
+void output_write(struct agent_io *io);
+
+/* A request number of this connection, not 0. */
+uint32_t output_new_wire(struct agent_io *io);
+
+/* Room for one frame of at most size bytes at the end of what is to be written; NULL: write first. */
+uint8_t *output_space(struct agent_io *io, size_t size);
 
 /* Starts the agent, or begins to wait for one that listens. */
 void link_begin(struct agent *agent);
@@ -135,8 +185,8 @@ void link_begin(struct agent *agent);
 /* While waiting for somebody to listen: tries to connect if it is time to. */
 void link_try_connect(struct agent *agent, int64_t now);
 
-/* The connection is over. why NULL: the agent closed it. */
-void link_drop(struct agent *agent, const char *why);
+/* The connection is over. why NULL: the agent closed it; otherwise we do, and end the agent. */
+void link_drop(struct agent *agent, const struct agent_failure *why);
 
 /* The agent answered HELLO with failure. */
 void link_refused(struct agent *agent, const struct agent_failure *failure);
@@ -144,11 +194,14 @@ void link_refused(struct agent *agent, const struct agent_failure *failure);
 /* Closes the socket and forgets what was half read or written. The child stays to be reaped. */
 void link_close(struct agent *agent);
 
-/* A request number of this connection, not 0. */
-uint32_t link_new_wire(struct agent_io *io);
+/* Waits for the child, whose connection was closed, to end, and kills it if it does not. */
+void link_reap(struct agent *agent);
 
-/* Room for one frame of at most size bytes at the end of what is to be written; NULL: write first. */
-uint8_t *link_out_space(struct agent_io *io, size_t size);
+/* A killed child that has not ended yet: reaped by and by. */
+void link_reap_later(struct agent_io *io, pid_t child);
+
+/* Reaps what has ended since. Returns whether some child has not. */
+bool link_reap_unreaped(struct agent_io *io);
 
 /* Asks for the missing keys again after the back-off, which doubles. */
 void agent_plan_reload(struct agent *agent);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,129 +14,38 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "spawn.h"
+
+#define UNREAPED_EVERY_MS 5000
 
 static int64_t earlier(int64_t a, int64_t b)
 {
   return a < b ? a : b;
 }
 
-/* Needs the lock. Returns false if there is no room yet. */
-static bool queue_settings(struct agent *agent)
+__attribute__((format(printf, 2, 3)))
+static void drop(struct agent *agent, const char *format, ...)
 {
-  struct agent_io *io= &agent->io;
-  for (size_t i= 0; i < SETTING_COUNT; i++)
-  {
-    if (!agent->setting_changed[i])
-      continue;
-    const char *name= setting_name((enum setting) i);
-    size_t size= FRAME_PREFIX + FRAME_MIN + 2 + strlen(name) + 2 + strlen(agent->settings[i]);
-    uint8_t *space= link_out_space(io, size);
-    if (!space)
-      return false;
-    struct frame_writer set= frame_begin(space, size, FRAME_SET, 0);
-    frame_put_str(&set, name, strlen(name));
-    frame_put_str(&set, agent->settings[i], strlen(agent->settings[i]));
-    io->out_size+= frame_finish(&set);
-    agent->setting_changed[i]= false;
-  }
-  return true;
-}
-
-/* What is left of the time its caller gave it, at least a second; a LOAD has all of it once the agent is there. */
-static uint32_t time_left(const struct request *request, int64_t now)
-{
-  int64_t left= request->asked_at + request->deadline_ms - now;
-  if (request->type == FRAME_LOAD)
-    return request->deadline_ms;
-  return left < 1000 ? 1000 : (uint32_t) left;
-}
-
-/* Needs the lock. */
-static void queue_request(struct agent_io *io, struct request *request, uint8_t *space, size_t size)
-{
-  int64_t now= clock_ms();
-  uint32_t left= time_left(request, now);
-  request->wire= link_new_wire(io);
-  struct frame_writer writer= frame_begin(space, size, request->type, request->wire);
-  if (request->type != FRAME_LOAD)
-    frame_put_u32(&writer, request->id);
-  if (request->type == FRAME_FETCH)
-    frame_put_u32(&writer, request->version);
-  frame_put_u32(&writer, left);
-  io->out_size+= frame_finish(&writer);
-  request->sent= true;
-  request->give_up_at= now + left + ANSWER_GRACE_MS;
-}
-
-/* Needs the lock. Versions that are missing are loaded first: the agent cannot go on trying what it never loaded. */
-static void queue_reload(struct agent *agent)
-{
-  for (const struct request *each= agent->requests; each; each= each->next)
-    if (each->type == FRAME_LOAD)
-      return;
-  struct request *load= agent_queue(agent, FRAME_LOAD, 0, 0, agent->config.start_timeout_ms);
-  if (load)
-  {
-    load->internal= true;
-    agent_release(load);
-  }
-}
-
-static void queue_output(struct agent *agent)
-{
-  struct agent_io *io= &agent->io;
-  const size_t request_max= 64;
-  pthread_mutex_lock(&agent->lock);
-  bool room= queue_settings(agent);
-  for (struct request *each= agent->requests; room && each; each= each->next)
-  {
-    if (each->sent)
-      continue;
-    uint8_t *space= link_out_space(io, request_max);
-    if (space)
-      queue_request(io, each, space, request_max);
-    else
-      room= false;
-  }
-  pthread_mutex_unlock(&agent->lock);
-}
-
-/* A broken pipe is not reported here: what the agent said before it ended can still be read. */
-static void write_output(struct agent_io *io)
-{
-  while (io->out_from < io->out_size)
-  {
-    ssize_t count= send(io->fd, io->out + io->out_from, io->out_size - io->out_from, MSG_NOSIGNAL);
-    if (count > 0)
-    {
-      io->out_from+= (size_t) count;
-      io->out_moved_at= clock_ms();
-    }
-    else if (errno == EINTR)
-      continue;
-    else
-    {
-      if (errno != EAGAIN && errno != EWOULDBLOCK)
-        io->out_from= io->out_size;
-      return;
-    }
-  }
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  struct agent_failure why= agent_plain(text);
+  link_drop(agent, &why);
 }
 
 /* Returns false once the connection is gone. */
 static bool handle(struct agent *agent, const struct frame *frame)
 {
   bool was_up= agent->io.connection == CONNECTION_UP, is_refused= false;
-  char why[256], text[320];
+  char why[256];
   struct agent_failure refused;
   bool good= agent_dispatch(agent, frame, &refused, &is_refused, why, sizeof why);
   frame_parser_next(&agent->io.parser);
-  agent_log_failed(agent);
+  agent_log_ended(agent);
   if (!good)
   {
-    snprintf(text, sizeof text, "the agent broke the protocol: %s", why);
-    link_drop(agent, text);
+    drop(agent, "the agent broke the protocol: %s", why);
     return false;
   }
   if (is_refused)
@@ -143,12 +53,9 @@ static bool handle(struct agent *agent, const struct frame *frame)
     link_refused(agent, &refused);
     return false;
   }
+  /* The agent cannot go on trying what it never loaded. */
   if (!was_up && agent->io.connection == CONNECTION_UP && atomic_load(&agent->missing))
-  {
-    pthread_mutex_lock(&agent->lock);
-    queue_reload(agent);
-    pthread_mutex_unlock(&agent->lock);
-  }
+    output_queue_reload(agent);
   return true;
 }
 
@@ -180,43 +87,57 @@ static void read_input(struct agent *agent)
         return;
       break;
     case FRAME_BAD:
-      link_drop(agent, "the agent broke the protocol: length of a frame out of range");
+      drop(agent, "the agent broke the protocol: length of a frame out of range");
       return;
     }
   }
 }
 
+/* For texts: rounded to the nearest. */
+static int seconds(int64_t ms)
+{
+  return (int) ((ms + 500) / 1000);
+}
+
+static void drop_late_greeting(struct agent *agent)
+{
+  char text[128];
+  snprintf(text, sizeof text, "the agent did not answer HELLO within %d seconds",
+           seconds(agent->io.limit_at - agent->io.greeted_at));
+  struct agent_failure why= agent_plain(text);
+  snprintf(why.hint, sizeof why.hint, "%s",
+           "the disk or the CPU may be too slow for it; at the start of the server, a larger "
+           "aws_key_management_start_timeout gives it more time");
+  link_drop(agent, &why);
+}
+
+/* The deadline of a request whose answer is overdue, 0 if there is none. */
+static uint32_t overdue(struct agent *agent, int64_t now)
+{
+  uint32_t deadline= 0;
+  pthread_mutex_lock(&agent->lock);
+  for (const struct request *each= agent->requests; each && !deadline; each= each->next)
+    if (each->sent && now >= each->give_up_at)
+      deadline= each->deadline_ms;
+  pthread_mutex_unlock(&agent->lock);
+  return deadline;
+}
+
 static void check_limits(struct agent *agent, int64_t now)
 {
   struct agent_io *io= &agent->io;
-  bool late= false;
-  uint32_t deadline= 0;
-  if (io->connection == CONNECTION_GREETED && now >= io->limit_at)
-  {
-    link_drop(agent, "the agent did not answer HELLO within 10 seconds");
-    return;
-  }
   if (io->connection < CONNECTION_GREETED)
     return;
-  if (io->out_from < io->out_size && now - io->out_moved_at >= WRITE_LIMIT_MS)
+  if (io->connection == CONNECTION_GREETED && now >= io->limit_at)
+    drop_late_greeting(agent);
+  else if (io->out_from < io->out_size && now - io->out_moved_at >= agent->limits.write)
+    drop(agent, "the agent did not read for %d seconds", seconds(agent->limits.write));
+  else
   {
-    link_drop(agent, "the agent did not read for 5 seconds");
-    return;
-  }
-  pthread_mutex_lock(&agent->lock);
-  for (const struct request *each= agent->requests; each && !late; each= each->next)
-    if (each->sent && now >= each->give_up_at)
-    {
-      late= true;
-      deadline= each->deadline_ms;
-    }
-  pthread_mutex_unlock(&agent->lock);
-  if (late)
-  {
-    char text[128];
-    snprintf(text, sizeof text, "the agent did not answer within %u seconds, nor in the %d after that", deadline / 1000,
-             ANSWER_GRACE_MS / 1000);
-    link_drop(agent, text);
+    uint32_t deadline= overdue(agent, now);
+    if (deadline)
+      drop(agent, "the agent did not answer within %d seconds, nor in the %d after that", seconds(deadline),
+           seconds(agent->limits.answer_grace));
   }
 }
 
@@ -228,9 +149,7 @@ static void start_if_wanted(struct agent *agent, int64_t now)
   if (io->connection == CONNECTION_UP && due)
   {
     io->reload_at= 0;
-    pthread_mutex_lock(&agent->lock);
-    queue_reload(agent);
-    pthread_mutex_unlock(&agent->lock);
+    output_queue_reload(agent);
   }
   if (io->connection != CONNECTION_NONE)
     return;
@@ -246,7 +165,7 @@ static void start_if_wanted(struct agent *agent, int64_t now)
 
 static int poll_timeout(struct agent *agent, int64_t now)
 {
-  const struct agent_io *io= &agent->io;
+  struct agent_io *io= &agent->io;
   int64_t at= now + 60000;
   if (io->connection == CONNECTION_WAITING)
     at= earlier(at, io->try_at);
@@ -255,8 +174,11 @@ static int poll_timeout(struct agent *agent, int64_t now)
   if (io->reload_at)
     at= earlier(at, io->reload_at);
   if (io->out_from < io->out_size)
-    at= earlier(at, io->out_moved_at + WRITE_LIMIT_MS);
+    at= earlier(at, io->out_moved_at + agent->limits.write);
+  if (link_reap_unreaped(io))
+    at= earlier(at, now + UNREAPED_EVERY_MS);
   pthread_mutex_lock(&agent->lock);
+  at= earlier(at, recent_untold_at(&agent->recent));
   for (const struct request *each= agent->requests; each; each= each->next)
     if (each->sent)
       at= earlier(at, each->give_up_at);
@@ -281,17 +203,19 @@ static void wait_for_something(struct agent *agent)
 
 static void end(struct agent *agent)
 {
-  pid_t child= agent->io.child;
-  int detail;
   link_close(agent);
   struct agent_failure failure= agent_plain("the plugin is being shut down");
   pthread_mutex_lock(&agent->lock);
   while (agent->requests)
     agent_end_request(agent, agent->requests, &failure, true);
   pthread_mutex_unlock(&agent->lock);
-  agent_log_failed(agent);
-  if (child && spawn_wait(child, 2000, &detail) == SPAWN_RUNNING)
-    spawn_kill(child, &detail);
+  agent_log_ended(agent);
+  agent_log_untold(agent, INT64_MAX);
+  link_reap(agent);
+  pthread_mutex_lock(&agent->lock);
+  agent->ended= true;
+  pthread_cond_broadcast(&agent->has_ended);
+  pthread_mutex_unlock(&agent->lock);
 }
 
 void *agent_io_thread(void *argument)
@@ -309,13 +233,14 @@ void *agent_io_thread(void *argument)
     if (agent->io.connection == CONNECTION_WAITING)
       link_try_connect(agent, now);
     if (agent->io.connection == CONNECTION_UP)
-      queue_output(agent);
+      output_queue(agent);
     if (agent->io.fd != -1)
-      write_output(&agent->io);
+      output_write(&agent->io);
     check_limits(agent, now);
-    agent_log_failed(agent);
+    agent_log_ended(agent);
+    agent_log_untold(agent, now);
     wait_for_something(agent);
-    agent_log_failed(agent);
+    agent_log_ended(agent);
   }
   end(agent);
   return NULL;

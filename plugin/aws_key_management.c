@@ -15,6 +15,8 @@
 #include "sysvars.h"
 
 static struct keytable table;
+/* A thread that hangs in the operating system still holds the table. Its keys are as good as ever. */
+static bool table_is_kept;
 static struct agent *agent;
 
 static unsigned int get_latest_key_version(unsigned int id)
@@ -51,14 +53,25 @@ static void log_agent(enum agent_severity severity, const char *text)
   server_log((enum server_severity) severity, text);
 }
 
+static void free_table(void)
+{
+  if (!table_is_kept)
+    keytable_destroy(&table);
+}
+
 static int deinit(void *unused)
 {
   (void) unused;
   status_attach(NULL, NULL);
   sysvars_close();
-  agent_destroy(agent);
+  if (agent_destroy(agent))
+    free_table();
+  else
+  {
+    table_is_kept= true;
+    server_log(SERVER_WARNING, "a thread of the plugin hangs in the operating system; it and its memory are left behind");
+  }
   agent= NULL;
-  keytable_destroy(&table);
   return 0;
 }
 
@@ -70,7 +83,7 @@ static bool start(void)
   };
   if (!sysvars_open(&config))
     return false;
-  if (!keytable_init(&table))
+  if (!table_is_kept && !keytable_init(&table))
   {
     server_log(SERVER_ERROR, "out of memory");
     return false;

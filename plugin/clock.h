@@ -13,4 +13,10 @@ static inline int64_t clock_ms(void)
   return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* The same moment for functions that wait until then. */
+static inline struct timespec clock_timespec(int64_t ms)
+{
+  return (struct timespec) {.tv_sec= (time_t) (ms / 1000), .tv_nsec= (long) (ms % 1000) * 1000000};
+}
+
 #endif

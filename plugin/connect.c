@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,7 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static enum connect_result failed(const char *path, int error, char *why, size_t why_size)
+#include "descriptor.h"
+
+enum connect_result connect_failed(const char *path, int error, char *why, size_t why_size)
 {
   switch (error)
   {
@@ -27,7 +28,8 @@ static enum connect_result failed(const char *path, int error, char *why, size_t
   case EACCES:
   case EPERM:
     snprintf(why, why_size, "user id %lu may not connect to '%s': permission denied", (unsigned long) geteuid(), path);
-    return CONNECT_REFUSED;
+    /* An agent that has just bound its socket may be about to give it its mode. */
+    return CONNECT_LATER;
   default:
     snprintf(why, why_size, "cannot connect to '%s': %s", path, strerrordesc_np(error));
     return CONNECT_REFUSED;
@@ -50,6 +52,11 @@ static bool directory_owner(const char *path, uid_t *owner)
   return true;
 }
 
+bool connect_trusts(uid_t peer, uid_t own, const uid_t *owner)
+{
+  return peer == 0 || peer == own || (owner && peer == *owner);
+}
+
 static bool trusted(const char *path, int fd, char *why, size_t why_size)
 {
   struct ucred peer;
@@ -60,10 +67,8 @@ static bool trusted(const char *path, int fd, char *why, size_t why_size)
     snprintf(why, why_size, "cannot tell who listens on '%s': %s", path, strerrordesc_np(errno));
     return false;
   }
-  if (peer.uid == 0 || peer.uid == geteuid())
-    return true;
   bool owned= directory_owner(path, &owner);
-  if (owned && peer.uid == owner)
+  if (connect_trusts(peer.uid, geteuid(), owned ? &owner : NULL))
     return true;
   snprintf(why, why_size,
            "refused the agent on '%s': it runs as user id %lu, expected 0, our own %lu, or %ld who owns its directory",
@@ -82,14 +87,14 @@ enum connect_result connect_agent(const char *path, int *fd, char *why, size_t w
     return CONNECT_REFUSED;
   }
   if (lstat(path, &info))
-    return failed(path, errno, why, why_size);
+    return connect_failed(path, errno, why, why_size);
   if (!S_ISSOCK(info.st_mode))
   {
     snprintf(why, why_size, "'%s' is not a socket", path);
     return CONNECT_REFUSED;
   }
   memcpy(address.sun_path, path, size + 1);
-  int socket_fd= socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int socket_fd= descriptor_high(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (socket_fd == -1)
   {
     snprintf(why, why_size, "cannot connect to '%s': socket: %s", path, strerrordesc_np(errno));
@@ -103,7 +108,7 @@ enum connect_result connect_agent(const char *path, int *fd, char *why, size_t w
   {
     int error= errno;
     close(socket_fd);
-    return failed(path, error, why, why_size);
+    return connect_failed(path, error, why, why_size);
   }
   if (!trusted(path, socket_fd, why, why_size))
   {

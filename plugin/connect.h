@@ -5,7 +5,9 @@
 #ifndef AKM_CONNECT_H
 #define AKM_CONNECT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #define CONNECT_PATH_MAX 107u           /* sun_path without its NUL */
 
@@ -22,5 +24,11 @@ enum connect_result
   the socket's directory is accepted: anybody else could hand the server keys of his own.
 */
 enum connect_result connect_agent(const char *path, int *fd, char *why, size_t why_size);
+
+/* What an errno of connect() means for the next try. */
+enum connect_result connect_failed(const char *path, int error, char *why, size_t why_size);
+
+/* Whether a process of user peer may be our agent. owner: of the socket's directory, NULL if unknown. */
+bool connect_trusts(uid_t peer, uid_t own, const uid_t *owner);
 
 #endif

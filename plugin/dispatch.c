@@ -57,19 +57,22 @@ static bool welcome(struct agent *agent, const struct frame *frame, const struct
   return true;
 }
 
-static bool fits(const struct request *request, uint32_t id, uint32_t version)
+/*
+  A FETCH reads an old page, and that must not change what new pages are written with; nor may a key that nobody asked
+  for. Needs the lock.
+*/
+static bool may_raise_latest(const struct agent *agent, uint32_t id)
 {
-  switch (request->type)
-  {
-  case FRAME_OPEN:
-    return request->id == id;
-  case FRAME_FETCH:
-    return request->id == id && request->version == version;
-  case FRAME_ROTATE:
-    return request->id == 0 || request->id == id;
-  default:
+  if (atomic_load(&agent->missing))
     return true;
+  for (const struct request *each= agent->requests; each; each= each->next)
+  {
+    bool of_id= each->id == id && (each->type == FRAME_OPEN || each->type == FRAME_ROTATE);
+    bool of_all= each->id == 0 && (each->type == FRAME_LOAD || each->type == FRAME_ROTATE);
+    if (each->sent && (of_id || of_all))
+      return true;
   }
+  return false;
 }
 
 static void warn_unlocked(struct agent *agent)
@@ -93,19 +96,10 @@ static bool key(struct agent *agent, const struct frame *frame, const struct why
   const uint8_t *bytes= frame_bytes(&reader, length);
   if (!bytes || !frame_end(&reader) || current > 1)
     return broken(why, "malformed KEY");
-  if (frame->request)
-  {
-    pthread_mutex_lock(&agent->lock);
-    const struct request *request= asked(agent, frame->request);
-    bool fitting= request && fits(request, id, version);
-    /* Reading an old page must not change what new pages are written with. */
-    if (fitting && request->type == FRAME_FETCH)
-      current= 0;
-    pthread_mutex_unlock(&agent->lock);
-    if (!fitting)
-      return broken(why, "KEY %u version %u answers nothing that was asked", id, version);
-  }
-  enum keytable_put result= keytable_put(agent->config.table, id, version, bytes, length, current);
+  pthread_mutex_lock(&agent->lock);
+  bool raises= current && may_raise_latest(agent, id);
+  pthread_mutex_unlock(&agent->lock);
+  enum keytable_put result= keytable_put(agent->config.table, id, version, bytes, length, raises);
   warn_unlocked(agent);
   switch (result)
   {
@@ -138,8 +132,10 @@ static bool borne_out(const struct agent *agent, const struct request *request, 
   case FRAME_ROTATE:
     return first == request->id && (first == 0 || (keytable_has(table, first, second) &&
                                                    keytable_latest(table, first) >= second));
+  case FRAME_LOAD:
+    return second <= atomic_load(&table->version_count);
   default:
-    return true;
+    return false;
   }
 }
 
@@ -157,7 +153,7 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
   {
     if (request->type == FRAME_LOAD)
     {
-      agent->io.backoff_ms= START_AGAIN_MS;
+      agent->io.backoff_ms= 0;
       if (!agent->io.missing_told)
         atomic_store(&agent->missing, 0);
     }
@@ -258,6 +254,8 @@ bool agent_dispatch(struct agent *agent, const struct frame *frame, struct agent
   case FRAME_WELCOME:
     return welcome(agent, frame, &why);
   case FRAME_KEY:
+    if (frame->request)
+      return broken(&why, "KEY with a request number");
     return up ? key(agent, frame, &why) : broken(&why, "KEY before WELCOME");
   case FRAME_DONE:
     return up ? done(agent, frame, &why) : broken(&why, "DONE before WELCOME");

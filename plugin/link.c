@@ -12,40 +12,15 @@
 #include "clock.h"
 #include "spawn.h"
 
-struct agent_failure agent_plain(const char *message)
-{
-  struct agent_failure failure= {.code= "", .hint= ""};
-  snprintf(failure.message, sizeof failure.message, "%s", message);
-  return failure;
-}
-
-void agent_log_failed(struct agent *agent)
-{
-  for (struct request *each= agent->io.failed, *next; each; each= next)
-  {
-    char text[AGENT_FAILURE_TEXT], subject[64]= "";
-    next= each->next;
-    agent_failure_text(&each->failure, text, sizeof text);
-    if (each->own && each->type == FRAME_OPEN)
-      snprintf(subject, sizeof subject, "key %u: ", each->id);
-    else if (each->own && each->type == FRAME_FETCH)
-      snprintf(subject, sizeof subject, "key %u version %u: ", each->id, each->version);
-    if (each->log)
-      agent_logf(agent, each->internal ? SEVERITY_WARNING : SEVERITY_ERROR, "%s%s", subject, text);
-    pthread_mutex_lock(&agent->lock);
-    agent_release(each);
-    pthread_mutex_unlock(&agent->lock);
-  }
-  agent->io.failed= NULL;
-}
-
 void agent_plan_reload(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
   if (!agent->config.allow_missing_keys || atomic_load(&agent->missing) == 0 || io->reload_at)
     return;
+  if (io->backoff_ms == 0)
+    io->backoff_ms= agent->limits.start_again;
   io->reload_at= clock_ms() + io->backoff_ms;
-  io->backoff_ms= io->backoff_ms > BACKOFF_MAX_MS / 2 ? BACKOFF_MAX_MS : io->backoff_ms * 2;
+  io->backoff_ms= io->backoff_ms > agent->limits.backoff_max / 2 ? agent->limits.backoff_max : io->backoff_ms * 2;
 }
 
 void link_close(struct agent *agent)
@@ -64,7 +39,7 @@ static void refuse(struct agent *agent, const struct agent_failure *failure)
 {
   struct agent_io *io= &agent->io;
   io->start_failure= *failure;
-  io->refuse_until= clock_ms() + START_AGAIN_MS;
+  io->refuse_until= clock_ms() + agent->limits.start_again;
   pthread_mutex_lock(&agent->lock);
   char text[AGENT_FAILURE_TEXT];
   agent->state= AGENT_FAILED;
@@ -76,110 +51,169 @@ static void refuse(struct agent *agent, const struct agent_failure *failure)
   agent_plan_reload(agent);
 }
 
-/* Reaps our child and describes its end in text. *clean: it ended by itself, without complaint. */
-static void reap(struct agent *agent, bool kill_now, char *text, size_t size, bool *clean)
+void link_reap_later(struct agent_io *io, pid_t child)
+{
+  size_t at= 0;
+  while (at < UNREAPED_MAX - 1 && io->unreaped[at])
+    at++;
+  io->unreaped[at]= child;
+}
+
+bool link_reap_unreaped(struct agent_io *io)
+{
+  bool any= false;
+  int detail;
+  for (size_t i= 0; i < UNREAPED_MAX; i++)
+  {
+    if (io->unreaped[i] && spawn_wait(io->unreaped[i], 0, &detail) != SPAWN_RUNNING)
+      io->unreaped[i]= 0;
+    any= any || io->unreaped[i];
+  }
+  return any;
+}
+
+/* How an agent left us. What may be asked again, and what is worth a warning, depends on it. */
+enum leaving
+{
+  LEFT_CLEANLY,
+  LEFT_UNKNOWN,                         /* it listens, or somebody else has the status of our child */
+  LEFT_BADLY
+};
+
+static enum leaving kill_child(struct agent *agent)
+{
+  pid_t child= agent->io.child;
+  int detail;
+  agent->io.child= 0;
+  if (child && spawn_kill(child, &detail) == SPAWN_RUNNING)
+    link_reap_later(&agent->io, child);
+  return LEFT_BADLY;
+}
+
+/* Reaps the child after the agent has closed the connection; text says how it ended. */
+static enum leaving reap(struct agent *agent, bool asked, char *text, size_t size)
 {
   pid_t child= agent->io.child;
   int detail= 0;
-  agent->io.child= 0;
-  *clean= !kill_now;
   snprintf(text, size, "the agent closed the connection");
   if (!child)
-    return;
-  enum spawn_end end= kill_now ? SPAWN_RUNNING : spawn_wait(child, 1000, &detail);
+    return LEFT_UNKNOWN;
+  enum spawn_end end= spawn_wait(child, (int) agent->limits.exit, &detail);
   if (end == SPAWN_RUNNING)
-  {
-    spawn_kill(child, &detail);
-    *clean= false;
-    return;
-  }
-  *clean= end == SPAWN_UNKNOWN || (end == SPAWN_EXITED && detail == 0);
+    return kill_child(agent);
+  agent->io.child= 0;
+  snprintf(text, size, "the agent ended");
+  if (end == SPAWN_UNKNOWN)
+    return LEFT_UNKNOWN;
   if (end == SPAWN_EXITED)
     snprintf(text, size, "the agent ended (exit status %d)", detail);
-  else if (end == SPAWN_SIGNALLED)
-    snprintf(text, size, "the agent ended (signal %d, %s)", detail, sigdescr_np(detail) ? sigdescr_np(detail) : "?");
   else
-    snprintf(text, size, "the agent ended");
+    snprintf(text, size, "the agent ended (signal %d, %s)", detail, sigdescr_np(detail) ? sigdescr_np(detail) : "?");
+  /* A service manager that stops the server sends the signal to its agent too. */
+  bool told_to= end == SPAWN_SIGNALLED && detail == SIGTERM && !asked;
+  return told_to || (end == SPAWN_EXITED && detail == 0) ? LEFT_CLEANLY : LEFT_BADLY;
+}
+
+void link_reap(struct agent *agent)
+{
+  char text[512];
+  reap(agent, false, text, sizeof text);
+  link_reap_unreaped(&agent->io);
+}
+
+static bool anything_asked(struct agent *agent)
+{
+  bool asked= false;
+  pthread_mutex_lock(&agent->lock);
+  for (const struct request *each= agent->requests; each; each= each->next)
+    asked= asked || each->sent;
+  pthread_mutex_unlock(&agent->lock);
+  return asked;
 }
 
 /*
-  An agent that ends for idleness may do so in the moment a request is sent to it; then the next agent gets it. One that
-  listens gives no exit status when it closes, so only what may be done twice is asked again.
+  An agent that ends for idleness may do so in the moment a request is sent to it; then the next agent gets it. Without
+  its exit status it may as well have crashed over the request, so that only what may be done twice is asked again.
 */
-static bool may_ask_again(const struct agent *agent, const struct request *request)
+static bool may_ask_again(enum leaving left, const struct request *request)
 {
-  return !request->sent_before && (!agent->is_socket || request->type != FRAME_ROTATE);
+  return !request->sent_before && (left == LEFT_CLEANLY || (left == LEFT_UNKNOWN && request->type != FRAME_ROTATE));
 }
 
-void link_drop(struct agent *agent, const char *why)
+/* Ends the requests that were sent. Returns whether somebody who waits for one tells why. Needs the lock. */
+static bool end_sent(struct agent *agent, enum leaving left, const struct agent_failure *failure)
 {
-  bool greeting= agent->io.connection == CONNECTION_GREETED;
-  bool clean, told= false;
-  char text[512];
-  link_close(agent);
-  reap(agent, why != NULL, text, sizeof text, &clean);
-  struct agent_failure failure= agent_plain(why ? why : text);
-  if (greeting)
-  {
-    refuse(agent, &failure);
-    return;
-  }
-  pthread_mutex_lock(&agent->lock);
+  bool told= false;
   for (struct request *each= agent->requests, *next; each; each= next)
   {
     next= each->next;
     if (!each->sent)
       continue;
     each->sent= false;
-    if (clean && may_ask_again(agent, each))
+    if (may_ask_again(left, each))
     {
       each->sent_before= true;
       continue;
     }
     /* The caller of the first LOAD says it, with the plugin's initialisation. */
     told= told || (each->type == FRAME_LOAD && !each->internal);
-    agent_end_request(agent, each, &failure, true);
+    agent_end_request(agent, each, failure, true);
   }
+  return told;
+}
+
+void link_drop(struct agent *agent, const struct agent_failure *why)
+{
+  bool greeting= agent->io.connection == CONNECTION_GREETED;
+  bool is_child= agent->io.child != 0, asked= anything_asked(agent);
+  char text[512]= "";
+  link_close(agent);
+  enum leaving left= why ? kill_child(agent) : reap(agent, asked, text, sizeof text);
+  struct agent_failure failure= why ? *why : agent_plain(text);
+  if (greeting)
+  {
+    refuse(agent, &failure);
+    return;
+  }
+  bool warn= left == LEFT_BADLY || (left == LEFT_UNKNOWN && is_child && asked);
+  pthread_mutex_lock(&agent->lock);
+  bool told= end_sent(agent, left, &failure);
   agent->state= AGENT_IDLE;
-  if (!clean)
+  if (warn)
     agent_note_error(agent, failure.message);
   pthread_mutex_unlock(&agent->lock);
-  if (!clean && !told)
+  if (warn && !told)
     agent_logf(agent, SEVERITY_WARNING, "%s; loaded keys stay in use, the agent is started again when it is needed",
                failure.message);
   agent_plan_reload(agent);
 }
 
-uint32_t link_new_wire(struct agent_io *io)
+/*
+  A start that is slow but within its time is no failure. It may not take much longer than its time either, lest whoever
+  waits for it hears nothing better than that it took too long.
+*/
+static int64_t welcome_limit(const struct agent *agent, int64_t now, int64_t start_until)
 {
-  if (++io->next_wire == 0)
-    io->next_wire= 1;
-  return io->next_wire;
-}
-
-uint8_t *link_out_space(struct agent_io *io, size_t size)
-{
-  if (io->out_from == io->out_size)
-  {
-    io->out_from= io->out_size= 0;
-    io->out_moved_at= clock_ms();
-  }
-  return sizeof io->out - io->out_size < size ? NULL : io->out + io->out_size;
+  int64_t usual= now + agent->limits.welcome, latest= start_until + agent->limits.answer_grace;
+  if (start_until == 0 || (usual >= start_until && usual <= latest))
+    return usual;
+  return usual < start_until ? start_until : latest;
 }
 
 static void greet(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
   io->connection= CONNECTION_GREETED;
-  io->limit_at= clock_ms() + WELCOME_LIMIT_MS;
+  io->greeted_at= clock_ms();
   io->missing_told= false;
-  io->hello_wire= link_new_wire(io);
-  uint8_t *space= link_out_space(io, FRAME_TOTAL_MAX);
+  io->hello_wire= output_new_wire(io);
+  uint8_t *space= output_space(io, FRAME_TOTAL_MAX);
   struct frame_writer hello= frame_begin(space, FRAME_TOTAL_MAX, FRAME_HELLO, io->hello_wire);
   frame_put_u16(&hello, PROTOCOL_VERSION);
   frame_put_u8(&hello, (uint8_t) agent->config.role);
   frame_put_u16(&hello, SETTING_COUNT);
   pthread_mutex_lock(&agent->lock);
+  io->limit_at= welcome_limit(agent, io->greeted_at, agent->start_until);
   agent->starts++;
   for (size_t i= 0; i < SETTING_COUNT; i++)
   {
@@ -195,37 +229,43 @@ static void greet(struct agent *agent)
 
 void link_refused(struct agent *agent, const struct agent_failure *failure)
 {
-  char text[512];
-  bool clean;
   link_close(agent);
-  reap(agent, false, text, sizeof text, &clean);
+  link_reap(agent);
   refuse(agent, failure);
+}
+
+static void begin_child(struct agent *agent)
+{
+  struct agent_io *io= &agent->io;
+  int error= spawn_agent(agent->target, &agent->user, &io->fd, &io->child);
+  if (!error)
+  {
+    greet(agent);
+    return;
+  }
+  char text[512];
+  snprintf(text, sizeof text, "cannot start the agent '%.400s': %s", agent->target, strerrordesc_np(error));
+  struct agent_failure failure= agent_plain(text);
+  snprintf(failure.hint, sizeof failure.hint, "%s", spawn_hint(error));
+  refuse(agent, &failure);
 }
 
 void link_begin(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
-  char why[512];
   io->reload_at= 0;
   pthread_mutex_lock(&agent->lock);
   agent->state= AGENT_STARTING;
-  int64_t patience= agent->patience_ms;
+  int64_t start_until= agent->start_until;
   pthread_mutex_unlock(&agent->lock);
-  if (agent->is_socket)
+  if (!agent->is_socket)
   {
-    io->connection= CONNECTION_WAITING;
-    io->try_at= clock_ms();
-    io->limit_at= io->try_at + patience;
+    begin_child(agent);
+    return;
   }
-  else if (spawn_agent(agent->target, &io->fd, &io->child, why, sizeof why))
-    greet(agent);
-  else
-  {
-    struct agent_failure failure= agent_plain(why);
-    snprintf(failure.hint, sizeof failure.hint, "%s",
-             "check that the file is there and that the server's user may run it, or set aws_key_management_agent");
-    refuse(agent, &failure);
-  }
+  io->connection= CONNECTION_WAITING;
+  io->try_at= clock_ms();
+  io->limit_at= start_until ? start_until : io->try_at + agent->limits.patience;
 }
 
 void link_try_connect(struct agent *agent, int64_t now)
@@ -234,7 +274,7 @@ void link_try_connect(struct agent *agent, int64_t now)
   char why[512];
   if (now < io->try_at)
     return;
-  io->try_at= now + CONNECT_EVERY_MS;
+  io->try_at= now + agent->limits.connect_every;
   switch (connect_agent(agent->target, &io->fd, why, sizeof why))
   {
   case CONNECT_DONE:

@@ -18,7 +18,7 @@
 
 #define PREFIX "AWS KMS plugin: "
 /* The server cuts a message off after 511 bytes (ERRMSGSIZE), prefix included. */
-#define PIECE 480u
+#define PIECE SERVER_SQL_ERROR_MAX
 
 bool server_is_backup(void)
 {
@@ -103,6 +103,16 @@ void server_sql_error(const char *format, ...)
   text_clean(piece, sizeof piece, text, strlen(text));
   if (my_printf_error)
     my_printf_error(UNKNOWN_ERROR, PREFIX "%s", 0ul, piece);
+}
+
+long long server_statement_id(MYSQL_THD thd)
+{
+  return thd && thd_query_id ? thd_query_id(thd) : 0;
+}
+
+bool server_is_killed(MYSQL_THD thd)
+{
+  return thd && thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED;
 }
 
 /*

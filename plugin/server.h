@@ -15,6 +15,7 @@
 #undef my_printf_error
 #undef thd_alloc
 #undef thd_strmake
+#undef thd_kill_level
 
 #define SERVER_SYMBOL __attribute__((weak, visibility("default")))
 
@@ -22,6 +23,8 @@ extern void my_printf_error(unsigned error, const char *format, unsigned long fl
 extern void *thd_alloc(const MYSQL_THD thd, size_t size) SERVER_SYMBOL;
 extern char *thd_strmake(const MYSQL_THD thd, const char *text, size_t size) SERVER_SYMBOL;
 extern MYSQL_THD _current_thd(void) SERVER_SYMBOL;
+extern long long thd_query_id(const MYSQL_THD thd) SERVER_SYMBOL;
+extern enum thd_kill_levels thd_kill_level(const MYSQL_THD thd) SERVER_SYMBOL;
 /* A global variable of mariadb-backup, of nothing else. */
 extern char xtrabackup_backup SERVER_SYMBOL;
 
@@ -43,9 +46,17 @@ void server_log(enum server_severity severity, const char *text);
 __attribute__((format(printf, 2, 3)))
 void server_logf(enum server_severity severity, const char *format, ...);
 
+#define SERVER_SQL_ERROR_MAX 480u       /* bytes of a text that the client gets whole */
+
 /* Fails the current statement with a text of the plugin. */
 __attribute__((format(printf, 1, 2)))
 void server_sql_error(const char *format, ...);
+
+/* The number of the statement, unique in the server; 0: none. */
+long long server_statement_id(MYSQL_THD thd);
+
+/* Whether the statement was killed, or the server is shutting down. */
+bool server_is_killed(MYSQL_THD thd);
 
 /* Memory until the end of the current statement; NULL if there is none, or no statement. */
 void *server_statement_alloc(MYSQL_THD thd, size_t size);

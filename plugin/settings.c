@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "text.h"
 
@@ -142,4 +143,12 @@ bool setting_check(enum setting setting, const char *value, size_t size, char *w
   default:
     return true;
   }
+}
+
+int setting_choice(const char *const *names, const char *text, size_t size)
+{
+  for (int i= 0; names[i]; i++)
+    if (strlen(names[i]) == size && strncasecmp(names[i], text, size) == 0)
+      return i;
+  return -1;
 }

@@ -38,4 +38,7 @@ size_t setting_limit(enum setting setting);
 */
 bool setting_check(enum setting setting, const char *value, size_t size, char *why, size_t why_size);
 
+/* The index of the name that text[0..size) is in any case, in an array that NULL ends; -1: none. */
+int setting_choice(const char *const *names, const char *text, size_t size);
+
 #endif

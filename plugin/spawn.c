@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,113 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define AGENT_FD 3
+#include "descriptor.h"
 
 extern char **environ;
 
-static const char *const passed_on[]= {
-  "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-  "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "LANG", "LC_ALL",
-};
-
-static bool is_passed_on(const char *variable)
-{
-  const char *equals= strchr(variable, '=');
-  if (!equals)
-    return false;
-  size_t size= (size_t) (equals - variable);
-  if (size > 4 && memcmp(variable, "AWS_", 4) == 0)
-    return true;
-  for (size_t i= 0; i < sizeof passed_on / sizeof passed_on[0]; i++)
-    if (strlen(passed_on[i]) == size && memcmp(passed_on[i], variable, size) == 0)
-      return true;
-  return false;
-}
-
-static char *assignment(const char *name, const char *value)
-{
-  size_t size= strlen(name) + strlen(value) + 2;
-  char *text= malloc(size);
-  if (text)
-    snprintf(text, size, "%s=%s", name, value);
-  return text;
-}
-
-/*
-  The inherited HOME may be root's, when the server was started by root and changed its user; the SDK would then look
-  for credentials in a directory that the server's user cannot read.
-*/
-static bool add_user(char **environment, size_t *count)
-{
-  char space[4096];
-  char number[24];
-  struct passwd entry, *found= NULL;
-  uid_t uid= geteuid();
-  snprintf(number, sizeof number, "%lu", (unsigned long) uid);
-  if (getpwuid_r(uid, &entry, space, sizeof space, &found))
-    found= NULL;
-  const char *home= found && entry.pw_dir && entry.pw_dir[0] ? entry.pw_dir : "/nonexistent";
-  const char *name= found && entry.pw_name ? entry.pw_name : number;
-  const char *const pairs[][2]= {
-    {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-    {"HOME", home}, {"USER", name}, {"LOGNAME", name},
-  };
-  for (size_t i= 0; i < sizeof pairs / sizeof pairs[0]; i++)
-  {
-    if (!(environment[*count]= assignment(pairs[i][0], pairs[i][1])))
-      return false;
-    ++*count;
-  }
-  return true;
-}
-
-char **spawn_environment(char *const *inherited)
-{
-  size_t most= 5, count= 0;
-  for (char *const *each= inherited; *each; each++)
-    most++;
-  char **environment= calloc(most, sizeof *environment);
-  if (!environment)
-    return NULL;
-  for (char *const *each= inherited; *each; each++)
-  {
-    if (!is_passed_on(*each))
-      continue;
-    if (!(environment[count]= strdup(*each)))
-    {
-      spawn_environment_free(environment);
-      return NULL;
-    }
-    count++;
-  }
-  if (!add_user(environment, &count))
-  {
-    spawn_environment_free(environment);
-    return NULL;
-  }
-  return environment;
-}
-
-void spawn_environment_free(char **environment)
-{
-  if (!environment)
-    return;
-  for (char **each= environment; *each; each++)
-  {
-    explicit_bzero(*each, strlen(*each));
-    free(*each);
-  }
-  free(environment);
-}
-
-/* 0 or an errno. The order matters: descriptor 3 first, since the socket itself may be 0, 1 or 2. */
+/* 0 or an errno. The socket is above all descriptors that are overwritten here. */
 static int file_actions(posix_spawn_file_actions_t *actions, int socket)
 {
-  int error= posix_spawn_file_actions_adddup2(actions, socket, AGENT_FD);
+  int error= posix_spawn_file_actions_adddup2(actions, socket, DESCRIPTOR_AGENT);
   if (!error)
     error= posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   /* Standard output may be where mariadb-backup streams the backup to. */
-  if (!error && socket != STDERR_FILENO && fcntl(STDERR_FILENO, F_GETFD) != -1)
+  if (!error && fcntl(STDERR_FILENO, F_GETFD) != -1)
     error= posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
   else if (!error)
   {
@@ -130,7 +33,7 @@ static int file_actions(posix_spawn_file_actions_t *actions, int socket)
       error= posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   }
   if (!error)
-    error= posix_spawn_file_actions_addclosefrom_np(actions, AGENT_FD + 1);
+    error= posix_spawn_file_actions_addclosefrom_np(actions, DESCRIPTOR_AGENT + 1);
   return error;
 }
 
@@ -149,7 +52,7 @@ static int attributes(posix_spawnattr_t *attr)
   return error;
 }
 
-static int start(const char *path, int socket, pid_t *child)
+static int start(const char *path, const struct environment_user *user, int socket, pid_t *child)
 {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attr;
@@ -161,7 +64,7 @@ static int start(const char *path, int socket, pid_t *child)
     posix_spawn_file_actions_destroy(&actions);
     return error;
   }
-  char **environment= spawn_environment(environ);
+  char **environment= environment_create(environ, user);
   char verb[]= "agent";
   char *name= strdup(path);
   if (!environment || !name)
@@ -172,7 +75,7 @@ static int start(const char *path, int socket, pid_t *child)
     error= attributes(&attr);
   if (!error)
     error= posix_spawn(child, path, &actions, &attr, (char *[]) {name, verb, NULL}, environment);
-  spawn_environment_free(environment);
+  environment_free(environment);
   free(name);
   posix_spawnattr_destroy(&attr);
   posix_spawn_file_actions_destroy(&actions);
@@ -190,25 +93,57 @@ static void forbid_core(pid_t child)
     (void) prlimit(child, RLIMIT_CORE, &zero, NULL);
 }
 
-bool spawn_agent(const char *path, int *fd, pid_t *child, char *why, size_t why_size)
+/* Both ends close-on-exec and above the child's own descriptors. 0 or an errno. */
+static int socket_pair(int pair[2])
 {
-  int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-  {
-    snprintf(why, why_size, "cannot start the agent '%s': socketpair: %s", path, strerrordesc_np(errno));
-    return false;
-  }
-  int error= fcntl(pair[0], F_SETFL, O_NONBLOCK) ? errno : start(path, pair[1], child);
+    return errno;
+  for (int i= 0; i < 2; i++)
+    if ((pair[i]= descriptor_high(pair[i])) == -1)
+    {
+      int error= errno;
+      close(pair[1 - i]);
+      return error;
+    }
+  return 0;
+}
+
+int spawn_agent(const char *path, const struct environment_user *user, int *fd, pid_t *child)
+{
+  int pair[2], error= socket_pair(pair);
+  if (error)
+    return error;
+  error= fcntl(pair[0], F_SETFL, O_NONBLOCK) ? errno : start(path, user, pair[1], child);
   close(pair[1]);
   if (error)
   {
     close(pair[0]);
-    snprintf(why, why_size, "cannot start the agent '%s': %s", path, strerrordesc_np(error));
-    return false;
+    return error;
   }
   forbid_core(*child);
   *fd= pair[0];
-  return true;
+  return 0;
+}
+
+const char *spawn_hint(int error)
+{
+  switch (error)
+  {
+  case ENOENT:
+  case EACCES:
+  case ENOEXEC:
+  case ENOTDIR:
+  case ELOOP:
+  case EISDIR:
+    return "check that the file is there and that the server's user may run it, or set aws_key_management_agent";
+  case EMFILE:
+  case ENFILE:
+  case EAGAIN:
+  case ENOMEM:
+    return "the server ran out of files, processes or memory: raise LimitNOFILE, TasksMax or the memory of the server";
+  default:
+    return "check aws_key_management_agent";
+  }
 }
 
 static enum spawn_end ended(int status, int *detail)
@@ -240,8 +175,10 @@ enum spawn_end spawn_wait(pid_t child, int limit_ms, int *detail)
 
 enum spawn_end spawn_kill(pid_t child, int *detail)
 {
-  /* Not reaped yet, so neither its number nor its group's can belong to anyone else. */
+  /* Once it is reaped, by us or by a kernel that was told to ignore SIGCHLD, its number may be a stranger's. */
+  enum spawn_end end= spawn_wait(child, 0, detail);
+  if (end != SPAWN_RUNNING)
+    return end;
   kill(-child, SIGKILL);
-  kill(child, SIGKILL);
   return spawn_wait(child, 2000, detail);
 }

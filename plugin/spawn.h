@@ -5,15 +5,19 @@
 #ifndef AKM_SPAWN_H
 #define AKM_SPAWN_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "environment.h"
+
 /*
-  Starts "path agent". On success sets *fd (non-blocking, close-on-exec) and *child. On failure returns false and
-  why[0..why_size) names the path and the cause.
+  Starts "path agent" with the environment of the user. Returns 0 and sets *fd (non-blocking, close-on-exec) and *child,
+  or returns an errno.
 */
-bool spawn_agent(const char *path, int *fd, pid_t *child, char *why, size_t why_size);
+int spawn_agent(const char *path, const struct environment_user *user, int *fd, pid_t *child);
+
+/* What an operator can do about an errno of spawn_agent(). */
+const char *spawn_hint(int error);
 
 enum spawn_end
 {
@@ -26,17 +30,7 @@ enum spawn_end
 /* Waits at most limit_ms for the child to end, and reaps it. */
 enum spawn_end spawn_wait(pid_t child, int limit_ms, int *detail);
 
-/* Kills the child and what it started, then reaps it. */
+/* Kills the child and what it started, unless it has ended already, then reaps it. */
 enum spawn_end spawn_kill(pid_t child, int *detail);
-
-/*
-  The environment of the agent, a NULL terminated array: from inherited what AWS credentials, proxies, certificates and
-  time zones need, a fixed PATH, and HOME, USER, LOGNAME of the effective user. Nothing that changes what code runs.
-  NULL: out of memory.
-*/
-char **spawn_environment(char *const *inherited);
-
-/* It may hold credentials: wipes and frees it. NULL is allowed. */
-void spawn_environment_free(char **environment);
 
 #endif

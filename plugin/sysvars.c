@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "sysvars.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +9,9 @@
 
 #include "server.h"
 #include "settings.h"
+#include "target.h"
 
 #define PREFIX "aws_key_management_"
-#define AGENT_NAME "aws_key_management_agent"
-#define AGENT_MAX (PATH_MAX - 1u)
 
 /* The server writes these. */
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path;
@@ -26,10 +24,17 @@ static char mock, allow_missing_keys;
 static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
 static char key_ids_value[KEY_IDS_MAX + 1];
 
-static char target[AGENT_MAX + 1];
+static char target[TARGET_SIZE];
 static struct agent *attached;
 
-static const char *key_specs[]= {"AES_128", "AES_256", NULL};
+/*
+  The statement in which this thread has last checked a new value of a setting that a rotation uses. The server checks
+  every assignment of a SET before it makes the first, so that a rotation in the same SET would use the old value.
+*/
+static _Thread_local long long changing;
+
+#define KEY_SPECS 2
+static const char *key_specs[KEY_SPECS + 1]= {"AES_128", "AES_256", NULL};
 static const char *log_levels[]= {"Off", "Fatal", "Error", "Warn", "Info", "Debug", "Trace", NULL};
 
 /* Later servers may read more members of a TYPELIB than the header we are built with has; they find zeroes. */
@@ -37,7 +42,7 @@ static struct
 {
   TYPELIB names;
   void *spare[4];
-} key_spec_type= {.names= {.count= 2, .name= "", .type_names= key_specs}},
+} key_spec_type= {.names= {.count= KEY_SPECS, .name= "", .type_names= key_specs}},
   log_level_type= {.names= {.count= 7, .name= "", .type_names= log_levels}};
 
 static const char *text_or_empty(const char *text)
@@ -54,6 +59,11 @@ static void set_later(enum setting setting, const char *value)
 {
   if (!set(setting, value))
     server_logf(SERVER_ERROR, PREFIX "%s: out of memory, the agent keeps the old value", setting_name(setting));
+}
+
+static void note_change(MYSQL_THD thd)
+{
+  changing= server_statement_id(thd);
 }
 
 /* *save becomes the new text, in the statement's memory. */
@@ -80,6 +90,7 @@ static int check_text(MYSQL_THD thd, void *save, struct st_mysql_value *value, e
     return 1;
   }
   *(char **) save= copy;
+  note_change(thd);
   return 0;
 }
 
@@ -93,6 +104,30 @@ static int check_key_ids(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save
 {
   (void) var;
   return check_text(thd, save, value, SETTING_KEY_IDS);
+}
+
+/*
+  As the server's own check of an enumeration: a name in any case, or its number. Without an error of ours the server
+  says which value the variable cannot be set to.
+*/
+static int check_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+{
+  char space[64];
+  int size= (int) sizeof space;
+  long long choice= -1;
+  (void) var;
+  if (value->value_type(value) == MYSQL_VALUE_TYPE_STRING)
+  {
+    const char *text= value->val_str(value, space, &size);
+    choice= text && size >= 0 ? setting_choice(key_specs, text, (size_t) size) : -1;
+  }
+  else if (value->val_int(value, &choice))
+    choice= -1;
+  if (choice < 0 || choice >= KEY_SPECS)
+    return 1;
+  *(long *) save= (long) choice;
+  note_change(thd);
+  return 0;
 }
 
 static void update_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
@@ -123,7 +158,7 @@ static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *t
   (void) thd;
   (void) var;
   *(unsigned long *) to= *(const unsigned long *) save;
-  set_later(SETTING_KEY_SPEC, enum_text(key_specs, 2, *(const unsigned long *) save));
+  set_later(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, *(const unsigned long *) save));
 }
 
 static void update_log_level(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
@@ -158,6 +193,23 @@ static int read_rotate_key(struct st_mysql_value *value, long long *id)
   return 0;
 }
 
+/* Fails the statement. What does not fit into its error goes to the error log. */
+static void tell_failed_rotation(const struct agent_failure *failure)
+{
+  char text[SERVER_SQL_ERROR_MAX + 1], whole[AGENT_FAILURE_TEXT];
+  if (!agent_failure_text(failure, text, sizeof text))
+  {
+    agent_failure_text(failure, whole, sizeof whole);
+    server_log(SERVER_ERROR, whole);
+  }
+  server_sql_error("%s", text);
+}
+
+static bool is_killed(void *thd)
+{
+  return server_is_killed(thd);
+}
+
 /*
   Rotates here and not in the update function: the server runs a check before it takes the lock on its variables, so
   that a slow KMS delays nobody else, and a failed check fails the statement.
@@ -166,7 +218,7 @@ static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *s
 {
   long long id;
   struct agent_failure failure;
-  (void) thd;
+  const struct agent_interrupt killed= {.is_wanted= is_killed, .argument= thd};
   (void) var;
   if (read_rotate_key(value, &id))
     return 1;
@@ -178,14 +230,16 @@ static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *s
     server_sql_error(PREFIX "rotate_key: the plugin is not initialised");
     return 1;
   }
-  if (!agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &failure))
+  if (changing && changing == server_statement_id(thd))
   {
-    char text[AGENT_FAILURE_TEXT];
-    agent_failure_text(&failure, text, sizeof text);
-    server_sql_error("%s", text);
+    server_sql_error(PREFIX "rotate_key: would not yet use the setting changed in the same statement; set that in a "
+                     "statement of its own first");
     return 1;
   }
-  return 0;
+  if (agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
+    return 0;
+  tell_failed_rotation(&failure);
+  return 1;
 }
 
 static void update_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
@@ -200,7 +254,7 @@ static MYSQL_SYSVAR_STR(master_key_id, master_key_id, PLUGIN_VAR_RQCMDARG,
   "AWS KMS key id, ARN or alias/name of the master key under which new data keys are created. Empty: none are created",
   check_master_key_id, update_master_key_id, "");
 static MYSQL_SYSVAR_ENUM(key_spec, key_spec, PLUGIN_VAR_RQCMDARG,
-  "Length of new data keys: AES_128 or AES_256", NULL, update_key_spec, 0, &key_spec_type.names);
+  "Length of new data keys: AES_128 or AES_256", check_key_spec, update_key_spec, 0, &key_spec_type.names);
 static MYSQL_SYSVAR_ENUM(log_level, log_level, PLUGIN_VAR_RQCMDARG,
   "How much of the AWS calls goes to the error log: Off, Fatal, Error, Warn, Info, Debug or Trace", NULL,
   update_log_level, 0, &log_level_type.names);
@@ -209,7 +263,7 @@ static MYSQL_SYSVAR_STR(region, region, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONL
 static MYSQL_SYSVAR_STR(endpoint_url, endpoint_url, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
   "URL of another KMS endpoint (VPC, FIPS, local)", NULL, NULL, "");
 static MYSQL_SYSVAR_UINT(request_timeout, request_timeout, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
-  "Milliseconds for connecting to KMS and for each request. 0: default of the AWS SDK", NULL, NULL, 0, 0, INT_MAX, 1);
+  "Milliseconds for connecting to KMS and for each request. 0: 5000 for connecting, 10000 for a request", NULL, NULL, 0, 0, INT_MAX, 1);
 static MYSQL_SYSVAR_LONGLONG(rotate_key, rotate_key, PLUGIN_VAR_RQCMDARG,
   "Set it to a key id to create the next version of that key, to -1 to do so for all keys. Reads back 0",
   check_rotate_key, update_rotate_key, 0, -1, UINT32_MAX, 1);
@@ -219,7 +273,7 @@ static MYSQL_SYSVAR_STR(keyfile_dir, keyfile_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_V
   "Directory of the key files. Empty: the data directory", NULL, NULL, "");
 static MYSQL_SYSVAR_STR(agent, agent_path, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
   "Absolute path of the agent executable, or unix: and the absolute path of a socket it listens on. Empty: "
-  AGENT_NAME " beside the plugin library", NULL, NULL, "");
+  "aws_key_management_agent beside the plugin library", NULL, NULL, "");
 static MYSQL_SYSVAR_STR(key_ids, key_ids, PLUGIN_VAR_RQCMDARG,
   "Key ids that may be created, such as 1-2,100-199. Empty: any", check_key_ids, update_key_ids, "");
 static MYSQL_SYSVAR_UINT(start_timeout, start_timeout, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -275,50 +329,13 @@ static bool absolute_keyfile_dir(char *to, size_t size)
   return false;
 }
 
-static bool beside(const char *library)
-{
-  const char *slash= strrchr(library, '/');
-  if (!slash)
-    return false;
-  int length= snprintf(target, sizeof target, "%.*s/" AGENT_NAME, (int) (slash - library), library);
-  return length > 0 && (size_t) length < sizeof target;
-}
-
-/* A library that is a symbolic link may have the agent beside the link or beside the file. */
-static bool default_target(void)
-{
-  char real[PATH_MAX];
-  Dl_info info;
-  if (dladdr(sysvars, &info) && info.dli_fname)
-  {
-    if (info.dli_fname[0] == '/' && beside(info.dli_fname) && access(target, F_OK) == 0)
-      return true;
-    if (realpath(info.dli_fname, real) && beside(real))
-      return true;
-  }
-  server_log(SERVER_ERROR, "cannot find out where the plugin library is; set " PREFIX "agent");
-  return false;
-}
-
 static bool choose_target(void)
 {
-  const char *from= text_or_empty(agent_path);
-  size_t size= strlen(from);
-  if (size == 0)
-    return default_target();
-  if (size > AGENT_MAX)
-  {
-    server_logf(SERVER_ERROR, PREFIX "agent: expected at most %u bytes, got %zu", AGENT_MAX, size);
-    return false;
-  }
-  for (size_t i= 0; i < size; i++)
-    if ((unsigned char) from[i] < 0x20 || from[i] == 0x7F)
-    {
-      server_logf(SERVER_ERROR, PREFIX "agent: position %zu has a control character", i + 1);
-      return false;
-    }
-  memcpy(target, from, size + 1);
-  return true;
+  char why[256];
+  if (target_choose(text_or_empty(agent_path), sysvars, target, why, sizeof why))
+    return true;
+  server_log(SERVER_ERROR, why);
+  return false;
 }
 
 bool sysvars_open(struct agent_config *config)
@@ -350,7 +367,7 @@ bool sysvars_attach(struct agent *agent)
   snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
   attached= agent;
   if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&
-      set(SETTING_KEY_SPEC, enum_text(key_specs, 2, key_spec)) &&
+      set(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, key_spec)) &&
       set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
       set(SETTING_ENDPOINT_URL, text_or_empty(endpoint_url)) && set(SETTING_REQUEST_TIMEOUT, milliseconds) &&
       set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, directory) &&

@@ -1,15 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define TEST_SUFFIX ""
+#include <string.h>
+
+#include "fake_agent.h"
 #include "test.inc.h"
 
-int main(void)
+int main(int count, char **arguments)
 {
+  if (count > 1 && strcmp(arguments[1], "agent") == 0)
+    return child_main(arguments[0]);
   frame_tests();
   keytable_tests();
   text_tests();
   settings_tests();
   recent_tests();
   spawn_tests();
+  child_tests();
+  secrecy_tests();
+  fake_open();
   agent_tests();
+  protocol_tests();
+  start_tests();
+  limits_tests();
+  fake_close();
   return 0;
 }

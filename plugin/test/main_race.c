@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define TEST_SUFFIX " (thread sanitizer)"
+#include "fake_agent.h"
 #include "test.inc.h"
 
 int main(void)
 {
   race_tests();
+  fake_open();
   agent_tests();
+  protocol_tests();
+  start_tests();
+  limits_tests();
+  fake_close();
   return 0;
 }

@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Runs test programs, prints their lines and the sum. A program that dies (a sanitizer's finding) is one failed test.
 set -u
-all=$(mktemp) || exit 1
-trap 'rm -f "$all"' EXIT
+directory=$(mktemp -d) || exit 1
+trap 'rm -rf "$directory"' EXIT
+# setarch: the thread sanitizer of older compilers does not know the memory layout of kernels with more random bits.
+setarch -R true 2>/dev/null && run='setarch -R' || run=
+# Side by side: they mostly wait.
 for program; do
-  name=$(basename "$program")
-  one=$(mktemp) || exit 1
-  # setarch: the thread sanitizer of older compilers does not know the memory layout of kernels with more random bits.
-  setarch -R true 2>/dev/null && run='setarch -R' || run=
-  ASAN_OPTIONS=detect_leaks=1 $run "$program" >"$one" 2>&1 || echo "not ok $name ended with status $?" >>"$one"
-  cat "$one"
-  cat "$one" >>"$all"
-  rm -f "$one"
+  one=$directory/$(basename "$program")
+  { ASAN_OPTIONS=detect_leaks=1 $run "$program" >"$one" 2>&1 || echo "not ok $program ended with status $?" >>"$one"; } &
 done
+wait
+all=$directory/all
+for program; do
+  cat "$directory/$(basename "$program")"
+done | tee "$all"
 passed=$(grep -c '^ok ' "$all")
 failed=$(grep -c '^not ok ' "$all")
 [ "$passed" -gt 0 ] || failed=$((failed + 1))

@@ -85,8 +85,17 @@ static void largest_settings_fit_into_one_hello(void)
   free(bytes);
 }
 
+static void choice_is_a_whole_name_in_any_case(void)
+{
+  static const char *const names[]= {"AES_128", "AES_256", NULL};
+  CHECK(setting_choice(names, "AES_128", 7) == 0 && setting_choice(names, "aes_256x", 7) == 1);
+  CHECK(setting_choice(names, "AES_", 4) == -1 && setting_choice(names, "", 0) == -1);
+  CHECK(setting_choice(names, "AES_192", 7) == -1 && setting_choice(names, "1", 1) == -1);
+}
+
 void settings_tests(void)
 {
+  TEST(choice_is_a_whole_name_in_any_case);
   TEST(master_key_ids);
   TEST(key_id_lists);
   TEST(control_characters_and_bad_text);

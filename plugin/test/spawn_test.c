@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "spawn.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "connect.h"
 #include "test.h"
+
+static const struct environment_user nobody= {.home= "/home/x", .name= "x"};
 
 static const char *value_of(char **environment, const char *name)
 {
@@ -29,7 +32,7 @@ static void environment_is_an_allow_list(void)
     (char[]) {"https_proxy=p"}, (char[]) {"HTTPS_PROXYX=p"}, (char[]) {"TZ=UTC"}, (char[]) {"broken"},
     (char[]) {"SSL_CERT_FILE=/c"}, (char[]) {"MYSQL_PWD=x"}, NULL,
   };
-  char **environment= spawn_environment(inherited);
+  char **environment= environment_create(inherited, &nobody);
   CHECK(environment != NULL);
   if (!environment)
     return;
@@ -38,41 +41,90 @@ static void environment_is_an_allow_list(void)
   CHECK(!value_of(environment, "AWS_") && !value_of(environment, "XAWS_X") && !value_of(environment, "LD_PRELOAD"));
   CHECK(!value_of(environment, "LD_LIBRARY_PATH") && !value_of(environment, "NODE_OPTIONS"));
   CHECK(!value_of(environment, "HTTPS_PROXYX") && !value_of(environment, "MYSQL_PWD"));
-  CHECK(value_of(environment, "HOME") && strcmp(value_of(environment, "HOME"), "/inherited") != 0);
+  CHECK(value_of(environment, "HOME") && strcmp(value_of(environment, "HOME"), "/home/x") == 0);
   CHECK(value_of(environment, "PATH") && strcmp(value_of(environment, "PATH"), "/evil") != 0);
-  CHECK(value_of(environment, "USER") && value_of(environment, "LOGNAME"));
-  spawn_environment_free(environment);
+  CHECK(value_of(environment, "USER") && strcmp(value_of(environment, "LOGNAME"), "x") == 0);
+  environment_free(environment);
 }
 
-static void missing_agent_is_named(void)
+static void user_without_an_entry_has_no_home(void)
 {
-  char why[512]= "";
+  struct environment_user user;
+  char why[256]= "";
+  CHECK(environment_user(0, &user, why, sizeof why) && user.home[0] == '/' && strcmp(user.name, "root") == 0);
+  CHECK(environment_user(1999999999, &user, why, sizeof why) && why[0] == 0);
+  CHECK(strcmp(user.home, "/nonexistent") == 0 && strcmp(user.name, "1999999999") == 0);
+}
+
+static void failed_start_has_a_fitting_hint(void)
+{
   int fd= -1;
   pid_t child= 0;
-  CHECK(!spawn_agent("/nonexistent/agent", &fd, &child, why, sizeof why));
-  CHECK(strstr(why, "'/nonexistent/agent'") && strstr(why, "No such file"));
-  CHECK(fd == -1);
+  CHECK(spawn_agent("/nonexistent/agent", &nobody, &fd, &child) == ENOENT && fd == -1 && child == 0);
+  CHECK(strstr(spawn_hint(ENOENT), "the file is there") && strstr(spawn_hint(EACCES), "the file is there"));
+  CHECK(strstr(spawn_hint(ENOEXEC), "the file is there"));
+  static const int exhausted[]= {EMFILE, ENFILE, EAGAIN, ENOMEM};
+  for (size_t i= 0; i < 4; i++)
+    CHECK(strstr(spawn_hint(exhausted[i]), "LimitNOFILE, TasksMax or the memory of the server"));
 }
 
 static void exit_status_is_told(void)
 {
-  char why[512];
   int fd, detail= -1;
   pid_t child;
-  CHECK(spawn_agent("/bin/false", &fd, &child, why, sizeof why));
+  CHECK(spawn_agent("/bin/false", &nobody, &fd, &child) == 0);
   CHECK(spawn_wait(child, 5000, &detail) == SPAWN_EXITED && detail == 1);
   close(fd);
 }
 
 static void killed_child_is_reaped(void)
 {
-  char why[512];
   int fd, detail= -1;
   pid_t child;
-  CHECK(spawn_agent("/usr/bin/yes", &fd, &child, why, sizeof why));
+  CHECK(spawn_agent("/usr/bin/yes", &nobody, &fd, &child) == 0);
   close(fd);
   enum spawn_end end= spawn_kill(child, &detail);
-  CHECK(end == SPAWN_SIGNALLED && detail == SIGKILL);
+  CHECK(end == SPAWN_SIGNALLED && (detail == SIGKILL || detail == SIGPIPE));
+}
+
+static void child_that_has_ended_keeps_its_status(void)
+{
+  int fd, detail= -1;
+  pid_t child;
+  siginfo_t info;
+  CHECK(spawn_agent("/bin/false", &nobody, &fd, &child) == 0);
+  CHECK(waitid(P_PID, (id_t) child, &info, WEXITED | WNOWAIT) == 0);
+  CHECK(spawn_kill(child, &detail) == SPAWN_EXITED && detail == 1);
+  close(fd);
+}
+
+/* A process that is not our child stands for the stranger who was given the number. */
+static void number_of_a_stranger_is_not_killed(void)
+{
+  int detail= -1, fds[2];
+  char byte;
+  pid_t stranger= -1;
+  CHECK(pipe(fds) == 0);
+  pid_t parent= fork();
+  if (parent == 0)
+  {
+    pid_t grandchild= fork();
+    if (grandchild == 0)
+    {
+      setpgid(0, 0);
+      pid_t self= getpid();
+      if (write(fds[1], &self, sizeof self) == sizeof self)
+        sleep(5);
+      _exit(write(fds[1], "x", 1) == 1 ? 0 : 1);
+    }
+    _exit(0);
+  }
+  CHECK(waitpid(parent, NULL, 0) == parent && read(fds[0], &stranger, sizeof stranger) == sizeof stranger);
+  close(fds[1]);
+  CHECK(spawn_kill(stranger, &detail) == SPAWN_UNKNOWN && kill(stranger, 0) == 0);
+  kill(stranger, SIGTERM);
+  CHECK(read(fds[0], &byte, 1) == 0);
+  close(fds[0]);
 }
 
 static void connect_tells_the_cases_apart(void)
@@ -103,11 +155,31 @@ static void connect_tells_the_cases_apart(void)
   rmdir(directory);
 }
 
+static void permission_may_come_later(void)
+{
+  char why[512];
+  CHECK(connect_failed("/s", EACCES, why, sizeof why) == CONNECT_LATER && strstr(why, "permission denied"));
+  CHECK(connect_failed("/s", EPERM, why, sizeof why) == CONNECT_LATER);
+  CHECK(connect_failed("/s", EPROTOTYPE, why, sizeof why) == CONNECT_REFUSED);
+}
+
+static void agent_of_root_of_us_and_of_the_owner_is_trusted(void)
+{
+  const uid_t owner= 300;
+  CHECK(connect_trusts(0, 100, NULL) && connect_trusts(100, 100, NULL) && connect_trusts(300, 100, &owner));
+  CHECK(!connect_trusts(200, 100, NULL) && !connect_trusts(200, 100, &owner) && !connect_trusts(300, 0, NULL));
+}
+
 void spawn_tests(void)
 {
   TEST(environment_is_an_allow_list);
-  TEST(missing_agent_is_named);
+  TEST(user_without_an_entry_has_no_home);
+  TEST(failed_start_has_a_fitting_hint);
   TEST(exit_status_is_told);
   TEST(killed_child_is_reaped);
+  TEST(child_that_has_ended_keeps_its_status);
+  TEST(number_of_a_stranger_is_not_killed);
   TEST(connect_tells_the_cases_apart);
+  TEST(permission_may_come_later);
+  TEST(agent_of_root_of_us_and_of_the_owner_is_trusted);
 }

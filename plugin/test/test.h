@@ -32,5 +32,13 @@ void recent_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);
+void protocol_tests(void);
+void start_tests(void);
+void limits_tests(void);
+void child_tests(void);
+void secrecy_tests(void);
+
+/* What a copy of the test program does that was started as an agent; returns its exit status. */
+int child_main(const char *name);
 
 #endif

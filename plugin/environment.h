@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The environment of the agent: nothing that changes what code runs, and nothing of the user who started the server.
+*/
+#ifndef AKM_ENVIRONMENT_H
+#define AKM_ENVIRONMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct environment_user
+{
+  char home[1024];
+  char name[256];
+};
+
+/*
+  Home and name of the user, from the user database (it may be LDAP: this can take long). A user that the database does
+  not have is fine. Returns false if the database cannot be read; why[0..why_size) says why.
+*/
+bool environment_user(uid_t uid, struct environment_user *user, char *why, size_t why_size);
+
+/*
+  A NULL terminated array: from inherited what AWS credentials, proxies, certificates and time zones need, a fixed PATH,
+  and HOME, USER, LOGNAME of the user. NULL: out of memory.
+*/
+char **environment_create(char *const *inherited, const struct environment_user *user);
+
+/* It may hold credentials: wipes and frees it. NULL is allowed. */
+void environment_free(char **environment);
+
+#endif

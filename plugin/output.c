@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  What is written to the agent: HELLO comes from link.c, everything after it from here.
+*/
+#include "agent_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "clock.h"
+
+uint32_t output_new_wire(struct agent_io *io)
+{
+  if (++io->next_wire == 0)
+    io->next_wire= 1;
+  return io->next_wire;
+}
+
+uint8_t *output_space(struct agent_io *io, size_t size)
+{
+  if (io->out_from == io->out_size)
+  {
+    io->out_from= io->out_size= 0;
+    io->out_moved_at= clock_ms();
+  }
+  return sizeof io->out - io->out_size < size ? NULL : io->out + io->out_size;
+}
+
+/* Needs the lock. Returns false if there is no room yet. */
+static bool queue_settings(struct agent *agent)
+{
+  struct agent_io *io= &agent->io;
+  for (size_t i= 0; i < SETTING_COUNT; i++)
+  {
+    if (!agent->setting_changed[i])
+      continue;
+    const char *name= setting_name((enum setting) i);
+    size_t size= FRAME_PREFIX + FRAME_MIN + 2 + strlen(name) + 2 + strlen(agent->settings[i]);
+    uint8_t *space= output_space(io, size);
+    if (!space)
+      return false;
+    struct frame_writer set= frame_begin(space, size, FRAME_SET, 0);
+    frame_put_str(&set, name, strlen(name));
+    frame_put_str(&set, agent->settings[i], strlen(agent->settings[i]));
+    io->out_size+= frame_finish(&set);
+    agent->setting_changed[i]= false;
+  }
+  return true;
+}
+
+static bool is_start(const struct agent *agent, const struct request *request)
+{
+  return request->type == FRAME_LOAD && !request->internal && agent->start_until;
+}
+
+/*
+  What is left of the time its caller gave it, at least a second. A LOAD of our own has no caller: it gets its whole time
+  from the moment that the agent is there.
+*/
+static uint32_t time_left(const struct agent *agent, const struct request *request, int64_t now)
+{
+  if (request->internal)
+    return request->deadline_ms;
+  int64_t left= (is_start(agent, request) ? agent->start_until : request->asked_at + request->deadline_ms) - now;
+  return left < TIME_LEFT_MIN_MS ? TIME_LEFT_MIN_MS : (uint32_t) left;
+}
+
+/* A start that is asked for again has no more time than one that is asked for once. */
+static int64_t give_up_at(const struct agent *agent, const struct request *request, int64_t now, uint32_t left)
+{
+  int64_t last= agent->start_until + TIME_LEFT_MIN_MS + agent->limits.answer_grace;
+  int64_t at= now + left + agent->limits.answer_grace;
+  return is_start(agent, request) && at > last ? last : at;
+}
+
+/* Needs the lock. */
+static void queue_request(struct agent *agent, struct request *request, uint8_t *space, size_t size)
+{
+  struct agent_io *io= &agent->io;
+  int64_t now= clock_ms();
+  uint32_t left= time_left(agent, request, now);
+  request->wire= output_new_wire(io);
+  struct frame_writer writer= frame_begin(space, size, request->type, request->wire);
+  if (request->type != FRAME_LOAD)
+    frame_put_u32(&writer, request->id);
+  if (request->type == FRAME_FETCH)
+    frame_put_u32(&writer, request->version);
+  frame_put_u32(&writer, left);
+  io->out_size+= frame_finish(&writer);
+  request->sent= true;
+  request->give_up_at= give_up_at(agent, request, now, left);
+}
+
+static bool is_loading(const struct agent *agent)
+{
+  for (const struct request *each= agent->requests; each; each= each->next)
+    if (each->type == FRAME_LOAD)
+      return true;
+  return false;
+}
+
+void output_queue_reload(struct agent *agent)
+{
+  pthread_mutex_lock(&agent->lock);
+  struct request *load= is_loading(agent) ? NULL
+                                          : agent_queue(agent, FRAME_LOAD, 0, 0, agent->config.start_timeout_ms);
+  if (load)
+  {
+    load->internal= true;
+    agent_release(load);
+  }
+  pthread_mutex_unlock(&agent->lock);
+}
+
+void output_queue(struct agent *agent)
+{
+  struct agent_io *io= &agent->io;
+  const size_t request_max= 64;
+  pthread_mutex_lock(&agent->lock);
+  bool room= queue_settings(agent);
+  for (struct request *each= agent->requests; room && each; each= each->next)
+  {
+    if (each->sent)
+      continue;
+    uint8_t *space= output_space(io, request_max);
+    if (space)
+      queue_request(agent, each, space, request_max);
+    else
+      room= false;
+  }
+  pthread_mutex_unlock(&agent->lock);
+}
+
+/* A broken pipe is not reported here: what the agent said before it ended can still be read. */
+void output_write(struct agent_io *io)
+{
+  while (io->out_from < io->out_size)
+  {
+    ssize_t count= send(io->fd, io->out + io->out_from, io->out_size - io->out_from, MSG_NOSIGNAL);
+    if (count > 0)
+    {
+      io->out_from+= (size_t) count;
+      io->out_moved_at= clock_ms();
+    }
+    else if (errno == EINTR)
+      continue;
+    else
+    {
+      if (errno != EAGAIN && errno != EWOULDBLOCK)
+        io->out_from= io->out_size;
+      return;
+    }
+  }
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "fake_agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "test.h"
+
+struct fake fake;
+
+static int listener;
+static atomic_int current= -1;          /* connection */
+static pthread_t server;
+
+static void send_all(int fd, const uint8_t *bytes, size_t size)
+{
+  while (size)
+  {
+    ssize_t count= send(fd, bytes, size, MSG_NOSIGNAL);
+    if (count <= 0)
+      return;
+    bytes+= count;
+    size-= (size_t) count;
+  }
+}
+
+static void send_frame(int fd, struct frame_writer writer)
+{
+  size_t size= frame_finish(&writer);
+  send_all(fd, writer.bytes, size);
+}
+
+static void send_key(int fd, uint32_t request, uint32_t id, uint32_t version, uint8_t fill)
+{
+  uint8_t bytes[64];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_KEY, request);
+  frame_put_u32(&writer, id);
+  frame_put_u32(&writer, version);
+  frame_put_u8(&writer, 1);
+  frame_put_u8(&writer, 16);
+  for (int i= 0; i < 16; i++)
+    frame_put_u8(&writer, fill);
+  send_frame(fd, writer);
+}
+
+static void send_done(int fd, uint32_t request, uint32_t first, uint32_t second)
+{
+  uint8_t bytes[32];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_DONE, request);
+  frame_put_u32(&writer, first);
+  frame_put_u32(&writer, second);
+  send_frame(fd, writer);
+}
+
+static void send_fail(int fd, uint32_t request, const char *code, const char *message)
+{
+  uint8_t bytes[256];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_FAIL, request);
+  frame_put_str(&writer, code, strlen(code));
+  frame_put_str(&writer, message, strlen(message));
+  frame_put_str(&writer, "make one", 8);
+  send_frame(fd, writer);
+}
+
+static void send_welcome(int fd, uint32_t request, uint16_t version)
+{
+  uint8_t bytes[64];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_WELCOME, request);
+  frame_put_u16(&writer, version);
+  frame_put_str(&writer, "test", 4);
+  send_frame(fd, writer);
+}
+
+static void send_log(int fd, const char *text)
+{
+  uint8_t bytes[64];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_LOG, 0);
+  frame_put_u8(&writer, SEVERITY_NOTE);
+  frame_put_str(&writer, text, strlen(text));
+  send_frame(fd, writer);
+}
+
+static void send_missing(int fd, uint32_t count)
+{
+  uint8_t bytes[16];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_MISSING, 0);
+  frame_put_u32(&writer, count);
+  send_frame(fd, writer);
+}
+
+static void delay(void)
+{
+  usleep((useconds_t) atomic_load(&fake.delay_ms) * 1000);
+}
+
+/* Each answer returns false to close the connection. */
+
+static bool answer_hello(int fd, uint32_t request)
+{
+  switch (atomic_load(&fake.hello))
+  {
+  case HELLO_SILENT:
+    return true;
+  case HELLO_OTHER_VERSION:
+    send_welcome(fd, request, PROTOCOL_VERSION + 1);
+    return true;
+  case HELLO_REFUSED:
+    send_fail(fd, request, "BAD_OPTION", "will not");
+    return true;
+  case HELLO_KEY_FIRST:
+    send_key(fd, 0, 8, 1, 8);
+    break;
+  case HELLO_LATE:
+    delay();
+    break;
+  case HELLO_WELCOME:
+    break;
+  }
+  send_welcome(fd, request, PROTOCOL_VERSION);
+  return true;
+}
+
+static bool answer_load(int fd, uint32_t request)
+{
+  enum fake_load load= atomic_load(&fake.load);
+  atomic_fetch_add(&fake.loads, 1);
+  if (load == LOAD_CLOSES)
+  {
+    delay();
+    return false;
+  }
+  if (load == LOAD_LOGS)
+    send_log(fd, "loading");
+  if (load == LOAD_MISSING || load == LOAD_MISSING_REFUSED)
+    send_missing(fd, 1);
+  if (load == LOAD_MISSING_REFUSED)
+    send_fail(fd, request, "KEYS_FAILED", "one is missing");
+  else
+    send_done(fd, request, 0, load == LOAD_TOO_MANY ? 1 : 0);
+  return true;
+}
+
+static bool answer_open(int fd, uint32_t request, uint32_t id)
+{
+  static const uint8_t garbage[64]= {0xFF, 0xFF};
+  char text[64];
+  int count= atomic_fetch_add(&fake.opens, 1);
+  usleep(30000);
+  switch (id)
+  {
+  case UNASKED_KEY:
+    send_key(fd, 0, 7, 1, 7);
+    break;
+  case KEY_WITH_REQUEST:
+    send_key(fd, request, id, 1, 1);
+    return true;
+  case GARBAGE:
+    send_all(fd, garbage, sizeof garbage);
+    return true;
+  case CLOSES:
+    return false;
+  case NO_KEY:
+    send_done(fd, request, id, 1);
+    return true;
+  case CONFLICT:
+    send_key(fd, 0, 1, 1, 0xEE);
+    return true;
+  case LOG_OF_TWO_LINES:
+    send_log(fd, "one\ntwo");
+    return true;
+  case SILENT:
+    return true;
+  case DEAF:
+    poll(&(struct pollfd) {.fd= fd, .events= 0}, 1, 10000);
+    return false;
+  case REFUSED:
+    send_fail(fd, request, "CODE", "no\nsuch key");
+    return true;
+  case NOT_ALLOWED:
+    send_fail(fd, request, "KEY_NOT_ALLOWED", "not that one");
+    return true;
+  case NUMBERED:
+    snprintf(text, sizeof text, "KMS said no (request %d)", count);
+    send_fail(fd, request, "KMS_OPERATOR", text);
+    return true;
+  default:
+    break;
+  }
+  send_key(fd, 0, id, 1, (uint8_t) id);
+  send_done(fd, request, id, 1);
+  return true;
+}
+
+static bool answer_fetch(int fd, uint32_t request, uint32_t id, uint32_t version)
+{
+  atomic_fetch_add(&fake.fetches, 1);
+  if (version != FETCH_NO_KEY)
+    send_key(fd, 0, id, version, (uint8_t) version);
+  send_done(fd, request, id, version);
+  return true;
+}
+
+static bool answer_rotate(int fd, uint32_t request, uint32_t id)
+{
+  atomic_fetch_add(&fake.rotates, 1);
+  if (id == ROTATE_CLOSES)
+    return false;
+  if (id == ROTATE_SLOW || id == ROTATE_SLOW_REFUSED)
+    delay();
+  if (id == ROTATE_REFUSED || id == ROTATE_SLOW_REFUSED)
+  {
+    send_fail(fd, request, "CODE", "no\nsuch key");
+    return true;
+  }
+  if (id != ROTATE_NO_KEY)
+    send_key(fd, 0, id, 2, (uint8_t) id);
+  send_done(fd, request, id, 2);
+  return true;
+}
+
+static bool answer(int fd, const struct frame *frame)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint32_t first= 0;
+  switch (frame->type)
+  {
+  case FRAME_HELLO:
+    return answer_hello(fd, frame->request);
+  case FRAME_SET:
+    frame_str(&reader);
+    struct frame_text value= frame_str(&reader);
+    atomic_store(&fake.told_alias, value.size == 7 && memcmp(value.text, "alias/x", 7) == 0);
+    return true;
+  case FRAME_LOAD:
+    atomic_store(&fake.load_deadline, frame_u32(&reader));
+    return answer_load(fd, frame->request);
+  case FRAME_OPEN:
+    return answer_open(fd, frame->request, frame_u32(&reader));
+  case FRAME_FETCH:
+    first= frame_u32(&reader);
+    return answer_fetch(fd, frame->request, first, frame_u32(&reader));
+  default:
+    return answer_rotate(fd, frame->request, frame_u32(&reader));
+  }
+}
+
+void fake_serve(int fd)
+{
+  struct frame_parser *parser= malloc(sizeof *parser);
+  bool open= parser != NULL;
+  if (open)
+    frame_parser_reset(parser);
+  while (open)
+  {
+    size_t room;
+    struct frame frame;
+    uint8_t *space= frame_parser_space(parser, &room);
+    ssize_t count= recv(fd, space, room, 0);
+    if (count <= 0)
+      break;
+    if (frame_parser_added(parser, (size_t) count, &frame) == FRAME_READY)
+    {
+      open= answer(fd, &frame);
+      frame_parser_next(parser);
+    }
+  }
+  free(parser);
+}
+
+static void *serve(void *unused)
+{
+  (void) unused;
+  for (int fd; (fd= accept(listener, NULL, NULL)) != -1; close(fd))
+  {
+    atomic_fetch_add(&fake.connections, 1);
+    atomic_store(&current, fd);
+    fake_serve(fd);
+    atomic_store(&current, -1);
+  }
+  return NULL;
+}
+
+void fake_listen(void)
+{
+  struct sockaddr_un address= {.sun_family= AF_UNIX};
+  memcpy(address.sun_path, fake.path, strlen(fake.path) + 1);
+  listener= socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (bind(listener, (const struct sockaddr *) &address, sizeof address) || listen(listener, 8) ||
+      pthread_create(&server, NULL, serve, NULL))
+    abort();
+}
+
+void fake_stop_listening(void)
+{
+  shutdown(listener, SHUT_RDWR);
+  if (atomic_load(&current) != -1)
+    shutdown(atomic_load(&current), SHUT_RDWR);
+  pthread_join(server, NULL);
+  close(listener);
+  unlink(fake.path);
+}
+
+void fake_open(void)
+{
+  strcpy(fake.directory, "/tmp/akm-test-XXXXXX");
+  if (!mkdtemp(fake.directory))
+    abort();
+  snprintf(fake.path, sizeof fake.path, "%s/s", fake.directory);
+  snprintf(fake.target, sizeof fake.target, "unix:%s", fake.path);
+  fake_listen();
+}
+
+void fake_close(void)
+{
+  fake_stop_listening();
+  rmdir(fake.directory);
+}

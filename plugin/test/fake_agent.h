@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  An agent that is a thread of the test, listens on a unix socket, and misbehaves as it is told: by its settings here, or
+  by the key id it is asked for.
+*/
+#ifndef AKM_FAKE_AGENT_H
+#define AKM_FAKE_AGENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent_int.h"
+
+/* Key ids of OPEN that mean something; others are created. */
+enum
+{
+  UNASKED_KEY= 101,                     /* sends a current key of id 7 that nobody asked for, then what was asked */
+  KEY_WITH_REQUEST,
+  GARBAGE,
+  CLOSES,
+  NO_KEY,                               /* says DONE without having sent a key */
+  CONFLICT,                             /* sends other bytes for key 1 version 1 */
+  LOG_OF_TWO_LINES,
+  SILENT,
+  DEAF,                                 /* reads nothing any more */
+  REFUSED,
+  NOT_ALLOWED,
+  NUMBERED                              /* fails with a text that names the number of the call */
+};
+
+/* Versions of FETCH and ids of ROTATE. */
+#define FETCH_NO_KEY 99u
+enum
+{
+  ROTATE_REFUSED= 5,
+  ROTATE_CLOSES= 201,
+  ROTATE_NO_KEY,
+  ROTATE_SLOW,
+  ROTATE_SLOW_REFUSED
+};
+
+enum fake_hello
+{
+  HELLO_WELCOME,
+  HELLO_LATE,                           /* WELCOME after delay_ms */
+  HELLO_SILENT,
+  HELLO_OTHER_VERSION,
+  HELLO_KEY_FIRST,
+  HELLO_REFUSED
+};
+
+enum fake_load
+{
+  LOAD_DONE,
+  LOAD_CLOSES,                          /* after delay_ms */
+  LOAD_MISSING,
+  LOAD_MISSING_REFUSED,
+  LOAD_TOO_MANY,                        /* DONE counts a version that never came */
+  LOAD_LOGS                             /* sends LOG before DONE */
+};
+
+struct fake
+{
+  char directory[32], path[64], target[80];
+  _Atomic enum fake_hello hello;
+  _Atomic enum fake_load load;
+  atomic_int delay_ms;
+  atomic_int connections, loads, opens, fetches, rotates;
+  _Atomic uint32_t load_deadline;       /* of the last LOAD */
+  atomic_bool told_alias;
+  struct keytable table;
+};
+
+extern struct fake fake;
+
+/* Serves the connection until it is closed. */
+void fake_serve(int fd);
+
+void fake_listen(void);
+void fake_stop_listening(void);
+
+/* Tests of one program run one after the other, between these. */
+void fake_open(void);
+void fake_close(void);
+
+/* A client of target with an empty key table, not started. */
+struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys);
+
+/* A client of the fake agent. */
+struct agent *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys);
+struct agent *fake_started_client(void);
+void fake_destroy(struct agent *client);
+
+/* What was logged since fake_client(). */
+int fake_logged(void);
+bool fake_has_logged(const char *part);
+
+bool fake_last_error_has(struct agent *client, const char *part);
+
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  The client that is tested, and what it logs.
+*/
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_agent.h"
+#include "test.h"
+
+static pthread_mutex_t lock= PTHREAD_MUTEX_INITIALIZER;
+static char logged[16384];
+static int lines;
+
+static void remember(enum agent_severity severity, const char *text)
+{
+  (void) severity;
+  pthread_mutex_lock(&lock);
+  size_t used= strlen(logged);
+  snprintf(logged + used, sizeof logged - used, "%s\n", text);
+  lines++;
+  pthread_mutex_unlock(&lock);
+}
+
+int fake_logged(void)
+{
+  pthread_mutex_lock(&lock);
+  int count= lines;
+  pthread_mutex_unlock(&lock);
+  return count;
+}
+
+bool fake_has_logged(const char *part)
+{
+  pthread_mutex_lock(&lock);
+  bool has= strstr(logged, part) != NULL;
+  pthread_mutex_unlock(&lock);
+  return has;
+}
+
+struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys)
+{
+  struct agent_failure failure;
+  const struct agent_config config= {
+    .target= target, .role= ROLE_SERVER, .start_timeout_ms= start_timeout_ms, .table= &fake.table,
+    .allow_missing_keys= allow_missing_keys, .log= remember,
+  };
+  pthread_mutex_lock(&lock);
+  logged[0]= 0;
+  lines= 0;
+  pthread_mutex_unlock(&lock);
+  atomic_store(&fake.hello, HELLO_WELCOME);
+  atomic_store(&fake.load, LOAD_DONE);
+  atomic_store(&fake.delay_ms, 0);
+  struct agent *client= keytable_init(&fake.table) ? agent_create(&config, &failure) : NULL;
+  if (!client)
+    abort();
+  return client;
+}
+
+struct agent *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys)
+{
+  return fake_client_of(fake.target, start_timeout_ms, allow_missing_keys);
+}
+
+struct agent *fake_started_client(void)
+{
+  struct agent_failure failure;
+  struct agent *client= fake_client(5000, false);
+  CHECK(agent_start(client, &failure));
+  return client;
+}
+
+void fake_destroy(struct agent *client)
+{
+  CHECK(agent_destroy(client));
+  keytable_destroy(&fake.table);
+}
+
+bool fake_last_error_has(struct agent *client, const char *part)
+{
+  struct agent_status status;
+  agent_get_status(client, &status);
+  if (strstr(status.last_error, part))
+    return true;
+  printf("# last error: %s\n", status.last_error);
+  return false;
+}

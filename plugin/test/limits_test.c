@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  How long an agent may hang.
+*/
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fake_agent.h"
+#include "test.h"
+
+static void silent_hello_has_a_limit(void)
+{
+  struct agent *agent= fake_started_client();
+  agent->limits.welcome= 300;
+  atomic_store(&fake.hello, HELLO_SILENT);
+  CHECK(!agent_open(agent, GARBAGE));
+  int64_t before= clock_ms();
+  CHECK(!agent_open(agent, 3) && clock_ms() - before >= 300 && clock_ms() - before < 2000);
+  CHECK(fake_last_error_has(agent, "did not answer HELLO"));
+  fake_destroy(agent);
+}
+
+static void silent_request_has_a_limit(void)
+{
+  struct agent *agent= fake_started_client();
+  agent->limits.request= 1000;
+  agent->limits.answer_grace= 200;
+  int64_t before= clock_ms();
+  CHECK(!agent_open(agent, SILENT) && clock_ms() - before >= 1200 && clock_ms() - before < 3000);
+  CHECK(fake_last_error_has(agent, "did not answer within 1 seconds"));
+  CHECK(agent_open(agent, 3));
+  fake_destroy(agent);
+}
+
+static void *open_deaf(void *agent)
+{
+  CHECK(!agent_open(agent, DEAF));
+  return NULL;
+}
+
+/* Settings of 4 KiB fill a socket that nobody reads. */
+static void agent_that_does_not_read_has_a_limit(void)
+{
+  struct agent *agent= fake_started_client();
+  const int smallest= 1;
+  char value[KEY_IDS_MAX + 1]= "";
+  pthread_t opener;
+  agent->limits.write= 300;
+  CHECK(setsockopt(agent->io.fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest) == 0);
+  int opens= atomic_load(&fake.opens);
+  int64_t before= clock_ms();
+  CHECK(pthread_create(&opener, NULL, open_deaf, agent) == 0);
+  while (atomic_load(&fake.opens) == opens)
+    usleep(1000);
+  for (int i= 0; i < 10; i++)
+  {
+    memset(value, 'a' + i, sizeof value - 1);
+    CHECK(agent_set(agent, SETTING_KEY_IDS, value));
+    usleep(10000);
+  }
+  pthread_join(opener, NULL);
+  CHECK(clock_ms() - before < 2500 && fake_last_error_has(agent, "did not read"));
+  fake_destroy(agent);
+}
+
+void limits_tests(void)
+{
+  TEST(silent_hello_has_a_limit);
+  TEST(silent_request_has_a_limit);
+  TEST(agent_that_does_not_read_has_a_limit);
+}

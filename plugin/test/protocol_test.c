@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  An agent that breaks docs/protocol.md: the connection is closed at once, the request fails and says why, the next one
+  finds another connection.
+*/
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fake_agent.h"
+#include "test.h"
+
+static void broken_protocol_closes_the_connection(void)
+{
+  static const struct
+  {
+    uint32_t id;
+    const char *why;
+  } rows[]= {
+    {KEY_WITH_REQUEST, "broke the protocol: KEY with a request number"},
+    {GARBAGE, "broke the protocol: length of a frame out of range"},
+    {NO_KEY, "broke the protocol: DONE (105, 1) does not match the keys that came before it"},
+    {CONFLICT, "broke the protocol: key 1 version 1 came with other bytes than before"},
+    {LOG_OF_TWO_LINES, "broke the protocol: malformed LOG"},
+  };
+  struct agent *agent= fake_started_client();
+  uint8_t key[16];
+  size_t length;
+  CHECK(agent_open(agent, 1));
+  for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
+  {
+    int connections= atomic_load(&fake.connections);
+    int64_t before= clock_ms();
+    CHECK(!agent_open(agent, rows[i].id) && clock_ms() - before < 2000);
+    CHECK(fake_last_error_has(agent, rows[i].why));
+    CHECK(keytable_latest(&fake.table, rows[i].id) == KEY_VERSION_NONE);
+    CHECK(agent_open(agent, 10 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
+  }
+  CHECK(keytable_get(&fake.table, 1, 1, key, sizeof key, &length) == KEYTABLE_FOUND && key[0] == 1);
+  fake_destroy(agent);
+}
+
+static void key_that_nobody_asked_for_is_kept_but_not_current(void)
+{
+  struct agent *agent= fake_started_client();
+  CHECK(agent_open(agent, UNASKED_KEY) && keytable_latest(&fake.table, UNASKED_KEY) == 1);
+  CHECK(keytable_has(&fake.table, 7, 1) && keytable_latest(&fake.table, 7) == KEY_VERSION_NONE);
+  fake_destroy(agent);
+}
+
+static void key_counts_as_current_while_keys_are_missing(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, true);
+  atomic_store(&fake.load, LOAD_MISSING);
+  CHECK(agent_start(agent, &failure));
+  CHECK(agent_open(agent, UNASKED_KEY) && keytable_latest(&fake.table, 7) == 1);
+  fake_destroy(agent);
+}
+
+static void done_must_be_borne_out(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_started_client();
+  CHECK(!agent_fetch(agent, 3, FETCH_NO_KEY));
+  CHECK(fake_last_error_has(agent, "broke the protocol: DONE (3, 99)"));
+  CHECK(!agent_rotate(agent, ROTATE_NO_KEY, NULL, &failure) && strstr(failure.message, "DONE (202, 2)"));
+  fake_destroy(agent);
+}
+
+/* Returns the message of the failed start. */
+static struct agent_failure start_that_fails(enum fake_hello hello, enum fake_load load)
+{
+  struct agent_failure failure= agent_plain("");
+  struct agent *agent= fake_client(5000, false);
+  int64_t before= clock_ms();
+  atomic_store(&fake.hello, hello);
+  atomic_store(&fake.load, load);
+  CHECK(!agent_start(agent, &failure) && clock_ms() - before < 2000);
+  CHECK(!keytable_has(&fake.table, 8, 1));
+  fake_destroy(agent);
+  return failure;
+}
+
+static void start_with_a_broken_protocol_says_so(void)
+{
+  struct agent_failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
+  CHECK(strstr(failure.message, "speaks protocol version 2, this plugin 1"));
+  failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
+  CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
+  failure= start_that_fails(HELLO_REFUSED, LOAD_DONE);
+  CHECK(strcmp(failure.code, "BAD_OPTION") == 0 && strcmp(failure.message, "will not") == 0);
+  failure= start_that_fails(HELLO_WELCOME, LOAD_TOO_MANY);
+  CHECK(strstr(failure.message, "broke the protocol: DONE (0, 1)"));
+}
+
+static void closed_connection_fails_the_request_after_one_more_try(void)
+{
+  struct agent *agent= fake_started_client();
+  int before= atomic_load(&fake.opens);
+  CHECK(!agent_open(agent, CLOSES) && atomic_load(&fake.opens) == before + 2);
+  CHECK(agent_open(agent, 4));
+  fake_destroy(agent);
+}
+
+/* Nobody knows whether the agent that closed has rotated. */
+static void rotation_is_not_asked_again(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_started_client();
+  int before= atomic_load(&fake.rotates);
+  CHECK(!agent_rotate(agent, ROTATE_CLOSES, NULL, &failure) && atomic_load(&fake.rotates) == before + 1);
+  CHECK(strcmp(failure.message, "the agent closed the connection") == 0);
+  fake_destroy(agent);
+}
+
+void protocol_tests(void)
+{
+  TEST(broken_protocol_closes_the_connection);
+  TEST(key_that_nobody_asked_for_is_kept_but_not_current);
+  TEST(key_counts_as_current_while_keys_are_missing);
+  TEST(done_must_be_borne_out);
+  TEST(start_with_a_broken_protocol_says_so);
+  TEST(closed_connection_fails_the_request_after_one_more_try);
+  TEST(rotation_is_not_asked_again);
+}

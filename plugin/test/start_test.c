@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  How long a start may take, and what is refused or tried again after one that failed.
+*/
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fake_agent.h"
+#include "test.h"
+
+/* Starts a client whose start fails. Returns how long that took. */
+static int64_t failing_start(struct agent *agent, struct agent_failure *failure)
+{
+  int64_t before= clock_ms();
+  CHECK(!agent_start(agent, failure));
+  return clock_ms() - before;
+}
+
+static void nobody_listens_until_the_start_deadline(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(700, false);
+  fake_stop_listening();
+  int64_t took= failing_start(agent, &failure);
+  CHECK(took >= 700 && took < 1500 && strstr(failure.message, "no agent listens") && failure.hint[0]);
+  fake_destroy(agent);
+  fake_listen();
+}
+
+static void agent_that_is_slow_has_the_whole_start_deadline(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, false);
+  agent->limits.welcome= 100;
+  atomic_store(&fake.hello, HELLO_LATE);
+  atomic_store(&fake.delay_ms, 600);
+  CHECK(agent_start(agent, &failure));
+  fake_destroy(agent);
+}
+
+/* Its usual limit would end long after the start. */
+static void silent_agent_ends_with_the_start_deadline(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(1000, false);
+  agent->limits.answer_grace= 300;
+  atomic_store(&fake.hello, HELLO_SILENT);
+  int64_t took= failing_start(agent, &failure);
+  CHECK(took >= 1000 && took < 2200 && strstr(failure.message, "did not answer HELLO within 1 second"));
+  CHECK(strstr(failure.hint, "aws_key_management_start_timeout"));
+  fake_destroy(agent);
+}
+
+/* LOAD is asked again once after a clean close, in what is left of the time. */
+static void second_load_has_only_the_time_that_is_left(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(3000, false);
+  int loads= atomic_load(&fake.loads);
+  atomic_store(&fake.load, LOAD_CLOSES);
+  atomic_store(&fake.delay_ms, 700);
+  CHECK(failing_start(agent, &failure) < 3000 && atomic_load(&fake.loads) == loads + 2);
+  uint32_t left= atomic_load(&fake.load_deadline);
+  CHECK(left <= 2300 && left >= 1000);
+  fake_destroy(agent);
+}
+
+static void late_welcome_leaves_load_what_is_left(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(3000, false);
+  atomic_store(&fake.hello, HELLO_LATE);
+  atomic_store(&fake.delay_ms, 800);
+  CHECK(agent_start(agent, &failure));
+  CHECK(atomic_load(&fake.load_deadline) <= 2200);
+  fake_destroy(agent);
+}
+
+static pthread_mutex_t hanging= PTHREAD_MUTEX_INITIALIZER;
+
+static void hang(enum agent_severity severity, const char *text)
+{
+  (void) severity;
+  (void) text;
+  pthread_mutex_lock(&hanging);
+  pthread_mutex_unlock(&hanging);
+}
+
+/* The thread hangs in the log, as it would in a file system whose server is gone. */
+static void thread_that_hangs_holds_up_neither_start_nor_end(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(300, false);
+  agent->limits.answer_grace= 100;
+  agent->config.log= hang;
+  atomic_store(&fake.load, LOAD_LOGS);
+  pthread_mutex_lock(&hanging);
+  CHECK(failing_start(agent, &failure) < 2500);
+  CHECK(strcmp(failure.message, "the plugin's connection to the agent does not answer") == 0);
+  int64_t before= clock_ms();
+  CHECK(!agent_destroy(agent) && clock_ms() - before < 1500);
+  pthread_mutex_unlock(&hanging);
+  fake_destroy(agent);
+}
+
+static void running_client_that_hangs_is_left_behind(void)
+{
+  struct agent *agent= fake_started_client();
+  agent->limits.join= 200;
+  agent->config.log= hang;
+  pthread_mutex_lock(&hanging);
+  CHECK(!agent_open(agent, REFUSED));
+  CHECK(!agent_destroy(agent));
+  pthread_mutex_unlock(&hanging);
+  fake_destroy(agent);
+}
+
+static void failed_start_refuses_for_a_moment(void)
+{
+  struct agent *agent= fake_started_client();
+  atomic_store(&fake.hello, HELLO_REFUSED);
+  CHECK(!agent_open(agent, CLOSES));
+  int connections= atomic_load(&fake.connections);
+  for (uint32_t id= 11; id < 15; id++)
+    CHECK(!agent_open(agent, id) && fake_last_error_has(agent, "will not"));
+  CHECK(atomic_load(&fake.connections) == connections);
+  atomic_store(&fake.hello, HELLO_WELCOME);
+  usleep(1100 * 1000);
+  CHECK(agent_open(agent, 15) && atomic_load(&fake.connections) == connections + 1);
+  fake_destroy(agent);
+}
+
+/* A server that runs does not let a statement wait as long as its own start. */
+static void patience_is_short_after_the_start(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(60000, false);
+  agent->limits.patience= 300;
+  CHECK(agent_start(agent, &failure));
+  fake_stop_listening();
+  int64_t before= clock_ms();
+  CHECK(!agent_open(agent, 3) && clock_ms() - before >= 300 && clock_ms() - before < 2000);
+  fake_destroy(agent);
+  fake_listen();
+}
+
+/* After 100, 200, 400 and 800 ms; at a steady 100 ms it would be fifteen. The agent stays, each LOAD fails. */
+static void missing_keys_are_tried_again_more_and_more_rarely(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, true);
+  agent->limits.start_again= 100;
+  atomic_store(&fake.load, LOAD_MISSING);
+  CHECK(agent_start(agent, &failure));
+  atomic_store(&fake.load, LOAD_MISSING_REFUSED);
+  int before= atomic_load(&fake.loads);
+  CHECK(!agent_open(agent, GARBAGE));
+  usleep(1700 * 1000);
+  int loads= atomic_load(&fake.loads) - before;
+  CHECK(loads >= 3 && loads <= 5);
+  CHECK(atomic_load(&fake.load_deadline) == 5000);
+  fake_destroy(agent);
+}
+
+static void bad_targets_are_refused(void)
+{
+  struct agent_failure failure;
+  char longer[140]= "unix:/";
+  memset(longer + 6, 'a', 120);
+  const char *const targets[]= {"", "agent", "unix:", "unix:socket", longer};
+  for (size_t i= 0; i < 5; i++)
+  {
+    const struct agent_config config= {.target= targets[i], .start_timeout_ms= 1, .table= &fake.table, .log= hang};
+    CHECK(!agent_create(&config, &failure) && strstr(failure.message, "aws_key_management_agent"));
+  }
+}
+
+void start_tests(void)
+{
+  TEST(nobody_listens_until_the_start_deadline);
+  TEST(agent_that_is_slow_has_the_whole_start_deadline);
+  TEST(silent_agent_ends_with_the_start_deadline);
+  TEST(second_load_has_only_the_time_that_is_left);
+  TEST(late_welcome_leaves_load_what_is_left);
+  TEST(thread_that_hangs_holds_up_neither_start_nor_end);
+  TEST(running_client_that_hangs_is_left_behind);
+  TEST(failed_start_refuses_for_a_moment);
+  TEST(patience_is_short_after_the_start);
+  TEST(missing_keys_are_tried_again_more_and_more_rarely);
+  TEST(bad_targets_are_refused);
+}
