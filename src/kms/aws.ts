@@ -1,9 +1,9 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, KMSClient } from '@aws-sdk/client-kms';
-import { defaultProvider } from '@aws-sdk/credential-provider-node';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import type { KmsClient } from './client.ts';
+import { credentialChain } from './credentials/chain.ts';
 
 export interface AwsOptions {
   /** Empty: the SDK's own chain (AWS_REGION, profile), then us-east-1. */
@@ -20,12 +20,16 @@ export interface AwsSurroundings {
   readonly proxyEnvironment: NodeJS.ProcessEnv;
   /** PEM certificates to trust; undefined: the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
+  /** Where the SDK finds the variables of its credential chain, to explain failures. Default: `proxyEnvironment`. */
+  readonly environment?: NodeJS.ProcessEnv | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const FALLBACK_REGION = 'us-east-1';
 const MAX_SOCKETS = 64;
+/** Requests that a run of the credential chain may need, one after the other: role upon role, or a token and then them. */
+const CREDENTIAL_REQUESTS = 3;
 
 /** KMS through the official SDK and its default credential chain. Makes no request until it is asked to. */
 export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
@@ -90,25 +94,32 @@ class Connection {
   }
 }
 
-function createSdkClient(options: AwsOptions, { proxyEnvironment, trustedCertificates }: AwsSurroundings): KMSClient {
+function createSdkClient(options: AwsOptions, surroundings: AwsSurroundings): KMSClient {
+  const { proxyEnvironment, trustedCertificates, environment = proxyEnvironment } = surroundings;
   const agentOptions = { keepAlive: true, maxSockets: MAX_SOCKETS, proxyEnv: proxyEnvironment };
+  const requestTimeout = options.requestTimeoutMs || REQUEST_TIMEOUT_MS;
+  const requestHandler = {
+    connectionTimeout: options.requestTimeoutMs || CONNECT_TIMEOUT_MS,
+    requestTimeout,
+    throwOnRequestTimeout: true,
+    httpAgent: new HttpAgent(agentOptions),
+    httpsAgent: new HttpsAgent({
+      ...agentOptions,
+      ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+    }),
+  };
+  // Retries are ours: they need the deadline, the clock and the log.
+  const connection = { maxAttempts: 1, requestHandler };
   return new KMSClient({
     region: options.region,
     ...(options.endpointUrl === '' ? {} : { endpoint: options.endpointUrl }),
-    // Files are read again by every new client; see Connection.
-    credentialDefaultProvider: (init) => defaultProvider({ ...init, ignoreCache: true }),
-    // Retries are ours: they need the deadline, the clock and the log.
-    maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: options.requestTimeoutMs || CONNECT_TIMEOUT_MS,
-      requestTimeout: options.requestTimeoutMs || REQUEST_TIMEOUT_MS,
-      throwOnRequestTimeout: true,
-      httpAgent: new HttpAgent(agentOptions),
-      httpsAgent: new HttpsAgent({
-        ...agentOptions,
-        ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+    credentialDefaultProvider: (init) =>
+      credentialChain(init, {
+        environment,
+        clientConfig: connection,
+        timeoutMs: requestTimeout * CREDENTIAL_REQUESTS,
       }),
-    },
+    ...connection,
   });
 }
 

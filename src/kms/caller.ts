@@ -219,7 +219,7 @@ function timedOut(
   attempts: number,
   last: KmsFailure | undefined,
 ): KeyError {
-  const seconds = (deadline.atMs - deadline.startedMs) / 1000;
+  const seconds = Math.round((deadline.atMs - deadline.startedMs) / 100) / 10;
   if (attempts === 0) {
     return new KeyError(
       'TIMEOUT',

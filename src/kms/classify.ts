@@ -1,3 +1,5 @@
+import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
+
 /**
  * Every way in which a KMS call fails, sorted by who has to act.
  * Names and meanings: AWS KMS API reference (error lists of Decrypt and GenerateDataKeyWithoutPlaintext, Common Errors),
@@ -16,7 +18,7 @@ export type FailureKind =
 /** `briefly`: sources of credentials often fail for a moment at boot, and a corrected clock helps at once. */
 export type RetryRule = 'no' | 'briefly' | 'until-deadline';
 
-interface FailureRow {
+export interface FailureRow {
   readonly kind: FailureKind;
   readonly retry: RetryRule;
   readonly hint: string;
@@ -55,22 +57,17 @@ const untrusted: FailureRow = {
 const badCredentials: FailureRow = {
   kind: 'operator',
   retry: 'no',
-  hint: "KMS does not know these credentials: check the access key, the session token and the Region's partition",
+  hint: "AWS does not know these credentials: check the access key, the session token and the Region's partition",
 };
 const expiredCredentials: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
-  hint: 'the credentials have expired: renew them where the agent finds them (role, session token, shared credentials file)',
+  hint: 'the credentials have expired: renew them where the agent finds them (role, session token, shared credentials file, web identity token)',
 };
 const noCredentials: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
   hint: 'give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
-};
-const webIdentity: FailureRow = {
-  kind: 'operator',
-  retry: 'briefly',
-  hint: 'the web identity token cannot be used: check AWS_WEB_IDENTITY_TOKEN_FILE, the service account, and the OIDC provider of the role',
 };
 const refusedSignature: FailureRow = {
   kind: 'operator',
@@ -141,18 +138,10 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   SignatureDoesNotMatch: refusedSignature,
   RequestExpired: refusedSignature,
   RequestTimeTooSkewed: refusedSignature,
-  AccessDenied: {
-    kind: 'operator',
-    retry: 'briefly',
-    hint: 'STS refused to hand out credentials: check the trust policy of the role, and for a pod the service account and audience it names',
-  },
-  InvalidIdentityToken: webIdentity,
-  InvalidIdentityTokenException: webIdentity,
-  IDPCommunicationError: webIdentity,
-  ENOENT: webIdentity,
   CredentialsProviderError: noCredentials,
   ProviderError: noCredentials,
   TokenProviderError: noCredentials,
+  ...CREDENTIAL_FAILURES,
   ECONNREFUSED: unreachable,
   ECONNRESET: unreachable,
   ECONNABORTED: unreachable,
@@ -198,18 +187,12 @@ const unknown: FailureRow = {
   hint: 'look the error up in the AWS KMS API reference',
 };
 
-const CREDENTIAL_ROWS: readonly FailureRow[] = [
-  badCredentials,
-  expiredCredentials,
-  noCredentials,
-  webIdentity,
-  refusedSignature,
-];
+const CREDENTIAL_ROWS: readonly FailureRow[] = [badCredentials, expiredCredentials, noCredentials, refusedSignature];
 
 /** Whether other credentials would help. */
 export function isCredentialFailure({ name }: KmsFailure): boolean {
   const row = FAILURE_TABLE[name];
-  return row !== undefined && CREDENTIAL_ROWS.includes(row);
+  return row !== undefined && (CREDENTIAL_ROWS.includes(row) || Object.hasOwn(CREDENTIAL_FAILURES, name));
 }
 
 /** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */

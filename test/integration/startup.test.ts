@@ -88,7 +88,7 @@ const TROUBLES: readonly Trouble[] = [
       kms.faults.set([{ kind: 'hang' }]);
       return undefined;
     },
-    cause: /KMS Decrypt did not succeed within 2 s: no answer came/,
+    cause: /KMS Decrypt did not succeed within [\d.]+ s: no answer came/,
     cure: /check that the server can reach the KMS endpoint/,
   },
   {

@@ -1,0 +1,71 @@
+import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
+
+type Logger = NonNullable<DefaultProviderInit['logger']>;
+
+/** What the chain says after its last link. */
+export const EXHAUSTED = 'Could not load credentials from any providers';
+
+export type ChainLink = 'profile' | 'web identity' | 'container' | 'instance metadata';
+
+export interface ChainStep {
+  readonly link: ChainLink;
+  /** What the profile led to: `process`, `sso`, `web-identity`, `http`, `env`; empty: nothing in particular. */
+  detail: string;
+  /** Why it gave none, in the SDK's words and order. */
+  readonly messages: string[];
+}
+
+const LINKS: Readonly<Record<string, ChainLink>> = {
+  'defaultProvider::fromIni': 'profile',
+  'defaultProvider::fromTokenFile': 'web identity',
+  'remoteProvider::fromHttp/fromContainerMetadata': 'container',
+  'remoteProvider::fromInstanceMetadata': 'instance metadata',
+};
+
+/**
+ * Follows the SDK's default credential chain through its debug log. The chain throws the error of its last link only,
+ * which is seldom the one that matters; the log has them all, and never credentials.
+ */
+export class ChainLog implements Logger {
+  #steps: ChainStep[] = [];
+  #current: ChainStep | undefined;
+
+  /** The links that were tried, in order. */
+  get steps(): readonly ChainStep[] {
+    return this.#steps;
+  }
+
+  debug(...content: unknown[]): void {
+    const [text] = content;
+    if (typeof text !== 'string') return;
+    const marker = /^@aws-sdk\/credential-provider-node - (\w+::[\w/]+)$/.exec(text)?.[1];
+    if (marker !== undefined) this.#enter(marker);
+    else if (this.#current !== undefined) note(this.#current, text);
+  }
+
+  // The SDK's default is the console, which is not ours to write to.
+  trace(): void {}
+  info(): void {}
+  warn(): void {}
+  error(): void {}
+
+  #enter(marker: string): void {
+    // Every run of the chain passes here first. (Its very first link is silent when AWS_PROFILE is set.)
+    if (marker === 'defaultProvider::fromSSO') this.#steps = [];
+    const link = LINKS[marker];
+    this.#current = link === undefined ? undefined : { link, detail: '', messages: [] };
+    if (this.#current !== undefined) this.#steps.push(this.#current);
+  }
+}
+
+function note(step: ChainStep, text: string): void {
+  const failure = /^@smithy\/property-provider (?:->|\(!\)) (.*)$/s.exec(text)?.[1];
+  if (failure === EXHAUSTED) return;
+  if (failure !== undefined) {
+    step.messages.push(failure);
+    return;
+  }
+  const source = /^@aws-sdk\/credential-provider-ini - credential_source is (\w+)$/.exec(text)?.[1];
+  const provider = /^@aws-sdk\/credential-provider-(?!ini)([\w-]+) - from/.exec(text)?.[1];
+  step.detail = source ?? provider ?? step.detail;
+}

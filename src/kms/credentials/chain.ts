@@ -1,0 +1,75 @@
+import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
+import { ChainLog } from './chain-log.ts';
+import { explainCredentialFailure } from './explain.ts';
+import { CredentialFailure } from './failure.ts';
+import { sourceName } from './source-name.ts';
+
+export interface CredentialOptions {
+  /** Where the SDK finds its variables: the environment of the process. Only read to explain failures. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** How the clients of STS and of the SSO portal connect. */
+  readonly clientConfig: DefaultProviderInit['clientConfig'];
+  /** A run of the whole chain takes no longer. */
+  readonly timeoutMs: number;
+}
+
+type Chain = ReturnType<typeof defaultProvider>;
+type Identity = Awaited<ReturnType<Chain>>;
+
+/**
+ * The SDK's default credential chain, with failures that name their source.
+ * The provider rejects with CredentialFailure only.
+ */
+export function credentialChain(
+  init: DefaultProviderInit,
+  { environment, clientConfig, timeoutMs }: CredentialOptions,
+): (properties?: Parameters<Chain>[0]) => Promise<Identity> {
+  const log = new ChainLog();
+  const chain = defaultProvider({
+    ...init,
+    clientConfig,
+    logger: log,
+    // Files are read again by every run.
+    ignoreCache: true,
+    // A request that anybody can be tricked into forwarding is not a way to get credentials.
+    ec2MetadataV1Disabled: true,
+    // Retries are ours: they need the deadline, the clock and the log.
+    maxRetries: 0,
+  });
+  // Requests that waited for the same run failed by the same error.
+  const explained = new WeakMap<object, Promise<CredentialFailure>>();
+  const explain = (thrown: unknown): Promise<CredentialFailure> => {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    const known = explained.get(error) ?? explainCredentialFailure(error, log.steps, withChoices(environment, init));
+    explained.set(error, known);
+    return known;
+  };
+  return async (properties) => {
+    const tooLate = Promise.withResolvers<never>();
+    // The SDK waits for ever for a credential process, and makes everyone who comes later wait with it.
+    const timer = setTimeout(() => {
+      const source = sourceName(log.steps.at(-1), withChoices(environment, init));
+      tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
+    }, timeoutMs);
+    try {
+      return await Promise.race([chain(properties), tooLate.promise]);
+    } catch (thrown) {
+      throw thrown instanceof CredentialFailure ? thrown : await explain(thrown);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+/** What is chosen in code takes the place of the variable that says the same. */
+function withChoices(
+  environment: NodeJS.ProcessEnv,
+  { profile, filepath, configFilepath }: DefaultProviderInit,
+): NodeJS.ProcessEnv {
+  return {
+    ...environment,
+    ...(profile === undefined ? {} : { AWS_PROFILE: profile }),
+    ...(filepath === undefined ? {} : { AWS_SHARED_CREDENTIALS_FILE: filepath }),
+    ...(configFilepath === undefined ? {} : { AWS_CONFIG_FILE: configFilepath }),
+  };
+}

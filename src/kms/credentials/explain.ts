@@ -1,0 +1,62 @@
+import { type ChainStep, EXHAUSTED } from './chain-log.ts';
+import { explainContainer } from './container.ts';
+import { CredentialFailure } from './failure.ts';
+import { explainInstanceMetadata } from './instance.ts';
+import { explainProfile } from './profile.ts';
+import { unreadableSharedFile } from './shared-files.ts';
+import { explainWebIdentity } from './web-identity.ts';
+
+/**
+ * @param error what the chain threw
+ * @param steps the links that were tried; the last one is where it ended
+ */
+export async function explainCredentialFailure(
+  error: Error,
+  steps: readonly ChainStep[],
+  environment: NodeJS.ProcessEnv,
+): Promise<CredentialFailure> {
+  const partial = partialEnvironment(environment);
+  if (partial !== undefined) return partial;
+  // The first source that was set up and failed is the one that was meant to be used.
+  for (const step of steps) {
+    // The chain goes on after an error that says so, and ends with one of its own.
+    const cause = step === steps.at(-1) && !isExhausted(error) ? error : undefined;
+    const failure = await explainStep(step, cause, environment);
+    if (failure !== undefined) return failure;
+  }
+  // Also when instance metadata is switched off, and then no link of its own.
+  return (await unreadableSharedFile(environment)) ?? new CredentialFailure('CredentialsProviderError', EXHAUSTED);
+}
+
+function explainStep(
+  step: ChainStep,
+  cause: Error | undefined,
+  environment: NodeJS.ProcessEnv,
+): CredentialFailure | undefined | Promise<CredentialFailure | undefined> {
+  switch (step.link) {
+    case 'profile':
+      return explainProfile(step, cause, environment);
+    case 'web identity':
+      return explainWebIdentity(step, cause, environment);
+    case 'container':
+      return explainContainer(step, cause, environment);
+    case 'instance metadata':
+      // The last resort, tried on every machine: whoever has a shared file meant to use that.
+      return unreadableSharedFile(environment).then((failure) => failure ?? explainInstanceMetadata(environment));
+  }
+}
+
+function partialEnvironment(environment: NodeJS.ProcessEnv): CredentialFailure | undefined {
+  // The SDK does not look at them then.
+  if (environment['AWS_PROFILE']) return undefined;
+  const names = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
+  const [present, ...more] = names.filter((name) => environment[name]);
+  if (present === undefined || more.length > 0) return undefined;
+  const absent = names.find((name) => name !== present);
+  return new CredentialFailure('PartialEnvironment', `${present} is set and ${absent} is not`);
+}
+
+function isExhausted(error: Error): boolean {
+  if (error.message === EXHAUSTED) return true;
+  return 'tryNextLink' in error && error.tryNextLink === true;
+}

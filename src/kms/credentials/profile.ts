@@ -1,0 +1,51 @@
+import type { ChainStep } from './chain-log.ts';
+import { explainContainer } from './container.ts';
+import { CredentialFailure, sentence } from './failure.ts';
+import { explainInstanceMetadata } from './instance.ts';
+import { isFileError, isNetworkText, isProviderError } from './sdk-error.ts';
+import { sharedFiles } from './shared-files.ts';
+import { sourceName } from './source-name.ts';
+import { stsFailure, unreadableToken } from './web-identity.ts';
+
+export function explainProfile(
+  step: ChainStep,
+  cause: Error | undefined,
+  environment: NodeJS.ProcessEnv,
+): CredentialFailure | undefined | Promise<CredentialFailure | undefined> {
+  const source = sourceName(step, environment);
+  if (cause !== undefined && !isProviderError(cause)) {
+    return isFileError(cause) ? unreadableToken(source, cause) : stsFailure(source, cause);
+  }
+  if (step.detail === 'Ec2InstanceMetadata') return explainInstanceMetadata(environment);
+  if (step.detail === 'EcsContainer' || step.detail === 'http') return explainContainer(step, cause, environment);
+  const text = step.messages[0] ?? cause?.message ?? '';
+  const unresolved = /^Could not resolve credentials using profile: \[(.*)\]/.exec(text)?.[1];
+  if (unresolved !== undefined) {
+    if (unresolved === 'default' && !environment['AWS_PROFILE']) return undefined;
+    const [config, credentials] = sharedFiles(environment);
+    const problem = `is not in ${config} or ${credentials}, or names no source of credentials there`;
+    return new CredentialFailure('ProfileUnusable', `profile "${unresolved}" ${problem}`);
+  }
+  if (step.detail === 'process') {
+    const problem = /credential_process (returned [\w ]+|did not return Version 1)/.exec(text)?.[1] ?? 'failed';
+    return new CredentialFailure('CredentialProcessFailed', `${source} ${problem}`);
+  }
+  if (step.detail === 'sso') return explainSso(source, text);
+  if (/multi-factor/.test(text)) {
+    return new CredentialFailure('MfaRequired', `${source} asks for a multi-factor code (mfa_serial)`);
+  }
+  return new CredentialFailure('ProfileUnusable', `${source}: ${sentence(text)}`);
+}
+
+function explainSso(source: string, text: string): CredentialFailure {
+  const said = sentence(text.replace(/ To refresh this SSO session run .*/, ''));
+  if (/SSO|[Tt]oken/.test(said) && /expired|invalid|not found|Unauthorized|not present/.test(said)) {
+    return new CredentialFailure('SsoSessionExpired', `${source}: ${said}`);
+  }
+  if (isNetworkText(said)) return new CredentialFailure('CredentialServiceUnreachable', `${source}, SSO: ${said}`);
+  // By the portal, or by the SDK when the profile or its session is not complete.
+  const refused = /^(?:Forbidden|ResourceNotFound|InvalidRequest)Exception|^Profile |^Conflicting |^Sso session/.test(
+    said,
+  );
+  return new CredentialFailure(refused ? 'SsoRefused' : 'CredentialServiceTrouble', `${source}, SSO: ${said}`);
+}

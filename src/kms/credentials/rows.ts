@@ -1,0 +1,128 @@
+import type { FailureRow } from '../classify.ts';
+
+const webIdentity: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'the web identity token cannot be used: check AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, that the server may read the file, the service account, and the OIDC provider of the role',
+};
+const credentialService: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'the agent must reach the service that hands out the credentials (STS, or the SSO portal) before it can ask KMS: check its VPC endpoint, AWS_ENDPOINT_URL_STS, DNS, routes and proxy variables',
+};
+const profile: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'check AWS_PROFILE and the shared files (`aws configure list-profiles` as the user the server runs as): the profile needs keys, role_arn, credential_process or sso_session',
+};
+const containerEndpoint: FailureRow = {
+  kind: 'operator',
+  retry: 'briefly',
+  hint: 'give the ECS task a task role, or the pod an EKS Pod Identity association, and check AWS_CONTAINER_CREDENTIALS_FULL_URI and the token in AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE',
+};
+
+/** What STS says, and what explainCredentialFailure() says of the other sources. */
+export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
+  AccessDenied: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'STS refused to hand out credentials: check the trust policy of the role, and for a pod the service account and audience it names',
+  },
+  InvalidIdentityToken: webIdentity,
+  InvalidIdentityTokenException: webIdentity,
+  IDPCommunicationError: webIdentity,
+  IDPCommunicationErrorException: webIdentity,
+  IDPRejectedClaim: webIdentity,
+  IDPRejectedClaimException: webIdentity,
+  WebIdentityIncomplete: webIdentity,
+  WebIdentityTokenUnreadable: webIdentity,
+  PartialEnvironment: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of the server, or neither',
+  },
+  SharedFileUnreadable: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600)',
+  },
+  ProfileUnusable: profile,
+  CredentialProcessFailed: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'run the command of credential_process by hand as the user the server runs as; it must print one JSON object with "Version": 1, AccessKeyId and SecretAccessKey',
+  },
+  CredentialsTimeout: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'the source of the credentials hangs: run a credential_process by hand, and give it a limit (`timeout 20 COMMAND`)',
+  },
+  SsoSessionExpired: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'run `aws sso login` with this profile as the user the server runs as; for a server that runs unattended a role is better',
+  },
+  SsoRefused: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'check sso_account_id, sso_role_name, sso_region and sso_start_url of the profile, and that IAM Identity Center assigns this permission set',
+  },
+  MfaRequired: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'nobody types a code for a server: take session credentials (`aws sts get-session-token --serial-number ARN --token-code CODE`) or a role without that condition',
+  },
+  CredentialServiceUnreachable: credentialService,
+  CredentialServiceTrouble: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'the service that hands out the credentials (STS, or the SSO portal) has trouble; see the AWS Health Dashboard',
+  },
+  RegionDisabledException: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'activate STS in this Region: IAM console, account settings',
+  },
+  ValidationError: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'STS does not accept the request: check the ARN of the role, the session name and duration_seconds',
+  },
+  ContainerEndpointRefused: containerEndpoint,
+  ContainerTokenUnreadable: containerEndpoint,
+  ContainerEndpointTrouble: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'the container credentials endpoint does not work: check the ECS agent or the EKS Pod Identity agent on this node, and that the container may reach it',
+  },
+  InstanceMetadataHopLimit: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'from a container the answer needs a second hop: `aws ec2 modify-instance-metadata-options --instance-id ID --http-put-response-hop-limit 2`',
+  },
+  InstanceMetadataOff: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'switch it on: `aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled --http-tokens required`',
+  },
+  InstanceMetadataV1Only: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'IMDSv1 is not used, because any request forgery could read it: let what answers there offer IMDSv2 tokens; on a machine that is no EC2 instance give the server another identity, such as AWS_* variables or ~/.aws/credentials',
+  },
+  InstanceMetadataNoRole: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'attach a role: `aws ec2 associate-iam-instance-profile --instance-id ID --iam-instance-profile Name=PROFILE`',
+  },
+  InstanceMetadataUnreachable: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'check AWS_EC2_METADATA_SERVICE_ENDPOINT and that no firewall or network policy keeps the server from it',
+  },
+  InstanceMetadataTrouble: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: 'the instance metadata service answers and gives no credentials: it usually recovers; check the role of the instance profile',
+  },
+};

@@ -1,0 +1,20 @@
+/** What can be told from an error of the SDK's credential providers. */
+
+export function isProviderError(error: Error): boolean {
+  return 'tryNextLink' in error;
+}
+
+export function isFileError(error: Error): boolean {
+  return 'syscall' in error && (error.syscall === 'open' || error.syscall === 'read') && 'errno' in error;
+}
+
+/** With a blank after it. Node knows the path when it cannot open a file, not when it cannot read one. */
+export function pathOf(error: Error): string {
+  return 'path' in error && typeof error.path === 'string' ? `${error.path} ` : '';
+}
+
+export function isNetworkText(text: string): boolean {
+  return /\bE(?:CONN\w+|TIMEDOUT|HOST\w+|NET\w+|NOTFOUND|AI_AGAIN|PIPE|PROTO)\b|TimeoutError|socket hang up|CERT/.test(
+    text,
+  );
+}

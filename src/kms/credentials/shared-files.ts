@@ -1,0 +1,34 @@
+import { open } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { systemErrorCode } from '../../errors.ts';
+import { CredentialFailure } from './failure.ts';
+
+/** The SDK takes a shared file that it cannot read for one that is not there. */
+export async function unreadableSharedFile(environment: NodeJS.ProcessEnv): Promise<CredentialFailure | undefined> {
+  for (const path of sharedFiles(environment)) {
+    const code = await readProblem(path);
+    // In the usual place there need not be one.
+    if (code === undefined || (code === 'ENOENT' && /\/\.aws\/(?:config|credentials)$/.test(path))) continue;
+    return new CredentialFailure('SharedFileUnreadable', `cannot read ${path} (${code})`);
+  }
+  return undefined;
+}
+
+async function readProblem(path: string): Promise<string | undefined> {
+  try {
+    const file = await open(path);
+    await file.read(Buffer.alloc(1)).finally(() => file.close());
+    return undefined;
+  } catch (error) {
+    return systemErrorCode(error) ?? 'unreadable';
+  }
+}
+
+export function sharedFiles(environment: NodeJS.ProcessEnv): readonly [config: string, credentials: string] {
+  const folder = join(environment['HOME'] || homedir(), '.aws');
+  return [
+    environment['AWS_CONFIG_FILE'] || join(folder, 'config'),
+    environment['AWS_SHARED_CREDENTIALS_FILE'] || join(folder, 'credentials'),
+  ];
+}

@@ -1,0 +1,76 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { cleanUp } from '../scratch.ts';
+
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly body: string;
+  readonly contentType?: string;
+}
+
+/** In the place of an answer: nothing at all, or a connection that breaks. */
+export type Silence = 'hang' | 'drop';
+
+export interface StandIn {
+  readonly url: string;
+  /** Everything that was asked, in order, as `GET /path`. */
+  readonly asked: string[];
+  /** What it does in the place of its work, until this is unset. */
+  trouble: Reply | Silence | undefined;
+}
+
+/** A service on loopback that lives as long as the running test. */
+export async function standIn(answer: (asked: Asked) => Reply | Silence, host = '127.0.0.1'): Promise<StandIn> {
+  const server = createServer((request, response) => {
+    void handle(request, response, (asked) => {
+      service.asked.push(`${asked.method} ${asked.path}`);
+      return service.trouble ?? answer(asked);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  cleanUp(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const { port } = server.address() as AddressInfo;
+  const service: StandIn = { url: `http://${host}:${port}`, asked: [], trouble: undefined };
+  return service;
+}
+
+async function handle(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: (asked: Asked) => Reply | Silence,
+): Promise<void> {
+  const body = await text(request);
+  const url = new URL(request.url ?? '/', 'http://loopback');
+  const { method = '', headers } = request;
+  const reply = answer({ method, path: url.pathname, query: url.searchParams, headers, body });
+  if (reply === 'hang') return;
+  if (reply === 'drop') {
+    request.socket.destroy();
+    return;
+  }
+  // Node writes the true date, and the SDK corrects its clock by it; tests move the clock.
+  response.writeHead(reply.status, {
+    'Content-Type': reply.contentType ?? 'text/plain',
+    Date: new Date().toUTCString(),
+    'x-amzn-RequestId': 'request-of-stand-in',
+  });
+  response.end(reply.body);
+}
+
+export function json(value: unknown, status = 200): Reply {
+  return { status, body: JSON.stringify(value), contentType: 'application/json' };
+}
+
+export const notFound: Reply = { status: 404, body: 'Not Found' };
