@@ -24,6 +24,8 @@ static const struct
   [SETTING_KEYFILE_DIR]= {"keyfile_dir", PATH_MAX - 1},
   [SETTING_KEY_IDS]= {"key_ids", KEY_IDS_MAX},
   [SETTING_ALLOW_MISSING_KEYS]= {"allow_missing_keys", 8},
+  [SETTING_ENCRYPTION_CONTEXT]= {"encryption_context", 2048},
+  [SETTING_FAILOVER_REGIONS]= {"failover_regions", 1024},
 };
 
 const char *setting_name(enum setting setting)

@@ -14,7 +14,8 @@
 #define PREFIX "aws_key_management_"
 
 /* The server writes these. */
-static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path;
+static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
+  *failover_regions;
 static unsigned long key_spec, log_level;
 static unsigned int request_timeout, start_timeout;
 static long long rotate_key;
@@ -269,6 +270,12 @@ static MYSQL_SYSVAR_LONGLONG(rotate_key, rotate_key, PLUGIN_VAR_RQCMDARG,
   check_rotate_key, update_rotate_key, 0, -1, UINT32_MAX, 1);
 static MYSQL_SYSVAR_BOOL(mock, mock, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "No AWS: wrap keys with key material kept locally. For trials only", NULL, NULL, 0);
+static MYSQL_SYSVAR_STR(encryption_context, encryption_context, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Pairs name=value, separated by commas, that new data keys are bound to, with their key id and version. Empty: to "
+  "nothing", NULL, NULL, "");
+static MYSQL_SYSVAR_STR(failover_regions, failover_regions, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "AWS regions, separated by commas, that hold replicas of a multi-Region master key and unwrap when the first cannot",
+  NULL, NULL, "");
 static MYSQL_SYSVAR_STR(keyfile_dir, keyfile_dir, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
   "Directory of the key files. Empty: the data directory", NULL, NULL, "");
 static MYSQL_SYSVAR_STR(agent, agent_path, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -291,6 +298,8 @@ struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(rotate_key),
   MYSQL_SYSVAR(mock),
   MYSQL_SYSVAR(keyfile_dir),
+  MYSQL_SYSVAR(encryption_context),
+  MYSQL_SYSVAR(failover_regions),
   MYSQL_SYSVAR(agent),
   MYSQL_SYSVAR(key_ids),
   MYSQL_SYSVAR(start_timeout),
@@ -347,7 +356,9 @@ bool sysvars_open(struct agent_config *config)
   }
   if (!check_at_start(SETTING_MASTER_KEY_ID, master_key_id) || !check_at_start(SETTING_KEY_IDS, key_ids) ||
       !check_at_start(SETTING_REGION, region) || !check_at_start(SETTING_ENDPOINT_URL, endpoint_url) ||
-      !check_at_start(SETTING_KEYFILE_DIR, keyfile_dir) || !choose_target())
+      !check_at_start(SETTING_KEYFILE_DIR, keyfile_dir) ||
+      !check_at_start(SETTING_ENCRYPTION_CONTEXT, encryption_context) ||
+      !check_at_start(SETTING_FAILOVER_REGIONS, failover_regions) || !choose_target())
     return false;
   if (master_key_id != master_key_id_value)
     snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(master_key_id));
@@ -371,7 +382,9 @@ bool sysvars_attach(struct agent *agent)
       set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
       set(SETTING_ENDPOINT_URL, text_or_empty(endpoint_url)) && set(SETTING_REQUEST_TIMEOUT, milliseconds) &&
       set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, directory) &&
-      set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF"))
+      set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF") &&
+      set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
+      set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)))
   {
     master_key_id= master_key_id_value;
     key_ids= key_ids_value;

@@ -15,6 +15,8 @@ export const ERROR_CODES = [
   'KEY_FILE_UNREADABLE',
   /** A key file is no wrapped key: wrong size, not a regular file, not what its sidecar describes. */
   'KEY_FILE_CORRUPT',
+  /** A sidecar belongs to another key than its name says. */
+  'KEY_FILE_SWAPPED',
   /** A sidecar tells of a key version whose key file is gone. */
   'KEY_FILE_MISSING',
   /** A key file with that id and version exists already: another process was faster. */

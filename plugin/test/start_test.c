@@ -164,6 +164,25 @@ static void missing_keys_are_tried_again_more_and_more_rarely(void)
   fake_destroy(agent);
 }
 
+/* No caller waits for it: each agent has the whole time. */
+static void load_of_our_own_has_the_whole_deadline_each_time(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, true);
+  agent->limits.start_again= 50;
+  atomic_store(&fake.load, LOAD_MISSING);
+  CHECK(agent_start(agent, &failure));
+  atomic_store(&fake.load, LOAD_CLOSES);
+  atomic_store(&fake.delay_ms, 300);
+  int before= atomic_load(&fake.loads);
+  CHECK(!agent_open(agent, GARBAGE));
+  int64_t until= clock_ms() + 5000;
+  while (atomic_load(&fake.loads) < before + 2 && clock_ms() < until)
+    usleep(5000);
+  CHECK(atomic_load(&fake.load_deadline) == 5000);
+  fake_destroy(agent);
+}
+
 static void bad_targets_are_refused(void)
 {
   struct agent_failure failure;
@@ -189,5 +208,6 @@ void start_tests(void)
   TEST(failed_start_refuses_for_a_moment);
   TEST(patience_is_short_after_the_start);
   TEST(missing_keys_are_tried_again_more_and_more_rarely);
+  TEST(load_of_our_own_has_the_whole_deadline_each_time);
   TEST(bad_targets_are_refused);
 }

@@ -2,8 +2,8 @@ import type { Clock } from '../clock.ts';
 import type { Counter, Severity } from '../format/messages.ts';
 import type { LogLevel } from '../keyring/settings.ts';
 import { logs } from '../keyring/settings.ts';
-import { describeFailure, type KmsObserver } from '../kms/caller.ts';
-import type { FailureKind } from '../kms/classify.ts';
+import type { KmsObserver } from '../kms/caller.ts';
+import { describeFailure, type FailureKind } from '../kms/classify.ts';
 import type { KmsOperation } from '../kms/client.ts';
 
 const CALLS: Readonly<Record<KmsOperation, Counter>> = {
@@ -18,7 +18,7 @@ const ERRORS: Readonly<Record<FailureKind, Counter>> = {
   other: 'otherErrors',
 };
 
-const EXPLAIN_EVERY_MS = 10_000;
+const TELL_EVERY_MS = 10_000;
 
 export interface KmsLogParts {
   readonly logLevel: () => LogLevel;
@@ -30,12 +30,12 @@ export interface KmsLogParts {
 
 /** Turns KMS calls into log lines as `aws_key_management_log_level` wants them, and into counters. */
 export function createKmsLog({ logLevel, target, clock, log, count }: KmsLogParts): KmsObserver {
-  let saidMs = Number.NEGATIVE_INFINITY;
-  /** Somebody waits while a failed call is tried again: the log says why, also at level Off, now and then. */
-  const explainWaiting = (text: string): void => {
-    if (clock.monotonicMs() - saidMs < EXPLAIN_EVERY_MS) return;
-    saidMs = clock.monotonicMs();
-    log('warning', `${text}; trying again`);
+  /** Now and then, also at level Off: why somebody waits, or that a Region is out. */
+  const saidMs = new Map<string, number>();
+  const tellSometimes = (topic: string, text: string): void => {
+    if (clock.monotonicMs() - (saidMs.get(topic) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
+    saidMs.set(topic, clock.monotonicMs());
+    log('warning', text);
   };
   const write = (level: LogLevel, severity: Severity, text: string): void => {
     if (logs(logLevel(), level)) log(severity, text);
@@ -48,18 +48,25 @@ export function createKmsLog({ logLevel, target, clock, log, count }: KmsLogPart
     attemptEnded({ operation, subject, attempt }, ms, outcome) {
       const took = `attempt ${attempt}, ${Math.round(ms)} ms`;
       if (outcome.ok) {
-        const key = logs(logLevel(), 'Debug') ? `, master key ${outcome.masterKeyArn}` : '';
+        const { servedBy } = outcome.answer;
+        if (servedBy !== undefined) {
+          tellSometimes(
+            servedBy.region,
+            `AWS KMS ${operation}: ${subject}: served by ${servedBy.region}: ${servedBy.because}`,
+          );
+        }
+        const key = logs(logLevel(), 'Debug') ? `, master key ${outcome.answer.masterKeyArn}` : '';
         write(
           'Info',
           'note',
-          `AWS KMS ${operation}: ${subject}: succeeded (${took}, request ${outcome.requestId}${key})`,
+          `AWS KMS ${operation}: ${subject}: succeeded (${took}, request ${outcome.answer.requestId}${key})`,
         );
         return;
       }
       count(ERRORS[outcome.failure.kind]);
       const failure = `AWS KMS ${operation}: ${subject}: ${describeFailure(outcome.failure)} (${took})`;
       if (outcome.retryInMs === undefined) write('Error', 'error', failure);
-      else if (!logs(logLevel(), 'Warn')) explainWaiting(failure);
+      else if (!logs(logLevel(), 'Warn')) tellSometimes('waiting', `${failure}; trying again`);
       else log('warning', `${failure}; next attempt in ${Math.round(outcome.retryInMs)} ms`);
     },
   };

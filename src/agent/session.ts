@@ -126,6 +126,7 @@ export class Session {
         store: new KeyDirectory(settings.keyfileDir, fileSystem, clock, random),
         kms: new KmsCaller(kms, clock, random, observer),
         clock,
+        random,
         events: this.#events(),
       });
       this.#opened = { settings, keyring, kms };

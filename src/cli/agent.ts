@@ -8,6 +8,8 @@ import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
 import { nodeFileSystem } from '../keystore/directory.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
+import type { KmsClient } from '../kms/client.ts';
+import { withFailover } from '../kms/failover.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
 import { systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
@@ -83,19 +85,23 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   await listenForPlugins(resolve(path), sessionParts(overrideSettings), report, stop.signal);
 }
 
+async function connectKms(settings: Settings): Promise<KmsClient> {
+  if (settings.mock) return createMockKmsClient(settings.keyfileDir, systemClock);
+  const surroundings = { proxyEnvironment: process.env, trustedCertificates: trustedCertificates(process.env) };
+  const first = await createAwsKmsClient(settings, surroundings);
+  const others = settings.failoverRegions
+    .filter(({ region }) => region !== first.region)
+    .map((region) => createAwsKmsClient({ ...settings, ...region }, surroundings));
+  return withFailover(first, await Promise.all(others), systemClock);
+}
+
 function sessionParts(overrideSettings: SessionParts['overrideSettings'], idleTimeoutMs?: number): SessionParts {
   return {
     agentVersion: VERSION,
     clock: systemClock,
     random: Math.random,
     fileSystem: nodeFileSystem,
-    connectKms: async (settings) =>
-      settings.mock
-        ? createMockKmsClient(settings.keyfileDir, systemClock)
-        : await createAwsKmsClient(settings, {
-            proxyEnvironment: process.env,
-            trustedCertificates: trustedCertificates(process.env),
-          }),
+    connectKms,
     overrideSettings,
     idleTimeoutMs,
   };

@@ -2,6 +2,9 @@ import { Command, CommanderError } from 'commander';
 import { toKeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
 import { devKmsCommand } from './dev-kms.ts';
+import { doctorCommand } from './doctor.ts';
+import { loginCommand } from './login.ts';
+import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
 import { VERSION } from './version.ts';
 
@@ -14,6 +17,9 @@ async function main(): Promise<void> {
     .version(VERSION)
     .exitOverride()
     .addCommand(agentCommand().exitOverride())
+    .addCommand(doctorCommand(processIo).exitOverride())
+    .addCommand(policyCommand(processIo).exitOverride())
+    .addCommand(loginCommand(processIo).exitOverride())
     .addCommand(devKmsCommand(processIo).exitOverride());
   await program.parseAsync(process.argv);
 }

@@ -1,7 +1,20 @@
+import { createInterface } from 'node:readline/promises';
 import type { DevKmsIo } from './dev-kms.ts';
 
-/** The terminal and the signals of this process. */
-export const processIo: DevKmsIo = {
+/** The terminal, the signals and the end of this process, passed in so that tests can be them. */
+export interface CliIo extends DevKmsIo {
+  /** Whether lines go to a terminal that shows colours. */
+  readonly hasColours: boolean;
+  /** One line of standard input; the question is asked only when somebody is there to read it. */
+  ask(question: string): Promise<string>;
+  /** The process ends with this status, also when something that was given up still waits for an answer. */
+  exit(status: number): void;
+}
+
+/** For lines on their way to a pipe. */
+const FLUSH_MS = 1_000;
+
+export const processIo: CliIo = {
   stdout: (line) => void process.stdout.write(`${line}\n`),
   stderr: (line) => void process.stderr.write(`${line}\n`),
   onSignal: (handler) => {
@@ -11,5 +24,20 @@ export const processIo: DevKmsIo = {
       process.off('SIGINT', handler);
       process.off('SIGTERM', handler);
     };
+  },
+  hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
+  ask: async (question) => {
+    if (process.stdin.isTTY) process.stderr.write(question);
+    const lines = createInterface({ input: process.stdin });
+    try {
+      for await (const line of lines) return line;
+      return '';
+    } finally {
+      lines.close();
+    }
+  },
+  exit: (status) => {
+    process.exitCode = status;
+    setTimeout(() => process.exit(), FLUSH_MS).unref();
   },
 };

@@ -1,4 +1,5 @@
 import { KeyError } from '../errors.ts';
+import { type EncryptionContext, isEmptyContext, KEY_ID_PAIR, KEY_VERSION_PAIR } from './encryption-context.ts';
 import { type KeyName, sidecarFileName } from './key-file-name.ts';
 
 /** KMS's KeySpec for data keys. */
@@ -25,25 +26,30 @@ export interface Sidecar {
   readonly wrappedSha256: string;
   /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail. */
   readonly requestId: string;
+  /** The pairs that the wrapped key is bound to; empty for none. */
+  readonly encryptionContext: EncryptionContext;
+  /** Tells whether a data key is the one that was made (`keyCheckValue`); undefined in sidecars of early releases. */
+  readonly keyCheckValue: string | undefined;
 }
 
 const FORMAT = 1;
 /** A sidecar is a few hundred bytes; anything near this is not one. */
 export const MAX_SIDECAR_BYTES = 65_536;
 
-export function formatSidecar(name: KeyName, sidecar: Sidecar): string {
-  return `${JSON.stringify({ format: FORMAT, keyId: name.id, keyVersion: name.version, ...sidecar }, null, 2)}\n`;
+export function formatSidecar(name: KeyName, { encryptionContext, ...facts }: Sidecar): string {
+  const context = isEmptyContext(encryptionContext) ? {} : { encryptionContext };
+  return `${JSON.stringify({ format: FORMAT, keyId: name.id, keyVersion: name.version, ...facts, ...context }, null, 2)}\n`;
 }
 
 /**
  * Unknown fields are kept out, not refused: later releases add some.
- * @throws KeyError KEY_FILE_CORRUPT
+ * @throws KeyError KEY_FILE_CORRUPT, KEY_FILE_SWAPPED
  */
 export function parseSidecar(name: KeyName, text: string): Sidecar {
   const fields = parseObject(name, text);
   if (fields['format'] !== FORMAT) throw corrupt(name, `"format" expected ${FORMAT}, got ${String(fields['format'])}`);
   if (fields['keyId'] !== name.id || fields['keyVersion'] !== name.version) {
-    throw corrupt(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
+    throw swapped(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
   }
   const keySpec = stringField(name, fields, 'keySpec', /^AES_(128|256)$/);
   if (!isKeySpec(keySpec)) throw corrupt(name, '"keySpec" is unknown');
@@ -53,7 +59,28 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
     created: stringField(name, fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     wrappedSha256: stringField(name, fields, 'wrappedSha256', /^[0-9a-f]{64}$/),
     requestId: stringField(name, fields, 'requestId', /^[ -~]{0,256}$/),
+    encryptionContext: contextField(name, fields),
+    keyCheckValue:
+      fields['keyCheckValue'] === undefined ? undefined : stringField(name, fields, 'keyCheckValue', /^[0-9a-f]{16}$/),
   };
+}
+
+/** A context that names another place than the file's tells of a swapped file. */
+function contextField(name: KeyName, fields: Record<string, unknown>): EncryptionContext {
+  const value = fields['encryptionContext'];
+  if (value === undefined) return {};
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw corrupt(name, '"encryptionContext" is malformed');
+  const pairs: [string, string][] = Object.entries(value).map(([key, text]) => {
+    if (typeof text !== 'string') throw corrupt(name, '"encryptionContext" is malformed');
+    return [key, text];
+  });
+  const context = Object.fromEntries(pairs);
+  if (context[KEY_ID_PAIR] !== String(name.id) || context[KEY_VERSION_PAIR] !== String(name.version)) {
+    const place = `key ${context[KEY_ID_PAIR]} version ${context[KEY_VERSION_PAIR]}`;
+    throw swapped(name, `its encryption context binds the key to ${place}`);
+  }
+  return context;
 }
 
 function parseObject(name: KeyName, text: string): Record<string, unknown> {
@@ -77,6 +104,12 @@ function corrupt(name: KeyName, reason: string, cause?: unknown): KeyError {
   return new KeyError('KEY_FILE_CORRUPT', `sidecar ${sidecarFileName(name)}: ${reason}`, {
     cause,
     hint: `restore it from a backup, or move it away: ${describeLoss(name)}`,
+  });
+}
+
+function swapped(name: KeyName, reason: string): KeyError {
+  return new KeyError('KEY_FILE_SWAPPED', `sidecar ${sidecarFileName(name)}: ${reason}`, {
+    hint: 'the files of two keys were mixed up: restore key file and sidecar from a backup',
   });
 }
 

@@ -1,10 +1,11 @@
-import { wipe } from '../bytes.ts';
-import type { Clock } from '../clock.ts';
+import { keyCheckValue, wipe } from '../bytes.ts';
+import type { Clock, Random } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
+import { type EncryptionContext, isEmptyContext, keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
-import type { KeyDirectory } from '../keystore/directory.ts';
+import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
@@ -35,6 +36,7 @@ export interface KeyringParts {
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
   readonly clock: Clock;
+  readonly random: Random;
   readonly events: KeyringEvents;
 }
 
@@ -52,6 +54,8 @@ export interface KeyFailure {
 
 /** KMS calls in flight at once. */
 const CONCURRENCY = 32;
+/** Servers that start at the same moment do not ask at the same moment. */
+const START_JITTER_MS = 100;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
 const MAX_LOST_RACES = 10;
 
@@ -73,7 +77,7 @@ export class Keyring {
    * @throws KeyError STORE_UNAVAILABLE
    */
   async loadAll(deadline: Deadline): Promise<LoadResult> {
-    const { store, events } = this.#parts;
+    const { store, clock, random, events } = this.#parts;
     const listing = await store.list();
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
@@ -83,6 +87,8 @@ export class Keyring {
       // Data under these keys exists already: not to start would help nobody.
       await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
     }
+    if (listing.stored.length > 0)
+      await clock.sleep(random() * START_JITTER_MS, deadline.signal).catch(() => undefined);
     const failures = await this.unwrapEach(latestFirst(listing.stored), deadline);
     for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.path) });
     return {
@@ -184,12 +190,28 @@ export class Keyring {
   }
 
   async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline): Promise<void> {
-    const { store, kms, events } = this.#parts;
-    const { wrapped, sidecar, sidecarProblem } = await store.read(name);
-    if (sidecarProblem !== undefined) events.log('warning', withHint(sidecarProblem));
-    const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn, keySpec: sidecar?.keySpec };
-    const { plaintext } = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
-    this.#handOver(name, current, plaintext);
+    const { store, events } = this.#parts;
+    const stored = await store.read(name);
+    if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
+    this.#handOver(name, current, await this.#unwrap(name, stored, deadline));
+  }
+
+  /** Without a sidecar the key is bound to what is configured now, or to nothing: KMS knows. */
+  async #unwrap(name: KeyName, { wrapped, sidecar }: StoredKey, deadline: Deadline): Promise<Uint8Array> {
+    const { kms, settings } = this.#parts;
+    const unwrap = async (encryptionContext: EncryptionContext): Promise<Uint8Array> => {
+      const { masterKeyArn, keySpec, keyCheckValue: check } = sidecar ?? {};
+      const request = { wrapped, masterKeyArn, keySpec, keyCheckValue: check, encryptionContext };
+      return (await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline)).plaintext;
+    };
+    if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext);
+    const configured = keyContext(settings.encryptionContext, name);
+    try {
+      return await unwrap(configured);
+    } catch (thrown) {
+      if (isEmptyContext(configured) || toKeyError(thrown).code !== 'KMS_CORRUPT') throw thrown;
+      return await unwrap({});
+    }
   }
 
   /** Creates `first`, or the next free version when another process was faster. */
@@ -222,15 +244,18 @@ export class Keyring {
     const { store, kms, clock, settings, events } = this.#parts;
     const { masterKeyId, keySpec } = settings;
     const subject = describeKey(name);
-    const made = await kms.generate(`${subject} (master key ${masterKeyId})`, { masterKeyId, keySpec }, deadline);
+    const encryptionContext = keyContext(settings.encryptionContext, name);
+    const request = { masterKeyId, keySpec, encryptionContext };
+    const made = await kms.generate(`${subject} (master key ${masterKeyId})`, request, deadline);
     const { masterKeyArn, requestId } = made;
     const plaintext = await store.create({
       name,
       wrapped: made.wrapped,
-      sidecar: { masterKeyArn, keySpec, created: new Date(clock.wallMs()).toISOString(), requestId },
+      sidecar: { masterKeyArn, keySpec, created: new Date(clock.wallMs()).toISOString(), requestId, encryptionContext },
       verify: async (wrapped) => {
-        const { plaintext: value } = await kms.decrypt(subject, { wrapped, masterKeyArn, keySpec }, deadline);
-        return { value, discard: () => wipe(value) };
+        const unwrapRequest = { wrapped, masterKeyArn, keySpec, keyCheckValue: undefined, encryptionContext };
+        const { plaintext: value } = await kms.decrypt(subject, unwrapRequest, deadline);
+        return { value, keyCheckValue: keyCheckValue(value), discard: () => wipe(value) };
       },
       report: (problem) => events.log('warning', withHint(problem)),
     });

@@ -1,4 +1,5 @@
 import { KeyError } from '../errors.ts';
+import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
 
@@ -8,6 +9,12 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function logs(configured: LogLevel, level: LogLevel): boolean {
   return LOG_LEVELS.indexOf(configured) >= LOG_LEVELS.indexOf(level);
+}
+
+export interface FailoverRegion {
+  readonly region: string;
+  /** Empty: the Region's public endpoint. */
+  readonly endpointUrl: string;
 }
 
 /** What the server's variables say; the names are theirs without `aws_key_management_`. */
@@ -25,6 +32,10 @@ export interface Settings {
   /** Absolute. */
   readonly keyfileDir: string;
   readonly allowMissingKeys: boolean;
+  /** Pairs that new keys are bound to, with their id and version; empty: to nothing. */
+  readonly encryptionContext: EncryptionContext;
+  /** Regions that hold replicas of a multi-Region master key, in the order in which Decrypt tries them. */
+  readonly failoverRegions: readonly FailoverRegion[];
 }
 
 const NAMES = [
@@ -38,6 +49,8 @@ const NAMES = [
   'keyfile_dir',
   'key_ids',
   'allow_missing_keys',
+  'encryption_context',
+  'failover_regions',
 ] as const;
 
 /**
@@ -58,11 +71,13 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
     logLevel: parseLogLevel(value('log_level')),
     keyIds: parseKeyIdSet(value('key_ids')),
     region: value('region'),
-    endpointUrl: parseEndpoint(value('endpoint_url')),
+    endpointUrl: parseEndpoint('endpoint_url', value('endpoint_url')),
     requestTimeoutMs: parseMilliseconds('request_timeout', value('request_timeout')),
     mock: parseSwitch('mock', value('mock')),
     keyfileDir: parseDirectory(value('keyfile_dir')),
     allowMissingKeys: parseSwitch('allow_missing_keys', value('allow_missing_keys')),
+    encryptionContext: parseEncryptionContext(value('encryption_context')),
+    failoverRegions: parseFailoverRegions(value('failover_regions')),
   };
 }
 
@@ -120,16 +135,32 @@ function parseDirectory(text: string): string {
   return text;
 }
 
-function parseEndpoint(text: string): string {
+/**
+ * Parses `aws_key_management_failover_regions`: Regions separated by commas, each with `=URL` when it is reached by an
+ * endpoint of its own; empty means none.
+ * @throws KeyError BAD_OPTION
+ */
+export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
+  if (text.trim() === '') return [];
+  return text.split(',').map((part) => {
+    const [region = '', ...url] = part.trim().split('=');
+    if (!/^[a-z]{2}(?:-[a-z]+)+-\d{1,2}$/.test(region)) {
+      throw badOption('failover_regions', 'Regions such as eu-west-1,eu-central-1', part.trim());
+    }
+    return { region, endpointUrl: parseEndpoint('failover_regions', url.join('=')) };
+  });
+}
+
+function parseEndpoint(name: string, text: string): string {
   if (text === '') return text;
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    throw badOption('endpoint_url', 'a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com', text);
+    throw badOption(name, 'a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com', text);
   }
   if (url.username !== '' || url.password !== '') {
     throw new KeyError(
       'BAD_OPTION',
-      'aws_key_management_endpoint_url: credentials do not belong into a URL that every SQL user can read',
+      `aws_key_management_${name}: credentials do not belong into a URL that every SQL user can read`,
     );
   }
   return text;

@@ -56,12 +56,20 @@ export interface StoredKey {
   readonly sidecarProblem: KeyError | undefined;
 }
 
+export interface VerifiedKey<T> {
+  /** The result of `create`. */
+  readonly value: T;
+  readonly keyCheckValue: string;
+  /** Called when the key gets no name after all. */
+  discard(): void;
+}
+
 export interface NewKey<T> {
   readonly name: KeyName;
   readonly wrapped: Buffer;
-  readonly sidecar: Omit<Sidecar, 'wrappedSha256'>;
-  /** Looks at the bytes that were stored. What it returns is `create`'s result, or is discarded when the key got no name. */
-  readonly verify: (stored: Buffer) => Promise<{ readonly value: T; discard(): void }>;
+  readonly sidecar: Omit<Sidecar, 'wrappedSha256' | 'keyCheckValue'>;
+  /** Unwraps the bytes that were stored. */
+  readonly verify: (stored: Buffer) => Promise<VerifiedKey<T>>;
   /** Told of what went wrong without harm to the key. */
   readonly report: (problem: KeyError) => void;
 }
@@ -115,7 +123,7 @@ export class KeyDirectory {
     };
   }
 
-  /** @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_UNKNOWN when there is no such file */
+  /** @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_FILE_SWAPPED, KEY_UNKNOWN when there is no such file */
   async read(name: KeyName): Promise<StoredKey> {
     const wrapped = await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES);
     if (wrapped === undefined) {
@@ -143,8 +151,11 @@ export class KeyDirectory {
     try {
       const text = await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
       return { sidecar: text && parseSidecar(name, text.toString('utf8')), sidecarProblem: undefined };
-    } catch (error) {
-      return { sidecar: undefined, sidecarProblem: toKeyError(error) };
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      // A damaged sidecar says nothing; one of another key says that the key file may be another's, too.
+      if (error.code === 'KEY_FILE_SWAPPED') throw error;
+      return { sidecar: undefined, sidecarProblem: error };
     }
   }
 
@@ -155,15 +166,16 @@ export class KeyDirectory {
    * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
    */
   async create<T>({ name, wrapped, sidecar, verify, report }: NewKey<T>): Promise<T> {
-    const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) });
     const temporary = this.#temporaryPath();
     const temporarySidecar = `${temporary}.json`;
     try {
       await this.#storing(name, () => this.#write(temporary, wrapped));
-      await this.#storing(name, () => this.#write(temporarySidecar, Buffer.from(text)));
       const stored = await this.#storing(name, () => this.#readAll(temporary, MAX_WRAPPED_KEY_BYTES));
       const verified = await verify(stored);
       try {
+        const { keyCheckValue } = verified;
+        const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped), keyCheckValue });
+        await this.#storing(name, () => this.#write(temporarySidecar, Buffer.from(text)));
         await this.#publish(name, temporary);
       } catch (error) {
         verified.discard();

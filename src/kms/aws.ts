@@ -1,6 +1,7 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, KMSClient } from '@aws-sdk/client-kms';
+import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import type { KmsClient } from './client.ts';
 import { credentialChain } from './credentials/chain.ts';
@@ -36,8 +37,12 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
   const region = options.region === '' ? await regionOfChain() : options.region;
   const connection = new Connection({ ...options, region }, surroundings);
   return {
-    async generateWrappedKey({ masterKeyId, keySpec }, abortSignal) {
-      const command = new GenerateDataKeyWithoutPlaintextCommand({ KeyId: masterKeyId, KeySpec: keySpec });
+    async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }, abortSignal) {
+      const command = new GenerateDataKeyWithoutPlaintextCommand({
+        KeyId: masterKeyId,
+        KeySpec: keySpec,
+        ...contextMember(encryptionContext),
+      });
       const answer = await connection.use((client) => client.send(command, { abortSignal }));
       return {
         wrapped: Buffer.from(answer.CiphertextBlob ?? []),
@@ -45,10 +50,11 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
         requestId: answer.$metadata.requestId ?? '',
       };
     },
-    async decrypt({ wrapped, masterKeyArn }, abortSignal) {
+    async decrypt({ wrapped, masterKeyArn, encryptionContext }, abortSignal) {
       const command = new DecryptCommand({
         CiphertextBlob: wrapped,
         ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
+        ...contextMember(encryptionContext),
         EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
       });
       const answer = await connection.use((client) => client.send(command, { abortSignal }));
@@ -121,6 +127,10 @@ function createSdkClient(options: AwsOptions, surroundings: AwsSurroundings): KM
       }),
     ...connection,
   });
+}
+
+function contextMember(context: EncryptionContext): { EncryptionContext?: Record<string, string> } {
+  return isEmptyContext(context) ? {} : { EncryptionContext: { ...context } };
 }
 
 async function regionOfChain(): Promise<string> {

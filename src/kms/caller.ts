@@ -1,8 +1,16 @@
-import { assertDataKeyLength, wipe } from '../bytes.ts';
+import { assertDataKeyLength, keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
+import type { EncryptionContext } from '../format/encryption-context.ts';
 import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
-import { classifyKmsFailure, type FailureKind, type KmsFailure } from './classify.ts';
+import {
+  classifyKmsFailure,
+  describeFailure,
+  type FailureKind,
+  inRequest,
+  isThrottling,
+  type KmsFailure,
+} from './classify.ts';
 import {
   type DecryptedKey,
   type GeneratedKey,
@@ -11,7 +19,8 @@ import {
   type KmsOperation,
   MAX_WRAPPED_KEY_BYTES,
 } from './client.ts';
-import { isSameMasterKey, masterKeyInRegion } from './master-key.ts';
+import { CallLimiter } from './limiter.ts';
+import { isSameMasterKey } from './master-key.ts';
 import { backoffMs, type Deadline, unlessAborted } from './retry.ts';
 
 /** Told of every attempt; never sees key bytes. */
@@ -27,8 +36,15 @@ export interface KmsAttempt {
   readonly attempt: number;
 }
 
+/** What every answer of KMS has. */
+export interface Answer {
+  readonly requestId: string;
+  readonly masterKeyArn: string;
+  readonly servedBy?: DecryptedKey['servedBy'];
+}
+
 export type AttemptOutcome =
-  | { readonly ok: true; readonly requestId: string; readonly masterKeyArn: string }
+  | { readonly ok: true; readonly answer: Answer }
   | { readonly ok: false; readonly failure: KmsFailure; readonly retryInMs: number | undefined };
 
 export interface UnwrapRequest {
@@ -37,12 +53,9 @@ export interface UnwrapRequest {
   readonly masterKeyArn: string | undefined;
   /** The length the data key must have, when that is known. */
   readonly keySpec: KeySpec | undefined;
-}
-
-/** What every answer of KMS has. */
-interface Answer {
-  readonly requestId: string;
-  readonly masterKeyArn: string;
+  /** Of the data key, when that is known. */
+  readonly keyCheckValue: string | undefined;
+  readonly encryptionContext: EncryptionContext;
 }
 
 interface CallName {
@@ -74,12 +87,14 @@ export class KmsCaller {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #observer: KmsObserver;
+  readonly #limiter: CallLimiter;
 
   constructor(client: KmsClient, clock: Clock, random: Random, observer: KmsObserver) {
     this.#client = client;
     this.#clock = clock;
     this.#random = random;
     this.#observer = observer;
+    this.#limiter = new CallLimiter(() => clock.monotonicMs());
   }
 
   /** @throws KeyError KMS_…, TIMEOUT */
@@ -106,15 +121,14 @@ export class KmsCaller {
    * @throws KeyError KMS_…, TIMEOUT
    */
   async decrypt(subject: string, request: UnwrapRequest, deadline: Deadline): Promise<DecryptedKey> {
-    const { wrapped, keySpec } = request;
-    const masterKeyArn = request.masterKeyArn && masterKeyInRegion(request.masterKeyArn, this.#client.region);
+    const { wrapped, keySpec, masterKeyArn, encryptionContext } = request;
     return await this.#call({
       operation: 'Decrypt',
       subject,
       deadline,
-      send: (signal) => this.#client.decrypt({ wrapped, masterKeyArn }, signal),
+      send: (signal) => this.#client.decrypt({ wrapped, masterKeyArn, encryptionContext }, signal),
       check: (answer) => {
-        // KMS answered with the master key we named and a data key of the length it was made with.
+        // KMS answered with the master key we named, and with the very data key that was made.
         if (masterKeyArn !== undefined && !isSameMasterKey(answer.masterKeyArn, masterKeyArn)) {
           throw badAnswer(subject, `"KeyId" expected ${masterKeyArn}, got ${answer.masterKeyArn}`, answer.requestId);
         }
@@ -122,6 +136,13 @@ export class KmsCaller {
         if (keySpec !== undefined && answer.plaintext.length !== keySpecLength(keySpec)) {
           const expected = `"data key" expected ${keySpecLength(keySpec)} bytes for ${keySpec}`;
           throw badAnswer(subject, `${expected}, got ${answer.plaintext.length}`, answer.requestId);
+        }
+        if (request.keyCheckValue !== undefined && keyCheckValue(answer.plaintext) !== request.keyCheckValue) {
+          throw badAnswer(
+            subject,
+            'the data key is not the one that was made: its key check value differs',
+            answer.requestId,
+          );
         }
       },
       discard: (answer) => wipe(answer.plaintext),
@@ -139,8 +160,7 @@ export class KmsCaller {
       let pauseMs: number;
       try {
         const answer = await this.#attempt(call);
-        const { requestId, masterKeyArn } = answer;
-        this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: true, requestId, masterKeyArn });
+        this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: true, answer });
         return answer;
       } catch (thrown) {
         const gaveUp = deadline.signal.aborted;
@@ -149,6 +169,7 @@ export class KmsCaller {
           : thrown instanceof KeyError
             ? refusedAnswer(thrown)
             : classifyKmsFailure(thrown);
+        if (isThrottling(failure)) this.#limiter.throttled();
         const retryInMs = this.#retryInMs(failure, attempt, deadline);
         this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: false, failure, retryInMs });
         if (gaveUp) throw timedOut(call, attempt, last);
@@ -162,7 +183,10 @@ export class KmsCaller {
   }
 
   async #attempt<T extends Answer>({ deadline, send, check, discard }: Call<T>): Promise<T> {
-    const answer = await unlessAborted(send(deadline.signal), deadline.signal, discard);
+    const answer = await this.#limiter.run(deadline.signal, () =>
+      unlessAborted(send(deadline.signal), deadline.signal, discard),
+    );
+    this.#limiter.succeeded();
     try {
       check(answer);
       return answer;
@@ -174,7 +198,7 @@ export class KmsCaller {
 
   #retryInMs(failure: KmsFailure, attempt: number, deadline: Deadline): number | undefined {
     if (failure.retry === 'no') return undefined;
-    const pause = backoffMs(attempt, this.#random);
+    const pause = Math.max(backoffMs(attempt, this.#random), failure.retryAfterMs);
     const resumeMs = this.#clock.monotonicMs() + pause;
     // Counted from the start of everything that shares the deadline: a hundred keys wait no longer than one.
     if (failure.retry === 'briefly' && resumeMs - deadline.startedMs > BRIEFLY_MS) return undefined;
@@ -190,7 +214,16 @@ function badAnswer(subject: string, problem: string, requestId: string): KeyErro
 
 /** An answer that came and was not what was asked for. */
 function refusedAnswer({ message, hint }: KeyError): KmsFailure {
-  return { kind: 'other', retry: 'no', name: 'WrongAnswer', message, requestId: '', status: 200, hint };
+  return {
+    kind: 'other',
+    retry: 'no',
+    name: 'WrongAnswer',
+    message,
+    requestId: '',
+    status: 200,
+    retryAfterMs: 0,
+    hint,
+  };
 }
 
 function abandoned(last: KmsFailure | undefined): KmsFailure {
@@ -202,6 +235,7 @@ function abandoned(last: KmsFailure | undefined): KmsFailure {
     message,
     requestId: '',
     status: 0,
+    retryAfterMs: 0,
     hint: last?.hint ?? '',
   };
 }
@@ -233,13 +267,4 @@ function timedOut(
   return new KeyError('TIMEOUT', `${subject}: KMS ${operation} did not succeed within ${seconds} s: ${reason}`, {
     hint: last?.hint ?? 'check that the server can reach the KMS endpoint, and that its credential source answers',
   });
-}
-
-/** `DisabledException: arn:… is disabled. (request 1f2e…)` */
-export function describeFailure({ name, message, requestId }: KmsFailure): string {
-  return `${message === '' ? name : `${name}: ${message}`}${inRequest(requestId)}`;
-}
-
-function inRequest(requestId: string): string {
-  return requestId === '' ? '' : ` (request ${requestId})`;
 }

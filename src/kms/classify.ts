@@ -32,7 +32,12 @@ export interface KmsFailure extends FailureRow {
   readonly requestId: string;
   /** HTTP status; 0 when no answer came. */
   readonly status: number;
+  /** Milliseconds that the answer's Retry-After asks to wait; 0 when it asks nothing. */
+  readonly retryAfterMs: number;
 }
+
+/** A proxy that asks to come back tomorrow is not obeyed. */
+const LONGEST_RETRY_AFTER_S = 30;
 
 const throttled: FailureRow = {
   kind: 'transient',
@@ -189,6 +194,10 @@ const unknown: FailureRow = {
 
 const CREDENTIAL_ROWS: readonly FailureRow[] = [badCredentials, expiredCredentials, noCredentials, refusedSignature];
 
+export function isThrottling({ name, status }: KmsFailure): boolean {
+  return FAILURE_TABLE[name] === throttled || status === 429;
+}
+
 /** Whether other credentials would help. */
 export function isCredentialFailure({ name }: KmsFailure): boolean {
   const row = FAILURE_TABLE[name];
@@ -204,7 +213,7 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
     FAILURE_TABLE[name] ??
     systemFailure(name) ??
     (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
-  return { ...row, ...metadata, name, message: firstLine(error.message) };
+  return { ...row, ...metadata, retryAfterMs: retryAfterOf(error), name, message: firstLine(error.message) };
 }
 
 /** Codes of Node.js that have no row of their own. */
@@ -232,6 +241,25 @@ function metadataOf(error: Error): { requestId: string; status: number } {
   const status =
     'httpStatusCode' in metadata && typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : 0;
   return { requestId, status };
+}
+
+/** `DisabledException: arn:... is disabled. (request 1f2e...)` */
+export function describeFailure({ name, message, requestId }: KmsFailure): string {
+  return `${message === '' ? name : `${name}: ${message}`}${inRequest(requestId)}`;
+}
+
+export function inRequest(requestId: string): string {
+  return requestId === '' ? '' : ` (request ${requestId})`;
+}
+
+/** Retry-After in seconds; its other form, a date, KMS does not use. */
+function retryAfterOf(error: Error): number {
+  const response: unknown = '$response' in error ? error.$response : undefined;
+  if (typeof response !== 'object' || response === null || !('headers' in response)) return 0;
+  const { headers } = response;
+  if (typeof headers !== 'object' || headers === null || !('retry-after' in headers)) return 0;
+  const seconds = Number(headers['retry-after']);
+  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_S) * 1000 : 0;
 }
 
 function firstLine(message: string): string {

@@ -1,3 +1,4 @@
+import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 
 /** What the project asks of KMS: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
@@ -18,6 +19,7 @@ export interface GenerateRequest {
   /** Key id, key ARN, alias name or alias ARN. */
   readonly masterKeyId: string;
   readonly keySpec: KeySpec;
+  readonly encryptionContext: EncryptionContext;
 }
 
 export interface GeneratedKey {
@@ -31,12 +33,15 @@ export interface DecryptRequest {
   readonly wrapped: Uint8Array;
   /** Pins the master key; undefined lets KMS find it from the wrapped key. */
   readonly masterKeyArn: string | undefined;
+  readonly encryptionContext: EncryptionContext;
 }
 
 export interface DecryptedKey {
   readonly plaintext: Buffer;
   readonly masterKeyArn: string;
   readonly requestId: string;
+  /** Set when another Region than the configured one served, with the reason. */
+  readonly servedBy?: { readonly region: string; readonly because: string };
 }
 
 /** KMS's limit for CiphertextBlob. */

@@ -10,3 +10,7 @@ export function masterKeyInRegion(arn: string, region: string): string {
 export function isSameMasterKey(a: string, b: string): boolean {
   return masterKeyInRegion(a, '') === masterKeyInRegion(b, '');
 }
+
+export function isMultiRegion(arn: string): boolean {
+  return MULTI_REGION_ARN.test(arn);
+}

@@ -19,15 +19,20 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
   const initial = () => initialState({ clock, randomBytes, region, aliases: [MOCK_ALIAS] });
   const kms = createEmbeddedKms({ state: openStateFile(path, initial, randomBytes), clock, randomBytes });
   return {
-    async generateWrappedKey({ masterKeyId, keySpec }) {
+    async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }) {
       // In mock mode any name is a master key, as no AWS account knows better.
       const alias = /^alias\/[\w/-]+$/.test(masterKeyId) ? masterKeyId : MOCK_ALIAS;
       const keyId = kms.ensureAlias(region, alias);
-      const made = kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec });
+      const made = kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec, encryptionContext });
       return { wrapped: Buffer.from(made.ciphertextBlob), masterKeyArn: made.keyId, requestId: 'mock' };
     },
-    async decrypt({ wrapped, masterKeyArn }) {
-      const { plaintext, keyId } = kms.decrypt({ region, ciphertextBlob: wrapped, keyId: masterKeyArn });
+    async decrypt({ wrapped, masterKeyArn, encryptionContext }) {
+      const { plaintext, keyId } = kms.decrypt({
+        region,
+        ciphertextBlob: wrapped,
+        keyId: masterKeyArn,
+        encryptionContext,
+      });
       return {
         plaintext: Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength),
         masterKeyArn: keyId,

@@ -17,7 +17,9 @@ it('has the variables of the documentation, with their types and defaults', asyn
   expect(rows.map(({ v }) => v)).toEqual([
     'AWS_KEY_MANAGEMENT_AGENT|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_ALLOW_MISSING_KEYS|GLOBAL|BOOLEAN|OFF|YES',
+    'AWS_KEY_MANAGEMENT_ENCRYPTION_CONTEXT|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_ENDPOINT_URL|GLOBAL|VARCHAR||YES',
+    'AWS_KEY_MANAGEMENT_FAILOVER_REGIONS|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_KEYFILE_DIR|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_KEY_IDS|GLOBAL|VARCHAR||NO',
     'AWS_KEY_MANAGEMENT_KEY_SPEC|GLOBAL|ENUM|AES_128|NO',
@@ -69,6 +71,8 @@ it('refuses malformed values with the reason, and keeps the old ones', async () 
     ["region='x'", /read only/],
     ["endpoint_url='x'", /read only/],
     ["keyfile_dir='x'", /read only/],
+    ["encryption_context='a=b'", /read only/],
+    ["failover_regions='eu-west-1'", /read only/],
     ['mock=ON', /read only/],
     ["agent='x'", /read only/],
     ['start_timeout=1', /read only/],

@@ -20,7 +20,7 @@ export function kmsError(name: string, message = `${name} message`, status = 400
 
 /** A KMS that does as told: `on` may throw, wait, or answer something else; by default it works. */
 export class ScriptedKms implements KmsClient {
-  readonly region = 'us-east-1';
+  readonly region: string = 'us-east-1';
   readonly description = 'a scripted KMS';
   isClosed = false;
   readonly calls: { readonly operation: KmsOperation; readonly request: GenerateRequest | DecryptRequest }[] = [];

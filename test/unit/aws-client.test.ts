@@ -56,8 +56,13 @@ async function generate(from: KmsClient, seconds = 5): Promise<string> {
   const deadline = startDeadline(systemClock, seconds * 1000);
   try {
     const caller = new KmsCaller(from, systemClock, () => 0.5, quiet);
-    return (await caller.generate('key 1 version 1', { masterKeyId: ALIAS, keySpec: 'AES_128' }, deadline))
-      .masterKeyArn;
+    return (
+      await caller.generate(
+        'key 1 version 1',
+        { masterKeyId: ALIAS, keySpec: 'AES_128', encryptionContext: {} },
+        deadline,
+      )
+    ).masterKeyArn;
   } finally {
     deadline.cancel();
   }

@@ -1,17 +1,25 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type AttemptOutcome, KmsCaller } from '../../src/kms/caller.ts';
+import { keyCheckValue } from '../../src/bytes.ts';
+import { type AttemptOutcome, KmsCaller, type UnwrapRequest } from '../../src/kms/caller.ts';
 import type { GenerateRequest } from '../../src/kms/client.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
 
 let clock: FakeClock;
 let kms: ScriptedKms;
 let outcomes: AttemptOutcome[];
 let caller: KmsCaller;
 const wrapped = wrappedKey('a');
-const generate: GenerateRequest = { masterKeyId: 'alias/a', keySpec: 'AES_128' };
+const known: UnwrapRequest = {
+  wrapped,
+  masterKeyArn: undefined,
+  keySpec: undefined,
+  keyCheckValue: undefined,
+  encryptionContext: {},
+};
+const generate: GenerateRequest = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} };
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -26,9 +34,7 @@ beforeEach(() => {
 function decrypt(seconds = 60, masterKeyArn: string | undefined = undefined): Promise<unknown> {
   const deadline = startDeadline(clock, seconds * 1000);
   return clock.runUntil(
-    caller
-      .decrypt('key 1 version 1', { wrapped, masterKeyArn, keySpec: undefined }, deadline)
-      .finally(() => deadline.cancel()),
+    caller.decrypt('key 1 version 1', { ...known, masterKeyArn }, deadline).finally(() => deadline.cancel()),
   );
 }
 
@@ -125,7 +131,7 @@ describe('an answer of KMS', () => {
   it('shorter than the KeySpec it was made with is refused', async () => {
     const deadline = startDeadline(clock, 1000);
     await expectKeyError(
-      caller.decrypt('key 1 version 1', { wrapped, masterKeyArn: undefined, keySpec: 'AES_256' }, deadline),
+      caller.decrypt('key 1 version 1', { ...known, keySpec: 'AES_256' }, deadline),
       'KMS_BAD_ANSWER',
       'key 1 version 1: KMS answered wrongly: "data key" expected 32 bytes for AES_256, got 16 (request decrypt)',
     );
@@ -161,7 +167,7 @@ describe('many calls under one deadline', () => {
     };
     const deadline = startDeadline(clock, 60_000);
     for (let i = 0; i < 5; i += 1) {
-      const request = { wrapped, masterKeyArn: undefined, keySpec: undefined };
+      const request = known;
       await expectKeyError(
         clock.runUntil(caller.decrypt('key 1 version 1', request, deadline)),
         'KMS_OPERATOR',
@@ -225,21 +231,80 @@ describe('a multi-Region master key', () => {
   const here = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
   const there = here.replace('us-east-1', 'eu-west-1');
 
-  it('is named by its replica in the Region that is asked', async () => {
-    await decrypt(60, there);
-    expect(kms.calls[0]?.request).toMatchObject({ masterKeyArn: here });
-  });
-
   it('may answer from another Region, another key may not', async () => {
     kms.answer = (answer) => ({ ...answer, masterKeyArn: there });
     await decrypt(60, here);
     kms.answer = (answer) => ({ ...answer, masterKeyArn: there.replace('ab34', 'ab35') });
     await expectKeyError(decrypt(60, here), 'KMS_BAD_ANSWER', /"KeyId" expected arn:aws:kms:us-east-1/);
   });
+});
 
-  it('is told from a key of one Region, which has the same ARN everywhere', async () => {
-    const arn = 'arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
-    await decrypt(60, arn);
-    expect(kms.calls[0]?.request).toMatchObject({ masterKeyArn: arn });
+describe('a data key', () => {
+  it('that is not the one that was made is refused and wiped', async () => {
+    const plaintext = Buffer.alloc(16, 7);
+    const right = { ...known, keyCheckValue: keyCheckValue(dataKey(wrapped)) };
+    const deadline = startDeadline(clock, 1000);
+    await caller.decrypt('key 1 version 1', right, deadline);
+    kms.answer = (answer) => ({ ...answer, plaintext });
+    await expectKeyError(
+      caller.decrypt('key 1 version 1', right, deadline),
+      'KMS_BAD_ANSWER',
+      'key 1 version 1: KMS answered wrongly: the data key is not the one that was made: its key check value differs (request decrypt)',
+    );
+    expect(plaintext.every((byte) => byte === 0)).toBe(true);
+  });
+});
+
+describe('throttling', () => {
+  const many = (count: number): Promise<unknown> => {
+    const deadline = startDeadline(clock, 600_000);
+    const calls = Array.from({ length: count }, () => caller.decrypt('key 1 version 1', known, deadline));
+    return clock.runUntil(Promise.all(calls).finally(() => deadline.cancel()));
+  };
+
+  it('lowers the calls in flight, and success raises them again', async () => {
+    let throttling = true;
+    kms.on = async () => {
+      await clock.sleep(50);
+      if (throttling) throw kmsError('ThrottlingException');
+    };
+    const inFlight: number[] = [];
+    const deadline = startDeadline(clock, 600_000);
+    const calls = Array.from({ length: 200 }, () => caller.decrypt('key 1 version 1', known, deadline));
+    for (let i = 0; i < 20; i += 1) {
+      await clock.advance(300);
+      inFlight.push(kms.inFlight);
+    }
+    expect(kms.mostInFlight).toBe(32);
+    expect(Math.max(...inFlight.slice(-5))).toBeLessThanOrEqual(2);
+    throttling = false;
+    kms.mostInFlight = 0;
+    await clock.runUntil(Promise.all(calls));
+    await many(2000);
+    expect(kms.mostInFlight).toBe(32);
+  });
+
+  it('that asks to wait is obeyed, up to half a minute', async () => {
+    const throttled = (seconds: string): Error =>
+      Object.assign(kmsError('ThrottlingException'), { $response: { headers: { 'retry-after': seconds } } });
+    kms.on = (_, call) => {
+      if (call === 1) throw throttled('7');
+      if (call === 2) throw throttled('86400');
+    };
+    await decrypt(120);
+    const pauses = outcomes.map((outcome) => (outcome.ok ? 'ok' : outcome.retryInMs));
+    expect(pauses).toEqual([7000, 30_000, 'ok']);
+  });
+
+  it('holds nobody beyond the own deadline', async () => {
+    kms.on = () => new Promise(() => undefined);
+    const long = startDeadline(clock, 60_000);
+    const stuck = Array.from({ length: 32 }, () =>
+      caller.decrypt('key 1 version 1', known, long).catch(() => undefined),
+    );
+    await clock.settle();
+    await expectKeyError(decrypt(2), 'TIMEOUT', /within 2 s/);
+    long.cancel();
+    expect(stuck).toHaveLength(32);
   });
 });

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -18,7 +19,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KeyError } from '../../src/errors.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
-import { KeyDirectory, type NewKey, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { KeyDirectory, type NewKey, nodeFileSystem, type VerifiedKey } from '../../src/keystore/directory.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
@@ -31,8 +32,11 @@ const facts = {
   keySpec: 'AES_128',
   created: '2030-01-01T00:00:00.000Z',
   requestId: 'r',
+  encryptionContext: {},
 } as const;
-const accept = async (stored: Buffer): Promise<{ value: Buffer; discard(): void }> => ({
+const CHECK = '0123456789abcdef';
+const accept = async (stored: Buffer): Promise<VerifiedKey<Buffer>> => ({
+  keyCheckValue: CHECK,
   value: stored,
   discard: () => undefined,
 });
@@ -59,7 +63,7 @@ describe('a key directory on disk', () => {
     const sha256 = createHash('sha256').update(wrapped).digest('hex');
     expect(await store.read(name)).toEqual({
       wrapped,
-      sidecar: { ...facts, wrappedSha256: sha256 },
+      sidecar: { ...facts, wrappedSha256: sha256, keyCheckValue: CHECK },
       sidecarProblem: undefined,
     });
   });
@@ -179,6 +183,31 @@ describe('a key directory on disk', () => {
       /^key 7 version 3: key file aws-kms-key\.7\.3: its SHA-256 is [0-9a-f]{64}, its sidecar says [0-9a-f]{64}$/,
     );
     expect(error.hint).toContain('move aws-kms-key.7.3.json away');
+  });
+
+  it("refuses a key whose sidecar is another key's, also when both files were swapped", async () => {
+    const other = { id: keyId(8), version: keyVersion(1) };
+    await store.create(newKey());
+    await store.create(newKey({ name: other, wrapped: Buffer.from('another') }));
+    for (const [from, to] of [
+      ['7.3', 'x'],
+      ['8.1', '7.3'],
+      ['x', '8.1'],
+    ] as const) {
+      for (const end of ['', '.json'])
+        renameSync(join(path, `aws-kms-key.${from}${end}`), join(path, `aws-kms-key.${to}${end}`));
+    }
+    const error = await expectKeyError(
+      store.read(name),
+      'KEY_FILE_SWAPPED',
+      'sidecar aws-kms-key.7.3.json: it describes key 8 version 1',
+    );
+    expect(error.hint).toContain('mixed up');
+    await expectKeyError(
+      store.read(other),
+      'KEY_FILE_SWAPPED',
+      'sidecar aws-kms-key.8.1.json: it describes key 7 version 3',
+    );
   });
 
   it('loads a key whose sidecar is damaged, and says so', async () => {
@@ -306,8 +335,9 @@ describe('a key directory that fails', () => {
     fs.before = (call) => {
       if (call === 'fsync-directory') throw systemError('EIO');
     };
-    const verify = async (): Promise<{ value: string; discard(): void }> => ({
+    const verify = async (): Promise<VerifiedKey<string>> => ({
       value: 'secret',
+      keyCheckValue: CHECK,
       discard: () => {
         discarded = true;
       },

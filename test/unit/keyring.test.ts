@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { keyCheckValue } from '../../src/bytes.ts';
 import type { KeyName } from '../../src/format/key-file-name.ts';
 import { keyFileName } from '../../src/format/key-file-name.ts';
 import { type KeyId, keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
@@ -25,6 +26,8 @@ const settings: Settings = {
   mock: false,
   keyfileDir: '/keys',
   allowMissingKeys: false,
+  encryptionContext: {},
+  failoverRegions: [],
 };
 
 let clock: FakeClock;
@@ -54,6 +57,7 @@ class Process {
       store: new KeyDirectory('/keys', fs, clock, Math.random),
       kms: new KmsCaller(kms, clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
       clock,
+      random: () => 0.5,
       events: {
         announce: (name, current, bytes) => {
           this.announced.push({ name: `${name.id}.${name.version}`, current, bytes: Buffer.from(bytes) });
@@ -126,7 +130,8 @@ describe('loading', () => {
     await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
     expect(kms.calls).toHaveLength(100);
     expect(kms.mostInFlight).toBe(32);
-    expect(clock.monotonicMs()).toBe(80);
+    // Four rounds, after the pause in which servers that start together drift apart.
+    expect(clock.monotonicMs()).toBe(50 + 80);
   });
 
   it('retries what passes, and names each version that stays wrapped', async () => {
@@ -506,6 +511,60 @@ it('a server that starts removes work in progress that was left behind long ago,
   expect(files()).toEqual(['.aws-kms-tmp-old']);
   await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
   expect(files()).toEqual([]);
+});
+
+describe('with an encryption context', () => {
+  const context = { encryptionContext: { cluster: 'orders' } };
+  const bound = { cluster: 'orders', 'mariadb-aws-kms:key-id': '1', 'mariadb-aws-kms:key-version': '1' };
+
+  it('binds new keys to it and to their place, and says so in the sidecar', async () => {
+    await new Process(context).open(one);
+    expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, bound]);
+    const sidecar: unknown = JSON.parse(fs.files.get('/keys/aws-kms-key.1.1.json')?.bytes.toString() ?? '');
+    expect(sidecar).toMatchObject({
+      encryptionContext: bound,
+      keyCheckValue: keyCheckValue(dataKey(wrappedKey('made 1'))),
+    });
+    await new Process(context).rotate(one);
+    expect(kms.calls.at(-1)?.request.encryptionContext).toEqual({ ...bound, 'mariadb-aws-kms:key-version': '2' });
+  });
+
+  it('loads what was made with another one, or with none', async () => {
+    await new Process(context).open(one);
+    await new Process({}).rotate(one);
+    kms.calls.length = 0;
+    const changed = new Process({ encryptionContext: { cluster: 'renamed' } });
+    expect((await changed.run((keyring, deadline) => keyring.loadAll(deadline))).failures).toEqual([]);
+    expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([{}, bound]);
+  });
+
+  it('without a sidecar tries the configured one, then none', async () => {
+    store(1, 1);
+    kms.on = (_, __, request) => {
+      if (Object.keys(request.encryptionContext).length > 0) throw kmsError('InvalidCiphertextException', '');
+    };
+    const process = new Process(context);
+    expect(await process.open(one)).toBe(1);
+    expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, {}]);
+  });
+
+  it('does not try again without it when KMS refuses for another reason', async () => {
+    store(1, 1);
+    kms.on = () => {
+      throw kmsError('AccessDeniedException');
+    };
+    await expectKeyError(new Process(context).open(one), 'KMS_OPERATOR', /AccessDeniedException/);
+    expect(kms.calls).toHaveLength(1);
+  });
+});
+
+it('refuses a data key that is not the one that was made', async () => {
+  await new Process().open(one);
+  kms.answer = (answer) => ({ ...answer, plaintext: Buffer.alloc(16, 1) });
+  const { failures } = await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
+  expect(failures.map(({ error }) => error.message)).toEqual([
+    expect.stringMatching(/^key 1 version 1 .*its key check value differs/),
+  ]);
 });
 
 describe('keys that were missing at start-up', () => {

@@ -27,6 +27,8 @@ const HELLO_SETTINGS: readonly (readonly [string, string])[] = [
   ['keyfile_dir', '/keys'],
   ['key_ids', ''],
   ['allow_missing_keys', 'OFF'],
+  ['encryption_context', ''],
+  ['failover_regions', ''],
 ];
 
 let clock: FakeClock;
@@ -167,6 +169,7 @@ describe('a session', () => {
     };
     await hello();
     send(2, { type: 'load', deadlineMs: 60_000 });
+    await clock.advance(100);
     expect(await answerTo(2)).toMatchObject({
       type: 'fail',
       code: 'KEYS_FAILED',
@@ -190,6 +193,7 @@ describe('a session', () => {
     };
     await hello([['allow_missing_keys', 'ON']]);
     send(2, { type: 'load', deadlineMs: 60_000 });
+    await clock.advance(100);
     expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 0 });
     expect(sent('missing')).toEqual([{ type: 'missing', versions: 1 }]);
     // Longer than an idle session lives: one that still tries is not idle.
@@ -220,6 +224,12 @@ describe('a session', () => {
     ],
     ['request_timeout', '1s', 'aws_key_management_request_timeout: expected milliseconds, got "1s"'],
     ['mock', 'yes', 'aws_key_management_mock: expected ON or OFF, got "yes"'],
+    ['encryption_context', 'a', 'aws_key_management_encryption_context: "a" is no name=value pair'],
+    [
+      'failover_regions',
+      'europe',
+      'aws_key_management_failover_regions: expected Regions such as eu-west-1,eu-central-1, got "europe"',
+    ],
     ['keyfile_dir', 'keys', 'aws_key_management_keyfile_dir: expected an absolute path, got "keys"'],
   ])('refuses HELLO with a bad %s (%s)', async (setting, value, message) => {
     expect(await hello([[setting, value]])).toMatchObject({ type: 'fail', code: 'BAD_OPTION', message });

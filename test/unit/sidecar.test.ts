@@ -11,6 +11,8 @@ const sidecar = {
   created: '2030-01-01T00:00:00.000Z',
   wrappedSha256: 'ab'.repeat(32),
   requestId: '1f2e3d4c-0000-1111-2222-333344445555',
+  encryptionContext: { cluster: 'a', 'mariadb-aws-kms:key-id': '7', 'mariadb-aws-kms:key-version': '3' },
+  keyCheckValue: '0123456789abcdef',
 } as const;
 const valid: Record<string, unknown> = JSON.parse(formatSidecar(name, sidecar));
 
@@ -29,8 +31,9 @@ describe('a sidecar', () => {
     ['[]', /it is no JSON object$/],
     ['null', /it is no JSON object$/],
     [JSON.stringify({ ...valid, format: 2 }), /"format" expected 1, got 2$/],
-    [JSON.stringify({ ...valid, keyId: 8 }), /it describes key 8 version 3$/],
-    [JSON.stringify({ ...valid, keyVersion: 4 }), /it describes key 7 version 4$/],
+    [JSON.stringify({ ...valid, encryptionContext: [] }), /"encryptionContext" is malformed$/],
+    [JSON.stringify({ ...valid, encryptionContext: { a: 1 } }), /"encryptionContext" is malformed$/],
+    [JSON.stringify({ ...valid, keyCheckValue: 'xyz' }), /"keyCheckValue" is missing or malformed$/],
     [JSON.stringify({ ...valid, keySpec: 'AES_512' }), /"keySpec" is missing or malformed$/],
     [JSON.stringify({ ...valid, masterKeyArn: 'alias/x' }), /"masterKeyArn" is missing or malformed$/],
     [JSON.stringify({ ...valid, masterKeyArn: 7 }), /"masterKeyArn" is missing or malformed$/],
@@ -40,5 +43,30 @@ describe('a sidecar', () => {
   ])('is refused when it is %s', async (text, message) => {
     const error = await expectKeyError(() => parseSidecar(name, text), 'KEY_FILE_CORRUPT', message);
     expect(error.message).toMatch(/^sidecar aws-kms-key\.7\.3\.json: /);
+  });
+
+  it('of an early release has neither context nor key check value', () => {
+    const { encryptionContext: _, keyCheckValue: __, ...early } = valid;
+    expect(parseSidecar(name, JSON.stringify(early))).toEqual({
+      ...sidecar,
+      encryptionContext: {},
+      keyCheckValue: undefined,
+    });
+  });
+
+  it.each([
+    [{ keyId: 8 }, 'it describes key 8 version 3'],
+    [{ keyVersion: 4 }, 'it describes key 7 version 4'],
+    [
+      { encryptionContext: { 'mariadb-aws-kms:key-id': '8', 'mariadb-aws-kms:key-version': '3' } },
+      'its encryption context binds the key to key 8 version 3',
+    ],
+    [{ encryptionContext: { a: 'b' } }, 'its encryption context binds the key to key undefined version undefined'],
+  ])('of another place is told: %j', async (change, message) => {
+    await expectKeyError(
+      () => parseSidecar(name, JSON.stringify({ ...valid, ...change })),
+      'KEY_FILE_SWAPPED',
+      `sidecar aws-kms-key.7.3.json: ${message}`,
+    );
   });
 });

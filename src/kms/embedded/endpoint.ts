@@ -47,7 +47,7 @@ async function handle(
   if (isDevRoute(target)) {
     const { status, json } = devRoute(request, await readBody(request), parts.faults, parts.calls);
     const body = Buffer.from(`${JSON.stringify(json)}\n`);
-    return send(response, { status, contentType: 'application/json', body }, randomUUID());
+    return send(response, { status, contentType: 'application/json', body }, randomUUID(), parts.clock.wallMs());
   }
   const call = new OpenCall(parts, request);
   const left = new AbortController();
@@ -63,14 +63,16 @@ async function handle(
       request.socket.destroy();
       return;
     case 'half':
-      return sendHalf(response, outcome.answer, call.requestId);
+      return sendHalf(response, outcome.answer, call.requestId, parts.clock.wallMs());
     case 'whole':
-      return send(response, outcome.answer, call.requestId);
+      return send(response, outcome.answer, call.requestId, parts.clock.wallMs());
   }
 }
 
-function head(response: ServerResponse, answer: WireAnswer, requestId: string): void {
+function head(response: ServerResponse, answer: WireAnswer, requestId: string, nowMs: number): void {
   response.writeHead(answer.status, {
+    // Of the clock that signatures are checked with: clients correct theirs by it.
+    Date: new Date(nowMs).toUTCString(),
     'x-amzn-RequestId': requestId,
     'Cache-Control': 'no-cache, no-store, must-revalidate, private',
     'Content-Type': answer.contentType,
@@ -80,16 +82,16 @@ function head(response: ServerResponse, answer: WireAnswer, requestId: string): 
   });
 }
 
-async function send(response: ServerResponse, answer: WireAnswer, requestId: string): Promise<void> {
-  head(response, answer, requestId);
+async function send(response: ServerResponse, answer: WireAnswer, requestId: string, nowMs: number): Promise<void> {
+  head(response, answer, requestId, nowMs);
   await new Promise<void>((resolve) => {
     response.once('close', resolve);
     response.end(answer.body, () => resolve());
   });
 }
 
-async function sendHalf(response: ServerResponse, answer: WireAnswer, requestId: string): Promise<void> {
-  head(response, answer, requestId);
+async function sendHalf(response: ServerResponse, answer: WireAnswer, requestId: string, nowMs: number): Promise<void> {
+  head(response, answer, requestId, nowMs);
   await new Promise<void>((resolve) => {
     response.once('close', resolve);
     response.write(answer.body.subarray(0, Math.ceil(answer.body.length / 2)), () => resolve());

@@ -65,6 +65,7 @@ export function createKey(call: Call, input: unknown): Answer {
     createdAt: call.nowMs,
     enabled: true,
     deletion: null,
+    rotationDays: null,
     material: {
       id: Buffer.from(call.randomBytes(32)).toString('hex'),
       key: Buffer.from(call.randomBytes(32)).toString('base64'),

@@ -23,6 +23,8 @@ export interface KeyRecord {
   readonly createdAt: number;
   enabled: boolean;
   deletion: ScheduledDeletion | null;
+  /** Days between automatic rotations, as EnableKeyRotation set them; null: none. Nothing rotates here. */
+  rotationDays: number | null;
   readonly material: KeyMaterial;
 }
 
@@ -110,6 +112,8 @@ function parseKey(json: unknown, path: string, source: string): KeyRecord {
   const material = record(entry['material'], `${path}.material`, source);
   const key = text(material['key'], `${path}.material.key`, /^[A-Za-z0-9+/]{43}=$/, source);
   const { enabled, primaryRegion, policy, deletion } = entry;
+  // Absent in states of earlier releases.
+  const rotationDays = entry['rotationDays'] ?? null;
   if (typeof enabled !== 'boolean') throw corrupt(source, `"${path}.enabled" expected a boolean`);
   return {
     region: text(entry['region'], `${path}.region`, REGION, source),
@@ -123,6 +127,7 @@ function parseKey(json: unknown, path: string, source: string): KeyRecord {
     createdAt: time(entry['createdAt'], `${path}.createdAt`, source),
     enabled,
     deletion: deletion === null ? null : parseDeletion(deletion, `${path}.deletion`, source),
+    rotationDays: rotationDays === null ? null : time(rotationDays, `${path}.rotationDays`, source),
     material: { id: text(material['id'], `${path}.material.id`, /^[0-9a-f]{64}$/, source), key },
   };
 }

@@ -118,7 +118,13 @@ export async function startScene(): Promise<Scene> {
       return lastKey();
     },
     async decrypt(client) {
-      const request = { wrapped: wrapped ?? new Uint8Array(), masterKeyArn: kms.keyArns[0], keySpec: undefined };
+      const request = {
+        wrapped: wrapped ?? new Uint8Array(),
+        masterKeyArn: kms.keyArns[0],
+        keySpec: undefined,
+        keyCheckValue: undefined,
+        encryptionContext: {},
+      };
       await calling(client, 0.5, (caller, deadline) => caller.decrypt('key 1 version 1', request, deadline));
       return lastKey();
     },
@@ -134,7 +140,7 @@ export async function startScene(): Promise<Scene> {
 type CallerAction<T> = (caller: KmsCaller, deadline: Deadline) => Promise<T>;
 
 const generate = (caller: KmsCaller, deadline: Deadline): Promise<GeneratedKey> =>
-  caller.generate('key 1 version 1', { masterKeyId: ALIAS, keySpec: 'AES_128' }, deadline);
+  caller.generate('key 1 version 1', { masterKeyId: ALIAS, keySpec: 'AES_128', encryptionContext: {} }, deadline);
 
 /** Credentials of a profile, as lines of a shared file. */
 export function keysOf(key: {

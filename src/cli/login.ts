@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
+import { Command } from 'commander';
+import { withoutSession, withSession } from '../doctor/credentials-section.ts';
+import { type Owner, ownerOfPlace, replaceSecretFile } from '../doctor/replace-file.ts';
+import { getSessionToken } from '../doctor/session-token.ts';
+import { SYSTEM_PATHS } from '../doctor/surroundings.ts';
+import { KeyError } from '../errors.ts';
+import { parseDecimal } from '../ids.ts';
+import { regionOfChain, sdkConnection } from '../kms/inspect.ts';
+import type { CliIo } from './process-io.ts';
+import { systemClock } from './system.ts';
+import { trustedCertificates } from './trusted-certificates.ts';
+
+interface LoginOptions {
+  readonly mfaSerial?: string;
+  readonly duration: number;
+  readonly output?: string;
+  readonly profile: string;
+  readonly sourceProfile?: string;
+  readonly user?: string;
+  readonly region?: string;
+  readonly endpointUrl: string;
+  readonly clear?: boolean;
+}
+
+type LoginIo = Pick<CliIo, 'stdout' | 'ask'>;
+
+const TIMEOUT_MS = 10_000;
+const ALL_MS = 60_000;
+const MINUTE_MS = 60_000;
+
+/** `mariadb-aws-kms login`. @throws KeyError BAD_OPTION, STORE_UNAVAILABLE, KMS_… */
+export function loginCommand(io: LoginIo, environment: NodeJS.ProcessEnv = process.env): Command {
+  return new Command('login')
+    .description('get session credentials with a multi-factor code, and put them where the agent of the server looks')
+    .option('--mfa-serial <arn>', 'the multi-factor device: arn:aws:iam::…:mfa/NAME, or the serial of a hardware one')
+    .option('--duration <seconds>', 'how long they hold, 900 to 129600', parseDuration, 900)
+    .option('--output <file>', 'shared credentials file to write (default: ~/.aws/credentials of --user)')
+    .option('--profile <name>', 'section to write', parseProfile, 'default')
+    .option('--source-profile <name>', 'profile that has the long-term keys (default: the usual chain)')
+    .option('--user <name>', 'whom the server runs as (default: whoever runs this)')
+    .option('--region <region>', 'Region of STS')
+    .option('--endpoint-url <url>', 'endpoint of STS', '')
+    .option('--clear', 'remove what login wrote, and nothing else')
+    .action(async (options: LoginOptions) => {
+      if (options.clear === true) await clear(io, options, environment);
+      else await login(io, options, environment);
+    });
+}
+
+async function login(io: LoginIo, options: LoginOptions, environment: NodeJS.ProcessEnv): Promise<void> {
+  const mfaSerial = parseSerial(options.mfaSerial);
+  const { path, owner } = await target(options, environment);
+  const connection = sdkConnection({
+    region: options.region ?? (await regionOfChain()),
+    endpointUrl: options.endpointUrl,
+    timeoutMs: TIMEOUT_MS,
+    sharedFiles: undefined,
+    profile: options.sourceProfile,
+    environment,
+    trustedCertificates: trustedCertificates(environment),
+  });
+  // Before the code is typed: it holds for half a minute only.
+  await replaceSecretFile(path, owner, (text) => {
+    withSession(text, options.profile, { accessKeyId: '', secretAccessKey: '', sessionToken: '', expiresMs: 0 });
+    return text;
+  });
+  const code = (await io.ask(`code of ${mfaSerial}: `)).trim();
+  if (!/^\d{6}$/.test(code)) throw new KeyError('BAD_OPTION', 'expected the six digits that the device shows now');
+  const request = { mfaSerial, code, seconds: options.duration };
+  const session = await getSessionToken(connection, request, AbortSignal.timeout(ALL_MS));
+  await replaceSecretFile(path, owner, (text) => withSession(text, options.profile, session));
+  const minutes = Math.round((session.expiresMs - systemClock.wallMs()) / MINUTE_MS);
+  io.stdout(`wrote session credentials to ${path}, section [${options.profile}]`);
+  io.stdout(`they expire at ${new Date(session.expiresMs).toISOString()}, in ${minutes} min`);
+  io.stdout(nextStep(options, environment));
+}
+
+function nextStep({ profile, output }: LoginOptions, environment: NodeJS.ProcessEnv): string {
+  const needs = [
+    ...(profile === 'default' || environment['AWS_PROFILE'] === profile ? [] : [`AWS_PROFILE=${profile}`]),
+    ...(output === undefined ? [] : [`AWS_SHARED_CREDENTIALS_FILE=${resolve(output)}`]),
+  ];
+  const first = needs.length === 0 ? '' : `give the service ${needs.join(' and ')}, then `;
+  return `next: ${first}mariadb-aws-kms doctor, and systemctl start mariadb`;
+}
+
+async function clear(io: LoginIo, options: LoginOptions, environment: NodeJS.ProcessEnv): Promise<void> {
+  const { path, owner } = await target(options, environment);
+  let hasChanged = false;
+  await replaceSecretFile(path, owner, (text) => {
+    const rest = withoutSession(text, options.profile);
+    hasChanged = rest !== text;
+    return rest;
+  });
+  const where = `${path}, section [${options.profile}]`;
+  io.stdout(hasChanged ? `removed session credentials from ${where}` : `nothing of login is in ${where}`);
+}
+
+/** Where the server's agent looks, and whose that is. */
+async function target(
+  { output, user }: LoginOptions,
+  environment: NodeJS.ProcessEnv,
+): Promise<{ readonly path: string; readonly owner: Owner }> {
+  const runnerUid = process.getuid?.() ?? 0;
+  const account = user === undefined ? undefined : await findUser(user);
+  const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
+  // Root writes for whoever owns the place: a file that the server may not read would be of no use.
+  const ids = account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(resolve(output)) : self);
+  const owner: Owner = { ...ids, runnerUid, asOwner: (action) => actAs(ids, action) };
+  if (output !== undefined) return { path: resolve(output), owner };
+  const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
+  if (named !== undefined && isAbsolute(named)) return { path: named, owner };
+  const home = account?.home ?? environment['HOME'];
+  if (home === undefined || !isAbsolute(home)) {
+    throw new KeyError('BAD_OPTION', 'there is no home directory to write to', { hint: 'name the file with --output' });
+  }
+  return { path: join(home, '.aws/credentials'), owner };
+}
+
+/** With that user's permissions, and root's again afterwards. */
+async function actAs<T>({ uid, gid }: Pick<Owner, 'uid' | 'gid'>, action: () => Promise<T>): Promise<T> {
+  const before = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] };
+  process.setgroups?.([gid]);
+  process.setegid?.(gid);
+  process.seteuid?.(uid);
+  try {
+    return await action();
+  } finally {
+    process.seteuid?.(before.uid);
+    process.setegid?.(before.gid);
+    process.setgroups?.(before.groups);
+  }
+}
+
+async function findUser(name: string): Promise<{ readonly uid: number; readonly gid: number; readonly home: string }> {
+  const lines = (await readFile(SYSTEM_PATHS.passwd, 'utf8')).split('\n').map((line) => line.split(':'));
+  const [, , uid, gid, , home] = lines.find(([found]) => found === name) ?? [];
+  if (uid === undefined || gid === undefined || home === undefined) {
+    throw new KeyError('BAD_OPTION', `--user: this machine has no user ${name}`);
+  }
+  return { uid: Number(uid), gid: Number(gid), home };
+}
+
+function parseSerial(text: string | undefined): string {
+  if (text !== undefined && /^(?:arn:aws[\w-]*:iam::\d{12}:mfa\/[\w+=,.@/-]+|[A-Z0-9]{9,64})$/.test(text)) return text;
+  const got = text === undefined ? 'none' : `"${text}"`;
+  throw new KeyError('BAD_OPTION', `--mfa-serial: expected arn:aws:iam::ACCOUNT:mfa/NAME, got ${got}`, {
+    hint: 'aws iam list-mfa-devices --query "MFADevices[].SerialNumber"',
+  });
+}
+
+/** From STS's documentation of GetSessionToken. */
+function parseDuration(text: string): number {
+  const seconds = parseDecimal(text);
+  if (seconds !== undefined && seconds >= 900 && seconds <= 129_600) return seconds;
+  throw new KeyError('BAD_OPTION', `--duration: expected 900 to 129600 seconds, got "${text}"`);
+}
+
+function parseProfile(text: string): string {
+  if (/^[\w.@-]{1,128}$/.test(text)) return text;
+  throw new KeyError('BAD_OPTION', `--profile: expected letters, digits and . _ @ -, got "${text}"`);
+}

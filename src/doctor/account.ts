@@ -1,0 +1,47 @@
+import type { FileFacts, Surroundings } from './surroundings.ts';
+
+/** A user of this machine, as far as permissions go. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly groups: readonly number[];
+  readonly home: string;
+}
+
+export const READ = 4;
+export const WRITE = 2;
+export const ENTER = 1;
+
+/** Undefined when the machine has no such user. A number is a user id. */
+export async function findAccount(user: string | number, surroundings: Surroundings): Promise<Account | undefined> {
+  const { files, paths } = surroundings;
+  const lines = (await textOf(files.readFile(paths.passwd))).split('\n').map((line) => line.split(':'));
+  const entry = lines.find(([name, , uid]) => name === user || (uid !== undefined && uid === String(user)));
+  const [name, , uid, gid, , home] = entry ?? [];
+  if (name === undefined || uid === undefined || gid === undefined || home === undefined) return undefined;
+  const memberOf = (await textOf(files.readFile(paths.group)))
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter(([, , , members]) => members?.split(',').includes(name))
+    .map(([, , id]) => Number(id));
+  return { name, uid: Number(uid), groups: [Number(gid), ...memberOf], home };
+}
+
+/** By owner, group and mode alone: access control lists, mount options and SELinux may say otherwise. */
+export function may(account: Account, file: FileFacts, wish: number): boolean {
+  if (account.uid === 0) return wish !== ENTER || file.isDirectory() || (file.mode & 0o111) !== 0;
+  const shift = file.uid === account.uid ? 6 : account.groups.includes(file.gid) ? 3 : 0;
+  return ((file.mode >> shift) & wish) === wish;
+}
+
+/** `mode 0750, owner 999:999` */
+export function describeMode({ mode, uid, gid }: FileFacts): string {
+  return `mode 0${(mode & 0o7777).toString(8).padStart(3, '0')}, owner ${uid}:${gid}`;
+}
+
+async function textOf(file: Promise<Buffer>): Promise<string> {
+  return await file.then(
+    (bytes) => bytes.toString('utf8'),
+    () => '',
+  );
+}

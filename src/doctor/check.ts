@@ -1,0 +1,41 @@
+import type { KeyName } from '../format/key-file-name.ts';
+import type { Listing, StoredKey } from '../keystore/directory.ts';
+import type { KmsInspector, MasterKey, Reached } from '../kms/inspect.ts';
+import type { Configuration } from './configuration.ts';
+import type { CheckId, Report } from './finding.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** One look at one thing. */
+export interface Check {
+  readonly id: CheckId;
+  /** It says nothing useful when one of these failed or was skipped. */
+  readonly needs?: readonly CheckId[];
+  /** Why there is nothing to look at in this configuration, or undefined. */
+  readonly unneeded?: (configuration: Configuration) => string | undefined;
+  /** The server does not depend on it: when it cannot be done, that is no failure. */
+  readonly isOptional?: boolean;
+  readonly run: (examination: Examination, signal: AbortSignal) => Promise<readonly Report[]>;
+}
+
+export interface Examination {
+  readonly surroundings: Surroundings;
+  readonly configuration: Configuration;
+  /** One connection for all checks. */
+  readonly kms: () => Promise<KmsInspector>;
+  /** One unsigned request for all checks. */
+  readonly reach: (signal: AbortSignal) => Promise<Reached>;
+  /** What earlier checks found. */
+  readonly facts: Facts;
+}
+
+export interface Facts {
+  listing?: Listing;
+  stored: readonly { readonly name: KeyName; readonly key: StoredKey }[];
+  /** ARN of the caller; empty when STS did not say. */
+  identity: string;
+  masterKey?: MasterKey;
+}
+
+export function mockNeedsNoKms({ isMock }: Configuration): string | undefined {
+  return isMock ? 'mock mode: no AWS is used' : undefined;
+}

@@ -1,0 +1,41 @@
+import type { Check } from './check.ts';
+import { activation } from './checks/activation.ts';
+import { agent } from './checks/agent.ts';
+import { backup } from './checks/backup.ts';
+import { clock } from './checks/clock.ts';
+import { confinement } from './checks/confinement.ts';
+import { credentials } from './checks/credentials.ts';
+import { encryptionSettings } from './checks/encryption-settings.ts';
+import { endpoint } from './checks/endpoint.ts';
+import { keyDirectory } from './checks/key-directory.ts';
+import { keyFiles } from './checks/key-files.ts';
+import { masterKey } from './checks/master-key.ts';
+import { permissions } from './checks/permissions.ts';
+import { pluginLibrary } from './checks/plugin-library.ts';
+import { replicas } from './checks/replicas.ts';
+import { serverVersion } from './checks/server-version.ts';
+import { startTimeout } from './checks/start-timeout.ts';
+import { surplusPermissions } from './checks/surplus-permissions.ts';
+import { unwrap } from './checks/unwrap.ts';
+
+/** In the order of CHECKS. */
+export const ALL_CHECKS: readonly Check[] = [
+  pluginLibrary,
+  agent,
+  serverVersion,
+  activation,
+  keyDirectory,
+  keyFiles,
+  credentials,
+  clock,
+  endpoint,
+  masterKey,
+  replicas,
+  permissions,
+  surplusPermissions,
+  unwrap,
+  confinement,
+  encryptionSettings,
+  backup,
+  startTimeout,
+];

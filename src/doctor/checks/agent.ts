@@ -1,0 +1,94 @@
+import { dirname, join } from 'node:path';
+import { systemErrorCode } from '../../errors.ts';
+import { type Account, ENTER, WRITE } from '../account.ts';
+import type { Check } from '../check.ts';
+import type { Configuration } from '../configuration.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
+import { findObstacle } from '../obstacle.ts';
+import { AGENT_NAME, LIBRARY, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../plugin-options.ts';
+import type { Files, Surroundings } from '../surroundings.ts';
+
+const OTHERS_MAY_WRITE = 0o022;
+
+export const agent: Check = {
+  id: 'agent',
+  async run({ surroundings, configuration }, signal) {
+    const { files } = surroundings;
+    const { agent: target, account } = configuration;
+    if (target.startsWith(SOCKET_PREFIX)) {
+      return [await lookAtSocket(files, account, target.slice(SOCKET_PREFIX.length))];
+    }
+    const path = target === '' ? await besideLibrary(files, configuration) : target;
+    if (!path.startsWith('/')) {
+      return [failure(`aws_key_management_agent: expected an absolute path or unix:, got "${path}"`, 'correct it')];
+    }
+    return [await lookAtExecutable(surroundings, account, path, signal)];
+  },
+};
+
+async function lookAtSocket(files: Files, account: Account, path: string): Promise<Report> {
+  const fix = `mariadb-aws-kms agent --listen ${path} --keyfile-dir DIR, or its service, must run before the server`;
+  try {
+    const facts = await files.stat(path);
+    if (!facts.isSocket()) return failure(`${path} is no socket`, fix);
+    const obstacle = await findObstacle(files, account, path, WRITE);
+    if (obstacle !== undefined) return failure(obstacle, 'let the user the server runs as into the group of the agent');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
+    return failure(`no agent listens on ${path}`, fix);
+  }
+  return ok(`an agent of its own on ${path}: its identity and Region count, so run the doctor as its user too`);
+}
+
+async function lookAtExecutable(
+  { files, run, release, uid }: Surroundings,
+  account: Account,
+  path: string,
+  signal: AbortSignal,
+): Promise<Report> {
+  const install = `install -m 0755 ${AGENT_NAME} ${dirname(path)}/`;
+  try {
+    const obstacle = await findObstacle(files, account, path, ENTER);
+    if (obstacle !== undefined) return failure(obstacle, `chmod 0755 ${path}`);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
+    return failure(`there is no ${path}`, install);
+  }
+  if (uid === 0 && (await isOthers(files, path))) {
+    // Root would run what somebody else put there.
+    const both = `${dirname(path)} ${path}`;
+    return warning(
+      `${path} can be replaced by others than root: not run`,
+      `chown root:root ${both} && chmod go-w ${both}`,
+    );
+  }
+  const shown = await run(path, ['--version'], signal);
+  const version = shown?.stdout.trim() ?? '';
+  if (shown === undefined || shown.code !== 0 || !/^\d+\.\d+\.\d+\S*$/.test(version)) {
+    const said = shown?.stderr.trim().split('\n', 1)[0] || 'no version was printed';
+    const fix = said.includes('libatomic') ? 'apt install libatomic1 (Red Hat: dnf install libatomic)' : install;
+    return failure(`${path} does not run: ${said}`, fix);
+  }
+  if (version !== release) {
+    return warning(`${path} is of release ${version}, this program of ${release}`, 'install both from one package');
+  }
+  return ok(`${path}, release ${version}`);
+}
+
+async function isOthers(files: Files, path: string): Promise<boolean> {
+  const real = await files.realpath(path);
+  const facts = await Promise.all([real, dirname(real)].map((each) => files.stat(each)));
+  return facts.some(({ uid, mode }) => uid !== 0 || (mode & OTHERS_MAY_WRITE) !== 0);
+}
+
+/** As the plugin finds it: beside the library, or beside the file that a linked library really is. */
+async function besideLibrary(files: Files, { pluginDir }: Configuration): Promise<string> {
+  const beside = join(pluginDir, AGENT_NAME);
+  const isThere = await files.stat(beside).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return beside;
+  const real = await files.realpath(join(pluginDir, LIBRARY)).catch(() => beside);
+  return join(dirname(real), AGENT_NAME);
+}

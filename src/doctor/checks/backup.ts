@@ -1,0 +1,34 @@
+import { sep } from 'node:path';
+import type { Check } from '../check.ts';
+import type { Configuration } from '../configuration.ts';
+import { ok, type Report, warning } from '../finding.ts';
+
+/** Whether the keys go where the data goes: into backups, and to nodes of a cluster that join. */
+export const backup: Check = {
+  id: 'backup',
+  async run({ configuration }) {
+    const reports = [...backupReports(configuration), ...clusterReports(configuration)];
+    return reports.length > 0 ? reports : [ok('the keys are in the data directory: mariadb-backup copies them')];
+  },
+};
+
+function backupReports({ isKeyfileDirDatadir, keyfileDir }: Configuration): readonly Report[] {
+  if (isKeyfileDirDatadir) return [];
+  const found = `${keyfileDir} is in no mariadb-backup: without it no backup can be read`;
+  return [warning(found, `back it up with every backup: tar -C ${keyfileDir} -cf keys.tar .`)];
+}
+
+function clusterReports(configuration: Configuration): readonly Report[] {
+  const { options, isKeyfileDirDatadir, keyfileDir, datadir } = configuration;
+  if (options.isOn('wsrep_on', false) !== true) return [];
+  const method = options.last('wsrep_sst_method') ?? 'rsync';
+  if (method === 'rsync' && isKeyfileDirDatadir) {
+    const found = 'wsrep_sst_method = rsync leaves the keys behind: a node that joins would make other ones';
+    return [warning(found, 'wsrep_sst_method = mariabackup')];
+  }
+  if (method.startsWith('maria') && keyfileDir.startsWith(`${datadir}${sep}`)) {
+    const found = `a node that joins wipes ${keyfileDir} with its data directory, and no transfer brings it back`;
+    return [warning(found, 'keep the keys in the data directory itself, or outside of it')];
+  }
+  return [];
+}

@@ -1,0 +1,76 @@
+import type { Check } from '../check.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
+import type { ServerOptions } from '../server-options.ts';
+
+/** Each is off as MariaDB ships it, and what it leaves readable. */
+const SWITCHES: readonly (readonly [string, string])[] = [
+  ['innodb_encrypt_log', 'the redo log, with the data of every change'],
+  ['innodb_encrypt_temporary_tables', "InnoDB's temporary tables"],
+  ['aria_encrypt_tables', 'Aria tables'],
+  ['encrypt_tmp_disk_tables', 'temporary tables of queries'],
+  ['encrypt_tmp_files', 'temporary files of sorts and of the binary log cache'],
+];
+
+/** Settings with which encryption quietly does not happen. */
+export const encryptionSettings: Check = {
+  id: 'encryption-settings',
+  unneeded: ({ unread }) => unread,
+  async run({ configuration: { options, isMock } }) {
+    const reports = [...mock(isMock), ...tables(options), ...switches(options)];
+    return reports.length > 0 ? reports : [ok('tables, logs and temporary files are encrypted')];
+  },
+};
+
+function mock(isMock: boolean): readonly Report[] {
+  if (!isMock) return [];
+  return [
+    warning('aws_key_management_mock is ON: the keys lie beside what they wrap', 'aws_key_management_mock = OFF'),
+  ];
+}
+
+function tables(options: ServerOptions): readonly Report[] {
+  const value = (options.last('innodb_encrypt_tables') ?? 'OFF').toUpperCase();
+  const threads = options.number('innodb_encryption_threads', 0);
+  const age = options.number('innodb_encryption_rotate_key_age', 1);
+  if (!/^(?:OFF|ON|FORCE|[0-2])$/.test(value)) {
+    return [failure(`innodb_encrypt_tables: expected OFF, ON or FORCE, got "${value}"`, 'innodb_encrypt_tables = ON')];
+  }
+  if (threads === undefined || age === undefined) {
+    return [failure('innodb_encryption_threads and innodb_encryption_rotate_key_age must be numbers', 'correct them')];
+  }
+  const reports: Report[] = [];
+  const isOn = value !== 'OFF' && value !== '0';
+  if (!isOn) {
+    const found = 'innodb_encrypt_tables is OFF: only tables created with ENCRYPTED=YES are encrypted';
+    const also = threads > 0 ? '; innodb_encryption_threads decrypts the others' : '';
+    reports.push(warning(found + also, 'innodb_encrypt_tables = ON'));
+  }
+  if (isOn && threads === 0) {
+    const found = 'innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any';
+    reports.push(warning(found, 'innodb_encryption_threads = 4'));
+  }
+  if (isOn && age === 0) {
+    const found = 'innodb_encryption_rotate_key_age is 0: pages keep the key version they were written with';
+    reports.push(warning(found, 'innodb_encryption_rotate_key_age = 1'));
+  }
+  if (options.isOn('innodb_file_per_table', true) === false) {
+    const found = 'innodb_file_per_table is OFF: tables in the system tablespace cannot be encrypted one by one';
+    reports.push(warning(found, 'innodb_file_per_table = ON'));
+  }
+  return reports;
+}
+
+function switches(options: ServerOptions): readonly Report[] {
+  const reports = SWITCHES.flatMap(([name, what]) => {
+    const isOn = options.isOn(name, false);
+    if (isOn === undefined) return [failure(`${name}: expected ON or OFF`, `${name} = ON`)];
+    return isOn ? [] : [warning(`${name} is OFF: in the clear stay ${what}`, `${name} = ON`)];
+  });
+  const hasBinaryLog = options.last('log_bin') !== undefined && options.last('log_bin') !== '0';
+  if (hasBinaryLog && options.isOn('encrypt_binlog', false) !== true) {
+    reports.push(
+      warning('encrypt_binlog is OFF: in the clear stay the binary logs, with every statement', 'encrypt_binlog = ON'),
+    );
+  }
+  return reports;
+}

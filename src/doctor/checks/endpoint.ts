@@ -1,0 +1,65 @@
+import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
+import { kmsFailure } from '../kms-report.ts';
+
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+export const endpoint: Check = {
+  id: 'endpoint',
+  unneeded: mockNeedsNoKms,
+  async run(examination, signal) {
+    const kms = await examination.kms();
+    try {
+      const { requestId, status } = await examination.reach(signal);
+      if (requestId === '') {
+        const found = `${kms.description}: what answered is not KMS (HTTP status ${status}, no request id)`;
+        return [failure(found, 'check aws_key_management_endpoint_url and the proxy between here and KMS')];
+      }
+    } catch (error) {
+      return [kmsFailure(kms.description, error)];
+    }
+    const reports = [...regionReports(examination, kms.region), ...transportReports(kms.endpointUrl)];
+    return reports.length > 0 ? reports : [ok(`${kms.description}: KMS answers`)];
+  },
+};
+
+function regionReports({ configuration, surroundings, facts }: Examination, region: string): readonly Report[] {
+  const { masterKeyId } = configuration;
+  const named = regionOf(masterKeyId);
+  if (named !== undefined && named !== region && !isMultiRegion(masterKeyId)) {
+    const found = `the master key is in ${named}, the server asks ${region}`;
+    return [failure(found, `aws_key_management_region = ${named}`)];
+  }
+  const elsewhere = facts.stored
+    .flatMap(({ key }) => key.sidecar?.masterKeyArn ?? [])
+    .filter((arn) => {
+      const home = regionOf(arn);
+      return home !== undefined && home !== region && !isMultiRegion(arn);
+    });
+  if (elsewhere[0] !== undefined) {
+    const found = `${elsewhere.length} stored key versions are wrapped in ${regionOf(elsewhere[0])}, the server asks ${region}`;
+    return [failure(found, `aws_key_management_region = ${regionOf(elsewhere[0])}`)];
+  }
+  const { environment } = surroundings;
+  const isChosen = configuration.region !== '' || environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'];
+  if (!isChosen && named === undefined && region === 'us-east-1') {
+    const found = 'no Region is set: us-east-1 is asked';
+    return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
+  }
+  return [];
+}
+
+function transportReports(endpointUrl: string): readonly Report[] {
+  const url = endpointUrl === '' ? null : URL.parse(endpointUrl);
+  if (url === null || url.protocol === 'https:' || LOOPBACK.test(url.hostname)) return [];
+  const found = 'aws_key_management_endpoint_url is http: data keys cross the network readable';
+  return [failure(found, 'use https')];
+}
+
+function regionOf(arn: string): string | undefined {
+  return /^arn:[\w-]+:kms:([\w-]+):/.exec(arn)?.[1];
+}
+
+function isMultiRegion(arn: string): boolean {
+  return arn.includes(':key/mrk-');
+}

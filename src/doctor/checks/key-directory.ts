@@ -1,0 +1,142 @@
+import { constants } from 'node:fs';
+import { join } from 'node:path';
+import { systemErrorCode, toKeyError } from '../../errors.ts';
+import { parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
+import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
+import { storeUnavailable } from '../../keystore/failures.ts';
+import { type Account, describeMode, ENTER, READ, WRITE } from '../account.ts';
+import type { Check, Examination } from '../check.ts';
+import type { Configuration } from '../configuration.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
+import { findObstacle } from '../obstacle.ts';
+import type { Files } from '../surroundings.ts';
+
+const WORLD_WRITABLE = 0o002;
+/** A key and its sidecar need two small files; a nearly full disk means trouble elsewhere first. */
+const LOW_SPACE_BYTES = 64 * 2 ** 20;
+const NAMED_FILES = 5;
+
+export const keyDirectory: Check = {
+  id: 'key-directory',
+  async run(examination) {
+    const { surroundings, configuration, facts } = examination;
+    const { files, clock, random } = surroundings;
+    const { keyfileDir: path, account } = configuration;
+    const missing = await missingDirectory(files, configuration);
+    if (missing !== undefined) return [missing];
+    const store = new KeyDirectory(path, files.keyDirectory, clock, random);
+    const listing = await store.list();
+    facts.listing = listing;
+    const unlistable = await findObstacle(files, account, path, READ + ENTER);
+    if (unlistable !== undefined) return [failure(unlistable, ownershipFix(path, account))];
+    const reports = [
+      ...(await creationReports(examination, listing)),
+      ...(await spaceReports(files, path, listing)),
+      ...(await strangers(examination, listing)),
+    ];
+    if (reports.length > 0) return reports;
+    const place = configuration.isKeyfileDirDatadir ? ', the data directory' : '';
+    return [ok(`${path}${place}: ${describeMode(await files.stat(path))}, hard links work`)];
+  },
+};
+
+async function missingDirectory(
+  files: Files,
+  { keyfileDir: path, account, isKeyfileDirDatadir }: Configuration,
+): Promise<Report | undefined> {
+  try {
+    if ((await files.stat(path)).isDirectory()) return undefined;
+    return failure(`${path} is no directory`, 'aws_key_management_keyfile_dir must name a directory');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw storeUnavailable(path, 'look at', error);
+    const fix = isKeyfileDirDatadir
+      ? `mariadb-install-db --user=${account.name} --datadir=${path}`
+      : `install -d -o ${account.name} -g ${account.name} -m 0750 ${path}`;
+    return failure(`there is no directory ${path}`, fix);
+  }
+}
+
+/** A server that has its keys starts without being able to make new ones. */
+async function creationReports(examination: Examination, listing: Listing): Promise<readonly Report[]> {
+  const { surroundings, configuration } = examination;
+  const { files } = surroundings;
+  const { keyfileDir: path, account } = configuration;
+  const report = listing.stored.length === 0 ? failure : warning;
+  const facts = await files.stat(path);
+  const reports: Report[] = [];
+  if ((facts.mode & WORLD_WRITABLE) !== 0) {
+    reports.push(warning(`everybody may write ${path} (${describeMode(facts)})`, `chmod o-w ${path}`));
+  }
+  const unwritable = await findObstacle(files, account, path, READ + WRITE + ENTER);
+  if (unwritable !== undefined) {
+    reports.push(report(`${unwritable}: no new keys can be stored`, ownershipFix(path, account)));
+    return reports;
+  }
+  const refused = await probeLinks(examination);
+  if (refused !== undefined) reports.push(report(refused.found, refused.fix));
+  return reports;
+}
+
+/** What storing a key needs of the file system: an exclusive file and a hard link to it. Leaves nothing behind. */
+async function probeLinks({ surroundings, configuration }: Examination): Promise<Report | undefined> {
+  const { files, random, uid } = surroundings;
+  const fs = files.keyDirectory;
+  const { keyfileDir: path, account } = configuration;
+  // Somebody else's lack of permission says nothing about the server.
+  if (uid !== 0 && uid !== account.uid) return undefined;
+  const probe = join(path, `${TEMPORARY_PREFIX}doctor-${Math.floor(random() * 2 ** 48).toString(36)}`);
+  const linked = `${probe}.link`;
+  try {
+    const file = await fs.open(probe, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    await file.close();
+    await fs.link(probe, linked);
+    return undefined;
+  } catch (error) {
+    const { message, hint } = toKeyError(storeUnavailable(path, 'store a key in', error));
+    return warning(message, hint);
+  } finally {
+    await fs.unlink(linked).catch(() => undefined);
+    await fs.unlink(probe).catch(() => undefined);
+  }
+}
+
+async function spaceReports(files: Files, path: string, listing: Listing): Promise<readonly Report[]> {
+  const { bsize, bavail, files: inodes, ffree } = await files.statfs(path);
+  const free = bsize * bavail;
+  const report = listing.stored.length === 0 && free === 0 ? failure : warning;
+  if (free < LOW_SPACE_BYTES) {
+    return [report(`${path}: ${Math.floor(free / 2 ** 20)} MiB free`, `free some space: df -h ${path}`)];
+  }
+  if (inodes > 0 && ffree === 0) {
+    return [report(`${path}: no inodes free`, `remove files nobody needs: df -i ${path}`)];
+  }
+  return [];
+}
+
+async function strangers({ surroundings, configuration }: Examination, listing: Listing): Promise<readonly Report[]> {
+  const { keyfileDir: path, isKeyfileDirDatadir } = configuration;
+  const reports: Report[] = [];
+  if (listing.strays.length > 0) {
+    const found = `not names of key files, ignored by the server: ${list(listing.strays)}`;
+    reports.push(warning(`${path}: ${found}`, `look at them and move them away from ${path}`));
+  }
+  if (!isKeyfileDirDatadir) {
+    const all = await surroundings.files.keyDirectory.readdir(path);
+    const foreign = all.filter((file) => parseFileName(file).kind === 'foreign').sort();
+    if (foreign.length > 0) {
+      reports.push(
+        warning(`${path} holds files that are no keys: ${list(foreign)}`, 'give the keys a directory alone'),
+      );
+    }
+  }
+  return reports;
+}
+
+function list(files: readonly string[]): string {
+  const more = files.length > NAMED_FILES ? ` and ${files.length - NAMED_FILES} more` : '';
+  return `${files.slice(0, NAMED_FILES).join(', ')}${more}`;
+}
+
+function ownershipFix(path: string, { name }: Account): string {
+  return `chown ${name}: ${path} && chmod 0750 ${path}, and let ${name} enter the directories above`;
+}

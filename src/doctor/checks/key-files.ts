@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import { toKeyError } from '../../errors.ts';
+import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
+import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
+import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
+import { READ } from '../account.ts';
+import type { Check, Examination } from '../check.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
+import { findObstacle } from '../obstacle.ts';
+
+const NAMED = 5;
+const SYSTEM_KEY = keyId(1);
+
+export const keyFiles: Check = {
+  id: 'key-files',
+  needs: ['key-directory'],
+  async run(examination, signal) {
+    const { configuration, facts } = examination;
+    const { listing } = facts;
+    if (listing === undefined) return [failure('the key directory was not listed')];
+    // Then the server starts without them.
+    const report = configuration.allowsMissingKeys ? warning : failure;
+    const reports: Report[] = [];
+    const fix = 'restore it from a backup of the key directory: data under it cannot be read without it';
+    for (const name of listing.lost.slice(0, NAMED)) {
+      reports.push(
+        report(`${describeKey(name)}: its sidecar is there, its key file ${keyFileName(name)} is gone`, fix),
+      );
+    }
+    for (const gap of gaps(listing).slice(0, NAMED)) {
+      reports.push(report(`${describeKey(gap)} is missing between version 1 and the latest`, fix));
+    }
+    reports.push(...(await readAll(examination, listing, report, signal)));
+    reports.push(...newKeyReports(examination, listing));
+    return reports.length > 0 ? reports : [ok(describe(examination, listing))];
+  },
+};
+
+function gaps({ stored, lost }: Listing): readonly KeyName[] {
+  const known = new Map<KeyId, Set<number>>();
+  for (const { id, version } of [...stored, ...lost]) known.set(id, (known.get(id) ?? new Set()).add(version));
+  const found: KeyName[] = [];
+  for (const [id, versions] of known) {
+    const latest = Math.max(...versions);
+    for (let version = 1; version < latest && found.length < NAMED; version += 1) {
+      if (!versions.has(version)) found.push({ id, version: keyVersion(version) });
+    }
+  }
+  return found;
+}
+
+async function readAll(
+  { surroundings, configuration, facts }: Examination,
+  listing: Listing,
+  report: typeof failure,
+  signal: AbortSignal,
+): Promise<readonly Report[]> {
+  const { files, clock, random } = surroundings;
+  const { keyfileDir, account } = configuration;
+  const store = new KeyDirectory(keyfileDir, files.keyDirectory, clock, random);
+  const readable: { readonly name: KeyName; readonly key: Awaited<ReturnType<KeyDirectory['read']>> }[] = [];
+  const reports: Report[] = [];
+  for (const name of listing.stored) {
+    signal.throwIfAborted();
+    try {
+      const key = await store.read(name);
+      readable.push({ name, key });
+      if (key.sidecarProblem !== undefined) {
+        reports.push(warning(key.sidecarProblem.message, key.sidecarProblem.hint));
+      }
+      const path = join(keyfileDir, keyFileName(name));
+      const obstacle = await findObstacle(files, account, path, READ);
+      if (obstacle !== undefined)
+        reports.push(report(obstacle, `chown ${account.name}: ${path} && chmod 0600 ${path}`));
+    } catch (thrown) {
+      const { message, hint } = toKeyError(thrown);
+      reports.push(report(message, hint));
+    }
+  }
+  facts.stored = readable;
+  return reports;
+}
+
+/** InnoDB asks for key 1 at every start, encrypted or not, once encryption is on. */
+function newKeyReports({ configuration }: Examination, listing: Listing): readonly Report[] {
+  const { masterKeyId, keyIds, isMock } = configuration;
+  if ([...listing.stored, ...listing.lost].some(({ id }) => id === SYSTEM_KEY) || isMock) return [];
+  if (masterKeyId === '') {
+    const found = 'there is no key 1, and aws_key_management_master_key_id is empty: none can be created';
+    return [failure(found, 'aws_key_management_master_key_id = alias/NAME, or point keyfile_dir at the existing keys')];
+  }
+  if (!allowsKeyId(keyIds, SYSTEM_KEY)) {
+    return [failure('there is no key 1, and aws_key_management_key_ids does not allow it', 'add 1-2 to the list')];
+  }
+  return [];
+}
+
+function describe({ facts }: Examination, { stored }: Listing): string {
+  if (stored.length === 0) return 'no keys yet: key 1 is created at the first start';
+  const keys = new Set(stored.map(({ id }) => id)).size;
+  const masterKeys = new Set(facts.stored.map(({ key }) => key.sidecar?.masterKeyArn ?? '')).size;
+  const under = masterKeys > 1 ? `, under ${masterKeys} master keys` : '';
+  return `${keys} ${keys === 1 ? 'key' : 'keys'}, ${stored.length} versions, none missing${under}`;
+}

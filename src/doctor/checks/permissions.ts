@@ -1,0 +1,70 @@
+import { isEmptyContext, keyContext } from '../../format/encryption-context.ts';
+import { keyId, keyVersion } from '../../ids.ts';
+import type { DryRun, DryRunAction } from '../../kms/inspect.ts';
+import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { failure, ok, type Report, skipped, warning } from '../finding.ts';
+import { isDenied, kmsFailure } from '../kms-report.ts';
+
+const NEXT = { id: keyId(1), version: keyVersion(1) };
+
+export const permissions: Check = {
+  id: 'permissions',
+  needs: ['credentials', 'endpoint'],
+  unneeded: mockNeedsNoKms,
+  async run(examination, signal) {
+    const { configuration, facts } = examination;
+    const reports: Report[] = [];
+    // A server that has its keys starts without being able to make new ones.
+    const report = facts.stored.length === 0 ? failure : warning;
+    if (configuration.masterKeyId !== '') {
+      reports.push(await probe(examination, 'GenerateDataKeyWithoutPlaintext', report, signal));
+    }
+    reports.push(await probe(examination, 'Decrypt', failure, signal));
+    return reports;
+  },
+};
+
+async function probe(
+  examination: Examination,
+  action: DryRunAction,
+  report: typeof failure,
+  signal: AbortSignal,
+): Promise<Report> {
+  const kms = await examination.kms();
+  const request = dryRunOf(examination, action);
+  if (request === undefined) return skipped(`${action}: there is no master key and no key file to ask about`);
+  const pairs = Object.keys(request.context).length;
+  try {
+    await kms.dryRun(request, signal);
+    return ok(`may ${action} with ${request.keyId}${pairs === 0 ? '' : `, encryption context of ${pairs} pairs`}`);
+  } catch (error) {
+    const verb = isDenied(error) ? 'may not' : 'cannot';
+    const { found, fix } = kmsFailure(`${verb} ${action} with ${request.keyId}`, error);
+    return report(found, isDenied(error) ? policyCommand(examination) : fix);
+  }
+}
+
+/** Decrypt is asked about a key file whose sidecar names its context: that shows the context to be right as well. */
+export function dryRunOf({ configuration, facts }: Examination, action: DryRunAction): DryRun | undefined {
+  const { keySpec, masterKeyId, context } = configuration;
+  const opens = action === 'Decrypt' || action === 'ReEncrypt';
+  const stored = opens ? (facts.stored.find(({ key }) => key.sidecar !== undefined) ?? facts.stored[0]) : undefined;
+  const keyName = stored?.key.sidecar?.masterKeyArn ?? facts.masterKey?.arn ?? masterKeyId;
+  if (keyName === '') return undefined;
+  const isContextKnown = stored?.key.sidecar !== undefined || isEmptyContext(context);
+  return {
+    action,
+    keyId: keyName,
+    keySpec,
+    context: stored?.key.sidecar?.encryptionContext ?? keyContext(context, stored?.name ?? NEXT),
+    wrapped: isContextKnown ? stored?.key.wrapped : undefined,
+    principal: facts.identity,
+  };
+}
+
+function policyCommand({ configuration, facts }: Examination): string {
+  const arn = facts.masterKey?.arn ?? facts.stored[0]?.key.sidecar?.masterKeyArn;
+  const pairs = Object.entries(configuration.context).map(([name, value]) => `${name}=${value}`);
+  const context = pairs.length === 0 ? '' : ` --encryption-context ${pairs.join(',')}`;
+  return `attach to the identity what this prints: mariadb-aws-kms policy --master-key-arn ${arn ?? 'ARN'}${context}`;
+}

@@ -1,0 +1,52 @@
+import { join } from 'node:path';
+import { systemErrorCode } from '../../errors.ts';
+import { READ } from '../account.ts';
+import type { Check } from '../check.ts';
+import { failure, ok, warning } from '../finding.ts';
+import { findObstacle } from '../obstacle.ts';
+import { AGENT_NAME, LIBRARY } from '../plugin-options.ts';
+
+/** ELF header, from elf(5): e_machine by Node's names of architectures. */
+const MACHINES: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };
+const ELF_MAGIC = Buffer.from('\x7fELF', 'latin1');
+const ELF_CLASS_64 = 2;
+const ELF_TYPE_SHARED = 3;
+
+export const pluginLibrary: Check = {
+  id: 'plugin-library',
+  async run({ surroundings, configuration }) {
+    const { files, architecture, release } = surroundings;
+    const path = join(configuration.pluginDir, LIBRARY);
+    let bytes: Buffer;
+    try {
+      bytes = await files.readFile(path);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ENOENT') throw error;
+      return [failure(`there is no ${path}`, `install -m 0755 ${LIBRARY} ${AGENT_NAME} ${configuration.pluginDir}/`)];
+    }
+    const problem = elfProblem(bytes, architecture);
+    if (problem !== undefined) {
+      return [failure(`${path} ${problem}`, `install the library of the ${architecture} package`)];
+    }
+    const obstacle = await findObstacle(files, configuration.account, path, READ);
+    if (obstacle !== undefined) return [failure(obstacle, `chmod a+r ${path}`)];
+    // Ours names the agent that it starts; the original plugin knows none.
+    if (!bytes.includes(AGENT_NAME)) {
+      const found = `${path} is not of this project: it knows no ${AGENT_NAME}`;
+      return [warning(found, `the plugin built with the AWS C++ SDK has the same name: replace it by ours`)];
+    }
+    // Libraries that say which release they are.
+    const stated = /mariadb-aws-kms (\d+\.\d+\.\d+)/.exec(bytes.toString('latin1'))?.[1];
+    if (stated !== undefined && stated !== release) {
+      return [warning(`${path} is of release ${stated}, this program of ${release}`, 'install both from one package')];
+    }
+    return [ok(`${path} (${architecture})`)];
+  },
+};
+
+function elfProblem(bytes: Buffer, architecture: string): string | undefined {
+  if (bytes.length < 20 || !bytes.subarray(0, 4).equals(ELF_MAGIC)) return 'is no ELF file';
+  if (bytes[4] !== ELF_CLASS_64 || bytes.readUInt16LE(16) !== ELF_TYPE_SHARED) return 'is no 64-bit shared library';
+  const machine = bytes.readUInt16LE(18);
+  return machine === MACHINES[architecture] ? undefined : `is for another machine (e_machine ${machine})`;
+}

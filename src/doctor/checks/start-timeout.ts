@@ -1,0 +1,51 @@
+import type { Check } from '../check.ts';
+import { ok, skipped, warning } from '../finding.ts';
+
+const UNITS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86_400 };
+/** What a server needs besides the plugin, at least. */
+const MARGIN_SECONDS = 30;
+
+/** A service manager that loses patience first kills a server that only waits for KMS. */
+export const startTimeout: Check = {
+  id: 'start-timeout',
+  isOptional: true,
+  async run({ surroundings: { run }, configuration: { startTimeoutSeconds } }, signal) {
+    const shown = await run('systemctl', ['show', 'mariadb.service', '--property=LoadState,TimeoutStartUSec'], signal);
+    const properties = new Map(
+      (shown?.stdout ?? '').split('\n').map((line) => {
+        const [name = '', ...value] = line.split('=');
+        return [name, value.join('=')];
+      }),
+    );
+    if (shown?.code !== 0 || properties.get('LoadState') !== 'loaded') {
+      return [skipped('systemd has no mariadb.service to ask')];
+    }
+    const text = properties.get('TimeoutStartUSec') ?? '';
+    const seconds = parseTimeSpan(text);
+    if (seconds === undefined) return [skipped(`systemd's TimeoutStartSec is not readable: "${text}"`)];
+    if (seconds >= startTimeoutSeconds + MARGIN_SECONDS) {
+      return [ok(`start_timeout ${startTimeoutSeconds} s, TimeoutStartSec of mariadb.service ${text}`)];
+    }
+    const found = `TimeoutStartSec of mariadb.service is ${text}, aws_key_management_start_timeout ${startTimeoutSeconds} s`;
+    const needed = startTimeoutSeconds + MARGIN_SECONDS;
+    return [
+      warning(
+        `${found}: systemd kills a server that waits for KMS`,
+        `systemctl edit mariadb: TimeoutStartSec=${needed}`,
+      ),
+    ];
+  },
+};
+
+/** As systemd prints it: `15min`, `1min 30s`, `infinity`. */
+function parseTimeSpan(text: string): number | undefined {
+  if (text === 'infinity') return Number.POSITIVE_INFINITY;
+  let seconds = 0;
+  for (const part of text.split(' ')) {
+    const [, amount, unit] = /^(\d+)([a-z]+)$/.exec(part) ?? [];
+    const factor = UNITS[unit ?? ''];
+    if (amount === undefined || factor === undefined) return undefined;
+    seconds += Number(amount) * factor;
+  }
+  return seconds;
+}

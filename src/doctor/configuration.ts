@@ -1,0 +1,156 @@
+import { join, resolve } from 'node:path';
+import { toKeyError } from '../errors.ts';
+import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
+import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
+import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
+import { type FailoverRegion, parseFailoverRegions } from '../keyring/settings.ts';
+import { type Account, findAccount } from './account.ts';
+import { failure, type Report, warning } from './finding.ts';
+import { optionName, PLUGIN_OPTIONS, PREFIX, REGION } from './plugin-options.ts';
+import { readServerFacts } from './read-options.ts';
+import type { DoctorRequest } from './request.ts';
+import type { ServerOptions } from './server-options.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** What the server would be started with, as far as encryption goes. */
+export interface Configuration {
+  readonly options: ServerOptions;
+  /** Why the option files are unknown: then nothing follows from an option that is not there. */
+  readonly unread: string | undefined;
+  readonly serverVersion: string | undefined;
+  /** How the option files were read, and values in them that the plugin would refuse. */
+  readonly reports: readonly Report[];
+  /** Whom the server runs as. */
+  readonly account: Account;
+  readonly datadir: string;
+  readonly pluginDir: string;
+  readonly keyfileDir: string;
+  readonly isKeyfileDirDatadir: boolean;
+  /** Empty: beside the plugin library. */
+  readonly agent: string;
+  readonly masterKeyId: string;
+  readonly keySpec: KeySpec;
+  readonly keyIds: KeyIdSet;
+  readonly region: string;
+  readonly endpointUrl: string;
+  readonly stsEndpointUrl: string;
+  readonly context: EncryptionContext;
+  readonly failoverRegions: readonly FailoverRegion[];
+  readonly requestTimeoutMs: number;
+  readonly startTimeoutSeconds: number;
+  readonly isMock: boolean;
+  readonly allowsMissingKeys: boolean;
+  readonly deep: boolean;
+}
+
+/** MariaDB's, on Debian and Red Hat. */
+const DATADIR = '/var/lib/mysql';
+const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
+const START_TIMEOUT_SECONDS = 60;
+
+export async function readConfiguration(
+  request: DoctorRequest,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<Configuration> {
+  const { options, unread, version, report } = await readServerFacts(request, surroundings, signal);
+  const reports = [report];
+  const text = (name: Parameters<typeof optionName>[0]): string => options.last(optionName(name)) ?? '';
+  const reading = <T>(read: () => T, otherwise: T): T => {
+    try {
+      return read();
+    } catch (thrown) {
+      const { message, hint } = toKeyError(thrown);
+      // A URL may hold a password that does not belong there.
+      reports.push(failure(message.replaceAll(/\/\/[^@\s"]*@/g, '//'), hint));
+      return otherwise;
+    }
+  };
+  const expect = (isRight: boolean, name: Parameters<typeof optionName>[0], expected: string): void => {
+    // The value is not repeated: an endpoint may hold a password that does not belong there.
+    if (!isRight) reports.push(failure(`${optionName(name)}: expected ${expected}`, 'correct it in the option file'));
+  };
+
+  for (const name of options.strict(PREFIX)) {
+    if (PLUGIN_OPTIONS.includes(name)) continue;
+    reports.push(
+      failure(`${name} is no option of the plugin: the server would not start`, 'correct its name, or remove it'),
+    );
+  }
+  const keySpec = text('key_spec') || 'AES_128';
+  expect(isKeySpec(keySpec) || /^[01]$/.test(keySpec), 'key_spec', 'AES_128 or AES_256');
+  const endpointUrl = text('endpoint_url');
+  const isEndpoint = endpointUrl === '' || isPlainUrl(endpointUrl);
+  expect(isEndpoint, 'endpoint_url', 'an http or https URL without user and password');
+  const region = text('region');
+  expect(region === '' || REGION.test(region), 'region', 'the name of a Region such as eu-central-1');
+  const startTimeoutSeconds = options.number(optionName('start_timeout'), START_TIMEOUT_SECONDS);
+  expect(startTimeoutSeconds !== undefined, 'start_timeout', 'seconds');
+  const requestTimeoutMs = options.number(optionName('request_timeout'), 0);
+  expect(requestTimeoutMs !== undefined, 'request_timeout', 'milliseconds');
+
+  const datadir = resolve(options.last('datadir') ?? DATADIR);
+  const keyfileDir = resolve(datadir, text('keyfile_dir'));
+  return {
+    options,
+    unread,
+    serverVersion: version,
+    reports,
+    account: await serverAccount(options.last('user'), surroundings, reports),
+    datadir,
+    pluginDir: resolve(options.last('plugin_dir') ?? (await defaultPluginDir(surroundings))),
+    keyfileDir,
+    isKeyfileDirDatadir: keyfileDir === datadir,
+    agent: text('agent'),
+    masterKeyId: text('master_key_id'),
+    keySpec: keySpec === 'AES_256' || keySpec === '1' ? 'AES_256' : 'AES_128',
+    keyIds: reading(() => parseKeyIdSet(text('key_ids')), { ranges: [] }),
+    region: REGION.test(region) ? region : '',
+    endpointUrl: isEndpoint ? endpointUrl : '',
+    stsEndpointUrl: request.stsEndpointUrl,
+    context: reading(() => parseEncryptionContext(text('encryption_context')), {}),
+    failoverRegions: reading(() => parseFailoverRegions(text('failover_regions')), []),
+    requestTimeoutMs: requestTimeoutMs ?? 0,
+    startTimeoutSeconds: startTimeoutSeconds ?? START_TIMEOUT_SECONDS,
+    isMock: options.isOn(optionName('mock'), false) ?? false,
+    allowsMissingKeys: options.isOn(optionName('allow_missing_keys'), false) ?? false,
+    deep: request.deep,
+  };
+}
+
+function isPlainUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+}
+
+async function defaultPluginDir({ files }: Surroundings): Promise<string> {
+  for (const directory of PLUGIN_DIRS) {
+    const isThere = await files.stat(join(directory)).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return directory;
+  }
+  return '/usr/lib/mysql/plugin';
+}
+
+/** Root starts the service that then runs as mysql: unless told, that is whose permissions count. */
+async function serverAccount(
+  configured: string | undefined,
+  surroundings: Surroundings,
+  reports: Report[],
+): Promise<Account> {
+  const { uid, environment } = surroundings;
+  const self: Account = { name: `user ${uid}`, uid, groups: [], home: environment['HOME'] ?? '/' };
+  const own = (await findAccount(uid, surroundings)) ?? self;
+  if (configured === undefined) return uid === 0 ? ((await findAccount('mysql', surroundings)) ?? own) : own;
+  const found = await findAccount(configured, surroundings);
+  if (found === undefined) {
+    const fix = `useradd --system --user-group --home-dir ${DATADIR} --shell /usr/sbin/nologin ${configured}`;
+    reports.push(failure(`user = ${configured}: this machine has no such user`, fix));
+  } else if (uid !== 0 && uid !== found.uid) {
+    const text = `whoever runs this is neither root nor ${configured}, and may see less than the server`;
+    reports.push(warning(text, `sudo -u ${configured} mariadb-aws-kms doctor`));
+  }
+  return found ?? own;
+}

@@ -1,0 +1,140 @@
+import { systemErrorCode, toKeyError } from '../errors.ts';
+import type { KmsInspector, Reached } from '../kms/inspect.ts';
+import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
+import type { Check, Examination } from './check.ts';
+import { ALL_CHECKS } from './checks.ts';
+import { type Configuration, readConfiguration } from './configuration.ts';
+import { type CheckId, type Finding, failure, type Report, skipped } from './finding.ts';
+import type { DoctorRequest } from './request.ts';
+import type { Surroundings } from './surroundings.ts';
+
+const CHECK_MS = 10_000;
+const ALL_MS = 60_000;
+/** After its time a check may still say what it has; then nobody waits for it. */
+const GRACE_MS = 500;
+
+/** Runs every check, one after the other, in bounded time. Never throws for what a check met. */
+export async function examine(request: DoctorRequest, surroundings: Surroundings): Promise<readonly Finding[]> {
+  const all = startDeadline(surroundings.clock, ALL_MS);
+  let examination: OpenExamination | undefined;
+  try {
+    const configuration = await readInTime(request, surroundings, all);
+    examination = openExamination(surroundings, configuration);
+    const findings: Finding[] = configuration.reports.map((report) => ({ check: 'option-files', ...report }));
+    for (const check of ALL_CHECKS) {
+      const reports = await reportsOf(check, examination, findings, all);
+      findings.push(...reports.map((report) => ({ check: check.id, ...report })));
+    }
+    return findings;
+  } finally {
+    all.cancel();
+    await examination?.close();
+  }
+}
+
+interface OpenExamination extends Examination {
+  close(): Promise<void>;
+}
+
+async function readInTime(request: DoctorRequest, surroundings: Surroundings, all: Deadline): Promise<Configuration> {
+  const deadline = startDeadline(surroundings.clock, CHECK_MS, all.signal);
+  try {
+    return await unlessAborted(
+      readConfiguration(request, surroundings, deadline.signal),
+      deadline.signal,
+      () => undefined,
+    );
+  } finally {
+    deadline.cancel();
+  }
+}
+
+function openExamination(surroundings: Surroundings, configuration: Configuration): OpenExamination {
+  let kms: Promise<KmsInspector> | undefined;
+  let reached: Promise<Reached> | undefined;
+  const connect = (): Promise<KmsInspector> => {
+    kms ??= surroundings.connectKms({
+      region: configuration.region,
+      endpointUrl: configuration.endpointUrl,
+      stsEndpointUrl: configuration.stsEndpointUrl,
+      timeoutMs: configuration.requestTimeoutMs || CHECK_MS / 2,
+      sharedFiles: sharedFilesOf(surroundings, configuration),
+    });
+    return kms;
+  };
+  return {
+    surroundings,
+    configuration,
+    facts: { stored: [], identity: '' },
+    kms: connect,
+    reach: async (signal) => {
+      reached ??= connect().then((inspector) => inspector.reach(signal));
+      return await reached;
+    },
+    close: async () => {
+      await kms?.then(
+        (inspector) => inspector.close(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+/** Root looks where the server's user would: in that user's home. */
+function sharedFilesOf(
+  { uid, environment }: Surroundings,
+  { account }: Configuration,
+): { credentials: string; config: string } | undefined {
+  if (uid === account.uid) return undefined;
+  return {
+    credentials: environment['AWS_SHARED_CREDENTIALS_FILE'] ?? `${account.home}/.aws/credentials`,
+    config: environment['AWS_CONFIG_FILE'] ?? `${account.home}/.aws/config`,
+  };
+}
+
+async function reportsOf(
+  check: Check,
+  examination: Examination,
+  before: readonly Finding[],
+  all: Deadline,
+): Promise<readonly Report[]> {
+  const unneeded = check.unneeded?.(examination.configuration);
+  if (unneeded !== undefined) return [skipped(unneeded)];
+  const missing = check.needs?.find((id) => isUnusable(id, before));
+  if (missing !== undefined) return [skipped(`not looked at: ${missing} must be right first`)];
+  if (all.signal.aborted) return [outOfTime(check, ALL_MS)];
+  const { clock } = examination.surroundings;
+  const soft = startDeadline(clock, CHECK_MS, all.signal);
+  const hard = startDeadline(clock, CHECK_MS + GRACE_MS);
+  try {
+    return await unlessAborted(check.run(examination, soft.signal), hard.signal, () => undefined);
+  } catch (thrown) {
+    if (soft.signal.aborted || hard.signal.aborted) return [outOfTime(check, CHECK_MS)];
+    if (isPermission(thrown)) return [unseen(examination, thrown)];
+    const { message, hint } = toKeyError(thrown);
+    return [check.isOptional === true ? skipped(`could not be looked at: ${message}`) : failure(message, hint)];
+  } finally {
+    soft.cancel();
+    hard.cancel();
+  }
+}
+
+function isPermission(thrown: unknown): thrown is Error {
+  return systemErrorCode(thrown) === 'EACCES' || systemErrorCode(thrown) === 'EPERM';
+}
+
+/** Nothing is known of the server then, and that is not "nothing is wrong". */
+function unseen({ configuration }: Examination, error: Error): Report {
+  const fix = `run this as root or as ${configuration.account.name}`;
+  return failure(`whoever runs this may not look there: ${error.message}`, fix);
+}
+
+function isUnusable(id: CheckId, findings: readonly Finding[]): boolean {
+  return findings.some(({ check, status }) => check === id && (status === 'failure' || status === 'skipped'));
+}
+
+function outOfTime(check: Check, ms: number): Report {
+  const found = `no result within ${ms / 1000} s`;
+  if (check.isOptional === true) return skipped(found);
+  return failure(found, 'find out what hangs: the network, a credential source, or a file system');
+}

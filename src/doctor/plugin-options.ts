@@ -1,0 +1,35 @@
+export const PREFIX = 'aws_key_management';
+export const LIBRARY = 'aws_key_management.so';
+/** Beside the library, unless aws_key_management_agent says otherwise. */
+export const AGENT_NAME = 'aws_key_management_agent';
+export const AGENT_SOCKET_PREFIX = 'unix:';
+
+/** The name of an AWS Region. */
+export const REGION: RegExp = /^[a-z]{2,}(?:-[a-z]+)+-\d+$/;
+
+/** The plugin's variables, without their prefix. */
+export const PLUGIN_VARIABLES = [
+  'master_key_id',
+  'key_spec',
+  'log_level',
+  'region',
+  'endpoint_url',
+  'request_timeout',
+  'rotate_key',
+  'mock',
+  'keyfile_dir',
+  'agent',
+  'key_ids',
+  'start_timeout',
+  'allow_missing_keys',
+  'encryption_context',
+  'failover_regions',
+] as const;
+export type PluginVariable = (typeof PLUGIN_VARIABLES)[number];
+
+export const PLUGIN_OPTIONS: readonly string[] = [PREFIX, ...PLUGIN_VARIABLES.map((name) => `${PREFIX}_${name}`)];
+
+/** As they are written in an option file. */
+export function optionName(name: PluginVariable): string {
+  return `${PREFIX}_${name}`;
+}

@@ -1,0 +1,236 @@
+import { isIP } from 'node:net';
+import { KeyError } from '../errors.ts';
+import {
+  type EncryptionContext,
+  KEY_ID_PAIR,
+  KEY_VERSION_PAIR,
+  parseEncryptionContext,
+} from '../format/encryption-context.ts';
+import { masterKeyInRegion } from '../kms/master-key.ts';
+import { REGION } from './plugin-options.ts';
+
+export type PolicyKind = 'iam' | 'key';
+
+/** As it was typed. */
+export interface PolicyRequest {
+  readonly kind: string;
+  readonly masterKeyArn: string | undefined;
+  readonly principal: string | undefined;
+  readonly encryptionContext: string;
+  readonly failoverRegions: readonly string[];
+  readonly sourceIps: readonly string[];
+  readonly sourceVpces: readonly string[];
+  readonly requireMfa: boolean;
+  readonly withDescribe: boolean;
+}
+
+export interface Policy {
+  readonly document: PolicyDocument;
+  /** What whoever attaches it should know. */
+  readonly notes: readonly string[];
+}
+
+export interface PolicyDocument {
+  readonly Version: '2012-10-17';
+  readonly Statement: readonly Statement[];
+}
+
+export interface Statement {
+  readonly Sid: string;
+  readonly Effect: 'Allow';
+  readonly Principal?: { readonly AWS: string };
+  readonly Action: string | readonly string[];
+  readonly Resource: string | readonly string[];
+  readonly Condition?: Condition;
+}
+
+export type Condition = Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
+
+const KEY_ARN = /^arn:(aws[\w-]*):kms:[a-z]{2,}(?:-[a-z]+)+-\d+:(\d{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
+const PRINCIPAL_ARN = /^arn:(aws[\w-]*):iam::(\d{12}):(?:root|(?:role|user)\/[\w+=,.@/-]{1,512})$/;
+const VPC_ENDPOINT = /^vpce-[0-9a-f]{8,17}$/;
+/** IAM's quota for a managed policy, in characters without white space. */
+const MAX_CHARACTERS = 6144;
+
+/** All that the server itself ever asks of KMS. */
+const SERVER_ACTIONS = ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'];
+/** What `doctor` would like to look at. */
+const LOOK_ACTIONS = ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'];
+
+/** @throws KeyError BAD_OPTION */
+export function minimalPolicy(request: PolicyRequest): Policy {
+  const kind = parseKind(request.kind);
+  const context = parseEncryptionContext(request.encryptionContext);
+  refuseVariables(context);
+  const condition = conditionOf(request, context);
+  const document = kind === 'iam' ? iamPolicy(request, condition) : keyPolicy(request, condition);
+  const size = JSON.stringify(document).length;
+  if (size > MAX_CHARACTERS) {
+    throw new KeyError('BAD_OPTION', `the policy has ${size} characters, AWS allows ${MAX_CHARACTERS}`);
+  }
+  return { document, notes: notesOf(request, context) };
+}
+
+function iamPolicy(request: PolicyRequest, condition: Condition | undefined): PolicyDocument {
+  if (request.principal !== undefined) {
+    throw new KeyError('BAD_OPTION', '--principal: an IAM policy names none, it is attached to one', {
+      hint: 'leave it out, or print a key policy with --kind key',
+    });
+  }
+  if (request.masterKeyArn === undefined) {
+    throw new KeyError('BAD_OPTION', '--master-key-arn is missing: an IAM policy for every key is not minimal', {
+      hint: 'aws kms describe-key --key-id alias/NAME --query KeyMetadata.Arn; IAM does not take an alias for its key',
+    });
+  }
+  const arns = resourcesOf(request.masterKeyArn, request.failoverRegions);
+  return documentOf(request, { Resource: arns.length === 1 ? (arns[0] ?? '') : arns }, condition, []);
+}
+
+function keyPolicy(request: PolicyRequest, condition: Condition | undefined): PolicyDocument {
+  const { principal } = request;
+  if (principal === undefined) {
+    throw new KeyError('BAD_OPTION', '--principal is missing: a key policy says who may use the key', {
+      hint: 'name the role or user of the server, for example arn:aws:iam::111122223333:role/mariadb',
+    });
+  }
+  const [, partition, account] = PRINCIPAL_ARN.exec(principal) ?? [];
+  if (partition === undefined || account === undefined) {
+    throw new KeyError('BAD_OPTION', `--principal: expected the ARN of an IAM role or user, got "${principal}"`, {
+      hint: 'a session of a role (arn:aws:sts::…:assumed-role/NAME/SESSION) is named by its role: arn:aws:iam::…:role/NAME',
+    });
+  }
+  if (request.masterKeyArn !== undefined) resourcesOf(request.masterKeyArn, request.failoverRegions);
+  // In a key policy `*` is the key it belongs to. The account of the key stays in charge, as AWS's own default has it.
+  const owner = request.masterKeyArn === undefined ? account : (KEY_ARN.exec(request.masterKeyArn)?.[2] ?? account);
+  const administration: Statement = {
+    Sid: 'AccountAdministersKey',
+    Effect: 'Allow',
+    Principal: { AWS: `arn:${partition}:iam::${owner}:root` },
+    Action: 'kms:*',
+    Resource: '*',
+  };
+  return documentOf(request, { Principal: { AWS: principal }, Resource: '*' }, condition, [administration]);
+}
+
+function documentOf(
+  { withDescribe }: PolicyRequest,
+  about: Pick<Statement, 'Principal' | 'Resource'>,
+  condition: Condition | undefined,
+  before: readonly Statement[],
+): PolicyDocument {
+  const { Principal, Resource } = about;
+  const whom = Principal === undefined ? {} : { Principal };
+  const allow = (Sid: string, Action: readonly string[]): Statement => ({
+    Sid,
+    Effect: 'Allow',
+    ...whom,
+    Action,
+    Resource,
+  });
+  const use = allow('MariaDBDataKeys', SERVER_ACTIONS);
+  return {
+    Version: '2012-10-17',
+    Statement: [
+      ...before,
+      condition === undefined ? use : { ...use, Condition: condition },
+      ...(withDescribe ? [allow('MariaDBLooksAtMasterKey', LOOK_ACTIONS)] : []),
+    ],
+  };
+}
+
+/** The key in its Region, and for failover its replicas by their own names. */
+function resourcesOf(arn: string, failoverRegions: readonly string[]): readonly string[] {
+  if (!KEY_ARN.test(arn)) {
+    throw new KeyError('BAD_OPTION', `--master-key-arn: expected the ARN of a KMS key, got "${arn}"`, {
+      hint: 'for example arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias is not enough for IAM',
+    });
+  }
+  for (const region of failoverRegions) {
+    if (!REGION.test(region)) {
+      throw new KeyError('BAD_OPTION', `--failover-regions: expected names of Regions, got "${region}"`);
+    }
+    if (!arn.includes(':key/mrk-')) {
+      throw new KeyError('BAD_OPTION', '--failover-regions: the master key is in one Region only', {
+        hint: 'only a multi-Region key (its id begins with mrk-) has replicas',
+      });
+    }
+  }
+  return [...new Set([arn, ...failoverRegions.map((region) => masterKeyInRegion(arn, region))])];
+}
+
+function conditionOf(request: PolicyRequest, context: EncryptionContext): Condition | undefined {
+  const { sourceIps, sourceVpces, requireMfa } = request;
+  for (const cidr of sourceIps) parseCidr(cidr);
+  for (const vpce of sourceVpces) {
+    if (!VPC_ENDPOINT.test(vpce)) {
+      throw new KeyError('BAD_OPTION', `--source-vpce: expected an id such as vpce-0abc1234def567890, got "${vpce}"`);
+    }
+  }
+  if (sourceIps.length > 0 && sourceVpces.length > 0) {
+    throw new KeyError('BAD_OPTION', '--source-ip and --source-vpce: both at once let nobody in', {
+      hint: 'a call through a VPC endpoint has no public source address: choose one of them',
+    });
+  }
+  const names = Object.keys(context);
+  const equals = {
+    ...Object.fromEntries(names.map((name) => [`kms:EncryptionContext:${name}`, context[name] ?? ''])),
+    ...(sourceVpces.length > 0 ? { 'aws:SourceVpce': sourceVpces } : {}),
+  };
+  const condition: Condition = {
+    ...(Object.keys(equals).length > 0 ? { StringEquals: equals } : {}),
+    ...(names.length > 0
+      ? {
+          'ForAllValues:StringEquals': {
+            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR],
+          },
+        }
+      : {}),
+    ...(sourceIps.length > 0 ? { IpAddress: { 'aws:SourceIp': sourceIps } } : {}),
+    ...(requireMfa ? { Bool: { 'aws:MultiFactorAuthPresent': 'true' } } : {}),
+  };
+  return Object.keys(condition).length > 0 ? condition : undefined;
+}
+
+function notesOf({ sourceIps, requireMfa }: PolicyRequest, context: EncryptionContext): readonly string[] {
+  return [
+    ...(Object.keys(context).length > 0
+      ? ['keys made without this encryption context cannot be unwrapped under this policy']
+      : []),
+    ...(sourceIps.length > 0
+      ? ['aws:SourceIp never matches a call through a VPC endpoint: use --source-vpce ID there']
+      : []),
+    ...(sourceIps.some(isPrivate)
+      ? ['AWS sees the public address of a server, for example of its NAT gateway, never a private one']
+      : []),
+    ...(requireMfa ? ['only sessions made with a code match: mariadb-aws-kms login --mfa-serial ARN'] : []),
+  ];
+}
+
+function parseKind(text: string): PolicyKind {
+  if (text === 'iam' || text === 'key') return text;
+  throw new KeyError('BAD_OPTION', `--kind: expected iam or key, got "${text}"`);
+}
+
+/** Policies would read `${…}` as a variable of their own. */
+function refuseVariables(context: EncryptionContext): void {
+  const pair = Object.entries(context).find((sides) => sides.some((side) => side.includes('${')));
+  if (pair === undefined) return;
+  throw new KeyError('BAD_OPTION', `--encryption-context: "${pair.join('=')}" has \${, which policies replace`);
+}
+
+function parseCidr(text: string): void {
+  const [address = '', length, ...rest] = text.split('/');
+  const version = isIP(address);
+  const longest = version === 4 ? 32 : 128;
+  const isLength = length === undefined || (/^(?:0|[1-9]\d*)$/.test(length) && Number(length) <= longest);
+  if (version === 0 || !isLength || rest.length > 0) {
+    throw new KeyError(
+      'BAD_OPTION',
+      `--source-ip: expected an address or a block such as 198.51.100.0/24, got "${text}"`,
+    );
+  }
+}
+
+function isPrivate(cidr: string): boolean {
+  return /^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|127\.|f[cd][0-9a-f]{2}:)/i.test(cidr);
+}

@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { KeyError, systemErrorCode } from '../errors.ts';
+
+/** Whose the file is, and who asks. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+  /** The one who runs this; root gives what it makes to the owner. */
+  readonly runnerUid: number;
+  /** Root's way to act with the owner's permissions only. */
+  asOwner<T>(action: () => Promise<T>): Promise<T>;
+}
+
+const FILE_MODE = 0o600;
+const DIRECTORY_MODE = 0o700;
+const OTHERS_MAY_WRITE = 0o022;
+
+/**
+ * Replaces a file of secrets by `change` of its text, durably and at once, or leaves it as it is: symbolic links, other
+ * owners' files and directories that others may write are refused.
+ * @throws KeyError STORE_UNAVAILABLE, and what `change` throws
+ */
+export async function replaceSecretFile(path: string, owner: Owner, change: (text: string) => string): Promise<void> {
+  if (owner.runnerUid !== 0 && owner.runnerUid !== owner.uid) {
+    throw refused(path, 'it would belong to another user', 'run this as root or as that user');
+  }
+  // Where the owner can put links in root's way, root has nothing to lose that the owner has not.
+  if (owner.runnerUid !== owner.uid && (await ownerOfPlace(path)).uid !== 0) {
+    await owner.asOwner(() => replace(path, { ...owner, runnerUid: owner.uid }, change));
+  } else {
+    await replace(path, owner, change);
+  }
+}
+
+/** Of the nearest directory above that exists. */
+export async function ownerOfPlace(path: string): Promise<{ readonly uid: number; readonly gid: number }> {
+  const above = dirname(path);
+  const facts = await lstat(above).catch(() => undefined);
+  if (facts !== undefined) return { uid: facts.uid, gid: facts.gid };
+  return above === path ? { uid: 0, gid: 0 } : await ownerOfPlace(above);
+}
+
+async function replace(path: string, owner: Owner, change: (text: string) => string): Promise<void> {
+  await ensureDirectory(dirname(path), owner);
+  await requireOwnFile(path, owner);
+  const before = await textOf(path);
+  const after = change(before);
+  if (after === before) return;
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+  try {
+    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
+    try {
+      if (owner.runnerUid === 0) await file.chown(owner.uid, owner.gid);
+      await file.writeFile(after);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    await unlink(temporary).catch(() => undefined);
+    throw refused(path, systemErrorCode(cause) ?? 'unknown error', 'look at the system error in this message', cause);
+  }
+}
+
+async function ensureDirectory(path: string, owner: Owner): Promise<void> {
+  try {
+    await mkdir(path, { mode: DIRECTORY_MODE });
+    if (owner.runnerUid === 0) {
+      const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+      await directory.chown(owner.uid, owner.gid).finally(() => directory.close());
+    }
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'EEXIST') {
+      throw refused(path, `cannot create the directory (${systemErrorCode(cause)})`, 'create it first', cause);
+    }
+  }
+  const facts = await lstat(path);
+  if (!facts.isDirectory()) throw refused(path, 'it is no directory', 'symbolic links are not followed here');
+  if (facts.uid !== owner.uid && facts.uid !== 0) {
+    throw refused(path, `it belongs to user ${facts.uid}`, `chown ${owner.uid} ${path}`);
+  }
+  if ((facts.mode & OTHERS_MAY_WRITE) !== 0) {
+    throw refused(path, 'others may write this directory', `chmod go-w ${path}`);
+  }
+}
+
+async function requireOwnFile(path: string, owner: Owner): Promise<void> {
+  const facts = await lstat(path).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw refused(path, systemErrorCode(error) ?? 'unknown error', 'look at the system error in this message', error);
+  });
+  if (facts === undefined) return;
+  if (!facts.isFile()) throw refused(path, 'it is no regular file', 'symbolic links are not followed here');
+  if (facts.uid !== owner.uid) throw refused(path, `it belongs to user ${facts.uid}`, `chown ${owner.uid} ${path}`);
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return '';
+    throw refused(path, systemErrorCode(error) ?? 'unknown error', 'the owner must be allowed to read it', error);
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  await directory.sync().finally(() => directory.close());
+}
+
+function refused(path: string, reason: string, hint: string, cause?: unknown): KeyError {
+  return new KeyError('STORE_UNAVAILABLE', `${path} was not changed: ${reason}`, { hint, cause });
+}

@@ -1,0 +1,87 @@
+import type { Clock, Random } from '../clock.ts';
+import type { FileSystem } from '../keystore/directory.ts';
+import type { KmsInspector } from '../kms/inspect.ts';
+
+/** Everything outside the program that the doctor looks at, passed in so that tests can be it. */
+export interface Surroundings {
+  /** Of this program. */
+  readonly release: string;
+  /** As Node.js names it: `x64`, `arm64`. */
+  readonly architecture: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly run: RunCommand;
+  readonly paths: SystemPaths;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Who runs the doctor. */
+  readonly uid: number;
+  readonly connectKms: (target: KmsTarget) => Promise<KmsInspector>;
+}
+
+/** The calls of node:fs/promises that checks need, beside those of a key directory. */
+export interface Files {
+  readonly keyDirectory: FileSystem;
+  stat(path: string): Promise<FileFacts>;
+  readFile(path: string): Promise<Buffer>;
+  realpath(path: string): Promise<string>;
+  statfs(path: string): Promise<SpaceFacts>;
+}
+
+export interface FileFacts {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly size: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+  isSocket(): boolean;
+}
+
+export interface SpaceFacts {
+  readonly bsize: number;
+  /** Blocks that users other than root may fill. */
+  readonly bavail: number;
+  readonly files: number;
+  readonly ffree: number;
+}
+
+export interface CommandResult {
+  /** -1 when a signal ended it. */
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Undefined when there is no such program. */
+export type RunCommand = (
+  program: string,
+  commandArguments: readonly string[],
+  signal: AbortSignal,
+) => Promise<CommandResult | undefined>;
+
+export interface SystemPaths {
+  readonly passwd: string;
+  readonly group: string;
+  /** SELinux: its file system. */
+  readonly selinux: string;
+  /** AppArmor: the list of loaded profiles, and the directory of their texts. */
+  readonly apparmorProfiles: string;
+  readonly apparmorDirectory: string;
+}
+
+export const SYSTEM_PATHS: SystemPaths = {
+  passwd: '/etc/passwd',
+  group: '/etc/group',
+  selinux: '/sys/fs/selinux',
+  apparmorProfiles: '/sys/kernel/security/apparmor/profiles',
+  apparmorDirectory: '/etc/apparmor.d',
+};
+
+export interface KmsTarget {
+  readonly region: string;
+  readonly endpointUrl: string;
+  readonly stsEndpointUrl: string;
+  readonly timeoutMs: number;
+  readonly sharedFiles: { readonly credentials: string; readonly config: string } | undefined;
+}

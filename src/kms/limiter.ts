@@ -1,0 +1,74 @@
+/** Calls in flight at most; the number that KMS is never asked to exceed. */
+const MOST = 32;
+/** Calls that are throttled at the same time count as one sign. */
+const DROP_AT_MOST_EVERY_MS = 200;
+
+/**
+ * How many KMS calls may be in flight: half as many after each sign of throttling, one more after as many successes as
+ * the limit (additive increase, multiplicative decrease, as TCP does it).
+ */
+export class CallLimiter {
+  #limit = MOST;
+  #inFlight = 0;
+  #successes = 0;
+  #droppedMs = Number.NEGATIVE_INFINITY;
+  readonly #waiting = new Set<() => void>();
+  readonly #nowMs: () => number;
+
+  /** @param nowMs monotonic */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /**
+   * Runs the call as soon as there is room for it.
+   * @throws the signal's reason, when it is aborted before that
+   */
+  async run<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    if (this.#inFlight >= this.#limit) await this.#room(signal);
+    this.#inFlight += 1;
+    try {
+      return await call();
+    } finally {
+      this.#inFlight -= 1;
+      this.#wake();
+    }
+  }
+
+  succeeded(): void {
+    this.#successes += 1;
+    if (this.#limit >= MOST || this.#successes < this.#limit) return;
+    this.#successes = 0;
+    this.#limit += 1;
+    this.#wake();
+  }
+
+  throttled(): void {
+    if (this.#nowMs() - this.#droppedMs < DROP_AT_MOST_EVERY_MS) return;
+    this.#droppedMs = this.#nowMs();
+    this.#successes = 0;
+    this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+  }
+
+  async #room(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const giveUp = (): void => {
+      this.#waiting.delete(resolve);
+      reject(signal.reason);
+    };
+    this.#waiting.add(resolve);
+    signal.addEventListener('abort', giveUp, { once: true });
+    await promise.finally(() => signal.removeEventListener('abort', giveUp));
+  }
+
+  #wake(): void {
+    const [next] = this.#waiting;
+    if (next === undefined || this.#inFlight >= this.#limit) return;
+    this.#waiting.delete(next);
+    next();
+  }
+}

@@ -1,0 +1,231 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect, it, vi } from 'vitest';
+import { loginCommand } from '../../src/cli/login.ts';
+import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { SESSION, type StsBehaviour, startIdentitySts } from '../support/identity-sts.ts';
+import { cleanUp, scratchDirectory } from '../support/scratch.ts';
+
+const SERIAL = 'arn:aws:iam::111122223333:mfa/mariadb';
+const LONG_TERM = `[admin]
+aws_access_key_id = ${TEST_ACCESS_KEY.accessKeyId}
+aws_secret_access_key = ${TEST_ACCESS_KEY.secretAccessKey}
+`;
+
+async function newLogin(behaviour: StsBehaviour = {}) {
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) vi.stubEnv(name, undefined);
+  vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+  const home = scratchDirectory();
+  const file = join(home, '.aws/credentials');
+  mkdirSync(join(home, '.aws'), { mode: 0o700 });
+  writeFileSync(file, LONG_TERM, { mode: 0o600 });
+  vi.stubEnv('HOME', home);
+  vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', file);
+  cleanUp(() => void vi.unstubAllEnvs());
+  const sts = await startIdentitySts(behaviour);
+  const lines: string[] = [];
+  const run = async (options: readonly string[], typed = '123456'): Promise<void> => {
+    const io = { stdout: (line: string) => lines.push(line), ask: async () => typed };
+    await loginCommand(io, { ...process.env })
+      .exitOverride()
+      .parseAsync(['--endpoint-url', sts.url, '--region', 'us-east-1', '--source-profile', 'admin', ...options], {
+        from: 'user',
+      });
+  };
+  const text = (): string => readFileSync(file, 'utf8');
+  return { home, file, sts, lines, run, text };
+}
+
+function expectNoSecrets(lines: readonly string[]): void {
+  for (const secret of [SESSION.secretAccessKey, SESSION.sessionToken, TEST_ACCESS_KEY.secretAccessKey]) {
+    expect(lines.join('\n')).not.toContain(secret);
+  }
+}
+
+it('asks STS, writes a section of its own at once, and takes it away again', async () => {
+  const { home, file, sts, lines, run, text } = await newLogin();
+  chmodSync(file, 0o644);
+  await run(['--mfa-serial', SERIAL, '--duration', '3600']);
+  expect(sts.calls).toMatchObject([
+    { Action: 'GetSessionToken', SerialNumber: SERIAL, TokenCode: '123456', DurationSeconds: '3600' },
+  ]);
+  expect(text().startsWith(LONG_TERM)).toBe(true);
+  expect(text()).toContain(`\n[default]\naws_access_key_id = ${SESSION.accessKeyId}\n`);
+  expect(text()).toContain(`aws_session_token = ${SESSION.sessionToken}\n`);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  expect(readdirSync(join(home, '.aws'))).toEqual(['credentials']);
+  expect(lines).toEqual([
+    `wrote session credentials to ${file}, section [default]`,
+    expect.stringMatching(/^they expire at 20\d\d-\d\d-\d\dT[\d:.]+Z, in 60 min$/),
+    'next: mariadb-aws-kms doctor, and systemctl start mariadb',
+  ]);
+  expectNoSecrets(lines);
+
+  await run(['--mfa-serial', SERIAL]);
+  expect(text().match(/\[default\]/g)).toHaveLength(1);
+  await run(['--clear']);
+  expect(text()).toBe(LONG_TERM);
+  await run(['--clear']);
+  expect(lines.slice(-2)).toEqual([
+    `removed session credentials from ${file}, section [default]`,
+    `nothing of login is in ${file}, section [default]`,
+  ]);
+});
+
+it('writes another file and section, and says what the service needs then', async () => {
+  const { home, lines, run, text } = await newLogin();
+  const output = join(home, 'service/credentials');
+  await run(['--mfa-serial', SERIAL, '--output', output, '--profile', 'mariadb']);
+  expect(readFileSync(output, 'utf8')).toContain('\n[mariadb]\n');
+  expect(statSync(join(home, 'service')).mode & 0o777).toBe(0o700);
+  expect(lines.at(-1)).toBe(
+    `next: give the service AWS_PROFILE=mariadb and AWS_SHARED_CREDENTIALS_FILE=${output}, then mariadb-aws-kms doctor, and systemctl start mariadb`,
+  );
+  expect(text()).toBe(LONG_TERM);
+});
+
+it('writes nothing for wrong digits', async () => {
+  const { run, text, lines } = await newLogin();
+  const error = await expectKeyError(
+    run(['--mfa-serial', SERIAL], '654321'),
+    'KMS_OPERATOR',
+    'STS GetSessionToken failed: AccessDenied: MultiFactorAuthentication failed with invalid MFA one time pass code. (request request-of-sts)',
+  );
+  expect(error.hint).toBe(
+    `the digits were mistyped, used before, or are not those of ${SERIAL}: wait for the next ones and try again`,
+  );
+  await expectKeyError(
+    run(['--mfa-serial', SERIAL], '12345'),
+    'BAD_OPTION',
+    'expected the six digits that the device shows now',
+  );
+  expect(text()).toBe(LONG_TERM);
+  expect(lines).toEqual([]);
+});
+
+it.each([
+  ['ExpiredToken', 'The security token included in the request is expired', 'KMS_OPERATOR', /have expired/],
+  [
+    'InvalidClientTokenId',
+    'The security token included in the request is invalid.',
+    'KMS_OPERATOR',
+    /check the access key/,
+  ],
+  ['AccessDenied', 'Cannot call GetSessionToken with session credentials', 'KMS_OPERATOR', /--source-profile/],
+  ['Throttling', 'Rate exceeded', 'KMS_TRANSIENT', /limits requests/],
+] as const)('explains %s of STS', async (name, message, code, hint) => {
+  const { run, text } = await newLogin({ refuse: { name, message } });
+  const error = await expectKeyError(
+    run(['--mfa-serial', SERIAL]),
+    code,
+    `STS GetSessionToken failed: ${name}: ${message} (request request-of-sts)`,
+  );
+  expect(error.hint).toMatch(hint);
+  expect(text()).toBe(LONG_TERM);
+});
+
+it('explains an STS that is not there', async () => {
+  const { run, text } = await newLogin();
+  const error = await expectKeyError(
+    run(['--mfa-serial', SERIAL, '--endpoint-url', 'http://127.0.0.1:9']),
+    'KMS_TRANSIENT',
+    'STS GetSessionToken failed: ECONNREFUSED: connect ECONNREFUSED 127.0.0.1:9',
+  );
+  expect(error.hint).not.toBe('');
+  expect(text()).toBe(LONG_TERM);
+});
+
+it('does not replace long-term keys, and asks for no code then', async () => {
+  const { run, text, sts } = await newLogin();
+  await expectKeyError(
+    run(['--mfa-serial', SERIAL, '--profile', 'admin']),
+    'BAD_OPTION',
+    'the section [admin] is there already, and login did not write it',
+  );
+  expect(text()).toBe(LONG_TERM);
+  expect(sts.calls).toEqual([]);
+});
+
+it('follows no symbolic link', async () => {
+  const { home, run, sts } = await newLogin();
+  const target = join(home, 'target');
+  const link = join(home, '.aws/link');
+  symlinkSync(target, link);
+  const message = `${link} was not changed: it is no regular file`;
+  await expectKeyError(run(['--mfa-serial', SERIAL, '--output', link]), 'STORE_UNAVAILABLE', message);
+  symlinkSync(join(home, '.aws'), join(home, 'linked'));
+  const inside = join(home, 'linked/credentials');
+  const refused = `${join(home, 'linked')} was not changed: it is no directory`;
+  await expectKeyError(run(['--mfa-serial', SERIAL, '--output', inside]), 'STORE_UNAVAILABLE', refused);
+  expect(existsSync(target)).toBe(false);
+  expect(sts.calls).toEqual([]);
+});
+
+it('writes into no directory that others may write', async () => {
+  const { home, file, run } = await newLogin();
+  chmodSync(join(home, '.aws'), 0o777);
+  const message = `${join(home, '.aws')} was not changed: others may write this directory`;
+  await expectKeyError(run(['--mfa-serial', SERIAL]), 'STORE_UNAVAILABLE', message);
+  expect(readFileSync(file, 'utf8')).toBe(LONG_TERM);
+});
+
+it.runIf(process.getuid?.() === 0)("leaves another user's file alone", async () => {
+  const { file, run } = await newLogin();
+  chownSync(file, 12_345, 12_345);
+  await expectKeyError(
+    run(['--mfa-serial', SERIAL]),
+    'STORE_UNAVAILABLE',
+    `${file} was not changed: it belongs to user 12345`,
+  );
+});
+
+it.runIf(process.getuid?.() === 0)('acts as the user of the server in what belongs to that user', async () => {
+  const { home, file, run } = await newLogin();
+  const nobody = 65_534;
+  const directory = join(home, 'service');
+  mkdirSync(directory, { mode: 0o700 });
+  chownSync(directory, nobody, nobody);
+  chmodSync(home, 0o755);
+  const output = join(directory, '.aws/credentials');
+  await run(['--mfa-serial', SERIAL, '--user', 'nobody', '--output', output]);
+  expect(statSync(output)).toMatchObject({ uid: nobody, gid: nobody });
+  expect(statSync(join(directory, '.aws'))).toMatchObject({ uid: nobody, gid: nobody });
+  await run(['--clear', '--output', output]);
+  expect(readFileSync(output, 'utf8')).toBe('');
+  // Without --user the owner of the place is meant.
+  await run(['--mfa-serial', SERIAL, '--output', output]);
+  expect(statSync(output)).toMatchObject({ uid: nobody, gid: nobody });
+  // Its links lead nowhere that it could not go itself.
+  symlinkSync(home, join(directory, 'up'));
+  const up = join(directory, 'up/credentials');
+  await expectKeyError(
+    run(['--mfa-serial', SERIAL, '--user', 'nobody', '--output', up]),
+    'STORE_UNAVAILABLE',
+    /up was not changed: /,
+  );
+  expect(process.geteuid?.()).toBe(0);
+  expect(readFileSync(file, 'utf8')).toBe(LONG_TERM);
+});
+
+it.each([
+  [[], '--mfa-serial: expected arn:aws:iam::ACCOUNT:mfa/NAME, got none'],
+  [['--mfa-serial', 'me'], '--mfa-serial: expected arn:aws:iam::ACCOUNT:mfa/NAME, got "me"'],
+  [['--duration', '899'], '--duration: expected 900 to 129600 seconds, got "899"'],
+  [['--duration', '129601'], '--duration: expected 900 to 129600 seconds, got "129601"'],
+  [['--profile', 'a]\n[b'], '--profile: expected letters, digits and . _ @ -, got "a]\n[b"'],
+  [['--mfa-serial', SERIAL, '--user', 'nobody-here'], '--user: this machine has no user nobody-here'],
+])('refuses %j', async (options, message) => {
+  const { run } = await newLogin();
+  await expectKeyError(run(options), 'BAD_OPTION', message);
+});

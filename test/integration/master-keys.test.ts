@@ -1,0 +1,212 @@
+import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { newServer, startKms, startServer } from '../support/lab.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+
+const caller = { accessKeyId: '', denied: [] };
+const CONTEXT = { aws_key_management_encryption_context: 'cluster=orders,environment=production' };
+
+async function withTable(server: ScratchServer, id = 3): Promise<void> {
+  await server.sql('CREATE DATABASE IF NOT EXISTS d');
+  await server.sql(`CREATE TABLE d.t${id} (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`);
+  await server.sql(`INSERT INTO d.t${id} VALUES (42)`);
+}
+
+function swap(server: ScratchServer, one: string, other: string): void {
+  const path = (name: string): string => join(server.datadir, name);
+  renameSync(path(one), path('swap'));
+  renameSync(path(other), path(one));
+  renameSync(path('swap'), path(other));
+}
+
+it('binds new keys to the configured context and to their place, which CloudTrail sees and the sidecar names', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, CONTEXT);
+  await withTable(server);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  const context = {
+    cluster: 'orders',
+    environment: 'production',
+    'mariadb-aws-kms:key-id': '3',
+    'mariadb-aws-kms:key-version': '2',
+  };
+  expect(kms.calls.list().at(-1)).toMatchObject({ operation: 'Decrypt', context });
+  const sidecar: unknown = JSON.parse(readFileSync(join(server.datadir, 'aws-kms-key.3.2.json'), 'utf8'));
+  expect(sidecar).toMatchObject({ encryptionContext: context, keyCheckValue: expect.stringMatching(/^[0-9a-f]{16}$/) });
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});
+
+it('loads keys that were made with another context, and with none; those of the original plugin too', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await withTable(server, 3);
+  await server.stop();
+  server.options = { ...server.options, ...CONTEXT };
+  await server.start();
+  await withTable(server, 4);
+  await server.stop();
+  rmSync(join(server.datadir, 'aws-kms-key.3.1.json'));
+  rmSync(join(server.datadir, 'aws-kms-key.4.1.json'));
+  await server.start();
+  for (const id of [3, 4]) expect(await server.sql(`SELECT i FROM d.t${id}`)).toEqual([{ i: 42 }]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=4');
+  await server.stop();
+  // With its sidecar a key tells its own context, whatever is configured now.
+  rmSync(join(server.datadir, 'aws-kms-key.4.1'));
+  server.options = { ...server.options, aws_key_management_encryption_context: 'cluster=renamed' };
+  await server.start();
+  expect(await server.variable('STATUS', 'Aws_key_management_key_4_latest_version')).toBe('2');
+});
+
+it.each(['cluster', 'cluster=', 'a=b,a=c', 'aws:x=y', 'a=b,,c=d'])(
+  'does not start with the malformed context %s',
+  async (context) => {
+    const kms = await startKms();
+    const server = newServer(pluginOptions(kms.url, { aws_key_management_encryption_context: context }));
+    await expect(server.start()).rejects.toThrow(
+      /AWS KMS plugin: aws_key_management_encryption_context: .*; write name=value pairs/,
+    );
+  },
+);
+
+it('refuses key files that were swapped: one alone, with its sidecar, and without sidecars', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, CONTEXT);
+  await withTable(server, 3);
+  await withTable(server, 4);
+  await server.stop();
+  swap(server, 'aws-kms-key.3.1', 'aws-kms-key.4.1');
+  await expect(server.start()).rejects.toThrow(
+    /key 3 version 1: key file aws-kms-key\.3\.1: its SHA-256 is [0-9a-f]{64}, its sidecar says/,
+  );
+  swap(server, 'aws-kms-key.3.1.json', 'aws-kms-key.4.1.json');
+  await expect(server.start()).rejects.toThrow(
+    /sidecar aws-kms-key\.3\.1\.json: it describes key 4 version 1; the files of two keys were mixed up/,
+  );
+  for (const id of [3, 4]) rmSync(join(server.datadir, `aws-kms-key.${id}.1.json`));
+  await expect(server.start()).rejects.toThrow(
+    /key 3 version 1 \(file aws-kms-key\.3\.1\): KMS Decrypt failed: InvalidCiphertextException/,
+  );
+  swap(server, 'aws-kms-key.3.1', 'aws-kms-key.4.1');
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});
+
+it('refuses another plaintext of the right length from the endpoint', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  await withTable(server);
+  await server.stop();
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext' }]);
+  await expect(server.start()).rejects.toThrow(
+    /key 3 version 1 .*KMS answered wrongly: the data key is not the one that was made: its key check value differs/,
+  );
+});
+
+it('goes on with the old master key for old keys when an alias is repointed, and uses the new one for new keys', async () => {
+  const kms = await startKms({ aliases: ['alias/mariadb-encryption', 'alias/other'] });
+  const server = await startServer(kms);
+  await withTable(server);
+  kms.kms.call('us-east-1', caller, 'UpdateAlias', {
+    AliasName: 'alias/mariadb-encryption',
+    TargetKeyId: kms.keyArns[1],
+  });
+  await server.restart();
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  const arnOf = (version: number): unknown =>
+    JSON.parse(readFileSync(join(server.datadir, `aws-kms-key.3.${version}.json`), 'utf8')).masterKeyArn;
+  expect([arnOf(1), arnOf(2)]).toEqual([kms.keyArns[0], kms.keyArns[1]]);
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});
+
+interface TwoRegions {
+  readonly here: DevKms;
+  readonly there: DevKms;
+  readonly arn: string;
+  readonly options: ServerOptions;
+}
+
+/** A multi-Region key, its replica, and an endpoint for each Region. */
+async function twoRegions(): Promise<TwoRegions> {
+  const stateFile = join(scratchDirectory(), 'kms.json');
+  const here = await startKms({ stateFile, aliases: [] });
+  const made = here.kms.call('us-east-1', caller, 'CreateKey', { MultiRegion: true });
+  const arn = String((made?.['KeyMetadata'] as { Arn: string }).Arn);
+  here.kms.call('us-east-1', caller, 'CreateAlias', { AliasName: 'alias/mariadb-encryption', TargetKeyId: arn });
+  here.kms.call('us-east-1', caller, 'ReplicateKey', { KeyId: arn, ReplicaRegion: 'eu-west-1' });
+  const there = await startKms({ stateFile, aliases: [] });
+  const options = pluginOptions(here.url, {
+    aws_key_management_region: 'us-east-1',
+    aws_key_management_failover_regions: `eu-west-1=${there.url}`,
+    aws_key_management_start_timeout: 20,
+  });
+  return { here, there, arn, options };
+}
+
+it.each<[string, RegExp, (regions: TwoRegions) => void]>([
+  [
+    'is slow',
+    /us-east-1 did not answer within 1000 ms/,
+    ({ here }) => here.faults.set([{ kind: 'latency', ms: 15_000 }]),
+  ],
+  ['does not answer', /us-east-1 did not answer within 1000 ms/, ({ here }) => here.faults.set([{ kind: 'hang' }])],
+  [
+    'drops connections',
+    /us-east-1: (?:ECONNRESET|TimeoutError: socket hang up)/,
+    ({ here }) => here.faults.set([{ kind: 'drop' }]),
+  ],
+  [
+    'throttles',
+    /us-east-1: ThrottlingException/,
+    ({ here }) => here.faults.set([{ kind: 'error', name: 'ThrottlingException', status: 400, message: '' }]),
+  ],
+  [
+    'denies access',
+    /us-east-1: AccessDeniedException/,
+    ({ here }) => here.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: '' }]),
+  ],
+  [
+    'has its key disabled',
+    /us-east-1: DisabledException/,
+    ({ here, arn }) => void here.kms.call('us-east-1', caller, 'DisableKey', { KeyId: arn }),
+  ],
+])('starts from the next Region when the first %s, and says which served', async (_, because, trouble) => {
+  const regions = await twoRegions();
+  const server = newServer(regions.options);
+  await server.start();
+  await withTable(server);
+  await server.stop();
+  trouble(regions);
+  const started = performance.now();
+  await server.start();
+  expect(performance.now() - started).toBeLessThan(10_000);
+  expect(server.log).toMatch(
+    new RegExp(
+      `\\[Warning\\] .*AWS KMS plugin: AWS KMS Decrypt: key \\d version 1 .*: served by eu-west-1: ${because.source}`,
+    ),
+  );
+  expect(regions.there.calls.list().every(({ keyId }) => keyId === regions.arn.replace('us-east-1', 'eu-west-1'))).toBe(
+    true,
+  );
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});
+
+it('a copy of the data directory opens in the other Region, under the replica', async () => {
+  const { there, options } = await twoRegions();
+  const server = newServer(options);
+  await server.start();
+  await withTable(server);
+  await server.stop();
+  copyFileSync(join(server.datadir, 'aws-kms-key.3.1'), join(server.directory, 'kept'));
+  server.options = pluginOptions(there.url, {
+    aws_key_management_region: 'eu-west-1',
+    aws_key_management_master_key_id: undefined,
+  });
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});

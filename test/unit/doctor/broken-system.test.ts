@@ -1,0 +1,222 @@
+import { expect, it } from 'vitest';
+import { newPatient } from './patient.ts';
+
+it('the option files cannot be read', async () => {
+  const patient = await newPatient({
+    programs: {
+      my_print_defaults: { code: 2, stderr: 'Could not open required defaults file: /etc/my.cnf\nFatal error' },
+    },
+  });
+  patient.pinToScratch();
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: my_print_defaults failed: Could not open required defaults file: /etc/my.cnf
+             the server reads the same files and would stop at the same place: correct that file
+    exit 1"
+  `);
+});
+
+it('my_print_defaults is not installed', async () => {
+  const patient = await newPatient({ programs: { my_print_defaults: undefined } });
+  patient.pinToScratch();
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: my_print_defaults is not there to read the option files
+             install it (Debian: mariadb-server-core; Red Hat: mariadb), or give flags with --no-defaults
+    exit 1"
+  `);
+});
+
+it('an option of the plugin is misspelt', async () => {
+  const patient = await newPatient({
+    options: { aws_key_management_regoin: 'eu-west-1', loose_aws_key_management_later: '1' },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: aws_key_management_regoin is no option of the plugin: the server would not start
+             correct its name, or remove it
+    exit 1"
+  `);
+});
+
+it('settings are malformed', async () => {
+  const patient = await newPatient({
+    options: {
+      aws_key_management_encryption_context: 'cluster',
+      aws_key_management_key_spec: 'AES_192',
+      aws_key_management_start_timeout: 'soon',
+      aws_key_management_failover_regions: 'eu-west-1=ftp://user:hunter2@kms.example.com',
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: aws_key_management_key_spec: expected AES_128 or AES_256
+             correct it in the option file
+    failure  option-files: aws_key_management_start_timeout: expected seconds
+             correct it in the option file
+    failure  option-files: aws_key_management_encryption_context: "cluster" is no name=value pair
+             write name=value pairs separated by commas, for example cluster=orders,environment=production
+    failure  option-files: aws_key_management_failover_regions: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com, got "ftp://kms.example.com"
+    exit 1"
+  `);
+});
+
+it('the plugin is switched off', async () => {
+  const patient = await newPatient({ options: { 'aws-key-management': 'OFF' } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  activation: aws_key_management = OFF: the plugin is not started, encrypted tables cannot be read
+             aws_key_management = FORCE_PLUS_PERMANENT
+    exit 1"
+  `);
+});
+
+it('the plugin is not forced, and nothing loads it', async () => {
+  const patient = await newPatient({ options: { 'aws-key-management': undefined, plugin_load_add: undefined } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  activation: no option loads the plugin: unless INSTALL SONAME did, nothing is encrypted with its keys
+             plugin_load_add = aws_key_management
+    warning  activation: aws_key_management = ON: a server whose plugin failed starts without keys
+             aws_key_management = FORCE_PLUS_PERMANENT
+    exit 0"
+  `);
+});
+
+it('another encryption plugin is loaded', async () => {
+  const patient = await newPatient({ options: { plugin_load: 'file_key_management;server_audit' } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  activation: file_key_management is loaded too: a server has one encryption plugin
+             remove file_key_management
+    exit 1"
+  `);
+});
+
+it('the server is too old', async () => {
+  const patient = await newPatient({
+    programs: { mariadbd: { stdout: 'mariadbd  Ver 10.6.21-MariaDB for Linux on x86_64' } },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  server-version: MariaDB 10.6.21 is older than 10.11, the oldest the plugin is tested with
+    exit 0"
+  `);
+});
+
+it('the user of the server does not exist', async () => {
+  const patient = await newPatient({ options: { user: 'maria' } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: user = maria: this machine has no such user
+             useradd --system --user-group --home-dir /var/lib/mysql --shell /usr/sbin/nologin maria
+    failure  credentials: no AWS credentials: CredentialsProviderError: Could not load credentials from any providers
+             give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as
+    exit 1"
+  `);
+});
+
+it('SELinux keeps the agent from AWS', async () => {
+  const patient = await newPatient();
+  patient.write('system/selinux/enforce', '1');
+  patient.write('system/selinux/booleans/mysql_connect_any', '0 0');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: SELinux enforces, and mysql_connect_any is off: the agent cannot reach AWS
+             setsebool -P mysql_connect_any 1
+    exit 1"
+  `);
+});
+
+it('AppArmor keeps the server from the agent', async () => {
+  const patient = await newPatient();
+  patient.write('system/profiles', 'man_filter (enforce)\n/usr/sbin/mariadbd (enforce)\n');
+  patient.write('system/apparmor.d/usr.sbin.mariadbd', '/usr/sbin/mariadbd { }');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: AppArmor enforces usr.sbin.mariadbd, which does not let the server start ROOT/plugins/aws_key_management_agent
+             echo 'ROOT/plugins/aws_key_management_agent Ux,' >> ROOT/system/apparmor.d/local/usr.sbin.mariadbd && apparmor_parser -r ROOT/system/apparmor.d/usr.sbin.mariadbd
+    exit 1"
+  `);
+});
+
+it('encryption quietly does not happen', async () => {
+  const patient = await newPatient({
+    options: {
+      innodb_encrypt_tables: 'OFF',
+      innodb_encrypt_log: '0',
+      skip_innodb_encrypt_temporary_tables: '',
+      innodb_encrypt_temporary_tables: undefined,
+      aria_encrypt_tables: undefined,
+      encrypt_tmp_disk_tables: undefined,
+      encrypt_tmp_files: undefined,
+      encrypt_binlog: undefined,
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  encryption-settings: innodb_encrypt_tables is OFF: only tables created with ENCRYPTED=YES are encrypted; innodb_encryption_threads decrypts the others
+             innodb_encrypt_tables = ON
+    warning  encryption-settings: innodb_encrypt_log is OFF: in the clear stay the redo log, with the data of every change
+             innodb_encrypt_log = ON
+    warning  encryption-settings: innodb_encrypt_temporary_tables is OFF: in the clear stay InnoDB's temporary tables
+             innodb_encrypt_temporary_tables = ON
+    warning  encryption-settings: aria_encrypt_tables is OFF: in the clear stay Aria tables
+             aria_encrypt_tables = ON
+    warning  encryption-settings: encrypt_tmp_disk_tables is OFF: in the clear stay temporary tables of queries
+             encrypt_tmp_disk_tables = ON
+    warning  encryption-settings: encrypt_tmp_files is OFF: in the clear stay temporary files of sorts and of the binary log cache
+             encrypt_tmp_files = ON
+    warning  encryption-settings: encrypt_binlog is OFF: in the clear stay the binary logs, with every statement
+             encrypt_binlog = ON
+    exit 0"
+  `);
+});
+
+it('no thread encrypts, and old pages keep their key', async () => {
+  const patient = await newPatient({
+    options: {
+      innodb_encryption_threads: undefined,
+      innodb_encryption_rotate_key_age: '0',
+      innodb_file_per_table: 'OFF',
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  encryption-settings: innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any
+             innodb_encryption_threads = 4
+    warning  encryption-settings: innodb_encryption_rotate_key_age is 0: pages keep the key version they were written with
+             innodb_encryption_rotate_key_age = 1
+    warning  encryption-settings: innodb_file_per_table is OFF: tables in the system tablespace cannot be encrypted one by one
+             innodb_file_per_table = ON
+    exit 0"
+  `);
+});
+
+it('rsync leaves the keys behind', async () => {
+  const patient = await newPatient({ options: { wsrep_on: 'ON', wsrep_sst_method: 'rsync' } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  backup: wsrep_sst_method = rsync leaves the keys behind: a node that joins would make other ones
+             wsrep_sst_method = mariabackup
+    exit 0"
+  `);
+});
+
+it('systemd is less patient than the plugin', async () => {
+  const patient = await newPatient({
+    programs: { systemctl: { stdout: 'LoadState=loaded\nTimeoutStartUSec=1min 15s\n' } },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  start-timeout: TimeoutStartSec of mariadb.service is 1min 15s, aws_key_management_start_timeout 60 s: systemd kills a server that waits for KMS
+             systemctl edit mariadb: TimeoutStartSec=90
+    exit 0"
+  `);
+});
+
+it('mock mode', async () => {
+  const patient = await newPatient({ options: { aws_key_management_mock: 'ON' } });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  encryption-settings: aws_key_management_mock is ON: the keys lie beside what they wrap
+             aws_key_management_mock = OFF
+    exit 0"
+  `);
+});
+
+it('whoever runs it may not look at everything', async () => {
+  const patient = await newPatient({ options: { user: 'mysql' }, surroundings: { uid: 4321 } });
+  patient.hidden = [patient.data];
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  key-directory: cannot look at the key directory ROOT/data: EACCES: permission denied, stat 'ROOT/data'
+             the user the server runs as must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor
+    warning  option-files: whoever runs this is neither root nor mysql, and may see less than the server
+             sudo -u mysql mariadb-aws-kms doctor
+    exit 1"
+  `);
+});

@@ -1,0 +1,65 @@
+import { expect, it } from 'vitest';
+import { CHECKS } from '../../../src/doctor/finding.ts';
+import { findingsJson, formatFindings } from '../../../src/doctor/format.ts';
+import { newPatient } from './patient.ts';
+
+it('finds nothing wrong with a healthy server, and says what it saw', async () => {
+  const patient = await newPatient();
+  const { lines, exit, findings } = await patient.examine();
+  expect(lines).toMatchInlineSnapshot(`
+    [
+      "ok       option-files: 17 server options in /etc/my.cnf",
+      "ok       plugin-library: ROOT/plugins/aws_key_management.so (x64)",
+      "ok       agent: ROOT/plugins/aws_key_management_agent, release 0.1.0",
+      "ok       server-version: MariaDB 10.11.19, plugin_maturity not set: admits the plugin, which is stable",
+      "ok       activation: aws_key_management = FORCE_PLUS_PERMANENT: no start without the keys",
+      "ok       key-directory: ROOT/data, the data directory: mode 0750, owner 777:777, hard links work",
+      "ok       key-files: 2 keys, 3 versions, none missing",
+      "ok       credentials: arn:aws:iam::111122223333:user/mariadb, from the shared credentials file, without expiry",
+      "ok       clock: within a minute of the service",
+      "ok       endpoint: Region us-east-1, endpoint KMS: KMS answers",
+      "ok       master-key: alias/mariadb-encryption is MASTER-KEY: Enabled, SYMMETRIC_DEFAULT, no automatic rotation",
+      "ok       permissions: may GenerateDataKeyWithoutPlaintext with MASTER-KEY",
+      "ok       permissions: may Decrypt with MASTER-KEY",
+      "ok       surplus-permissions: none of GenerateDataKey, Encrypt, ReEncrypt, CreateGrant is allowed; KMS does not tell about administration (ScheduleKeyDeletion)",
+      "ok       confinement: neither SELinux nor AppArmor confines the server",
+      "ok       encryption-settings: tables, logs and temporary files are encrypted",
+      "ok       backup: the keys are in the data directory: mariadb-backup copies them",
+      "ok       start-timeout: start_timeout 60 s, TimeoutStartSec of mariadb.service 15min",
+      "skipped  replicas: the master key is in one Region only, and no failover is set",
+      "skipped  unwrap: only with --deep: one Decrypt per key version",
+      "",
+      "0 failures, 0 warnings, 18 ok, 2 skipped: nothing found that stops the server",
+    ]
+  `);
+  expect(exit).toBe(0);
+  // Every check says something, in the order of the list.
+  const checks = findings.map(({ check }) => check);
+  expect([...new Set(checks)]).toEqual([...CHECKS]);
+  expect(patient.kms.calls.list().filter(({ operation }) => operation === 'Decrypt')).toMatchObject([{ dryRun: true }]);
+});
+
+it('unwraps every version with --deep', async () => {
+  const patient = await newPatient({ request: { deep: true } });
+  const { lines, exit } = await patient.examine();
+  expect(lines).toContain('ok       unwrap: 3 of 3 key versions unwrap');
+  expect(exit).toBe(0);
+});
+
+it('prints JSON with the same findings, in the order of the checks', async () => {
+  const { findings } = await (await newPatient({ options: { encrypt_tmp_files: '0' } })).examine();
+  const json: unknown = JSON.parse(findingsJson(findings));
+  expect(json).toEqual(findings);
+  expect(findings.find(({ status }) => status === 'warning')).toEqual({
+    check: 'encryption-settings',
+    status: 'warning',
+    found: 'encrypt_tmp_files is OFF: in the clear stay temporary files of sorts and of the binary log cache',
+    fix: 'encrypt_tmp_files = ON',
+  });
+});
+
+it('colours only what it is told to, and keeps control characters out of the terminal', () => {
+  const findings = [{ check: 'agent', status: 'failure', found: 'a\u001b[31mb\nc' } as const];
+  expect(formatFindings(findings, false)[0]).toBe('failure  agent: a [31mb c');
+  expect(formatFindings(findings, true)[0]).toBe('\u001b[31mfailure  \u001b[39magent: a [31mb c');
+});

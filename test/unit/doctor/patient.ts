@@ -1,0 +1,299 @@
+/** A server to examine, healthy as it comes: files in a scratch directory, the embedded KMS, a stand-in of STS. */
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, vi } from 'vitest';
+import { systemClock } from '../../../src/cli/system.ts';
+import type { Clock } from '../../../src/clock.ts';
+import { examine } from '../../../src/doctor/doctor.ts';
+import type { Finding } from '../../../src/doctor/finding.ts';
+import { exitCode, formatFindings } from '../../../src/doctor/format.ts';
+import type { DoctorRequest } from '../../../src/doctor/request.ts';
+import type { CommandResult, FileFacts, Files, Surroundings } from '../../../src/doctor/surroundings.ts';
+import { type EncryptionContext, keyContext } from '../../../src/format/encryption-context.ts';
+import { keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
+import { formatSidecar } from '../../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { nodeFileSystem } from '../../../src/keystore/directory.ts';
+import { type AccessKey, type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { createKmsInspector, type KmsInspector } from '../../../src/kms/inspect.ts';
+import { startIdentitySts } from '../../support/identity-sts.ts';
+import { cleanUp, scratchDirectory } from '../../support/scratch.ts';
+
+export const ALIAS = 'alias/mariadb-encryption';
+const MYSQL = 777;
+const SURPLUS = ['GenerateDataKey', 'Encrypt', 'ReEncrypt', 'CreateGrant'];
+
+export interface PatientOptions {
+  /** As in an option file; undefined leaves one of the healthy ones out. */
+  readonly options?: Readonly<Record<string, string | undefined>>;
+  /** KMS actions that the identity may not do, beside those that a minimal policy leaves out. */
+  readonly denied?: readonly string[];
+  readonly accessKey?: Partial<AccessKey>;
+  /** KMS's clock, in milliseconds ahead of this machine. */
+  readonly kmsAheadMs?: number;
+  /** Key files to make: `id.version`. */
+  readonly keys?: readonly string[];
+  readonly request?: Partial<DoctorRequest>;
+  readonly surroundings?: Partial<Surroundings>;
+  /** Answers of programs, by name. */
+  readonly programs?: Readonly<Record<string, Partial<CommandResult> | undefined>>;
+  readonly accounts?: string;
+}
+
+export const plainFiles: Files = { keyDirectory: nodeFileSystem, stat, readFile, realpath, statfs };
+
+export class Patient {
+  readonly root = scratchDirectory();
+  readonly data = join(this.root, 'data');
+  readonly plugins = join(this.root, 'plugins');
+  readonly system = join(this.root, 'system');
+  readonly credentials = join(this.root, 'home/.aws/credentials');
+  readonly options: PatientOptions;
+  readonly kms: DevKms;
+  readonly stsUrl: string;
+  /** Changes what the doctor sees of KMS. */
+  spoil: (inspector: KmsInspector) => KmsInspector = (inspector) => inspector;
+
+  /** Options that need a path of this patient. */
+  alsoSet: Readonly<Record<string, string>> = {};
+  /** Paths that whoever runs the doctor may not look at. */
+  hidden: readonly string[] = [];
+  #isPinned = false;
+
+  constructor(options: PatientOptions, kms: DevKms, stsUrl: string) {
+    this.options = options;
+    this.kms = kms;
+    this.stsUrl = stsUrl;
+  }
+
+  get masterKeyArn(): string {
+    return this.kms.keyArns[0] ?? '';
+  }
+
+  /** Bytes that must be in no output. */
+  get secrets(): readonly string[] {
+    const { secretAccessKey, sessionToken } = { ...TEST_ACCESS_KEY, ...this.options.accessKey };
+    return [secretAccessKey, ...(sessionToken === undefined ? [] : [sessionToken])];
+  }
+
+  /** Gives by flags what the option files cannot give. */
+  pinToScratch(): void {
+    this.#isPinned = true;
+  }
+
+  write(path: string, content: string | Uint8Array, mode = 0o640): void {
+    const full = join(this.root, path);
+    mkdirSync(join(full, '..'), { recursive: true });
+    writeFileSync(full, content);
+    chmodSync(full, mode);
+  }
+
+  /** Bound to `context` and its place; to nothing when there is no context. */
+  makeKey(text: string, keyName = this.masterKeyArn, context: EncryptionContext = {}): void {
+    const [id = 0, version = 0] = text.split('.').map(Number);
+    const name = { id: keyId(id), version: keyVersion(version) };
+    const encryptionContext = keyContext(context, name);
+    const region = /:kms:([^:]+):/.exec(keyName)?.[1] ?? 'us-east-1';
+    const made = this.kms.kms.generateDataKeyWithoutPlaintext({
+      region,
+      keyId: keyName,
+      keySpec: 'AES_128',
+      encryptionContext,
+    });
+    const wrapped = made.ciphertextBlob;
+    const sidecar = {
+      masterKeyArn: made.keyId,
+      keySpec: 'AES_128',
+      created: '2030-01-01T00:00:00.000Z',
+      wrappedSha256: createHash('sha256').update(wrapped).digest('hex'),
+      requestId: 'request',
+      encryptionContext,
+      keyCheckValue: undefined,
+    } as const;
+    this.write(`data/${keyFileName(name)}`, wrapped, 0o600);
+    this.write(`data/${sidecarFileName(name)}`, formatSidecar(name, sidecar), 0o600);
+  }
+
+  async examine(): Promise<Transcript> {
+    const before = readdirSync(this.data).sort();
+    const findings = await examine(this.#request(), this.#surroundings());
+    expect(readdirSync(this.data).sort(), 'the doctor leaves nothing behind').toEqual(before);
+    const lines = formatFindings(findings, false);
+    for (const secret of this.secrets) expect(lines.join('\n')).not.toContain(secret);
+    const normalised = lines.map((line) => this.#normalise(line));
+    const exit = exitCode(findings);
+    const bad = normalised.slice(
+      0,
+      normalised.findIndex((line) => line.startsWith('ok ') || line === ''),
+    );
+    return { findings, lines: normalised, problems: [...bad, `exit ${exit}`].join('\n'), exit };
+  }
+
+  #request(): DoctorRequest {
+    return {
+      defaults: '--defaults-file=/etc/my.cnf',
+      groups: [],
+      datadir: undefined,
+      pluginDir: undefined,
+      user: undefined,
+      variables: {},
+      stsEndpointUrl: this.stsUrl,
+      deep: false,
+      ...(this.#isPinned
+        ? {
+            datadir: this.data,
+            pluginDir: this.plugins,
+            variables: { master_key_id: ALIAS, region: 'us-east-1', endpoint_url: this.kms.url },
+          }
+        : {}),
+      ...this.options.request,
+    };
+  }
+
+  #surroundings(): Surroundings {
+    const ours = process.getuid?.() ?? 0;
+    const mapped = async (path: string): Promise<FileFacts> => {
+      if (this.hidden.includes(path)) {
+        throw Object.assign(new Error(`EACCES: permission denied, stat '${path}'`), { code: 'EACCES' });
+      }
+      const facts = await stat(path);
+      // Whoever runs the tests plays the server's user, and root as far as programs go.
+      if (facts.uid !== ours) return facts;
+      const owner = path.startsWith(this.plugins) ? 0 : MYSQL;
+      Object.assign(facts, { uid: owner, gid: owner });
+      return facts;
+    };
+    const environment = { HOME: '/root' };
+    return {
+      release: '0.1.0',
+      architecture: 'x64',
+      clock: systemClock,
+      random: Math.random,
+      files: { ...plainFiles, stat: mapped },
+      run: async (program) => this.#run(program),
+      paths: {
+        passwd: join(this.system, 'passwd'),
+        group: join(this.system, 'group'),
+        selinux: join(this.system, 'selinux'),
+        apparmorProfiles: join(this.system, 'profiles'),
+        apparmorDirectory: join(this.system, 'apparmor.d'),
+      },
+      environment,
+      uid: 0,
+      connectKms: async (target) =>
+        this.spoil(
+          await createKmsInspector({ ...target, environment, trustedCertificates: undefined, wallMs: Date.now }),
+        ),
+      ...this.options.surroundings,
+      ...(this.options.surroundings?.files === undefined
+        ? {}
+        : { files: { ...this.options.surroundings.files, stat: mapped } }),
+    };
+  }
+
+  #run(program: string): CommandResult | undefined {
+    const name = program.split('/').at(-1) ?? '';
+    const answers: Record<string, Partial<CommandResult> | undefined> = {
+      mariadbd: { stdout: 'mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64\n' },
+      my_print_defaults: { stdout: this.#optionLines() },
+      aws_key_management_agent: { stdout: '0.1.0\n' },
+      systemctl: { stdout: 'LoadState=loaded\nTimeoutStartUSec=15min\n' },
+      ...this.options.programs,
+    };
+    const answer = answers[name];
+    return answer === undefined ? undefined : { code: 0, stdout: '', stderr: '', ...answer };
+  }
+
+  #optionLines(): string {
+    const healthy = {
+      datadir: this.data,
+      'plugin-dir': this.plugins,
+      plugin_load_add: 'aws_key_management',
+      'aws-key-management': 'FORCE_PLUS_PERMANENT',
+      aws_key_management_master_key_id: ALIAS,
+      aws_key_management_region: 'us-east-1',
+      aws_key_management_endpoint_url: this.kms.url,
+      secure_file_priv: '/var/lib/mysql-files',
+      innodb_encrypt_tables: 'ON',
+      innodb_encryption_threads: '4',
+      innodb_encrypt_log: '',
+      innodb_encrypt_temporary_tables: 'ON',
+      aria_encrypt_tables: '1',
+      encrypt_tmp_disk_tables: 'ON',
+      encrypt_tmp_files: 'ON',
+      encrypt_binlog: 'ON',
+      log_bin: 'binlog',
+      ...this.options.options,
+      ...this.alsoSet,
+    };
+    return Object.entries(healthy)
+      .flatMap(([name, value]) => (value === undefined ? [] : [value === '' ? `--${name}` : `--${name}=${value}`]))
+      .join('\n');
+  }
+
+  #normalise(line: string): string {
+    return line
+      .replaceAll(this.root, 'ROOT')
+      .replaceAll(this.kms.url, 'KMS')
+      .replaceAll(this.masterKeyArn, 'MASTER-KEY')
+      .replaceAll(/request [0-9a-f-]{36}/g, 'request ID')
+      .replaceAll(/key\/[0-9a-f-]{36}/g, 'key/ID')
+      .replaceAll(/\b\d{8}T\d{6}Z\b/g, 'TIME')
+      .replaceAll(/\b(?:99|100|101) s\b/g, '100 s')
+      .replaceAll(/mrk-[0-9a-f]{32}/g, 'mrk-ID')
+      .replaceAll(/probe-[0-9a-z]+|\.aws-kms-tmp-doctor-[0-9a-z]+/g, 'PROBE')
+      .replaceAll(/SHA-256 is [0-9a-f]{64}, its sidecar says [0-9a-f]{64}/g, 'SHA-256 is A, its sidecar says B');
+  }
+}
+
+export interface Transcript {
+  readonly findings: readonly Finding[];
+  /** As printed, with paths, addresses and ids replaced. */
+  readonly lines: readonly string[];
+  /** The failures and warnings among them, and the exit status. */
+  readonly problems: string;
+  readonly exit: number;
+}
+
+export async function newPatient(options: PatientOptions = {}): Promise<Patient> {
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) vi.stubEnv(name, undefined);
+  vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
+  cleanUp(() => void vi.unstubAllEnvs());
+  const ahead = options.kmsAheadMs ?? 0;
+  const clock: Clock = { ...systemClock, wallMs: () => Date.now() + ahead };
+  const accessKey = { ...TEST_ACCESS_KEY, denied: [...SURPLUS, ...(options.denied ?? [])], ...options.accessKey };
+  const kms = await startDevKms({ clock, aliases: [ALIAS], accessKeys: [accessKey] });
+  cleanUp(() => kms.close());
+  const sts = await startIdentitySts();
+  const patient = new Patient(options, kms, sts.url);
+  chmodSync(patient.root, 0o755);
+  mkdirSync(patient.data, { mode: 0o750 });
+  patient.write('plugins/aws_key_management.so', elf(62), 0o755);
+  patient.write('plugins/aws_key_management_agent', 'agent', 0o755);
+  const home = join(patient.root, 'home');
+  patient.write(
+    'system/passwd',
+    options.accounts ?? `root:x:0:0::/root:/bin/sh\nmysql:x:${MYSQL}:${MYSQL}::${home}:/bin/false\n`,
+  );
+  patient.write('system/group', `mysql:x:${MYSQL}:\n`);
+  const { accessKeyId, secretAccessKey, sessionToken } = accessKey;
+  const token = sessionToken === undefined ? '' : `aws_session_token = ${sessionToken}\n`;
+  patient.write(
+    'home/.aws/credentials',
+    `[default]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n${token}`,
+    0o600,
+  );
+  for (const key of options.keys ?? ['1.1', '1.2', '2.1']) patient.makeKey(key);
+  return patient;
+}
+
+/** The header of a 64-bit shared library and the name that ours has in it. */
+export function elf(machine: number): Buffer {
+  const header = Buffer.alloc(64);
+  header.write('\x7fELF\x02\x01\x01', 'latin1');
+  header.writeUInt16LE(3, 16);
+  header.writeUInt16LE(machine, 18);
+  return Buffer.concat([header, Buffer.from('aws_key_management_agent\0')]);
+}

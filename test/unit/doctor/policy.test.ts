@@ -1,0 +1,189 @@
+import { expect, it } from 'vitest';
+import { policyCommand } from '../../../src/cli/policy.ts';
+import type { KeyError } from '../../../src/errors.ts';
+
+const KEY = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+const MULTI = 'arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef';
+const ROLE = 'arn:aws:iam::111122223333:role/mariadb';
+
+function print(...options: readonly string[]): { readonly document: unknown; readonly notes: readonly string[] } {
+  const stdout: string[] = [];
+  const stderr: string[] = [];
+  const io = { stdout: (line: string) => stdout.push(line), stderr: (line: string) => stderr.push(line) };
+  policyCommand(io).exitOverride().parse(options, { from: 'user' });
+  const document: unknown = JSON.parse(stdout.join('\n'));
+  expectAcceptable(document);
+  return { document, notes: stderr.map((line) => line.replace('mariadb-aws-kms: note: ', '')) };
+}
+
+it('prints the smallest IAM policy', () => {
+  expect(print('--master-key-arn', KEY)).toEqual({
+    document: {
+      Version: '2012-10-17',
+      Statement: [
+        {
+          Sid: 'MariaDBDataKeys',
+          Effect: 'Allow',
+          Action: ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'],
+          Resource: KEY,
+        },
+      ],
+    },
+    notes: [],
+  });
+});
+
+it('binds an IAM policy to a context, addresses and a multi-factor code', () => {
+  const { document, notes } = print(
+    ...['--master-key-arn', KEY, '--encryption-context', 'cluster=orders, stage=live'],
+    ...['--source-ip', '198.51.100.0/24,2001:db8::/32', '--source-ip', '10.1.2.3', '--require-mfa', '--with-describe'],
+  );
+  expect(document).toEqual({
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Sid: 'MariaDBDataKeys',
+        Effect: 'Allow',
+        Action: ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'],
+        Resource: KEY,
+        Condition: {
+          StringEquals: { 'kms:EncryptionContext:cluster': 'orders', 'kms:EncryptionContext:stage': 'live' },
+          'ForAllValues:StringEquals': {
+            'kms:EncryptionContextKeys': ['cluster', 'stage', 'mariadb-aws-kms:key-id', 'mariadb-aws-kms:key-version'],
+          },
+          IpAddress: { 'aws:SourceIp': ['198.51.100.0/24', '2001:db8::/32', '10.1.2.3'] },
+          Bool: { 'aws:MultiFactorAuthPresent': 'true' },
+        },
+      },
+      {
+        Sid: 'MariaDBLooksAtMasterKey',
+        Effect: 'Allow',
+        Action: ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'],
+        Resource: KEY,
+      },
+    ],
+  });
+  expect(notes).toEqual([
+    'keys made without this encryption context cannot be unwrapped under this policy',
+    'aws:SourceIp never matches a call through a VPC endpoint: use --source-vpce ID there',
+    'AWS sees the public address of a server, for example of its NAT gateway, never a private one',
+    'only sessions made with a code match: mariadb-aws-kms login --mfa-serial ARN',
+  ]);
+});
+
+it('names the replicas of a multi-Region key', () => {
+  const { document } = print('--master-key-arn', MULTI, '--failover-regions', 'eu-west-1, eu-central-1');
+  expect(document).toMatchObject({
+    Statement: [{ Resource: [MULTI, MULTI.replace('eu-central-1', 'eu-west-1')] }],
+  });
+});
+
+it('prints a key policy that leaves the account in charge', () => {
+  expect(print('--kind', 'key', '--principal', ROLE, '--source-vpce', 'vpce-0abc1234def567890')).toEqual({
+    document: {
+      Version: '2012-10-17',
+      Statement: [
+        {
+          Sid: 'AccountAdministersKey',
+          Effect: 'Allow',
+          Principal: { AWS: 'arn:aws:iam::111122223333:root' },
+          Action: 'kms:*',
+          Resource: '*',
+        },
+        {
+          Sid: 'MariaDBDataKeys',
+          Effect: 'Allow',
+          Principal: { AWS: ROLE },
+          Action: ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'],
+          Resource: '*',
+          Condition: { StringEquals: { 'aws:SourceVpce': ['vpce-0abc1234def567890'] } },
+        },
+      ],
+    },
+    notes: [],
+  });
+});
+
+it('leaves the account of the key in charge when the role is of another one', () => {
+  const other = 'arn:aws:iam::444455556666:role/mariadb';
+  const { document } = print('--kind', 'key', '--principal', other, '--master-key-arn', KEY);
+  expect(document).toMatchObject({
+    Statement: [{ Principal: { AWS: 'arn:aws:iam::111122223333:root' } }, { Principal: { AWS: other } }],
+  });
+});
+
+it.each([
+  [[], '--master-key-arn is missing: an IAM policy for every key is not minimal'],
+  [['--kind', 'bucket'], '--kind: expected iam or key, got "bucket"'],
+  [['--master-key-arn', 'alias/x'], '--master-key-arn: expected the ARN of a KMS key, got "alias/x"'],
+  [['--master-key-arn', `${KEY}*`], `--master-key-arn: expected the ARN of a KMS key, got "${KEY}*"`],
+  [['--master-key-arn', KEY, '--principal', ROLE], '--principal: an IAM policy names none, it is attached to one'],
+  [['--kind', 'key'], '--principal is missing: a key policy says who may use the key'],
+  [
+    ['--kind', 'key', '--principal', 'arn:aws:sts::111122223333:assumed-role/mariadb/i-0'],
+    '--principal: expected the ARN of an IAM role or user, got "arn:aws:sts::111122223333:assumed-role/mariadb/i-0"',
+  ],
+  [['--kind', 'key', '--principal', '*'], '--principal: expected the ARN of an IAM role or user, got "*"'],
+  [
+    ['--master-key-arn', KEY, '--encryption-context', 'cluster'],
+    'aws_key_management_encryption_context: "cluster" is no name=value pair',
+  ],
+  [
+    ['--master-key-arn', KEY, '--encryption-context', `who=\${aws:username}`],
+    `--encryption-context: "who=\${aws:username}" has \${, which policies replace`,
+  ],
+  [
+    ['--master-key-arn', KEY, '--failover-regions', 'eu-west-1'],
+    '--failover-regions: the master key is in one Region only',
+  ],
+  [
+    ['--master-key-arn', MULTI, '--failover-regions', 'mars'],
+    '--failover-regions: expected names of Regions, got "mars"',
+  ],
+  ...['10.0.0.0/33', '10.0.0/8', '::/129', '10.0.0.0/08', '1.2.3.4/', 'vpc'].map((cidr): [string[], string] => [
+    ['--master-key-arn', KEY, '--source-ip', cidr],
+    `--source-ip: expected an address or a block such as 198.51.100.0/24, got "${cidr}"`,
+  ]),
+  [
+    ['--master-key-arn', KEY, '--source-vpce', 'vpc-1'],
+    '--source-vpce: expected an id such as vpce-0abc1234def567890, got "vpc-1"',
+  ],
+  [
+    ['--master-key-arn', KEY, '--source-vpce', 'vpce-0abc1234', '--source-ip', '198.51.100.1'],
+    '--source-ip and --source-vpce: both at once let nobody in',
+  ],
+])('refuses %j', (options, message) => {
+  let thrown: unknown;
+  try {
+    print(...options);
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown).toMatchObject({ code: 'BAD_OPTION', message } satisfies Partial<KeyError>);
+});
+
+/** What IAM's policy grammar and the policy validator of the console ask for. */
+function expectAcceptable(document: unknown): void {
+  expect(document).toEqual({ Version: '2012-10-17', Statement: expect.any(Array) });
+  const { Statement: statements } = document as { Statement: Record<string, unknown>[] };
+  const sids = statements.map(({ Sid }) => Sid);
+  expect(new Set(sids).size).toBe(sids.length);
+  for (const { Sid, Effect, Action, Resource, Condition = {}, ...rest } of statements) {
+    expect(Sid).toMatch(/^[A-Za-z0-9]+$/);
+    expect(Effect).toBe('Allow');
+    for (const action of [Action].flat()) expect(action).toMatch(/^kms:(?:\*|[A-Z][A-Za-z]+)$/);
+    for (const resource of [Resource].flat())
+      expect(resource).toMatch(/^(?:\*|arn:aws:kms:[a-z0-9-]+:\d{12}:key\/\S+)$/);
+    expect(Object.keys(rest).filter((name) => name !== 'Principal')).toEqual([]);
+    for (const [operator, tests] of Object.entries(Condition as Record<string, Record<string, unknown>>)) {
+      expect(['StringEquals', 'ForAllValues:StringEquals', 'IpAddress', 'Bool']).toContain(operator);
+      expect(Object.keys(tests).length).toBeGreaterThan(0);
+      for (const [key, values] of Object.entries(tests)) {
+        expect(key).toMatch(
+          /^(?:aws:(?:SourceIp|SourceVpce|MultiFactorAuthPresent)|kms:EncryptionContext(?:Keys|:\S+))$/,
+        );
+        for (const value of [values].flat()) expect(value).toMatch(/^.+$/);
+      }
+    }
+  }
+}
