@@ -94,9 +94,10 @@ static void free_agent(struct agent *agent)
 static bool prepare(struct agent *agent, struct agent_failure *failure)
 {
   const char *target= agent->config.target;
+  uid_t uid= environment_server_uid(agent->config.role == ROLE_BACKUP);
   agent->is_socket= strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0;
   /* Here and not at each start of the agent: the I/O thread must not wait for a user database on the network. */
-  if (!agent->is_socket && !environment_user(geteuid(), &agent->user, failure->message, sizeof failure->message))
+  if (!agent->is_socket && !environment_user(uid, &agent->user, failure->message, sizeof failure->message))
     return false;
   agent->target= strdup(agent->is_socket ? target + strlen(SOCKET_PREFIX) : target);
   agent->wake_fd= descriptor_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -104,6 +105,8 @@ static bool prepare(struct agent *agent, struct agent_failure *failure)
   agent->state= AGENT_IDLE;
   agent->limits= default_limits;
   agent->io.fd= -1;
+  agent->days_left= NO_DAYS;
+  agent->io.watch_at= agent->config.watch_interval_ms ? clock_ms() + agent->config.watch_interval_ms : 0;
   if (!agent->target || agent->wake_fd == -1 || agent_cond_init(&agent->has_ended))
     return false;
   if (pthread_mutex_init(&agent->lock, NULL) == 0)
@@ -236,6 +239,8 @@ void agent_get_status(struct agent *agent, struct agent_status *status)
   pthread_mutex_lock(&agent->lock);
   status->state= agent->state;
   status->starts= agent->starts;
+  status->master_key= agent->master_key;
+  status->days_left= agent->days_left;
   memcpy(status->last_error, agent->last_error, sizeof status->last_error);
   memcpy(status->last_error_time, agent->last_error_time, sizeof status->last_error_time);
   pthread_mutex_unlock(&agent->lock);

@@ -33,6 +33,7 @@ struct agent_config
   const char *target;
   enum agent_role role;
   uint32_t start_timeout_ms;
+  uint32_t watch_interval_ms;           /* between looks at the master keys; 0: none */
   bool allow_missing_keys;
   struct keytable *table;
   /* Called from any thread, without locks. text is one line without a prefix. */
@@ -116,11 +117,26 @@ enum agent_counter
   COUNTER_END
 };
 
+/* Of the master keys in use, the worst. The numbers are those of MASTERKEY in docs/protocol.md; 0: not looked yet. */
+enum master_key_state
+{
+  MASTER_KEY_NOT_LOOKED,
+  MASTER_KEY_USABLE,
+  MASTER_KEY_UNKNOWN,
+  MASTER_KEY_DISABLED,
+  MASTER_KEY_PENDING_DELETION,
+  MASTER_KEY_STATES
+};
+
+#define NO_DAYS UINT32_MAX
+
 struct agent_status
 {
   enum agent_state state;
   uint64_t starts;
   uint32_t versions_missing;
+  enum master_key_state master_key;
+  uint32_t days_left;                   /* until it is deleted; NO_DAYS: it is not, or nobody may tell */
   uint64_t counters[COUNTER_END];
   char last_error[1024];                /* empty: none yet */
   char last_error_time[32];             /* UTC, ISO 8601 */

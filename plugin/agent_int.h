@@ -46,7 +46,7 @@ struct request
   uint32_t deadline_ms;
   int64_t asked_at;
   unsigned refs;                        /* callers waiting, and the list that holds it */
-  bool internal;                        /* LOAD that the I/O thread itself asked for */
+  bool internal;                        /* LOAD or CHECK that the I/O thread itself asked for */
   bool sent;
   bool sent_before;                     /* to an agent that had just ended for idleness */
   bool done;
@@ -87,6 +87,7 @@ struct agent_io
   int64_t refuse_until;                 /* no new start before; start_failure says why */
   struct agent_failure start_failure;
   int64_t reload_at;                    /* start again for missing keys; 0: not planned */
+  int64_t watch_at;                     /* look at the master keys; 0: never */
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
@@ -116,6 +117,8 @@ struct agent
   bool hangs;                           /* the I/O thread did not even say that it is late */
   int64_t start_until;                  /* when agent_start() must be over; 0: it is not under way */
   enum agent_state state;
+  enum master_key_state master_key;
+  uint32_t days_left;
   uint64_t starts;
   char last_error[1024];
   char last_error_time[32];
@@ -169,6 +172,9 @@ void output_queue(struct agent *agent);
 
 /* Asks for the missing keys on the connection that is up. */
 void output_queue_reload(struct agent *agent);
+
+/* Asks whether the master keys are usable. Nobody waits: what is found goes to the log and the status. */
+void output_queue_check(struct agent *agent);
 
 /* Writes what can be written. */
 void output_write(struct agent_io *io);

@@ -141,6 +141,16 @@ static void check_limits(struct agent *agent, int64_t now)
   }
 }
 
+/* The keys in memory outlive their master key unnoticed; the next start would not. */
+static void watch_master_keys(struct agent *agent, int64_t now)
+{
+  struct agent_io *io= &agent->io;
+  if (!io->watch_at || now < io->watch_at)
+    return;
+  io->watch_at= now + agent->config.watch_interval_ms;
+  output_queue_check(agent);
+}
+
 /* Starts the agent if somebody needs it. */
 static void start_if_wanted(struct agent *agent, int64_t now)
 {
@@ -173,6 +183,8 @@ static int poll_timeout(struct agent *agent, int64_t now)
     at= earlier(at, io->limit_at);
   if (io->reload_at)
     at= earlier(at, io->reload_at);
+  if (io->watch_at)
+    at= earlier(at, io->watch_at);
   if (io->out_from < io->out_size)
     at= earlier(at, io->out_moved_at + agent->limits.write);
   if (link_reap_unreaped(io))
@@ -229,6 +241,7 @@ void *agent_io_thread(void *argument)
     pthread_mutex_unlock(&agent->lock);
     if (stop)
       break;
+    watch_master_keys(agent, now);
     start_if_wanted(agent, now);
     if (agent->io.connection == CONNECTION_WAITING)
       link_try_connect(agent, now);

@@ -134,6 +134,8 @@ static bool borne_out(const struct agent *agent, const struct request *request, 
                                                    keytable_latest(table, first) >= second));
   case FRAME_LOAD:
     return second <= atomic_load(&table->version_count);
+  case FRAME_CHECK:
+    return first == 0 && second == 0;
   default:
     return false;
   }
@@ -191,7 +193,7 @@ static bool fail(struct agent *agent, const struct frame *frame, struct agent_fa
   }
   pthread_mutex_lock(&agent->lock);
   struct request *request= frame->request ? asked(agent, frame->request) : NULL;
-  bool reload= request && request->internal;
+  bool reload= request && request->internal && request->type == FRAME_LOAD;
   if (request)
     agent_end_request(agent, request, &failure, false);
   pthread_mutex_unlock(&agent->lock);
@@ -244,6 +246,20 @@ static bool missing(struct agent *agent, const struct frame *frame, const struct
   return true;
 }
 
+static bool master_key(struct agent *agent, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint8_t state= frame_u8(&reader);
+  uint32_t days_left= frame_u32(&reader);
+  if (!frame_end(&reader) || state == MASTER_KEY_NOT_LOOKED || state >= MASTER_KEY_STATES)
+    return broken(why, "malformed MASTERKEY");
+  pthread_mutex_lock(&agent->lock);
+  agent->master_key= (enum master_key_state) state;
+  agent->days_left= days_left;
+  pthread_mutex_unlock(&agent->lock);
+  return true;
+}
+
 bool agent_dispatch(struct agent *agent, const struct frame *frame, struct agent_failure *refused, bool *is_refused,
                     char *why_text, size_t why_size)
 {
@@ -264,11 +280,13 @@ bool agent_dispatch(struct agent *agent, const struct frame *frame, struct agent
   case FRAME_LOG:
   case FRAME_STATS:
   case FRAME_MISSING:
+  case FRAME_MASTERKEY:
     if (frame->request)
       return broken(&why, "frame of type 0x%02x with a request number", frame->type);
-    return frame->type == FRAME_LOG     ? log_line(agent, frame, &why)
-           : frame->type == FRAME_STATS ? stats(agent, frame, &why)
-                                        : missing(agent, frame, &why);
+    return frame->type == FRAME_LOG       ? log_line(agent, frame, &why)
+           : frame->type == FRAME_STATS   ? stats(agent, frame, &why)
+           : frame->type == FRAME_MISSING ? missing(agent, frame, &why)
+                                          : master_key(agent, frame, &why);
   default:
     return broken(&why, "frame of unknown type 0x%02x", frame->type);
   }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define ENTRY_FIRST 1024u
 #define ENTRY_MAX (1024u * 1024u)       /* a database entry that is larger is no user's */
@@ -72,6 +74,28 @@ bool environment_user(uid_t uid, struct environment_user *user, char *why, size_
   snprintf(why, why_size, "cannot look up the server's user (id %lu) in the user database: %s", (unsigned long) uid,
            strerrordesc_np(error));
   return false;
+}
+
+static bool look_up_uid(const char *name, uid_t *uid)
+{
+  char space[ENTRY_FIRST];
+  struct passwd entry, *found= NULL;
+  if (getpwnam_r(name, &entry, space, sizeof space, &found) || !found)
+    return false;
+  *uid= entry.pw_uid;
+  return true;
+}
+
+uid_t environment_server_uid(bool is_backup)
+{
+  struct stat here;
+  uid_t uid= geteuid();
+  if (uid != 0 || !is_backup)
+    return uid;
+  if (stat(".", &here) == 0 && here.st_uid != 0)
+    return here.st_uid;
+  look_up_uid("mysql", &uid);
+  return uid;
 }
 
 static char *assignment(const char *name, const char *value)

@@ -16,6 +16,12 @@ struct environment_user
 };
 
 /*
+  The user whose AWS configuration is meant: ours, except in a mariadb-backup that root runs on the data of another user.
+  That is the owner of the current directory (mariadb-backup has changed to the data directory), else "mysql".
+*/
+uid_t environment_server_uid(bool is_backup);
+
+/*
   Home and name of the user, from the user database (it may be LDAP: this can take long). A user that the database does
   not have is fine. Returns false if the database cannot be read; why[0..why_size) says why.
 */

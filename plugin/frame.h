@@ -24,13 +24,15 @@ enum frame_type
   FRAME_OPEN= 0x04,
   FRAME_FETCH= 0x05,
   FRAME_ROTATE= 0x06,
+  FRAME_CHECK= 0x07,
   FRAME_WELCOME= 0x81,
   FRAME_KEY= 0x82,
   FRAME_DONE= 0x83,
   FRAME_FAIL= 0x84,
   FRAME_LOG= 0x85,
   FRAME_STATS= 0x86,
-  FRAME_MISSING= 0x87
+  FRAME_MISSING= 0x87,
+  FRAME_MASTERKEY= 0x88
 };
 
 /* One whole frame. The payload points into the parser and is gone with frame_parser_next(). */

@@ -28,6 +28,8 @@ uint8_t *output_space(struct agent_io *io, size_t size)
 }
 
 /* Needs the lock. Returns false if there is no room yet. */
+#define CHECK_DEADLINE_MS 30000u
+
 static bool queue_settings(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
@@ -82,7 +84,7 @@ static void queue_request(struct agent *agent, struct request *request, uint8_t 
   uint32_t left= time_left(agent, request, now);
   request->wire= output_new_wire(io);
   struct frame_writer writer= frame_begin(space, size, request->type, request->wire);
-  if (request->type != FRAME_LOAD)
+  if (request->type != FRAME_LOAD && request->type != FRAME_CHECK)
     frame_put_u32(&writer, request->id);
   if (request->type == FRAME_FETCH)
     frame_put_u32(&writer, request->version);
@@ -92,25 +94,35 @@ static void queue_request(struct agent *agent, struct request *request, uint8_t 
   request->give_up_at= give_up_at(agent, request, now, left);
 }
 
-static bool is_loading(const struct agent *agent)
+static bool is_asked(const struct agent *agent, uint8_t type)
 {
   for (const struct request *each= agent->requests; each; each= each->next)
-    if (each->type == FRAME_LOAD)
+    if (each->type == type)
       return true;
   return false;
 }
 
-void output_queue_reload(struct agent *agent)
+/* A request that nobody waits for. */
+static void queue_own(struct agent *agent, uint8_t type, uint32_t deadline_ms)
 {
   pthread_mutex_lock(&agent->lock);
-  struct request *load= is_loading(agent) ? NULL
-                                          : agent_queue(agent, FRAME_LOAD, 0, 0, agent->config.start_timeout_ms);
-  if (load)
+  struct request *request= is_asked(agent, type) ? NULL : agent_queue(agent, type, 0, 0, deadline_ms);
+  if (request)
   {
-    load->internal= true;
-    agent_release(load);
+    request->internal= true;
+    agent_release(request);
   }
   pthread_mutex_unlock(&agent->lock);
+}
+
+void output_queue_reload(struct agent *agent)
+{
+  queue_own(agent, FRAME_LOAD, agent->config.start_timeout_ms);
+}
+
+void output_queue_check(struct agent *agent)
+{
+  queue_own(agent, FRAME_CHECK, CHECK_DEADLINE_MS);
 }
 
 void output_queue(struct agent *agent)

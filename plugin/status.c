@@ -7,7 +7,7 @@
 
 #include "server.h"
 
-#define FIXED 15u                       /* variables that are always there */
+#define FIXED 17u                       /* variables that are always there */
 #define NAME_SIZE 40u                   /* "key_4294967295_latest_version" and its end */
 
 static struct agent *agent;
@@ -15,6 +15,11 @@ static const struct keytable *table;
 
 static const char *const states[]= {
   [AGENT_STARTING]= "starting", [AGENT_RUNNING]= "running", [AGENT_IDLE]= "idle", [AGENT_FAILED]= "failed",
+};
+
+static const char *const master_keys[MASTER_KEY_STATES]= {
+  [MASTER_KEY_NOT_LOOKED]= "not looked yet", [MASTER_KEY_USABLE]= "usable", [MASTER_KEY_UNKNOWN]= "unknown",
+  [MASTER_KEY_DISABLED]= "disabled", [MASTER_KEY_PENDING_DELETION]= "pending deletion",
 };
 
 struct key_row
@@ -31,6 +36,7 @@ struct snapshot
 {
   struct agent_status status;
   unsigned long long numbers[FIXED];
+  char days_left[16];
   size_t used;
   struct st_mysql_show_var *next;
 };
@@ -69,6 +75,8 @@ static void add_agent(struct snapshot *snapshot)
   add_number(snapshot, "kms_errors_transient", status->counters[COUNTER_ERRORS_TRANSIENT]);
   add_number(snapshot, "kms_errors_corrupt", status->counters[COUNTER_ERRORS_CORRUPT]);
   add_number(snapshot, "kms_errors_other", status->counters[COUNTER_ERRORS_OTHER]);
+  add(snapshot, "master_key_state", (void *) (uintptr_t) master_keys[status->master_key], SHOW_CHAR);
+  add(snapshot, "master_key_days_left", snapshot->days_left, SHOW_CHAR);
   add(snapshot, "last_error", snapshot->status.last_error, SHOW_CHAR);
   add(snapshot, "last_error_time", snapshot->status.last_error_time, SHOW_CHAR);
 }
@@ -104,6 +112,9 @@ static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, stru
   snapshot->used= 0;
   snapshot->next= rows;
   agent_get_status(agent, &snapshot->status);
+  snapshot->days_left[0]= 0;
+  if (snapshot->status.days_left != NO_DAYS)
+    snprintf(snapshot->days_left, sizeof snapshot->days_left, "%u", snapshot->status.days_left);
   size_t count= keytable_list(table, keys, most);
   qsort(keys, count, sizeof *keys, by_id);
   add_agent(snapshot);

@@ -17,7 +17,7 @@
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
   *failover_regions;
 static unsigned long key_spec, log_level;
-static unsigned int request_timeout, start_timeout;
+static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
 static char mock, allow_missing_keys;
 
@@ -270,6 +270,9 @@ static MYSQL_SYSVAR_LONGLONG(rotate_key, rotate_key, PLUGIN_VAR_RQCMDARG,
   check_rotate_key, update_rotate_key, 0, -1, UINT32_MAX, 1);
 static MYSQL_SYSVAR_BOOL(mock, mock, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "No AWS: wrap keys with key material kept locally. For trials only", NULL, NULL, 0);
+static MYSQL_SYSVAR_UINT(watch_interval, watch_interval, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+  "Seconds between looks whether the master keys are usable, also when nothing needs KMS. 0: never", NULL, NULL, 3600, 0,
+  604800, 1);
 static MYSQL_SYSVAR_STR(encryption_context, encryption_context, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
   "Pairs name=value, separated by commas, that new data keys are bound to, with their key id and version. Empty: to "
   "nothing", NULL, NULL, "");
@@ -298,6 +301,7 @@ struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(rotate_key),
   MYSQL_SYSVAR(mock),
   MYSQL_SYSVAR(keyfile_dir),
+  MYSQL_SYSVAR(watch_interval),
   MYSQL_SYSVAR(encryption_context),
   MYSQL_SYSVAR(failover_regions),
   MYSQL_SYSVAR(agent),
@@ -367,6 +371,7 @@ bool sysvars_open(struct agent_config *config)
   config->target= target;
   config->start_timeout_ms= (start_timeout ? start_timeout : 60) * 1000;
   config->allow_missing_keys= allow_missing_keys;
+  config->watch_interval_ms= config->role == ROLE_BACKUP ? 0 : watch_interval * 1000;
   return true;
 }
 

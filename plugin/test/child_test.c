@@ -62,7 +62,7 @@ static bool read_report(char *text, size_t size)
 {
   const struct environment_user user= {.home= "/", .name= "x"};
   int fd, detail= -1;
-  pid_t child;
+  pid_t child= 0;
   size_t used= 0;
   if (spawn_agent(reporter, &user, &fd, &child))
     return false;
@@ -142,12 +142,32 @@ static void descriptors_of_the_client_are_high(void)
   CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+static void killed_child_is_reaped(void)
+{
+  const struct environment_user user= {.home= "/", .name= "x"};
+  int fd, detail= -1;
+  pid_t child= 0;
+  CHECK(spawn_agent(server, &user, &fd, &child) == 0);
+  CHECK(spawn_wait(child, 100, &detail) == SPAWN_RUNNING);
+  CHECK(spawn_kill(child, &detail) == SPAWN_SIGNALLED && detail == SIGKILL);
+  close(fd);
+}
+
 static struct agent *start_child(void)
 {
   struct agent_failure failure;
   struct agent *agent= fake_client_of(server, 20000, false);
   CHECK(agent_start(agent, &failure) && agent_open(agent, 1));
   return agent;
+}
+
+/* Never to 0, which would be the tests and whoever started them. */
+static void signal_child(const struct agent *agent, int signal_number)
+{
+  pid_t child= agent->io.child;
+  CHECK(child > 0);
+  if (child > 0)
+    kill(child, signal_number);
 }
 
 static void wait_for_state(struct agent *agent, enum agent_state state)
@@ -165,7 +185,7 @@ static void wait_for_state(struct agent *agent, enum agent_state state)
 static void idle_agent_may_be_told_to_end(void)
 {
   struct agent *agent= start_child();
-  kill(agent->io.child, SIGTERM);
+  signal_child(agent, SIGTERM);
   wait_for_state(agent, AGENT_IDLE);
   CHECK(fake_logged() == 0 && agent_open(agent, 2));
   fake_destroy(agent);
@@ -174,7 +194,7 @@ static void idle_agent_may_be_told_to_end(void)
 static void idle_agent_that_crashes_is_told(void)
 {
   struct agent *agent= start_child();
-  kill(agent->io.child, SIGKILL);
+  signal_child(agent, SIGKILL);
   wait_for_state(agent, AGENT_IDLE);
   CHECK(agent_open(agent, 2) && fake_has_logged("the agent ended (signal 9, Killed)"));
   fake_destroy(agent);
@@ -197,7 +217,7 @@ static void crash_while_asked(struct agent *agent, int signal_number)
     usleep(300 * 1000);
     agent_get_status(agent, &status);
     if (status.starts == start && status.state == AGENT_RUNNING)
-      kill(agent->io.child, signal_number);
+      signal_child(agent, signal_number);
   }
   pthread_join(opener, NULL);
 }
@@ -216,7 +236,7 @@ static void crash_is_told_although_sigchld_is_ignored(void)
 {
   struct agent *agent= start_child();
   signal(SIGCHLD, SIG_IGN);
-  kill(agent->io.child, SIGTERM);
+  signal_child(agent, SIGTERM);
   wait_for_state(agent, AGENT_IDLE);
   CHECK(fake_logged() == 0 && agent_open(agent, 2));
   fake_destroy(agent);
@@ -233,7 +253,7 @@ static void child_is_reaped_later(void)
   const struct environment_user user= {.home= "/", .name= "x"};
   siginfo_t info;
   int fd;
-  pid_t child;
+  pid_t child= 0;
   struct agent_failure failure;
   struct agent *agent= fake_client_of(server, 20000, false);
   CHECK(spawn_agent("/bin/false", &user, &fd, &child) == 0);
@@ -319,6 +339,7 @@ void child_tests(void)
   TEST(child_starts_with_a_clean_slate);
   TEST(low_descriptors_may_be_closed);
   TEST(descriptors_of_the_client_are_high);
+  TEST(killed_child_is_reaped);
   TEST(idle_agent_may_be_told_to_end);
   TEST(idle_agent_that_crashes_is_told);
   TEST(agent_told_to_end_while_asked_is_told);

@@ -225,6 +225,18 @@ static bool answer_rotate(int fd, uint32_t request, uint32_t id)
   return true;
 }
 
+static bool answer_check(int fd, uint32_t request)
+{
+  uint8_t bytes[32];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_MASTERKEY, 0);
+  atomic_fetch_add(&fake.checks, 1);
+  frame_put_u8(&writer, atomic_load(&fake.master_key));
+  frame_put_u32(&writer, 6);
+  send_frame(fd, writer);
+  send_done(fd, request, 0, 0);
+  return true;
+}
+
 static bool answer(int fd, const struct frame *frame)
 {
   struct frame_reader reader= frame_read(frame);
@@ -246,6 +258,8 @@ static bool answer(int fd, const struct frame *frame)
   case FRAME_FETCH:
     first= frame_u32(&reader);
     return answer_fetch(fd, frame->request, first, frame_u32(&reader));
+  case FRAME_CHECK:
+    return frame->size == 4 && answer_check(fd, frame->request);
   default:
     return answer_rotate(fd, frame->request, frame_u32(&reader));
   }

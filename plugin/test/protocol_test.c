@@ -58,6 +58,56 @@ static void key_counts_as_current_while_keys_are_missing(void)
   fake_destroy(agent);
 }
 
+static void until_checked(int checks)
+{
+  int64_t until= clock_ms() + 5000;
+  while (atomic_load(&fake.checks) < checks && clock_ms() < until)
+    usleep(5000);
+  usleep(100 * 1000);
+}
+
+static void master_keys_are_looked_at_now_and_then(void)
+{
+  struct agent_failure failure;
+  struct agent_status status;
+  struct agent *agent= fake_client(5000, false);
+  int before= atomic_load(&fake.checks), connections= atomic_load(&fake.connections);
+  atomic_store(&fake.master_key, MASTER_KEY_PENDING_DELETION);
+  agent_get_status(agent, &status);
+  CHECK(status.master_key == MASTER_KEY_NOT_LOOKED && status.days_left == NO_DAYS);
+  agent->config.watch_interval_ms= 200;
+  agent->io.watch_at= clock_ms() + 200;
+  CHECK(agent_start(agent, &failure));
+  until_checked(before + 3);
+  CHECK(atomic_load(&fake.checks) >= before + 3 && atomic_load(&fake.connections) == connections + 1);
+  agent_get_status(agent, &status);
+  CHECK(status.master_key == MASTER_KEY_PENDING_DELETION && status.days_left == 6);
+  fake_destroy(agent);
+}
+
+static void master_keys_are_not_looked_at_unasked(void)
+{
+  struct agent *agent= fake_started_client();
+  int before= atomic_load(&fake.checks);
+  usleep(300 * 1000);
+  CHECK(agent->io.watch_at == 0 && atomic_load(&fake.checks) == before);
+  fake_destroy(agent);
+}
+
+static void state_of_a_master_key_out_of_range_breaks_the_protocol(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, false);
+  int before= atomic_load(&fake.checks);
+  atomic_store(&fake.master_key, MASTER_KEY_STATES);
+  agent->config.watch_interval_ms= 60000;
+  agent->io.watch_at= clock_ms() + 50;
+  CHECK(agent_start(agent, &failure));
+  until_checked(before + 1);
+  CHECK(fake_last_error_has(agent, "broke the protocol: malformed MASTERKEY"));
+  fake_destroy(agent);
+}
+
 static void done_must_be_borne_out(void)
 {
   struct agent_failure failure;
@@ -119,6 +169,9 @@ void protocol_tests(void)
   TEST(broken_protocol_closes_the_connection);
   TEST(key_that_nobody_asked_for_is_kept_but_not_current);
   TEST(key_counts_as_current_while_keys_are_missing);
+  TEST(master_keys_are_looked_at_now_and_then);
+  TEST(master_keys_are_not_looked_at_unasked);
+  TEST(state_of_a_master_key_out_of_range_breaks_the_protocol);
   TEST(done_must_be_borne_out);
   TEST(start_with_a_broken_protocol_says_so);
   TEST(closed_connection_fails_the_request_after_one_more_try);

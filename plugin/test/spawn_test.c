@@ -71,26 +71,16 @@ static void failed_start_has_a_fitting_hint(void)
 static void exit_status_is_told(void)
 {
   int fd, detail= -1;
-  pid_t child;
+  pid_t child= 0;
   CHECK(spawn_agent("/bin/false", &nobody, &fd, &child) == 0);
   CHECK(spawn_wait(child, 5000, &detail) == SPAWN_EXITED && detail == 1);
   close(fd);
 }
 
-static void killed_child_is_reaped(void)
-{
-  int fd, detail= -1;
-  pid_t child;
-  CHECK(spawn_agent("/usr/bin/yes", &nobody, &fd, &child) == 0);
-  close(fd);
-  enum spawn_end end= spawn_kill(child, &detail);
-  CHECK(end == SPAWN_SIGNALLED && (detail == SIGKILL || detail == SIGPIPE));
-}
-
 static void child_that_has_ended_keeps_its_status(void)
 {
   int fd, detail= -1;
-  pid_t child;
+  pid_t child= 0;
   siginfo_t info;
   CHECK(spawn_agent("/bin/false", &nobody, &fd, &child) == 0);
   CHECK(waitid(P_PID, (id_t) child, &info, WEXITED | WNOWAIT) == 0);
@@ -121,9 +111,13 @@ static void number_of_a_stranger_is_not_killed(void)
   }
   CHECK(waitpid(parent, NULL, 0) == parent && read(fds[0], &stranger, sizeof stranger) == sizeof stranger);
   close(fds[1]);
-  CHECK(spawn_kill(stranger, &detail) == SPAWN_UNKNOWN && kill(stranger, 0) == 0);
-  kill(stranger, SIGTERM);
-  CHECK(read(fds[0], &byte, 1) == 0);
+  CHECK(stranger > 0);
+  if (stranger > 0)
+  {
+    CHECK(spawn_kill(stranger, &detail) == SPAWN_UNKNOWN && kill(stranger, 0) == 0);
+    kill(stranger, SIGTERM);
+    CHECK(read(fds[0], &byte, 1) == 0);
+  }
   close(fds[0]);
 }
 
@@ -176,7 +170,6 @@ void spawn_tests(void)
   TEST(user_without_an_entry_has_no_home);
   TEST(failed_start_has_a_fitting_hint);
   TEST(exit_status_is_told);
-  TEST(killed_child_is_reaped);
   TEST(child_that_has_ended_keeps_its_status);
   TEST(number_of_a_stranger_is_not_killed);
   TEST(connect_tells_the_cases_apart);

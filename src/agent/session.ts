@@ -12,6 +12,7 @@ import {
   parsePluginMessage,
 } from '../format/messages.ts';
 import { type KeyFailure, Keyring, type KeyringEvents } from '../keyring/keyring.ts';
+import { checkMasterKeys } from '../keyring/master-keys.ts';
 import { retryMissingKeys } from '../keyring/missing.ts';
 import { withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
@@ -38,6 +39,7 @@ type Request = Exclude<PluginMessage, { type: 'hello' | 'set' }>;
 interface Opened {
   readonly settings: Settings;
   readonly keyring: Keyring;
+  readonly store: KeyDirectory;
   readonly kms: KmsClient;
 }
 
@@ -120,16 +122,17 @@ export class Session {
         log: (severity, text) => this.#log(severity, text),
         count: (counter) => this.#count(counter),
       });
+      const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random);
       const keyring = new Keyring({
         role: hello.role,
         settings,
-        store: new KeyDirectory(settings.keyfileDir, fileSystem, clock, random),
+        store,
         kms: new KmsCaller(kms, clock, random, observer),
         clock,
         random,
         events: this.#events(),
       });
-      this.#opened = { settings, keyring, kms };
+      this.#opened = { settings, keyring, store, kms };
       this.#send(request, { type: 'welcome', protocol: PROTOCOL_VERSION, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {
         this.#log(
@@ -190,6 +193,8 @@ export class Session {
       case 'fetch':
         await keyring.fetch(message, deadline);
         return [message.id, message.version];
+      case 'check':
+        return await this.#check(opened, deadline);
       case 'rotate':
         if (message.id === 'all') return [0, await keyring.rotateAll(deadline)];
         return [message.id, await keyring.rotate(message.id, deadline)];
@@ -214,6 +219,13 @@ export class Session {
     this.#reportMissing(failures);
     this.#retryMissing(keyring, failures);
     return [keys, versions - failures.length];
+  }
+
+  async #check(opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+    const { state, daysLeft, troubles } = await checkMasterKeys({ ...opened, clock: this.#parts.clock }, deadline);
+    for (const trouble of troubles) this.#log(state === 'unknown' ? 'warning' : 'error', trouble);
+    this.#send(0, { type: 'masterKey', state, daysLeft });
+    return [0, 0];
   }
 
   #retryMissing(keyring: Keyring, failures: readonly KeyFailure[]): void {

@@ -12,6 +12,7 @@ const TYPE = {
   open: 0x04,
   fetch: 0x05,
   rotate: 0x06,
+  check: 0x07,
   welcome: 0x81,
   key: 0x82,
   done: 0x83,
@@ -19,6 +20,7 @@ const TYPE = {
   log: 0x85,
   stats: 0x86,
   missing: 0x87,
+  masterKey: 0x88,
 } as const;
 
 export type Role = 'server' | 'backup';
@@ -49,7 +51,8 @@ export type PluginMessage =
   | { readonly type: 'load'; readonly deadlineMs: number }
   | { readonly type: 'open'; readonly id: KeyId; readonly deadlineMs: number }
   | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
-  | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number };
+  | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number }
+  | { readonly type: 'check'; readonly deadlineMs: number };
 
 /** From the agent. */
 export type AgentMessage =
@@ -65,7 +68,18 @@ export type AgentMessage =
   | { readonly type: 'fail'; readonly code: string; readonly message: string; readonly hint: string }
   | { readonly type: 'log'; readonly severity: Severity; readonly text: string }
   | { readonly type: 'stats'; readonly increases: ReadonlyMap<Counter, number> }
-  | { readonly type: 'missing'; readonly versions: number };
+  | { readonly type: 'missing'; readonly versions: number }
+  | {
+      readonly type: 'masterKey';
+      readonly state: MasterKeyState;
+      /** Until it is deleted; undefined when it is not going to be, or nobody may tell. */
+      readonly daysLeft: number | undefined;
+    };
+
+/** Of the master keys, the worst; by their number on the wire minus one. */
+export const MASTER_KEY_STATES = ['usable', 'unknown', 'disabled', 'pending deletion'] as const;
+export type MasterKeyState = (typeof MASTER_KEY_STATES)[number];
+const NO_DAYS = 0xffff_ffff;
 
 const SEVERITIES: readonly Severity[] = ['error', 'warning', 'note'];
 
@@ -96,6 +110,8 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
       const id = reader.u32();
       return { type: 'rotate', id: isKeyId(id) ? id : 'all', deadlineMs: reader.u32() };
     }
+    case TYPE.check:
+      return { type: 'check', deadlineMs: reader.u32() };
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }
@@ -165,6 +181,9 @@ function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
     case 'missing':
       writer.u32(message.versions);
       return;
+    case 'masterKey':
+      writer.u8(MASTER_KEY_STATES.indexOf(message.state) + 1).u32(message.daysLeft ?? NO_DAYS);
+      return;
   }
 }
 
@@ -190,6 +209,9 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
       break;
     case 'fetch':
       writer.u32(message.id).u32(message.version).u32(message.deadlineMs);
+      break;
+    case 'check':
+      writer.u32(message.deadlineMs);
       break;
     case 'rotate':
       writer.u32(message.id === 'all' ? 0 : message.id).u32(message.deadlineMs);
@@ -236,6 +258,12 @@ function readAgentMessage(type: number, reader: PayloadReader): AgentMessage {
     }
     case TYPE.missing:
       return { type: 'missing', versions: reader.u32() };
+    case TYPE.masterKey: {
+      const state = MASTER_KEY_STATES[reader.u8() - 1];
+      const days = reader.u32();
+      if (state === undefined) throw new KeyError('PROTOCOL', 'master key: state is unknown');
+      return { type: 'masterKey', state, daysLeft: days === NO_DAYS ? undefined : days };
+    }
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }

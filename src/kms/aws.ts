@@ -1,9 +1,16 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { DecryptCommand, GenerateDataKeyWithoutPlaintextCommand, KMSClient } from '@aws-sdk/client-kms';
+import {
+  DecryptCommand,
+  type DecryptCommandInput,
+  DescribeKeyCommand,
+  DryRunOperationException,
+  GenerateDataKeyWithoutPlaintextCommand,
+  KMSClient,
+} from '@aws-sdk/client-kms';
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
-import type { KmsClient } from './client.ts';
+import type { DecryptRequest, KmsClient } from './client.ts';
 import { credentialChain } from './credentials/chain.ts';
 
 export interface AwsOptions {
@@ -50,13 +57,8 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
         requestId: answer.$metadata.requestId ?? '',
       };
     },
-    async decrypt({ wrapped, masterKeyArn, encryptionContext }, abortSignal) {
-      const command = new DecryptCommand({
-        CiphertextBlob: wrapped,
-        ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
-        ...contextMember(encryptionContext),
-        EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
-      });
+    async decrypt(request, abortSignal) {
+      const command = new DecryptCommand(decryptInput(request));
       const answer = await connection.use((client) => client.send(command, { abortSignal }));
       const plaintext = answer.Plaintext ?? new Uint8Array();
       return {
@@ -65,6 +67,20 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
         masterKeyArn: answer.KeyId ?? '',
         requestId: answer.$metadata.requestId ?? '',
       };
+    },
+    async probe(request, abortSignal) {
+      const command = new DecryptCommand({ ...decryptInput(request), DryRun: true });
+      await connection
+        .use((client) => client.send(command, { abortSignal }))
+        .catch((error: unknown) => {
+          // How KMS says that the call would have succeeded.
+          if (!(error instanceof DryRunOperationException)) throw error;
+        });
+    },
+    async describeMasterKey(arn, abortSignal) {
+      const command = new DescribeKeyCommand({ KeyId: arn });
+      const { KeyMetadata: key } = await connection.use((client) => client.send(command, { abortSignal }));
+      return { state: key?.KeyState ?? '', deletionDate: key?.DeletionDate };
     },
     region,
     description: `Region ${region}${options.endpointUrl === '' ? '' : `, endpoint ${options.endpointUrl}`}`,
@@ -127,6 +143,15 @@ function createSdkClient(options: AwsOptions, surroundings: AwsSurroundings): KM
       }),
     ...connection,
   });
+}
+
+function decryptInput({ wrapped, masterKeyArn, encryptionContext }: DecryptRequest): DecryptCommandInput {
+  return {
+    CiphertextBlob: wrapped,
+    ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
+    ...contextMember(encryptionContext),
+    EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
+  };
 }
 
 function contextMember(context: EncryptionContext): { EncryptionContext?: Record<string, string> } {

@@ -12,10 +12,10 @@ import {
   type KmsFailure,
 } from './classify.ts';
 import {
+  type DataKeyClient,
   type DecryptedKey,
   type GeneratedKey,
   type GenerateRequest,
-  type KmsClient,
   type KmsOperation,
   MAX_WRAPPED_KEY_BYTES,
 } from './client.ts';
@@ -83,13 +83,13 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
 
 /** KMS calls with retries inside a deadline, and with every answer checked. */
 export class KmsCaller {
-  readonly #client: KmsClient;
+  readonly #client: DataKeyClient;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #observer: KmsObserver;
   readonly #limiter: CallLimiter;
 
-  constructor(client: KmsClient, clock: Clock, random: Random, observer: KmsObserver) {
+  constructor(client: DataKeyClient, clock: Clock, random: Random, observer: KmsObserver) {
     this.#client = client;
     this.#clock = clock;
     this.#random = random;

@@ -2,15 +2,28 @@ import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 
 /** What the project asks of KMS: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
-export interface KmsClient {
+export interface DataKeyClient {
   /** GenerateDataKeyWithoutPlaintext. */
   generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
   /** Decrypt. The caller owns the plaintext and wipes it. */
   decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey>;
+}
+
+export interface KmsClient extends DataKeyClient {
+  /** Decrypt with DryRun: returns when it would succeed, throws what it would throw. */
+  probe(request: DecryptRequest, signal: AbortSignal): Promise<void>;
+  /** DescribeKey, which the server's identity need not be allowed: throws then. */
+  describeMasterKey(arn: string, signal: AbortSignal): Promise<MasterKeyDescription>;
   readonly region: string;
   /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
   readonly description: string;
   close(): void;
+}
+
+export interface MasterKeyDescription {
+  /** KMS's KeyState: Enabled, Disabled, PendingDeletion, ... */
+  readonly state: string;
+  readonly deletionDate: Date | undefined;
 }
 
 export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt';

@@ -26,6 +26,8 @@ export function withFailover(first: KmsClient, others: readonly KmsClient[], clo
     region: first.region,
     description: `${first.description}, then ${next}`,
     generateWrappedKey: (request, signal) => first.generateWrappedKey(request, signal),
+    probe: (request, signal) => inItsRegion(first).probe(request, signal),
+    describeMasterKey: (arn, signal) => inItsRegion(first).describeMasterKey(arn, signal),
     decrypt: (request, signal) => {
       // Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key.
       const mayHaveReplicas = request.masterKeyArn === undefined || isMultiRegion(request.masterKeyArn);
@@ -41,14 +43,17 @@ export function withFailover(first: KmsClient, others: readonly KmsClient[], clo
 
 function inItsRegion(client: KmsClient): KmsClient {
   const { region, description } = client;
+  const here = (request: DecryptRequest): DecryptRequest => ({
+    ...request,
+    masterKeyArn: request.masterKeyArn && masterKeyInRegion(request.masterKeyArn, region),
+  });
   return {
     region,
     description,
     generateWrappedKey: (request, signal) => client.generateWrappedKey(request, signal),
-    decrypt: (request, signal) => {
-      const masterKeyArn = request.masterKeyArn && masterKeyInRegion(request.masterKeyArn, region);
-      return client.decrypt({ ...request, masterKeyArn }, signal);
-    },
+    decrypt: (request, signal) => client.decrypt(here(request), signal),
+    probe: (request, signal) => client.probe(here(request), signal),
+    describeMasterKey: (arn, signal) => client.describeMasterKey(masterKeyInRegion(arn, region), signal),
     close: () => client.close(),
   };
 }

@@ -39,6 +39,9 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
         requestId: 'mock',
       };
     },
+    // Its master key has no states.
+    probe: async () => undefined,
+    describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
     region,
     description: 'the mock KMS',
     close: () => undefined,

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
 
 const caller = { accessKeyId: '', denied: [] };
 const CONTEXT = { aws_key_management_encryption_context: 'cluster=orders,environment=production' };
@@ -124,6 +124,38 @@ it('goes on with the old master key for old keys when an alias is repointed, and
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
 });
 
+it('tells a running server that its master key was disabled, is to be deleted, or is well again', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_watch_interval: 1 });
+  await withTable(server);
+  const state = async (): Promise<unknown[]> => [
+    await server.variable('STATUS', 'Aws_key_management_master_key_state'),
+    await server.variable('STATUS', 'Aws_key_management_master_key_days_left'),
+  ];
+  const becomes = (wanted: readonly string[]): Promise<void> =>
+    until(`the state is ${wanted[0]}`, async () => JSON.stringify(await state()) === JSON.stringify(wanted));
+  await becomes(['usable', '']);
+  // It asks for nothing that the server's identity need not be allowed.
+  expect(
+    kms.calls
+      .list()
+      .every(({ operation, dryRun }) => operation !== 'DescribeKey' && (!dryRun || operation === 'Decrypt')),
+  ).toBe(true);
+  const KeyId = kms.keyArns[0];
+  kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId });
+  await becomes(['disabled', '']);
+  expect(server.log).toMatch(
+    /\[ERROR\] .*AWS KMS plugin: the master key of key \d version 1 .* is disabled: a running server goes on, .*aws kms enable-key/,
+  );
+  kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId, PendingWindowInDays: 7 });
+  await becomes(['pending deletion', '6']);
+  expect(server.log).toMatch(/is pending deletion, 6 days left: [^]*aws kms cancel-key-deletion/);
+  await server.sql('INSERT INTO d.t3 VALUES (43)');
+  kms.kms.call('us-east-1', caller, 'CancelKeyDeletion', { KeyId });
+  kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId });
+  await becomes(['usable', '']);
+});
+
 interface TwoRegions {
   readonly here: DevKms;
   readonly there: DevKms;
@@ -136,7 +168,8 @@ async function twoRegions(): Promise<TwoRegions> {
   const stateFile = join(scratchDirectory(), 'kms.json');
   const here = await startKms({ stateFile, aliases: [] });
   const made = here.kms.call('us-east-1', caller, 'CreateKey', { MultiRegion: true });
-  const arn = String((made?.['KeyMetadata'] as { Arn: string }).Arn);
+  const { KeyMetadata } = (made ?? {}) as { KeyMetadata: { Arn: string } };
+  const arn = KeyMetadata.Arn;
   here.kms.call('us-east-1', caller, 'CreateAlias', { AliasName: 'alias/mariadb-encryption', TargetKeyId: arn });
   here.kms.call('us-east-1', caller, 'ReplicateKey', { KeyId: arn, ReplicaRegion: 'eu-west-1' });
   const there = await startKms({ stateFile, aliases: [] });

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import {
+  AGENT,
   EVERYTHING_ENCRYPTED,
   installDatabase,
   PATH,
@@ -126,6 +127,31 @@ it('mariadb-backup without the key files fails and says which key it misses, and
   expect(failed).toMatch(/AWS KMS plugin: key 1.* (is not in|there is no file) /);
   expect(kms.calls.list()).toEqual([]);
   expect(keyFiles(target)).toEqual([]);
+});
+
+it("mariadb-backup that root runs looks for credentials in the home of the server's user", async () => {
+  expect(process.getuid?.(), 'this test needs root, which runs the backup of another user').toBe(0);
+  const kms = await startKms();
+  const agent = join(scratchDirectory(), 'agent');
+  const homes = join(scratchDirectory(), 'homes');
+  writeFileSync(agent, `#!/bin/sh\necho "$HOME" >>${homes}\nexec ${AGENT} agent\n`, { mode: 0o755 });
+  for (const path of [dirname(agent), dirname(homes)]) chmodSync(path, 0o777);
+  const server = newServer(pluginOptions(kms.url, { aws_key_management_agent: agent, innodb_encrypt_tables: 'ON' }), {
+    user: 'backup',
+  });
+  await server.start();
+  const target = join(scratchDirectory(), 'backup');
+  await backup(
+    '--no-defaults',
+    '--backup',
+    `--target-dir=${target}`,
+    `--datadir=${server.datadir}`,
+    `--socket=${server.socket}`,
+  );
+  const { stdout } = await run('getent', ['passwd', 'backup']);
+  const home = stdout.split(':')[5];
+  expect(new Set(readFileSync(homes, 'utf8').trim().split('\n'))).toEqual(new Set([home]));
+  expect(home).not.toBe('/root');
 });
 
 it('mariadb-backup --stream is not disturbed by the agent', async () => {

@@ -30,6 +30,7 @@ it('has the variables of the documentation, with their types and defaults', asyn
     'AWS_KEY_MANAGEMENT_REQUEST_TIMEOUT|GLOBAL|INT UNSIGNED|0|YES',
     'AWS_KEY_MANAGEMENT_ROTATE_KEY|GLOBAL|BIGINT|0|NO',
     'AWS_KEY_MANAGEMENT_START_TIMEOUT|GLOBAL|INT UNSIGNED|60|YES',
+    'AWS_KEY_MANAGEMENT_WATCH_INTERVAL|GLOBAL|INT UNSIGNED|3600|YES',
   ]);
 });
 
@@ -76,6 +77,7 @@ it('refuses malformed values with the reason, and keeps the old ones', async () 
     ['mock=ON', /read only/],
     ["agent='x'", /read only/],
     ['start_timeout=1', /read only/],
+    ['watch_interval=1', /read only/],
     ['request_timeout=1', /read only/],
     ['allow_missing_keys=ON', /read only/],
   ];

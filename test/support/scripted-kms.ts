@@ -6,6 +6,7 @@ import type {
   GenerateRequest,
   KmsClient,
   KmsOperation,
+  MasterKeyDescription,
 } from '../../src/kms/client.ts';
 
 export const MASTER_KEY_ARN = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
@@ -46,6 +47,18 @@ export class ScriptedKms implements KmsClient {
       const masterKeyArn = request.masterKeyArn ?? MASTER_KEY_ARN;
       return this.answer({ plaintext: dataKey(request.wrapped), masterKeyArn, requestId: 'decrypt' });
     });
+  }
+
+  /** What DescribeKey answers; undefined: not allowed. */
+  masterKey: MasterKeyDescription | undefined;
+
+  async probe(request: DecryptRequest, signal: AbortSignal): Promise<void> {
+    await this.#call('Decrypt', request, signal, () => undefined);
+  }
+
+  async describeMasterKey(): Promise<MasterKeyDescription> {
+    if (this.masterKey === undefined) throw kmsError('AccessDeniedException');
+    return this.masterKey;
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import {
   COUNTERS,
   encodeAgentMessage,
   encodePluginMessage,
+  MASTER_KEY_STATES,
   type PluginMessage,
   parseAgentMessage,
   parsePluginMessage,
@@ -63,6 +64,11 @@ const agentMessage: fc.Arbitrary<AgentMessage> = fc.oneof(
     increases: fc.array(fc.tuple(fc.constantFrom(...COUNTERS), u32)).map((entries) => new Map(entries)),
   }),
   fc.record({ type: fc.constant('missing' as const), versions: u32 }),
+  fc.record({
+    type: fc.constant('masterKey' as const),
+    state: fc.constantFrom(...MASTER_KEY_STATES),
+    daysLeft: fc.option(fc.integer({ min: 0, max: 365 }), { nil: undefined }),
+  }),
 );
 
 function decode(bytes: Uint8Array, pieces: readonly number[] = []): Frame[] {
@@ -121,6 +127,7 @@ describe('messages', () => {
       { type: 'open', id: keyId(1), deadlineMs: 5 },
       { type: 'fetch', id: keyId(1), version: keyVersion(2), deadlineMs: 5 },
       { type: 'rotate', id: 'all', deadlineMs: 5 },
+      { type: 'check', deadlineMs: 5 },
     ];
     for (const message of messages) {
       const number = message.type === 'set' ? 0 : 1;

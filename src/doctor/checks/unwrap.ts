@@ -5,7 +5,7 @@ import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
 import type { StoredKey } from '../../keystore/directory.ts';
 import { KmsCaller } from '../../kms/caller.ts';
-import type { KmsClient } from '../../kms/client.ts';
+import type { DataKeyClient } from '../../kms/client.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { masterKeyInRegion } from '../../kms/master-key.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
@@ -94,10 +94,8 @@ async function unwrapOne(
   }
 }
 
-function clientOf(kms: KmsInspector): KmsClient {
+function clientOf(kms: KmsInspector): DataKeyClient {
   return {
-    region: kms.region,
-    description: kms.description,
     generateWrappedKey: async () => {
       throw new KeyError('INTERNAL', 'the doctor makes no keys');
     },
@@ -108,6 +106,5 @@ function clientOf(kms: KmsInspector): KmsClient {
       const bytes = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
       return { plaintext: bytes, masterKeyArn: answer.keyArn, requestId: answer.requestId };
     },
-    close: () => undefined,
   };
 }

@@ -1,0 +1,108 @@
+import type { Clock } from '../clock.ts';
+import { keyContext } from '../format/encryption-context.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import type { MasterKeyState } from '../format/messages.ts';
+import type { KeyDirectory } from '../keystore/directory.ts';
+import { classifyKmsFailure, describeFailure, type KmsFailure } from '../kms/classify.ts';
+import type { KmsClient } from '../kms/client.ts';
+import type { Deadline } from '../kms/retry.ts';
+import type { Settings } from './settings.ts';
+import { latestVersions } from './versions.ts';
+
+export interface MasterKeyReport {
+  /** Of all master keys that the latest versions need, the worst. */
+  readonly state: MasterKeyState;
+  readonly daysLeft: number | undefined;
+  /** What the log must say; empty when all is well. */
+  readonly troubles: readonly string[];
+}
+
+export interface MasterKeyParts {
+  readonly settings: Settings;
+  readonly store: KeyDirectory;
+  readonly kms: KmsClient;
+  readonly clock: Clock;
+}
+
+const DAY_MS = 86_400_000;
+const WORST_LAST: readonly MasterKeyState[] = ['usable', 'unknown', 'disabled', 'pending deletion'];
+
+/**
+ * Looks whether the next start would find its master keys usable: Decrypt with DryRun on one stored key of each, which
+ * needs no right that the server has not, and DescribeKey for the date of a deletion, where that is allowed.
+ * @throws KeyError STORE_UNAVAILABLE
+ */
+export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
+  const reports: MasterKeyReport[] = [];
+  for (const [arn, name] of await oneKeyOfEach(parts.store)) reports.push(await checkOne(arn, name, parts, deadline));
+  const [worst] = reports.sort(
+    (a, b) =>
+      WORST_LAST.indexOf(b.state) - WORST_LAST.indexOf(a.state) || (a.daysLeft ?? Infinity) - (b.daysLeft ?? Infinity),
+  );
+  return {
+    state: worst?.state ?? 'usable',
+    daysLeft: worst?.daysLeft,
+    troubles: reports.flatMap(({ troubles }) => troubles),
+  };
+}
+
+/** A latest version for each master key, by ARN; keys of the original plugin do not tell theirs and share one entry. */
+async function oneKeyOfEach(store: KeyDirectory): Promise<Map<string, KeyName>> {
+  const found = new Map<string, KeyName>();
+  for (const [id, version] of latestVersions(await store.list())) {
+    const stored = await store.read({ id, version }).catch(() => undefined);
+    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', { id, version });
+  }
+  return found;
+}
+
+async function checkOne(
+  arn: string,
+  name: KeyName,
+  parts: MasterKeyParts,
+  deadline: Deadline,
+): Promise<MasterKeyReport> {
+  const { kms, store, settings } = parts;
+  try {
+    const { wrapped, sidecar } = await store.read(name);
+    const encryptionContext = sidecar?.encryptionContext ?? keyContext(settings.encryptionContext, name);
+    await kms.probe({ wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext }, deadline.signal);
+    return { state: 'usable', daysLeft: undefined, troubles: [] };
+  } catch (error) {
+    const failure = classifyKmsFailure(error);
+    const state = stateOf(failure);
+    const daysLeft = state === 'pending deletion' ? await daysUntilDeletion(arn, parts, deadline) : undefined;
+    return { state, daysLeft, troubles: [describeTrouble(name, failure, state, daysLeft)] };
+  }
+}
+
+function stateOf({ name, message }: KmsFailure): MasterKeyState {
+  if (/pending deletion/.test(message)) return 'pending deletion';
+  if (name === 'DisabledException') return 'disabled';
+  return 'unknown';
+}
+
+async function daysUntilDeletion(
+  arn: string,
+  { kms, clock }: MasterKeyParts,
+  { signal }: Deadline,
+): Promise<number | undefined> {
+  if (arn === '') return undefined;
+  const described = await kms.describeMasterKey(arn, signal).catch(() => undefined);
+  const date = described?.deletionDate;
+  return date === undefined ? undefined : Math.max(0, Math.floor((date.getTime() - clock.wallMs()) / DAY_MS));
+}
+
+function describeTrouble(
+  name: KeyName,
+  failure: KmsFailure,
+  state: MasterKeyState,
+  daysLeft: number | undefined,
+): string {
+  const days = daysLeft === undefined ? '' : `, ${daysLeft} days left`;
+  const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
+  const consequence = 'a running server goes on, the next start fails';
+  return state === 'unknown'
+    ? `whether the master key of ${subject} is usable cannot be told: ${describeFailure(failure)}; ${failure.hint}`
+    : `the master key of ${subject} is ${state}${days}: ${consequence}: ${describeFailure(failure)}; ${failure.hint}`;
+}
