@@ -35,6 +35,8 @@ for one in $undefined; do
   esac
 done
 
+readelf -d "$library" | grep -q NODELETE || complain "may be unloaded under a thread that hangs (needs -z nodelete)"
+
 exported=$(nm -D --defined-only "$library" | awk '{print $NF}')
 for one in $exported; do
   case $one in

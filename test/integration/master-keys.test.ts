@@ -149,7 +149,7 @@ it('tells a running server that its master key was disabled, is to be deleted, o
   );
   kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId, PendingWindowInDays: 7 });
   await becomes(['pending deletion', '6']);
-  expect(server.log).toMatch(/is pending deletion, 6 days left: [^]*aws kms cancel-key-deletion/);
+  expect(server.log).toMatch(/is pending deletion, 6 days left: [\s\S]*aws kms cancel-key-deletion/);
   await server.sql('INSERT INTO d.t3 VALUES (43)');
   kms.kms.call('us-east-1', caller, 'CancelKeyDeletion', { KeyId });
   kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId });

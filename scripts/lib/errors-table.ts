@@ -1,0 +1,57 @@
+/** docs/errors.md: the failure table of `src/kms/classify.ts` as a document. */
+import { FAILURE_TABLE, type FailureKind, type FailureRow, type RetryRule } from '../../src/kms/classify.ts';
+
+const WHO_ACTS: Readonly<Record<FailureKind, string>> = {
+  operator: 'you',
+  transient: 'nobody: it passes',
+  corrupt: 'you: restore a file',
+  other: 'report it',
+};
+
+const RETRIED: Readonly<Record<RetryRule, string>> = {
+  no: 'no',
+  briefly: 'for 10 s',
+  'until-deadline': 'until the deadline',
+};
+
+const START: Readonly<Record<RetryRule, string>> = {
+  no: 'fails at once',
+  briefly: 'fails after 10 s',
+  'until-deadline': 'waits, fails after `start_timeout`',
+};
+
+export function errorsDocument(): string {
+  const rows = [...groups()].map(([row, names]) => {
+    const cells = [
+      names.map((name) => `\`${name}\``).join(', '),
+      WHO_ACTS[row.kind],
+      RETRIED[row.retry],
+      START[row.retry],
+      row.hint,
+    ];
+    return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  });
+  return `# What can go wrong between here and KMS
+
+Made from \`src/kms/classify.ts\` by \`npm run docs\`; a test says when it is out of date. The names are those of KMS, STS and
+Node.js as they stand in the error log; a failure of a credential source has a name of ours.
+
+A running server never waits for any of it and never stops because of it: pages are read and written with the keys in
+memory. Only the statement that needs a new key fails, with the reason, and is tried anew the next time. Retries pause
+exponentially with full jitter, from 100 ms to 5 s, longer where the answer's Retry-After asks for it (up to 30 s), and end at
+the deadline: \`start_timeout\` at start, 30 s for a new key or a rotation.
+
+| failure | who acts | retried | the start | what to do |
+|---|---|---|---|---|
+${rows.join('\n')}
+| any other answer with status 429 or 5xx | nobody: it passes | until the deadline | waits, fails after \`start_timeout\` | as above, by its status |
+| any other | report it | no | fails at once | look the error up in the AWS KMS API reference |
+`;
+}
+
+/** Names that share a row, in the order of the table. */
+function groups(): Map<FailureRow, string[]> {
+  const found = new Map<FailureRow, string[]>();
+  for (const [name, row] of Object.entries(FAILURE_TABLE)) found.set(row, [...(found.get(row) ?? []), name]);
+  return found;
+}
