@@ -36,7 +36,11 @@ void protocol_tests(void);
 void start_tests(void);
 void limits_tests(void);
 void child_tests(void);
+void leaving_tests(void);
 void secrecy_tests(void);
+
+/* A path under which the test program serves as an agent; while child_tests() run. */
+extern char child_server[64];
 
 /* What a copy of the test program does that was started as an agent; returns its exit status. */
 int child_main(const char *name);

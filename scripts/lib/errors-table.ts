@@ -1,5 +1,6 @@
 /** docs/errors.md: the failure table of `src/kms/classify.ts` as a document. */
-import { FAILURE_TABLE, type FailureKind, type FailureRow, type RetryRule } from '../../src/kms/classify.ts';
+import { FAILURE_TABLE } from '../../src/kms/classify.ts';
+import type { FailureKind, FailureRow, RetryRule } from '../../src/kms/failure-row.ts';
 
 const WHO_ACTS: Readonly<Record<FailureKind, string>> = {
   operator: 'you',

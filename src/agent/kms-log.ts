@@ -3,8 +3,9 @@ import type { Counter, Severity } from '../format/messages.ts';
 import type { LogLevel } from '../keyring/settings.ts';
 import { logs } from '../keyring/settings.ts';
 import type { KmsObserver } from '../kms/caller.ts';
-import { describeFailure, type FailureKind } from '../kms/classify.ts';
+import { describeFailure } from '../kms/classify.ts';
 import type { KmsOperation } from '../kms/client.ts';
+import type { FailureKind } from '../kms/failure-row.ts';
 
 const CALLS: Readonly<Record<KmsOperation, Counter>> = {
   GenerateDataKeyWithoutPlaintext: 'generateCalls',

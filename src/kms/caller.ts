@@ -3,14 +3,7 @@ import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
-import {
-  classifyKmsFailure,
-  describeFailure,
-  type FailureKind,
-  inRequest,
-  isThrottling,
-  type KmsFailure,
-} from './classify.ts';
+import { classifyKmsFailure, describeFailure, inRequest, isThrottling, type KmsFailure } from './classify.ts';
 import {
   type DataKeyClient,
   type DecryptedKey,
@@ -19,6 +12,7 @@ import {
   type KmsOperation,
   MAX_WRAPPED_KEY_BYTES,
 } from './client.ts';
+import type { FailureKind } from './failure-row.ts';
 import { CallLimiter } from './limiter.ts';
 import { isSameMasterKey } from './master-key.ts';
 import { backoffMs, type Deadline, unlessAborted } from './retry.ts';

@@ -1,28 +1,5 @@
 import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
-
-/**
- * Every way in which a KMS call fails, sorted by who has to act.
- * Names and meanings: AWS KMS API reference (error lists of Decrypt and GenerateDataKeyWithoutPlaintext, Common Errors),
- * Node.js (system and TLS error codes).
- */
-export type FailureKind =
-  /** An operator must change something: policy, key state, credentials, configuration. */
-  | 'operator'
-  /** It passes by itself. */
-  | 'transient'
-  /** The wrapped key is damaged, or belongs to another master key or context. */
-  | 'corrupt'
-  /** Nothing that we know: ours or KMS's defect. */
-  | 'other';
-
-/** `briefly`: sources of credentials often fail for a moment at boot, and a corrected clock helps at once. */
-export type RetryRule = 'no' | 'briefly' | 'until-deadline';
-
-export interface FailureRow {
-  readonly kind: FailureKind;
-  readonly retry: RetryRule;
-  readonly hint: string;
-}
+import type { FailureRow } from './failure-row.ts';
 
 export interface KmsFailure extends FailureRow {
   /** KMS's error name, or Node's error code. */
@@ -90,6 +67,11 @@ const foreignKey: FailureRow = {
   hint: 'the file is not what KMS made for this key: restore it from a backup',
 };
 
+/**
+ * Every way in which a KMS call fails, sorted by who has to act.
+ * Names and meanings: AWS KMS API reference (error lists of Decrypt and GenerateDataKeyWithoutPlaintext, Common Errors),
+ * Node.js (system and TLS error codes).
+ */
 export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   ThrottlingException: throttled,
   Throttling: throttled,

@@ -10,9 +10,10 @@ import { systemClock } from '../../src/cli/system.ts';
 import { KeyError } from '../../src/errors.ts';
 import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
-import { FAILURE_TABLE, type FailureKind } from '../../src/kms/classify.ts';
+import { FAILURE_TABLE } from '../../src/kms/classify.ts';
 import { CREDENTIAL_FAILURES } from '../../src/kms/credentials/rows.ts';
 import { type DevKms, type FaultRule, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import type { FailureKind } from '../../src/kms/failure-row.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
