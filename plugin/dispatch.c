@@ -194,6 +194,12 @@ static bool fail(struct agent *agent, const struct frame *frame, struct agent_fa
   pthread_mutex_lock(&agent->lock);
   struct request *request= frame->request ? asked(agent, frame->request) : NULL;
   bool reload= request && request->internal && request->type == FRAME_LOAD;
+  if (request && request->type == FRAME_CHECK)
+  {
+    /* What an earlier look saw is no longer known. */
+    agent->master_key= MASTER_KEY_UNKNOWN;
+    agent->days_left= NO_DAYS;
+  }
   if (request)
     agent_end_request(agent, request, &failure, false);
   pthread_mutex_unlock(&agent->lock);

@@ -52,6 +52,8 @@ static int look_up(uid_t uid, struct environment_user *user, size_t size)
   int error= getpwuid_r(uid, &entry, space, size, &found);
   if (!error && found && text_is_set(entry.pw_dir) && strlen(entry.pw_dir) < sizeof user->home)
     strcpy(user->home, entry.pw_dir);
+  if (!error && found)
+    user->gid= entry.pw_gid;
   if (!error && found && text_is_set(entry.pw_name) && strlen(entry.pw_name) < sizeof user->name)
     strcpy(user->name, entry.pw_name);
   free(space);
@@ -64,6 +66,10 @@ bool environment_user(uid_t uid, struct environment_user *user, char *why, size_
   int error;
   snprintf(user->home, sizeof user->home, "/nonexistent");
   snprintf(user->name, sizeof user->name, "%lu", (unsigned long) uid);
+  user->uid= uid;
+  /* Who is in no database has no group that we know of: the one that nobody is in. */
+  user->gid= (gid_t) -2;
+  user->is_other= uid != geteuid();
   while ((error= look_up(uid, user, size)) == ERANGE || error == EINTR)
   {
     if (error == ERANGE && (size*= 2) > ENTRY_MAX)
@@ -76,26 +82,13 @@ bool environment_user(uid_t uid, struct environment_user *user, char *why, size_
   return false;
 }
 
-static bool look_up_uid(const char *name, uid_t *uid)
-{
-  char space[ENTRY_FIRST];
-  struct passwd entry, *found= NULL;
-  if (getpwnam_r(name, &entry, space, sizeof space, &found) || !found)
-    return false;
-  *uid= entry.pw_uid;
-  return true;
-}
-
 uid_t environment_server_uid(bool is_backup)
 {
   struct stat here;
   uid_t uid= geteuid();
   if (uid != 0 || !is_backup)
     return uid;
-  if (stat(".", &here) == 0 && here.st_uid != 0)
-    return here.st_uid;
-  look_up_uid("mysql", &uid);
-  return uid;
+  return stat(".", &here) == 0 ? here.st_uid : uid;
 }
 
 static char *assignment(const char *name, const char *value)
@@ -113,11 +106,15 @@ static char *assignment(const char *name, const char *value)
 */
 static bool add_user(char **environment, size_t count, const struct environment_user *user)
 {
+  char ids[32];
+  snprintf(ids, sizeof ids, "%lu:%lu", (unsigned long) user->uid, (unsigned long) user->gid);
   const char *const pairs[][2]= {
     {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-    {"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name},
+    {"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}, {"AKM_BECOME", ids},
   };
-  for (size_t i= 0; i < sizeof pairs / sizeof pairs[0]; i++)
+  /* The last only if it is to become somebody else. */
+  size_t pair_count= sizeof pairs / sizeof pairs[0] - (user->is_other ? 0 : 1);
+  for (size_t i= 0; i < pair_count; i++)
     if (!(environment[count + i]= assignment(pairs[i][0], pairs[i][1])))
       return false;
   return true;
@@ -138,7 +135,7 @@ static bool fill(char **environment, char *const *inherited, const struct enviro
 
 char **environment_create(char *const *inherited, const struct environment_user *user)
 {
-  size_t most= 5;
+  size_t most= 6;
   for (char *const *each= inherited; *each; each++)
     most++;
   char **environment= calloc(most, sizeof *environment);

@@ -13,11 +13,15 @@ struct environment_user
 {
   char home[1024];
   char name[256];
+  uid_t uid;
+  gid_t gid;
+  bool is_other;                        /* not ours: the agent becomes this user before it does anything */
 };
 
 /*
   The user whose AWS configuration is meant: ours, except in a mariadb-backup that root runs on the data of another user.
-  That is the owner of the current directory (mariadb-backup has changed to the data directory), else "mysql".
+  That is the owner of the current directory: mariadb-backup has changed to the data directory. (To prepare a backup it
+  changes to that; if root owns it, root's configuration is meant.)
 */
 uid_t environment_server_uid(bool is_backup);
 
@@ -29,7 +33,7 @@ bool environment_user(uid_t uid, struct environment_user *user, char *why, size_
 
 /*
   A NULL terminated array: from inherited what AWS credentials, proxies, certificates and time zones need, a fixed PATH,
-  and HOME, USER, LOGNAME of the user. NULL: out of memory.
+  HOME, USER, LOGNAME of the user, and whom the agent becomes, if not us. NULL: out of memory.
 */
 char **environment_create(char *const *inherited, const struct environment_user *user);
 

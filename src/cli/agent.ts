@@ -5,12 +5,13 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { Session, type SessionParts } from '../agent/session.ts';
 import { KeyError } from '../errors.ts';
-import type { Settings } from '../keyring/settings.ts';
+import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { nodeFileSystem } from '../keystore/directory.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClient } from '../kms/client.ts';
 import { withFailover } from '../kms/failover.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
+import { becomeServerUser } from './server-user.ts';
 import { systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
@@ -24,6 +25,7 @@ interface AgentOptions {
   readonly keyfileDir?: string;
   readonly region?: string;
   readonly endpointUrl?: string;
+  readonly failoverRegions?: string;
   readonly mock?: boolean;
 }
 
@@ -34,6 +36,7 @@ export function agentCommand(): Command {
     .option('--keyfile-dir <directory>', 'where the key files are; required with --listen')
     .option('--region <region>', 'with --listen: AWS Region, in the place of aws_key_management_region')
     .option('--endpoint-url <url>', 'with --listen: KMS endpoint, in the place of aws_key_management_endpoint_url')
+    .option('--failover-regions <list>', 'with --listen: in the place of aws_key_management_failover_regions')
     .option('--mock', 'with --listen: no AWS; for trials, protects nothing')
     .action(async (options: AgentOptions) => {
       adoptLegacyVariables(process.env);
@@ -43,6 +46,7 @@ export function agentCommand(): Command {
 }
 
 async function servePluginThatStartedUs(): Promise<void> {
+  becomeServerUser(process);
   if (!isSocket(PLUGIN_DESCRIPTOR)) {
     throw new KeyError(
       'BAD_OPTION',
@@ -76,6 +80,7 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
     keyfileDir,
     region: options.region ?? '',
     endpointUrl: options.endpointUrl ?? '',
+    failoverRegions: parseFailoverRegions(options.failoverRegions ?? ''),
     mock: options.mock ?? false,
   });
   const stop = new AbortController();

@@ -28,9 +28,14 @@ export interface Examination {
   readonly facts: Facts;
 }
 
+export interface FoundKey {
+  readonly name: KeyName;
+  readonly key: StoredKey;
+}
+
 export interface Facts {
   listing?: Listing;
-  stored: readonly { readonly name: KeyName; readonly key: StoredKey }[];
+  stored: readonly FoundKey[];
   /** ARN of the caller; empty when STS did not say. */
   identity: string;
   masterKey?: MasterKey;

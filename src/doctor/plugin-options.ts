@@ -24,6 +24,7 @@ export const PLUGIN_VARIABLES = [
   'allow_missing_keys',
   'encryption_context',
   'failover_regions',
+  'watch_interval',
 ] as const;
 export type PluginVariable = (typeof PLUGIN_VARIABLES)[number];
 

@@ -103,7 +103,7 @@ function stringField(name: KeyName, fields: Record<string, unknown>, field: stri
 function corrupt(name: KeyName, reason: string, cause?: unknown): KeyError {
   return new KeyError('KEY_FILE_CORRUPT', `sidecar ${sidecarFileName(name)}: ${reason}`, {
     cause,
-    hint: `restore it from a backup, or move it away: ${describeLoss(name)}`,
+    hint: `restore it from a backup; ${describeLoss(name)}`,
   });
 }
 
@@ -114,5 +114,5 @@ function swapped(name: KeyName, reason: string): KeyError {
 }
 
 function describeLoss({ id, version }: KeyName): string {
-  return `key ${id} version ${version} loads without it, only unpinned from its master key`;
+  return `without it key ${id} version ${version} loads when it is bound to what aws_key_management_encryption_context says now, or to nothing`;
 }

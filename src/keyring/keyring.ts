@@ -15,6 +15,7 @@ import {
   lostKey,
   noMasterKey,
   outOfTime,
+  perhapsOtherContext,
   someNotRotated,
   unknownKey,
   withHint,
@@ -210,7 +211,9 @@ export class Keyring {
       return await unwrap(configured);
     } catch (thrown) {
       if (isEmptyContext(configured) || toKeyError(thrown).code !== 'KMS_CORRUPT') throw thrown;
-      return await unwrap({});
+      return await unwrap({}).catch((second: unknown) => {
+        throw toKeyError(second).code === 'KMS_CORRUPT' ? perhapsOtherContext(toKeyError(second)) : second;
+      });
     }
   }
 

@@ -5,12 +5,11 @@ import type { MasterKeyState } from '../format/messages.ts';
 import type { KeyDirectory } from '../keystore/directory.ts';
 import { classifyKmsFailure, describeFailure, type KmsFailure } from '../kms/classify.ts';
 import type { KmsClient } from '../kms/client.ts';
-import type { Deadline } from '../kms/retry.ts';
+import { type Deadline, unlessAborted } from '../kms/retry.ts';
 import type { Settings } from './settings.ts';
-import { latestVersions } from './versions.ts';
 
 export interface MasterKeyReport {
-  /** Of all master keys that the latest versions need, the worst. */
+  /** Of all master keys that stored versions need, the worst. */
   readonly state: MasterKeyState;
   readonly daysLeft: number | undefined;
   /** What the log must say; empty when all is well. */
@@ -46,12 +45,15 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
   };
 }
 
-/** A latest version for each master key, by ARN; keys of the original plugin do not tell theirs and share one entry. */
+/**
+ * A stored version for each master key, by ARN, the later ones first choice: a master key that only old versions need is
+ * needed. Keys of the original plugin do not tell theirs and share one entry.
+ */
 async function oneKeyOfEach(store: KeyDirectory): Promise<Map<string, KeyName>> {
   const found = new Map<string, KeyName>();
-  for (const [id, version] of latestVersions(await store.list())) {
-    const stored = await store.read({ id, version }).catch(() => undefined);
-    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', { id, version });
+  for (const name of (await store.list()).stored) {
+    const stored = await store.read(name).catch(() => undefined);
+    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', name);
   }
   return found;
 }
@@ -66,7 +68,8 @@ async function checkOne(
   try {
     const { wrapped, sidecar } = await store.read(name);
     const encryptionContext = sidecar?.encryptionContext ?? keyContext(settings.encryptionContext, name);
-    await kms.probe({ wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext }, deadline.signal);
+    const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext };
+    await unlessAborted(kms.probe(request, deadline.signal), deadline.signal, () => undefined);
     return { state: 'usable', daysLeft: undefined, troubles: [] };
   } catch (error) {
     const failure = classifyKmsFailure(error);
@@ -77,7 +80,7 @@ async function checkOne(
 }
 
 function stateOf({ name, message }: KmsFailure): MasterKeyState {
-  if (/pending deletion/.test(message)) return 'pending deletion';
+  if (/pending (?:replica )?deletion/.test(message)) return 'pending deletion';
   if (name === 'DisabledException') return 'disabled';
   return 'unknown';
 }
@@ -88,7 +91,9 @@ async function daysUntilDeletion(
   { signal }: Deadline,
 ): Promise<number | undefined> {
   if (arn === '') return undefined;
-  const described = await kms.describeMasterKey(arn, signal).catch(() => undefined);
+  const described = await unlessAborted(kms.describeMasterKey(arn, signal), signal, () => undefined).catch(
+    () => undefined,
+  );
   const date = described?.deletionDate;
   return date === undefined ? undefined : Math.max(0, Math.floor((date.getTime() - clock.wallMs()) / DAY_MS));
 }

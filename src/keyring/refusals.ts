@@ -41,6 +41,14 @@ export function idNotAllowed(id: KeyId): KeyError {
   });
 }
 
+/** KMS says the same of a damaged key and of one that is bound to another context. */
+export function perhapsOtherContext(error: KeyError): KeyError {
+  return new KeyError(error.code, `${error.message}, neither with aws_key_management_encryption_context nor without`, {
+    hint: 'its sidecar is gone: restore it from a backup, or set aws_key_management_encryption_context to what it was when the key was made',
+    cause: error,
+  });
+}
+
 export function outOfTime(id: KeyId): KeyError {
   return new KeyError('TIMEOUT', `key ${id} was not rotated: the time allowed was used up by other keys`, {
     hint: `rotate it alone: SET GLOBAL aws_key_management_rotate_key=${id}`,

@@ -144,7 +144,7 @@ export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
   if (text.trim() === '') return [];
   return text.split(',').map((part) => {
     const [region = '', ...url] = part.trim().split('=');
-    if (!/^[a-z]{2}(?:-[a-z]+)+-\d{1,2}$/.test(region)) {
+    if (!/^[a-z]{2,}(?:-[a-z]+)+-\d{1,2}$/.test(region)) {
       throw badOption('failover_regions', 'Regions such as eu-west-1,eu-central-1', part.trim());
     }
     return { region, endpointUrl: parseEndpoint('failover_regions', url.join('=')) };

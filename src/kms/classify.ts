@@ -51,6 +51,16 @@ const noCredentials: FailureRow = {
   retry: 'briefly',
   hint: 'give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
 };
+const unreadableAnswer: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'something that is not KMS answered: check aws_key_management_endpoint_url and the proxy between here and KMS',
+};
+const proxyTrouble: FailureRow = {
+  kind: 'transient',
+  retry: 'until-deadline',
+  hint: 'the proxy does not let the call through: check HTTPS_PROXY, its credentials and its rules, or put the endpoint into NO_PROXY',
+};
 const refusedSignature: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
@@ -161,11 +171,8 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
   ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
   /** The name the table gives to an answer that is no JSON: proxies and gateways send HTML or XML. */
-  UnreadableAnswer: {
-    kind: 'transient',
-    retry: 'until-deadline',
-    hint: 'something that is not KMS answered: check aws_key_management_endpoint_url and the proxy between here and KMS',
-  },
+  UnreadableAnswer: unreadableAnswer,
+  ERR_PROXY_TUNNEL: proxyTrouble,
 };
 
 const unknown: FailureRow = {
@@ -200,8 +207,9 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
 
 /** Codes of Node.js that have no row of their own. */
 function systemFailure(name: string): FailureRow | undefined {
-  if (/^ERR_(?:SSL|TLS)_/.test(name)) return untrusted;
-  return /^E[A-Z0-9]+$/.test(name) ? unreachable : undefined;
+  if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|ERR_SSL_|ERR_TLS_)/.test(name)) return untrusted;
+  if (name.startsWith('HPE_')) return unreadableAnswer;
+  return /^(?:E[A-Z0-9]+|EAI_[A-Z]+|ERR_SOCKET_[A-Z_]+|ERR_HTTP_[A-Z_]+)$/.test(name) ? unreachable : undefined;
 }
 
 function nameOf(error: Error): string {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { classifyKmsFailure, describeFailure } from './classify.ts';
+import { classifyKmsFailure, describeFailure, type KmsFailure } from './classify.ts';
 import type { DecryptedKey, DecryptRequest, KmsClient } from './client.ts';
 import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
 
@@ -19,21 +19,20 @@ const REPLICA_FAILURES: ReadonlySet<string> = new Set([
  * for reasons of its own, and beside it when it does not answer in time. Keys are created in the first Region only.
  */
 export function withFailover(first: KmsClient, others: readonly KmsClient[], clock: Clock): KmsClient {
-  if (others.length === 0) return inItsRegion(first);
-  const clients = [first, ...others].map(inItsRegion);
+  const here = inItsRegion(first);
+  if (others.length === 0) return here;
+  const clients = [here, ...others.map(inItsRegion)];
   const next = others.map(({ region }) => region).join(', ');
   return {
     region: first.region,
     description: `${first.description}, then ${next}`,
-    generateWrappedKey: (request, signal) => first.generateWrappedKey(request, signal),
-    probe: (request, signal) => inItsRegion(first).probe(request, signal),
-    describeMasterKey: (arn, signal) => inItsRegion(first).describeMasterKey(arn, signal),
+    generateWrappedKey: (request, signal) => here.generateWrappedKey(request, signal),
+    probe: (request, signal) => here.probe(request, signal),
+    describeMasterKey: (arn, signal) => here.describeMasterKey(arn, signal),
     decrypt: (request, signal) => {
       // Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key.
       const mayHaveReplicas = request.masterKeyArn === undefined || isMultiRegion(request.masterKeyArn);
-      return mayHaveReplicas
-        ? decryptAnywhere(clients, request, clock, signal)
-        : inItsRegion(first).decrypt(request, signal);
+      return mayHaveReplicas ? decryptAnywhere(clients, request, clock, signal) : here.decrypt(request, signal);
     },
     close: () => {
       for (const client of clients) client.close();
@@ -71,43 +70,62 @@ async function decryptAnywhere(
 ): Promise<DecryptedKey> {
   const others = new AbortController();
   const both = AbortSignal.any([signal, others.signal]);
-  const start = (client: KmsClient): Attempt => ({
-    client,
-    outcome: client.decrypt(request, both).then(
-      (answer) => ({ answer }),
-      (error: unknown) => ({ error }),
-    ),
-  });
   const queue = [...clients];
   const running: Attempt[] = [];
+  const failures: RegionalFailure[] = [];
   const reasons: string[] = [];
-  let firstError: unknown;
   try {
     for (;;) {
       const client = queue.shift();
-      if (client !== undefined) running.push(start(client));
-      if (running.length === 0) throw firstError;
+      if (client !== undefined) running.push(start(client, request, both));
+      if (running.length === 0) throw inAllRegions(failures);
       const settled = await firstSettled(running, queue.length > 0 ? clock : undefined, signal);
       if (settled === 'late') {
         reasons.push(`${running.at(-1)?.client.region} did not answer within ${HEDGE_AFTER_MS} ms`);
         continue;
       }
       running.splice(running.indexOf(settled.attempt), 1);
+      const { region } = settled.attempt.client;
+      const isFirst = region === clients[0]?.region;
       if ('answer' in settled.outcome) {
-        const { region } = settled.attempt.client;
-        for (const late of running) discard(late);
-        if (region === clients[0]?.region) return settled.outcome.answer;
+        if (isFirst) return settled.outcome.answer;
         return { ...settled.outcome.answer, servedBy: { region, because: reasons.join('; ') } };
       }
       const failure = classifyKmsFailure(settled.outcome.error);
-      firstError ??= settled.outcome.error;
-      // A wrapped key that is corrupt, or credentials that are wrong, are so in every Region.
-      if (failure.kind !== 'transient' && !REPLICA_FAILURES.has(failure.name)) throw settled.outcome.error;
-      reasons.push(`${settled.attempt.client.region}: ${describeFailure(failure)}`);
+      // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
+      // view: it may never have heard of the master key.
+      if (isFirst && failure.kind !== 'transient' && !REPLICA_FAILURES.has(failure.name)) throw settled.outcome.error;
+      failures.push({ region, error: settled.outcome.error, failure });
+      reasons.push(`${region}: ${describeFailure(failure)}`);
     }
   } finally {
+    for (const late of running) discard(late);
     others.abort(new Error('another Region answered'));
   }
+}
+
+interface RegionalFailure {
+  readonly region: string;
+  readonly error: unknown;
+  readonly failure: KmsFailure;
+}
+
+/** A failure that passes, if there was one, so that the call is tried again; else the first Region's. It tells of the others. */
+function inAllRegions(failures: readonly RegionalFailure[]): unknown {
+  const chosen = failures.find(({ failure }) => failure.kind === 'transient') ?? failures[0];
+  const others = failures.filter((other) => other !== chosen);
+  if (chosen === undefined || !(chosen.error instanceof Error) || others.length === 0) return chosen?.error;
+  const told = others.map(({ region, failure }) => `${region}: ${describeFailure(failure)}`).join('; ');
+  chosen.error.message = `${chosen.region}: ${chosen.failure.message} [${told}]`;
+  return chosen.error;
+}
+
+function start(client: KmsClient, request: DecryptRequest, signal: AbortSignal): Attempt {
+  const outcome = client.decrypt(request, signal).then(
+    (answer) => ({ answer }),
+    (error: unknown) => ({ error }),
+  );
+  return { client, outcome };
 }
 
 async function firstSettled(

@@ -30,7 +30,7 @@ export class CallLimiter {
    */
   async run<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
     if (this.#inFlight >= this.#limit) await this.#room(signal);
-    this.#inFlight += 1;
+    else this.#inFlight += 1;
     try {
       return await call();
     } finally {
@@ -69,6 +69,8 @@ export class CallLimiter {
     const [next] = this.#waiting;
     if (next === undefined || this.#inFlight >= this.#limit) return;
     this.#waiting.delete(next);
+    // Taken for it now: somebody who comes before it runs must not take the place, too.
+    this.#inFlight += 1;
     next();
   }
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import {
@@ -129,29 +129,41 @@ it('mariadb-backup without the key files fails and says which key it misses, and
   expect(keyFiles(target)).toEqual([]);
 });
 
-it("mariadb-backup that root runs looks for credentials in the home of the server's user", async () => {
+it("mariadb-backup that root runs looks for credentials in the home of the server's user, and as that user", async () => {
   expect(process.getuid?.(), 'this test needs root, which runs the backup of another user').toBe(0);
   const kms = await startKms();
-  const agent = join(scratchDirectory(), 'agent');
-  const homes = join(scratchDirectory(), 'homes');
-  writeFileSync(agent, `#!/bin/sh\necho "$HOME" >>${homes}\nexec ${AGENT} agent\n`, { mode: 0o755 });
-  for (const path of [dirname(agent), dirname(homes)]) chmodSync(path, 0o777);
+  const directory = scratchDirectory();
+  chmodSync(directory, 0o777);
+  const seen = (name: string): string[] => readFileSync(join(directory, name), 'utf8').trim().split('\n');
+  const script = (name: string, text: string): string => {
+    writeFileSync(join(directory, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    return join(directory, name);
+  };
+  const agent = script('agent', `umask 0\necho "$HOME" >>${directory}/homes\numask 022\nexec ${AGENT} agent`);
+  const { AWS_ACCESS_KEY_ID: AccessKeyId, AWS_SECRET_ACCESS_KEY: SecretAccessKey } = TEST_CREDENTIALS;
+  const credentials = JSON.stringify({ Version: 1, AccessKeyId, SecretAccessKey });
+  const command = script('credentials', `id -un >>${directory}/users\necho '${credentials}'`);
+  writeFileSync(join(directory, 'config'), `[default]\ncredential_process = ${command}\n`);
+  const viaProcess = { AWS_CONFIG_FILE: join(directory, 'config'), PATH };
   const server = newServer(pluginOptions(kms.url, { aws_key_management_agent: agent, innodb_encrypt_tables: 'ON' }), {
     user: 'backup',
+    environment: viaProcess,
   });
   await server.start();
-  const target = join(scratchDirectory(), 'backup');
-  await backup(
-    '--no-defaults',
+  const target = join(directory, 'copy');
+  const args = [
     '--backup',
     `--target-dir=${target}`,
     `--datadir=${server.datadir}`,
     `--socket=${server.socket}`,
-  );
+    '--user=root',
+  ];
+  await run('mariadb-backup', ['--no-defaults', ...args], { env: viaProcess, maxBuffer: 64 * 1024 * 1024 });
   const { stdout } = await run('getent', ['passwd', 'backup']);
-  const home = stdout.split(':')[5];
-  expect(new Set(readFileSync(homes, 'utf8').trim().split('\n'))).toEqual(new Set([home]));
-  expect(home).not.toBe('/root');
+  expect(new Set(seen('homes'))).toEqual(new Set([stdout.split(':')[5]]));
+  expect(seen('users').length).toBeGreaterThanOrEqual(2);
+  expect(new Set(seen('users'))).toEqual(new Set(['backup']));
+  expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
 });
 
 it('mariadb-backup --stream is not disturbed by the agent', async () => {

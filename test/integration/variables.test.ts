@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { PLUGIN_VARIABLES } from '../../src/doctor/plugin-options.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
 
 it('has the variables of the documentation, with their types and defaults', async () => {
@@ -43,6 +44,9 @@ it('has every variable explained in the example configuration, and no other', as
     .map(({ Variable_name }) => Variable_name)
     .filter((name) => name !== 'aws_key_management_rotate_key');
   expect([...explained].sort()).toEqual(names);
+  expect([...PLUGIN_VARIABLES].map((name) => `aws_key_management_${name}`).sort()).toEqual(
+    [...names, 'aws_key_management_rotate_key'].sort(),
+  );
 });
 
 it('refuses malformed values with the reason, and keeps the old ones', async () => {

@@ -276,7 +276,7 @@ describe('throttling', () => {
       inFlight.push(kms.inFlight);
     }
     expect(kms.mostInFlight).toBe(32);
-    expect(Math.max(...inFlight.slice(-5))).toBeLessThanOrEqual(2);
+    expect(Math.max(...inFlight.slice(-5))).toBeLessThanOrEqual(1);
     throttling = false;
     kms.mostInFlight = 0;
     await clock.runUntil(Promise.all(calls));

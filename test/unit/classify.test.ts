@@ -49,6 +49,7 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   WebIdentityIncomplete: ['operator', 'briefly', /AWS_ROLE_ARN/],
   WebIdentityTokenUnreadable: ['operator', 'briefly', /may read the file/],
   EMFILE: ['transient', 'until-deadline', /LimitNOFILE/],
+  ERR_PROXY_TUNNEL: ['transient', 'until-deadline', /HTTPS_PROXY/],
   EPROTO: ['operator', 'no', /does not speak TLS/],
   CredentialsProviderError: ['operator', 'briefly', /identity/],
   ProviderError: ['operator', 'briefly', /identity/],
@@ -144,6 +145,11 @@ describe('a failed KMS call', () => {
 
   it.each([
     ['EHOSTDOWN', 'transient', /security groups/],
+    ['EAI_FAIL', 'transient', /security groups/],
+    ['ERR_SOCKET_CONNECTION_TIMEOUT', 'transient', /security groups/],
+    ['HPE_INVALID_CONSTANT', 'transient', /not KMS/],
+    ['CERT_REVOKED', 'operator', /certificate/],
+    ['UNABLE_TO_GET_CRL', 'operator', /certificate/],
     ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'operator', /certificate/],
   ])('with the code %s is sorted by the kind of the code', (code, kind, hint) => {
     const failure = classifyKmsFailure(Object.assign(new Error('x'), { code }));

@@ -90,13 +90,40 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(asked()).toEqual([1, 1, 0]);
   });
 
-  it('goes through all Regions, and fails with the first failure when all do', async () => {
+  it('goes through all Regions, fails with the first failure when all do, and tells the others', async () => {
     fail(regions[0], 'DisabledException');
     fail(regions[1], 'AccessDeniedException');
-    fail(regions[2], 'KMSInternalException', 500);
-    await expect(decrypt()).rejects.toMatchObject({ name: 'DisabledException' });
+    fail(regions[2], 'NotFoundException');
+    await expect(decrypt()).rejects.toMatchObject({
+      name: 'DisabledException',
+      message: expect.stringMatching(
+        /^us-east-1: .*\[eu-west-1: AccessDeniedException.*; eu-central-1: NotFoundException.*\]$/,
+      ),
+    });
     expect(asked()).toEqual([1, 1, 1]);
   });
+
+  it('fails with what passes, when any failure does, so that the call is tried again', async () => {
+    fail(regions[0], 'DisabledException');
+    fail(regions[1], 'ThrottlingException');
+    fail(regions[2], 'AccessDeniedException');
+    await expect(decrypt()).rejects.toMatchObject({
+      name: 'ThrottlingException',
+      message: expect.stringContaining('us-east-1: DisabledException'),
+    });
+  });
+
+  it.each(['InvalidCiphertextException', 'OptInRequired', 'CERT_HAS_EXPIRED'])(
+    'does not believe another Region that says %s while the first is only slow',
+    async (name) => {
+      regions[0].on = () => clock.sleep(3000);
+      fail(regions[1], name);
+      fail(regions[2], name);
+      const answer = await decrypt(undefined);
+      expect(answer.plaintext).toEqual(dataKey(wrapped));
+      expect(answer.servedBy).toBeUndefined();
+    },
+  );
 
   it('waits for the last Region however long it takes', async () => {
     for (const region of regions.slice(0, 2)) fail(region as RegionalKms, 'DisabledException');

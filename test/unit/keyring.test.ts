@@ -548,6 +548,19 @@ describe('with an encryption context', () => {
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, {}]);
   });
 
+  it('says what may be wrong when neither opens the key', async () => {
+    store(1, 1);
+    kms.on = () => {
+      throw kmsError('InvalidCiphertextException', '');
+    };
+    const error = await expectKeyError(
+      new Process(context).open(one),
+      'KMS_CORRUPT',
+      /InvalidCiphertextException.*, neither with aws_key_management_encryption_context nor without$/,
+    );
+    expect(error.hint).toContain('what it was when the key was made');
+  });
+
   it('does not try again without it when KMS refuses for another reason', async () => {
     store(1, 1);
     kms.on = () => {

@@ -83,6 +83,23 @@ it('asks once for each master key, with its latest data key', async () => {
   ]);
 });
 
+it('looks after a master key that only old versions need', async () => {
+  await store(1, 1, OTHER_ARN);
+  await store(1, 2, MASTER_KEY_ARN);
+  kms.on = (_, __, request) => {
+    if ('masterKeyArn' in request && request.masterKeyArn === OTHER_ARN)
+      throw kmsError('KMSInvalidStateException', 'x is pending deletion.');
+  };
+  expect(await check()).toMatchObject({ state: 'pending deletion' });
+});
+
+it('ends at its deadline, whatever KMS or a source of credentials does', async () => {
+  await store(1, 1, MASTER_KEY_ARN);
+  kms.probe = () => new Promise(() => undefined);
+  expect(await check()).toMatchObject({ state: 'unknown' });
+  expect(clock.monotonicMs()).toBe(30_000);
+});
+
 it('tells a disabled master key', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.on = () => {

@@ -1,7 +1,7 @@
 import { isEmptyContext, keyContext } from '../../format/encryption-context.ts';
 import { keyId, keyVersion } from '../../ids.ts';
 import type { DryRun, DryRunAction } from '../../kms/inspect.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
 import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
@@ -17,9 +17,20 @@ export const permissions: Check = {
     // A server that has its keys starts without being able to make new ones.
     const report = facts.stored.length === 0 ? failure : warning;
     if (configuration.masterKeyId !== '') {
-      reports.push(await probe(examination, 'GenerateDataKeyWithoutPlaintext', report, signal));
+      reports.push(
+        await probe(
+          examination,
+          'GenerateDataKeyWithoutPlaintext',
+          dryRunOf(examination, 'GenerateDataKeyWithoutPlaintext'),
+          report,
+          signal,
+        ),
+      );
     }
-    reports.push(await probe(examination, 'Decrypt', failure, signal));
+    const decrypts = decryptsOf(examination);
+    if (decrypts.length === 0)
+      reports.push(await probe(examination, 'Decrypt', dryRunOf(examination, 'Decrypt'), failure, signal));
+    for (const request of decrypts) reports.push(await probe(examination, 'Decrypt', request, failure, signal));
     return reports;
   },
 };
@@ -27,11 +38,11 @@ export const permissions: Check = {
 async function probe(
   examination: Examination,
   action: DryRunAction,
+  request: DryRun | undefined,
   report: typeof failure,
   signal: AbortSignal,
 ): Promise<Report> {
   const kms = await examination.kms();
-  const request = dryRunOf(examination, action);
   if (request === undefined) return skipped(`${action}: there is no master key and no key file to ask about`);
   const pairs = Object.keys(request.context).length;
   try {
@@ -44,11 +55,39 @@ async function probe(
   }
 }
 
+/**
+ * One stored key of each master key, with a context and without: a policy may tell them apart, and each must open at the
+ * start.
+ */
+function decryptsOf(examination: Examination): DryRun[] {
+  const groups = new Map<string, FoundKey>();
+  for (const stored of examination.facts.stored) {
+    const { sidecar } = stored.key;
+    if (sidecar !== undefined)
+      groups.set(`${sidecar.masterKeyArn} ${isEmptyContext(sidecar.encryptionContext)}`, stored);
+  }
+  return [...groups.values()]
+    .map((stored) => dryRunAbout(examination, 'Decrypt', stored))
+    .filter((request) => request !== undefined);
+}
+
 /** Decrypt is asked about a key file whose sidecar names its context: that shows the context to be right as well. */
-export function dryRunOf({ configuration, facts }: Examination, action: DryRunAction): DryRun | undefined {
-  const { keySpec, masterKeyId, context } = configuration;
+export function dryRunOf(examination: Examination, action: DryRunAction): DryRun | undefined {
+  const { stored } = examination.facts;
   const opens = action === 'Decrypt' || action === 'ReEncrypt';
-  const stored = opens ? (facts.stored.find(({ key }) => key.sidecar !== undefined) ?? facts.stored[0]) : undefined;
+  return dryRunAbout(
+    examination,
+    action,
+    opens ? (stored.find(({ key }) => key.sidecar !== undefined) ?? stored[0]) : undefined,
+  );
+}
+
+function dryRunAbout(
+  { configuration, facts }: Examination,
+  action: DryRunAction,
+  stored: FoundKey | undefined,
+): DryRun | undefined {
+  const { keySpec, masterKeyId, context } = configuration;
   const keyName = stored?.key.sidecar?.masterKeyArn ?? facts.masterKey?.arn ?? masterKeyId;
   if (keyName === '') return undefined;
   const isContextKnown = stored?.key.sidecar !== undefined || isEmptyContext(context);

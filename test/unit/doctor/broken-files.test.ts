@@ -259,7 +259,7 @@ it('a sidecar is damaged', async () => {
   patient.write('data/aws-kms-key.2.1.json', '{');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  key-files: sidecar aws-kms-key.2.1.json: it is not JSON
-             restore it from a backup, or move it away: key 2 version 1 loads without it, only unpinned from its master key
+             restore it from a backup; without it key 2 version 1 loads when it is bound to what aws_key_management_encryption_context says now, or to nothing
     exit 0"
   `);
 });

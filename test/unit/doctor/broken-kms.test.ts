@@ -239,8 +239,20 @@ it('an older master key is disabled', async () => {
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  master-key: 1 stored key version needs this master key: arn:aws:kms:us-east-1:111122223333:key/ID is disabled
              aws kms enable-key --key-id arn:aws:kms:us-east-1:111122223333:key/ID
+    failure  permissions: cannot Decrypt with arn:aws:kms:us-east-1:111122223333:key/ID: DisabledException: arn:aws:kms:us-east-1:111122223333:key/ID is disabled. (request ID)
+             the master key is disabled: \`aws kms enable-key --key-id ARN\` with the ARN in this message
     exit 1"
   `);
+});
+
+it('an older master key is disabled, and DescribeKey is not allowed', async () => {
+  const patient = await newPatient({ denied: ['DescribeKey'] });
+  const older = patient.kms.kms.ensureAlias('us-east-1', 'alias/older');
+  patient.makeKey('3.1', older);
+  call(patient, 'DisableKey', { KeyId: older });
+  const { problems } = await patient.examine();
+  expect(problems).toMatch(/^failure {2}permissions: cannot Decrypt with \S+: DisabledException: .* is disabled/);
+  expect(problems).toMatch(/exit 1$/);
 });
 
 it('DescribeKey is not allowed', async () => {
