@@ -7,7 +7,8 @@ import { getSessionToken } from '../doctor/session-token.ts';
 import { SYSTEM_PATHS } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
-import { regionOfChain, sdkConnection } from '../kms/inspect.ts';
+import { connectionOf } from '../kms/inspect.ts';
+import { regionOfChain } from '../kms/sdk-connection.ts';
 import type { CliIo } from './process-io.ts';
 import { systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
@@ -52,7 +53,7 @@ export function loginCommand(io: LoginIo, environment: NodeJS.ProcessEnv = proce
 async function login(io: LoginIo, options: LoginOptions, environment: NodeJS.ProcessEnv): Promise<void> {
   const mfaSerial = parseSerial(options.mfaSerial);
   const { path, owner } = await target(options, environment);
-  const connection = sdkConnection({
+  const connection = connectionOf({
     region: options.region ?? (await regionOfChain()),
     endpointUrl: options.endpointUrl,
     timeoutMs: TIMEOUT_MS,

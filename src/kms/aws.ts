@@ -1,5 +1,3 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import {
   DecryptCommand,
   type DecryptCommandInput,
@@ -11,7 +9,7 @@ import {
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import type { DecryptRequest, KmsClient } from './client.ts';
-import { credentialChain } from './credentials/chain.ts';
+import { regionOfChain, sdkConnection } from './sdk-connection.ts';
 
 export interface AwsOptions {
   /** Empty: the SDK's own chain (AWS_REGION, profile), then us-east-1. */
@@ -34,7 +32,6 @@ export interface AwsSurroundings {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
-const FALLBACK_REGION = 'us-east-1';
 const MAX_SOCKETS = 64;
 /** Requests that a run of the credential chain may need, one after the other: role upon role, or a token and then them. */
 const CREDENTIAL_REQUESTS = 3;
@@ -116,33 +113,25 @@ class Connection {
   }
 }
 
-function createSdkClient(options: AwsOptions, surroundings: AwsSurroundings): KMSClient {
+function createSdkClient(
+  { region, endpointUrl, requestTimeoutMs }: AwsOptions,
+  surroundings: AwsSurroundings,
+): KMSClient {
   const { proxyEnvironment, trustedCertificates, environment = proxyEnvironment } = surroundings;
-  const agentOptions = { keepAlive: true, maxSockets: MAX_SOCKETS, proxyEnv: proxyEnvironment };
-  const requestTimeout = options.requestTimeoutMs || REQUEST_TIMEOUT_MS;
-  const requestHandler = {
-    connectionTimeout: options.requestTimeoutMs || CONNECT_TIMEOUT_MS,
-    requestTimeout,
-    throwOnRequestTimeout: true,
-    httpAgent: new HttpAgent(agentOptions),
-    httpsAgent: new HttpsAgent({
-      ...agentOptions,
-      ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+  const requestTimeout = requestTimeoutMs || REQUEST_TIMEOUT_MS;
+  return new KMSClient(
+    sdkConnection({
+      region,
+      endpointUrl,
+      connectTimeoutMs: requestTimeoutMs || CONNECT_TIMEOUT_MS,
+      requestTimeoutMs: requestTimeout,
+      credentialsTimeoutMs: requestTimeout * CREDENTIAL_REQUESTS,
+      maxSockets: MAX_SOCKETS,
+      proxyEnvironment,
+      environment,
+      trustedCertificates,
     }),
-  };
-  // Retries are ours: they need the deadline, the clock and the log.
-  const connection = { maxAttempts: 1, requestHandler };
-  return new KMSClient({
-    region: options.region,
-    ...(options.endpointUrl === '' ? {} : { endpoint: options.endpointUrl }),
-    credentialDefaultProvider: (init) =>
-      credentialChain(init, {
-        environment,
-        clientConfig: connection,
-        timeoutMs: requestTimeout * CREDENTIAL_REQUESTS,
-      }),
-    ...connection,
-  });
+  );
 }
 
 function decryptInput({ wrapped, masterKeyArn, encryptionContext }: DecryptRequest): DecryptCommandInput {
@@ -156,15 +145,4 @@ function decryptInput({ wrapped, masterKeyArn, encryptionContext }: DecryptReque
 
 function contextMember(context: EncryptionContext): { EncryptionContext?: Record<string, string> } {
   return isEmptyContext(context) ? {} : { EncryptionContext: { ...context } };
-}
-
-async function regionOfChain(): Promise<string> {
-  const client = new KMSClient({});
-  try {
-    return await client.config.region();
-  } catch {
-    return FALLBACK_REGION;
-  } finally {
-    client.destroy();
-  }
 }

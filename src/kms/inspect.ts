@@ -1,5 +1,3 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import {
   CreateGrantCommand,
   DecryptCommand,
@@ -13,10 +11,9 @@ import {
   ReEncryptCommand,
 } from '@aws-sdk/client-kms';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
-import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
-import { credentialChain } from './credentials/chain.ts';
+import { regionOfChain, type SdkConnection, sdkConnection } from './sdk-connection.ts';
 
 export interface InspectorOptions extends ConnectionOptions {
   /** Empty: the Region's public endpoint of STS. */
@@ -132,7 +129,6 @@ export interface KmsInspector {
   close(): void;
 }
 
-const FALLBACK_REGION = 'us-east-1';
 const STS_TIMEOUT_MS = 3_000;
 /** A run of the whole credential chain. */
 const CREDENTIALS_MS = 8_000;
@@ -144,7 +140,7 @@ export async function createKmsInspector(options: InspectorOptions): Promise<Kms
 
 function inspector(options: InspectorOptions): KmsInspector {
   const { region, endpointUrl } = options;
-  const kms = new KMSClient(sdkConnection(options));
+  const kms = new KMSClient(connectionOf(options));
   const others: KmsInspector[] = [];
   return {
     region,
@@ -162,7 +158,7 @@ function inspector(options: InspectorOptions): KmsInspector {
     async callerIdentity(abortSignal) {
       const { stsEndpointUrl } = options;
       const sts = new STSClient({
-        ...sdkConnection({ ...options, endpointUrl: stsEndpointUrl, timeoutMs: STS_TIMEOUT_MS }),
+        ...connectionOf({ ...options, endpointUrl: stsEndpointUrl, timeoutMs: STS_TIMEOUT_MS }),
         credentials: kms.config.credentials,
       });
       try {
@@ -269,7 +265,7 @@ async function sendDryRun(kms: KMSClient, request: DryRun, abortSignal: AbortSig
 /** KMS refuses an unsigned request, and by that shows that it is there, and its clock. */
 async function reach(options: InspectorOptions, abortSignal: AbortSignal): Promise<Reached> {
   const client = new KMSClient({
-    ...sdkConnection(options),
+    ...connectionOf(options),
     credentials: { accessKeyId: 'unsigned', secretAccessKey: 'unsigned' },
     signer: { sign: async (request) => request },
   });
@@ -305,38 +301,15 @@ function readAnswer(response: unknown, receivedMs: number): Reached {
   };
 }
 
-/** How the SDK's clients connect, and as whom. */
-export type SdkConnection = ReturnType<typeof sdkConnection>;
-
-export function sdkConnection(options: ConnectionOptions) {
-  const { region, endpointUrl, timeoutMs, environment, trustedCertificates, sharedFiles } = options;
-  const agentOptions = { keepAlive: true, proxyEnv: environment };
-  const connection = {
-    maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: timeoutMs,
-      requestTimeout: timeoutMs,
-      throwOnRequestTimeout: true,
-      httpAgent: new HttpAgent(agentOptions),
-      httpsAgent: new HttpsAgent({
-        ...agentOptions,
-        ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
-      }),
-    },
-  };
-  const profile = options.profile === undefined ? {} : { profile: options.profile };
-  const files =
-    sharedFiles === undefined ? {} : { filepath: sharedFiles.credentials, configFilepath: sharedFiles.config };
-  return {
-    region,
-    ...(endpointUrl === '' ? {} : { endpoint: endpointUrl }),
-    credentialDefaultProvider: (init: DefaultProviderInit) =>
-      credentialChain(
-        { ...init, ...files, ...profile },
-        { environment, clientConfig: connection, timeoutMs: CREDENTIALS_MS },
-      ),
-    ...connection,
-  };
+export function connectionOf(options: ConnectionOptions): SdkConnection {
+  const { timeoutMs, environment } = options;
+  return sdkConnection({
+    ...options,
+    connectTimeoutMs: timeoutMs,
+    requestTimeoutMs: timeoutMs,
+    credentialsTimeoutMs: CREDENTIALS_MS,
+    proxyEnvironment: environment,
+  });
 }
 
 /**
@@ -347,16 +320,4 @@ function endpointInRegion(endpointUrl: string, region: string, other: string): s
   if (other === region || endpointUrl === '') return endpointUrl;
   const host = URL.parse(endpointUrl)?.hostname ?? '';
   return host.includes(`.${region}.`) ? '' : endpointUrl;
-}
-
-/** AWS_REGION, the profile, then us-east-1. */
-export async function regionOfChain(): Promise<string> {
-  const client = new KMSClient({});
-  try {
-    return await client.config.region();
-  } catch {
-    return FALLBACK_REGION;
-  } finally {
-    client.destroy();
-  }
 }
