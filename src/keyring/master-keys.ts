@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
-import type { MasterKeyState } from '../format/messages.ts';
-import type { KeyDirectory } from '../keystore/directory.ts';
+import { MASTER_KEY_STATES, type MasterKeyState } from '../format/messages.ts';
+import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import { classifyKmsFailure, describeFailure, type KmsFailure } from '../kms/classify.ts';
 import type { KmsClient } from '../kms/client.ts';
 import { type Deadline, unlessAborted } from '../kms/retry.ts';
@@ -23,8 +23,12 @@ export interface MasterKeyParts {
   readonly clock: Clock;
 }
 
+interface FoundKey {
+  readonly name: KeyName;
+  readonly stored: StoredKey;
+}
+
 const DAY_MS = 86_400_000;
-const WORST_LAST: readonly MasterKeyState[] = ['usable', 'unknown', 'disabled', 'pending deletion'];
 
 /**
  * Looks whether the next start would find its master keys usable: Decrypt with DryRun on one stored key of each, which
@@ -33,10 +37,11 @@ const WORST_LAST: readonly MasterKeyState[] = ['usable', 'unknown', 'disabled', 
  */
 export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
   const reports: MasterKeyReport[] = [];
-  for (const [arn, name] of await oneKeyOfEach(parts.store)) reports.push(await checkOne(arn, name, parts, deadline));
+  for (const found of (await oneKeyOfEach(parts.store)).values()) reports.push(await checkOne(found, parts, deadline));
   const [worst] = reports.sort(
     (a, b) =>
-      WORST_LAST.indexOf(b.state) - WORST_LAST.indexOf(a.state) || (a.daysLeft ?? Infinity) - (b.daysLeft ?? Infinity),
+      MASTER_KEY_STATES.indexOf(b.state) - MASTER_KEY_STATES.indexOf(a.state) ||
+      (a.daysLeft ?? Infinity) - (b.daysLeft ?? Infinity),
   );
   return {
     state: worst?.state ?? 'usable',
@@ -49,24 +54,23 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
  * A stored version for each master key, by ARN, the later ones first choice: a master key that only old versions need is
  * needed. Keys of the original plugin do not tell theirs and share one entry.
  */
-async function oneKeyOfEach(store: KeyDirectory): Promise<Map<string, KeyName>> {
-  const found = new Map<string, KeyName>();
+async function oneKeyOfEach(store: KeyDirectory): Promise<Map<string, FoundKey>> {
+  const found = new Map<string, FoundKey>();
   for (const name of (await store.list()).stored) {
     const stored = await store.read(name).catch(() => undefined);
-    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', name);
+    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', { name, stored });
   }
   return found;
 }
 
 async function checkOne(
-  arn: string,
-  name: KeyName,
+  { name, stored }: FoundKey,
   parts: MasterKeyParts,
   deadline: Deadline,
 ): Promise<MasterKeyReport> {
-  const { kms, store, settings } = parts;
+  const { kms, settings } = parts;
+  const { wrapped, sidecar } = stored;
   try {
-    const { wrapped, sidecar } = await store.read(name);
     const encryptionContext = sidecar?.encryptionContext ?? keyContext(settings.encryptionContext, name);
     const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext };
     await unlessAborted(kms.probe(request, deadline.signal), deadline.signal, () => undefined);
@@ -74,7 +78,8 @@ async function checkOne(
   } catch (error) {
     const failure = classifyKmsFailure(error);
     const state = stateOf(failure);
-    const daysLeft = state === 'pending deletion' ? await daysUntilDeletion(arn, parts, deadline) : undefined;
+    const daysLeft =
+      state === 'pending deletion' ? await daysUntilDeletion(sidecar?.masterKeyArn, parts, deadline) : undefined;
     return { state, daysLeft, troubles: [describeTrouble(name, failure, state, daysLeft)] };
   }
 }
@@ -86,11 +91,11 @@ function stateOf({ name, message }: KmsFailure): MasterKeyState {
 }
 
 async function daysUntilDeletion(
-  arn: string,
+  arn: string | undefined,
   { kms, clock }: MasterKeyParts,
   { signal }: Deadline,
 ): Promise<number | undefined> {
-  if (arn === '') return undefined;
+  if (arn === undefined) return undefined;
   const described = await unlessAborted(kms.describeMasterKey(arn, signal), signal, () => undefined).catch(
     () => undefined,
   );

@@ -13,23 +13,9 @@ import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
 import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../support/settings.ts';
 
 const one = keyId(1);
-const settings: Settings = {
-  masterKeyId: 'alias/a',
-  keySpec: 'AES_128',
-  logLevel: 'Off',
-  keyIds: parseKeyIdSet(''),
-  region: '',
-  endpointUrl: '',
-  requestTimeoutMs: 0,
-  mock: false,
-  keyfileDir: '/keys',
-  allowMissingKeys: false,
-  encryptionContext: {},
-  failoverRegions: [],
-};
-
 let clock: FakeClock;
 let kms: ScriptedKms;
 let fs: MemoryFs;
@@ -50,7 +36,7 @@ class Process {
   readonly keyring: Keyring;
 
   constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server') {
-    this.settings = { ...settings, ...changes };
+    this.settings = { ...TEST_SETTINGS, ...changes };
     this.keyring = new Keyring({
       role,
       settings: this.settings,

@@ -1,12 +1,13 @@
 import { beforeEach, expect, it } from 'vitest';
 import { keyFileName } from '../../src/format/key-file-name.ts';
-import { keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
 import { checkMasterKeys, type MasterKeyReport } from '../../src/keyring/master-keys.ts';
 import { KeyDirectory } from '../../src/keystore/directory.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
 import { kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../support/settings.ts';
 
 let clock: FakeClock;
 let kms: ScriptedKms;
@@ -47,20 +48,7 @@ function directory(): KeyDirectory {
 }
 
 async function check(): Promise<MasterKeyReport> {
-  const settings = {
-    masterKeyId: '',
-    keySpec: 'AES_128' as const,
-    logLevel: 'Off' as const,
-    keyIds: parseKeyIdSet(''),
-    region: '',
-    endpointUrl: '',
-    requestTimeoutMs: 0,
-    mock: false,
-    keyfileDir: '/keys',
-    allowMissingKeys: false,
-    encryptionContext: {},
-    failoverRegions: [],
-  };
+  const settings = { ...TEST_SETTINGS, masterKeyId: '' };
   const deadline = startDeadline(clock, 30_000);
   return await clock.runUntil(
     checkMasterKeys({ settings, store: directory(), kms, clock }, deadline).finally(() => deadline.cancel()),

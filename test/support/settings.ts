@@ -1,0 +1,18 @@
+import { parseKeyIdSet } from '../../src/ids.ts';
+import type { Settings } from '../../src/keyring/settings.ts';
+
+/** Those of a server that sets nothing but its master key, with its keys in /keys. */
+export const TEST_SETTINGS: Settings = {
+  masterKeyId: 'alias/a',
+  keySpec: 'AES_128',
+  logLevel: 'Off',
+  keyIds: parseKeyIdSet(''),
+  region: '',
+  endpointUrl: '',
+  requestTimeoutMs: 0,
+  mock: false,
+  keyfileDir: '/keys',
+  allowMissingKeys: false,
+  encryptionContext: {},
+  failoverRegions: [],
+};
