@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "agent.h"
+#include "bucket.h"
 #include "connect.h"
 #include "environment.h"
 #include "frame.h"
@@ -47,6 +48,7 @@ struct request
   int64_t asked_at;
   unsigned refs;                        /* callers waiting, and the list that holds it */
   bool internal;                        /* LOAD or CHECK that the I/O thread itself asked for */
+  bool charged;                         /* holds a token of the bucket */
   bool sent;
   bool sent_before;                     /* to an agent that had just ended for idleness */
   bool done;
@@ -112,6 +114,7 @@ struct agent
   bool setting_changed[SETTING_COUNT];  /* the connected agent does not know yet */
   struct request *requests;             /* not ended, oldest first */
   struct recent recent;
+  struct bucket bucket;                 /* what statements may still ask for */
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */
   bool hangs;                           /* the I/O thread did not even say that it is late */

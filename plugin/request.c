@@ -119,11 +119,38 @@ static struct request *in_flight(const struct agent *agent, uint8_t type, uint32
   return NULL;
 }
 
+/* Needs the lock. Returns NULL, and sets *is_refused if too much was asked for. */
+static struct request *charge(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, bool *is_refused)
+{
+  *is_refused= !bucket_take(&agent->bucket, clock_ms());
+  if (*is_refused)
+    return NULL;
+  struct request *request= agent_queue(agent, type, id, version, agent->limits.request);
+  if (request)
+    request->charged= true;
+  else
+    bucket_give_back(&agent->bucket);
+  return request;
+}
+
+/* Once in a while, whatever the ids: not to be a way to fill the log. */
+static void log_refused(struct agent *agent, uint32_t id)
+{
+  pthread_mutex_lock(&agent->lock);
+  bool log= recent_add(&agent->recent, FRAME_OPEN, 0, 0, "bucket", clock_ms());
+  pthread_mutex_unlock(&agent->lock);
+  if (log)
+    agent_logf(agent, SEVERITY_ERROR,
+               "key %u is not loaded and was not asked for: SQL statements name too many keys that the server does not "
+               "have; it asks for %d at once and then one each %d ms; aws_key_management_key_ids limits which keys "
+               "statements may create", id, BUCKET_SIZE, BUCKET_EVERY_MS);
+}
+
 /* OPEN or FETCH: asks once however many threads want it. */
 static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
 {
   struct agent_failure failure;
-  bool ok= false;
+  bool ok= false, is_refused= false;
   pthread_mutex_lock(&agent->lock);
   if (loaded(agent, type, id, version))
     ok= true;
@@ -132,12 +159,14 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
     struct request *request= in_flight(agent, type, id, version);
     if (request)
       request->refs++;
-    else if ((request= agent_queue(agent, type, id, version, agent->limits.request)))
+    else if ((request= charge(agent, type, id, version, &is_refused)))
       agent_wake(agent);
     if (request)
       ok= await(agent, request, NULL, &failure);
   }
   pthread_mutex_unlock(&agent->lock);
+  if (is_refused)
+    log_refused(agent, id);
   return ok;
 }
 
@@ -198,6 +227,12 @@ static bool worth_logging(struct agent *agent, const struct request *request, co
   return recent_add(&agent->recent, request->type, request->id, request->version, reason, clock_ms());
 }
 
+/* Neither asked KMS in vain: what was fetched is not asked for again, a refusal is the agent's own. */
+static bool cost_nothing(const struct request *request, const struct agent_failure *failure)
+{
+  return failure ? is_refusal(failure) : request->type == FRAME_FETCH;
+}
+
 void agent_end_request(struct agent *agent, struct request *request, const struct agent_failure *failure, bool own)
 {
   struct request **at= &agent->requests;
@@ -207,6 +242,8 @@ void agent_end_request(struct agent *agent, struct request *request, const struc
   request->done= true;
   request->ok= !failure;
   request->own= own;
+  if (request->charged && cost_nothing(request, failure))
+    bucket_give_back(&agent->bucket);
   request->log= !failure && request->type == FRAME_ROTATE && request->refs == 1;
   if (failure)
   {

@@ -93,10 +93,48 @@ static void flood_of_key_ids_has_a_budget(void)
   for (uint32_t id= 1; id <= 300; id++)
     CHECK(!agent_open(agent, id));
   usleep(100000);
-  CHECK(fake_logged() == (int) RECENT_BUDGET);
+  /* And one line that says that too much was asked for. */
+  CHECK(fake_logged() == (int) RECENT_BUDGET + 1);
   fake_destroy(agent);
-  CHECK(fake_logged() == (int) RECENT_BUDGET + 1 && fake_has_logged("280 more failures of other keys were not logged"));
+  CHECK(fake_logged() == (int) RECENT_BUDGET + 2 && fake_has_logged("80 more failures of other keys were not logged"));
   fake_listen();
+}
+
+/* An interval of the bucket that passes meanwhile is a token more. */
+static bool is_spent(struct agent *agent)
+{
+  int before= atomic_load(&fake.opens);
+  for (uint32_t id= 5000; id < 5010; id++)
+    (void) agent_open(agent, id);
+  return atomic_load(&fake.opens) - before < 10;
+}
+
+static void statements_may_not_ask_for_any_number_of_keys(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_started_client();
+  int before= atomic_load(&fake.opens), opened= 0;
+  int64_t started= clock_ms();
+  for (uint32_t id= 1000; id < 1300; id++)
+    opened+= agent_open(agent, id);
+  int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS);
+  CHECK(opened >= BUCKET_SIZE && opened <= most && atomic_load(&fake.opens) - before == opened);
+  CHECK(is_spent(agent) && fake_has_logged("SQL statements name too many keys") && fake_logged() == 1);
+  /* What is loaded needs nobody, and a rotation is no statement of just anybody. */
+  CHECK(agent_open(agent, 1000) && agent_rotate(agent, 3, NULL, &failure) && keytable_latest(&fake.table, 3) == 2);
+  fake_destroy(agent);
+}
+
+static void key_that_was_fetched_or_is_not_allowed_leaves_the_bucket_full(void)
+{
+  struct agent *agent= fake_started_client();
+  for (uint32_t i= 0; i < 3 * BUCKET_SIZE; i++)
+  {
+    CHECK(agent_fetch(agent, 3, 1000 + i));
+    CHECK(agent_set(agent, SETTING_KEY_IDS, i % 2 ? "1-200" : "1-300") && !agent_open(agent, NOT_ALLOWED));
+  }
+  CHECK(agent_open(agent, 4) && fake_has_logged("not that one") && !fake_has_logged("too many keys"));
+  fake_destroy(agent);
 }
 
 static void setting_is_told_before_the_next_request(void)
@@ -165,6 +203,8 @@ void agent_tests(void)
   TEST(refusal_of_a_key_id_is_no_last_error);
   TEST(same_failure_with_another_request_number_is_logged_once);
   TEST(flood_of_key_ids_has_a_budget);
+  TEST(statements_may_not_ask_for_any_number_of_keys);
+  TEST(key_that_was_fetched_or_is_not_allowed_leaves_the_bucket_full);
   TEST(setting_is_told_before_the_next_request);
   TEST(interrupted_rotation_ends_in_the_log);
   TEST(text_that_does_not_fit_keeps_the_hint);

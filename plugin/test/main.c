@@ -14,6 +14,7 @@ int main(int count, char **arguments)
   text_tests();
   settings_tests();
   recent_tests();
+  bucket_tests();
   spawn_tests();
   child_tests();
   secrecy_tests();

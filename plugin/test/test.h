@@ -29,6 +29,7 @@ void keytable_tests(void);
 void text_tests(void);
 void settings_tests(void);
 void recent_tests(void);
+void bucket_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);

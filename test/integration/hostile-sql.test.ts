@@ -1,0 +1,133 @@
+/** What a user who may create tables in one database can do to the server's keys, and to its bill of KMS. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Connection, SqlError } from 'mariadb';
+import { expect, it } from 'vitest';
+import type { ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { keyFiles, operations, startKms, startServer } from '../support/lab.ts';
+
+/** Statements may ask for so many keys at once, and then for one each second (plugin/bucket.h). */
+const AT_ONCE = 100;
+
+async function guest(server: ScratchServer): Promise<Connection> {
+  await server.sql('CREATE DATABASE d');
+  await server.sql("CREATE USER guest@localhost IDENTIFIED BY ''");
+  await server.sql('GRANT SELECT, INSERT, CREATE, DROP ON d.* TO guest@localhost');
+  return await server.connect('guest');
+}
+
+/** The error and the warnings of a statement; empty when it succeeds. */
+async function complaints(connection: Connection, statement: string): Promise<string> {
+  const error = await connection.query(statement).then(
+    () => '',
+    (thrown: SqlError) => thrown.sqlMessage ?? thrown.message,
+  );
+  return error === '' ? '' : `${error}\n${JSON.stringify(await connection.query('SHOW WARNINGS'))}`;
+}
+
+function createTable(id: number): string {
+  return `CREATE TABLE d.t${id} (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`;
+}
+
+it('creates no key outside key_ids, and costs no call of KMS by trying', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_key_ids: '1-2,10-12' });
+  const user = await guest(server);
+  const files = keyFiles(server.datadir);
+  kms.calls.clear();
+  for (let id = 100; id < 400; id += 1) expect(await complaints(user, createTable(id))).not.toBe('');
+  await user.query('SET innodb_default_encryption_key_id=401');
+  expect(await complaints(user, 'CREATE TABLE d.t401 (i INT) ENGINE=InnoDB ENCRYPTED=YES')).not.toBe('');
+  expect(keyFiles(server.datadir)).toEqual(files);
+  expect(operations(kms)).toEqual([]);
+  // Nor has it used up what others may ask for.
+  await user.query(createTable(10));
+  expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
+  expect(await server.variable('STATUS', 'Aws_key_management_last_error')).toBe('');
+  // Said now and then, and counted, not for each key.
+  expect(server.log.match(/AWS KMS plugin: key \d+ is not among the key ids/g)?.length).toBeLessThanOrEqual(40);
+});
+
+it('has KMS called a bounded number of times, whatever it names; rotations and loaded keys go on', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const user = await guest(server);
+  kms.calls.clear();
+  const startedMs = performance.now();
+  let created = 0;
+  for (let id = 1000; id < 1300; id += 1) if ((await complaints(user, createTable(id))) === '') created += 1;
+  const most = AT_ONCE + 1 + Math.floor((performance.now() - startedMs) / 1000);
+  expect(created).toBeGreaterThanOrEqual(AT_ONCE - 5);
+  expect(created).toBeLessThanOrEqual(most);
+  expect(operations(kms).length).toBe(2 * created);
+  const told = server.log.match(/AWS KMS plugin: key \d+ is not loaded and was not asked for: .*/g) ?? [];
+  expect(told[0]).toMatch(/SQL statements name too many keys that the server does not have; .*key_ids limits/);
+  expect(told.length).toBeLessThanOrEqual(1 + Math.floor((performance.now() - startedMs) / 10_000));
+  await user.query('INSERT INTO d.t1000 VALUES (1)');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1000');
+  expect(await server.variable('STATUS', 'Aws_key_management_key_1000_latest_version')).toBe('2');
+  // Every key is loaded at the start, however many there are.
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t1000')).toEqual([{ i: 1 }]);
+  expect(await server.variable('STATUS', 'Aws_key_management_keys_loaded')).toBe(
+    String(keyFiles(server.datadir).filter((file) => /^aws-kms-key\.\d+\.1$/.test(file)).length),
+  );
+});
+
+it('has KMS called a bounded number of times while KMS refuses', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const user = await guest(server);
+  kms.calls.clear();
+  kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
+  const startedMs = performance.now();
+  // The same few again and again, as pages would, and many.
+  for (let round = 0; round < 100; round += 1)
+    for (const id of [7, 8, 1000 + round, 2000 + round]) expect(await complaints(user, createTable(id))).not.toBe('');
+  const seconds = (performance.now() - startedMs) / 1000;
+  expect(operations(kms).length).toBeGreaterThan(50);
+  expect(operations(kms).length).toBeLessThanOrEqual(AT_ONCE + 1 + seconds);
+});
+
+it('changes no variable of the plugin and reads no secret from it', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_log_level: 'Trace' });
+  const user = await guest(server);
+  await user.query(createTable(3));
+  const errors: string[] = [];
+  for (const [name, value] of [
+    ['rotate_key', '3'],
+    ['master_key_id', "'alias/mine'"],
+    ['key_ids', "''"],
+    ['key_spec', "'AES_256'"],
+    ['log_level', "'Off'"],
+  ]) {
+    errors.push(await complaints(user, `SET GLOBAL aws_key_management_${name}=${value}`));
+    expect(errors.at(-1)).toMatch(/Access denied/);
+  }
+  kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 17 }]);
+  errors.push(await complaints(user, createTable(4)));
+  const shown = [...errors];
+  for (const statement of [
+    "SHOW GLOBAL VARIABLES LIKE 'aws%'",
+    "SHOW GLOBAL STATUS LIKE 'aws%'",
+    "SELECT * FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'aws%'",
+    "SELECT * FROM information_schema.PLUGINS WHERE PLUGIN_NAME LIKE 'aws%'",
+    'SHOW CREATE TABLE d.t3',
+  ])
+    shown.push(JSON.stringify(await user.query(statement)));
+  const all = shown.join('\n');
+  // The control: it does see what is no secret.
+  expect(all).toContain('alias/mariadb-encryption');
+  expect(all).toContain('Aws_key_management_key_3_latest_version');
+  expect(all).not.toContain(TEST_ACCESS_KEY.secretAccessKey);
+  expect(all).not.toContain(TEST_ACCESS_KEY.accessKeyId);
+  for (const id of [1, 3]) {
+    const ciphertextBlob = readFileSync(join(server.datadir, `aws-kms-key.${id}.1`));
+    const key = Buffer.from(kms.kms.decrypt({ region: 'us-east-1', ciphertextBlob }).plaintext);
+    expect(Buffer.from(all, 'latin1').includes(key)).toBe(false);
+    for (const encoding of ['hex', 'base64'] as const)
+      expect(all.toLowerCase()).not.toContain(key.toString(encoding).toLowerCase());
+  }
+});
