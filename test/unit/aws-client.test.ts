@@ -1,8 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer as createHttpServer, request as httpRequest } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
-import { type AddressInfo, connect, type Server } from 'node:net';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
@@ -13,7 +9,9 @@ import { KmsCaller } from '../../src/kms/caller.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
 import { expectKeyError } from '../support/expect-error.ts';
+import { httpProxy, tlsFront } from '../support/fronts.ts';
 
 const ALIAS = 'alias/a';
 const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined };
@@ -68,81 +66,10 @@ async function generate(from: KmsClient, seconds = 5): Promise<string> {
   }
 }
 
-async function listening(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => void server.close());
-  const address = server.address() as AddressInfo;
-  return address.port;
-}
-
 /** A TLS front of the embedded KMS, with a certificate that nobody knows. */
-async function tlsFront(): Promise<{ url: string; certificate: string }> {
-  const [key, certificate] = [join(home, 'key.pem'), join(home, 'certificate.pem')];
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=localhost',
-      '-addext',
-      'subjectAltName=DNS:localhost,IP:127.0.0.1',
-      '-keyout',
-      key,
-      '-out',
-      certificate,
-    ],
-    { stdio: 'pipe' },
-  );
-  const server = createHttpsServer(
-    { key: readFileSync(key), cert: readFileSync(certificate) },
-    (incoming, outgoing) => {
-      const forwarded = httpRequest(
-        kms.url,
-        { method: incoming.method, headers: incoming.headers, path: incoming.url },
-        (answer) => {
-          outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
-          answer.pipe(outgoing);
-        },
-      );
-      incoming.pipe(forwarded);
-    },
-  );
-  return { url: `https://127.0.0.1:${await listening(server)}`, certificate };
-}
-
-/** An HTTP proxy that tells what it was asked for. */
-async function proxy(): Promise<{ url: string; asked: string[] }> {
-  const asked: string[] = [];
-  const server = createHttpServer((incoming, outgoing) => {
-    asked.push(`${incoming.method} ${incoming.url}`);
-    const forwarded = httpRequest(
-      incoming.url ?? '',
-      { method: incoming.method, headers: incoming.headers },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
-        answer.pipe(outgoing);
-      },
-    );
-    incoming.pipe(forwarded);
-  });
-  server.on('connect', (incoming, socket, head) => {
-    asked.push(`CONNECT ${incoming.url}`);
-    const [host, port] = (incoming.url ?? '').split(':');
-    const target = connect(Number(port), host, () => {
-      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      target.write(head);
-      target.pipe(socket).pipe(target);
-    });
-    target.on('error', () => socket.destroy());
-    socket.on('error', () => target.destroy());
-  });
-  return { url: `http://127.0.0.1:${await listening(server)}`, asked };
+async function unknownFront(): Promise<{ url: string; certificate: string }> {
+  const identity = new CertificateAuthority().issue({ hosts: 'DNS:localhost,IP:127.0.0.1' });
+  return { url: await tlsFront(kms.url, identity), certificate: identity.certificateFile };
 }
 
 it('takes the Region of the variable, then of the environment, then us-east-1', async () => {
@@ -185,8 +112,8 @@ it.each(['http', 'https'] as const)(
   'goes through the proxy that the environment names, to an %s endpoint',
   async (scheme) => {
     useTestCredentials();
-    const { url, asked } = await proxy();
-    const front = await tlsFront();
+    const { url, asked } = await httpProxy();
+    const front = await unknownFront();
     const endpoint = scheme === 'http' ? kms.url : front.url;
     const variable = scheme === 'http' ? 'HTTP_PROXY' : 'https_proxy';
     vi.stubEnv('AWS_CA_BUNDLE', front.certificate);
@@ -208,7 +135,7 @@ it.each(['AWS_CA_BUNDLE', 'SSL_CERT_FILE'])(
   'trusts a private endpoint when %s has its certificate, and only then',
   async (variable) => {
     useTestCredentials();
-    const { url, certificate } = await tlsFront();
+    const { url, certificate } = await unknownFront();
     const error = await expectKeyError(generate(await client(url)), 'KMS_OPERATOR', /DEPTH_ZERO_SELF_SIGNED_CERT/);
     expect(error.hint).toContain('AWS_CA_BUNDLE');
     vi.stubEnv('SSL_CERT_FILE', undefined);

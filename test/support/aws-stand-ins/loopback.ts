@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { cleanUp } from '../scratch.ts';
+import { listening } from '../fronts.ts';
 
 export interface Asked {
   readonly method: string;
@@ -36,12 +35,7 @@ export async function standIn(answer: (asked: Asked) => Reply | Silence, host = 
       return service.trouble ?? answer(asked);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  cleanUp(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listening(server, host);
   const service: StandIn = { url: `http://${host}:${port}`, asked: [], trouble: undefined };
   return service;
 }

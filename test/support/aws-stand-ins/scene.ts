@@ -1,6 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
 import { inspect } from 'node:util';
 import { expect, vi } from 'vitest';
@@ -9,9 +8,10 @@ import { type ErrorCode, KeyError } from '../../../src/errors.ts';
 import { type AwsSurroundings, createAwsKmsClient } from '../../../src/kms/aws.ts';
 import { type AttemptOutcome, KmsCaller } from '../../../src/kms/caller.ts';
 import type { GeneratedKey, KmsClient } from '../../../src/kms/client.ts';
-import { type CallRecord, startDevKms } from '../../../src/kms/embedded/index.ts';
+import { type CallRecord, type DevKms, startDevKms } from '../../../src/kms/embedded/index.ts';
 import { type Deadline, startDeadline } from '../../../src/kms/retry.ts';
 import { expectKeyError } from '../expect-error.ts';
+import { forwarding, listening } from '../fronts.ts';
 import { cleanUp, scratchDirectory } from '../scratch.ts';
 import { Issuer } from './issuer.ts';
 
@@ -33,6 +33,8 @@ export interface Scene {
   readonly issuer: Issuer;
   readonly home: string;
   readonly kmsUrl: string;
+  /** Behind `kmsUrl`, for its faults. */
+  readonly kms: DevKms;
   /** Every call that reached KMS, also refused ones. */
   readonly calls: readonly CallRecord[];
   /** Variables of the environment; undefined unsets one. */
@@ -95,6 +97,7 @@ export async function startScene(): Promise<Scene> {
     issuer,
     home,
     kmsUrl,
+    kms,
     calls,
     environment(variables) {
       for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
@@ -171,21 +174,6 @@ function expectNoSecret({ secrets }: Issuer, value: unknown): void {
 
 /** Passes requests on unchanged, and dates the answers by the clock that tests move; see `standIn`. */
 async function datedFront(target: string): Promise<string> {
-  const server = createServer((incoming, outgoing) => {
-    const forwarded = httpRequest(
-      target,
-      { method: incoming.method, headers: incoming.headers, path: incoming.url },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 500, { ...answer.headers, date: new Date().toUTCString() });
-        answer.pipe(outgoing);
-      },
-    );
-    incoming.pipe(forwarded);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  cleanUp(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const dated = forwarding(target, (headers) => ({ ...headers, date: new Date().toUTCString() }));
+  return `http://127.0.0.1:${await listening(createServer(dated))}`;
 }
