@@ -24,6 +24,7 @@ wanted_for_test='
 /usr/bin/mariadb-backup mariadb-backup
 /usr/bin/aws awscli
 /usr/bin/openssl openssl
+/usr/bin/ss iproute2
 '
 
 missing=

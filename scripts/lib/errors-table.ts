@@ -45,8 +45,8 @@ the deadline: \`start_timeout\` at start, 30 s for a new key or a rotation.
 | failure | who acts | retried | the start | what to do |
 |---|---|---|---|---|
 ${rows.join('\n')}
-| any other answer with status 429 or 5xx | nobody: it passes | until the deadline | waits, fails after \`start_timeout\` | as above, by its status |
-| any other | report it | no | fails at once | look the error up in the AWS KMS API reference |
+| any other error of KMS with status 429 or 5xx | nobody: it passes | until the deadline | waits, fails after \`start_timeout\` | as above, by its status |
+| any other error of KMS | report it | no | fails at once | look the error up in the AWS KMS API reference |
 `;
 }
 

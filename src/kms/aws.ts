@@ -1,9 +1,11 @@
 import {
   DecryptCommand,
   type DecryptCommandInput,
+  type DecryptCommandOutput,
   DescribeKeyCommand,
   DryRunOperationException,
   GenerateDataKeyWithoutPlaintextCommand,
+  type GenerateDataKeyWithoutPlaintextCommandOutput,
   KMSClient,
 } from '@aws-sdk/client-kms';
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
@@ -48,6 +50,7 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
         ...contextMember(encryptionContext),
       });
       const answer = await connection.use((client) => client.send(command, { abortSignal }));
+      assertFromKms(answer);
       return {
         wrapped: Buffer.from(answer.CiphertextBlob ?? []),
         masterKeyArn: answer.KeyId ?? '',
@@ -57,6 +60,7 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
     async decrypt(request, abortSignal) {
       const command = new DecryptCommand(decryptInput(request));
       const answer = await connection.use((client) => client.send(command, { abortSignal }));
+      assertFromKms(answer);
       const plaintext = answer.Plaintext ?? new Uint8Array();
       return {
         // The same memory, not a copy: one buffer to wipe.
@@ -110,6 +114,26 @@ class Connection {
 
   close(): void {
     this.#client.destroy();
+  }
+}
+
+/** What has status 200 and is empty, or is JSON of something else, is to the SDK an answer without members. */
+function assertFromKms({
+  KeyId,
+  $metadata,
+}: DecryptCommandOutput | GenerateDataKeyWithoutPlaintextCommandOutput): void {
+  if (KeyId === undefined && $metadata.requestId === undefined) throw new UnreadableAnswer($metadata);
+}
+
+type Metadata = DecryptCommandOutput['$metadata'];
+
+class UnreadableAnswer extends Error {
+  override readonly name = 'UnreadableAnswer';
+  readonly $metadata: Metadata;
+
+  constructor($metadata: Metadata) {
+    super(`HTTP ${$metadata.httpStatusCode}, no answer of KMS`);
+    this.$metadata = $metadata;
   }
 }
 

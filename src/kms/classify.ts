@@ -1,3 +1,5 @@
+import { systemErrorCode } from '../errors.ts';
+import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
 import type { FailureRow } from './failure-row.ts';
 
@@ -35,6 +37,11 @@ const untrusted: FailureRow = {
   kind: 'operator',
   retry: 'no',
   hint: "the endpoint's certificate is not trusted: check aws_key_management_endpoint_url, the clock, and AWS_CA_BUNDLE when a proxy opens TLS",
+};
+const noTls: FailureRow = {
+  kind: 'operator',
+  retry: 'no',
+  hint: 'the endpoint does not speak TLS, or not as it should (1.2 or newer): check aws_key_management_endpoint_url (https or http?) and the proxy',
 };
 const badCredentials: FailureRow = {
   kind: 'operator',
@@ -136,8 +143,6 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   RequestExpired: refusedSignature,
   RequestTimeTooSkewed: refusedSignature,
   CredentialsProviderError: noCredentials,
-  ProviderError: noCredentials,
-  TokenProviderError: noCredentials,
   ...CREDENTIAL_FAILURES,
   ECONNREFUSED: unreachable,
   ECONNRESET: unreachable,
@@ -157,11 +162,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   },
   EACCES: unreachable,
   EPERM: unreachable,
-  EPROTO: {
-    kind: 'operator',
-    retry: 'no',
-    hint: 'the endpoint does not speak TLS: check aws_key_management_endpoint_url (https or http?) and the proxy',
-  },
+  EPROTO: noTls,
   CERT_HAS_EXPIRED: untrusted,
   CERT_NOT_YET_VALID: untrusted,
   DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
@@ -170,7 +171,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
   ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
-  /** The name the table gives to an answer that is no JSON: proxies and gateways send HTML or XML. */
+  /** The name the table gives to an answer that is not KMS's, or not a whole one: proxies and gateways send HTML or XML. */
   UnreadableAnswer: unreadableAnswer,
   ERR_PROXY_TUNNEL: proxyTrouble,
 };
@@ -196,41 +197,51 @@ export function isCredentialFailure({ name }: KmsFailure): boolean {
 /** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */
 export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const metadata = metadataOf(error);
-  const name = nameOf(error);
+  const metadata = readMetadata('$metadata' in error ? error.$metadata : undefined);
+  const known = nameOf(error);
+  const unreadable = isUnreadable(error, known, metadata);
+  const name = unreadable ? 'UnreadableAnswer' : known;
+  const message = unreadable ? whatCame(error, metadata.status) : firstLine(textOf(error));
   const row =
     FAILURE_TABLE[name] ??
     systemFailure(name) ??
     (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
-  return { ...row, ...metadata, retryAfterMs: retryAfterOf(error), name, message: firstLine(error.message) };
+  return { ...row, ...metadata, retryAfterMs: retryAfterOf(error), name, message };
+}
+
+function isUnreadable(error: Error, name: string, { status, requestId }: AnswerMetadata): boolean {
+  // JSON.parse's.
+  if (error instanceof SyntaxError) return true;
+  // Whatever KMS answers has a request id.
+  return status !== 0 && requestId === '' && !Object.hasOwn(FAILURE_TABLE, name);
+}
+
+/** Not JSON.parse's text: it quotes what it could not parse, and that may be a part of a data key. */
+function whatCame(error: Error, status: number): string {
+  const said = error instanceof SyntaxError ? 'no JSON' : firstLine(error.message) || 'no error of KMS';
+  return [status === 0 ? '' : `HTTP ${status}`, headerOf(error, 'content-type') ?? '', said]
+    .filter((part) => part !== '')
+    .join(', ');
 }
 
 /** Codes of Node.js that have no row of their own. */
 function systemFailure(name: string): FailureRow | undefined {
-  if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|ERR_SSL_|ERR_TLS_)/.test(name)) return untrusted;
+  if (name.startsWith('ERR_SSL_')) return noTls;
+  if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|ERR_TLS_)/.test(name)) return untrusted;
   if (name.startsWith('HPE_')) return unreadableAnswer;
   return /^(?:E[A-Z0-9]+|EAI_[A-Z]+|ERR_SOCKET_[A-Z_]+|ERR_HTTP_[A-Z_]+)$/.test(name) ? unreachable : undefined;
 }
 
 function nameOf(error: Error): string {
-  // The SDK adds a note to the message when it could not deserialise an answer; the error is then JSON.parse's.
-  if (error instanceof SyntaxError) return 'UnreadableAnswer';
+  const code = systemErrorCode(error);
+  // First: the SDK gives a broken connection (ECONNRESET, EPIPE, ETIMEDOUT) the name of its own time limits.
+  const ownLimit = error.message.startsWith('@smithy/');
+  if (code !== undefined && !ownLimit && Object.hasOwn(FAILURE_TABLE, code)) return code;
   if (Object.hasOwn(FAILURE_TABLE, error.name)) return error.name;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  if (code !== undefined && Object.hasOwn(FAILURE_TABLE, code)) return code;
   // Happy-eyeballs failures arrive as an AggregateError around one error per address.
   if (error instanceof AggregateError && error.errors[0] instanceof Error) return nameOf(error.errors[0]);
   if (error.cause instanceof Error && error.name === 'Error') return nameOf(error.cause);
   return code ?? error.name;
-}
-
-function metadataOf(error: Error): { requestId: string; status: number } {
-  const metadata: unknown = '$metadata' in error ? error.$metadata : undefined;
-  if (typeof metadata !== 'object' || metadata === null) return { requestId: '', status: 0 };
-  const requestId = 'requestId' in metadata && typeof metadata.requestId === 'string' ? metadata.requestId : '';
-  const status =
-    'httpStatusCode' in metadata && typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : 0;
-  return { requestId, status };
 }
 
 /** `DisabledException: arn:... is disabled. (request 1f2e...)` */
@@ -250,6 +261,25 @@ function retryAfterOf(error: Error): number {
   if (typeof headers !== 'object' || headers === null || !('retry-after' in headers)) return 0;
   const seconds = Number(headers['retry-after']);
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_S) * 1000 : 0;
+}
+
+function headerOf(thrown: unknown, name: string): string | undefined {
+  const response: unknown =
+    typeof thrown === 'object' && thrown !== null && '$response' in thrown ? thrown.$response : undefined;
+  if (typeof response !== 'object' || response === null || !('headers' in response)) return undefined;
+  const { headers } = response;
+  if (typeof headers !== 'object' || headers === null) return undefined;
+  const value: unknown = new Map(Object.entries(headers)).get(name);
+  return typeof value === 'string' ? value.trim() : undefined;
+}
+
+function textOf(error: Error): string {
+  // The host has several addresses.
+  if (error.message === '' && error instanceof AggregateError) {
+    return error.errors.map((each: unknown) => (each instanceof Error ? each.message : String(each))).join('; ');
+  }
+  // An advice of Node's that nobody can follow here.
+  return error.message.replace(/; if the root CA is installed locally, try running Node\.js with .*/, '');
 }
 
 function firstLine(message: string): string {

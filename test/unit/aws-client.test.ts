@@ -11,7 +11,7 @@ import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedde
 import { startDeadline } from '../../src/kms/retry.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { expectKeyError } from '../support/expect-error.ts';
-import { httpProxy, tlsFront } from '../support/fronts.ts';
+import { httpProxy, refusingProxy, tlsFront } from '../support/fronts.ts';
 
 const ALIAS = 'alias/a';
 const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined };
@@ -178,4 +178,20 @@ it('gives an attempt up after request_timeout', async () => {
   const startedMs = performance.now();
   expect(await generate(await client(kms.url, PLAIN, 'us-east-1', 200))).toBe(kms.keyArns[0]);
   expect(performance.now() - startedMs).toBeGreaterThan(400);
+});
+
+it.each([
+  [{}, 'kms.eu-central-1.amazonaws.com:443'],
+  [{ AWS_USE_FIPS_ENDPOINT: 'true' }, 'kms-fips.eu-central-1.amazonaws.com:443'],
+  [{ AWS_USE_DUALSTACK_ENDPOINT: 'true' }, 'kms.eu-central-1.api.aws:443'],
+])('with %j asks %s', async (environment, host) => {
+  useTestCredentials();
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+  const { url, asked } = await refusingProxy(502);
+  const made = await client('', { ...PLAIN, proxyEnvironment: { HTTPS_PROXY: url } }, 'eu-central-1');
+  const request = { masterKeyId: ALIAS, keySpec: 'AES_128', encryptionContext: {} } as const;
+  await expect(made.generateWrappedKey(request, AbortSignal.timeout(2000))).rejects.toThrow(
+    'Failed to establish tunnel',
+  );
+  expect(asked).toEqual([host]);
 });

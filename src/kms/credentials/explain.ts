@@ -37,7 +37,7 @@ function explainStep(
     case 'profile':
       return explainProfile(step, cause, environment);
     case 'web identity':
-      return explainWebIdentity(step, cause, environment);
+      return explainWebIdentity(cause, environment);
     case 'container':
       return explainContainer(step, cause, environment);
     case 'instance metadata':

@@ -1,23 +1,17 @@
 import { systemErrorCode } from '../../errors.ts';
-import type { ChainStep } from './chain-log.ts';
+import { readMetadata } from '../answer-metadata.ts';
 import { CredentialFailure, sentence } from './failure.ts';
 import { isFileError, isNetworkText, pathOf } from './sdk-error.ts';
 
 export function explainWebIdentity(
-  step: ChainStep,
   cause: Error | undefined,
   environment: NodeJS.ProcessEnv,
 ): CredentialFailure | undefined {
   const source = 'web identity';
   if (cause === undefined) {
-    const names = ['AWS_WEB_IDENTITY_TOKEN_FILE', 'AWS_ROLE_ARN'];
-    const [present, ...more] = names.filter((name) => environment[name]);
-    if (present === undefined) return undefined;
-    if (more.length > 0)
-      return new CredentialFailure('ProviderError', `${source}: ${sentence(step.messages[0] ?? '')}`);
     // A role alone is often left over from another tool; a token file is there for this only.
-    if (present === 'AWS_ROLE_ARN') return undefined;
-    return new CredentialFailure('WebIdentityIncomplete', `${present} is set and AWS_ROLE_ARN is not`);
+    if (!environment['AWS_WEB_IDENTITY_TOKEN_FILE'] || environment['AWS_ROLE_ARN']) return undefined;
+    return new CredentialFailure('WebIdentityIncomplete', 'AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not');
   }
   return isFileError(cause) ? unreadableToken(source, cause) : stsFailure(source, cause);
 }
@@ -35,14 +29,14 @@ export function stsFailure(source: string, cause: Error): CredentialFailure {
   if (cause instanceof AggregateError || isNetworkText(code)) {
     return new CredentialFailure('CredentialServiceUnreachable', said, metadata);
   }
-  const status = statusOf(metadata);
+  const { status, requestId } = readMetadata(metadata);
+  // Whatever STS answers has a request id.
+  if (status !== 0 && requestId === '') {
+    const problem = `${source}, STS: HTTP ${status}, no answer of STS`;
+    return new CredentialFailure('CredentialServiceUnreachable', problem, metadata);
+  }
   if (status >= 500 || status === 429 || /^Throttling|^RequestLimit/.test(cause.name) || cause instanceof SyntaxError) {
     return new CredentialFailure('CredentialServiceTrouble', `${source}, STS: ${cause.name}`, metadata);
   }
   return new CredentialFailure(cause.name === 'Error' ? 'CredentialServiceTrouble' : cause.name, said, metadata);
-}
-
-function statusOf(metadata: unknown): number {
-  if (typeof metadata !== 'object' || metadata === null || !('httpStatusCode' in metadata)) return 0;
-  return typeof metadata.httpStatusCode === 'number' ? metadata.httpStatusCode : 0;
 }

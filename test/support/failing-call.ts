@@ -1,0 +1,70 @@
+import { systemClock } from '../../src/cli/system.ts';
+import type { Clock } from '../../src/clock.ts';
+import { type ErrorCode, KeyError } from '../../src/errors.ts';
+import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
+import { type AttemptOutcome, KmsCaller } from '../../src/kms/caller.ts';
+import type { RetryRule } from '../../src/kms/failure-row.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+
+export interface FailingCall {
+  readonly endpointUrl: string;
+  readonly surroundings?: Partial<AwsSurroundings>;
+  readonly requestTimeoutMs?: number;
+}
+
+/** All of it passes through JSON: some calls fail in a process of their own. */
+export interface CallFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+  /** What each attempt met. */
+  readonly names: readonly string[];
+  /** Milliseconds. */
+  readonly pauses: readonly number[];
+}
+
+/** The second pause is longer than `briefly`, and the third one than the deadline. */
+const PAUSES = [0, 11_000, 1_000_000];
+export const ATTEMPTS: Readonly<Record<RetryRule, number>> = { no: 1, briefly: 2, 'until-deadline': 3 };
+const DEADLINE_MS = 40_000;
+
+/** One GenerateDataKeyWithoutPlaintext through the SDK, repeated as the table says; nobody waits for the pauses. */
+export async function failureOf({
+  endpointUrl,
+  surroundings,
+  requestTimeoutMs = 0,
+}: FailingCall): Promise<CallFailure> {
+  const client = await createAwsKmsClient(
+    { region: 'us-east-1', endpointUrl, requestTimeoutMs },
+    { proxyEnvironment: {}, trustedCertificates: undefined, environment: process.env, ...surroundings },
+  );
+  const [names, pauses]: [string[], number[]] = [[], []];
+  let skippedMs = 0;
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => systemClock.monotonicMs() + skippedMs,
+    sleep: async (ms) => {
+      skippedMs += ms;
+      pauses.push(ms);
+    },
+  };
+  const observer = {
+    attemptStarted: () => undefined,
+    attemptEnded: (_: unknown, __: unknown, outcome: AttemptOutcome) =>
+      void names.push(outcome.ok ? 'success' : outcome.failure.name),
+  };
+  // Of the full jitter, of which the base doubles with each attempt.
+  const random = (): number => (PAUSES[names.length] ?? 0) / (200 * 2 ** names.length);
+  const deadline = startDeadline(systemClock, DEADLINE_MS);
+  const request = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} } as const;
+  try {
+    await new KmsCaller(client, clock, random, observer).generate('key 1 version 1', request, deadline);
+  } catch (error) {
+    if (!(error instanceof KeyError)) throw error;
+    return { code: error.code, message: error.message, hint: error.hint, names, pauses };
+  } finally {
+    deadline.cancel();
+    client.close();
+  }
+  throw new Error('it did not fail');
+}

@@ -1,0 +1,33 @@
+import { createServer } from 'node:http';
+import { FAILURE_TABLE } from '../../../src/kms/classify.ts';
+import { CREDENTIAL_FAILURES } from '../../../src/kms/credentials/rows.ts';
+import { failureOf } from '../../support/failing-call.ts';
+import { listening } from '../../support/fronts.ts';
+import { accept, type FailureCases, failWith } from './case.ts';
+
+/** What KMS itself answers has these names; the other rows are Node's, the SDK's, or a credential source's. */
+const NAMES = Object.keys(FAILURE_TABLE).filter(
+  (name) =>
+    !Object.hasOwn(CREDENTIAL_FAILURES, name) &&
+    !/^[A-Z0-9_]+$/.test(name) &&
+    !['TimeoutError', 'UnreadableAnswer', 'CredentialsProviderError'].includes(name),
+);
+
+export const ANSWERS: FailureCases = {
+  ...Object.fromEntries(
+    NAMES.map((name) => [
+      name,
+      async (scene) => {
+        accept(scene);
+        scene.kms.faults.set([{ kind: 'error', name, status: 400, message: 'what KMS said' }]);
+        const failure = await failureOf({ endpointUrl: scene.kms.url });
+        return { failure, said: 'what KMS said', requestId: '[0-9a-f-]{36}' };
+      },
+    ]),
+  ),
+  UnreadableAnswer: async (scene) => {
+    const server = createServer((_, answer) => answer.writeHead(503, { 'content-type': 'text/html' }).end('<html>'));
+    const endpointUrl = `http://127.0.0.1:${await listening(server)}`;
+    return await failWith(scene, 'HTTP 503, text/html, no JSON', { endpointUrl });
+  },
+};
