@@ -92,7 +92,11 @@ static bool start(void)
   if (agent && !sysvars_attach(agent))
     return false;
   if (agent && agent_start(agent, &failure))
+  {
+    if (server_makes_backup())
+      sysvars_say_what_backup_lacks();
     return true;
+  }
   char text[AGENT_FAILURE_TEXT];
   agent_failure_text(&failure, text, sizeof text);
   server_log(SERVER_ERROR, text);

@@ -25,6 +25,16 @@ bool server_is_backup(void)
   return &xtrabackup_backup != NULL;
 }
 
+bool server_makes_backup(void)
+{
+  return server_is_backup() && xtrabackup_backup;
+}
+
+const char *server_incremental_dir(void)
+{
+  return &xtrabackup_incremental_dir ? xtrabackup_incremental_dir : NULL;
+}
+
 /*
   mariadb-backup throws away what my_printf_error() is given. Its own lines go to standard error, in the server's format
   where they come from server code; so do these. One write, so that lines of several threads do not mix.

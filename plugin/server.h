@@ -25,11 +25,18 @@ extern char *thd_strmake(const MYSQL_THD thd, const char *text, size_t size) SER
 extern MYSQL_THD _current_thd(void) SERVER_SYMBOL;
 extern long long thd_query_id(const MYSQL_THD thd) SERVER_SYMBOL;
 extern enum thd_kill_levels thd_kill_level(const MYSQL_THD thd) SERVER_SYMBOL;
-/* A global variable of mariadb-backup, of nothing else. */
+/* Global variables of mariadb-backup, of nothing else. */
 extern char xtrabackup_backup SERVER_SYMBOL;
+extern char *xtrabackup_incremental_dir SERVER_SYMBOL;
 
 /* Whether we are inside mariadb-backup. */
 bool server_is_backup(void);
+
+/* Whether mariadb-backup makes a backup now, and does not prepare one. */
+bool server_makes_backup(void);
+
+/* The incremental backup that mariadb-backup applies to another; NULL: none. */
+const char *server_incremental_dir(void);
 
 enum server_severity
 {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server.h"
@@ -320,10 +321,20 @@ static bool check_at_start(enum setting setting, const char *value)
   return false;
 }
 
+/*
+  The data directory, in mariadb-backup the copy of it. An incremental backup brings every key file of its time, and
+  mariadb-backup moves them to the full one only when it has applied what they encrypt.
+*/
+static const char *default_keyfile_dir(void)
+{
+  const char *incremental= server_incremental_dir();
+  return incremental ? incremental : "";
+}
+
 /* The path as the server will see it: what is not there is named, not refused; the agent explains it better. */
 static bool absolute_keyfile_dir(char *to, size_t size)
 {
-  const char *from= text_or_empty(keyfile_dir);
+  const char *from= text_or_empty(keyfile_dir)[0] ? keyfile_dir : default_keyfile_dir();
   char here[PATH_MAX], real[PATH_MAX];
   int length;
   if (from[0] == '/')
@@ -398,6 +409,23 @@ bool sysvars_attach(struct agent *agent)
   attached= NULL;
   server_log(SERVER_ERROR, "out of memory");
   return false;
+}
+
+static bool is_here(const char *path)
+{
+  struct stat there, here;
+  return stat(path, &there) == 0 && stat(".", &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+void sysvars_say_what_backup_lacks(void)
+{
+  const char *directory= text_or_empty(keyfile_dir);
+  if (directory[0] && !is_here(directory))
+    server_logf(SERVER_WARNING, "THIS BACKUP HOLDS NO KEYS, and without them nobody can restore it; when it is done, add "
+                "them: mariadb-aws-kms backup-keys --keyfile-dir %s --to DIRECTORY", directory);
+  else if (!directory[0] && strncmp(target, "unix:", 5) == 0)
+    server_logf(SERVER_NOTE, "this backup holds the keys only if those of the agent on %s are in the data directory; add "
+                "them otherwise: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY", target);
 }
 
 void sysvars_close(void)
