@@ -19,6 +19,8 @@ export const ERROR_CODES = [
   'KEY_FILE_SWAPPED',
   /** A sidecar tells of a key version whose key file is gone. */
   'KEY_FILE_MISSING',
+  /** The manifest of backed-up keys is missing, damaged, or not one. */
+  'MANIFEST_CORRUPT',
   /** A key file with that id and version exists already: another process was faster. */
   'KEY_EXISTS',
   /** No stored key has that id (and version). */

@@ -1,11 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { toKeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
+import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
+import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION } from './version.ts';
 
 const FAILED = 1;
@@ -18,6 +20,8 @@ async function main(): Promise<void> {
     .exitOverride()
     .addCommand(agentCommand().exitOverride())
     .addCommand(doctorCommand(processIo).exitOverride())
+    .addCommand(backupKeysCommand(processIo).exitOverride())
+    .addCommand(verifyBackupCommand(processIo).exitOverride())
     .addCommand(policyCommand(processIo).exitOverride())
     .addCommand(loginCommand(processIo).exitOverride())
     .addCommand(devKmsCommand(processIo).exitOverride());

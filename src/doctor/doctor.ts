@@ -5,6 +5,7 @@ import type { Check, Examination } from './check.ts';
 import { ALL_CHECKS } from './checks.ts';
 import { type Configuration, readConfiguration } from './configuration.ts';
 import { type CheckId, type Finding, failure, type Report, skipped } from './finding.ts';
+import { kmsTarget } from './kms-target.ts';
 import type { DoctorRequest } from './request.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -53,13 +54,7 @@ function openExamination(surroundings: Surroundings, configuration: Configuratio
   let kms: Promise<KmsInspector> | undefined;
   let reached: Promise<Reached> | undefined;
   const connect = (): Promise<KmsInspector> => {
-    kms ??= surroundings.connectKms({
-      region: configuration.region,
-      endpointUrl: configuration.endpointUrl,
-      stsEndpointUrl: configuration.stsEndpointUrl,
-      timeoutMs: configuration.requestTimeoutMs || CHECK_MS / 2,
-      sharedFiles: sharedFilesOf(surroundings, configuration),
-    });
+    kms ??= surroundings.connectKms(kmsTarget(surroundings, configuration, CHECK_MS / 2));
     return kms;
   };
   return {
@@ -77,18 +72,6 @@ function openExamination(surroundings: Surroundings, configuration: Configuratio
         () => undefined,
       );
     },
-  };
-}
-
-/** Root looks where the server's user would: in that user's home. */
-function sharedFilesOf(
-  { uid, environment }: Surroundings,
-  { account }: Configuration,
-): { credentials: string; config: string } | undefined {
-  if (uid === account.uid) return undefined;
-  return {
-    credentials: environment['AWS_SHARED_CREDENTIALS_FILE'] ?? `${account.home}/.aws/credentials`,
-    config: environment['AWS_CONFIG_FILE'] ?? `${account.home}/.aws/config`,
   };
 }
 

@@ -1,11 +1,11 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
-import { type EncryptionContext, isEmptyContext, keyContext } from '../format/encryption-context.ts';
+import { keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
-import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
+import type { KeyDirectory } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
@@ -15,12 +15,12 @@ import {
   lostKey,
   noMasterKey,
   outOfTime,
-  perhapsOtherContext,
   someNotRotated,
   unknownKey,
   withHint,
 } from './refusals.ts';
 import type { Settings } from './settings.ts';
+import { unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** Where the keyring puts what it has: the protocol server, or a test. */
@@ -191,30 +191,11 @@ export class Keyring {
   }
 
   async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline): Promise<void> {
-    const { store, events } = this.#parts;
+    const { store, kms, settings, events } = this.#parts;
     const stored = await store.read(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
-    this.#handOver(name, current, await this.#unwrap(name, stored, deadline));
-  }
-
-  /** Without a sidecar the key is bound to what is configured now, or to nothing: KMS knows. */
-  async #unwrap(name: KeyName, { wrapped, sidecar }: StoredKey, deadline: Deadline): Promise<Uint8Array> {
-    const { kms, settings } = this.#parts;
-    const unwrap = async (encryptionContext: EncryptionContext): Promise<Uint8Array> => {
-      const { masterKeyArn, keySpec, keyCheckValue: check } = sidecar ?? {};
-      const request = { wrapped, masterKeyArn, keySpec, keyCheckValue: check, encryptionContext };
-      return (await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline)).plaintext;
-    };
-    if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext);
-    const configured = keyContext(settings.encryptionContext, name);
-    try {
-      return await unwrap(configured);
-    } catch (thrown) {
-      if (isEmptyContext(configured) || toKeyError(thrown).code !== 'KMS_CORRUPT') throw thrown;
-      return await unwrap({}).catch((second: unknown) => {
-        throw toKeyError(second).code === 'KMS_CORRUPT' ? perhapsOtherContext(toKeyError(second)) : second;
-      });
-    }
+    const dataKey = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
+    this.#handOver(name, current, dataKey);
   }
 
   /** Creates `first`, or the next free version when another process was faster. */

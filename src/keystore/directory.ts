@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
 import { link, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
@@ -11,11 +9,11 @@ import {
   keyFileName,
   parseFileName,
   sidecarFileName,
-  TEMPORARY_PREFIX,
 } from '../format/key-file-name.ts';
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { storeUnavailable, unreadable } from './failures.ts';
+import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 
 /** The calls of node:fs/promises that a key directory needs. */
 export interface FileSystem {
@@ -74,7 +72,6 @@ export interface NewKey<T> {
   readonly report: (problem: KeyError) => void;
 }
 
-const FILE_MODE = 0o600;
 /** Work in progress older than this was left behind by a process that ended. */
 const ABANDONED_AFTER_MS = 3_600_000;
 
@@ -166,16 +163,16 @@ export class KeyDirectory {
    * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
    */
   async create<T>({ name, wrapped, sidecar, verify, report }: NewKey<T>): Promise<T> {
-    const temporary = this.#temporaryPath();
+    const temporary = temporaryPath(this.path, this.#random);
     const temporarySidecar = `${temporary}.json`;
     try {
-      await this.#storing(name, () => this.#write(temporary, wrapped));
-      const stored = await this.#storing(name, () => this.#readAll(temporary, MAX_WRAPPED_KEY_BYTES));
+      await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped));
+      const stored = await this.#storing(name, () => readWhole(this.#fs, temporary, MAX_WRAPPED_KEY_BYTES));
       const verified = await verify(stored);
       try {
         const { keyCheckValue } = verified;
         const text = formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped), keyCheckValue });
-        await this.#storing(name, () => this.#write(temporarySidecar, Buffer.from(text)));
+        await this.#storing(name, () => writeNew(this.#fs, temporarySidecar, Buffer.from(text)));
         await this.#publish(name, temporary);
       } catch (error) {
         verified.discard();
@@ -208,12 +205,7 @@ export class KeyDirectory {
    */
   async sync(): Promise<void> {
     try {
-      const directory = await this.#fs.open(this.path, constants.O_RDONLY | constants.O_DIRECTORY);
-      try {
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
+      await syncDirectory(this.#fs, this.path);
     } catch (cause) {
       throw storeUnavailable(this.path, 'sync', cause);
     }
@@ -248,20 +240,10 @@ export class KeyDirectory {
     }
   }
 
-  async #write(path: string, bytes: Uint8Array): Promise<void> {
-    const file = await this.#fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  }
-
   /** Undefined only when there is no such file. */
   async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
     try {
-      return await this.#readAll(join(this.path, file), maxBytes);
+      return await readWhole(this.#fs, join(this.path, file), maxBytes);
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
       if (cause instanceof KeyError) throw corrupt(name, cause.message);
@@ -269,33 +251,9 @@ export class KeyDirectory {
     }
   }
 
-  /** Opened without blocking, so that a FIFO in the place of a key file holds nobody up. */
-  async #readAll(path: string, maxBytes: number): Promise<Buffer> {
-    const file = await this.#fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-    try {
-      const found = await file.stat();
-      if (!found.isFile()) throw new KeyError('KEY_FILE_CORRUPT', 'it is not a regular file');
-      if (found.size > maxBytes) {
-        throw new KeyError('KEY_FILE_CORRUPT', `expected at most ${maxBytes} bytes, got ${found.size}`);
-      }
-      return await file.readFile();
-    } finally {
-      await file.close();
-    }
-  }
-
   async #discard(path: string): Promise<void> {
     await this.#fs.unlink(path).catch(() => undefined);
   }
-
-  #temporaryPath(): string {
-    const unique = Array.from({ length: 4 }, () => Math.floor(this.#random() * 2 ** 32).toString(36)).join('');
-    return join(this.path, `${TEMPORARY_PREFIX}${unique}`);
-  }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function corrupt(name: KeyName, reason: string, hint = 'restore the file from a backup'): KeyError {

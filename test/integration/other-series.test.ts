@@ -6,15 +6,14 @@ import { type OtherServer, otherServer } from '../../scripts/lib/other-server.ts
 import {
   AGENT,
   EVERYTHING_ENCRYPTED,
-  PATH,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
-  TEST_CREDENTIALS,
 } from '../../scripts/lib/scratch-server.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
-import { agentsOf, keyFiles, operations, run, sqlError, startKms } from '../support/lab.ts';
+import { agentsOf, keyFiles, operations, sqlError, startKms } from '../support/lab.ts';
+import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';
 
 let other: OtherServer;
@@ -136,16 +135,6 @@ it('it can be uninstalled when it is not permanent, and then goes at shutdown', 
   expect(server.log).toContain('Shutdown complete');
 });
 
-async function backup(...args: string[]): Promise<string> {
-  const [command, ...rest] = other.backup;
-  const user = process.getuid?.() === 0 ? ['--user=root'] : [];
-  const { stdout, stderr } = await run(command, [...rest, ...args, ...user], {
-    env: { PATH, ...TEST_CREDENTIALS },
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  return stdout + stderr;
-}
-
 it('its mariadb-backup copies and prepares an encrypted server, and never creates a key', async () => {
   const kms = await startKms();
   const server = await startOther(kms, EVERYTHING_ENCRYPTED);
@@ -154,20 +143,10 @@ it('its mariadb-backup copies and prepares an encrypted server, and never create
   await server.sql('INSERT INTO d.t3 VALUES (43)');
   const target = join(server.directory, 'backup');
   kms.calls.clear();
-  const copied = await backup(
-    '--no-defaults',
-    '--backup',
-    `--target-dir=${target}`,
-    `--datadir=${server.datadir}`,
-    `--socket=${server.socket}`,
-  );
+  const copied = await backUp(server, target, { command: other.backup });
   expect(copied).toContain('completed OK!');
   await server.stop();
-  const prepared = await backup(
-    `--defaults-file=${join(target, 'backup-my.cnf')}`,
-    '--prepare',
-    `--target-dir=${target}`,
-  );
+  const prepared = await prepare(target, { command: other.backup });
   expect(prepared).toContain('completed OK!');
   expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
   expect(keyFiles(target)).toEqual(keyFiles(server.datadir));

@@ -13,7 +13,8 @@ import {
   ScratchServer,
   TEST_CREDENTIALS,
 } from '../../scripts/lib/scratch-server.ts';
-import { keyFiles, MASTER_KEY, newServer, operations, startKms, startServer } from '../support/lab.ts';
+import { keyFiles, MASTER_KEY, newServer, startKms, startServer } from '../support/lab.ts';
+import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';
 
 const run = promisify(execFile);
@@ -53,74 +54,17 @@ it('a key file made with the AWS CLI is loaded, and the AWS CLI opens a file of 
   expect(opened['KeyId']).toBe(kms.keyArns[0]);
 });
 
-async function backup(...args: string[]): Promise<string> {
-  const user = process.getuid?.() === 0 ? ['--user=root'] : [];
-  const { stdout, stderr } = await run('mariadb-backup', [...args, ...user], {
-    env: environment,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  return stdout + stderr;
-}
-
-it('mariadb-backup copies an encrypted server, prepares and restores it, and never creates a key', async () => {
-  const kms = await startKms();
-  const server = await startServer(kms, EVERYTHING_ENCRYPTED);
-  await server.sql('CREATE DATABASE d');
-  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTION_KEY_ID=3');
-  await server.sql('INSERT INTO d.t VALUES (1), (2), (3)');
-  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
-  await server.sql('INSERT INTO d.t VALUES (4)');
-  const target = join(server.directory, 'backup');
-  kms.calls.clear();
-  const output = await backup(
-    '--no-defaults',
-    '--backup',
-    `--target-dir=${target}`,
-    `--datadir=${server.datadir}`,
-    `--socket=${server.socket}`,
-  );
-  expect(output).toContain('completed OK!');
-  expect(operations(kms).every((operation) => operation === 'Decrypt')).toBe(true);
-  expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
-  await server.stop();
-
-  const prepared = await backup(
-    `--defaults-file=${join(target, 'backup-my.cnf')}`,
-    '--prepare',
-    `--target-dir=${target}`,
-  );
-  expect(prepared).toContain('completed OK!');
-  const restored = new ScratchServer({ directory: join(server.directory, 'restored'), options: server.options });
-  cleanUp(() => restored.kill());
-  mkdirSync(restored.directory);
-  mkdirSync(restored.datadir);
-  await backup('--no-defaults', '--copy-back', `--target-dir=${target}`, `--datadir=${restored.datadir}`);
-  expect(operations(kms).every((operation) => operation === 'Decrypt')).toBe(true);
-  await restored.start();
-  expect(await restored.sql('SELECT i FROM d.t ORDER BY i')).toEqual([{ i: 1 }, { i: 2 }, { i: 3 }, { i: 4 }]);
-});
-
 it('mariadb-backup without the key files fails and says which key it misses, and creates none', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON', innodb_encrypt_log: 'ON' });
   await server.sql('CREATE DATABASE d');
   await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB');
   const target = join(server.directory, 'backup');
-  await backup(
-    '--no-defaults',
-    '--backup',
-    `--target-dir=${target}`,
-    `--datadir=${server.datadir}`,
-    `--socket=${server.socket}`,
-  );
+  await backUp(server, target);
   await server.stop();
   for (const file of keyFiles(target)) rmSync(join(target, file));
   kms.calls.clear();
-  const failed = await backup(
-    `--defaults-file=${join(target, 'backup-my.cnf')}`,
-    '--prepare',
-    `--target-dir=${target}`,
-  ).then(
+  const failed = await prepare(target).then(
     () => '',
     (error: { stdout: string; stderr: string }) => error.stdout + error.stderr,
   );
@@ -233,17 +177,7 @@ it('mock mode needs no AWS, shouts, survives a restart and is carried along by a
   await server.restart();
   expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 6 }]);
   const target = join(server.directory, 'backup');
-  await backup(
-    '--no-defaults',
-    '--backup',
-    `--target-dir=${target}`,
-    `--datadir=${server.datadir}`,
-    `--socket=${server.socket}`,
-  );
-  const prepared = await backup(
-    `--defaults-file=${join(target, 'backup-my.cnf')}`,
-    '--prepare',
-    `--target-dir=${target}`,
-  );
+  await backUp(server, target);
+  const prepared = await prepare(target);
   expect(prepared).toContain('completed OK!');
 });

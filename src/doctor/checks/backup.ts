@@ -15,7 +15,7 @@ export const backup: Check = {
 function backupReports({ isKeyfileDirDatadir, keyfileDir }: Configuration): readonly Report[] {
   if (isKeyfileDirDatadir) return [];
   const found = `${keyfileDir} is in no mariadb-backup: without it no backup can be read`;
-  return [warning(found, `back it up with every backup: tar -C ${keyfileDir} -cf keys.tar .`)];
+  return [warning(found, `after every backup: mariadb-aws-kms backup-keys --to DIRECTORY`)];
 }
 
 function clusterReports(configuration: Configuration): readonly Report[] {

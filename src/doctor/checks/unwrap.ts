@@ -5,11 +5,9 @@ import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
 import type { StoredKey } from '../../keystore/directory.ts';
 import { KmsCaller } from '../../kms/caller.ts';
-import type { DataKeyClient } from '../../kms/client.ts';
-import type { KmsInspector } from '../../kms/inspect.ts';
-import { masterKeyInRegion } from '../../kms/master-key.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { dataKeyClient } from '../data-key-client.ts';
 import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import { possibleContexts } from '../stored-context.ts';
 
@@ -28,7 +26,7 @@ export const unwrap: Check = {
     if (facts.stored.length === 0) return [skipped('there are no key files to unwrap')];
     const kms = await examination.kms();
     const { clock, random } = surroundings;
-    const caller = new KmsCaller(clientOf(kms), clock, random, {
+    const caller = new KmsCaller(dataKeyClient(kms), clock, random, {
       attemptStarted: () => undefined,
       attemptEnded: () => undefined,
     });
@@ -92,19 +90,4 @@ async function unwrapOne(
     if (second === undefined || !(error instanceof KeyError) || error.code !== 'KMS_CORRUPT') throw error;
     await unwrapIn(second);
   }
-}
-
-function clientOf(kms: KmsInspector): DataKeyClient {
-  return {
-    generateWrappedKey: async () => {
-      throw new KeyError('INTERNAL', 'the doctor makes no keys');
-    },
-    decrypt: async ({ wrapped, masterKeyArn, encryptionContext }, signal) => {
-      const keyArn = masterKeyArn && masterKeyInRegion(masterKeyArn, kms.region);
-      const { plaintext, ...answer } = await kms.decrypt(wrapped, keyArn, encryptionContext, signal);
-      // The same memory, not a copy: one buffer to wipe.
-      const bytes = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
-      return { plaintext: bytes, masterKeyArn: answer.keyArn, requestId: answer.requestId };
-    },
-  };
 }

@@ -114,7 +114,7 @@ it('the key directory does not exist', async () => {
     "failure  key-directory: there is no directory /nowhere/keys
              install -d -o mysql -g mysql -m 0750 /nowhere/keys
     warning  backup: /nowhere/keys is in no mariadb-backup: without it no backup can be read
-             back it up with every backup: tar -C /nowhere/keys -cf keys.tar .
+             after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 1"
   `);
 });
@@ -210,7 +210,7 @@ it('keys are outside the data directory, beside other files', async () => {
     "warning  key-directory: ROOT/data holds files that are no keys: notes.txt
              give the keys a directory alone
     warning  backup: ROOT/data is in no mariadb-backup: without it no backup can be read
-             back it up with every backup: tar -C ROOT/data -cf keys.tar .
+             after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 0"
   `);
 });

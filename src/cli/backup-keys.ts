@@ -1,0 +1,84 @@
+import { mkdir, realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import type { Surroundings } from '../doctor/surroundings.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
+import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
+import { storeUnavailable } from '../keystore/failures.ts';
+import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import type { CliIo } from './process-io.ts';
+import { readServer } from './read-server.ts';
+import { systemSurroundings } from './system-surroundings.ts';
+
+interface BackupKeysOptions extends OptionFileOptions {
+  readonly to: string;
+  readonly keyfileDir?: string;
+  readonly datadir?: string;
+  readonly json?: boolean;
+}
+
+/** `mariadb-aws-kms backup-keys`. @throws KeyError BAD_OPTION, and those of `backUpKeys` */
+export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
+  return withOptionFiles(new Command('backup-keys'))
+    .description('copy the wrapped keys and a manifest of them beside a backup; run it when the backup is done')
+    .requiredOption('--to <directory>', 'of the backup, or one of its own; made when it is not there')
+    .option('--keyfile-dir <directory>', 'where the keys are; the option files are not read then')
+    .option('--datadir <directory>', 'in the place of datadir')
+    .option('--json', 'print { from, to, added, keys, problems }')
+    .action(async (options: BackupKeysOptions) => {
+      const outside = surroundings();
+      const from = await keyDirectoryOf(options, outside);
+      const to = resolve(options.to);
+      await makeDirectory(to);
+      if ((await realpath(to)) === (await realpath(from).catch(() => from))) {
+        throw new KeyError('BAD_OPTION', `--to: ${to} is the key directory itself`, {
+          hint: 'name a directory that goes where the backups go',
+        });
+      }
+      const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
+      const result = await backUpKeys({ from, to, tool: `mariadb-aws-kms ${outside.release}` }, disk);
+      report(io, { from, to, isJson: options.json ?? false }, result);
+      io.exit(result.problems.length === 0 ? 0 : 1);
+    });
+}
+
+async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surroundings): Promise<string> {
+  if (options.keyfileDir !== undefined) return resolve(options.datadir ?? '.', options.keyfileDir);
+  const server = await readServer(options, { datadir: options.datadir, variables: {} }, surroundings);
+  if (server.isMock) {
+    throw new KeyError(
+      'BAD_OPTION',
+      'the server is in mock mode, whose keys protect nothing: there is nothing to back up',
+    );
+  }
+  return server.keyfileDir;
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw storeUnavailable(path, 'create', error);
+  }
+}
+
+interface Reported {
+  readonly from: string;
+  readonly to: string;
+  readonly isJson: boolean;
+}
+
+function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, problems }: BackupResult): void {
+  const keys = new Set(manifest.keys.map(({ name }) => name.id)).size;
+  if (isJson) {
+    const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
+    const versions = manifest.keys.map(({ name }) => ({ keyId: name.id, keyVersion: name.version }));
+    io.stdout(JSON.stringify({ from, to, added, keys: versions, problems: named }, null, 2));
+    return;
+  }
+  for (const { message, hint } of problems) {
+    io.stderr(`mariadb-aws-kms: error: not backed up: ${message}`);
+    if (hint !== '') io.stderr(`hint: ${hint}`);
+  }
+  io.stdout(`${to}: ${keys} keys, ${manifest.keys.length} versions; ${added} files added from ${from}`);
+}

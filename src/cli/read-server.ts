@@ -1,0 +1,38 @@
+import { type Configuration, readConfiguration } from '../doctor/configuration.ts';
+import type { PluginVariable } from '../doctor/plugin-options.ts';
+import type { Surroundings } from '../doctor/surroundings.ts';
+import { KeyError } from '../errors.ts';
+import { defaultsOf, type OptionFileOptions } from './option-files.ts';
+
+const READ_MS = 10_000;
+
+export interface ServerFlags {
+  readonly datadir?: string | undefined;
+  readonly variables: Readonly<Partial<Record<PluginVariable, string | undefined>>>;
+}
+
+/** What the server would be started with. @throws KeyError BAD_OPTION when its option files cannot be read */
+export async function readServer(
+  options: OptionFileOptions,
+  { datadir, variables }: ServerFlags,
+  surroundings: Surroundings,
+): Promise<Configuration> {
+  const given = Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const request = {
+    defaults: defaultsOf(options),
+    groups: options.group,
+    datadir,
+    pluginDir: undefined,
+    user: undefined,
+    variables: Object.fromEntries(given),
+    stsEndpointUrl: '',
+    deep: false,
+  };
+  const configuration = await readConfiguration(request, surroundings, AbortSignal.timeout(READ_MS));
+  const { unread, reports } = configuration;
+  if (unread !== undefined && options.defaults) {
+    const hint = reports.find(({ status }) => status === 'failure')?.fix;
+    throw new KeyError('BAD_OPTION', unread, { hint });
+  }
+  return configuration;
+}

@@ -1,0 +1,104 @@
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { dataKeyClient } from '../doctor/data-key-client.ts';
+import { kmsTarget } from '../doctor/kms-target.ts';
+import type { Surroundings } from '../doctor/surroundings.ts';
+import type { KeyError } from '../errors.ts';
+import { unwrapBackup } from '../keyring/unwrap-backup.ts';
+import { checkBackup } from '../keystore/verify-backup.ts';
+import { KmsCaller } from '../kms/caller.ts';
+import { startDeadline } from '../kms/retry.ts';
+import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import type { CliIo } from './process-io.ts';
+import { readServer } from './read-server.ts';
+import { systemSurroundings } from './system-surroundings.ts';
+
+interface VerifyBackupOptions extends OptionFileOptions {
+  /** False with --no-kms. */
+  readonly kms: boolean;
+  readonly region?: string;
+  readonly endpointUrl?: string;
+  readonly encryptionContext?: string;
+  readonly json?: boolean;
+}
+
+const UNWRAP_MS = 60_000;
+const CALL_MS = 5_000;
+
+/** `mariadb-aws-kms verify-backup`. @throws KeyError BAD_OPTION, MANIFEST_CORRUPT, STORE_UNAVAILABLE */
+export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
+  return withOptionFiles(new Command('verify-backup'))
+    .description('prove that every key of a backup is there, unchanged, and that KMS opens it')
+    .argument('<directory>', 'where backup-keys put them')
+    .option('--no-kms', 'checksums only')
+    .option('--region <region>', 'in the place of aws_key_management_region; likewise those that follow')
+    .option('--endpoint-url <url>')
+    .option('--encryption-context <pairs>')
+    .option('--json', 'print { directory, ok, created, updated, keys, unwrapped, problems }')
+    .action(async (path: string, options: VerifyBackupOptions) => {
+      const outside = surroundings();
+      const directory = resolve(path);
+      const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
+      const { manifest, damage, unlisted, gaps } = await checkBackup(directory, disk);
+      const problems = [...damage, ...unlisted, ...gaps];
+      // Bytes that are not those of the backup tell nothing when KMS refuses them.
+      const isAsked = options.kms && damage.length === 0;
+      if (isAsked) {
+        const names = manifest.keys.map(({ name }) => name);
+        problems.push(...(await unwrap(names, directory, options, outside)));
+      }
+      if (options.json) {
+        const keys = manifest.keys.map(({ name, masterKeyArn }) => ({
+          keyId: name.id,
+          keyVersion: name.version,
+          masterKeyArn,
+        }));
+        const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
+        const { created, updated } = manifest;
+        const ok = problems.length === 0;
+        io.stdout(
+          JSON.stringify({ directory, ok, created, updated, keys, unwrapped: isAsked, problems: named }, null, 2),
+        );
+      } else {
+        for (const problem of problems) reportProblem(io, problem);
+        const found = `${directory}: ${manifest.keys.length} key versions of ${manifest.updated}`;
+        if (problems.length > 0)
+          io.stdout(`${found}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`);
+        else io.stdout(`${found}: all there and unchanged${isAsked ? ', and KMS opens each' : '; KMS was not asked'}`);
+      }
+      io.exit(problems.length === 0 ? 0 : 1);
+    });
+}
+
+async function unwrap(
+  names: Parameters<typeof unwrapBackup>[1],
+  directory: string,
+  options: VerifyBackupOptions,
+  surroundings: Surroundings,
+): Promise<readonly KeyError[]> {
+  const variables = {
+    region: options.region,
+    endpoint_url: options.endpointUrl,
+    encryption_context: options.encryptionContext,
+  };
+  const server = await readServer(options, { variables }, surroundings);
+  const { clock, random, files } = surroundings;
+  const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
+  const deadline = startDeadline(clock, UNWRAP_MS);
+  try {
+    const caller = new KmsCaller(dataKeyClient(kms), clock, random, {
+      attemptStarted: () => undefined,
+      attemptEnded: () => undefined,
+    });
+    const disk = { fileSystem: files.keyDirectory, clock, random };
+    return await unwrapBackup(directory, names, { disk, caller, context: server.context }, deadline);
+  } finally {
+    deadline.cancel();
+    kms.close();
+  }
+}
+
+function reportProblem(io: CliIo, { message, hint }: KeyError): void {
+  io.stderr(`mariadb-aws-kms: error: ${message}`);
+  if (hint !== '') io.stderr(`hint: ${hint}`);
+}

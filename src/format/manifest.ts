@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { KeyError } from '../errors.ts';
+import { isKeyId, isKeyVersion } from '../ids.ts';
+import type { KeyName } from './key-file-name.ts';
+
+/** Not a name that mariadb-backup would carry into later backups, where it would be out of date. */
+export const MANIFEST_FILE = 'mariadb-aws-kms-keys.json';
+
+export interface ManifestKey {
+  readonly name: KeyName;
+  /** SHA-256 of the key file, lower-case hex. */
+  readonly sha256: string;
+  /** Of its sidecar; undefined when it has none. */
+  readonly sidecarSha256: string | undefined;
+  /** From the sidecar, when that is of use. */
+  readonly masterKeyArn: string | undefined;
+}
+
+/** Which key files a backup has. Nothing in it is secret. */
+export interface Manifest {
+  /** ISO 8601, UTC: when the backup was begun, and when it last got keys. */
+  readonly created: string;
+  readonly updated: string;
+  /** Name and release of the program that wrote it. */
+  readonly tool: string;
+  /** In the order of their names. */
+  readonly keys: readonly ManifestKey[];
+}
+
+const FORMAT = 1;
+const HASH = /^[0-9a-f]{64}$/;
+
+export function formatManifest({ created, updated, tool, keys }: Manifest): string {
+  const body = {
+    format: FORMAT,
+    created,
+    updated,
+    tool,
+    keys: keys.map(({ name, ...facts }) => ({ keyId: name.id, keyVersion: name.version, ...facts })),
+  };
+  return `${JSON.stringify({ ...body, sha256: hashOf(body) }, null, 2)}\n`;
+}
+
+/**
+ * Unknown fields are kept out, not refused, and counted in the checksum.
+ * @throws KeyError MANIFEST_CORRUPT
+ */
+export function parseManifest(text: string): Manifest {
+  const { sha256, ...body } = objectOf(parseJson(text), 'it');
+  if (body['format'] !== FORMAT) throw corrupt(`"format" expected ${FORMAT}, got ${String(body['format'])}`);
+  if (sha256 !== hashOf(body)) throw corrupt('its own checksum "sha256" is not that of its content');
+  const keys: unknown = body['keys'];
+  if (!Array.isArray(keys)) throw corrupt('"keys" is no list');
+  return {
+    created: textField(body, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    updated: textField(body, 'updated', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    tool: textField(body, 'tool', /^[ -~]{1,100}$/),
+    keys: keys.map(parseKey),
+  };
+}
+
+function parseKey(value: unknown): ManifestKey {
+  const key = objectOf(value, 'an entry of "keys"');
+  const { keyId: id, keyVersion: version } = key;
+  if (typeof id !== 'number' || typeof version !== 'number' || !isKeyId(id) || !isKeyVersion(version)) {
+    throw corrupt(`"keyId" and "keyVersion" expected a key, got ${String(id)} and ${String(version)}`);
+  }
+  return {
+    name: { id, version },
+    sha256: textField(key, 'sha256', HASH),
+    sidecarSha256: key['sidecarSha256'] === undefined ? undefined : textField(key, 'sidecarSha256', HASH),
+    masterKeyArn: key['masterKeyArn'] === undefined ? undefined : textField(key, 'masterKeyArn', /^arn:[!-~]{1,2048}$/),
+  };
+}
+
+/** Of the text that JSON.stringify makes of it, without white space. */
+function hashOf(body: Readonly<Record<string, unknown>>): string {
+  return createHash('sha256').update(JSON.stringify(body)).digest('hex');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw corrupt('it is not JSON, or was cut off', cause);
+  }
+}
+
+function objectOf(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw corrupt(`${what} is no JSON object`);
+  return { ...value };
+}
+
+function textField(fields: Readonly<Record<string, unknown>>, field: string, pattern: RegExp): string {
+  const value = fields[field];
+  if (typeof value !== 'string' || !pattern.test(value)) throw corrupt(`"${field}" is missing or malformed`);
+  return value;
+}
+
+function corrupt(reason: string, cause?: unknown): KeyError {
+  return new KeyError('MANIFEST_CORRUPT', `manifest ${MANIFEST_FILE}: ${reason}`, {
+    cause,
+    hint: 'take another copy of the backup; or look at the key files yourself, move the manifest away and run backup-keys again',
+  });
+}

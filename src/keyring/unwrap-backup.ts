@@ -1,0 +1,38 @@
+import { wipe } from '../bytes.ts';
+import { type KeyError, toKeyError } from '../errors.ts';
+import type { EncryptionContext } from '../format/encryption-context.ts';
+import type { KeyName } from '../format/key-file-name.ts';
+import { KeyDirectory } from '../keystore/directory.ts';
+import type { Disk } from '../keystore/verify-backup.ts';
+import type { KmsCaller } from '../kms/caller.ts';
+import type { Deadline } from '../kms/retry.ts';
+import { forEachBounded } from './bounded.ts';
+import { unwrapStoredKey } from './unwrap.ts';
+
+export interface UnwrapParts {
+  readonly disk: Disk;
+  readonly caller: KmsCaller;
+  /** What keys without a sidecar may be bound to. */
+  readonly context: EncryptionContext;
+}
+
+const CONCURRENCY = 16;
+
+/** Unwraps each as the server would, keeps none, and returns why some do not open. */
+export async function unwrapBackup(
+  directory: string,
+  names: readonly KeyName[],
+  { disk: { fileSystem, clock, random }, caller, context }: UnwrapParts,
+  deadline: Deadline,
+): Promise<readonly KeyError[]> {
+  const store = new KeyDirectory(directory, fileSystem, clock, random);
+  const problems: KeyError[] = [];
+  await forEachBounded(names, CONCURRENCY, async (name) => {
+    try {
+      wipe(await unwrapStoredKey(caller, context, name, await store.read(name), deadline));
+    } catch (thrown) {
+      problems.push(toKeyError(thrown));
+    }
+  });
+  return problems;
+}

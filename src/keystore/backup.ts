@@ -1,0 +1,183 @@
+import { join } from 'node:path';
+import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { compareKeyNames, describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
+import { formatManifest, MANIFEST_FILE, type Manifest, type ManifestKey } from '../format/manifest.ts';
+import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
+import { KeyDirectory, type Listing } from './directory.ts';
+import { storeUnavailable } from './failures.ts';
+import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
+import { checkBackup, type Disk, readManifest } from './verify-backup.ts';
+
+export interface BackupRequest {
+  /** The key directory. */
+  readonly from: string;
+  /** An existing directory: empty, of an earlier run, or with a mariadb-backup of the same server. */
+  readonly to: string;
+  /** Name and release of this program. */
+  readonly tool: string;
+}
+
+export interface BackupResult {
+  readonly manifest: Manifest;
+  /** Files that were not there before. */
+  readonly added: number;
+  /** Keys that could not be backed up, each with the reason. Everything else is. */
+  readonly problems: readonly KeyError[];
+}
+
+interface Copy {
+  readonly name: KeyName;
+  readonly file: string;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Copies every key file and sidecar, and writes the manifest last: what it names is durable. Files are added and never
+ * replaced. A server may rotate meanwhile: key files appear whole and never change, and the directory is looked at until
+ * it has nothing new.
+ * @throws KeyError KEY_EXISTS when the target holds keys of another server, MANIFEST_CORRUPT, STORE_UNAVAILABLE and what
+ * `checkBackup` finds in an earlier run's files; nothing was added then
+ */
+export async function backUpKeys({ from, to, tool }: BackupRequest, disk: Disk): Promise<BackupResult> {
+  const before = await earlierRun(to, disk);
+  let added = 0;
+  for (let isFirst = true; ; isFirst = false) {
+    const { copies, problems } = await readKeys(from, disk);
+    const isNew = await Promise.all(copies.map((copy) => isMissing(copy, to, disk)));
+    if (isFirst) await refuseStrangers(copies, before, to, disk);
+    const fresh = copies.filter((_, index) => isNew[index]);
+    if (fresh.length === 0) {
+      const manifest = await writeManifest(to, tool, before, disk);
+      return { manifest, added, problems };
+    }
+    for (const copy of fresh) await storing(to, copy.file, () => publish(copy, to, disk));
+    await storing(to, 'the copies', () => syncDirectory(disk.fileSystem, to));
+    added += fresh.length;
+  }
+}
+
+async function earlierRun(to: string, disk: Disk): Promise<Manifest | undefined> {
+  if ((await readManifest(to, disk.fileSystem)) === undefined) return undefined;
+  const { manifest, damage } = await checkBackup(to, disk);
+  const [first] = damage;
+  if (first !== undefined) throw first;
+  return manifest;
+}
+
+async function readKeys(from: string, { fileSystem, clock, random }: Disk) {
+  const store = new KeyDirectory(from, fileSystem, clock, random);
+  const listing = await store.list();
+  const copies: Copy[] = [];
+  const problems = lostKeys(listing);
+  for (const name of listing.stored) {
+    try {
+      const { wrapped, sidecarProblem } = await store.read(name);
+      if (sidecarProblem?.code === 'KEY_FILE_UNREADABLE') throw sidecarProblem;
+      copies.push({ name, file: keyFileName(name), bytes: wrapped });
+      const sidecar = await readIfThere(join(from, sidecarFileName(name)), MAX_SIDECAR_BYTES, fileSystem);
+      if (sidecar !== undefined) copies.push({ name, file: sidecarFileName(name), bytes: sidecar });
+    } catch (thrown) {
+      problems.push(toKeyError(thrown));
+    }
+  }
+  return { copies, problems };
+}
+
+function lostKeys({ lost }: Listing): KeyError[] {
+  return lost.map((name) => {
+    const text = `${describeKey(name)}: its sidecar is there, its key file ${keyFileName(name)} is gone`;
+    return new KeyError('KEY_FILE_MISSING', text, { hint: 'look for it in earlier backups, and put it back' });
+  });
+}
+
+/** @throws KeyError KEY_EXISTS */
+async function isMissing({ name, file, bytes }: Copy, to: string, { fileSystem }: Disk): Promise<boolean> {
+  const there = await readIfThere(join(to, file), MAX_SIDECAR_BYTES, fileSystem);
+  if (there === undefined) return true;
+  if (there.equals(bytes)) return false;
+  throw new KeyError('KEY_EXISTS', `${describeKey(name)}: ${to} has another ${file}`, {
+    hint: 'that directory holds keys of another server, or damaged ones: back up into one of its own',
+  });
+}
+
+/** @throws KeyError KEY_EXISTS */
+async function refuseStrangers(
+  copies: readonly Copy[],
+  before: Manifest | undefined,
+  to: string,
+  { fileSystem, clock, random }: Disk,
+): Promise<void> {
+  const { stored, lost } = await new KeyDirectory(to, fileSystem, clock, random).list();
+  const known = new Set([...copies, ...(before?.keys ?? [])].map(({ name }) => keyFileName(name)));
+  const stranger = [...stored, ...lost].find((name) => !known.has(keyFileName(name)));
+  if (stranger === undefined) return;
+  const text = `${to} has key files of ${describeKey(stranger)}, which the key directory has not`;
+  throw new KeyError('KEY_EXISTS', text, {
+    hint: 'that directory holds keys of another server, or the server lost some: back up into one of its own',
+  });
+}
+
+/** By a link, which fails where a rename would replace. */
+async function publish({ file, bytes }: Copy, to: string, { fileSystem, random }: Disk): Promise<void> {
+  const temporary = temporaryPath(to, random);
+  try {
+    await writeNew(fileSystem, temporary, bytes);
+    await fileSystem.link(temporary, join(to, file));
+  } finally {
+    await fileSystem.unlink(temporary).catch(() => undefined);
+  }
+}
+
+/** Of what is in the directory now, as read back from there. One that says the same already stays as it is. */
+async function writeManifest(to: string, tool: string, before: Manifest | undefined, disk: Disk): Promise<Manifest> {
+  const { fileSystem, clock, random } = disk;
+  const store = new KeyDirectory(to, fileSystem, clock, random);
+  const keys: ManifestKey[] = [];
+  for (const name of [...(await store.list()).stored].sort(compareKeyNames)) {
+    const { wrapped, sidecar } = await store.read(name);
+    const text = await readIfThere(join(to, sidecarFileName(name)), MAX_SIDECAR_BYTES, fileSystem);
+    keys.push({
+      name,
+      sha256: sha256(wrapped),
+      sidecarSha256: text && sha256(text),
+      masterKeyArn: sidecar?.masterKeyArn,
+    });
+  }
+  if (before !== undefined && JSON.stringify(before.keys) === JSON.stringify(keys)) return before;
+  const updated = new Date(clock.wallMs()).toISOString();
+  const manifest = { created: before?.created ?? updated, updated, tool, keys };
+  const temporary = temporaryPath(to, random);
+  await storing(to, MANIFEST_FILE, async () => {
+    try {
+      await writeNew(fileSystem, temporary, Buffer.from(formatManifest(manifest)));
+      await fileSystem.rename(temporary, join(to, MANIFEST_FILE));
+    } catch (error) {
+      await fileSystem.unlink(temporary).catch(() => undefined);
+      throw error;
+    }
+    await syncDirectory(fileSystem, to);
+  });
+  return manifest;
+}
+
+async function readIfThere(path: string, maxBytes: number, fs: Disk['fileSystem']): Promise<Buffer | undefined> {
+  try {
+    return await readWhole(fs, path, Math.max(maxBytes, MAX_WRAPPED_KEY_BYTES));
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT') return undefined;
+    throw storeUnavailable(path, 'read', cause);
+  }
+}
+
+async function storing(to: string, what: string, action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (cause) {
+    const code = systemErrorCode(cause) ?? 'unknown error';
+    throw new KeyError('STORE_UNAVAILABLE', `cannot store ${what} in ${to}: ${code}`, {
+      hint: 'look at the system error; the manifest is as it was, and the backup can be run again',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,57 @@
+/** Small files, read whole and written durably. */
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { join } from 'node:path';
+import type { Random } from '../clock.ts';
+import { KeyError } from '../errors.ts';
+import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
+import type { FileSystem } from './directory.ts';
+
+const FILE_MODE = 0o600;
+
+/**
+ * Opened without blocking, so that a FIFO in the place of a key file holds nobody up.
+ * @throws KeyError KEY_FILE_CORRUPT when it is no regular file or too large; the system's errors as they come
+ */
+export async function readWhole(fs: FileSystem, path: string, maxBytes: number): Promise<Buffer> {
+  const file = await fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) throw new KeyError('KEY_FILE_CORRUPT', 'it is not a regular file');
+    if (found.size > maxBytes) {
+      throw new KeyError('KEY_FILE_CORRUPT', `expected at most ${maxBytes} bytes, got ${found.size}`);
+    }
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A new file, synced; its name is not until `syncDirectory`. */
+export async function writeNew(fs: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {
+  const directory = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+export function temporaryPath(directory: string, random: Random): string {
+  const unique = Array.from({ length: 4 }, () => Math.floor(random() * 2 ** 32).toString(36)).join('');
+  return join(directory, `${TEMPORARY_PREFIX}${unique}`);
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
