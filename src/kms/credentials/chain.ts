@@ -1,3 +1,7 @@
+import { ChildProcess } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { readFileSync } from 'node:fs';
+import { kill } from 'node:process';
 import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
 import { ChainLog } from './chain-log.ts';
 import { explainCredentialFailure } from './explain.ts';
@@ -46,8 +50,10 @@ export function credentialChain(
   };
   return async (properties) => {
     const tooLate = Promise.withResolvers<never>();
+    const children = watchChildren();
     // The SDK waits for ever for a credential process, and makes everyone who comes later wait with it.
     const timer = setTimeout(() => {
+      children.kill();
       const source = sourceName(log.steps.at(-1), withChoices(environment, init));
       tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
     }, timeoutMs);
@@ -57,7 +63,26 @@ export function credentialChain(
       throw thrown instanceof CredentialFailure ? thrown : await explain(thrown);
     } finally {
       clearTimeout(timer);
+      children.forget();
     }
+  };
+}
+
+const SHELL_COMMAND = '-c';
+
+/** The SDK hands out no handle of a credential process: Node.js tells of every child that is started. */
+function watchChildren(): { kill(): void; forget(): void } {
+  const children: ChildProcess[] = [];
+  const started = (message: unknown): void => {
+    if (typeof message !== 'object' || message === null || !('process' in message)) return;
+    if (message.process instanceof ChildProcess) children.push(message.process);
+  };
+  subscribe('child_process', started);
+  return {
+    kill: () => {
+      for (const { pid, spawnargs } of children) if (pid !== undefined && spawnargs[1] === SHELL_COMMAND) killTree(pid);
+    },
+    forget: () => void unsubscribe('child_process', started),
   };
 }
 
@@ -72,4 +97,15 @@ function withChoices(
     ...(filepath === undefined ? {} : { AWS_SHARED_CREDENTIALS_FILE: filepath }),
     ...(configFilepath === undefined ? {} : { AWS_CONFIG_FILE: configFilepath }),
   };
+}
+
+/** The shell and what it runs: a command that is left behind keeps the pipe open that the SDK reads. */
+function killTree(pid: number): void {
+  try {
+    const below = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').match(/\d+/g) ?? [];
+    kill(pid, 'SIGKILL');
+    for (const child of below) killTree(Number(child));
+  } catch {
+    // It has just ended.
+  }
 }

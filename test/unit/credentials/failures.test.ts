@@ -1,6 +1,6 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { startContainer } from '../../support/aws-stand-ins/container.ts';
 import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
 import { keysOf, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
@@ -121,6 +121,11 @@ describe('a profile', () => {
   });
 });
 
+/** Not a process that has ended and waits for its parent to notice. */
+function isRunning(pid: string): boolean {
+  return existsSync(`/proc/${pid}/status`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
+
 describe('a credential process', () => {
   async function stage(command: (scene: Scene) => string) {
     const scene = await startScene();
@@ -148,9 +153,10 @@ describe('a credential process', () => {
     expect(error.hint).toContain('by hand');
   });
 
-  it('that hangs is named, and does not stand in the way of the next one', async () => {
+  it('that hangs is named and ended, and does not stand in the way of the next one', async () => {
     const scene = await startScene();
-    const script = scene.file('source.sh', '#!/bin/sh\nexec sleep 3\n', 0o700);
+    const pidFile = scene.file('source.pid', '');
+    const script = scene.file('source.sh', `#!/bin/sh\necho $$ >${pidFile}\nexec sleep 60\n`, 0o700);
     scene.file('.aws/config', `[default]\ncredential_process = ${script}\n`);
     const client = await scene.client({ requestTimeoutMs: 100 });
     const error = await scene.fails(
@@ -159,6 +165,7 @@ describe('a credential process', () => {
       /: CredentialsTimeout: credential_process of profile "default" did not answer in 0\.3 s$/,
     );
     expect(error.hint).toContain('timeout 20 COMMAND');
+    await vi.waitFor(() => expect(isRunning(readFileSync(pidFile, 'utf8').trim())).toBe(false));
     const key = scene.issuer.session();
     const answer = scene.file('answer.json', JSON.stringify(processDocument(key)));
     writeFileSync(script, `#!/bin/sh\ncat ${answer}\n`);
