@@ -34,6 +34,8 @@ static struct agent *attached;
   every assignment of a SET before it makes the first, so that a rotation in the same SET would use the old value.
 */
 static _Thread_local long long changing;
+/* The statement in which it has last rotated. */
+static _Thread_local long long rotated;
 
 #define KEY_SPECS 2
 static const char *key_specs[KEY_SPECS + 1]= {"AES_128", "AES_256", NULL};
@@ -66,6 +68,15 @@ static void set_later(enum setting setting, const char *value)
 static void note_change(MYSQL_THD thd)
 {
   changing= server_statement_id(thd);
+}
+
+/* The server does not have DEFAULT checked: such a change is met after the rotation in the same SET, not before. */
+static void warn_of_default(MYSQL_THD thd, enum setting setting)
+{
+  long long statement= server_statement_id(thd);
+  if (rotated && rotated == statement && changing != statement)
+    server_logf(SERVER_WARNING, PREFIX "%s: the rotation in the same statement did not use the new value",
+                setting_name(setting));
 }
 
 /* *save becomes the new text, in the statement's memory. */
@@ -134,8 +145,8 @@ static int check_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *sav
 
 static void update_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
 {
-  (void) thd;
   (void) var;
+  warn_of_default(thd, SETTING_MASTER_KEY_ID);
   snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(*(char *const *) save));
   *(char **) to= master_key_id_value;
   set_later(SETTING_MASTER_KEY_ID, master_key_id_value);
@@ -157,8 +168,8 @@ static const char *enum_text(const char *const *names, size_t count, unsigned lo
 
 static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
 {
-  (void) thd;
   (void) var;
+  warn_of_default(thd, SETTING_KEY_SPEC);
   *(unsigned long *) to= *(const unsigned long *) save;
   set_later(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, *(const unsigned long *) save));
 }
@@ -239,7 +250,10 @@ static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *s
     return 1;
   }
   if (agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
+  {
+    rotated= server_statement_id(thd);
     return 0;
+  }
   tell_failed_rotation(&failure);
   return 1;
 }

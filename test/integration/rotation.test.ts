@@ -60,6 +60,16 @@ it('that fails is an SQL error with what KMS said, and changes nothing', async (
   expect(await latest(server, 3)).toBe('2');
 });
 
+it('in one statement with DEFAULT for the master key says that it used the old one', async () => {
+  const server = await startServer(await startKms());
+  await server.sql('SET GLOBAL aws_key_management_master_key_id=DEFAULT, GLOBAL aws_key_management_rotate_key=1');
+  expect(await latest(server, 1)).toBe('2');
+  expect(server.log).toContain(
+    'aws_key_management_master_key_id: the rotation in the same statement did not use the new value',
+  );
+  expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=1')).toMatch(/master_key_id is empty/);
+});
+
 it('of all keys tries every key, reports each that failed, and fails the statement', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
