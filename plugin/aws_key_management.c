@@ -128,7 +128,7 @@ maria_declare_plugin(aws_key_management)
   &descriptor,
   "aws_key_management",
   "mariadb-aws-kms",
-  "AWS KMS key management",
+  "AWS KMS key management (mariadb-aws-kms " RELEASE ")",
   PLUGIN_LICENSE_GPL,
   init,
   deinit,
