@@ -20,11 +20,11 @@ export interface Sidecar {
   /** ARN of the master key, as GenerateDataKeyWithoutPlaintext answered it: never an alias. */
   readonly masterKeyArn: string;
   readonly keySpec: KeySpec;
-  /** ISO 8601, UTC. */
+  /** ISO 8601, UTC. Of a sidecar that was added later: when the key file was written. */
   readonly created: string;
   /** SHA-256 of the wrapped key's bytes, lower-case hex. */
   readonly wrappedSha256: string;
-  /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail. */
+  /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail; empty when it is not known any more. */
   readonly requestId: string;
   /** The pairs that the wrapped key is bound to; empty for none. */
   readonly encryptionContext: EncryptionContext;

@@ -1,9 +1,10 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
-import { keyContext } from '../format/encryption-context.ts';
+import { isEmptyContext, keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
+import { KEY_SPECS, keySpecLength } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
 import type { KeyDirectory } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
@@ -20,7 +21,7 @@ import {
   withHint,
 } from './refusals.ts';
 import type { Settings } from './settings.ts';
-import { unwrapStoredKey } from './unwrap.ts';
+import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** Where the keyring puts what it has: the protocol server, or a test. */
@@ -194,8 +195,31 @@ export class Keyring {
     const { store, kms, settings, events } = this.#parts;
     const stored = await store.read(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
-    const dataKey = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
-    this.#handOver(name, current, dataKey);
+    const unwrapped = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
+    if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
+      await this.#restoreSidecar(name, stored.wrapped, unwrapped);
+    }
+    this.#handOver(name, current, unwrapped.plaintext);
+  }
+
+  /**
+   * A key whose maker was killed before it stored the sidecar. Only where KMS has proved, by the context, that the file
+   * is in its place: a sidecar of a misplaced file would defend the mistake.
+   */
+  async #restoreSidecar(
+    name: KeyName,
+    wrapped: Buffer,
+    { plaintext, masterKeyArn, servedBy, encryptionContext }: UnwrappedKey,
+  ): Promise<void> {
+    const { store, role, events } = this.#parts;
+    const keySpec = KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
+    if (role !== 'server' || servedBy !== undefined || keySpec === undefined || isEmptyContext(encryptionContext))
+      return;
+    const facts = { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
+    await store.addSidecar(name, wrapped, facts).then(
+      () => events.log('note', `${describeKey(name)}: its sidecar was missing, and was written anew`),
+      (error: unknown) => events.log('warning', withHint(toKeyError(error))),
+    );
   }
 
   /** Creates `first`, or the next free version when another process was faster. */

@@ -29,7 +29,7 @@ export async function unwrapBackup(
   const problems: KeyError[] = [];
   await forEachBounded(names, CONCURRENCY, async (name) => {
     try {
-      wipe(await unwrapStoredKey(caller, context, name, await store.read(name), deadline));
+      wipe((await unwrapStoredKey(caller, context, name, await store.read(name), deadline)).plaintext);
     } catch (thrown) {
       problems.push(toKeyError(thrown));
     }

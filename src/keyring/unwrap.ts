@@ -3,11 +3,17 @@ import { type EncryptionContext, isEmptyContext, keyContext } from '../format/en
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
+import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { perhapsOtherContext } from './refusals.ts';
 
+export interface UnwrappedKey extends DecryptedKey {
+  /** The context that KMS opened it with. */
+  readonly encryptionContext: EncryptionContext;
+}
+
 /**
- * The data key of a stored version; the caller wipes it. Without a sidecar the key is bound to `configured`, or to
+ * A stored version unwrapped; the caller wipes its plaintext. Without a sidecar the key is bound to `configured`, or to
  * nothing: KMS knows.
  * @throws KeyError
  */
@@ -17,11 +23,12 @@ export async function unwrapStoredKey(
   name: KeyName,
   { wrapped, sidecar }: StoredKey,
   deadline: Deadline,
-): Promise<Uint8Array> {
-  const unwrap = async (encryptionContext: EncryptionContext): Promise<Uint8Array> => {
+): Promise<UnwrappedKey> {
+  const unwrap = async (encryptionContext: EncryptionContext): Promise<UnwrappedKey> => {
     const { masterKeyArn, keySpec, keyCheckValue } = sidecar ?? {};
     const request = { wrapped, masterKeyArn, keySpec, keyCheckValue, encryptionContext };
-    return (await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline)).plaintext;
+    const opened = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
+    return { ...opened, encryptionContext };
   };
   if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext);
   const context = keyContext(configured, name);

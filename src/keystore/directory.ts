@@ -186,6 +186,31 @@ export class KeyDirectory {
     }
   }
 
+  /**
+   * Stores the sidecar of a key that has none; one that another process stored meanwhile stays.
+   * @throws KeyError STORE_UNAVAILABLE
+   */
+  async addSidecar(
+    name: KeyName,
+    wrapped: Buffer,
+    facts: Omit<Sidecar, 'wrappedSha256' | 'created' | 'requestId'>,
+  ): Promise<void> {
+    const temporary = this.#temporaryPath();
+    try {
+      await this.#storing(name, async () => {
+        const { mtimeMs } = await this.#fs.stat(join(this.path, keyFileName(name)));
+        const sidecar = { ...facts, created: new Date(mtimeMs).toISOString(), requestId: '' };
+        await this.#write(temporary, Buffer.from(formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) })));
+        await this.#fs.link(temporary, join(this.path, sidecarFileName(name))).catch((cause: unknown) => {
+          if (systemErrorCode(cause) !== 'EEXIST') throw cause;
+        });
+      });
+      await this.sync();
+    } finally {
+      await this.#discard(temporary);
+    }
+  }
+
   /** Removes work in progress that a process which ended left behind long ago. Failing to is of no consequence. */
   async removeAbandoned(temporaries: readonly string[]): Promise<void> {
     for (const file of temporaries) {

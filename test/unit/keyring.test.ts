@@ -534,6 +534,34 @@ describe('with an encryption context', () => {
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, {}]);
   });
 
+  it('writes a sidecar anew that a crash kept from being stored, and only for a key that KMS says is in its place', async () => {
+    await new Process(context).open(one);
+    const path = '/keys/aws-kms-key.1.1.json';
+    const before: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    fs.files.delete(path);
+    await new Process(context, 'backup').open(one);
+    expect(fs.files.has(path)).toBe(false);
+    await new Process({}).open(one);
+    expect(fs.files.has(path)).toBe(false);
+    const process = new Process(context);
+    await process.open(one);
+    const after: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    expect(after).toEqual(Object.assign({}, before, { created: '1970-01-01T00:00:00.000Z', requestId: '' }));
+    expect(process.logged).toContain('note: key 1 version 1: its sidecar was missing, and was written anew');
+    expect(files().filter((file) => file.startsWith('.'))).toEqual([]);
+  });
+
+  it('loads a key whose sidecar cannot be written anew', async () => {
+    await new Process(context).open(one);
+    fs.files.delete('/keys/aws-kms-key.1.1.json');
+    fs.before = (call) => {
+      if (call === 'write') throw systemError('EROFS');
+    };
+    const process = new Process(context);
+    expect(await process.open(one)).toBe(1);
+    expect(process.logged.filter((line) => line.startsWith('warning: '))).toEqual([expect.stringContaining('EROFS')]);
+  });
+
   it('says what may be wrong when neither opens the key', async () => {
     store(1, 1);
     kms.on = () => {
