@@ -195,12 +195,16 @@ export class KeyDirectory {
     wrapped: Buffer,
     facts: Omit<Sidecar, 'wrappedSha256' | 'created' | 'requestId'>,
   ): Promise<void> {
-    const temporary = this.#temporaryPath();
+    const temporary = temporaryPath(this.path, this.#random);
     try {
       await this.#storing(name, async () => {
         const { mtimeMs } = await this.#fs.stat(join(this.path, keyFileName(name)));
         const sidecar = { ...facts, created: new Date(mtimeMs).toISOString(), requestId: '' };
-        await this.#write(temporary, Buffer.from(formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) })));
+        await writeNew(
+          this.#fs,
+          temporary,
+          Buffer.from(formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) })),
+        );
         await this.#fs.link(temporary, join(this.path, sidecarFileName(name))).catch((cause: unknown) => {
           if (systemErrorCode(cause) !== 'EEXIST') throw cause;
         });
