@@ -24,6 +24,7 @@ wanted_for_test='
 /usr/bin/mariadb-backup mariadb-backup
 /usr/bin/aws awscli
 /usr/bin/openssl openssl
+/usr/bin/python3 python3
 /usr/bin/ss iproute2
 '
 
