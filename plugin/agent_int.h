@@ -134,6 +134,9 @@ struct agent
 
 void *agent_io_thread(void *agent);
 
+/* What the I/O thread does again and again. Returns false once it was the last time. */
+bool agent_io_round(struct agent *agent);
+
 /* A condition on the clock of clock_ms(). Returns 0 or an errno. */
 int agent_cond_init(pthread_cond_t *cond);
 

@@ -239,31 +239,36 @@ static void end(struct agent *agent)
   pthread_mutex_unlock(&agent->lock);
 }
 
-void *agent_io_thread(void *argument)
+bool agent_io_round(struct agent *agent)
 {
-  struct agent *agent= argument;
-  for (;;)
+  int64_t now= clock_ms();
+  pthread_mutex_lock(&agent->lock);
+  bool stop= agent->stop;
+  pthread_mutex_unlock(&agent->lock);
+  if (stop)
   {
-    int64_t now= clock_ms();
-    pthread_mutex_lock(&agent->lock);
-    bool stop= agent->stop;
-    pthread_mutex_unlock(&agent->lock);
-    if (stop)
-      break;
-    watch_master_keys(agent, now);
-    start_if_wanted(agent, now);
-    if (agent->io.connection == CONNECTION_WAITING)
-      link_try_connect(agent, now);
-    if (agent->io.connection == CONNECTION_UP)
-      output_queue(agent);
-    if (agent->io.fd != -1)
-      output_write(&agent->io);
-    check_limits(agent, now);
-    agent_log_ended(agent);
-    agent_log_untold(agent, now);
-    wait_for_something(agent);
-    agent_log_ended(agent);
+    end(agent);
+    return false;
   }
-  end(agent);
+  watch_master_keys(agent, now);
+  start_if_wanted(agent, now);
+  if (agent->io.connection == CONNECTION_WAITING)
+    link_try_connect(agent, now);
+  if (agent->io.connection == CONNECTION_UP)
+    output_queue(agent);
+  if (agent->io.fd != -1)
+    output_write(&agent->io);
+  check_limits(agent, now);
+  agent_log_ended(agent);
+  agent_log_untold(agent, now);
+  wait_for_something(agent);
+  agent_log_ended(agent);
+  return true;
+}
+
+void *agent_io_thread(void *agent)
+{
+  while (agent_io_round(agent))
+    ;
   return NULL;
 }

@@ -40,7 +40,11 @@ collect() {
 
 case ${1-} in
   demo) collect "$wanted_for_demo" ;;
-  test) collect "$wanted_for_demo$wanted_for_test" ;;
+  test)
+    collect "$wanted_for_demo$wanted_for_test"
+    # libFuzzer; its folder differs by version.
+    ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 || missing="$missing libclang-rt-dev"
+    ;;
   *) fail "expected demo or test, got '${1-}'" ;;
 esac
 # Node's binary needs it; its folder differs by architecture.

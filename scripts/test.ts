@@ -88,6 +88,7 @@ for (const compiler of ['gcc', 'clang']) {
   ]);
 }
 pluginTests();
+step('both ends of the protocol, fuzzed for a moment', process.execPath, ['scripts/fuzz.ts', '--seconds', '8']);
 for (const project of ['unit', 'integration']) vitest(project);
 
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);

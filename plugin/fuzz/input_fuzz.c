@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  What people and other processes write into variables, settings and messages. The first byte of the input says what it
+  is.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent_int.h"
+#include "settings.h"
+#include "target.h"
+#include "text.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds)
+{
+  if (!holds)
+    abort();
+}
+
+static void setting(enum setting which, const char *value, size_t size)
+{
+  char why[160]= "";
+  bool good= setting_check(which, value, size, why, sizeof why);
+  check(good ? size <= setting_limit(which) && text_is_utf8((const uint8_t *) value, size) : why[0] != 0);
+  check(strlen(why) < sizeof why - 1);
+}
+
+static void cleaned(const uint8_t *bytes, size_t size, size_t capacity)
+{
+  char to[256];
+  text_clean(to, capacity, bytes, size);
+  size_t length= strnlen(to, sizeof to);
+  check(length < capacity);
+  for (size_t i= 0; i < length; i++)
+    check((uint8_t) to[i] >= 0x20 && to[i] != 0x7F);
+  if (text_is_utf8(bytes, size))
+    check(text_is_utf8((const uint8_t *) to, length) && length + 4 > (size < capacity - 1 ? size : capacity - 1));
+}
+
+static void target(const char *text)
+{
+  char chosen[TARGET_SIZE], why[160]= "";
+  if (target_choose(text, (const void *) target, chosen, why, sizeof why))
+    check(strlen(chosen) < sizeof chosen);
+  else
+    check(why[0] != 0);
+}
+
+static void failure_text(const char *text, size_t size, size_t capacity)
+{
+  struct agent_failure failure= agent_plain("");
+  char line[AGENT_FAILURE_TEXT];
+  size_t half= size / 2;
+  text_clean(failure.message, sizeof failure.message, text, half);
+  text_clean(failure.hint, sizeof failure.hint, text + half, size - half);
+  bool whole= agent_failure_text(&failure, line, capacity);
+  check(strlen(line) < capacity);
+  if (whole && failure.hint[0])
+    check(strlen(line) == strlen(failure.message) + 2 + strlen(failure.hint));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  static const char *const choices[]= {"Off", "Error", "Trace", NULL};
+  if (size < 2)
+    return 0;
+  uint8_t kind= data[0] % (SETTING_COUNT + 4), second= data[1];
+  char *text= malloc(size - 1);
+  if (!text)
+    abort();
+  memcpy(text, data + 2, size - 2);
+  text[size - 2]= 0;
+  if (kind < SETTING_COUNT)
+    setting((enum setting) kind, text, size - 2);
+  else if (kind == SETTING_COUNT)
+    cleaned((const uint8_t *) text, size - 2, 1u + second);
+  else if (kind == SETTING_COUNT + 1)
+    target(text);
+  else if (kind == SETTING_COUNT + 2)
+    failure_text(text, size - 2, 64u + second * 7u);
+  else
+    check(setting_choice(choices, text, size - 2) < 3);
+  free(text);
+  return 0;
+}

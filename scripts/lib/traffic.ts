@@ -1,0 +1,71 @@
+/** Frames that a real plugin and a real agent exchanged, and what the fuzzers make of them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FrameDecoder } from '../../src/format/frames.ts';
+import { parsePluginMessage } from '../../src/format/messages.ts';
+
+export const TRAFFIC = join(import.meta.dirname, '../../test/traffic/session.json');
+
+/** One frame, written by scripts/record-traffic.ts. */
+export interface Recorded {
+  readonly from: 'plugin' | 'agent';
+  readonly hex: string;
+}
+
+/** In the order in which they were seen. */
+export function recordedTraffic(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
+  const recorded: unknown = JSON.parse(readFileSync(TRAFFIC, 'utf8'));
+  if (!Array.isArray(recorded)) throw new Error(`${TRAFFIC} is no list`);
+  return recorded.map(({ from, hex }) => ({
+    from: from === 'plugin' ? 'plugin' : 'agent',
+    bytes: Buffer.from(hex, 'hex'),
+  }));
+}
+
+/** Steps of plugin/fuzz/client_fuzz.c. */
+const STEP = { load: 0x80, open: 0x81, fetch: 0x82, rotate: 0x83, check: 0x84, set: 0x85, close: 0x86 } as const;
+const MOST_BYTES_AT_ONCE = 127;
+
+/** Seeds of the plugin's fuzzers: what callers asked and the agent answered as a script, and the agent's bytes alone. */
+export function pluginSeeds(): Record<'client' | 'frame', Buffer[]> {
+  const traffic = recordedTraffic();
+  const connections: Buffer[][] = [];
+  for (const { from, bytes } of traffic) {
+    const steps = from === 'agent' ? arrival(bytes) : asked(bytes);
+    if (steps === undefined) connections.push([Buffer.of(0)]);
+    else connections.at(-1)?.push(steps);
+  }
+  return {
+    client: connections.map((steps) => Buffer.concat([...steps, Buffer.of(STEP.close)])),
+    frame: traffic.map(({ bytes }) => Buffer.concat([Buffer.of(0xff), bytes])),
+  };
+}
+
+/** undefined: a connection begins, which the client does by itself when something is asked. */
+function asked(bytes: Buffer): Buffer | undefined {
+  const [frame] = new FrameDecoder().feed(bytes);
+  if (frame === undefined) throw new Error('half a frame was recorded');
+  const message = parsePluginMessage(frame);
+  switch (message.type) {
+    case 'hello':
+      return undefined;
+    case 'fetch':
+      return Buffer.of(STEP.fetch, message.id, message.version);
+    case 'open':
+      return Buffer.of(STEP.open, message.id);
+    case 'rotate':
+      return Buffer.of(STEP.rotate, message.id === 'all' ? 0 : message.id);
+    case 'set':
+      return Buffer.of(STEP.set, 1);
+    case 'load':
+    case 'check':
+      return Buffer.of(STEP[message.type]);
+  }
+}
+
+function arrival(bytes: Buffer): Buffer {
+  if (bytes.length <= MOST_BYTES_AT_ONCE) return Buffer.concat([Buffer.of(bytes.length), bytes]);
+  const length = Buffer.alloc(3);
+  length.writeUInt16BE(bytes.length, 1);
+  return Buffer.concat([length, bytes]);
+}

@@ -1,0 +1,88 @@
+/**
+ * Writes test/traffic/session.json: the frames between a real server's plugin and a real agent, as the fuzzers' seeds.
+ * The keys in it are data keys of an embedded KMS that is gone with this command: they protect nothing.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../src/cli/system.ts';
+import { FrameDecoder, PayloadWriter } from '../src/format/frames.ts';
+import { startDevKms } from '../src/kms/embedded/index.ts';
+import { COMMAND, installDatabase, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './lib/scratch-server.ts';
+import { type Recorded, TRAFFIC } from './lib/traffic.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'mak-record-'));
+const run = join(directory, 'run');
+const keys = join(directory, 'keys');
+for (const path of [run, keys]) mkdirSync(path, { mode: 0o700 });
+const agentSocket = join(run, 'agent');
+const proxySocket = join(run, 'proxy');
+const recorded: Recorded[] = [];
+
+function record(from: Recorded['from'], source: Socket, to: Socket): void {
+  const decoder = new FrameDecoder();
+  source.on('data', (chunk: Buffer) => {
+    for (const { type, request, payload } of decoder.feed(chunk)) {
+      const frame = new PayloadWriter().bytes(payload).toFrame(type, request);
+      recorded.push({ from, hex: frame.toString('hex') });
+    }
+    to.write(chunk);
+  });
+  source.on('close', () => to.destroy());
+  source.on('error', () => to.destroy());
+}
+
+const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
+const agent = spawn(COMMAND, ['agent', '--listen', agentSocket, '--keyfile-dir', keys, '--endpoint-url', kms.url], {
+  env: { ...TEST_CREDENTIALS, PATH: process.env['PATH'] },
+  stdio: ['ignore', 'ignore', 'pipe'],
+});
+const proxy = createServer((plugin) => {
+  const toAgent = connect(agentSocket);
+  record('plugin', plugin, toAgent);
+  record('agent', toAgent, plugin);
+});
+const server = new ScratchServer({
+  directory: join(directory, 'server'),
+  options: pluginOptions('', {
+    aws_key_management_agent: `unix:${proxySocket}`,
+    aws_key_management_key_ids: '1-5',
+    aws_key_management_log_level: 'Info',
+  }),
+});
+try {
+  await once(agent.stderr, 'data');
+  proxy.listen(proxySocket);
+  await once(proxy, 'listening');
+  chmodSync(proxySocket, 0o600);
+  const template = join(directory, 'template');
+  mkdirSync(template);
+  await installDatabase(join(template, 'data'));
+  server.copyDatabase(join(template, 'data'));
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  for (const statement of [
+    'CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3',
+    'SET GLOBAL aws_key_management_rotate_key=3',
+    "SET GLOBAL aws_key_management_key_spec='AES_256'",
+    'SET GLOBAL aws_key_management_rotate_key=-1',
+    'CREATE TABLE d.u (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9',
+  ])
+    await server.sql(statement).catch(() => undefined);
+  kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1').catch(() => undefined);
+  kms.faults.set([]);
+  await server.restart();
+  await server.stop();
+  writeFileSync(TRAFFIC, `${JSON.stringify(recorded).replaceAll('},{', '},\n{')}\n`);
+  console.log(`${recorded.length} frames in ${TRAFFIC}`);
+} finally {
+  await server.kill();
+  agent.kill('SIGKILL');
+  proxy.close();
+  await kms.close();
+  rmSync(directory, { recursive: true, force: true });
+}
