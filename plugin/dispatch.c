@@ -37,6 +37,11 @@ static struct request *asked(const struct agent *agent, uint32_t wire)
   return NULL;
 }
 
+static void copy(char *to, size_t size, struct frame_text text)
+{
+  text_clean(to, size, text.text, text.size);
+}
+
 static bool welcome(struct agent *agent, const struct frame *frame, const struct why *why)
 {
   struct frame_reader reader= frame_read(frame);
@@ -47,9 +52,12 @@ static bool welcome(struct agent *agent, const struct frame *frame, const struct
   if (agent->io.connection != CONNECTION_GREETED || frame->request != agent->io.hello_wire)
     return broken(why, "unexpected WELCOME");
   if (version != PROTOCOL_VERSION)
-    return broken(why, "agent %.*s speaks protocol version %u, this plugin %u: install both from the same release",
-                  (int) (agent_version.size < 64 ? agent_version.size : 64), agent_version.text, version,
-                  PROTOCOL_VERSION);
+  {
+    char of_agent[64];
+    copy(of_agent, sizeof of_agent, agent_version);
+    return broken(why, "agent %s speaks protocol version %u, this plugin %u: install both from the same release", of_agent,
+                  version, PROTOCOL_VERSION);
+  }
   agent->io.connection= CONNECTION_UP;
   pthread_mutex_lock(&agent->lock);
   agent->state= AGENT_RUNNING;
@@ -165,11 +173,6 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
   if (!request)
     return broken(why, "DONE answers nothing that was asked");
   return right || broken(why, "DONE (%u, %u) does not match the keys that came before it", first, second);
-}
-
-static void copy(char *to, size_t size, struct frame_text text)
-{
-  text_clean(to, size, text.text, text.size);
 }
 
 static bool fail(struct agent *agent, const struct frame *frame, struct agent_failure *refused, bool *is_refused,

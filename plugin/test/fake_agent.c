@@ -74,7 +74,7 @@ static void send_welcome(int fd, uint32_t request, uint16_t version)
   uint8_t bytes[64];
   struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_WELCOME, request);
   frame_put_u16(&writer, version);
-  frame_put_str(&writer, "test", 4);
+  frame_put_str(&writer, "te\nst", 5);
   send_frame(fd, writer);
 }
 

@@ -135,7 +135,7 @@ static struct agent_failure start_that_fails(enum fake_hello hello, enum fake_lo
 static void start_with_a_broken_protocol_says_so(void)
 {
   struct agent_failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
-  CHECK(strstr(failure.message, "speaks protocol version 2, this plugin 1"));
+  CHECK(strstr(failure.message, "agent te st speaks protocol version 2, this plugin 1"));
   failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
   CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
   failure= start_that_fails(HELLO_REFUSED, LOAD_DONE);
