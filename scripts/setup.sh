@@ -25,6 +25,7 @@ wanted_for_test='
 /usr/bin/aws awscli
 /usr/bin/openssl openssl
 /usr/bin/python3 python3
+/usr/bin/strace strace
 /usr/bin/ss iproute2
 '
 

@@ -1,0 +1,236 @@
+/**
+ * Kills a real server, its agent, or both at random moments while keys are created and rotated and rows are written, and
+ * looks after each kill whether anything was lost.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Connection } from 'mariadb';
+import type { Random } from '../../src/clock.ts';
+import { parseFileName } from '../../src/format/key-file-name.ts';
+import type { ScratchServer } from './scratch-server.ts';
+
+export interface CampaignOptions {
+  readonly server: ScratchServer;
+  readonly kills: number;
+  readonly random: Random;
+  /** Told after each kill. */
+  readonly progress: (done: number, victim: Victim) => void;
+}
+
+export type Victim = 'agent' | 'server' | 'both';
+
+export interface CampaignResult {
+  readonly kills: Readonly<Record<Victim, number>>;
+  /** Key files at the end, each of which always had the same bytes. */
+  readonly versions: number;
+  /** Acknowledged rows that were read back, counted at each look. */
+  readonly rows: number;
+  /** Encrypted pages whose key version was looked up. */
+  readonly pages: number;
+}
+
+const PAGE = 16_384;
+/** FIL_PAGE_FCRC32_KEY_VERSION: where a page in the full_crc32 format names its key version (MariaDB, fil0fil.h). */
+const PAGE_KEY_VERSION = 0;
+const FIRST_KEY = 2;
+const WRITERS = 3;
+/** Older ones are dropped; their keys stay. */
+const MOST_TABLES = 12;
+/** Of rotations: how many rotate every key there is. */
+const ROTATE_ALL = 0.02;
+
+/** @throws Error that says what was lost */
+export async function runCampaign({ server, kills, random, progress }: CampaignOptions): Promise<CampaignResult> {
+  const campaign = new Campaign(server, random);
+  const killed: Record<Victim, number> = { agent: 0, server: 0, both: 0 };
+  await server.sql('CREATE DATABASE crash');
+  for (let done = 1; done <= kills; done += 1) {
+    const victim = pick(['agent', 'server', 'both'] as const, random);
+    await campaign.round(victim);
+    killed[victim] += 1;
+    progress(done, victim);
+  }
+  return { kills: killed, ...(await campaign.finish()) };
+}
+
+class Campaign {
+  readonly #server: ScratchServer;
+  readonly #random: Random;
+  /** Acknowledged rows of each acknowledged table, which is named by its key id. */
+  readonly #rows = new Map<number, number[]>();
+  /** Of each key file, since it was first seen. */
+  readonly #checksums = new Map<string, string>();
+  /** The latest version that the server has told of each key. */
+  readonly #announced = new Map<number, number>();
+  #nextKey = FIRST_KEY;
+  #nextRow = 1;
+  #readBack = 0;
+  #pages = 0;
+
+  constructor(server: ScratchServer, random: Random) {
+    this.#server = server;
+    this.#random = random;
+  }
+
+  async round(victim: Victim): Promise<void> {
+    const stop = new AbortController();
+    const work = [this.#create(stop.signal), this.#rotate(stop.signal)];
+    for (let writer = 0; writer < WRITERS; writer += 1) work.push(this.#write(stop.signal));
+    await sleep(20 + this.#random() * 400);
+    if (victim !== 'server') this.#killAgents();
+    if (victim === 'agent') await sleep(100);
+    else await this.#server.kill();
+    stop.abort();
+    await Promise.all(work);
+    if (victim !== 'agent') {
+      this.#checkFiles();
+      this.#checkPages();
+      await this.#server.start();
+    }
+    if (!this.#server.isRunning) throw new Error(`the server ended:\n${this.#server.log.slice(-4000)}`);
+    await this.#checkAnswers();
+  }
+
+  async finish(): Promise<Omit<CampaignResult, 'kills'>> {
+    await this.#server.restart();
+    await this.#checkAnswers();
+    await this.#server.stop();
+    this.#checkFiles();
+    this.#checkPages();
+    return { versions: this.#checksums.size, rows: this.#readBack, pages: this.#pages };
+  }
+
+  #killAgents(): void {
+    for (const pid of agentsOf(this.#server.pid)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has just ended by itself.
+      }
+    }
+  }
+
+  async #create(stop: AbortSignal): Promise<void> {
+    await this.#session(stop, async (connection) => {
+      const id = this.#nextKey;
+      this.#nextKey += 1;
+      await connection.query(
+        `CREATE TABLE crash.t${id} (i INT PRIMARY KEY, v VARBINARY(64)) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
+      );
+      this.#rows.set(id, []);
+      const [oldest] = this.#rows.keys();
+      if (this.#rows.size > MOST_TABLES && oldest !== undefined) {
+        this.#rows.delete(oldest);
+        await connection.query(`DROP TABLE crash.t${oldest}`);
+      }
+      await sleep(this.#random() * 150);
+    });
+  }
+
+  async #rotate(stop: AbortSignal): Promise<void> {
+    await this.#session(stop, async (connection) => {
+      const id = this.#random() < ROTATE_ALL ? -1 : pick([1, ...this.#rows.keys()], this.#random);
+      await connection.query(`SET GLOBAL aws_key_management_rotate_key=${id}`);
+      await this.#note(connection);
+      await sleep(this.#random() * 100);
+    });
+  }
+
+  async #write(stop: AbortSignal): Promise<void> {
+    await this.#session(stop, async (connection) => {
+      const ids = [...this.#rows.keys()];
+      if (ids.length === 0) return await sleep(10);
+      const id = pick(ids, this.#random);
+      const row = this.#nextRow;
+      this.#nextRow += 1;
+      await connection.query(`INSERT INTO crash.t${id} VALUES (${row}, SHA2(${row}, 256))`);
+      this.#rows.get(id)?.push(row);
+    });
+  }
+
+  /** Repeats the action until it is told to stop; statements fail while the agent or the server is gone. */
+  async #session(stop: AbortSignal, action: (connection: Connection) => Promise<void>): Promise<void> {
+    const connection = await this.#server.connect().catch(() => undefined);
+    while (connection?.isValid() && !stop.aborted) await action(connection).catch(() => sleep(5));
+  }
+
+  async #note(connection: Connection): Promise<void> {
+    const rows: unknown = await connection.query(
+      "SHOW GLOBAL STATUS LIKE 'Aws\\_key\\_management\\_key\\_%\\_latest\\_version'",
+    );
+    if (!Array.isArray(rows)) return;
+    for (const row of rows) {
+      const id = Number(/_key_(\d+)_latest/.exec(String(row['Variable_name']))?.[1]);
+      this.#announced.set(id, Math.max(this.#announced.get(id) ?? 0, Number(row['Value'])));
+    }
+  }
+
+  /** No key file changes or goes, and every version that was announced has one. */
+  #checkFiles(): void {
+    for (const file of readdirSync(this.#server.datadir)) {
+      if (parseFileName(file).kind !== 'wrapped-key') continue;
+      const sum = createHash('sha256')
+        .update(readFileSync(join(this.#server.datadir, file)))
+        .digest('hex');
+      const before = this.#checksums.get(file);
+      if (before !== undefined && before !== sum) throw new Error(`${file} has other bytes than before`);
+      this.#checksums.set(file, sum);
+    }
+    for (const file of this.#checksums.keys()) this.#mustExist(file, 'it was there before');
+    for (const [id, version] of this.#announced) this.#mustExist(`aws-kms-key.${id}.${version}`, 'it was announced');
+  }
+
+  /** No page of a table names a key version that has no file. */
+  #checkPages(): void {
+    for (const id of this.#rows.keys()) {
+      const bytes = readFileSync(join(this.#server.datadir, 'crash', `t${id}.ibd`));
+      for (let at = 0; at + PAGE <= bytes.length; at += PAGE) {
+        const version = bytes.readUInt32BE(at + PAGE_KEY_VERSION);
+        if (version === 0) continue;
+        this.#pages += 1;
+        this.#mustExist(`aws-kms-key.${id}.${version}`, `page ${at / PAGE} of t${id}.ibd names it`);
+      }
+    }
+  }
+
+  #mustExist(file: string, why: string): void {
+    if (!existsSync(join(this.#server.datadir, file))) throw new Error(`${file} is not there: ${why}`);
+  }
+
+  /** Every acknowledged row of every acknowledged table is read back. */
+  async #checkAnswers(): Promise<void> {
+    const connection = await this.#server.connect();
+    for (const [id, acknowledged] of this.#rows) {
+      const found = new Set(
+        numbersOf(await connection.query(`SELECT i AS n FROM crash.t${id} WHERE v = SHA2(i, 256)`)),
+      );
+      const lost = acknowledged.filter((row) => !found.has(row));
+      if (lost.length > 0) throw new Error(`t${id}: acknowledged rows are not there: ${lost.slice(0, 10).join(', ')}`);
+      this.#readBack += acknowledged.length;
+    }
+    await this.#note(connection);
+    await connection.end();
+  }
+}
+
+function agentsOf(pid: number): number[] {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  return tasks.flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8')
+      .split(' ')
+      .filter((child) => child !== '')
+      .map(Number),
+  );
+}
+
+function numbersOf(rows: unknown): number[] {
+  return Array.isArray(rows) ? rows.map((row: { readonly n: unknown }) => Number(row.n)) : [];
+}
+
+function pick<T>(items: readonly T[], random: Random): T {
+  const item = items[Math.floor(random() * items.length)];
+  if (item === undefined) throw new Error('nothing to choose from');
+  return item;
+}

@@ -1,0 +1,14 @@
+import { expect, it } from 'vitest';
+import { runCampaign } from '../../scripts/lib/crash-campaign.ts';
+import { EVERYTHING_ENCRYPTED } from '../../scripts/lib/scratch-server.ts';
+import { seededRandom } from '../../scripts/lib/seeded-random.ts';
+import { startKms, startServer } from '../support/lab.ts';
+
+it('kills of the server, the agent and both, at random moments, lose nothing', async () => {
+  const server = await startServer(await startKms(), { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 });
+  const result = await runCampaign({ server, kills: 9, random: seededRandom(9), progress: () => undefined });
+  expect(result.kills.agent + result.kills.server + result.kills.both).toBe(9);
+  expect(result.versions).toBeGreaterThan(9);
+  expect(result.rows).toBeGreaterThan(0);
+  expect(result.pages).toBeGreaterThan(0);
+});
