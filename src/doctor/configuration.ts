@@ -1,12 +1,13 @@
 import { join, resolve } from 'node:path';
 import { toKeyError } from '../errors.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
+import { REGION } from '../format/region.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
 import { type FailoverRegion, parseFailoverRegions } from '../keyring/settings.ts';
 import { type Account, findAccount } from './account.ts';
 import { failure, type Report, warning } from './finding.ts';
-import { optionName, PLUGIN_OPTIONS, PREFIX, REGION } from './plugin-options.ts';
+import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
 import { readServerFacts } from './read-options.ts';
 import type { DoctorRequest } from './request.ts';
 import type { ServerOptions } from './server-options.ts';

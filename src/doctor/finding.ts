@@ -29,7 +29,7 @@ export interface Report {
   readonly status: Status;
   /** What was found; never a secret. */
   readonly found: string;
-  /** The command or policy that puts it right. */
+  /** The command or policy that puts it right, or that shows more. */
   readonly fix?: string;
 }
 
@@ -37,8 +37,8 @@ export interface Finding extends Report {
   readonly check: CheckId;
 }
 
-export function ok(found: string): Report {
-  return { status: 'ok', found };
+export function ok(found: string, fix?: string): Report {
+  return { status: 'ok', found, ...(fix ? { fix } : {}) };
 }
 
 export function warning(found: string, fix?: string): Report {

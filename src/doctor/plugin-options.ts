@@ -4,9 +4,6 @@ export const LIBRARY = 'aws_key_management.so';
 export const AGENT_NAME = 'aws_key_management_agent';
 export const AGENT_SOCKET_PREFIX = 'unix:';
 
-/** The name of an AWS Region. */
-export const REGION: RegExp = /^[a-z]{2,}(?:-[a-z]+)+-\d+$/;
-
 /** The plugin's variables, without their prefix. */
 export const PLUGIN_VARIABLES = [
   'master_key_id',

@@ -6,8 +6,8 @@ import {
   KEY_VERSION_PAIR,
   parseEncryptionContext,
 } from '../format/encryption-context.ts';
+import { REGION } from '../format/region.ts';
 import { masterKeyInRegion } from '../kms/master-key.ts';
-import { REGION } from './plugin-options.ts';
 
 export type PolicyKind = 'iam' | 'key';
 

@@ -1,5 +1,6 @@
 import { KeyError } from '../errors.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
+import { REGION } from '../format/region.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
 
@@ -144,7 +145,7 @@ export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
   if (text.trim() === '') return [];
   return text.split(',').map((part) => {
     const [region = '', ...url] = part.trim().split('=');
-    if (!/^[a-z]{2,}(?:-[a-z]+)+-\d{1,2}$/.test(region)) {
+    if (!REGION.test(region)) {
       throw badOption('failover_regions', 'Regions such as eu-west-1,eu-central-1', part.trim());
     }
     return { region, endpointUrl: parseEndpoint('failover_regions', url.join('=')) };

@@ -51,7 +51,7 @@ async function probe(
   } catch (error) {
     const verb = isDenied(error) ? 'may not' : 'cannot';
     const { found, fix } = kmsFailure(`${verb} ${action} with ${request.keyId}`, error);
-    return report(found, isDenied(error) ? policyCommand(examination) : fix);
+    return report(found, isDenied(error) ? policyCommand(examination, request) : fix);
   }
 }
 
@@ -82,7 +82,7 @@ export function dryRunOf(examination: Examination, action: DryRunAction): DryRun
   );
 }
 
-function dryRunAbout(
+export function dryRunAbout(
   { configuration, facts }: Examination,
   action: DryRunAction,
   stored: FoundKey | undefined,
@@ -101,9 +101,13 @@ function dryRunAbout(
   };
 }
 
-function policyCommand({ configuration, facts }: Examination): string {
-  const arn = facts.masterKey?.arn ?? facts.stored[0]?.key.sidecar?.masterKeyArn;
+function policyCommand({ configuration, facts }: Examination, { keyId: asked }: DryRun): string {
+  // What was refused may be an older master key, by its ARN; an alias is not enough for a policy.
+  const arn = asked.startsWith('arn:') && !asked.includes(':alias/') ? asked : facts.masterKey?.arn;
   const pairs = Object.entries(configuration.context).map(([name, value]) => `${name}=${value}`);
   const context = pairs.length === 0 ? '' : ` --encryption-context ${pairs.join(',')}`;
-  return `attach to the identity what this prints: mariadb-aws-kms policy --master-key-arn ${arn ?? 'ARN'}${context}`;
+  const regions = configuration.failoverRegions.map(({ region }) => region);
+  const failover = regions.length === 0 ? '' : ` --failover-regions ${regions.join(',')}`;
+  const options = `--master-key-arn ${arn ?? 'ARN'}${context}${failover}`;
+  return `attach to the identity what this prints: mariadb-aws-kms policy ${options}`;
 }

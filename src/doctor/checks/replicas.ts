@@ -1,7 +1,10 @@
 import type { KmsInspector, MasterKey } from '../../kms/inspect.ts';
+import { isMultiRegion, isSameMasterKey, masterKeyInRegion } from '../../kms/master-key.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { ok, type Report, skipped, warning } from '../finding.ts';
+import { canonicalPolicy } from '../key-policy.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
+import { dryRunAbout } from './permissions.ts';
 
 export const replicas: Check = {
   id: 'replicas',
@@ -12,82 +15,107 @@ export const replicas: Check = {
     const { facts, configuration } = examination;
     const { masterKey } = facts;
     const { failoverRegions } = configuration;
-    if (masterKey === undefined) return [skipped('the master key could not be described')];
-    const kms = await examination.kms();
-    if (!masterKey.isMultiRegion) {
+    if (masterKey?.isMultiRegion === false) {
       if (failoverRegions.length === 0)
         return [skipped('the master key is in one Region only, and no failover is set')];
       const fix = 'create a multi-Region key (aws kms create-key --multi-region) and rotate to it, or empty the option';
       return [warning(`aws_key_management_failover_regions is set, and ${masterKey.arn} is in one Region only`, fix)];
     }
-    const reports = absentReplicas(examination, masterKey);
-    const others = masterKey.members.filter(({ region }) => region !== kms.region);
-    const own = await policyOf(kms, masterKey.arn, signal);
-    const looked = await Promise.all(
-      others.map((other) => {
-        const configured = failoverRegions.find(({ region }) => region === other.region);
-        return lookAt(kms.inRegion(other.region, configured?.endpointUrl), other, own, signal);
-      }),
-    );
-    reports.push(...looked.flat());
+    const arn = masterKey?.arn ?? undescribedArn(examination);
+    if (arn === undefined) return [skipped('the master key could not be described')];
+    const kms = await examination.kms();
+    const regions = masterKey?.members.map(({ region }) => region);
+    const absent = failoverRegions.filter(({ region }) => regions?.includes(region) === false);
+    const others = (regions ?? failoverRegions.map(({ region }) => region)).filter((region) => region !== kms.region);
+    const own = masterKey && (await policyOf(kms, arn, signal));
+    const looks = await Promise.all(others.map((region) => lookAt(examination, region, arn, own, signal)));
+    const reports = [
+      ...absent.map(({ region }) => absentReport(region, masterKey)),
+      ...looks.flatMap(({ problems }) => problems),
+    ];
     if (reports.length > 0) return reports;
-    const regions = others.map(({ region }) => region).join(', ') || 'none';
-    const policies = own === undefined ? 'policies not compared (kms:GetKeyPolicy)' : 'same policy';
-    return [ok(`replicas in other Regions: ${regions}; enabled, ${policies}`)];
+    const seen = others.map((region, index) => `${region} (${looks[index]?.seen.join(', ')})`);
+    return [ok(`replicas in other Regions: ${seen.join(', ') || 'none'}`)];
   },
 };
 
-function absentReplicas({ configuration, facts }: Examination, masterKey: MasterKey): Report[] {
-  const regions = masterKey.members.map(({ region }) => region);
-  return configuration.failoverRegions
-    .filter(({ region }) => !regions.includes(region))
-    .map(({ region }) => {
-      const fix = `aws kms replicate-key --key-id ${facts.masterKey?.keyId ?? ''} --replica-region ${region}`;
-      return warning(`failover Region ${region} has no replica of the master key`, fix);
-    });
+interface Look {
+  readonly problems: readonly Report[];
+  /** What was found right. */
+  readonly seen: readonly string[];
+}
+
+/** A multi-Region key that keys are stored under, when only failover Regions say where else it is. */
+function undescribedArn({ facts, configuration }: Examination): string | undefined {
+  if (configuration.failoverRegions.length === 0) return undefined;
+  return facts.stored.map(({ key }) => key.sidecar?.masterKeyArn ?? '').find(isMultiRegion);
+}
+
+function absentReport(region: string, masterKey: MasterKey | undefined): Report {
+  const fix = `aws kms replicate-key --key-id ${masterKey?.keyId ?? 'ID'} --replica-region ${region}`;
+  return warning(`failover Region ${region} has no replica of the master key`, fix);
 }
 
 async function lookAt(
-  kms: KmsInspector,
-  { region, arn }: { readonly region: string; readonly arn: string },
+  examination: Examination,
+  region: string,
+  primaryArn: string,
   ownPolicy: string | undefined,
   signal: AbortSignal,
-): Promise<readonly Report[]> {
+): Promise<Look> {
+  const arn = masterKeyInRegion(primaryArn, region);
+  const failover = examination.configuration.failoverRegions.find((other) => other.region === region);
+  const kms = (await examination.kms()).inRegion(region, failover?.endpointUrl);
+  const state = await stateOf(kms, arn, signal);
+  if (typeof state !== 'string') return { problems: [state], seen: [] };
+  const refusal = failover && (await decryptRefusal(examination, kms, arn, signal));
+  if (refusal !== undefined) return { problems: [refusal], seen: [] };
+  const seen = [state, ...(failover === undefined ? [] : ['may Decrypt'])];
+  const policy = await policyOf(kms, arn, signal);
+  if (ownPolicy === undefined || policy === undefined) return { problems: [], seen: [...seen, 'policy not compared'] };
+  if (policy === ownPolicy) return { problems: [], seen: [...seen, 'same policy'] };
+  const found = `the replica in ${region} has another key policy: who may use the key here may not there, or the reverse`;
+  const fix = `aws kms put-key-policy --region ${region} --key-id ${arn} --policy-name default --policy …`;
+  return { problems: [warning(found, fix)], seen };
+}
+
+/** The server needs no DescribeKey: where that is refused, Decrypt decides. */
+async function stateOf(kms: KmsInspector, arn: string, signal: AbortSignal): Promise<string | Report> {
   try {
     const { state } = await kms.describeKey(arn, signal);
-    if (state !== 'Enabled') {
-      return [
-        warning(`the replica in ${region} is ${state}`, `aws kms describe-key --region ${region} --key-id ${arn}`),
-      ];
-    }
+    if (state === 'Enabled') return 'enabled';
+    const fix = `aws kms describe-key --region ${kms.region} --key-id ${arn}`;
+    return warning(`the replica in ${kms.region} is ${state}`, fix);
   } catch (error) {
-    if (isDenied(error)) return [warning(`the replica in ${region} refuses this identity`, grantIn(region, arn))];
-    const { found, fix } = kmsFailure(`the replica in ${region}`, error);
-    return [warning(found, fix)];
+    if (isDenied(error)) return 'not described';
+    const { found, fix } = kmsFailure(`the replica in ${kms.region}`, error);
+    return warning(found, fix);
   }
-  const policy = await policyOf(kms, arn, signal);
-  if (ownPolicy === undefined || policy === undefined || policy === ownPolicy) return [];
-  const found = `the replica in ${region} has another key policy: who may use the key here may not there, or the reverse`;
-  return [warning(found, `aws kms put-key-policy --region ${region} --key-id ${arn} --policy-name default --policy …`)];
 }
 
-/** Its JSON without the order of members and the white space; account ids and ARNs are the same in every Region. */
-async function policyOf(kms: KmsInspector, arn: string, signal: AbortSignal): Promise<string | undefined> {
+/** Asked about a key that is stored: what is wrapped here opens there. */
+async function decryptRefusal(
+  examination: Examination,
+  kms: KmsInspector,
+  arn: string,
+  signal: AbortSignal,
+): Promise<Report | undefined> {
+  const stored = examination.facts.stored.find(({ key }) => isSameMasterKey(key.sidecar?.masterKeyArn ?? '', arn));
+  const request = dryRunAbout(examination, 'Decrypt', stored);
+  if (request === undefined) return undefined;
   try {
-    const policy: unknown = JSON.parse(await kms.keyPolicy(arn, signal));
-    return JSON.stringify(sorted(policy));
-  } catch {
+    await kms.dryRun({ ...request, keyId: arn }, signal);
     return undefined;
+  } catch (error) {
+    const { found, fix } = kmsFailure(`the replica in ${kms.region} does not Decrypt`, error);
+    const policy = `policies are per Region: mariadb-aws-kms policy --master-key-arn ${arn}, and the key policy in ${kms.region}`;
+    return warning(found, isDenied(error) ? policy : fix);
   }
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).map(([name, member]) => [name, sorted(member)] as const);
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function grantIn(region: string, arn: string): string {
-  return `policies are per Region: mariadb-aws-kms policy --kind key --master-key-arn ${arn}, put in ${region}`;
+async function policyOf(kms: KmsInspector, arn: string, signal: AbortSignal): Promise<string | undefined> {
+  return await kms.keyPolicy(arn, signal).then(
+    (text) => canonicalPolicy(text, kms.region),
+    () => undefined,
+  );
 }

@@ -2,6 +2,7 @@ import { randomBytes as systemRandomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { Clock, Random } from '../../clock.ts';
 import { KeyError, systemErrorCode } from '../../errors.ts';
+import { REGION } from '../../format/region.ts';
 import { CallLog, type CallRecord } from './call-log.ts';
 import type { RandomBytes } from './ciphertext.ts';
 import { createEndpoint } from './endpoint.ts';
@@ -10,7 +11,7 @@ import { FaultPlan } from './fault-plan.ts';
 import type { FaultRule } from './fault-rule.ts';
 import { initialState } from './initial-state.ts';
 import type { AccessKey } from './sigv4.ts';
-import { DEFAULT_ACCOUNT_ID, memoryState, REGION } from './state.ts';
+import { DEFAULT_ACCOUNT_ID, memoryState } from './state.ts';
 import { openStateFile } from './state-file.ts';
 
 /** Fake on purpose and worthless anywhere else. */

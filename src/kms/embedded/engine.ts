@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import { KeyError } from '../../errors.ts';
+import { REGION } from '../../format/region.ts';
 import { createAlias } from './alias-operations.ts';
 import type { Answer, Call, Caller } from './call.ts';
 import type { RandomBytes } from './ciphertext.ts';
@@ -9,7 +10,7 @@ import { needsSweep, sweep } from './keys.ts';
 import { KmsFault } from './kms-fault.ts';
 import { type EncryptionContext, isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
-import { emptyState, memoryState, REGION, type StateKeeper } from './state.ts';
+import { emptyState, memoryState, type StateKeeper } from './state.ts';
 
 export interface EmbeddedKmsOptions {
   /** Where keys and aliases live; none: memory, and a new account. */

@@ -1,7 +1,7 @@
 import { KeyError } from '../../errors.ts';
+import { REGION } from '../../format/region.ts';
 import { isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
-import { REGION } from './state.ts';
 
 /**
  * How the embedded KMS misbehaves, and for which calls: of those that are signed as they should be. Rules are tried in

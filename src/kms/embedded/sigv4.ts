@@ -1,7 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { REGION } from '../../format/region.ts';
 import { parseAuthorization } from './authorization.ts';
 import { KmsFault } from './kms-fault.ts';
-import { REGION } from './state.ts';
 
 /*
  * Signature Version 4 as a server checks it, from

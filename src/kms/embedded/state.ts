@@ -1,4 +1,5 @@
 import { KeyError } from '../../errors.ts';
+import { REGION } from '../../format/region.ts';
 import { isRecord, type Tag } from './members.ts';
 
 /** Everything the embedded KMS knows, as plain JSON. Key material lies in it unprotected. */
@@ -159,7 +160,6 @@ function parseAlias(json: unknown, path: string, source: string): AliasRecord {
   };
 }
 
-export const REGION: RegExp = /^[a-z]+(?:-[a-z]+){1,3}-[0-9]+$/;
 /** A version 4 UUID as AWS writes it, or a multi-Region key's id. */
 export const KEY_ID: RegExp = /^(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|mrk-[0-9a-f]{32})$/;
 

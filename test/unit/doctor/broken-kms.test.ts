@@ -2,6 +2,7 @@ import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
+import { IDENTITY } from '../../support/identity-sts.ts';
 import { ALIAS, newPatient, type Patient } from './patient.ts';
 
 it('there are no credentials', async () => {
@@ -299,7 +300,7 @@ it('the identity may do more than it needs', async () => {
   const patient = await newPatient({ accessKey: { denied: [] } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  surplus-permissions: the identity may do what the server never does: GenerateDataKey, Encrypt, ReEncrypt, CreateGrant
-             replace its policy by the minimal one: mariadb-aws-kms policy --master-key-arn ARN
+             replace its policy by the smallest one: mariadb-aws-kms policy --master-key-arn MASTER-KEY
     exit 0"
   `);
 });
@@ -407,6 +408,98 @@ it('the replica is disabled, and another has a different policy', async () => {
     exit 0"
   `);
 });
+
+it('the key policy lets the identity administer the key', async () => {
+  const patient = await newPatient();
+  usePolicy(patient, [
+    { Effect: 'Allow', Principal: { AWS: 'arn:aws:iam::111122223333:root' }, Action: 'kms:*', Resource: '*' },
+    { Effect: 'Allow', Principal: { AWS: IDENTITY }, Action: ['kms:*'], Resource: '*' },
+    { Effect: 'Deny', Principal: '*', Action: ['kms:*Alias', 'kms:ReplicateKey', 'kms:D*'], Resource: '*' },
+    {
+      Effect: 'Deny',
+      Principal: '*',
+      Action: 'kms:CreateGrant',
+      Resource: '*',
+      Condition: { Bool: { 'kms:GrantIsForAWSResource': 'false' } },
+    },
+  ]);
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  surplus-permissions: the key policy lets the identity administer the key: kms:ScheduleKeyDeletion, kms:PutKeyPolicy, kms:CreateGrant (on conditions)
+             put another one: mariadb-aws-kms policy --kind key --master-key-arn arn:aws:kms:us-east-1:111122223333:key/ID --principal arn:aws:iam::111122223333:user/mariadb
+    exit 0"
+  `);
+});
+
+it('the key policy cannot be read, as it need not', async () => {
+  const patient = await newPatient({ denied: ['GetKeyPolicy'] });
+  const { problems, lines } = await patient.examine();
+  expect(problems).toBe('exit 0');
+  expect(lines).toContain(
+    'ok       surplus-permissions: the key policy may not be read, and the server need not; what else IAM allows, an administrator can ask',
+  );
+});
+
+it('the replica does not let the identity Decrypt', async () => {
+  const patient = await newPatient();
+  patient.alsoSet = { aws_key_management_failover_regions: `eu-west-1=${patient.kms.url}` };
+  const id = makeMultiRegion(patient);
+  patient.makeKey('3.1', `arn:aws:kms:us-east-1:111122223333:key/${id}`);
+  refuseDecryptIn(patient, 'eu-west-1');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  replicas: the replica in eu-west-1 does not Decrypt: AccessDeniedException: not here (request ID)
+             policies are per Region: mariadb-aws-kms policy --master-key-arn arn:aws:kms:eu-west-1:111122223333:key/mrk-ID, and the key policy in eu-west-1
+    exit 0"
+  `);
+});
+
+it('the replica does not let the identity Decrypt, and DescribeKey is not allowed', async () => {
+  const patient = await newPatient({ denied: ['DescribeKey'], keys: [] });
+  patient.alsoSet = { aws_key_management_failover_regions: `eu-west-1=${patient.kms.url}` };
+  const id = makeMultiRegion(patient);
+  patient.makeKey('1.1', `arn:aws:kms:us-east-1:111122223333:key/${id}`);
+  const { lines } = await patient.examine();
+  expect(lines).toContain(
+    'ok       replicas: replicas in other Regions: eu-west-1 (not described, may Decrypt, policy not compared)',
+  );
+  refuseDecryptIn(patient, 'eu-west-1');
+  expect((await patient.examine()).problems).toMatch(/^warning {2}replicas: the replica in eu-west-1 does not Decrypt/);
+});
+
+it('replicas are right', async () => {
+  const patient = await newPatient();
+  patient.alsoSet = { aws_key_management_failover_regions: `eu-west-1=${patient.kms.url}` };
+  const id = makeMultiRegion(patient);
+  call(patient, 'ReplicateKey', { KeyId: id, ReplicaRegion: 'eu-central-1' });
+  patient.kms.faults.set([
+    {
+      operation: 'GetKeyPolicy',
+      region: 'eu-central-1',
+      kind: 'error',
+      name: 'AccessDeniedException',
+      status: 400,
+      message: 'no',
+    },
+  ]);
+  const { problems, lines } = await patient.examine();
+  expect(problems).toBe('exit 0');
+  expect(lines).toContain(
+    'ok       replicas: replicas in other Regions: eu-west-1 (enabled, may Decrypt, same policy), eu-central-1 (enabled, policy not compared)',
+  );
+});
+
+function refuseDecryptIn(patient: Patient, region: string): void {
+  patient.kms.faults.set([
+    { operation: 'Decrypt', region, kind: 'error', name: 'AccessDeniedException', status: 400, message: 'not here' },
+  ]);
+}
+
+/** Puts a key with that policy behind the alias. */
+function usePolicy(patient: Patient, statements: readonly unknown[]): void {
+  const Policy = JSON.stringify({ Version: '2012-10-17', Statement: statements });
+  const made = patient.kms.kms.call('us-east-1', { accessKeyId: '', denied: [] }, 'CreateKey', { Policy });
+  const id = /key\/([0-9a-f-]{36})/.exec(JSON.stringify(made))?.[1] ?? '';
+  call(patient, 'UpdateAlias', { AliasName: ALIAS, TargetKeyId: id });
+}
 
 function call(patient: Patient, operation: string, input: unknown, region = 'us-east-1'): void {
   patient.kms.kms.call(region, { accessKeyId: '', denied: [] }, operation, input);

@@ -21,7 +21,9 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "ok       master-key: alias/mariadb-encryption is MASTER-KEY: Enabled, SYMMETRIC_DEFAULT, no automatic rotation",
       "ok       permissions: may GenerateDataKeyWithoutPlaintext with MASTER-KEY",
       "ok       permissions: may Decrypt with MASTER-KEY",
-      "ok       surplus-permissions: none of GenerateDataKey, Encrypt, ReEncrypt, CreateGrant is allowed; KMS does not tell about administration (ScheduleKeyDeletion)",
+      "ok       surplus-permissions: none of GenerateDataKey, Encrypt, ReEncrypt, CreateGrant is allowed",
+      "ok       surplus-permissions: the key policy, which the server need not read, gives it no administration; IAM policies may, and are not seen from here. An administrator can ask",
+      "         aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:user/mariadb --resource-arns MASTER-KEY --action-names kms:ScheduleKeyDeletion kms:DisableKey kms:DeleteImportedKeyMaterial kms:PutKeyPolicy kms:CreateGrant --query 'EvaluationResults[].[EvalActionName,EvalDecision]'",
       "ok       confinement: neither SELinux nor AppArmor confines the server",
       "ok       encryption-settings: tables, logs and temporary files are encrypted",
       "ok       backup: the keys are in the data directory: mariadb-backup copies them",
@@ -29,7 +31,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "skipped  replicas: the master key is in one Region only, and no failover is set",
       "skipped  unwrap: only with --deep: one Decrypt per key version",
       "",
-      "0 failures, 0 warnings, 18 ok, 2 skipped: nothing found that stops the server",
+      "0 failures, 0 warnings, 19 ok, 2 skipped: nothing found that stops the server",
     ]
   `);
   expect(exit).toBe(0);
