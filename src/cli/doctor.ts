@@ -53,7 +53,7 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .action(async (options: DoctorOptions) => {
       const findings = await examine(requestOf(options), surroundings());
       if (options.json) io.stdout(findingsJson(findings));
-      else for (const line of formatFindings(findings, io.hasColours)) io.stdout(line);
+      else for (const line of formatFindings(findings, io.hasColours, io.columns)) io.stdout(line);
       io.exit(exitCode(findings));
     });
 }

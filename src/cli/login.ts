@@ -32,7 +32,11 @@ const ALL_MS = 60_000;
 const MINUTE_MS = 60_000;
 
 /** `mariadb-aws-kms login`. @throws KeyError BAD_OPTION, STORE_UNAVAILABLE, KMS_… */
-export function loginCommand(io: LoginIo, environment: NodeJS.ProcessEnv = process.env): Command {
+export function loginCommand(
+  io: LoginIo,
+  environment: NodeJS.ProcessEnv = process.env,
+  passwd: string = SYSTEM_PATHS.passwd,
+): Command {
   return new Command('login')
     .description('get session credentials with a multi-factor code, and put them where the agent of the server looks')
     .option('--mfa-serial <arn>', 'the multi-factor device: arn:aws:iam::…:mfa/NAME, or the serial of a hardware one')
@@ -40,19 +44,24 @@ export function loginCommand(io: LoginIo, environment: NodeJS.ProcessEnv = proce
     .option('--output <file>', 'shared credentials file to write (default: ~/.aws/credentials of --user)')
     .option('--profile <name>', 'section to write', parseProfile, 'default')
     .option('--source-profile <name>', 'profile that has the long-term keys (default: the usual chain)')
-    .option('--user <name>', 'whom the server runs as (default: whoever runs this)')
+    .option('--user <name>', 'whom the server runs as (default: mysql when root runs this, else whoever does)')
     .option('--region <region>', 'Region of STS')
     .option('--endpoint-url <url>', 'endpoint of STS', '')
     .option('--clear', 'remove what login wrote, and nothing else')
     .action(async (options: LoginOptions) => {
-      if (options.clear === true) await clear(io, options, environment);
-      else await login(io, options, environment);
+      const place = await target(options, environment, passwd);
+      if (options.clear === true) await clear(io, options, place);
+      else await login(io, options, place, environment);
     });
 }
 
-async function login(io: LoginIo, options: LoginOptions, environment: NodeJS.ProcessEnv): Promise<void> {
+async function login(
+  io: LoginIo,
+  options: LoginOptions,
+  { path, owner }: Target,
+  environment: NodeJS.ProcessEnv,
+): Promise<void> {
   const mfaSerial = parseSerial(options.mfaSerial);
-  const { path, owner } = await target(options, environment);
   const connection = connectionOf({
     region: options.region ?? (await regionOfChain()),
     endpointUrl: options.endpointUrl,
@@ -87,8 +96,7 @@ function nextStep({ profile, output }: LoginOptions, environment: NodeJS.Process
   return `next: ${first}mariadb-aws-kms doctor, and systemctl start mariadb`;
 }
 
-async function clear(io: LoginIo, options: LoginOptions, environment: NodeJS.ProcessEnv): Promise<void> {
-  const { path, owner } = await target(options, environment);
+async function clear(io: LoginIo, options: LoginOptions, { path, owner }: Target): Promise<void> {
   let hasChanged = false;
   await replaceSecretFile(path, owner, (text) => {
     const rest = withoutSession(text, options.profile);
@@ -99,19 +107,21 @@ async function clear(io: LoginIo, options: LoginOptions, environment: NodeJS.Pro
   io.stdout(hasChanged ? `removed session credentials from ${where}` : `nothing of login is in ${where}`);
 }
 
+interface Target {
+  readonly path: string;
+  readonly owner: Owner;
+}
+
 /** Where the server's agent looks, and whose that is. */
-async function target(
-  { output, user }: LoginOptions,
-  environment: NodeJS.ProcessEnv,
-): Promise<{ readonly path: string; readonly owner: Owner }> {
+async function target({ output, user }: LoginOptions, environment: NodeJS.ProcessEnv, passwd: string): Promise<Target> {
   const runnerUid = process.getuid?.() ?? 0;
-  const account = user === undefined ? undefined : await findUser(user);
+  const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
+  const account = await accountOf(user, runnerUid === 0 && output === undefined && named === undefined, passwd);
   const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
   // Root writes for whoever owns the place: a file that the server may not read would be of no use.
   const ids = account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(resolve(output)) : self);
   const owner: Owner = { ...ids, runnerUid, asOwner: (action) => actAs(ids, action) };
   if (output !== undefined) return { path: resolve(output), owner };
-  const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
   if (named !== undefined && isAbsolute(named)) return { path: named, owner };
   const home = account?.home ?? environment['HOME'];
   if (home === undefined || !isAbsolute(home)) {
@@ -135,10 +145,18 @@ async function actAs<T>({ uid, gid }: Pick<Owner, 'uid' | 'gid'>, action: () => 
   }
 }
 
-async function findUser(name: string): Promise<{ readonly uid: number; readonly gid: number; readonly home: string }> {
-  const lines = (await readFile(SYSTEM_PATHS.passwd, 'utf8')).split('\n').map((line) => line.split(':'));
+/** Root starts the service that then runs as mysql. */
+async function accountOf(
+  user: string | undefined,
+  isForService: boolean,
+  passwd: string,
+): Promise<{ readonly uid: number; readonly gid: number; readonly home: string } | undefined> {
+  const name = user ?? (isForService ? 'mysql' : undefined);
+  if (name === undefined) return undefined;
+  const lines = (await readFile(passwd, 'utf8')).split('\n').map((line) => line.split(':'));
   const [, , uid, gid, , home] = lines.find(([found]) => found === name) ?? [];
   if (uid === undefined || gid === undefined || home === undefined) {
+    if (user === undefined) return undefined;
     throw new KeyError('BAD_OPTION', `--user: this machine has no user ${name}`);
   }
   return { uid: Number(uid), gid: Number(gid), home };

@@ -5,6 +5,8 @@ import type { DevKmsIo } from './dev-kms.ts';
 export interface CliIo extends DevKmsIo {
   /** Whether lines go to a terminal that shows colours. */
   readonly hasColours: boolean;
+  /** Of the terminal that lines go to; undefined when they go elsewhere. */
+  readonly columns: number | undefined;
   /** One line of standard input; the question is asked only when somebody is there to read it. */
   ask(question: string): Promise<string>;
   /** The process ends with this status, also when something that was given up still waits for an answer. */
@@ -26,6 +28,7 @@ export const processIo: CliIo = {
     };
   },
   hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
+  columns: process.stdout.isTTY ? process.stdout.columns : undefined,
   ask: async (question) => {
     if (process.stdin.isTTY) process.stderr.write(question);
     const lines = createInterface({ input: process.stdin });

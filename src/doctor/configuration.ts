@@ -4,7 +4,7 @@ import { type EncryptionContext, parseEncryptionContext } from '../format/encryp
 import { REGION } from '../format/region.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
-import { type FailoverRegion, parseFailoverRegions } from '../keyring/settings.ts';
+import { type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
 import { type Account, findAccount } from './account.ts';
 import { failure, type Report, warning } from './finding.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
@@ -48,6 +48,7 @@ export interface Configuration {
 const DATADIR = '/var/lib/mysql';
 const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
 const START_TIMEOUT_SECONDS = 60;
+const CORRECT = 'correct it in the option file';
 
 export async function readConfiguration(
   request: DoctorRequest,
@@ -63,13 +64,13 @@ export async function readConfiguration(
     } catch (thrown) {
       const { message, hint } = toKeyError(thrown);
       // A URL may hold a password that does not belong there.
-      reports.push(failure(message.replaceAll(/\/\/[^@\s"]*@/g, '//'), hint));
+      reports.push(failure(message.replaceAll(/\/\/[^@\s"]*@/g, '//'), hint || CORRECT));
       return otherwise;
     }
   };
   const expect = (isRight: boolean, name: Parameters<typeof optionName>[0], expected: string): void => {
     // The value is not repeated: an endpoint may hold a password that does not belong there.
-    if (!isRight) reports.push(failure(`${optionName(name)}: expected ${expected}`, 'correct it in the option file'));
+    if (!isRight) reports.push(failure(`${optionName(name)}: expected ${expected}`, CORRECT));
   };
 
   for (const name of options.strict(PREFIX)) {
@@ -78,8 +79,13 @@ export async function readConfiguration(
       failure(`${name} is no option of the plugin: the server would not start`, 'correct its name, or remove it'),
     );
   }
-  const keySpec = text('key_spec') || 'AES_128';
+  // The server takes names in any case, and numbers in their place.
+  const keySpec = text('key_spec').toUpperCase() || 'AES_128';
   expect(isKeySpec(keySpec) || /^[01]$/.test(keySpec), 'key_spec', 'AES_128 or AES_256');
+  const logLevel = text('log_level').toUpperCase() || 'ERROR';
+  const isLogLevel = LOG_LEVELS.some((level, index) => [level.toUpperCase(), String(index)].includes(logLevel));
+  expect(isLogLevel, 'log_level', LOG_LEVELS.join(', '));
+  expect(options.number(optionName('watch_interval'), 0) !== undefined, 'watch_interval', 'seconds');
   const endpointUrl = text('endpoint_url');
   const isEndpoint = endpointUrl === '' || isPlainUrl(endpointUrl);
   expect(isEndpoint, 'endpoint_url', 'an http or https URL without user and password');

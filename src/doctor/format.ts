@@ -12,16 +12,22 @@ const PLURALS: Readonly<Record<Status, string>> = {
 };
 const WIDTH = 'failure'.length + 2;
 
-export function formatFindings(findings: readonly Finding[], hasColours: boolean): readonly string[] {
+/** @param columns of a terminal; undefined: no line is broken */
+export function formatFindings(findings: readonly Finding[], hasColours: boolean, columns?: number): readonly string[] {
   const paint = (status: Status, text: string): string =>
     hasColours ? styleText(COLOURS[status], text, { validateStream: false }) : text;
   const lines = ORDER.flatMap((status) =>
     findings
       .filter((finding) => finding.status === status)
-      .flatMap(({ check, found, fix }) => [
-        `${paint(status, status.padEnd(WIDTH))}${check}: ${oneLine(found)}`,
-        ...(fix === undefined ? [] : fix.split('\n').map((line) => `${' '.repeat(WIDTH)}${line}`)),
-      ]),
+      .flatMap(({ check, found, fix }) => {
+        const [first, ...more] = wrapped(`${check}: ${oneLine(found)}`, columns);
+        return [
+          `${paint(status, status.padEnd(WIDTH))}${first}`,
+          ...more.map(indented),
+          // A command is there to be copied: the terminal breaks it without a line end.
+          ...(fix === undefined ? [] : fix.split('\n').map(indented)),
+        ];
+      }),
   );
   return [...lines, '', summary(findings)];
 }
@@ -45,6 +51,22 @@ function summary(findings: readonly Finding[]): string {
     return `${count} ${count === 1 ? status : PLURALS[status]}`;
   }).join(', ');
   return exitCode(findings) === 0 ? `${counts}: nothing found that stops the server` : counts;
+}
+
+function indented(line: string): string {
+  return ' '.repeat(WIDTH) + line;
+}
+
+/** Broken between words, each line as long as fits beside the status; a word that is longer stays whole. */
+function wrapped(text: string, columns: number | undefined): readonly string[] {
+  if (columns === undefined) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && WIDTH + last.length + 1 + word.length <= columns) lines.splice(-1, 1, `${last} ${word}`);
+    else lines.push(word);
+  }
+  return lines;
 }
 
 function oneLine(text: string): string {

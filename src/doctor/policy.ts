@@ -7,7 +7,7 @@ import {
   parseEncryptionContext,
 } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
-import { masterKeyInRegion } from '../kms/master-key.ts';
+import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 
 export type PolicyKind = 'iam' | 'key';
 
@@ -15,6 +15,8 @@ export type PolicyKind = 'iam' | 'key';
 export interface PolicyRequest {
   readonly kind: string;
   readonly masterKeyArn: string | undefined;
+  /** Master keys that stored keys are wrapped under from before. */
+  readonly olderKeyArns: readonly string[];
   readonly principal: string | undefined;
   readonly encryptionContext: string;
   readonly failoverRegions: readonly string[];
@@ -46,11 +48,11 @@ export interface Statement {
 
 export type Condition = Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 
-const KEY_ARN = /^arn:(aws[\w-]*):kms:[a-z]{2,}(?:-[a-z]+)+-\d+:(\d{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
+const KEY_ARN = /^arn:(aws[\w-]*):kms:([a-z0-9-]+):(\d{12}):key\/(?:mrk-[0-9a-f]{32}|[0-9a-f-]{36})$/;
 const PRINCIPAL_ARN = /^arn:(aws[\w-]*):iam::(\d{12}):(?:root|(?:role|user)\/[\w+=,.@/-]{1,512})$/;
 const VPC_ENDPOINT = /^vpce-[0-9a-f]{8,17}$/;
-/** IAM's quota for a managed policy, in characters without white space. */
-const MAX_CHARACTERS = 6144;
+/** AWS's quotas for a managed policy, without white space, and for a key policy. */
+const MAX_CHARACTERS: Readonly<Record<PolicyKind, number>> = { iam: 6144, key: 32_768 };
 
 /** All that the server itself ever asks of KMS. */
 const SERVER_ACTIONS = ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'];
@@ -62,11 +64,12 @@ export function minimalPolicy(request: PolicyRequest): Policy {
   const kind = parseKind(request.kind);
   const context = parseEncryptionContext(request.encryptionContext);
   refuseVariables(context);
+  refuseSameNames(context);
   const condition = conditionOf(request, context);
   const document = kind === 'iam' ? iamPolicy(request, condition) : keyPolicy(request, condition);
   const size = JSON.stringify(document).length;
-  if (size > MAX_CHARACTERS) {
-    throw new KeyError('BAD_OPTION', `the policy has ${size} characters, AWS allows ${MAX_CHARACTERS}`);
+  if (size > MAX_CHARACTERS[kind]) {
+    throw new KeyError('BAD_OPTION', `the policy has ${size} characters, AWS allows ${MAX_CHARACTERS[kind]}`);
   }
   return { document, notes: notesOf(request, context) };
 }
@@ -82,8 +85,21 @@ function iamPolicy(request: PolicyRequest, condition: Condition | undefined): Po
       hint: 'aws kms describe-key --key-id alias/NAME --query KeyMetadata.Arn; IAM does not take an alias for its key',
     });
   }
-  const arns = resourcesOf(request.masterKeyArn, request.failoverRegions);
-  return documentOf(request, { Resource: arns.length === 1 ? (arns[0] ?? '') : arns }, condition, []);
+  const arns = resourcesOf('--master-key-arn', request.masterKeyArn, request.failoverRegions);
+  const older = request.olderKeyArns.flatMap((arn) => {
+    const regions = isMultiRegion(arn) ? request.failoverRegions : [];
+    return resourcesOf('--older-key-arn', arn, regions);
+  });
+  const document = documentOf(request, { Resource: oneOrMore(arns) }, condition, []);
+  if (older.length === 0) return document;
+  const opens: Statement = {
+    Sid: 'MariaDBOlderDataKeys',
+    Effect: 'Allow',
+    Action: 'kms:Decrypt',
+    Resource: oneOrMore(older),
+    ...(condition === undefined ? {} : { Condition: condition }),
+  };
+  return { ...document, Statement: [...document.Statement, opens] };
 }
 
 function keyPolicy(request: PolicyRequest, condition: Condition | undefined): PolicyDocument {
@@ -99,9 +115,16 @@ function keyPolicy(request: PolicyRequest, condition: Condition | undefined): Po
       hint: 'a session of a role (arn:aws:sts::…:assumed-role/NAME/SESSION) is named by its role: arn:aws:iam::…:role/NAME',
     });
   }
-  if (request.masterKeyArn !== undefined) resourcesOf(request.masterKeyArn, request.failoverRegions);
+  if (request.olderKeyArns.length > 0) {
+    throw new KeyError('BAD_OPTION', '--older-key-arn: a key policy is of one key', {
+      hint: 'print one for each key: --kind key --master-key-arn ARN',
+    });
+  }
+  if (request.masterKeyArn !== undefined) {
+    resourcesOf('--master-key-arn', request.masterKeyArn, request.failoverRegions);
+  }
   // In a key policy `*` is the key it belongs to. The account of the key stays in charge, as AWS's own default has it.
-  const owner = request.masterKeyArn === undefined ? account : (KEY_ARN.exec(request.masterKeyArn)?.[2] ?? account);
+  const owner = request.masterKeyArn === undefined ? account : (KEY_ARN.exec(request.masterKeyArn)?.[3] ?? account);
   const administration: Statement = {
     Sid: 'AccountAdministersKey',
     Effect: 'Allow',
@@ -139,9 +162,9 @@ function documentOf(
 }
 
 /** The key in its Region, and for failover its replicas by their own names. */
-function resourcesOf(arn: string, failoverRegions: readonly string[]): readonly string[] {
-  if (!KEY_ARN.test(arn)) {
-    throw new KeyError('BAD_OPTION', `--master-key-arn: expected the ARN of a KMS key, got "${arn}"`, {
+function resourcesOf(option: string, arn: string, failoverRegions: readonly string[]): readonly string[] {
+  if (!REGION.test(KEY_ARN.exec(arn)?.[2] ?? '')) {
+    throw new KeyError('BAD_OPTION', `${option}: expected the ARN of a KMS key, got "${arn}"`, {
       hint: 'for example arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias is not enough for IAM',
     });
   }
@@ -216,6 +239,22 @@ function refuseVariables(context: EncryptionContext): void {
   const pair = Object.entries(context).find((sides) => sides.some((side) => side.includes('${')));
   if (pair === undefined) return;
   throw new KeyError('BAD_OPTION', `--encryption-context: "${pair.join('=')}" has \${, which policies replace`);
+}
+
+/** To a policy, names of conditions that differ in case only are the same. */
+function refuseSameNames(context: EncryptionContext): void {
+  const names = Object.keys(context);
+  const same = names.find((name, index) => names.findIndex((other) => isSameName(name, other)) !== index);
+  if (same === undefined) return;
+  throw new KeyError('BAD_OPTION', `--encryption-context: "${same}" comes twice, which policies do not tell apart`);
+}
+
+function isSameName(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+function oneOrMore(list: readonly string[]): string | readonly string[] {
+  return list.length === 1 ? (list[0] ?? '') : list;
 }
 
 function parseCidr(text: string): void {

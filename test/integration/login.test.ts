@@ -35,9 +35,9 @@ async function newLogin(behaviour: StsBehaviour = {}) {
   cleanUp(() => void vi.unstubAllEnvs());
   const sts = await startIdentitySts(behaviour);
   const lines: string[] = [];
-  const run = async (options: readonly string[], typed = '123456'): Promise<void> => {
+  const run = async (options: readonly string[], typed = '123456', passwd = '/etc/passwd'): Promise<void> => {
     const io = { stdout: (line: string) => lines.push(line), ask: async () => typed };
-    await loginCommand(io, { ...process.env })
+    await loginCommand(io, { ...process.env }, passwd)
       .exitOverride()
       .parseAsync(['--endpoint-url', sts.url, '--region', 'us-east-1', '--source-profile', 'admin', ...options], {
         from: 'user',
@@ -178,6 +178,30 @@ it('writes into no directory that others may write', async () => {
   const message = `${join(home, '.aws')} was not changed: others may write this directory`;
   await expectKeyError(run(['--mfa-serial', SERIAL]), 'STORE_UNAVAILABLE', message);
   expect(readFileSync(file, 'utf8')).toBe(LONG_TERM);
+});
+
+it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when root asks for it", async () => {
+  const { home, file, run, text, lines } = await newLogin();
+  chmodSync(home, 0o755);
+  const nobody = 65_534;
+  const server = join(home, 'mysql');
+  mkdirSync(server, { mode: 0o700 });
+  chownSync(server, nobody, nobody);
+  const passwd = join(home, 'passwd');
+  writeFileSync(passwd, `root:x:0:0::${home}:/bin/sh\nmysql:x:${nobody}:${nobody}::${server}:/bin/false\n`);
+  const inServer = join(server, '.aws/credentials');
+  // The long-term keys come from elsewhere than a named file, which would be where to write.
+  vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', undefined);
+  await run(['--mfa-serial', SERIAL], '123456', passwd);
+  expect(readFileSync(inServer, 'utf8')).toContain(SESSION.accessKeyId);
+  expect(statSync(inServer)).toMatchObject({ uid: nobody, gid: nobody });
+  expect(lines[0]).toBe(`wrote session credentials to ${inServer}, section [default]`);
+  await run(['--clear'], '', passwd);
+  expect(readFileSync(inServer, 'utf8')).toBe('');
+  writeFileSync(passwd, `root:x:0:0::${home}:/bin/sh\n`);
+  await run(['--mfa-serial', SERIAL], '123456', passwd);
+  expect(text()).toContain(SESSION.accessKeyId);
+  expect(file).toBe(join(home, '.aws/credentials'));
 });
 
 it.runIf(process.getuid?.() === 0)("leaves another user's file alone", async () => {

@@ -1,42 +1,68 @@
 import { join } from 'node:path';
+import { systemErrorCode } from '../../errors.ts';
 import type { Check, Examination } from '../check.ts';
 import type { Configuration } from '../configuration.ts';
-import { failure, ok, type Report } from '../finding.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
 import { AGENT_NAME, AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
 import type { Files } from '../surroundings.ts';
 
 const BOOLEAN = 'mysql_connect_any';
-const PROFILE = /^(?:\/usr\/sbin\/)?(mariadbd|mysqld)(?:\/\/\S+)? \((enforce|complain)\)$/m;
+/** What SELinux's policy lets the server write. */
+const DATA_TYPE = 'mysqld_db_t';
+const PROFILE = /^(?:\/usr\/sbin\/)?(mariadbd|mysqld) \((enforce|complain)\)$/m;
 
-/** What keeps the server from starting its agent, or the agent from AWS. */
+/** What keeps the server from starting its agent, or the agent from its keys and from AWS. */
 export const confinement: Check = {
   id: 'confinement',
   isOptional: true,
-  async run(examination) {
-    const reports = [...(await selinux(examination)), ...(await apparmor(examination))];
+  async run(examination, signal) {
+    const reports = [...(await selinux(examination, signal)), ...(await apparmor(examination))];
     return reports.length > 0 ? reports : [ok('neither SELinux nor AppArmor confines the server')];
   },
 };
 
-async function selinux({ surroundings: { files, paths }, configuration }: Examination): Promise<readonly Report[]> {
-  if ((await textOf(files, join(paths.selinux, 'enforce'))).trim() !== '1') return [];
-  // The agent asks AWS, not the server: one of its own runs in its own domain.
-  if (isSeparateAgent(configuration)) return [ok('SELinux enforces; the agent of its own is in a domain of its own')];
+async function selinux(examination: Examination, signal: AbortSignal): Promise<readonly Report[]> {
+  const { surroundings, configuration } = examination;
+  const { files, paths } = surroundings;
+  if ((await textOf(files, join(paths.selinux, 'enforce')))?.trim() !== '1') return [];
+  if (isSeparateAgent(configuration)) {
+    return [ok('SELinux enforces; whether it lets the server connect to the agent shows: ausearch -m AVC -c mariadbd')];
+  }
   // Two numbers: the value now, and the one that is pending.
-  const value = (await textOf(files, join(paths.selinux, 'booleans', BOOLEAN))).trim();
-  if (value.startsWith('1')) return [ok(`SELinux enforces, and ${BOOLEAN} is on`)];
-  if (value === '') return [ok(`SELinux enforces a policy without ${BOOLEAN}: it does not confine the server`)];
+  const value = (await textOf(files, join(paths.selinux, 'booleans', BOOLEAN)))?.trim();
+  if (value === undefined) return [ok(`SELinux enforces a policy without ${BOOLEAN}: it does not confine the server`)];
+  const mislabelled = await labelReport(examination, signal);
+  const reports = mislabelled === undefined ? [] : [mislabelled];
+  if (value.startsWith('1')) return [...reports, ok(`SELinux enforces, and ${BOOLEAN} is on`)];
   const found = `SELinux enforces, and ${BOOLEAN} is off: the agent cannot reach AWS`;
-  return [failure(found, `setsebool -P ${BOOLEAN} 1`)];
+  return [...reports, failure(found, `setsebool -P ${BOOLEAN} 1`)];
+}
+
+/** The agent that the server starts is confined as the server is, and writes the keys. */
+async function labelReport(
+  { surroundings: { run }, configuration: { keyfileDir } }: Examination,
+  signal: AbortSignal,
+): Promise<Report | undefined> {
+  const label = (await run('stat', ['-L', '-c', '%C', keyfileDir], signal))?.stdout.trim() ?? '';
+  const type = label.split(':')[2];
+  if (type === undefined || type === DATA_TYPE) return undefined;
+  const fix = `semanage fcontext -a -t ${DATA_TYPE} '${keyfileDir}(/.*)?' && restorecon -Rv ${keyfileDir}`;
+  return warning(`SELinux enforces, and ${keyfileDir} is ${type}, not ${DATA_TYPE}: no new keys can be stored`, fix);
 }
 
 async function apparmor({ surroundings: { files, paths }, configuration }: Examination): Promise<readonly Report[]> {
-  const [, program, mode] = PROFILE.exec(await textOf(files, paths.apparmorProfiles)) ?? [];
+  let profiles: string | undefined;
+  try {
+    profiles = await textOf(files, paths.apparmorProfiles);
+  } catch {
+    return [warning(`${paths.apparmorProfiles} cannot be read: AppArmor may confine the server`, 'run this as root')];
+  }
+  const [, program, mode] = PROFILE.exec(profiles ?? '') ?? [];
   if (program === undefined || mode !== 'enforce') return [];
-  const name = `usr.sbin.${program}`;
+  const name = await profileFile(files, paths.apparmorDirectory, program);
   const local = join(paths.apparmorDirectory, 'local', name);
-  const text = (await textOf(files, join(paths.apparmorDirectory, name))) + (await textOf(files, local));
-  if (isSeparateAgent(configuration) || text.includes(AGENT_NAME)) {
+  const texts = [await textOf(files, join(paths.apparmorDirectory, name)), await textOf(files, local)];
+  if (isSeparateAgent(configuration) || texts.some((text) => text?.includes(AGENT_NAME))) {
     return [ok(`AppArmor enforces ${name}, which knows the agent`)];
   }
   const agent = configuration.agent || join(configuration.pluginDir, AGENT_NAME);
@@ -44,13 +70,21 @@ async function apparmor({ surroundings: { files, paths }, configuration }: Exami
   return [failure(`AppArmor enforces ${name}, which does not let the server start ${agent}`, fix)];
 }
 
+/** Named for the program, or as was usual for its path. */
+async function profileFile(files: Files, directory: string, program: string): Promise<string> {
+  return (await textOf(files, join(directory, program))) === undefined ? `usr.sbin.${program}` : program;
+}
+
 function isSeparateAgent({ agent }: Configuration): boolean {
   return agent.startsWith(AGENT_SOCKET_PREFIX);
 }
 
-async function textOf(files: Files, path: string): Promise<string> {
-  return await files.readFile(path).then(
-    (bytes) => bytes.toString('utf8'),
-    () => '',
-  );
+/** Undefined when there is no such file: not when it cannot be read. */
+async function textOf(files: Files, path: string): Promise<string | undefined> {
+  try {
+    return (await files.readFile(path)).toString('utf8');
+  } catch (error) {
+    if (/^(?:ENOENT|ENOTDIR|EINVAL)$/.test(systemErrorCode(error) ?? '')) return undefined;
+    throw error;
+  }
 }

@@ -1,4 +1,5 @@
-import type { Check } from '../check.ts';
+import { allowsKeyId, isKeyId } from '../../ids.ts';
+import type { Check, Examination } from '../check.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import type { ServerOptions } from '../server-options.ts';
 
@@ -11,13 +12,33 @@ const SWITCHES: readonly (readonly [string, string])[] = [
   ['encrypt_tmp_files', 'temporary files of sorts and of the binary log cache'],
 ];
 
+/** Each is written in the clear whatever else is set. */
+const PLAIN_LOGS: readonly (readonly [string, string])[] = [
+  ['general_log', 'the general log, with every statement'],
+  ['slow_query_log', 'the slow query log, with statements'],
+];
+const ENCRYPTING_ENGINES = /^(?:innodb|aria)$/i;
+
 /** Settings with which encryption quietly does not happen. */
 export const encryptionSettings: Check = {
   id: 'encryption-settings',
   unneeded: ({ unread }) => unread,
-  async run({ configuration: { options, isMock } }) {
-    const reports = [...mock(isMock), ...tables(options), ...switches(options)];
-    return reports.length > 0 ? reports : [ok('tables, logs and temporary files are encrypted')];
+  async run(examination) {
+    const { configuration } = examination;
+    const { options, isMock } = configuration;
+    const reports = [
+      ...mock(isMock),
+      ...tables(options),
+      ...defaultKey(examination),
+      ...engines(options),
+      ...switches(options),
+      ...plainLogs(options),
+    ];
+    if (reports.length > 0) return reports;
+    const age = Number(options.last('innodb_encryption_rotate_key_age') ?? 1);
+    const versions = age === 1 ? 'version' : 'versions';
+    const rule = `rotations re-encrypt pages that are more than ${age} key ${versions} old`;
+    return [ok(`tables, logs and temporary files are encrypted; ${rule}`)];
   },
 };
 
@@ -49,6 +70,10 @@ function tables(options: ServerOptions): readonly Report[] {
     const found = 'innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any';
     reports.push(warning(found, 'innodb_encryption_threads = 4'));
   }
+  if (isOn && threads > 0 && options.number('innodb_encryption_rotation_iops', 100) === 0) {
+    const found = 'innodb_encryption_rotation_iops is 0: the encryption threads encrypt nothing';
+    reports.push(warning(found, 'innodb_encryption_rotation_iops = 100'));
+  }
   if (isOn && age === 0) {
     const found = 'innodb_encryption_rotate_key_age is 0: pages keep the key version they were written with';
     reports.push(warning(found, 'innodb_encryption_rotate_key_age = 1'));
@@ -57,7 +82,38 @@ function tables(options: ServerOptions): readonly Report[] {
     const found = 'innodb_file_per_table is OFF: tables in the system tablespace cannot be encrypted one by one';
     reports.push(warning(found, 'innodb_file_per_table = ON'));
   }
+  const checksum = options.last('innodb_checksum_algorithm') ?? 'full_crc32';
+  if (!/^(?:strict_)?full_crc32$/i.test(checksum)) {
+    const found = `innodb_checksum_algorithm is ${checksum}: in the clear stay spatial indexes of new tables`;
+    reports.push(warning(found, 'innodb_checksum_algorithm = full_crc32'));
+  }
   return reports;
+}
+
+/** Tables that name no key get this one. */
+function defaultKey({ configuration: { options, keyIds }, facts }: Examination): readonly Report[] {
+  const value = options.number('innodb_default_encryption_key_id', 1);
+  if (value === undefined || !isKeyId(value)) {
+    const fix = 'innodb_default_encryption_key_id = 1';
+    return [failure('innodb_default_encryption_key_id: expected 1 to 4294967295', fix)];
+  }
+  if (allowsKeyId(keyIds, value) || facts.stored.some(({ name }) => name.id === value)) return [];
+  const found = `aws_key_management_key_ids does not allow key ${value}, innodb_default_encryption_key_id`;
+  return [warning(`${found}: no encrypted table can be created`, `add ${value} to the list`)];
+}
+
+function engines(options: ServerOptions): readonly Report[] {
+  return ['default_storage_engine', 'default_tmp_storage_engine'].flatMap((name) => {
+    const engine = options.last(name);
+    if (engine === undefined || engine === '' || ENCRYPTING_ENGINES.test(engine)) return [];
+    return [warning(`${name} is ${engine}: only InnoDB and Aria encrypt their tables`, `${name} = InnoDB`)];
+  });
+}
+
+function plainLogs(options: ServerOptions): readonly Report[] {
+  return PLAIN_LOGS.filter(([name]) => options.isOn(name, false) === true).map(([name, what]) =>
+    warning(`${name} is ON: nothing encrypts ${what}`, `${name} = OFF, or keep its file where nobody else reads it`),
+  );
 }
 
 function switches(options: ServerOptions): readonly Report[] {

@@ -102,12 +102,14 @@ export function dryRunAbout(
 }
 
 function policyCommand({ configuration, facts }: Examination, { keyId: asked }: DryRun): string {
-  // What was refused may be an older master key, by its ARN; an alias is not enough for a policy.
-  const arn = asked.startsWith('arn:') && !asked.includes(':alias/') ? asked : facts.masterKey?.arn;
+  const isKeyArn = /^arn:.*:key\//.test(asked);
+  // An alias is not enough for a policy.
+  const arn = facts.masterKey?.arn ?? (isKeyArn ? asked : 'ARN');
+  const older = isKeyArn && asked !== arn ? ` --older-key-arn ${asked}` : '';
   const pairs = Object.entries(configuration.context).map(([name, value]) => `${name}=${value}`);
   const context = pairs.length === 0 ? '' : ` --encryption-context ${pairs.join(',')}`;
   const regions = configuration.failoverRegions.map(({ region }) => region);
   const failover = regions.length === 0 ? '' : ` --failover-regions ${regions.join(',')}`;
-  const options = `--master-key-arn ${arn ?? 'ARN'}${context}${failover}`;
+  const options = `--master-key-arn ${arn}${older}${context}${failover}`;
   return `attach to the identity what this prints: mariadb-aws-kms policy ${options}`;
 }

@@ -18,7 +18,12 @@ export const serverVersion: Check = {
     if (version === undefined) return [skipped('mariadbd is not there to say its version')];
     const [major = 0, minor = 0] = version.split('.').map(Number);
     if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
-      return [warning(`MariaDB ${version} is older than ${OLDEST.join('.')}, the oldest the plugin is tested with`)];
+      return [
+        warning(
+          `MariaDB ${version} is older than ${OLDEST.join('.')}, the oldest the plugin is tested with`,
+          'upgrade the server',
+        ),
+      ];
     }
     return [ok(`MariaDB ${version}, plugin_maturity ${maturity ?? 'not set'}: admits the plugin, which is stable`)];
   },

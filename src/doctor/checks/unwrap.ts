@@ -59,7 +59,14 @@ function reportsOf(
   const count = `${unwrapped} of ${total} key versions unwrap`;
   const untried = total - unwrapped - failures.length;
   if (failures.length === 0) {
-    return [untried === 0 ? ok(count) : warning(`${count}; there was no time for ${untried}`)];
+    return [
+      untried === 0
+        ? ok(count)
+        : warning(
+            `${count}; there was no time for ${untried}`,
+            'raise aws_key_management_start_timeout if KMS is always so slow',
+          ),
+    ];
   }
   const report = configuration.allowsMissingKeys ? warning : failure;
   const more = failures.length > NAMED ? `; ${failures.length - NAMED} more failed` : '';

@@ -290,6 +290,8 @@ it('there are no keys, and key 1 is not allowed', async () => {
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-files: there is no key 1, and aws_key_management_key_ids does not allow it
              add 1-2 to the list
+    warning  encryption-settings: aws_key_management_key_ids does not allow key 1, innodb_default_encryption_key_id: no encrypted table can be created
+             add 1 to the list
     exit 1"
   `);
 });

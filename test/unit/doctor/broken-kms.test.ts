@@ -305,6 +305,24 @@ it('the identity may do more than it needs', async () => {
   `);
 });
 
+it('Decrypt is not allowed under an older master key', async () => {
+  const patient = await newPatient();
+  const older = patient.kms.kms.ensureAlias('us-east-1', 'alias/older');
+  patient.makeKey('3.1', older);
+  patient.spoil = (kms) => ({
+    ...kms,
+    dryRun: async (request, signal) => {
+      if (request.keyId !== older) return await kms.dryRun(request, signal);
+      throw Object.assign(new Error('not you'), { name: 'AccessDeniedException' });
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  permissions: may not Decrypt with arn:aws:kms:us-east-1:111122223333:key/ID: AccessDeniedException: not you
+             attach to the identity what this prints: mariadb-aws-kms policy --master-key-arn MASTER-KEY --older-key-arn arn:aws:kms:us-east-1:111122223333:key/ID
+    exit 1"
+  `);
+});
+
 it('KMS throttles for ever', async () => {
   const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 10, signal) };
   const patient = await newPatient({ request: { deep: true }, surroundings: { clock }, keys: ['1.1'] });

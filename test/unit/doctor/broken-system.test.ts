@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { newPatient } from './patient.ts';
+import { newPatient, plainFiles } from './patient.ts';
 
 it('the option files cannot be read', async () => {
   const patient = await newPatient({
@@ -53,6 +53,7 @@ it('settings are malformed', async () => {
     failure  option-files: aws_key_management_encryption_context: "cluster" is no name=value pair
              write name=value pairs separated by commas, for example cluster=orders,environment=production
     failure  option-files: aws_key_management_failover_regions: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com, got "ftp://kms.example.com"
+             correct it in the option file
     exit 1"
   `);
 });
@@ -92,6 +93,7 @@ it('the server is too old', async () => {
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  server-version: MariaDB 10.6.21 is older than 10.11, the oldest the plugin is tested with
+             upgrade the server
     exit 0"
   `);
 });
@@ -116,6 +118,60 @@ it('SELinux keeps the agent from AWS', async () => {
              setsebool -P mysql_connect_any 1
     exit 1"
   `);
+});
+
+it('SELinux keeps the agent from its keys', async () => {
+  const patient = await newPatient({ programs: { stat: { stdout: 'unconfined_u:object_r:var_t:s0\n' } } });
+  patient.write('system/selinux/enforce', '1');
+  patient.write('system/selinux/booleans/mysql_connect_any', '1 1');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  confinement: SELinux enforces, and ROOT/data is var_t, not mysqld_db_t: no new keys can be stored
+             semanage fcontext -a -t mysqld_db_t 'ROOT/data(/.*)?' && restorecon -Rv ROOT/data
+    exit 0"
+  `);
+});
+
+it('SELinux confines the server, and everything is allowed', async () => {
+  const patient = await newPatient({ programs: { stat: { stdout: 'system_u:object_r:mysqld_db_t:s0\n' } } });
+  patient.write('system/selinux/enforce', '1');
+  patient.write('system/selinux/booleans/mysql_connect_any', '1 1');
+  const { problems, lines } = await patient.examine();
+  expect(problems).toBe('exit 0');
+  expect(lines).toContain('ok       confinement: SELinux enforces, and mysql_connect_any is on');
+});
+
+it('whether AppArmor confines the server cannot be seen', async () => {
+  const patient = await newPatient({
+    surroundings: {
+      files: {
+        ...plainFiles,
+        readFile: async (path) => {
+          if (!path.endsWith('/profiles')) return await plainFiles.readFile(path);
+          throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+        },
+      },
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  confinement: ROOT/system/profiles cannot be read: AppArmor may confine the server
+             run this as root
+    exit 0"
+  `);
+});
+
+it('a profile named for its program keeps the server from the agent', async () => {
+  const patient = await newPatient();
+  patient.write('system/profiles', 'mariadbd (enforce)\n');
+  patient.write('system/apparmor.d/mariadbd', 'profile mariadbd /usr/sbin/mariadbd { }');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: AppArmor enforces mariadbd, which does not let the server start ROOT/plugins/aws_key_management_agent
+             echo 'ROOT/plugins/aws_key_management_agent Ux,' >> ROOT/system/apparmor.d/local/mariadbd && apparmor_parser -r ROOT/system/apparmor.d/mariadbd
+    exit 1"
+  `);
+  patient.write('system/apparmor.d/local/mariadbd', `${patient.plugins}/aws_key_management_agent Ux,`);
+  const { problems, lines } = await patient.examine();
+  expect(problems).toBe('exit 0');
+  expect(lines).toContain('ok       confinement: AppArmor enforces mariadbd, which knows the agent');
 });
 
 it('AppArmor keeps the server from the agent', async () => {
@@ -178,6 +234,67 @@ it('no thread encrypts, and old pages keep their key', async () => {
              innodb_file_per_table = ON
     exit 0"
   `);
+});
+
+it('threads may do nothing, new tables have no key or no encryption, and logs are in the clear', async () => {
+  const patient = await newPatient({
+    options: {
+      innodb_encryption_rotation_iops: '0',
+      innodb_checksum_algorithm: 'crc32',
+      innodb_default_encryption_key_id: '7',
+      aws_key_management_key_ids: '1-2',
+      default_storage_engine: 'MyISAM',
+      general_log: '',
+      slow_query_log: '1',
+    },
+  });
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  encryption-settings: innodb_encryption_rotation_iops is 0: the encryption threads encrypt nothing
+             innodb_encryption_rotation_iops = 100
+    warning  encryption-settings: innodb_checksum_algorithm is crc32: in the clear stay spatial indexes of new tables
+             innodb_checksum_algorithm = full_crc32
+    warning  encryption-settings: aws_key_management_key_ids does not allow key 7, innodb_default_encryption_key_id: no encrypted table can be created
+             add 7 to the list
+    warning  encryption-settings: default_storage_engine is MyISAM: only InnoDB and Aria encrypt their tables
+             default_storage_engine = InnoDB
+    warning  encryption-settings: general_log is ON: nothing encrypts the general log, with every statement
+             general_log = OFF, or keep its file where nobody else reads it
+    warning  encryption-settings: slow_query_log is ON: nothing encrypts the slow query log, with statements
+             slow_query_log = OFF, or keep its file where nobody else reads it
+    exit 0"
+  `);
+});
+
+it('the default key is there already, though it could not be made', async () => {
+  const options = { innodb_default_encryption_key_id: '7', aws_key_management_key_ids: '1-2' };
+  const patient = await newPatient({ options, keys: ['1.1', '7.1'] });
+  expect((await patient.examine()).problems).toBe('exit 0');
+});
+
+it('says which pages a rotation re-encrypts', async () => {
+  const { lines } = await (await newPatient({ options: { innodb_encryption_rotate_key_age: '5' } })).examine();
+  expect(lines).toContain(
+    'ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 5 key versions old',
+  );
+});
+
+it('values that the server does not take, and such that it does', async () => {
+  const options = {
+    aws_key_management_log_level: 'Loud',
+    aws_key_management_watch_interval: 'often',
+    innodb_default_encryption_key_id: '0',
+  };
+  expect((await (await newPatient({ options })).examine()).problems).toMatchInlineSnapshot(`
+    "failure  option-files: aws_key_management_log_level: expected Off, Fatal, Error, Warn, Info, Debug, Trace
+             correct it in the option file
+    failure  option-files: aws_key_management_watch_interval: expected seconds
+             correct it in the option file
+    failure  encryption-settings: innodb_default_encryption_key_id: expected 1 to 4294967295
+             innodb_default_encryption_key_id = 1
+    exit 1"
+  `);
+  const right = { aws_key_management_log_level: 'trace', aws_key_management_key_spec: 'aes_256' };
+  expect((await (await newPatient({ options: right })).examine()).problems).toBe('exit 0');
 });
 
 it('rsync leaves the keys behind', async () => {

@@ -25,7 +25,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "ok       surplus-permissions: the key policy, which the server need not read, gives it no administration; IAM policies may, and are not seen from here. An administrator can ask",
       "         aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:user/mariadb --resource-arns MASTER-KEY --action-names kms:ScheduleKeyDeletion kms:DisableKey kms:DeleteImportedKeyMaterial kms:PutKeyPolicy kms:CreateGrant --query 'EvaluationResults[].[EvalActionName,EvalDecision]'",
       "ok       confinement: neither SELinux nor AppArmor confines the server",
-      "ok       encryption-settings: tables, logs and temporary files are encrypted",
+      "ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 1 key version old",
       "ok       backup: the keys are in the data directory: mariadb-backup copies them",
       "ok       start-timeout: start_timeout 60 s, TimeoutStartSec of mariadb.service 15min",
       "skipped  replicas: the master key is in one Region only, and no failover is set",
@@ -64,4 +64,17 @@ it('colours only what it is told to, and keeps control characters out of the ter
   const findings = [{ check: 'agent', status: 'failure', found: 'a\u001b[31mb\nc' } as const];
   expect(formatFindings(findings, false)[0]).toBe('failure  agent: a [31mb c');
   expect(formatFindings(findings, true)[0]).toBe('\u001b[31mfailure  \u001b[39magent: a [31mb c');
+});
+
+it('breaks long lines between words on a terminal, and no command', () => {
+  const found = 'there is no /usr/lib/mysql/plugin/aws_key_management.so here';
+  const fix = 'install -m 0755 aws_key_management.so aws_key_management_agent /usr/lib/mysql/plugin/';
+  const findings = [{ check: 'plugin-library', status: 'failure', found, fix } as const];
+  expect(formatFindings(findings, false, 40).slice(0, -2)).toEqual([
+    'failure  plugin-library: there is no',
+    '         /usr/lib/mysql/plugin/aws_key_management.so',
+    '         here',
+    `         ${fix}`,
+  ]);
+  expect(formatFindings(findings, false, 200)[0]).toBe(`failure  plugin-library: ${found}`);
 });

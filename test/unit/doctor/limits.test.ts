@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import { newPatient, plainFiles } from './patient.ts';
 
-const FASTER = 40;
+const FASTER = 15;
 /** Every limit of the doctor comes so much sooner. */
 const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / FASTER, signal) };
 const never = (): Promise<never> => new Promise(() => undefined);

@@ -120,6 +120,9 @@ export class Patient {
     const before = readdirSync(this.data).sort();
     const findings = await examine(this.#request(), this.#surroundings());
     expect(readdirSync(this.data).sort(), 'the doctor leaves nothing behind').toEqual(before);
+    for (const { status, found, fix } of findings) {
+      if (status === 'failure' || status === 'warning') expect(fix, `what fixes "${found}"`).toBeTruthy();
+    }
     const lines = formatFindings(findings, false);
     for (const secret of this.secrets) expect(lines.join('\n')).not.toContain(secret);
     const normalised = lines.map((line) => this.#normalise(line));

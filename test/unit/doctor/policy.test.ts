@@ -1,23 +1,30 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { policyCommand } from '../../../src/cli/policy.ts';
 import type { KeyError } from '../../../src/errors.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const KEY = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+const OLDER = 'arn:aws:kms:eu-central-1:111122223333:key/00000000-12ab-34cd-56ef-1234567890ab';
 const MULTI = 'arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef';
 const ROLE = 'arn:aws:iam::111122223333:role/mariadb';
 
-function print(...options: readonly string[]): { readonly document: unknown; readonly notes: readonly string[] } {
+async function print(
+  ...options: readonly string[]
+): Promise<{ readonly document: unknown; readonly notes: readonly string[] }> {
   const stdout: string[] = [];
   const stderr: string[] = [];
   const io = { stdout: (line: string) => stdout.push(line), stderr: (line: string) => stderr.push(line) };
-  policyCommand(io).exitOverride().parse(options, { from: 'user' });
+  await policyCommand(io).exitOverride().parseAsync(options, { from: 'user' });
   const document: unknown = JSON.parse(stdout.join('\n'));
   expectAcceptable(document);
   return { document, notes: stderr.map((line) => line.replace('mariadb-aws-kms: note: ', '')) };
 }
 
-it('prints the smallest IAM policy', () => {
-  expect(print('--master-key-arn', KEY)).toEqual({
+it('prints the smallest IAM policy', async () => {
+  expect(await print('--master-key-arn', KEY)).toEqual({
     document: {
       Version: '2012-10-17',
       Statement: [
@@ -33,8 +40,8 @@ it('prints the smallest IAM policy', () => {
   });
 });
 
-it('binds an IAM policy to a context, addresses and a multi-factor code', () => {
-  const { document, notes } = print(
+it('binds an IAM policy to a context, addresses and a multi-factor code', async () => {
+  const { document, notes } = await print(
     ...['--master-key-arn', KEY, '--encryption-context', 'cluster=orders, stage=live'],
     ...['--source-ip', '198.51.100.0/24,2001:db8::/32', '--source-ip', '10.1.2.3', '--require-mfa', '--with-describe'],
   );
@@ -71,15 +78,15 @@ it('binds an IAM policy to a context, addresses and a multi-factor code', () => 
   ]);
 });
 
-it('names the replicas of a multi-Region key', () => {
-  const { document } = print('--master-key-arn', MULTI, '--failover-regions', 'eu-west-1, eu-central-1');
+it('names the replicas of a multi-Region key', async () => {
+  const { document } = await print('--master-key-arn', MULTI, '--failover-regions', 'eu-west-1, eu-central-1');
   expect(document).toMatchObject({
     Statement: [{ Resource: [MULTI, MULTI.replace('eu-central-1', 'eu-west-1')] }],
   });
 });
 
-it('prints a key policy that leaves the account in charge', () => {
-  expect(print('--kind', 'key', '--principal', ROLE, '--source-vpce', 'vpce-0abc1234def567890')).toEqual({
+it('prints a key policy that leaves the account in charge', async () => {
+  expect(await print('--kind', 'key', '--principal', ROLE, '--source-vpce', 'vpce-0abc1234def567890')).toEqual({
     document: {
       Version: '2012-10-17',
       Statement: [
@@ -104,12 +111,68 @@ it('prints a key policy that leaves the account in charge', () => {
   });
 });
 
-it('leaves the account of the key in charge when the role is of another one', () => {
+it('leaves the account of the key in charge when the role is of another one', async () => {
   const other = 'arn:aws:iam::444455556666:role/mariadb';
-  const { document } = print('--kind', 'key', '--principal', other, '--master-key-arn', KEY);
+  const { document } = await print('--kind', 'key', '--principal', other, '--master-key-arn', KEY);
   expect(document).toMatchObject({
     Statement: [{ Principal: { AWS: 'arn:aws:iam::111122223333:root' } }, { Principal: { AWS: other } }],
   });
+});
+
+it('lets the server unwrap under the master keys of before, and no more', async () => {
+  const { document } = await print(
+    ...['--master-key-arn', KEY, '--older-key-arn', OLDER, '--older-key-arn', MULTI, '--encryption-context', 'a=b'],
+  );
+  expect(document).toMatchObject({
+    Statement: [
+      { Resource: KEY },
+      { Sid: 'MariaDBOlderDataKeys', Action: 'kms:Decrypt', Resource: [OLDER, MULTI], Condition: { StringEquals: {} } },
+    ],
+  });
+});
+
+it('prints the policy of what a server is configured with', async () => {
+  const file = join(scratchDirectory(), 'my.cnf');
+  const configured = async (masterKey: string, ...options: readonly string[]) => {
+    const lines = [
+      `master_key_id = ${masterKey}`,
+      'encryption_context = "cluster=orders"',
+      'failover_regions=eu-west-1',
+    ];
+    writeFileSync(file, ['[mariadb]', ...lines.map((line) => `aws_key_management_${line}`), ''].join('\n'));
+    return await print('--defaults-file', file, ...options);
+  };
+  const asFlags = await print(
+    ...['--master-key-arn', MULTI, '--encryption-context', 'cluster=orders', '--failover-regions', 'eu-west-1'],
+  );
+  expect(await configured(MULTI)).toEqual(asFlags);
+  expect(await configured('alias/mariadb', '--master-key-arn', MULTI)).toEqual(asFlags);
+  await expectKeyError(
+    configured('alias/mariadb'),
+    'BAD_OPTION',
+    "the server's master key is alias/mariadb, and IAM takes no alias or id",
+  );
+  const { document } = await configured('alias/mariadb', '--kind', 'key', '--principal', ROLE);
+  expect(document).toMatchObject({
+    Statement: [{}, { Condition: { StringEquals: { 'kms:EncryptionContext:cluster': 'orders' } } }],
+  });
+});
+
+it('prints no policy of option files that cannot be read', async () => {
+  await expectKeyError(print('--defaults-file', '/nowhere/my.cnf'), 'BAD_OPTION', 'the option files could not be read');
+});
+
+it('allows a key policy to be longer than an IAM policy', async () => {
+  const pairs = Array.from({ length: 60 }, (_, index) => `name-${index}-${'x'.repeat(20)}=${index}`).join(',');
+  const context = ['--encryption-context', pairs, '--source-ip', '198.51.100.1'];
+  await print('--kind', 'key', '--principal', ROLE, ...context);
+  const addresses = Array.from({ length: 200 }, (_, index) => `198.51.100.${index}`).join(',');
+  await expectKeyError(
+    print('--master-key-arn', KEY, ...context, '--source-ip', addresses),
+    'BAD_OPTION',
+    /^the policy has \d{4} characters, AWS allows 6144$/,
+  );
+  await print('--kind', 'key', '--principal', ROLE, ...context, '--source-ip', addresses);
 });
 
 it.each([
@@ -133,6 +196,15 @@ it.each([
     `--encryption-context: "who=\${aws:username}" has \${, which policies replace`,
   ],
   [
+    ['--master-key-arn', KEY, '--encryption-context', 'Cluster=orders,cluster=invoices'],
+    '--encryption-context: "cluster" comes twice, which policies do not tell apart',
+  ],
+  [
+    ['--master-key-arn', KEY, '--older-key-arn', 'alias/x'],
+    '--older-key-arn: expected the ARN of a KMS key, got "alias/x"',
+  ],
+  [['--kind', 'key', '--principal', ROLE, '--older-key-arn', KEY], '--older-key-arn: a key policy is of one key'],
+  [
     ['--master-key-arn', KEY, '--failover-regions', 'eu-west-1'],
     '--failover-regions: the master key is in one Region only',
   ],
@@ -152,10 +224,10 @@ it.each([
     ['--master-key-arn', KEY, '--source-vpce', 'vpce-0abc1234', '--source-ip', '198.51.100.1'],
     '--source-ip and --source-vpce: both at once let nobody in',
   ],
-])('refuses %j', (options, message) => {
+])('refuses %j', async (options, message) => {
   let thrown: unknown;
   try {
-    print(...options);
+    await print(...options);
   } catch (error) {
     thrown = error;
   }
