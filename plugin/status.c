@@ -20,6 +20,7 @@ static const char *const states[]= {
 static const char *const master_keys[MASTER_KEY_STATES]= {
   [MASTER_KEY_NOT_LOOKED]= "not looked yet", [MASTER_KEY_USABLE]= "usable", [MASTER_KEY_UNKNOWN]= "unknown",
   [MASTER_KEY_DISABLED]= "disabled", [MASTER_KEY_PENDING_DELETION]= "pending deletion",
+  [MASTER_KEY_DELETED]= "deleted",
 };
 
 struct key_row

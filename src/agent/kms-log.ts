@@ -2,10 +2,11 @@ import type { Clock } from '../clock.ts';
 import type { Counter, Severity } from '../format/messages.ts';
 import type { LogLevel } from '../keyring/settings.ts';
 import { logs } from '../keyring/settings.ts';
-import type { KmsObserver } from '../kms/caller.ts';
+import { WRONG_ANSWER } from '../kms/answers.ts';
 import { describeFailure } from '../kms/classify.ts';
 import type { KmsOperation } from '../kms/client.ts';
 import type { FailureKind } from '../kms/failure-row.ts';
+import type { KmsObserver } from '../kms/observer.ts';
 
 const CALLS: Readonly<Record<KmsOperation, Counter>> = {
   GenerateDataKeyWithoutPlaintext: 'generateCalls',
@@ -23,52 +24,50 @@ const TELL_EVERY_MS = 10_000;
 
 export interface KmsLogParts {
   readonly logLevel: () => LogLevel;
-  readonly target: string;
   readonly clock: Clock;
   readonly log: (severity: Severity, text: string) => void;
   readonly count: (counter: Counter) => void;
 }
 
 /** Turns KMS calls into log lines as `aws_key_management_log_level` wants them, and into counters. */
-export function createKmsLog({ logLevel, target, clock, log, count }: KmsLogParts): KmsObserver {
+export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsObserver {
   /** Now and then, also at level Off: why somebody waits, or that a Region is out. */
   const saidMs = new Map<string, number>();
-  const tellSometimes = (topic: string, text: string): void => {
+  const tellSometimes = (severity: Severity, topic: string, text: string): void => {
     if (clock.monotonicMs() - (saidMs.get(topic) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
     saidMs.set(topic, clock.monotonicMs());
-    log('warning', text);
+    log(severity, text);
   };
   const write = (level: LogLevel, severity: Severity, text: string): void => {
     if (logs(logLevel(), level)) log(severity, text);
   };
   return {
-    attemptStarted({ operation, subject, attempt }) {
+    attemptStarted({ operation, subject, attempt, target }) {
       count(CALLS[operation]);
       write('Trace', 'note', `AWS KMS ${operation}: ${subject}: attempt ${attempt} to ${target}`);
     },
-    attemptEnded({ operation, subject, attempt }, ms, outcome) {
-      const took = `attempt ${attempt}, ${Math.round(ms)} ms`;
+    attemptEnded({ operation, subject, attempt, region }, ms, outcome) {
+      const prefix = `AWS KMS ${operation}: ${subject}: `;
+      const took = `attempt ${attempt} in ${region}, ${Math.round(ms)} ms`;
       if (outcome.ok) {
-        const { servedBy } = outcome.answer;
-        if (servedBy !== undefined) {
-          tellSometimes(
-            servedBy.region,
-            `AWS KMS ${operation}: ${subject}: served by ${servedBy.region}: ${servedBy.because}`,
-          );
-        }
-        const key = logs(logLevel(), 'Debug') ? `, master key ${outcome.answer.masterKeyArn}` : '';
-        write(
-          'Info',
-          'note',
-          `AWS KMS ${operation}: ${subject}: succeeded (${took}, request ${outcome.answer.requestId}${key})`,
-        );
+        const { because, answer } = outcome;
+        if (because !== undefined)
+          tellSometimes('warning', `served by ${region}`, `${prefix}served by ${region}: ${because}`);
+        const key = logs(logLevel(), 'Debug') ? `, master key ${answer.masterKeyArn}` : '';
+        write('Info', 'note', `${prefix}succeeded (${took}, request ${answer.requestId}${key})`);
         return;
       }
-      count(ERRORS[outcome.failure.kind]);
-      const failure = `AWS KMS ${operation}: ${subject}: ${describeFailure(outcome.failure)} (${took})`;
-      if (outcome.retryInMs === undefined) write('Error', 'error', failure);
-      else if (!logs(logLevel(), 'Warn')) tellSometimes('waiting', `${failure}; trying again`);
-      else log('warning', `${failure}; next attempt in ${Math.round(outcome.retryInMs)} ms`);
+      const { failure, retryInMs, nextRegion } = outcome;
+      count(ERRORS[failure.kind]);
+      const text = `${prefix}${describeFailure(failure)} (${took})`;
+      if (nextRegion !== undefined) {
+        // Another Region makes up for it. Who answers wrongly must be looked at all the same.
+        if (failure.name === WRONG_ANSWER)
+          tellSometimes('error', `wrong answer of ${region}`, `${text}; going on with ${nextRegion}`);
+        else write('Warn', 'warning', `${text}; going on with ${nextRegion}`);
+      } else if (retryInMs === undefined) write('Error', 'error', text);
+      else if (logs(logLevel(), 'Warn')) log('warning', `${text}; next attempt in ${Math.round(retryInMs)} ms`);
+      else tellSometimes('warning', 'waiting', `${text}; trying again`);
     },
   };
 }

@@ -17,8 +17,8 @@ import { retryMissingKeys } from '../keyring/missing.ts';
 import { withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
 import { type FileSystem, KeyDirectory } from '../keystore/directory.ts';
-import { KmsCaller } from '../kms/caller.ts';
-import type { KmsClient } from '../kms/client.ts';
+import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
+import type { KmsClients } from '../kms/client.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
 import { createKmsLog } from './kms-log.ts';
 
@@ -27,7 +27,7 @@ export interface SessionParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly fileSystem: FileSystem;
-  readonly connectKms: (settings: Settings) => Promise<KmsClient>;
+  readonly connectKms: (settings: Settings) => Promise<KmsClients>;
   /** What this agent was told when it was started overrules what the plugin asks for. */
   readonly overrideSettings: (settings: Settings) => Settings;
   /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
@@ -40,7 +40,8 @@ interface Opened {
   readonly settings: Settings;
   readonly keyring: Keyring;
   readonly store: KeyDirectory;
-  readonly kms: KmsClient;
+  readonly clients: KmsClients;
+  readonly kms: KmsCaller;
 }
 
 /** One plugin's connection, from HELLO to the end of the stream. */
@@ -82,7 +83,7 @@ export class Session {
       this.#stream.destroy();
       // They give up at once, and take their temporary files with them.
       await Promise.all(this.#answering);
-      this.#opened?.kms.close();
+      for (const client of this.#opened?.clients ?? []) client.close();
     }
   }
 
@@ -114,25 +115,17 @@ export class Session {
       }
       const settings = this.#parts.overrideSettings(parseSettings(hello.settings));
       const { clock, random, fileSystem } = this.#parts;
-      const kms = await this.#parts.connectKms(settings);
+      const clients = await this.#parts.connectKms(settings);
       const observer = createKmsLog({
         logLevel: () => settings.logLevel,
-        target: kms.description,
         clock,
         log: (severity, text) => this.#log(severity, text),
         count: (counter) => this.#count(counter),
       });
       const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random);
-      const keyring = new Keyring({
-        role: hello.role,
-        settings,
-        store,
-        kms: new KmsCaller(kms, clock, random, observer),
-        clock,
-        random,
-        events: this.#events(),
-      });
-      this.#opened = { settings, keyring, store, kms };
+      const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
+      const keyring = new Keyring({ role: hello.role, settings, store, kms, clock, events: this.#events() });
+      this.#opened = { settings, keyring, store, clients, kms };
       this.#send(request, { type: 'welcome', protocol: PROTOCOL_VERSION, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {
         this.#log(
@@ -223,7 +216,7 @@ export class Session {
 
   async #check(opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
     const { state, daysLeft, troubles } = await checkMasterKeys({ ...opened, clock: this.#parts.clock }, deadline);
-    for (const trouble of troubles) this.#log(state === 'unknown' ? 'warning' : 'error', trouble);
+    for (const { severity, text } of troubles) this.#log(severity, text);
     this.#send(0, { type: 'masterKey', state, daysLeft });
     return [0, 0];
   }

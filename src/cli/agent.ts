@@ -8,8 +8,7 @@ import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { nodeFileSystem } from '../keystore/directory.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
-import type { KmsClient } from '../kms/client.ts';
-import { withFailover } from '../kms/failover.ts';
+import type { KmsClients } from '../kms/client.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
 import { becomeServerUser } from './server-user.ts';
 import { systemClock } from './system.ts';
@@ -90,14 +89,14 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   await listenForPlugins(resolve(path), sessionParts(overrideSettings), report, stop.signal);
 }
 
-async function connectKms(settings: Settings): Promise<KmsClient> {
-  if (settings.mock) return createMockKmsClient(settings.keyfileDir, systemClock);
+async function connectKms(settings: Settings): Promise<KmsClients> {
+  if (settings.mock) return [createMockKmsClient(settings.keyfileDir, systemClock)];
   const surroundings = { proxyEnvironment: process.env, trustedCertificates: trustedCertificates(process.env) };
   const first = await createAwsKmsClient(settings, surroundings);
   const others = settings.failoverRegions
     .filter(({ region }) => region !== first.region)
     .map((region) => createAwsKmsClient({ ...settings, ...region }, surroundings));
-  return withFailover(first, await Promise.all(others), systemClock);
+  return [first, ...(await Promise.all(others))];
 }
 
 function sessionParts(overrideSettings: SessionParts['overrideSettings'], idleTimeoutMs?: number): SessionParts {

@@ -86,7 +86,7 @@ async function unwrap(
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
   const deadline = startDeadline(clock, UNWRAP_MS);
   try {
-    const caller = new KmsCaller(dataKeyClient(kms), clock, random, {
+    const caller = new KmsCaller([dataKeyClient(kms)], clock, random, {
       attemptStarted: () => undefined,
       attemptEnded: () => undefined,
     });

@@ -77,7 +77,7 @@ export type AgentMessage =
     };
 
 /** Of the master keys, the worst; from well to worst, by their number on the wire minus one. */
-export const MASTER_KEY_STATES = ['usable', 'unknown', 'disabled', 'pending deletion'] as const;
+export const MASTER_KEY_STATES = ['usable', 'unknown', 'disabled', 'pending deletion', 'deleted'] as const;
 export type MasterKeyState = (typeof MASTER_KEY_STATES)[number];
 const NO_DAYS = 0xffff_ffff;
 

@@ -1,5 +1,5 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
-import type { Clock, Random } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
 import { isEmptyContext, keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
@@ -38,7 +38,6 @@ export interface KeyringParts {
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
   readonly clock: Clock;
-  readonly random: Random;
   readonly events: KeyringEvents;
 }
 
@@ -56,8 +55,6 @@ export interface KeyFailure {
 
 /** KMS calls in flight at once. */
 const CONCURRENCY = 32;
-/** Servers that start at the same moment do not ask at the same moment. */
-const START_JITTER_MS = 100;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
 const MAX_LOST_RACES = 10;
 
@@ -79,7 +76,7 @@ export class Keyring {
    * @throws KeyError STORE_UNAVAILABLE
    */
   async loadAll(deadline: Deadline): Promise<LoadResult> {
-    const { store, clock, random, events } = this.#parts;
+    const { store, events } = this.#parts;
     const listing = await store.list();
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
@@ -89,8 +86,6 @@ export class Keyring {
       // Data under these keys exists already: not to start would help nobody.
       await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
     }
-    if (listing.stored.length > 0)
-      await clock.sleep(random() * START_JITTER_MS, deadline.signal).catch(() => undefined);
     const failures = await this.unwrapEach(latestFirst(listing.stored), deadline);
     for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.path) });
     return {

@@ -1,25 +1,35 @@
 import type { Clock } from '../clock.ts';
-import { keyContext } from '../format/encryption-context.ts';
+import { type EncryptionContext, isEmptyContext, keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
-import { MASTER_KEY_STATES, type MasterKeyState } from '../format/messages.ts';
+import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format/messages.ts';
 import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
-import { classifyKmsFailure, describeFailure, type KmsFailure } from '../kms/classify.ts';
-import type { KmsClient } from '../kms/client.ts';
+import type { KmsCaller, ProbeResult } from '../kms/caller.ts';
+import { describeFailure } from '../kms/classify.ts';
+import type { KmsClients } from '../kms/client.ts';
+import type { RegionalFailure } from '../kms/failover.ts';
+import { masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { type Deadline, unlessAborted } from '../kms/retry.ts';
+import { forEachBounded } from './bounded.ts';
 import type { Settings } from './settings.ts';
 
 export interface MasterKeyReport {
-  /** Of all master keys that stored versions need, the worst. */
+  /** In the configured Region. Of all master keys that stored versions need, the worst. */
   readonly state: MasterKeyState;
   readonly daysLeft: number | undefined;
   /** What the log must say; empty when all is well. */
-  readonly troubles: readonly string[];
+  readonly troubles: readonly Trouble[];
+}
+
+export interface Trouble {
+  readonly severity: Severity;
+  readonly text: string;
 }
 
 export interface MasterKeyParts {
   readonly settings: Settings;
   readonly store: KeyDirectory;
-  readonly kms: KmsClient;
+  readonly clients: KmsClients;
+  readonly kms: KmsCaller;
   readonly clock: Clock;
 }
 
@@ -29,6 +39,7 @@ interface FoundKey {
 }
 
 const DAY_MS = 86_400_000;
+const CONCURRENCY = 8;
 
 /**
  * Looks whether the next start would find its master keys usable: Decrypt with DryRun on one stored key of each, which
@@ -37,7 +48,9 @@ const DAY_MS = 86_400_000;
  */
 export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
   const reports: MasterKeyReport[] = [];
-  for (const found of (await oneKeyOfEach(parts.store)).values()) reports.push(await checkOne(found, parts, deadline));
+  await forEachBounded(await oneKeyOfEach(parts.store), CONCURRENCY, async (found) => {
+    reports.push(await checkOne(found, parts, deadline));
+  });
   const [worst] = reports.sort(
     (a, b) =>
       MASTER_KEY_STATES.indexOf(b.state) - MASTER_KEY_STATES.indexOf(a.state) ||
@@ -51,68 +64,107 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
 }
 
 /**
- * A stored version for each master key, by ARN, the later ones first choice: a master key that only old versions need is
- * needed. Keys of the original plugin do not tell theirs and share one entry.
+ * A stored version for each master key, with and without an encryption context as a policy may tell these apart, the later
+ * ones first choice: a master key that only old versions need is needed. Nothing tells the master keys of versions without
+ * a sidecar: each of those speaks for itself.
  */
-async function oneKeyOfEach(store: KeyDirectory): Promise<Map<string, FoundKey>> {
+async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
   const found = new Map<string, FoundKey>();
   for (const name of (await store.list()).stored) {
     const stored = await store.read(name).catch(() => undefined);
-    if (stored !== undefined) found.set(stored.sidecar?.masterKeyArn ?? '', { name, stored });
+    if (stored === undefined) continue;
+    const { sidecar } = stored;
+    const group =
+      sidecar === undefined
+        ? keyFileName(name)
+        : `${sidecar.masterKeyArn} ${isEmptyContext(sidecar.encryptionContext) ? 'without' : 'with'} a context`;
+    found.set(group, { name, stored });
   }
-  return found;
+  return [...found.values()];
 }
 
-async function checkOne(
+async function checkOne(found: FoundKey, parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
+  const arn = found.stored.sidecar?.masterKeyArn;
+  const { servedBy, failures } = await probe(found, parts, deadline);
+  const [here] = failures;
+  if (here === undefined) return { state: 'usable', daysLeft: undefined, troubles: [] };
+  const states = await Promise.all(failures.map((failed) => stateOf(failed, arn, parts, deadline)));
+  const [{ state, daysLeft } = UNKNOWN] = states;
+  const subject = `master key of ${describeKey(found.name)} (file ${keyFileName(found.name)})`;
+  const said = failures.map(({ region, failure }, index) => {
+    const { state: told, daysLeft: days } = states[index] ?? UNKNOWN;
+    const left = days === undefined ? '' : `, ${days} days left`;
+    const what = told === 'unknown' ? 'is perhaps unusable' : `is ${told}`;
+    return `${what} in ${region}${left}: ${describeFailure(failure)}; ${failure.hint}`;
+  });
+  const severity: Severity = state === 'unknown' || servedBy !== undefined ? 'warning' : 'error';
+  return {
+    state,
+    daysLeft,
+    troubles: [{ severity, text: `the ${subject} ${said.join('; it ')}; ${consequenceOf(state, servedBy)}` }],
+  };
+}
+
+function consequenceOf(state: MasterKeyState, servedBy: string | undefined): string {
+  if (servedBy !== undefined) return `a running server goes on, the next start would be served by ${servedBy}`;
+  return state === 'unknown'
+    ? 'a running server goes on, the next start may fail'
+    : 'a running server goes on, the next start fails';
+}
+
+/** Without a sidecar the key is bound to what is configured now, or to nothing: KMS knows. */
+async function probe(
   { name, stored }: FoundKey,
+  { kms, settings }: MasterKeyParts,
+  deadline: Deadline,
+): Promise<ProbeResult> {
+  const { wrapped, sidecar } = stored;
+  const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
+  const probeWith = (encryptionContext: EncryptionContext): Promise<ProbeResult> =>
+    kms.probe(subject, { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext }, deadline);
+  if (sidecar !== undefined) return await probeWith(sidecar.encryptionContext);
+  const configured = keyContext(settings.encryptionContext, name);
+  const result = await probeWith(configured);
+  const isBoundToOther = result.failures[0]?.failure.kind === 'corrupt' && !isEmptyContext(configured);
+  return isBoundToOther ? await probeWith({}) : result;
+}
+
+interface KnownState {
+  readonly state: MasterKeyState;
+  readonly daysLeft: number | undefined;
+}
+
+const UNKNOWN: KnownState = { state: 'unknown', daysLeft: undefined };
+
+async function stateOf(
+  { region, failure }: RegionalFailure,
+  arn: string | undefined,
   parts: MasterKeyParts,
   deadline: Deadline,
-): Promise<MasterKeyReport> {
-  const { kms, settings } = parts;
-  const { wrapped, sidecar } = stored;
-  try {
-    const encryptionContext = sidecar?.encryptionContext ?? keyContext(settings.encryptionContext, name);
-    const request = { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext };
-    await unlessAborted(kms.probe(request, deadline.signal), deadline.signal, () => undefined);
-    return { state: 'usable', daysLeft: undefined, troubles: [] };
-  } catch (error) {
-    const failure = classifyKmsFailure(error);
-    const state = stateOf(failure);
-    const daysLeft =
-      state === 'pending deletion' ? await daysUntilDeletion(sidecar?.masterKeyArn, parts, deadline) : undefined;
-    return { state, daysLeft, troubles: [describeTrouble(name, failure, state, daysLeft)] };
+): Promise<KnownState> {
+  const { name, message } = failure;
+  if (/pending (?:replica )?deletion/.test(message)) {
+    return { state: 'pending deletion', daysLeft: await daysUntilDeletion(region, arn, parts, deadline) };
   }
-}
-
-function stateOf({ name, message }: KmsFailure): MasterKeyState {
-  if (/pending (?:replica )?deletion/.test(message)) return 'pending deletion';
-  if (name === 'DisabledException') return 'disabled';
-  return 'unknown';
+  if (name === 'DisabledException') return { state: 'disabled', daysLeft: undefined };
+  // KMS says so too of a key that was always in another Region only.
+  const wasHere = arn !== undefined && regionOf(arn) === region;
+  return name === 'NotFoundException' && wasHere ? { state: 'deleted', daysLeft: undefined } : UNKNOWN;
 }
 
 async function daysUntilDeletion(
+  region: string,
   arn: string | undefined,
-  { kms, clock }: MasterKeyParts,
+  { clients, clock }: MasterKeyParts,
   { signal }: Deadline,
 ): Promise<number | undefined> {
-  if (arn === undefined) return undefined;
-  const described = await unlessAborted(kms.describeMasterKey(arn, signal), signal, () => undefined).catch(
+  const client = clients.find((candidate) => candidate.region === region);
+  if (arn === undefined || client === undefined) return undefined;
+  const described = await unlessAborted(
+    client.describeMasterKey(masterKeyInRegion(arn, region), signal),
+    signal,
     () => undefined,
-  );
+  ).catch(() => undefined);
   const date = described?.deletionDate;
   return date === undefined ? undefined : Math.max(0, Math.floor((date.getTime() - clock.wallMs()) / DAY_MS));
-}
-
-function describeTrouble(
-  name: KeyName,
-  failure: KmsFailure,
-  state: MasterKeyState,
-  daysLeft: number | undefined,
-): string {
-  const days = daysLeft === undefined ? '' : `, ${daysLeft} days left`;
-  const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
-  const consequence = 'a running server goes on, the next start fails';
-  return state === 'unknown'
-    ? `whether the master key of ${subject} is usable cannot be told: ${describeFailure(failure)}; ${failure.hint}`
-    : `the master key of ${subject} is ${state}${days}: ${consequence}: ${describeFailure(failure)}; ${failure.hint}`;
 }

@@ -71,12 +71,14 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
     },
     async probe(request, abortSignal) {
       const command = new DecryptCommand({ ...decryptInput(request), DryRun: true });
-      await connection
+      const { $metadata } = await connection
         .use((client) => client.send(command, { abortSignal }))
         .catch((error: unknown) => {
           // How KMS says that the call would have succeeded.
-          if (!(error instanceof DryRunOperationException)) throw error;
+          if (error instanceof DryRunOperationException) return error;
+          throw error;
         });
+      return { masterKeyArn: request.masterKeyArn ?? '', requestId: $metadata.requestId ?? '' };
     },
     async describeMasterKey(arn, abortSignal) {
       const command = new DescribeKeyCommand({ KeyId: arn });

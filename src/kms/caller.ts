@@ -1,72 +1,42 @@
-import { assertDataKeyLength, keyCheckValue, wipe } from '../bytes.ts';
+import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
-import type { EncryptionContext } from '../format/encryption-context.ts';
-import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
-import { classifyKmsFailure, describeFailure, inRequest, isThrottling, type KmsFailure } from './classify.ts';
+import { problemOfDecrypted, problemOfGenerated, type UnwrapRequest, WRONG_ANSWER } from './answers.ts';
+import { describeFailure, inRequest, type KmsFailure, retryAfterOf } from './classify.ts';
+import type { Answer, DataKeyClient, DecryptedKey, DecryptRequest, GeneratedKey, GenerateRequest } from './client.ts';
 import {
-  type DataKeyClient,
-  type DecryptedKey,
-  type GeneratedKey,
-  type GenerateRequest,
-  type KmsOperation,
-  MAX_WRAPPED_KEY_BYTES,
-} from './client.ts';
+  askRegions,
+  type Question,
+  Region,
+  type RegionalFailure,
+  type Served,
+  silence,
+  type Unanswered,
+} from './failover.ts';
 import type { FailureKind } from './failure-row.ts';
-import { CallLimiter } from './limiter.ts';
-import { isSameMasterKey } from './master-key.ts';
-import { backoffMs, type Deadline, unlessAborted } from './retry.ts';
+import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
+import type { KmsObserver } from './observer.ts';
+import { backoffMs, type Deadline, startDeadline } from './retry.ts';
 
-/** Told of every attempt; never sees key bytes. */
-export interface KmsObserver {
-  attemptStarted(attempt: KmsAttempt): void;
-  attemptEnded(attempt: KmsAttempt, ms: number, outcome: AttemptOutcome): void;
-}
+type Call<T extends Answer> = Omit<Question<T>, 'attempt' | 'pauseAfter'>;
 
-export interface KmsAttempt {
-  readonly operation: KmsOperation;
-  /** Which key, as messages name it. */
-  readonly subject: string;
-  readonly attempt: number;
-}
-
-/** What every answer of KMS has. */
-export interface Answer {
-  readonly requestId: string;
-  readonly masterKeyArn: string;
-  readonly servedBy?: DecryptedKey['servedBy'];
-}
-
-export type AttemptOutcome =
-  | { readonly ok: true; readonly answer: Answer }
-  | { readonly ok: false; readonly failure: KmsFailure; readonly retryInMs: number | undefined };
-
-export interface UnwrapRequest {
-  readonly wrapped: Uint8Array;
-  /** The master key it was wrapped under, when that is known: KMS must use it, and say that it did. */
-  readonly masterKeyArn: string | undefined;
-  /** The length the data key must have, when that is known. */
-  readonly keySpec: KeySpec | undefined;
-  /** Of the data key, when that is known. */
-  readonly keyCheckValue: string | undefined;
-  readonly encryptionContext: EncryptionContext;
-}
-
-interface CallName {
-  readonly operation: KmsOperation;
-  readonly subject: string;
-  readonly deadline: Deadline;
-}
-
-interface Call<T extends Answer> extends CallName {
-  readonly send: (signal: AbortSignal) => Promise<T>;
-  /** Throws when the answer is not what was asked for. */
-  readonly check: (answer: T) => void;
-  /** Gets answers that nobody will use: refused ones and late ones. */
-  readonly discard: (answer: T) => void;
+/** What each Region said when it was asked whether it would unwrap a key. */
+export interface ProbeResult {
+  /** The first Region that would; undefined: none. */
+  readonly servedBy: string | undefined;
+  /** Of the Regions before it. */
+  readonly failures: readonly RegionalFailure[];
 }
 
 const BRIEFLY_MS = 10_000;
+/**
+ * The `spreadMs` of a server's agent. A thousand servers that start at the same moment put their first calls at ten
+ * thousand a second, the smallest quota that KMS has for them; what follows, the limiter holds back. Nobody who starts one
+ * server notices it.
+ */
+export const START_SPREAD_MS = 100;
+/** One silent Region must not hide what the next says. */
+const PROBE_MS = 8_000;
 
 const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
   operator: 'KMS_OPERATOR',
@@ -75,39 +45,47 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
   other: 'KMS_BAD_ANSWER',
 };
 
-/** KMS calls with retries inside a deadline, and with every answer checked. */
+/**
+ * KMS calls with retries inside a deadline, further Regions for keys that may have replicas there, and every answer
+ * checked.
+ */
 export class KmsCaller {
-  readonly #client: DataKeyClient;
+  readonly #regions: readonly Region[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #observer: KmsObserver;
-  readonly #limiter: CallLimiter;
+  readonly #spreadMs: number;
+  /** When the first call may be made, on the monotonic clock. */
+  #startMs: number | undefined;
 
-  constructor(client: DataKeyClient, clock: Clock, random: Random, observer: KmsObserver) {
-    this.#client = client;
+  /**
+   * @param clients in the order in which they are asked; keys are created in the first Region only
+   * @param spreadMs over which the first calls of many callers that start at the same moment are spread
+   */
+  constructor(
+    clients: readonly [DataKeyClient, ...DataKeyClient[]],
+    clock: Clock,
+    random: Random,
+    observer: KmsObserver,
+    spreadMs = 0,
+  ) {
+    this.#regions = clients.map((client) => new Region(client, clock));
     this.#clock = clock;
     this.#random = random;
     this.#observer = observer;
-    this.#limiter = new CallLimiter(() => clock.monotonicMs());
+    this.#spreadMs = spreadMs;
   }
 
   /** @throws KeyError KMS_…, TIMEOUT */
   async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
-    return await this.#call({
+    const call: Call<GeneratedKey> = {
       operation: 'GenerateDataKeyWithoutPlaintext',
       subject,
-      deadline,
-      send: (signal) => this.#client.generateWrappedKey(request, signal),
-      check: ({ wrapped, masterKeyArn, requestId }) => {
-        // KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key.
-        if (wrapped.length < 1 || wrapped.length > MAX_WRAPPED_KEY_BYTES) {
-          const expected = `"CiphertextBlob" expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got ${wrapped.length}`;
-          throw badAnswer(subject, expected, requestId);
-        }
-        if (!masterKeyArn.startsWith('arn:')) throw badAnswer(subject, '"KeyId" is not an ARN', requestId);
-      },
+      send: (client, signal) => client.generateWrappedKey(request, signal),
+      problemOf: problemOfGenerated,
       discard: () => undefined,
-    });
+    };
+    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }
 
   /**
@@ -115,84 +93,78 @@ export class KmsCaller {
    * @throws KeyError KMS_…, TIMEOUT
    */
   async decrypt(subject: string, request: UnwrapRequest, deadline: Deadline): Promise<DecryptedKey> {
-    const { wrapped, keySpec, masterKeyArn, encryptionContext } = request;
-    return await this.#call({
+    const call: Call<DecryptedKey> = {
       operation: 'Decrypt',
       subject,
-      deadline,
-      send: (signal) => this.#client.decrypt({ wrapped, masterKeyArn, encryptionContext }, signal),
-      check: (answer) => {
-        // KMS answered with the master key we named, and with the very data key that was made.
-        if (masterKeyArn !== undefined && !isSameMasterKey(answer.masterKeyArn, masterKeyArn)) {
-          throw badAnswer(subject, `"KeyId" expected ${masterKeyArn}, got ${answer.masterKeyArn}`, answer.requestId);
-        }
-        assertDataKeyLength(subject, answer.plaintext);
-        if (keySpec !== undefined && answer.plaintext.length !== keySpecLength(keySpec)) {
-          const expected = `"data key" expected ${keySpecLength(keySpec)} bytes for ${keySpec}`;
-          throw badAnswer(subject, `${expected}, got ${answer.plaintext.length}`, answer.requestId);
-        }
-        if (request.keyCheckValue !== undefined && keyCheckValue(answer.plaintext) !== request.keyCheckValue) {
-          throw badAnswer(
-            subject,
-            'the data key is not the one that was made: its key check value differs',
-            answer.requestId,
-          );
-        }
-      },
+      send: (client, signal) => client.decrypt(inRegion(request, client.region), signal),
+      problemOf: (answer) => problemOfDecrypted(answer, request),
       discard: (answer) => wipe(answer.plaintext),
-    });
+    };
+    const { answer, servedBy } = await this.#call(call, this.#regionsFor(request), deadline);
+    return servedBy === this.#regions[0]?.name ? answer : { ...answer, servedBy };
   }
 
-  async #call<T extends Answer>(call: Call<T>): Promise<T> {
-    const { operation, subject, deadline } = call;
-    let last: KmsFailure | undefined;
-    for (let attempt = 1; ; attempt += 1) {
-      if (deadline.signal.aborted) throw timedOut(call, attempt - 1, last);
-      const startedMs = this.#clock.monotonicMs();
-      const elapsed = (): number => this.#clock.monotonicMs() - startedMs;
-      this.#observer.attemptStarted({ operation, subject, attempt });
-      let pauseMs: number;
+  /** Asks one Region after the other, once, whether it would unwrap the key, until one would. */
+  async probe(subject: string, request: DecryptRequest, deadline: Deadline): Promise<ProbeResult> {
+    await this.#untilSpread(deadline);
+    const failures: RegionalFailure[] = [];
+    for (const region of this.#regionsFor(request)) {
+      const limit = startDeadline(this.#clock, PROBE_MS, deadline.signal);
+      const question: Question<Answer> = {
+        operation: 'Decrypt',
+        subject: `${subject}, dry run`,
+        attempt: 1,
+        send: (client, signal) => client.probe(inRegion(request, client.region), signal),
+        problemOf: () => undefined,
+        discard: () => undefined,
+        pauseAfter: () => undefined,
+      };
       try {
-        const answer = await this.#attempt(call);
-        this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: true, answer });
-        return answer;
-      } catch (thrown) {
-        const gaveUp = deadline.signal.aborted;
-        const failure = gaveUp
-          ? abandoned(last)
-          : thrown instanceof KeyError
-            ? refusedAnswer(thrown)
-            : classifyKmsFailure(thrown);
-        if (isThrottling(failure)) this.#limiter.throttled();
-        const retryInMs = this.#retryInMs(failure, attempt, deadline);
-        this.#observer.attemptEnded({ operation, subject, attempt }, elapsed(), { ok: false, failure, retryInMs });
-        if (gaveUp) throw timedOut(call, attempt, last);
-        if (thrown instanceof KeyError) throw thrown;
-        if (retryInMs === undefined) throw failed(call, failure, attempt, thrown);
-        last = failure;
-        pauseMs = retryInMs;
+        const result = await this.#ask(question, [region], limit.signal);
+        if (result !== undefined && 'answer' in result) return { servedBy: result.servedBy, failures };
+        failures.push(
+          result?.decisive ?? { region: region.name, failure: silence('no answer came'), thrown: undefined },
+        );
+      } finally {
+        limit.cancel();
       }
-      await this.#clock.sleep(pauseMs, deadline.signal).catch(() => undefined);
+    }
+    return { servedBy: undefined, failures };
+  }
+
+  /** Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key. */
+  #regionsFor({ masterKeyArn }: DecryptRequest): readonly Region[] {
+    return masterKeyArn === undefined || isMultiRegion(masterKeyArn) ? this.#regions : this.#regions.slice(0, 1);
+  }
+
+  async #call<T extends Answer>(call: Call<T>, regions: readonly Region[], deadline: Deadline): Promise<Served<T>> {
+    let last: Unanswered | undefined;
+    await this.#untilSpread(deadline);
+    for (let attempt = 1; ; attempt += 1) {
+      if (deadline.signal.aborted) throw timedOut(call, deadline, attempt - 1, last);
+      const pauseAfter = (failed: RegionalFailure): number | undefined => this.#pauseAfter(failed, attempt, deadline);
+      const result = await this.#ask({ ...call, attempt, pauseAfter }, regions, deadline.signal);
+      if (result === undefined) throw timedOut(call, deadline, attempt, last);
+      if ('answer' in result) return result;
+      if (result.retryInMs === undefined) throw failed(call, result, attempt);
+      last = result;
+      await this.#clock.sleep(result.retryInMs, deadline.signal).catch(() => undefined);
     }
   }
 
-  async #attempt<T extends Answer>({ deadline, send, check, discard }: Call<T>): Promise<T> {
-    const answer = await this.#limiter.run(deadline.signal, () =>
-      unlessAborted(send(deadline.signal), deadline.signal, discard),
-    );
-    this.#limiter.succeeded();
-    try {
-      check(answer);
-      return answer;
-    } catch (error) {
-      discard(answer);
-      throw error;
-    }
+  #ask<T extends Answer>(question: Question<T>, regions: readonly Region[], signal: AbortSignal) {
+    return askRegions(question, regions, { clock: this.#clock, observer: this.#observer }, signal);
   }
 
-  #retryInMs(failure: KmsFailure, attempt: number, deadline: Deadline): number | undefined {
+  async #untilSpread({ signal }: Deadline): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    this.#startMs ??= nowMs + this.#random() * this.#spreadMs;
+    if (this.#startMs > nowMs) await this.#clock.sleep(this.#startMs - nowMs, signal).catch(() => undefined);
+  }
+
+  #pauseAfter({ failure, thrown }: RegionalFailure, attempt: number, deadline: Deadline): number | undefined {
     if (failure.retry === 'no') return undefined;
-    const pause = Math.max(backoffMs(attempt, this.#random), failure.retryAfterMs);
+    const pause = Math.max(backoffMs(attempt, this.#random), retryAfterOf(thrown, this.#clock.wallMs()));
     const resumeMs = this.#clock.monotonicMs() + pause;
     // Counted from the start of everything that shares the deadline: a hundred keys wait no longer than one.
     if (failure.retry === 'briefly' && resumeMs - deadline.startedMs > BRIEFLY_MS) return undefined;
@@ -200,52 +172,45 @@ export class KmsCaller {
   }
 }
 
-function badAnswer(subject: string, problem: string, requestId: string): KeyError {
-  return new KeyError('KMS_BAD_ANSWER', `${subject}: KMS answered wrongly: ${problem}${inRequest(requestId)}`, {
-    hint: 'nothing was changed; check that aws_key_management_endpoint_url is a KMS endpoint',
-  });
+/** A replica has the ARN of its own Region. */
+function inRegion(request: DecryptRequest, region: string): DecryptRequest {
+  const { wrapped, masterKeyArn, encryptionContext } = request;
+  return { wrapped, masterKeyArn: masterKeyArn && masterKeyInRegion(masterKeyArn, region), encryptionContext };
 }
 
-/** An answer that came and was not what was asked for. */
-function refusedAnswer({ message, hint }: KeyError): KmsFailure {
-  return {
-    kind: 'other',
-    retry: 'no',
-    name: 'WrongAnswer',
-    message,
-    requestId: '',
-    status: 200,
-    retryAfterMs: 0,
-    hint,
-  };
-}
-
-function abandoned(last: KmsFailure | undefined): KmsFailure {
-  const message = 'given up at the deadline';
-  return {
-    kind: 'transient',
-    retry: 'no',
-    name: 'TimeoutError',
-    message,
-    requestId: '',
-    status: 0,
-    retryAfterMs: 0,
-    hint: last?.hint ?? '',
-  };
-}
-
-function failed({ operation, subject }: CallName, failure: KmsFailure, attempts: number, cause: unknown): KeyError {
-  const times = attempts > 1 ? ` after ${attempts} attempts` : '';
-  return new KeyError(CODES[failure.kind], `${subject}: KMS ${operation} failed${times}: ${describeFailure(failure)}`, {
-    hint: failure.hint,
-    cause,
-  });
-}
-
-function timedOut(
-  { operation, subject, deadline }: CallName,
+function failed<T extends Answer>(
+  { operation, subject }: Call<T>,
+  { decisive, others }: Unanswered,
   attempts: number,
-  last: KmsFailure | undefined,
+): KeyError {
+  const { region, failure, thrown } = decisive;
+  const { kind, name, hint } = failure;
+  const times = attempts > 1 ? ` after ${attempts} attempts` : '';
+  const text =
+    name === WRONG_ANSWER
+      ? `${describeWrongAnswer(region, failure)}${bracketed(others)}`
+      : `KMS ${operation} failed${times}: ${describe(region, failure, others)}`;
+  return new KeyError(CODES[kind], `${subject}: ${text}`, { hint, cause: thrown });
+}
+
+function describeWrongAnswer(region: string, { message, requestId }: KmsFailure): string {
+  return `KMS in ${region} answered wrongly: ${message}${inRequest(requestId)}`;
+}
+
+/** Names the Region where more than one was asked. */
+function describe(region: string, failure: KmsFailure, others: string): string {
+  return others === '' ? describeFailure(failure) : `${region}: ${describeFailure(failure)}${bracketed(others)}`;
+}
+
+function bracketed(others: string): string {
+  return others === '' ? '' : ` [${others}]`;
+}
+
+function timedOut<T extends Answer>(
+  { operation, subject }: Call<T>,
+  deadline: Deadline,
+  attempts: number,
+  last: Unanswered | undefined,
 ): KeyError {
   const seconds = Math.round((deadline.atMs - deadline.startedMs) / 100) / 10;
   if (attempts === 0) {
@@ -257,8 +222,14 @@ function timedOut(
       },
     );
   }
-  const reason = last === undefined ? 'no answer came' : `the last failure was ${describeFailure(last)}`;
+  const { decisive, others = '' } = last ?? {};
+  const reason =
+    decisive === undefined
+      ? 'no answer came'
+      : `the last failure was ${describe(decisive.region, decisive.failure, others)}`;
   return new KeyError('TIMEOUT', `${subject}: KMS ${operation} did not succeed within ${seconds} s: ${reason}`, {
-    hint: last?.hint ?? 'check that the server can reach the KMS endpoint, and that its credential source answers',
+    hint:
+      decisive?.failure.hint ??
+      'check that the server can reach the KMS endpoint, and that its credential source answers',
   });
 }

@@ -11,12 +11,10 @@ export interface KmsFailure extends FailureRow {
   readonly requestId: string;
   /** HTTP status; 0 when no answer came. */
   readonly status: number;
-  /** Milliseconds that the answer's Retry-After asks to wait; 0 when it asks nothing. */
-  readonly retryAfterMs: number;
 }
 
 /** A proxy that asks to come back tomorrow is not obeyed. */
-const LONGEST_RETRY_AFTER_S = 30;
+const LONGEST_RETRY_AFTER_MS = 30_000;
 
 const throttled: FailureRow = {
   kind: 'transient',
@@ -206,7 +204,7 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
     FAILURE_TABLE[name] ??
     systemFailure(name) ??
     (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
-  return { ...row, ...metadata, retryAfterMs: retryAfterOf(error), name, message };
+  return { ...row, ...metadata, name, message };
 }
 
 function isUnreadable(error: Error, name: string, { status, requestId }: AnswerMetadata): boolean {
@@ -253,14 +251,17 @@ export function inRequest(requestId: string): string {
   return requestId === '' ? '' : ` (request ${requestId})`;
 }
 
-/** Retry-After in seconds; its other form, a date, KMS does not use. */
-function retryAfterOf(error: Error): number {
-  const response: unknown = '$response' in error ? error.$response : undefined;
-  if (typeof response !== 'object' || response === null || !('headers' in response)) return 0;
-  const { headers } = response;
-  if (typeof headers !== 'object' || headers === null || !('retry-after' in headers)) return 0;
-  const seconds = Number(headers['retry-after']);
-  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_S) * 1000 : 0;
+/**
+ * Milliseconds that the answer's Retry-After asks to wait; 0 when it asks nothing. A date in it is read by the clock of who
+ * sent it, which the answer's Date tells: ours may be wrong.
+ * @param wallMs our clock, for an answer without Date
+ */
+export function retryAfterOf(thrown: unknown, wallMs: number): number {
+  const asked = headerOf(thrown, 'retry-after');
+  if (asked === undefined) return 0;
+  const sentMs = httpDate(headerOf(thrown, 'date')) ?? wallMs;
+  const waitMs = /^\d+$/.test(asked) ? Number(asked) * 1000 : (httpDate(asked) ?? sentMs) - sentMs;
+  return Math.min(Math.max(waitMs, 0), LONGEST_RETRY_AFTER_MS);
 }
 
 function headerOf(thrown: unknown, name: string): string | undefined {
@@ -271,6 +272,13 @@ function headerOf(thrown: unknown, name: string): string | undefined {
   if (typeof headers !== 'object' || headers === null) return undefined;
   const value: unknown = new Map(Object.entries(headers)).get(name);
   return typeof value === 'string' ? value.trim() : undefined;
+}
+
+/** RFC 9110, 5.6.7: a date is in GMT and says so. */
+function httpDate(text: string | undefined): number | undefined {
+  if (text === undefined || !text.endsWith(' GMT')) return undefined;
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? undefined : ms;
 }
 
 function textOf(error: Error): string {

@@ -1,24 +1,27 @@
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 
-/** What the project asks of KMS: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
+/** What the project asks of KMS in one Region: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
 export interface DataKeyClient {
+  readonly region: string;
+  /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
+  readonly description: string;
   /** GenerateDataKeyWithoutPlaintext. */
   generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
   /** Decrypt. The caller owns the plaintext and wipes it. */
   decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey>;
+  /** Decrypt with DryRun: returns when it would succeed, throws what it would throw. */
+  probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer>;
 }
 
 export interface KmsClient extends DataKeyClient {
-  /** Decrypt with DryRun: returns when it would succeed, throws what it would throw. */
-  probe(request: DecryptRequest, signal: AbortSignal): Promise<void>;
   /** DescribeKey, which the server's identity need not be allowed: throws then. */
   describeMasterKey(arn: string, signal: AbortSignal): Promise<MasterKeyDescription>;
-  readonly region: string;
-  /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
-  readonly description: string;
   close(): void;
 }
+
+/** The configured Region, then those of `aws_key_management_failover_regions`. */
+export type KmsClients = readonly [KmsClient, ...KmsClient[]];
 
 export interface MasterKeyDescription {
   /** KMS's KeyState: Enabled, Disabled, PendingDeletion, ... */
@@ -35,11 +38,15 @@ export interface GenerateRequest {
   readonly encryptionContext: EncryptionContext;
 }
 
-export interface GeneratedKey {
-  readonly wrapped: Buffer;
+/** What every answer of KMS has. */
+export interface Answer {
   /** ARN of the master key that KMS used. */
   readonly masterKeyArn: string;
   readonly requestId: string;
+}
+
+export interface GeneratedKey extends Answer {
+  readonly wrapped: Buffer;
 }
 
 export interface DecryptRequest {
@@ -49,12 +56,10 @@ export interface DecryptRequest {
   readonly encryptionContext: EncryptionContext;
 }
 
-export interface DecryptedKey {
+export interface DecryptedKey extends Answer {
   readonly plaintext: Buffer;
-  readonly masterKeyArn: string;
-  readonly requestId: string;
-  /** Set when another Region than the configured one served, with the reason. */
-  readonly servedBy?: { readonly region: string; readonly because: string };
+  /** Set when another Region than the configured one served: that. */
+  readonly servedBy?: string;
 }
 
 /** KMS's limit for CiphertextBlob. */

@@ -1,159 +1,269 @@
 import type { Clock } from '../clock.ts';
-import { classifyKmsFailure, describeFailure, type KmsFailure } from './classify.ts';
-import type { DecryptedKey, DecryptRequest, KmsClient } from './client.ts';
-import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
+import { WRONG_ANSWER } from './answers.ts';
+import { classifyKmsFailure, describeFailure, isThrottling, type KmsFailure } from './classify.ts';
+import type { Answer, DataKeyClient, KmsOperation } from './client.ts';
+import { CallLimiter } from './limiter.ts';
+import type { AttemptOutcome, KmsAttempt, KmsObserver } from './observer.ts';
+import { childOf, unlessAborted } from './retry.ts';
 
 /** How long one Region may be silent before the next is asked, too. */
 export const HEDGE_AFTER_MS = 1_000;
+/** How long a Region that was silent is asked together with the next: many keys wait for it once, not each. */
+export const DOUBT_MS = 30_000;
 
-/** Failures that are the Region's or its replica's own: the state, policy and grants of replicas are independent. */
-const REPLICA_FAILURES: ReadonlySet<string> = new Set([
+/**
+ * Failures that are the Region's or its replica's own: the state, policy and grants of replicas are independent. A wrong
+ * answer is its endpoint's: the next Region's answer passes the same checks.
+ */
+const REGIONAL_FAILURES: ReadonlySet<string> = new Set([
   'DisabledException',
   'KMSInvalidStateException',
   'AccessDeniedException',
   'NotFoundException',
+  WRONG_ANSWER,
 ]);
 
-/**
- * A client that asks further Regions when a multi-Region master key cannot be used in the first: at once when it refuses
- * for reasons of its own, and beside it when it does not answer in time. Keys are created in the first Region only.
- */
-export function withFailover(first: KmsClient, others: readonly KmsClient[], clock: Clock): KmsClient {
-  const here = inItsRegion(first);
-  if (others.length === 0) return here;
-  const clients = [here, ...others.map(inItsRegion)];
-  const next = others.map(({ region }) => region).join(', ');
-  return {
-    region: first.region,
-    description: `${first.description}, then ${next}`,
-    generateWrappedKey: (request, signal) => here.generateWrappedKey(request, signal),
-    probe: (request, signal) => here.probe(request, signal),
-    describeMasterKey: (arn, signal) => here.describeMasterKey(arn, signal),
-    decrypt: (request, signal) => {
-      // Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key.
-      const mayHaveReplicas = request.masterKeyArn === undefined || isMultiRegion(request.masterKeyArn);
-      return mayHaveReplicas ? decryptAnywhere(clients, request, clock, signal) : here.decrypt(request, signal);
-    },
-    close: () => {
-      for (const client of clients) client.close();
-    },
-  };
-}
+/** KMS in one Region, and what is known of how it does. */
+export class Region {
+  readonly client: DataKeyClient;
+  readonly limiter: CallLimiter;
+  readonly #clock: Clock;
+  #silentMs = Number.NEGATIVE_INFINITY;
 
-function inItsRegion(client: KmsClient): KmsClient {
-  const { region, description } = client;
-  const here = (request: DecryptRequest): DecryptRequest => ({
-    ...request,
-    masterKeyArn: request.masterKeyArn && masterKeyInRegion(request.masterKeyArn, region),
-  });
-  return {
-    region,
-    description,
-    generateWrappedKey: (request, signal) => client.generateWrappedKey(request, signal),
-    decrypt: (request, signal) => client.decrypt(here(request), signal),
-    probe: (request, signal) => client.probe(here(request), signal),
-    describeMasterKey: (arn, signal) => client.describeMasterKey(masterKeyInRegion(arn, region), signal),
-    close: () => client.close(),
-  };
-}
+  constructor(client: DataKeyClient, clock: Clock) {
+    this.client = client;
+    this.#clock = clock;
+    this.limiter = new CallLimiter(() => clock.monotonicMs());
+  }
 
-interface Attempt {
-  readonly client: KmsClient;
-  readonly outcome: Promise<{ readonly answer: DecryptedKey } | { readonly error: unknown }>;
-}
+  get name(): string {
+    return this.client.region;
+  }
 
-async function decryptAnywhere(
-  clients: readonly KmsClient[],
-  request: DecryptRequest,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<DecryptedKey> {
-  const others = new AbortController();
-  const both = AbortSignal.any([signal, others.signal]);
-  const queue = [...clients];
-  const running: Attempt[] = [];
-  const failures: RegionalFailure[] = [];
-  const reasons: string[] = [];
-  try {
-    for (;;) {
-      const client = queue.shift();
-      if (client !== undefined) running.push(start(client, request, both));
-      if (running.length === 0) throw inAllRegions(failures);
-      const settled = await firstSettled(running, queue.length > 0 ? clock : undefined, signal);
-      if (settled === 'late') {
-        reasons.push(`${running.at(-1)?.client.region} did not answer within ${HEDGE_AFTER_MS} ms`);
-        continue;
-      }
-      running.splice(running.indexOf(settled.attempt), 1);
-      const { region } = settled.attempt.client;
-      const isFirst = region === clients[0]?.region;
-      if ('answer' in settled.outcome) {
-        if (isFirst) return settled.outcome.answer;
-        return { ...settled.outcome.answer, servedBy: { region, because: reasons.join('; ') } };
-      }
-      const failure = classifyKmsFailure(settled.outcome.error);
-      // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
-      // view: it may never have heard of the master key.
-      if (isFirst && failure.kind !== 'transient' && !REPLICA_FAILURES.has(failure.name)) throw settled.outcome.error;
-      failures.push({ region, error: settled.outcome.error, failure });
-      reasons.push(`${region}: ${describeFailure(failure)}`);
-    }
-  } finally {
-    for (const late of running) discard(late);
-    others.abort(new Error('another Region answered'));
+  get patienceMs(): number {
+    return this.#clock.monotonicMs() - this.#silentMs < DOUBT_MS ? 0 : HEDGE_AFTER_MS;
+  }
+
+  wasSilent(): void {
+    if (this.patienceMs > 0) this.#silentMs = this.#clock.monotonicMs();
+  }
+
+  answered(): void {
+    this.#silentMs = Number.NEGATIVE_INFINITY;
   }
 }
 
-interface RegionalFailure {
+export interface Question<T extends Answer> {
+  readonly operation: KmsOperation;
+  /** Which key, as messages name it. */
+  readonly subject: string;
+  /** Rounds through the Regions, from 1. */
+  readonly attempt: number;
+  readonly send: (client: DataKeyClient, signal: AbortSignal) => Promise<T>;
+  /** Why the answer is not what was asked for. */
+  readonly problemOf: (answer: T) => KmsFailure | undefined;
+  /** Gets answers that nobody will use: refused, late and duplicate ones. */
+  readonly discard: (answer: T) => void;
+  /** Milliseconds until the question is put again after this failure; undefined: never. */
+  readonly pauseAfter: (failed: RegionalFailure) => number | undefined;
+}
+
+export interface RegionalFailure {
   readonly region: string;
-  readonly error: unknown;
   readonly failure: KmsFailure;
+  readonly thrown: unknown;
 }
 
-/** A failure that passes, if there was one, so that the call is tried again; else the first Region's. It tells of the others. */
-function inAllRegions(failures: readonly RegionalFailure[]): unknown {
-  const chosen = failures.find(({ failure }) => failure.kind === 'transient') ?? failures[0];
-  const others = failures.filter((other) => other !== chosen);
-  if (chosen === undefined || !(chosen.error instanceof Error) || others.length === 0) return chosen?.error;
-  const told = others.map(({ region, failure }) => `${region}: ${describeFailure(failure)}`).join('; ');
-  chosen.error.message = `${chosen.region}: ${chosen.failure.message} [${told}]`;
-  return chosen.error;
+export interface Unanswered {
+  /** What decides: a failure that passes, if there was one, so that the question is put again; else the first Region's. */
+  readonly decisive: RegionalFailure;
+  /** What the other Regions said; empty when there is nothing. */
+  readonly others: string;
+  readonly retryInMs: number | undefined;
 }
 
-function start(client: KmsClient, request: DecryptRequest, signal: AbortSignal): Attempt {
-  const outcome = client.decrypt(request, signal).then(
-    (answer) => ({ answer }),
-    (error: unknown) => ({ error }),
-  );
-  return { client, outcome };
+export interface Served<T> {
+  readonly answer: T;
+  /** The Region. */
+  readonly servedBy: string;
 }
 
-async function firstSettled(
-  running: readonly Attempt[],
-  clock: Clock | undefined,
+export type RoundResult<T> =
+  | Served<T>
+  | Unanswered
+  /** The signal was aborted. */
+  | undefined;
+
+interface Asked<T> {
+  readonly region: Region;
+  readonly attempt: KmsAttempt;
+  /** When it was sent; undefined while it waits for its turn. */
+  readonly sentMs: () => number | undefined;
+  readonly outcome: Promise<Outcome<T>>;
+}
+
+type Outcome<T> = { readonly answer: T } | { readonly failure: KmsFailure; readonly thrown: unknown };
+
+export interface FailoverParts {
+  readonly clock: Clock;
+  readonly observer: KmsObserver;
+}
+
+/**
+ * Puts a question to the Regions in their order: to the next at once when one fails for reasons of its own, and beside it
+ * when it is silent. The first good answer wins.
+ */
+export async function askRegions<T extends Answer>(
+  question: Question<T>,
+  regions: readonly Region[],
+  parts: FailoverParts,
   signal: AbortSignal,
-): Promise<'late' | { readonly attempt: Attempt; readonly outcome: Awaited<Attempt['outcome']> }> {
-  const timer = new AbortController();
-  const settled = running.map(async (attempt) => ({ attempt, outcome: await attempt.outcome }));
-  const waits =
-    clock === undefined
-      ? []
-      : [
-          clock.sleep(HEDGE_AFTER_MS, timer.signal).then(
-            () => 'late' as const,
-            () => new Promise<never>(() => undefined),
-          ),
-        ];
+): Promise<RoundResult<T>> {
+  const { clock, observer } = parts;
+  const round = childOf(signal);
+  const queue = [...regions];
+  const running: Asked<T>[] = [];
+  const failures: RegionalFailure[] = [];
+  const reasons: string[] = [];
+  let decidedBy: string | undefined;
   try {
-    signal.throwIfAborted();
-    return await Promise.race([...settled, ...waits]);
+    for (;;) {
+      const next = queue.shift();
+      if (next !== undefined) running.push(ask(question, next, parts, round.signal));
+      const patienceMs = queue.length === 0 ? undefined : running.at(-1)?.region.patienceMs;
+      const settled = await firstSettled(running, patienceMs, clock);
+      if (signal.aborted) return undefined;
+      if (settled === 'late') {
+        for (const { region } of running) region.wasSilent();
+        const silent = running.at(-1)?.region.name;
+        reasons.push(
+          patienceMs === 0 ? `${silent} was silent before` : `${silent} did not answer within ${patienceMs} ms`,
+        );
+        continue;
+      }
+      const { asked, outcome } = settled;
+      const { region } = asked;
+      const end = (result: AttemptOutcome): void => observer.attemptEnded(asked.attempt, msSince(asked, clock), result);
+      running.splice(running.indexOf(asked), 1);
+      region.answered();
+      if ('answer' in outcome) {
+        decidedBy = region.name;
+        const because = region === regions[0] ? undefined : reasons.join('; ');
+        end({ ok: true, answer: outcome.answer, because });
+        return { answer: outcome.answer, servedBy: region.name };
+      }
+      const { failure, thrown } = outcome;
+      const failed = { region: region.name, failure, thrown };
+      if (isThrottling(failure)) region.limiter.throttled();
+      failures.push(failed);
+      reasons.push(`${region.name}: ${describeFailure(failure)}`);
+      // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
+      // view: it may never have heard of the master key.
+      const isSoEverywhere =
+        region === regions[0] && failure.kind !== 'transient' && !REGIONAL_FAILURES.has(failure.name);
+      const nextRegion = isSoEverywhere ? undefined : (queue[0] ?? running[0]?.region)?.name;
+      if (nextRegion === undefined) {
+        decidedBy = region.name;
+        const result = unanswered(question, isSoEverywhere ? [failed] : failures, regions);
+        end({ ok: false, failure, retryInMs: result.retryInMs, nextRegion });
+        return result;
+      }
+      end({ ok: false, failure, retryInMs: undefined, nextRegion });
+    }
+  } finally {
+    for (const asked of running) giveUp(asked, question, parts, signal.aborted ? undefined : decidedBy);
+    round.abort(new Error('another Region answered'));
+    round.release();
+  }
+}
+
+function ask<T extends Answer>(
+  { operation, subject, attempt, send, problemOf, discard }: Question<T>,
+  region: Region,
+  { clock, observer }: FailoverParts,
+  signal: AbortSignal,
+): Asked<T> {
+  const { client, limiter } = region;
+  const asked: KmsAttempt = { operation, subject, attempt, region: client.region, target: client.description };
+  let sentMs: number | undefined;
+  const answer = limiter.run(signal, async () => {
+    sentMs = clock.monotonicMs();
+    observer.attemptStarted(asked);
+    return await unlessAborted(send(client, signal), signal, discard);
+  });
+  const outcome = answer.then(
+    (good) => {
+      limiter.succeeded();
+      const failure = problemOf(good);
+      if (failure === undefined) return { answer: good };
+      discard(good);
+      return { failure, thrown: undefined };
+    },
+    (thrown: unknown) => ({ failure: classifyKmsFailure(thrown), thrown }),
+  );
+  return { region, attempt: asked, sentMs: () => sentMs, outcome };
+}
+
+/** The first to settle, or `late` after that time. */
+async function firstSettled<T>(
+  running: readonly Asked<T>[],
+  patienceMs: number | undefined,
+  clock: Clock,
+): Promise<'late' | { readonly asked: Asked<T>; readonly outcome: Outcome<T> }> {
+  const settled = running.map(async (asked) => ({ asked, outcome: await asked.outcome }));
+  if (patienceMs === undefined) return await Promise.race(settled);
+  const timer = new AbortController();
+  const late = clock.sleep(patienceMs, timer.signal).then(
+    () => 'late' as const,
+    () => new Promise<never>(() => undefined),
+  );
+  try {
+    return await Promise.race([...settled, late]);
   } finally {
     timer.abort();
   }
 }
 
-function discard(attempt: Attempt): void {
-  void attempt.outcome.then((outcome) => {
-    if ('answer' in outcome) outcome.answer.plaintext.fill(0);
+function unanswered<T extends Answer>(
+  { pauseAfter }: Question<T>,
+  failures: readonly RegionalFailure[],
+  regions: readonly Region[],
+): Unanswered {
+  const ordered = regions.flatMap(({ name }) => failures.filter(({ region }) => region === name));
+  const decisive = ordered.find(({ failure }) => failure.kind === 'transient') ?? ordered[0];
+  if (decisive === undefined) throw new Error('no Region was asked');
+  const others = ordered.filter((other) => other !== decisive);
+  return {
+    decisive,
+    others: others.map(({ region, failure }) => `${region}: ${describeFailure(failure)}`).join('; '),
+    retryInMs: pauseAfter(decisive),
+  };
+}
+
+/** Nobody waits for it any more. That is a failure when time ran out, or when it was silent for too long. */
+function giveUp<T extends Answer>(
+  asked: Asked<T>,
+  { discard }: Question<T>,
+  { clock, observer }: FailoverParts,
+  decidedBy: string | undefined,
+): void {
+  void asked.outcome.then((outcome) => {
+    if ('answer' in outcome) discard(outcome.answer);
   });
+  if (asked.sentMs() === undefined) return;
+  const ms = msSince(asked, clock);
+  if (decidedBy !== undefined && ms < HEDGE_AFTER_MS) return;
+  const failure = silence(
+    decidedBy === undefined ? 'given up at the deadline' : `no answer within ${Math.round(ms)} ms`,
+  );
+  observer.attemptEnded(asked.attempt, ms, { ok: false, failure, retryInMs: undefined, nextRegion: decidedBy });
+}
+
+export function silence(message: string): KmsFailure {
+  return { kind: 'transient', retry: 'no', name: 'TimeoutError', message, requestId: '', status: 0, hint: '' };
+}
+
+function msSince<T>({ sentMs }: Asked<T>, clock: Clock): number {
+  const nowMs = clock.monotonicMs();
+  return nowMs - (sentMs() ?? nowMs);
 }

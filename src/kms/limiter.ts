@@ -1,14 +1,18 @@
 /** Calls in flight at most; the number that KMS is never asked to exceed. */
 const MOST = 32;
+/** What it begins with: a fleet that starts at once must not spend the account's quota in its first moment. */
+const START = 4;
 /** Calls that are throttled at the same time count as one sign. */
 const DROP_AT_MOST_EVERY_MS = 200;
 
 /**
- * How many KMS calls may be in flight: half as many after each sign of throttling, one more after as many successes as
- * the limit (additive increase, multiplicative decrease, as TCP does it).
+ * How many KMS calls may be in flight: one more after each success until the first sign of throttling (doubling with each
+ * round trip), half as many after each such sign, and from then on one more after as many successes as the limit (slow
+ * start, additive increase, multiplicative decrease, as TCP does it).
  */
 export class CallLimiter {
-  #limit = MOST;
+  #limit = START;
+  #isSlowStart = true;
   #inFlight = 0;
   #successes = 0;
   #droppedMs = Number.NEGATIVE_INFINITY;
@@ -41,13 +45,14 @@ export class CallLimiter {
 
   succeeded(): void {
     this.#successes += 1;
-    if (this.#limit >= MOST || this.#successes < this.#limit) return;
+    if (this.#limit >= MOST || (!this.#isSlowStart && this.#successes < this.#limit)) return;
     this.#successes = 0;
     this.#limit += 1;
     this.#wake();
   }
 
   throttled(): void {
+    this.#isSlowStart = false;
     if (this.#nowMs() - this.#droppedMs < DROP_AT_MOST_EVERY_MS) return;
     this.#droppedMs = this.#nowMs();
     this.#successes = 0;

@@ -14,3 +14,8 @@ export function isSameMasterKey(a: string, b: string): boolean {
 export function isMultiRegion(arn: string): boolean {
   return MULTI_REGION_ARN.test(arn);
 }
+
+/** The Region that a key ARN names; empty when it is none. */
+export function regionOf(arn: string): string {
+  return arn.split(':', 4)[3] ?? '';
+}

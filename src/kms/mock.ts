@@ -40,7 +40,7 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
       };
     },
     // Its master key has no states.
-    probe: async () => undefined,
+    probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'mock' }),
     describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
     region,
     description: 'the mock KMS',

@@ -18,26 +18,43 @@ export interface Deadline {
   cancel(): void;
 }
 
-/** @param parent ends it early */
-export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSignal): Deadline {
+/** Ends when its parent does, or when it is told to. */
+export interface Child {
+  readonly signal: AbortSignal;
+  abort(reason: unknown): void;
+  /** Lets go of the parent. */
+  release(): void;
+}
+
+/** By hand: what AbortSignal.any() hangs on a parent that lives long is not given back while it lives. */
+export function childOf(parent: AbortSignal | undefined): Child {
   const controller = new AbortController();
-  const timer = new AbortController();
-  // By hand: what AbortSignal.any() hangs on a parent that lives long is not given back while it lives.
   const end = (): void => controller.abort(parent?.reason);
   if (parent?.aborted) end();
   parent?.addEventListener('abort', end, { once: true });
+  return {
+    signal: controller.signal,
+    abort: (reason) => controller.abort(reason),
+    release: () => parent?.removeEventListener('abort', end),
+  };
+}
+
+/** @param parent ends it early */
+export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSignal): Deadline {
+  const { signal, abort, release } = childOf(parent);
+  const timer = new AbortController();
   clock.sleep(totalMs, timer.signal).then(
-    () => controller.abort(new Error(`the ${totalMs / 1000} s allowed have passed`)),
+    () => abort(new Error(`the ${totalMs / 1000} s allowed have passed`)),
     () => undefined,
   );
   const startedMs = clock.monotonicMs();
   return {
     startedMs,
     atMs: startedMs + totalMs,
-    signal: controller.signal,
+    signal,
     cancel: () => {
       timer.abort();
-      parent?.removeEventListener('abort', end);
+      release();
     },
   };
 }

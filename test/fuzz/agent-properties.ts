@@ -130,7 +130,7 @@ const session = fc.asyncProperty(spoilt(asked), async (bytes) => {
     clock,
     random: () => 0,
     fileSystem,
-    connectKms: async () => new ScriptedKms(),
+    connectKms: async () => [new ScriptedKms()],
     overrideSettings: (settings) => ({ ...settings, keyfileDir: '/keys' }),
     idleTimeoutMs: undefined,
   }).run();

@@ -2,6 +2,7 @@ import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import { systemClock } from '../../src/cli/system.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
@@ -55,8 +56,8 @@ it('loads keys that were made with another context, and with none; those of the 
   for (const id of [3, 4]) expect(await server.sql(`SELECT i FROM d.t${id}`)).toEqual([{ i: 42 }]);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=4');
   await server.stop();
-  // With its sidecar a key tells its own context, whatever is configured now.
-  rmSync(join(server.datadir, 'aws-kms-key.4.1'));
+  // With its sidecar a key tells its own context, whatever is configured now. That of the first version was written anew.
+  for (const file of ['aws-kms-key.4.1', 'aws-kms-key.4.1.json']) rmSync(join(server.datadir, file));
   server.options = { ...server.options, aws_key_management_encryption_context: 'cluster=renamed' };
   await server.start();
   expect(await server.variable('STATUS', 'Aws_key_management_key_4_latest_version')).toBe('2');
@@ -103,7 +104,7 @@ it('refuses another plaintext of the right length from the endpoint', async () =
   await server.stop();
   kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext' }]);
   await expect(server.start()).rejects.toThrow(
-    /key 3 version 1 .*KMS answered wrongly: the data key is not the one that was made: its key check value differs/,
+    /key 3 version 1 .*KMS in us-east-1 answered wrongly: the data key is not the one that was made: its key check value differs/,
   );
 });
 
@@ -125,7 +126,9 @@ it('goes on with the old master key for old keys when an alias is repointed, and
 });
 
 it('tells a running server that its master key was disabled, is to be deleted, or is well again', async () => {
-  const kms = await startKms();
+  let afterDays = 0;
+  const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + afterDays * 86_400_000 };
+  const kms = await startKms({ clock });
   const server = await startServer(kms, { aws_key_management_watch_interval: 1 });
   await withTable(server);
   const state = async (): Promise<unknown[]> => [
@@ -145,15 +148,25 @@ it('tells a running server that its master key was disabled, is to be deleted, o
   kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId });
   await becomes(['disabled', '']);
   expect(server.log).toMatch(
-    /\[ERROR\] .*AWS KMS plugin: the master key of key \d version 1 .* is disabled: a running server goes on, .*aws kms enable-key/,
+    /\[ERROR\] .*AWS KMS plugin: the master key of key \d version 1 .* is disabled in us-east-1: .*aws kms enable-key[\s\S]*the next start fails/,
   );
   kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId, PendingWindowInDays: 7 });
   await becomes(['pending deletion', '6']);
-  expect(server.log).toMatch(/is pending deletion, 6 days left: [\s\S]*aws kms cancel-key-deletion/);
+  expect(server.log).toMatch(/is pending deletion in us-east-1, 6 days left: [\s\S]*aws kms cancel-key-deletion/);
   await server.sql('INSERT INTO d.t3 VALUES (43)');
   kms.kms.call('us-east-1', caller, 'CancelKeyDeletion', { KeyId });
   kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId });
   await becomes(['usable', '']);
+  // The day of its deletion comes; no longer than KMS needs to notice, or signatures would seem to be of another day.
+  kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId, PendingWindowInDays: 7 });
+  afterDays = 8;
+  kms.kms.call('us-east-1', caller, 'ListKeys', {});
+  afterDays = 0;
+  await becomes(['deleted', '']);
+  expect(server.log).toMatch(
+    /\[ERROR\] .*is deleted in us-east-1: NotFoundException: Key 'arn:[\s\S]*the next start fails/,
+  );
+  await server.sql('INSERT INTO d.t3 VALUES (44)');
 });
 
 interface TwoRegions {
@@ -181,13 +194,19 @@ async function twoRegions(): Promise<TwoRegions> {
   return { here, there, arn, options };
 }
 
-it.each<[string, RegExp, (regions: TwoRegions) => void]>([
+it.each<[string, RegExp, (regions: TwoRegions) => unknown]>([
   [
     'is slow',
     /us-east-1 did not answer within 1000 ms/,
     ({ here }) => here.faults.set([{ kind: 'latency', ms: 15_000 }]),
   ],
   ['does not answer', /us-east-1 did not answer within 1000 ms/, ({ here }) => here.faults.set([{ kind: 'hang' }])],
+  ['is down', /us-east-1: ECONNREFUSED/, ({ here }) => here.close()],
+  [
+    'answers wrongly',
+    /us-east-1: WrongAnswer: "KeyId" expected /,
+    ({ here }) => here.faults.set([{ kind: 'wrong-key-id' }]),
+  ],
   [
     'drops connections',
     /us-east-1: (?:ECONNRESET|TimeoutError: socket hang up)/,
@@ -206,7 +225,7 @@ it.each<[string, RegExp, (regions: TwoRegions) => void]>([
   [
     'has its key disabled',
     /us-east-1: DisabledException/,
-    ({ here, arn }) => void here.kms.call('us-east-1', caller, 'DisableKey', { KeyId: arn }),
+    ({ here, arn }) => here.kms.call('us-east-1', caller, 'DisableKey', { KeyId: arn }),
   ],
 ])('starts from the next Region when the first %s, and says which served', async (_, because, trouble) => {
   const regions = await twoRegions();
@@ -214,7 +233,7 @@ it.each<[string, RegExp, (regions: TwoRegions) => void]>([
   await server.start();
   await withTable(server);
   await server.stop();
-  trouble(regions);
+  await trouble(regions);
   const started = performance.now();
   await server.start();
   expect(performance.now() - started).toBeLessThan(10_000);
@@ -223,10 +242,40 @@ it.each<[string, RegExp, (regions: TwoRegions) => void]>([
       `\\[Warning\\] .*AWS KMS plugin: AWS KMS Decrypt: key \\d version 1 .*: served by eu-west-1: ${because.source}`,
     ),
   );
+  // Everything works, and the status variables show that something does not.
+  let errors = 0;
+  for (const kind of ['operator', 'transient', 'other']) {
+    errors += Number(await server.variable('STATUS', `Aws_key_management_kms_errors_${kind}`));
+  }
+  expect(errors).toBeGreaterThan(0);
   expect(regions.there.calls.list().every(({ keyId }) => keyId === regions.arn.replace('us-east-1', 'eu-west-1'))).toBe(
     true,
   );
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+});
+
+it('the watch tells of the disabled key in the first Region, and that the next start would be served by the other', async () => {
+  const regions = await twoRegions();
+  const server = newServer({ ...regions.options, aws_key_management_watch_interval: 1 });
+  await server.start();
+  await withTable(server);
+  regions.here.kms.call('us-east-1', caller, 'DisableKey', { KeyId: regions.arn });
+  const state = (): Promise<string | undefined> => server.variable('STATUS', 'Aws_key_management_master_key_state');
+  await until('the state is disabled', async () => (await state()) === 'disabled');
+  expect(server.log).toMatch(
+    /\[Warning\] .*is disabled in us-east-1: DisabledException[\s\S]*the next start would be served by eu-west-1/,
+  );
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+  const replica = regions.arn.replace('us-east-1', 'eu-west-1');
+  regions.there.kms.call('eu-west-1', caller, 'DisableKey', { KeyId: replica });
+  await until('the log tells of both', () =>
+    /\[ERROR\] .*is disabled in us-east-1: [\s\S]*it is disabled in eu-west-1: [\s\S]*the next start fails/.test(
+      server.log,
+    ),
+  );
+  await server.stop();
+  await expect(server.start()).rejects.toThrow(/us-east-1: DisabledException: .*\[eu-west-1: DisabledException: /);
 });
 
 it('a copy of the data directory opens in the other Region, under the replica', async () => {

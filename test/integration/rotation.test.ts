@@ -44,7 +44,7 @@ it('that fails is an SQL error with what KMS said, and changes nothing', async (
   );
   kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 17 }]);
   expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toContain(
-    '"data key" expected 16, 24 or 32 bytes, got 17',
+    'KMS in us-east-1 answered wrongly: "data key" expected 16, 24 or 32 bytes, got 17',
   );
   kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-key-id' }]);
   expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(/"KeyId" expected arn:/);

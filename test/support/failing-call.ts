@@ -2,8 +2,9 @@ import { systemClock } from '../../src/cli/system.ts';
 import type { Clock } from '../../src/clock.ts';
 import { type ErrorCode, KeyError } from '../../src/errors.ts';
 import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
-import { type AttemptOutcome, KmsCaller } from '../../src/kms/caller.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
 import type { RetryRule } from '../../src/kms/failure-row.ts';
+import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 
 export interface FailingCall {
@@ -58,7 +59,7 @@ export async function failureOf({
   const deadline = startDeadline(systemClock, DEADLINE_MS);
   const request = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} } as const;
   try {
-    await new KmsCaller(client, clock, random, observer).generate('key 1 version 1', request, deadline);
+    await new KmsCaller([client], clock, random, observer).generate('key 1 version 1', request, deadline);
   } catch (error) {
     if (!(error instanceof KeyError)) throw error;
     return { code: error.code, message: error.message, hint: error.hint, names, pauses };

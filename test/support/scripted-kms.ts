@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type {
+  Answer,
   DecryptedKey,
   DecryptRequest,
   GeneratedKey,
@@ -52,8 +53,9 @@ export class ScriptedKms implements KmsClient {
   /** What DescribeKey answers; undefined: not allowed. */
   masterKey: MasterKeyDescription | undefined;
 
-  async probe(request: DecryptRequest, signal: AbortSignal): Promise<void> {
-    await this.#call('Decrypt', request, signal, () => undefined);
+  async probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer> {
+    const { masterKeyArn = MASTER_KEY_ARN } = request;
+    return await this.#call('Decrypt', request, signal, () => ({ masterKeyArn, requestId: 'probe' }));
   }
 
   async describeMasterKey(): Promise<MasterKeyDescription> {

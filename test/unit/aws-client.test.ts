@@ -53,7 +53,7 @@ async function generate(from: KmsClient, seconds = 5): Promise<string> {
   const quiet = { attemptStarted: () => undefined, attemptEnded: () => undefined };
   const deadline = startDeadline(systemClock, seconds * 1000);
   try {
-    const caller = new KmsCaller(from, systemClock, () => 0.5, quiet);
+    const caller = new KmsCaller([from], systemClock, () => 0.5, quiet);
     return (
       await caller.generate(
         'key 1 version 1',

@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { keyCheckValue } from '../../src/bytes.ts';
-import { type AttemptOutcome, KmsCaller, type UnwrapRequest } from '../../src/kms/caller.ts';
+import type { UnwrapRequest } from '../../src/kms/answers.ts';
+import { KmsCaller, START_SPREAD_MS } from '../../src/kms/caller.ts';
 import type { GenerateRequest } from '../../src/kms/client.ts';
-import { startDeadline } from '../../src/kms/retry.ts';
+import type { AttemptOutcome } from '../../src/kms/observer.ts';
+import { type Deadline, startDeadline } from '../../src/kms/retry.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
@@ -25,7 +27,7 @@ beforeEach(() => {
   clock = new FakeClock();
   kms = new ScriptedKms();
   outcomes = [];
-  caller = new KmsCaller(kms, clock, () => 0.5, {
+  caller = new KmsCaller([kms], clock, () => 0.5, {
     attemptStarted: () => undefined,
     attemptEnded: (_, __, outcome) => outcomes.push(outcome),
   });
@@ -112,7 +114,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       decrypt(),
       'KMS_BAD_ANSWER',
-      `key 1 version 1: "data key" expected 16, 24 or 32 bytes, got ${length}`,
+      `key 1 version 1: KMS in us-east-1 answered wrongly: "data key" expected 16, 24 or 32 bytes, got ${length} (request decrypt)`,
     );
     expect(plaintext.every((byte) => byte === 0)).toBe(true);
   });
@@ -123,7 +125,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       decrypt(60, MASTER_KEY_ARN),
       'KMS_BAD_ANSWER',
-      `key 1 version 1: KMS answered wrongly: "KeyId" expected ${MASTER_KEY_ARN}, got arn:aws:kms:other (request decrypt)`,
+      `key 1 version 1: KMS in us-east-1 answered wrongly: "KeyId" expected ${MASTER_KEY_ARN}, got arn:aws:kms:other (request decrypt)`,
     );
     expect(plaintext.every((byte) => byte === 0)).toBe(true);
   });
@@ -133,7 +135,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       caller.decrypt('key 1 version 1', { ...known, keySpec: 'AES_256' }, deadline),
       'KMS_BAD_ANSWER',
-      'key 1 version 1: KMS answered wrongly: "data key" expected 32 bytes for AES_256, got 16 (request decrypt)',
+      'key 1 version 1: KMS in us-east-1 answered wrongly: "data key" expected 32 bytes for AES_256, got 16 (request decrypt)',
     );
   });
 
@@ -146,7 +148,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       caller.generate('key 1 version 1', generate, startDeadline(clock, 1000)),
       'KMS_BAD_ANSWER',
-      `key 1 version 1: KMS answered wrongly: "CiphertextBlob" expected 1 to 6144 bytes, got ${length}`,
+      `key 1 version 1: KMS in us-east-1 answered wrongly: "CiphertextBlob" expected 1 to 6144 bytes, got ${length}`,
     );
   });
 
@@ -155,7 +157,7 @@ describe('an answer of KMS', () => {
     await expectKeyError(
       caller.generate('key 1 version 1', generate, startDeadline(clock, 1000)),
       'KMS_BAD_ANSWER',
-      'key 1 version 1: KMS answered wrongly: "KeyId" is not an ARN',
+      'key 1 version 1: KMS in us-east-1 answered wrongly: "KeyId" is not an ARN',
     );
   });
 });
@@ -249,18 +251,19 @@ describe('a data key', () => {
     await expectKeyError(
       caller.decrypt('key 1 version 1', right, deadline),
       'KMS_BAD_ANSWER',
-      'key 1 version 1: KMS answered wrongly: the data key is not the one that was made: its key check value differs (request decrypt)',
+      'key 1 version 1: KMS in us-east-1 answered wrongly: the data key is not the one that was made: its key check value differs (request decrypt)',
     );
     expect(plaintext.every((byte) => byte === 0)).toBe(true);
   });
 });
 
 describe('throttling', () => {
-  const many = (count: number): Promise<unknown> => {
+  const together = (count: number): Promise<unknown> => {
     const deadline = startDeadline(clock, 600_000);
     const calls = Array.from({ length: count }, () => caller.decrypt('key 1 version 1', known, deadline));
-    return clock.runUntil(Promise.all(calls).finally(() => deadline.cancel()));
+    return Promise.all(calls).finally(() => deadline.cancel());
   };
+  const many = (count: number): Promise<unknown> => clock.runUntil(together(count));
 
   it('lowers the calls in flight, and success raises them again', async () => {
     let throttling = true;
@@ -275,13 +278,59 @@ describe('throttling', () => {
       await clock.advance(300);
       inFlight.push(kms.inFlight);
     }
-    expect(kms.mostInFlight).toBe(32);
+    expect(kms.mostInFlight).toBe(4);
     expect(Math.max(...inFlight.slice(-5))).toBeLessThanOrEqual(1);
     throttling = false;
     kms.mostInFlight = 0;
     await clock.runUntil(Promise.all(calls));
     await many(2000);
     expect(kms.mostInFlight).toBe(32);
+  });
+
+  it('does not begin with all at once, and is at its most after a few round trips', async () => {
+    const inFlight: number[] = [];
+    kms.on = () => clock.sleep(50);
+    const calls = together(200);
+    for (let round = 0; round < 5; round += 1) {
+      await clock.settle();
+      inFlight.push(kms.inFlight);
+      await clock.advance(50);
+    }
+    await clock.runUntil(calls);
+    expect(inFlight).toEqual([4, 8, 16, 32, 32]);
+  });
+
+  it('grows slowly again after the first sign', async () => {
+    kms.on = (_, call) => {
+      if (call === 1) throw kmsError('ThrottlingException');
+    };
+    await decrypt();
+    kms.on = () => clock.sleep(50);
+    const calls = together(20);
+    const inFlight: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      await clock.settle();
+      inFlight.push(kms.inFlight);
+      await clock.advance(50);
+    }
+    await clock.runUntil(calls);
+    expect(inFlight).toEqual([2, 3, 4, 5]);
+  });
+
+  it('that asks to wait until a moment is obeyed by the clock of who asks', async () => {
+    const GMT = (ms: number): string => new Date(ms).toUTCString();
+    const headers: readonly Record<string, string>[] = [
+      { date: GMT(0), 'retry-after': GMT(9000) },
+      { 'retry-after': GMT(clock.wallMs() + 20_000) },
+      { date: GMT(0), 'retry-after': GMT(86_400_000) },
+    ];
+    kms.on = (_, call) => {
+      const sent = headers[call - 1];
+      if (sent !== undefined) throw Object.assign(kmsError('ThrottlingException'), { $response: { headers: sent } });
+    };
+    await decrypt(120);
+    const pauses = outcomes.map((outcome) => (outcome.ok ? 'ok' : outcome.retryInMs));
+    expect(pauses).toEqual([9000, 20_000 - 9000, 30_000, 'ok']);
   });
 
   it('that asks to wait is obeyed, up to half a minute', async () => {
@@ -306,5 +355,63 @@ describe('throttling', () => {
     await expectKeyError(decrypt(2), 'TIMEOUT', /within 2 s/);
     long.cancel();
     expect(stuck).toHaveLength(32);
+  });
+});
+
+describe('many callers that start at the same moment', () => {
+  /** A generator of a seed of its own, as every process has one. */
+  const randomOf = (seed: number) => (): number => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    return seed / 2 ** 31;
+  };
+  const firstCallMs = async (count: number, act: (kms: KmsCaller) => Promise<unknown>): Promise<number[]> => {
+    const times: number[] = [];
+    const client = new ScriptedKms();
+    client.on = () => void times.push(clock.monotonicMs());
+    const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+    const acts = Array.from({ length: count }, (_, i) =>
+      act(new KmsCaller([client], clock, randomOf(i * 7919), observer, START_SPREAD_MS)),
+    );
+    await clock.runUntil(Promise.all(acts));
+    return times;
+  };
+
+  it.each<[string, (kms: KmsCaller, deadline: Deadline) => Promise<unknown>]>([
+    ['generate', (caller, deadline) => caller.generate('key 1 version 1', generate, deadline)],
+    ['decrypt', (caller, deadline) => caller.decrypt('key 1 version 1', known, deadline)],
+    ['probe', (caller, deadline) => caller.probe('key 1 version 1', known, deadline)],
+  ])('put their first calls at different moments: %s', async (_, act) => {
+    const times = await firstCallMs(100, (caller) => act(caller, startDeadline(clock, 60_000)));
+    expect(times).toHaveLength(100);
+    expect(new Set(times).size).toBe(100);
+    const perTenth = Array.from({ length: 10 }, (_tenth, i) => times.filter((ms) => Math.floor(ms / 10) === i).length);
+    for (const count of perTenth) expect(count).toBeGreaterThan(0);
+    expect(Math.max(...perTenth)).toBeLessThan(25);
+  });
+
+  it('wait once, together for all that is asked of one, and no longer than its deadline', async () => {
+    const startedMs = clock.monotonicMs();
+    const times = await firstCallMs(1, async (caller) => {
+      const deadline = startDeadline(clock, 60_000);
+      await Promise.all([1, 2, 3].map(() => caller.decrypt('key 1 version 1', known, deadline)));
+      await caller.decrypt('key 1 version 1', known, deadline);
+    });
+    expect(new Set(times).size).toBe(1);
+    expect(times).toHaveLength(4);
+    expect(clock.monotonicMs() - startedMs).toBeLessThan(START_SPREAD_MS);
+    const patient = new KmsCaller(
+      [kms],
+      clock,
+      () => 0.99,
+      { attemptStarted: () => undefined, attemptEnded: () => undefined },
+      START_SPREAD_MS,
+    );
+    const deadline = startDeadline(clock, 20);
+    await expectKeyError(
+      clock.runUntil(patient.decrypt('key 1 version 1', known, deadline)),
+      'TIMEOUT',
+      /was not tried/,
+    );
+    expect(kms.calls).toEqual([]);
   });
 });

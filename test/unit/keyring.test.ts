@@ -41,9 +41,8 @@ class Process {
       role,
       settings: this.settings,
       store: new KeyDirectory('/keys', fs, clock, Math.random),
-      kms: new KmsCaller(kms, clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
+      kms: new KmsCaller([kms], clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
       clock,
-      random: () => 0.5,
       events: {
         announce: (name, current, bytes) => {
           this.announced.push({ name: `${name.id}.${name.version}`, current, bytes: Buffer.from(bytes) });
@@ -116,8 +115,8 @@ describe('loading', () => {
     await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
     expect(kms.calls).toHaveLength(100);
     expect(kms.mostInFlight).toBe(32);
-    // Four rounds, after the pause in which servers that start together drift apart.
-    expect(clock.monotonicMs()).toBe(50 + 80);
+    // Rounds of 4, 8, 16, 32, 32 and the rest.
+    expect(clock.monotonicMs()).toBe(120);
   });
 
   it('retries what passes, and names each version that stays wrapped', async () => {

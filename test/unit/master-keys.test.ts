@@ -1,8 +1,10 @@
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { keyFileName } from '../../src/format/key-file-name.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { checkMasterKeys, type MasterKeyReport } from '../../src/keyring/master-keys.ts';
 import { KeyDirectory } from '../../src/keystore/directory.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
@@ -11,17 +13,27 @@ import { TEST_SETTINGS } from '../support/settings.ts';
 
 let clock: FakeClock;
 let kms: ScriptedKms;
+let elsewhere: ScriptedKms;
 let fs: MemoryFs;
+let outcomes: AttemptOutcome[];
+
+class OtherRegion extends ScriptedKms {
+  override readonly region = 'eu-west-1';
+}
 
 beforeEach(() => {
   clock = new FakeClock();
   kms = new ScriptedKms();
+  elsewhere = new OtherRegion();
   fs = new MemoryFs();
+  outcomes = [];
 });
 
 const OTHER_ARN = MASTER_KEY_ARN.replace('1234abcd', '9999abcd');
+const MRK = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
+const CONTEXT = { cluster: 'orders' };
 
-async function store(id: number, version: number, masterKeyArn?: string): Promise<void> {
+async function store(id: number, version: number, masterKeyArn?: string, encryptionContext = {}): Promise<void> {
   const name = { id: keyId(id), version: keyVersion(version) };
   const wrapped = wrappedKey(`${id}.${version}`);
   if (masterKeyArn === undefined) {
@@ -36,7 +48,7 @@ async function store(id: number, version: number, masterKeyArn?: string): Promis
       keySpec: 'AES_128',
       created: '2030-01-01T00:00:00.000Z',
       requestId: '',
-      encryptionContext: {},
+      encryptionContext,
     },
     verify: async () => ({ value: undefined, keyCheckValue: '0123456789abcdef', discard: () => undefined }),
     report: () => undefined,
@@ -47,28 +59,62 @@ function directory(): KeyDirectory {
   return new KeyDirectory('/keys', fs, clock, Math.random);
 }
 
-async function check(): Promise<MasterKeyReport> {
-  const settings = { ...TEST_SETTINGS, masterKeyId: '' };
+async function check(encryptionContext = {}): Promise<MasterKeyReport> {
+  const settings = { ...TEST_SETTINGS, masterKeyId: '', encryptionContext };
   const deadline = startDeadline(clock, 30_000);
-  return await clock.runUntil(
-    checkMasterKeys({ settings, store: directory(), kms, clock }, deadline).finally(() => deadline.cancel()),
+  const observer = {
+    attemptStarted: () => undefined,
+    attemptEnded: (_: unknown, __: unknown, outcome: AttemptOutcome) => void outcomes.push(outcome),
+  };
+  const clients = [kms, elsewhere] as const;
+  const parts = {
+    settings,
+    store: directory(),
+    clients,
+    kms: new KmsCaller(clients, clock, () => 0.5, observer),
+    clock,
+  };
+  return await clock.runUntil(checkMasterKeys(parts, deadline).finally(() => deadline.cancel()));
+}
+
+function asked(client: ScriptedKms): unknown[] {
+  return client.calls.map(({ request }) =>
+    'wrapped' in request ? [Buffer.from(request.wrapped).toString(), request.masterKeyArn] : [],
   );
 }
 
-it('asks once for each master key, with its latest data key', async () => {
+it('asks once for each master key, with its latest data key, and for each key that does not tell its own', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(1, 2, MASTER_KEY_ARN);
   await store(2, 1, OTHER_ARN);
   await store(3, 1);
+  await store(4, 1);
   expect(await check()).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
-  const asked = kms.calls.map(({ request }) =>
-    'wrapped' in request ? [Buffer.from(request.wrapped).toString(), request.masterKeyArn] : [],
-  );
-  expect(asked).toEqual([
+  expect(asked(kms)).toEqual([
     ['wrapped:16:1.2', MASTER_KEY_ARN],
     ['wrapped:16:2.1', OTHER_ARN],
     ['wrapped:16:3.1', undefined],
+    ['wrapped:16:4.1', undefined],
   ]);
+  expect(outcomes).toHaveLength(4);
+});
+
+it('asks with and without a context, which a policy may tell apart', async () => {
+  await store(1, 1, MASTER_KEY_ARN);
+  await store(1, 2, MASTER_KEY_ARN, { ...CONTEXT, 'mariadb-aws-kms:key-id': '1', 'mariadb-aws-kms:key-version': '2' });
+  kms.on = (_, __, { encryptionContext }) => {
+    if (encryptionContext['cluster'] === undefined) throw kmsError('AccessDeniedException');
+  };
+  expect(await check()).toMatchObject({ state: 'unknown' });
+  expect(kms.calls).toHaveLength(2);
+});
+
+it('asks for a key of the original plugin without the context that is configured now, too', async () => {
+  await store(1, 1);
+  kms.on = (_, __, { encryptionContext }) => {
+    if (Object.keys(encryptionContext).length > 0) throw kmsError('InvalidCiphertextException');
+  };
+  expect(await check(CONTEXT)).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
 });
 
 it('looks after a master key that only old versions need', async () => {
@@ -81,14 +127,20 @@ it('looks after a master key that only old versions need', async () => {
   expect(await check()).toMatchObject({ state: 'pending deletion' });
 });
 
-it('ends at its deadline, whatever KMS or a source of credentials does', async () => {
+it('ends, whatever KMS or a source of credentials does, and one silent call hides no other', async () => {
   await store(1, 1, MASTER_KEY_ARN);
-  kms.probe = () => new Promise(() => undefined);
-  expect(await check()).toMatchObject({ state: 'unknown' });
-  expect(clock.monotonicMs()).toBe(30_000);
+  await store(2, 1, OTHER_ARN);
+  kms.on = (_, __, request) => {
+    if ('masterKeyArn' in request && request.masterKeyArn === MASTER_KEY_ARN) return new Promise(() => undefined);
+    throw kmsError('DisabledException', 'x is disabled.');
+  };
+  const report = await check();
+  expect(report.state).toBe('disabled');
+  expect(report.troubles).toHaveLength(2);
+  expect(clock.monotonicMs()).toBeLessThan(10_000);
 });
 
-it('tells a disabled master key', async () => {
+it('tells a disabled master key, and where', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.on = () => {
     throw kmsError('DisabledException', `${MASTER_KEY_ARN} is disabled.`);
@@ -96,10 +148,27 @@ it('tells a disabled master key', async () => {
   const report = await check();
   expect(report).toMatchObject({ state: 'disabled', daysLeft: undefined });
   expect(report.troubles).toEqual([
-    expect.stringMatching(
-      /^the master key of key 1 version 1 \(file aws-kms-key\.1\.1\) is disabled: a running server goes on, the next start fails: DisabledException: arn:\S+ is disabled\. \(request \S+\); .*aws kms enable-key/,
-    ),
+    {
+      severity: 'error',
+      text: expect.stringMatching(
+        /^the master key of key 1 version 1 \(file aws-kms-key\.1\.1\) is disabled in us-east-1: DisabledException: arn:\S+ is disabled\. \(request \S+\); .*aws kms enable-key.*; a running server goes on, the next start fails$/,
+      ),
+    },
   ]);
+  expect(elsewhere.calls).toEqual([]);
+});
+
+it('tells a deleted master key, unless it was always elsewhere', async () => {
+  await store(1, 1, MASTER_KEY_ARN);
+  kms.on = () => {
+    throw kmsError('NotFoundException', `Key '${MASTER_KEY_ARN}' does not exist`);
+  };
+  const report = await check();
+  expect(report).toMatchObject({ state: 'deleted', daysLeft: undefined });
+  expect(report.troubles[0]?.text).toMatch(/is deleted in us-east-1: NotFoundException: .*the next start fails$/);
+  fs.files.clear();
+  await store(1, 1, MASTER_KEY_ARN.replace('us-east-1', 'eu-west-1'));
+  expect(await check()).toMatchObject({ state: 'unknown' });
 });
 
 it('counts the days until a master key is deleted, where it may know the date', async () => {
@@ -111,8 +180,8 @@ it('counts the days until a master key is deleted, where it may know the date', 
   kms.masterKey = { state: 'PendingDeletion', deletionDate: new Date(clock.wallMs() + 6.5 * 86_400_000) };
   const report = await check();
   expect(report).toMatchObject({ state: 'pending deletion', daysLeft: 6 });
-  expect(report.troubles[0]).toContain('is pending deletion, 6 days left: ');
-  expect(report.troubles[0]).toContain('aws kms cancel-key-deletion');
+  expect(report.troubles[0]?.text).toContain('is pending deletion in us-east-1, 6 days left: ');
+  expect(report.troubles[0]?.text).toContain('aws kms cancel-key-deletion');
 });
 
 it('tells the worst of several, and the soonest', async () => {
@@ -139,10 +208,62 @@ it.each(['AccessDeniedException', 'ThrottlingException', 'ECONNREFUSED', 'Creden
     const report = await check();
     expect(report.state).toBe('unknown');
     expect(report.troubles).toEqual([
-      expect.stringMatching(/^whether the master key of key 1 version 1 .* is usable cannot be told: /),
+      {
+        severity: 'warning',
+        text: expect.stringMatching(
+          /^the master key of key 1 version 1 .* is perhaps unusable in us-east-1: .*; a running server goes on, the next start may fail$/,
+        ),
+      },
     ]);
   },
 );
+
+describe('a multi-Region master key', () => {
+  beforeEach(async () => {
+    await store(1, 1, MRK);
+    kms.on = () => {
+      throw kmsError('DisabledException', `${MRK} is disabled.`);
+    };
+  });
+
+  it('whose replica serves: the state is that of the configured Region, and the log says who would serve', async () => {
+    const report = await check();
+    expect(report.state).toBe('disabled');
+    expect(report.troubles).toEqual([
+      {
+        severity: 'warning',
+        text: expect.stringMatching(
+          /is disabled in us-east-1: .*; a running server goes on, the next start would be served by eu-west-1$/,
+        ),
+      },
+    ]);
+    expect(asked(elsewhere)).toEqual([['wrapped:16:1.1', MRK.replace('us-east-1', 'eu-west-1')]]);
+  });
+
+  it('whose replica is going, too: both are told, the days are those of the configured Region', async () => {
+    elsewhere.on = () => {
+      throw kmsError('KMSInvalidStateException', 'x is pending deletion.');
+    };
+    elsewhere.masterKey = { state: 'PendingDeletion', deletionDate: new Date(clock.wallMs() + 3.5 * 86_400_000) };
+    const report = await check();
+    expect(report).toMatchObject({ state: 'disabled', daysLeft: undefined });
+    expect(report.troubles).toEqual([
+      {
+        severity: 'error',
+        text: expect.stringMatching(
+          /is disabled in us-east-1: .*; it is pending deletion in eu-west-1, 3 days left: .*; a running server goes on, the next start fails$/,
+        ),
+      },
+    ]);
+  });
+
+  it('is asked for in the next Region when the first is silent', async () => {
+    kms.on = () => new Promise(() => undefined);
+    const report = await check();
+    expect(report.state).toBe('unknown');
+    expect(report.troubles[0]?.text).toMatch(/the next start would be served by eu-west-1$/);
+  });
+});
 
 it('has nothing to say of an empty directory', async () => {
   expect(await check()).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });

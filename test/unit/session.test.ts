@@ -56,7 +56,7 @@ beforeEach(async () => {
     clock,
     random: () => 0.5,
     fileSystem: fs,
-    connectKms: async () => kms,
+    connectKms: async () => [kms],
     overrideSettings: (settings) => settings,
     idleTimeoutMs: 10_000,
   });
@@ -85,7 +85,7 @@ async function answerTo(request: number): Promise<AgentMessage> {
   for (let i = 0; i < 500; i += 1) {
     const answer = received.find((frame) => frame.request === request);
     if (answer !== undefined) return answer.message;
-    await clock.settle();
+    await clock.advance(1);
   }
   throw new Error(`no answer to request ${request}; received ${JSON.stringify(received)}`);
 }
@@ -276,6 +276,7 @@ describe('a session', () => {
     };
     send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
     await clock.settle();
+    await clock.advance(50);
     socket.destroy();
     expect(await ended).toBe('closed');
     expect(aborted).toBe(true);
@@ -289,11 +290,31 @@ describe('a session', () => {
     kms.on = (operation) => (operation === 'Decrypt' ? new Promise(() => undefined) : undefined);
     send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
     await clock.settle();
-    await clock.settle();
+    await clock.advance(50);
     expect([...fs.files.keys()].some((file) => file.includes('.aws-kms-tmp-'))).toBe(true);
     socket.destroy();
     expect(await ended).toBe('closed');
     expect([...fs.files.keys()]).toEqual([]);
+  });
+
+  it.each<[string, PluginMessage]>([
+    ['LOAD', { type: 'load', deadlineMs: 60_000 }],
+    ['OPEN', { type: 'open', id: keyId(1), deadlineMs: 30_000 }],
+    ['OPEN of a new key', { type: 'open', id: keyId(2), deadlineMs: 30_000 }],
+    ['CHECK', { type: 'check', deadlineMs: 30_000 }],
+  ])('waits up to 100 ms by chance before its first KMS call, for %s too, and never again', async (_, request) => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+    await hello();
+    const startedMs = clock.monotonicMs();
+    const calledMs: number[] = [];
+    kms.on = () => void calledMs.push(clock.monotonicMs());
+    send(2, request);
+    await answerTo(2);
+    expect(calledMs[0]).toBe(startedMs + 50);
+    send(3, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
+    const askedMs = clock.monotonicMs();
+    await answerTo(3);
+    expect(calledMs.at(-1)).toBeLessThan(askedMs + 50);
   });
 
   it('reports the calls of a request that failed, too', async () => {
@@ -375,9 +396,9 @@ describe('a session', () => {
       expect.arrayContaining([
         'note: AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 (master key alias/a): attempt 1 to a scripted KMS',
         expect.stringMatching(
-          /^note: AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 \(master key alias\/a\): succeeded \(attempt 1, 0 ms, request generate, master key arn:/,
+          /^note: AWS KMS GenerateDataKeyWithoutPlaintext: key 1 version 1 \(master key alias\/a\): succeeded \(attempt 1 in us-east-1, 0 ms, request generate, master key arn:/,
         ),
-        'warning: AWS KMS Decrypt: key 1 version 1: ThrottlingException: slow down (request request-of-ThrottlingException) (attempt 1, 0 ms); next attempt in 100 ms',
+        'warning: AWS KMS Decrypt: key 1 version 1: ThrottlingException: slow down (request request-of-ThrottlingException) (attempt 1 in us-east-1, 0 ms); next attempt in 100 ms',
       ]),
     );
     const key = dataKey(wrappedKey('made 1'));

@@ -26,7 +26,7 @@ export const unwrap: Check = {
     if (facts.stored.length === 0) return [skipped('there are no key files to unwrap')];
     const kms = await examination.kms();
     const { clock, random } = surroundings;
-    const caller = new KmsCaller(dataKeyClient(kms), clock, random, {
+    const caller = new KmsCaller([dataKeyClient(kms)], clock, random, {
       attemptStarted: () => undefined,
       attemptEnded: () => undefined,
     });

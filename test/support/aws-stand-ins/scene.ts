@@ -6,9 +6,10 @@ import { expect, vi } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import { type ErrorCode, KeyError } from '../../../src/errors.ts';
 import { type AwsSurroundings, createAwsKmsClient } from '../../../src/kms/aws.ts';
-import { type AttemptOutcome, KmsCaller } from '../../../src/kms/caller.ts';
+import { KmsCaller } from '../../../src/kms/caller.ts';
 import type { GeneratedKey, KmsClient } from '../../../src/kms/client.ts';
 import { type CallRecord, type DevKms, startDevKms } from '../../../src/kms/embedded/index.ts';
+import type { AttemptOutcome } from '../../../src/kms/observer.ts';
 import { type Deadline, startDeadline } from '../../../src/kms/retry.ts';
 import { expectKeyError } from '../expect-error.ts';
 import { forwarding, listening } from '../fronts.ts';
@@ -85,7 +86,7 @@ export async function startScene(): Promise<Scene> {
       attemptEnded: (_: unknown, __: unknown, outcome: AttemptOutcome) => void outcomes.push(outcome),
     };
     try {
-      return await call(new KmsCaller(client, systemClock, () => random, observer), deadline);
+      return await call(new KmsCaller([client], systemClock, () => random, observer), deadline);
     } finally {
       deadline.cancel();
       expectNoSecret(issuer, outcomes);

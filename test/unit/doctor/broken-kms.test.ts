@@ -358,7 +358,7 @@ it('a key version does not unwrap into the key that was made', async () => {
   const patient = await newPatient({ request: { deep: true }, keys: ['1.1'] });
   patient.kms.faults.set([{ operation: 'Decrypt', kind: 'wrong-plaintext-length', bytes: 20, skip: 1 }]);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  unwrap: 0 of 1 key versions unwrap; key 1 version 1: "data key" expected 16, 24 or 32 bytes, got 20
+    "failure  unwrap: 0 of 1 key versions unwrap; key 1 version 1: KMS in us-east-1 answered wrongly: "data key" expected 16, 24 or 32 bytes, got 20 (request ID)
              the wrapped key was not made by GenerateDataKeyWithoutPlaintext with KeySpec AES_128 or AES_256; restore the key file from a backup
     exit 1"
   `);

@@ -1,0 +1,58 @@
+import { isDataKeyLength, keyCheckValue } from '../bytes.ts';
+import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
+import type { KmsFailure } from './classify.ts';
+import {
+  type Answer,
+  type DecryptedKey,
+  type DecryptRequest,
+  type GeneratedKey,
+  MAX_WRAPPED_KEY_BYTES,
+} from './client.ts';
+import { isSameMasterKey } from './master-key.ts';
+
+/** An answer came, and is not what was asked for. */
+export const WRONG_ANSWER = 'WrongAnswer';
+
+const CHECK_ENDPOINT =
+  'nothing was changed; check in aws_key_management_endpoint_url or aws_key_management_failover_regions that the endpoint of that Region is a KMS endpoint';
+const RESTORE_FILE =
+  'the wrapped key was not made by GenerateDataKeyWithoutPlaintext with KeySpec AES_128 or AES_256; restore the key file from a backup';
+
+export interface UnwrapRequest extends DecryptRequest {
+  /** The length the data key must have, when that is known. */
+  readonly keySpec: KeySpec | undefined;
+  /** Of the data key, when that is known. */
+  readonly keyCheckValue: string | undefined;
+}
+
+/** KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key. */
+export function problemOfGenerated(answer: GeneratedKey): KmsFailure | undefined {
+  const { length } = answer.wrapped;
+  if (length < 1 || length > MAX_WRAPPED_KEY_BYTES) {
+    return wrong(answer, `"CiphertextBlob" expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got ${length}`);
+  }
+  return answer.masterKeyArn.startsWith('arn:') ? undefined : wrong(answer, '"KeyId" is not an ARN');
+}
+
+/** KMS answered with the master key we named, and with the very data key that was made. */
+export function problemOfDecrypted(answer: DecryptedKey, request: UnwrapRequest): KmsFailure | undefined {
+  const { masterKeyArn, keySpec } = request;
+  const { length } = answer.plaintext;
+  if (masterKeyArn !== undefined && !isSameMasterKey(answer.masterKeyArn, masterKeyArn)) {
+    return wrong(answer, `"KeyId" expected ${masterKeyArn}, got ${answer.masterKeyArn}`);
+  }
+  if (!isDataKeyLength(length)) {
+    return wrong(answer, `"data key" expected 16, 24 or 32 bytes, got ${length}`, RESTORE_FILE);
+  }
+  if (keySpec !== undefined && length !== keySpecLength(keySpec)) {
+    return wrong(answer, `"data key" expected ${keySpecLength(keySpec)} bytes for ${keySpec}, got ${length}`);
+  }
+  if (request.keyCheckValue !== undefined && keyCheckValue(answer.plaintext) !== request.keyCheckValue) {
+    return wrong(answer, 'the data key is not the one that was made: its key check value differs');
+  }
+  return undefined;
+}
+
+function wrong({ requestId }: Answer, message: string, hint = CHECK_ENDPOINT): KmsFailure {
+  return { kind: 'other', retry: 'no', name: WRONG_ANSWER, message, requestId, status: 200, hint };
+}
