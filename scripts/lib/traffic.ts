@@ -30,10 +30,17 @@ const MOST_BYTES_AT_ONCE = 127;
 export function pluginSeeds(): Record<'client' | 'frame', Buffer[]> {
   const traffic = recordedTraffic();
   const connections: Buffer[][] = [];
+  let welcome: Buffer | undefined;
   for (const { from, bytes } of traffic) {
     const steps = from === 'agent' ? arrival(bytes) : asked(bytes);
+    const connection = connections.at(-1);
     if (steps === undefined) connections.push([Buffer.of(0)]);
-    else connections.at(-1)?.push(steps);
+    // The script connects when something is asked: WELCOME, which was waited for in reality, comes after that.
+    else if (connection?.length === 1 && welcome === undefined) welcome = steps;
+    else if (welcome !== undefined) {
+      connection?.push(steps, welcome);
+      welcome = undefined;
+    } else connection?.push(steps);
   }
   return {
     client: connections.map((steps) => Buffer.concat([...steps, Buffer.of(STEP.close)])),

@@ -2,6 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -254,6 +255,33 @@ it.each<[string, (directory: string) => Promise<string> | string, RegExp]>([
   );
   await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
   expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*(${reason.source})`));
+});
+
+it('on a unix socket of a stranger is refused, and of the one who owns the directory accepted', async () => {
+  expect(process.getuid?.(), 'this test needs root, which runs a listener of another user').toBe(0);
+  const stranger = 65_534;
+  const kms = await startKms();
+  const scratch = scratchDirectory();
+  chmodSync(scratch, 0o755);
+  const directory = join(scratch, 'run');
+  mkdirSync(directory);
+  chmodSync(directory, 0o777);
+  const socket = join(directory, 's');
+  const listener = spawn(process.execPath, ['-e', `require('node:net').createServer().listen('${socket}')`], {
+    uid: stranger,
+    stdio: 'ignore',
+  });
+  cleanUp(() => {
+    listener.kill('SIGKILL');
+  });
+  await until('the stranger listens', () => existsSync(socket));
+  const options = { aws_key_management_agent: `unix:${socket}`, aws_key_management_start_timeout: 1 };
+  await expect(newServer(pluginOptions(kms.url, options)).start()).rejects.toThrow(
+    /AWS KMS plugin: refused the agent on '.*': it runs as user id 65534, expected 0, our own 0, or 0 who owns its directory/,
+  );
+  chownSync(directory, stranger, stranger);
+  // It says nothing, but it was asked.
+  await expect(newServer(pluginOptions(kms.url, options)).start()).rejects.toThrow(/did not answer HELLO within/);
 });
 
 it('shows no key byte and no secret in log, status, variables, arguments or errors, at the loudest log level', async () => {

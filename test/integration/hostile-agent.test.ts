@@ -1,0 +1,93 @@
+import { chmodSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { AGENT, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { childrenOf, sqlError, startKms, startServer } from '../support/lab.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
+
+const ROTATE = 'SET GLOBAL aws_key_management_rotate_key=1';
+
+const WAYS: readonly (readonly [string, RegExp])[] = [
+  ['garbage', /the agent broke the protocol: length of a frame out of range/],
+  ['half a frame', /the agent ended/],
+  ['wrong request', /the agent broke the protocol: DONE answers nothing that was asked/],
+  ['key of another id', /the agent broke the protocol: DONE \(1, \d+\) does not match the keys/],
+  ['key id 0', /the agent broke the protocol: KEY 0 version \d+: there is no such key/],
+  ['key of 15 bytes', /the agent broke the protocol: key 1 version \d+: expected 16, 24 or 32 bytes, got 15/],
+  ['other bytes for a key', /the agent broke the protocol: key 1 version 1 came with other bytes than before/],
+  ['closes at once', /the agent ended \(exit status 0\)/],
+  ['dies after HELLO', /the agent ended \(exit status 9\)/],
+];
+
+function zombiesOf(server: ScratchServer): number {
+  return childrenOf(server.pid).filter((pid) => readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z ')).length;
+}
+
+/** Those of files come and go with tables; the agent's connection is what may leak. */
+function socketsOf(server: ScratchServer): number {
+  const directory = `/proc/${server.pid}/fd`;
+  return readdirSync(directory).filter((fd) => linkOf(join(directory, fd)).startsWith('socket:')).length;
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+it('whatever an agent says, the server writes on; it is told once, and nothing is left behind', async () => {
+  const directory = scratchDirectory();
+  const way = join(directory, 'way');
+  const agent = join(directory, 'agent');
+  const program = join(import.meta.dirname, '../support/hostile-agent.ts');
+  writeFileSync(agent, `#!/bin/sh\nexec '${process.execPath}' '${program}' '${AGENT}' '${way}' "$@"\n`);
+  chmodSync(agent, 0o755);
+  writeFileSync(way, 'honest');
+  const server = await startServer(await startKms(), {
+    aws_key_management_agent: agent,
+    innodb_encrypt_tables: 'ON',
+    aws_key_management_start_timeout: 60,
+  });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, t CHAR(200)) ENGINE=InnoDB ENCRYPTED=YES');
+  const writer = await server.connect();
+  let stop = false;
+  let rows = 0;
+  const writing = (async () => {
+    for (; !stop; rows += 1) await writer.query("INSERT INTO d.t (t) VALUES (REPEAT('x', 200))");
+  })();
+  await server.sql(ROTATE);
+  const sockets = socketsOf(server);
+  for (const [name, reason] of WAYS) {
+    await until('the agent of the way before has gone', async () => {
+      for (const pid of childrenOf(server.pid)) process.kill(pid, 'SIGKILL');
+      return (await server.variable('STATUS', 'Aws_key_management_agent_state')) !== 'running';
+    });
+    writeFileSync(way, name);
+    const logged = server.log.length;
+    const before = rows;
+    const startedMs = performance.now();
+    expect(await sqlError(server, ROTATE), name).toMatch(reason);
+    expect(performance.now() - startedMs, name).toBeLessThan(30_000);
+    await until(`some more rows are written after ${name}`, () => rows > before + 20, 60);
+    expect(zombiesOf(server), name).toBe(0);
+    // One line of the plugin, and not one for each page that is written.
+    const lines = server.log.slice(logged).match(/\[(?:ERROR|Warning)\] .*AWS KMS plugin: .*/g) ?? [];
+    expect(lines.length, `${name}: ${lines.join('\n')}`).toBeLessThanOrEqual(1);
+    writeFileSync(way, 'honest');
+    await until('the next rotation works', async () => {
+      return await server.sql(ROTATE).then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+  expect(socketsOf(server)).toBeLessThanOrEqual(sockets);
+  stop = true;
+  await writing;
+  expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
+  await server.restart();
+  expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
+}, 300_000);
