@@ -30,6 +30,8 @@ export interface SessionParts {
   readonly connectKms: (settings: Settings) => Promise<KmsClients>;
   /** What this agent was told when it was started overrules what the plugin asks for. */
   readonly overrideSettings: (settings: Settings) => Settings;
+  /** Takes secrets out of a text that is about to leave the process. */
+  readonly redact: (text: string) => string;
   /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
   readonly idleTimeoutMs: number | undefined;
 }
@@ -244,11 +246,12 @@ export class Session {
   }
 
   #log(severity: 'error' | 'warning' | 'note', text: string): void {
-    this.#send(0, { type: 'log', severity, text });
+    this.#send(0, { type: 'log', severity, text: this.#parts.redact(text) });
   }
 
   #fail(request: number, { code, message, hint }: KeyError): void {
-    this.#send(request, { type: 'fail', code, message, hint });
+    const { redact } = this.#parts;
+    this.#send(request, { type: 'fail', code, message: redact(message), hint: redact(hint) });
   }
 
   #count(counter: Counter): void {

@@ -11,7 +11,7 @@ import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
 import { becomeServerUser } from './server-user.ts';
-import { systemClock } from './system.ts';
+import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
@@ -85,13 +85,17 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
-  const report = (line: string): void => console.error(`mariadb-aws-kms: ${line}`);
+  const report = (line: string): void => console.error(`mariadb-aws-kms: ${processSecrets.redact(line)}`);
   await listenForPlugins(resolve(path), sessionParts(overrideSettings), report, stop.signal);
 }
 
 async function connectKms(settings: Settings): Promise<KmsClients> {
   if (settings.mock) return [createMockKmsClient(settings.keyfileDir, systemClock)];
-  const surroundings = { proxyEnvironment: process.env, trustedCertificates: trustedCertificates(process.env) };
+  const surroundings = {
+    proxyEnvironment: process.env,
+    trustedCertificates: trustedCertificates(process.env),
+    secrets: processSecrets,
+  };
   const first = await createAwsKmsClient(settings, surroundings);
   const others = settings.failoverRegions
     .filter(({ region }) => region !== first.region)
@@ -107,6 +111,7 @@ function sessionParts(overrideSettings: SessionParts['overrideSettings'], idleTi
     fileSystem: nodeFileSystem,
     connectKms,
     overrideSettings,
+    redact: (text) => processSecrets.redact(text),
     idleTimeoutMs,
   };
 }

@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import { examine } from '../doctor/doctor.ts';
+import type { Finding } from '../doctor/finding.ts';
 import { exitCode, findingsJson, formatFindings } from '../doctor/format.ts';
 import type { DoctorRequest } from '../doctor/request.ts';
 import type { Surroundings } from '../doctor/surroundings.ts';
 import { defaultsOf, type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
+import { processSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 interface DoctorOptions extends OptionFileOptions {
@@ -51,11 +53,17 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--deep', 'unwrap every stored key version')
     .option('--json', 'print an array of { check, status, found, fix }')
     .action(async (options: DoctorOptions) => {
-      const findings = await examine(requestOf(options), surroundings());
+      const findings = (await examine(requestOf(options), surroundings())).map(withoutSecrets);
       if (options.json) io.stdout(findingsJson(findings));
       else for (const line of formatFindings(findings, io.hasColours, io.columns)) io.stdout(line);
       io.exit(exitCode(findings));
     });
+}
+
+function withoutSecrets(finding: Finding): Finding {
+  const { found, fix } = finding;
+  const redact = (text: string): string => processSecrets.redact(text);
+  return { ...finding, found: redact(found), ...(fix === undefined ? {} : { fix: redact(fix) }) };
 }
 
 function requestOf(options: DoctorOptions): DoctorRequest {

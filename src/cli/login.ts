@@ -10,7 +10,7 @@ import { parseDecimal } from '../ids.ts';
 import { connectionOf } from '../kms/inspect.ts';
 import { regionOfChain } from '../kms/sdk-connection.ts';
 import type { CliIo } from './process-io.ts';
-import { systemClock } from './system.ts';
+import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
 interface LoginOptions {
@@ -70,6 +70,7 @@ async function login(
     profile: options.sourceProfile,
     environment,
     trustedCertificates: trustedCertificates(environment),
+    secrets: processSecrets,
   });
   // Before the code is typed: it holds for half a minute only.
   await replaceSecretFile(path, owner, (text) => {

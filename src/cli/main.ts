@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { toKeyError } from '../errors.ts';
+import { type KeyError, toKeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
+import { processSecrets } from './system.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION } from './version.ts';
 
@@ -30,12 +31,17 @@ async function main(): Promise<void> {
 
 main().catch((thrown: unknown) => {
   // Commander has printed its message already.
-  if (thrown instanceof CommanderError) {
-    process.exitCode = thrown.exitCode === 0 ? 0 : BAD_USAGE;
-    return;
-  }
-  const error = toKeyError(thrown);
-  console.error(`mariadb-aws-kms: error: ${error.message}`);
-  if (error.hint !== '') console.error(`hint: ${error.hint}`);
-  process.exitCode = error.code === 'BAD_OPTION' ? BAD_USAGE : FAILED;
+  if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : BAD_USAGE;
+  else process.exitCode = report(toKeyError(thrown));
 });
+
+// Node.js would print everything that hangs on an error: requests, answers, their headers.
+process.on('uncaughtException', (thrown: unknown) => process.exit(report(toKeyError(thrown))));
+
+/** @returns the status to end with */
+function report({ code, message, hint, stack = '' }: KeyError): number {
+  console.error(processSecrets.redact(`mariadb-aws-kms: error: ${message}`));
+  if (hint !== '') console.error(processSecrets.redact(`hint: ${hint}`));
+  if (code === 'INTERNAL') console.error(processSecrets.redact(stack));
+  return code === 'BAD_OPTION' ? BAD_USAGE : FAILED;
+}

@@ -4,7 +4,7 @@ import { type CommandResult, type RunCommand, type Surroundings, SYSTEM_PATHS } 
 import { systemErrorCode } from '../errors.ts';
 import { nodeFileSystem } from '../keystore/directory.ts';
 import { createKmsInspector } from '../kms/inspect.ts';
-import { systemClock } from './system.ts';
+import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
@@ -27,6 +27,7 @@ export function systemSurroundings(): Surroundings {
         ...target,
         environment: process.env,
         trustedCertificates: trustedCertificates(process.env),
+        secrets: processSecrets,
         wallMs: systemClock.wallMs,
       }),
   };

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
+import { KeyError } from '../errors.ts';
+import { Secrets } from '../secrets.ts';
 
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
@@ -8,3 +10,12 @@ export const systemClock: Clock = {
     await sleep(ms, undefined, signal === undefined ? {} : { signal });
   },
 };
+
+/** What this process must not print. */
+export const processSecrets = new Secrets();
+processSecrets.addEnvironment(process.env);
+
+/** The same error, fit to be printed. */
+export function withoutSecrets({ code, message, hint }: KeyError): KeyError {
+  return new KeyError(code, processSecrets.redact(message), { hint: processSecrets.redact(hint) });
+}

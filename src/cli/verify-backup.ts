@@ -11,6 +11,7 @@ import { startDeadline } from '../kms/retry.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
+import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 interface VerifyBackupOptions extends OptionFileOptions {
@@ -91,7 +92,8 @@ async function unwrap(
       attemptEnded: () => undefined,
     });
     const disk = { fileSystem: files.keyDirectory, clock, random };
-    return await unwrapBackup(directory, names, { disk, caller, context: server.context }, deadline);
+    const problems = await unwrapBackup(directory, names, { disk, caller, context: server.context }, deadline);
+    return problems.map(withoutSecrets);
   } finally {
     deadline.cancel();
     kms.close();

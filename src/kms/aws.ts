@@ -9,6 +9,7 @@ import {
   KMSClient,
 } from '@aws-sdk/client-kms';
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
+import type { Secrets } from '../secrets.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import type { DecryptRequest, KmsClient } from './client.ts';
 import { regionOfChain, sdkConnection } from './sdk-connection.ts';
@@ -30,6 +31,8 @@ export interface AwsSurroundings {
   readonly trustedCertificates: readonly string[] | undefined;
   /** Where the SDK finds the variables of its credential chain, to explain failures. Default: `proxyEnvironment`. */
   readonly environment?: NodeJS.ProcessEnv | undefined;
+  /** Learns what must not leave the process. */
+  readonly secrets: Secrets;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -143,7 +146,7 @@ function createSdkClient(
   { region, endpointUrl, requestTimeoutMs }: AwsOptions,
   surroundings: AwsSurroundings,
 ): KMSClient {
-  const { proxyEnvironment, trustedCertificates, environment = proxyEnvironment } = surroundings;
+  const { proxyEnvironment, trustedCertificates, environment = proxyEnvironment, secrets } = surroundings;
   const requestTimeout = requestTimeoutMs || REQUEST_TIMEOUT_MS;
   return new KMSClient(
     sdkConnection({
@@ -156,6 +159,7 @@ function createSdkClient(
       proxyEnvironment,
       environment,
       trustedCertificates,
+      secrets,
     }),
   );
 }

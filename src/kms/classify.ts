@@ -13,6 +13,7 @@ export interface KmsFailure extends FailureRow {
   readonly status: number;
 }
 
+const LONGEST_MESSAGE = 1_000;
 /** A proxy that asks to come back tomorrow is not obeyed. */
 const LONGEST_RETRY_AFTER_MS = 30_000;
 
@@ -293,5 +294,7 @@ function textOf(error: Error): string {
 function firstLine(message: string): string {
   // What the SDK puts where KMS sends no text, as with InvalidCiphertextException.
   if (message === 'UnknownError') return '';
-  return (message.split('\n', 1)[0] ?? '').slice(0, 1000);
+  const line = message.split('\n', 1)[0] ?? '';
+  // Not in the middle of a word: half a secret would not be recognised.
+  return line.length <= LONGEST_MESSAGE ? line : line.slice(0, LONGEST_MESSAGE).replace(/\S*$/, '…');
 }

@@ -13,6 +13,7 @@ import {
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
+import type { Secrets } from '../secrets.ts';
 import { regionOfChain, type SdkConnection, sdkConnection } from './sdk-connection.ts';
 
 export interface InspectorOptions extends ConnectionOptions {
@@ -37,6 +38,8 @@ export interface ConnectionOptions {
   readonly environment: NodeJS.ProcessEnv;
   /** PEM certificates to trust; undefined: the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
+  /** Learns what must not leave the process. */
+  readonly secrets: Secrets;
 }
 
 /** Where an identity comes from; nothing of it is secret. */

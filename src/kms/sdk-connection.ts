@@ -2,7 +2,9 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { KMSClient } from '@aws-sdk/client-kms';
 import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
+import type { Secrets } from '../secrets.ts';
 import { credentialChain } from './credentials/chain.ts';
+import { RecordingHandler } from './recording-handler.ts';
 
 /** Durations are milliseconds. */
 export interface SdkConnectionOptions {
@@ -21,6 +23,8 @@ export interface SdkConnectionOptions {
   readonly environment: NodeJS.ProcessEnv;
   /** PEM certificates to trust; undefined: the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
+  /** Learns what this connection uses. */
+  readonly secrets: Secrets;
   /** Shared files to read instead of those in the home directory; undefined: the SDK's own way to them. */
   readonly sharedFiles?: { readonly credentials: string; readonly config: string } | undefined;
   /** Of the shared files; undefined: AWS_PROFILE, then `default`. */
@@ -31,7 +35,7 @@ export interface SdkConnectionOptions {
 export type SdkConnection = ReturnType<typeof sdkConnection>;
 
 export function sdkConnection(options: SdkConnectionOptions) {
-  const { endpointUrl, maxSockets, trustedCertificates, sharedFiles, profile, environment } = options;
+  const { endpointUrl, maxSockets, trustedCertificates, sharedFiles, profile, environment, secrets } = options;
   const agentOptions = {
     keepAlive: true,
     proxyEnv: options.proxyEnvironment,
@@ -40,16 +44,19 @@ export function sdkConnection(options: SdkConnectionOptions) {
   const connection = {
     // Retries are ours: they need the deadline, the clock and the log.
     maxAttempts: 1,
-    requestHandler: {
-      connectionTimeout: options.connectTimeoutMs,
-      requestTimeout: options.requestTimeoutMs,
-      throwOnRequestTimeout: true,
-      httpAgent: new HttpAgent(agentOptions),
-      httpsAgent: new HttpsAgent({
-        ...agentOptions,
-        ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
-      }),
-    },
+    requestHandler: new RecordingHandler(
+      {
+        connectionTimeout: options.connectTimeoutMs,
+        requestTimeout: options.requestTimeoutMs,
+        throwOnRequestTimeout: true,
+        httpAgent: new HttpAgent(agentOptions),
+        httpsAgent: new HttpsAgent({
+          ...agentOptions,
+          ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+        }),
+      },
+      secrets,
+    ),
   };
   const choices = {
     ...(sharedFiles === undefined ? {} : { filepath: sharedFiles.credentials, configFilepath: sharedFiles.config }),
@@ -61,7 +68,7 @@ export function sdkConnection(options: SdkConnectionOptions) {
     credentialDefaultProvider: (init: DefaultProviderInit) =>
       credentialChain(
         { ...init, ...choices },
-        { environment, clientConfig: connection, timeoutMs: options.credentialsTimeoutMs },
+        { environment, clientConfig: connection, timeoutMs: options.credentialsTimeoutMs, secrets },
       ),
     ...connection,
   };

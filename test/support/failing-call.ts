@@ -6,6 +6,7 @@ import { KmsCaller } from '../../src/kms/caller.ts';
 import type { RetryRule } from '../../src/kms/failure-row.ts';
 import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
+import { Secrets } from '../../src/secrets.ts';
 
 export interface FailingCall {
   readonly endpointUrl: string;
@@ -37,7 +38,13 @@ export async function failureOf({
 }: FailingCall): Promise<CallFailure> {
   const client = await createAwsKmsClient(
     { region: 'us-east-1', endpointUrl, requestTimeoutMs },
-    { proxyEnvironment: {}, trustedCertificates: undefined, environment: process.env, ...surroundings },
+    {
+      proxyEnvironment: {},
+      trustedCertificates: undefined,
+      environment: process.env,
+      secrets: new Secrets(),
+      ...surroundings,
+    },
   );
   const [names, pauses]: [string[], number[]] = [[], []];
   let skippedMs = 0;

@@ -9,12 +9,13 @@ import { KmsCaller } from '../../src/kms/caller.ts';
 import type { KmsClient } from '../../src/kms/client.ts';
 import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
+import { Secrets } from '../../src/secrets.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { httpProxy, refusingProxy, tlsFront } from '../support/fronts.ts';
 
 const ALIAS = 'alias/a';
-const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined };
+const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined, secrets: new Secrets() };
 
 let kms: DevKms;
 let home: string;
@@ -120,6 +121,7 @@ it.each(['http', 'https'] as const)(
     const surroundings = {
       proxyEnvironment: { [variable]: url },
       trustedCertificates: trustedCertificates(process.env),
+      secrets: new Secrets(),
     };
     expect(await generate(await client(endpoint, surroundings))).toBe(kms.keyArns[0]);
     expect(asked).toEqual([scheme === 'http' ? `POST ${endpoint}/` : `CONNECT ${endpoint.slice('https://'.length)}`]);

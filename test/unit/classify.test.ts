@@ -176,3 +176,9 @@ describe('a failed KMS call', () => {
     expect(classifyKmsFailure(thrown)).toMatchObject({ name: 'UnreadableAnswer', message: 'no JSON' });
   });
 });
+
+it('cuts a long message between two words', () => {
+  const message = `${'x'.repeat(900)} ${'secret'.repeat(50)}`;
+  expect(classifyKmsFailure(new Error(message)).message).toBe(`${'x'.repeat(900)} …`);
+  expect(classifyKmsFailure(new Error('y'.repeat(1000))).message).toBe('y'.repeat(1000));
+});

@@ -58,6 +58,7 @@ beforeEach(async () => {
     fileSystem: fs,
     connectKms: async () => [kms],
     overrideSettings: (settings) => settings,
+    redact: (text) => text.replaceAll('hush', '(hidden)'),
     idleTimeoutMs: 10_000,
   });
   server.close();
@@ -379,6 +380,20 @@ describe('a session', () => {
     expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 1 });
     await clock.advance(10_000);
     expect(await ended).toBe('closed');
+  });
+
+  it('takes secrets out of what it logs and answers', async () => {
+    await hello([['log_level', 'Trace']]);
+    kms.on = () => {
+      throw kmsError('AccessDeniedException', 'hush is not authorized');
+    };
+    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    expect(await answerTo(2)).toMatchObject({
+      type: 'fail',
+      message: expect.stringContaining('(hidden) is not authorized'),
+    });
+    expect(JSON.stringify(sent('log'))).toContain('(hidden) is not authorized');
+    expect(JSON.stringify(received)).not.toContain('hush');
   });
 
   it('logs KMS calls as loudly as log_level says, and never the data key', async () => {

@@ -3,9 +3,11 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
 import { kill } from 'node:process';
 import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
+import type { Secrets } from '../../secrets.ts';
 import { ChainLog } from './chain-log.ts';
 import { explainCredentialFailure } from './explain.ts';
 import { CredentialFailure } from './failure.ts';
+import { secretsOfSharedFiles } from './shared-files.ts';
 import { sourceName } from './source-name.ts';
 
 export interface CredentialOptions {
@@ -15,6 +17,8 @@ export interface CredentialOptions {
   readonly clientConfig: DefaultProviderInit['clientConfig'];
   /** A run of the whole chain takes no longer. */
   readonly timeoutMs: number;
+  /** Learns what the chain gives, and what it may have used. */
+  readonly secrets: Secrets;
 }
 
 type Chain = ReturnType<typeof defaultProvider>;
@@ -26,7 +30,7 @@ type Identity = Awaited<ReturnType<Chain>>;
  */
 export function credentialChain(
   init: DefaultProviderInit,
-  { environment, clientConfig, timeoutMs }: CredentialOptions,
+  { environment, clientConfig, timeoutMs, secrets }: CredentialOptions,
 ): (properties?: Parameters<Chain>[0]) => Promise<Identity> {
   const log = new ChainLog();
   const chain = defaultProvider({
@@ -58,8 +62,12 @@ export function credentialChain(
       tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
     }, timeoutMs);
     try {
-      return await Promise.race([chain(properties), tooLate.promise]);
+      const identity = await Promise.race([chain(properties), tooLate.promise]);
+      secrets.add(identity.secretAccessKey, identity.sessionToken);
+      return identity;
     } catch (thrown) {
+      // Keys that a role is taken with.
+      secrets.add(...(await secretsOfSharedFiles(withChoices(environment, init))));
       throw thrown instanceof CredentialFailure ? thrown : await explain(thrown);
     } finally {
       clearTimeout(timer);

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
@@ -23,6 +23,13 @@ async function readProblem(path: string): Promise<string | undefined> {
   } catch (error) {
     return systemErrorCode(error) ?? 'unreadable';
   }
+}
+
+/** Of every profile. */
+export async function secretsOfSharedFiles(environment: NodeJS.ProcessEnv): Promise<readonly string[]> {
+  const texts = await Promise.all(sharedFiles(environment).map((path) => readFile(path, 'utf8').catch(() => '')));
+  const lines = texts.join('\n').matchAll(/^\s*aws_(?:secret_access_key|session_token)\s*=\s*(\S+)/gim);
+  return [...lines].map(([, value = '']) => value);
 }
 
 export function sharedFiles(environment: NodeJS.ProcessEnv): readonly [config: string, credentials: string] {

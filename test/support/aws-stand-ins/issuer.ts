@@ -40,7 +40,8 @@ export class Issuer {
   }
 
   secret(kind: string): string {
-    const secret = `secret-${kind}-${randomBytes(18).toString('hex')}`;
+    // Errors quote the beginning of what they cannot read.
+    const secret = `${randomBytes(18).toString('hex')}-secret-${kind}`;
     this.secrets.push(secret);
     return secret;
   }

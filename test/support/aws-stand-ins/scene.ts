@@ -11,6 +11,7 @@ import type { GeneratedKey, KmsClient } from '../../../src/kms/client.ts';
 import { type CallRecord, type DevKms, startDevKms } from '../../../src/kms/embedded/index.ts';
 import type { AttemptOutcome } from '../../../src/kms/observer.ts';
 import { type Deadline, startDeadline } from '../../../src/kms/retry.ts';
+import { Secrets } from '../../../src/secrets.ts';
 import { expectKeyError } from '../expect-error.ts';
 import { forwarding, listening } from '../fronts.ts';
 import { cleanUp, scratchDirectory } from '../scratch.ts';
@@ -112,7 +113,13 @@ export async function startScene(): Promise<Scene> {
     async client({ requestTimeoutMs = 0, surroundings = {} } = {}) {
       const made = await createAwsKmsClient(
         { region: 'us-east-1', endpointUrl: kmsUrl, requestTimeoutMs },
-        { proxyEnvironment: {}, trustedCertificates: undefined, environment: process.env, ...surroundings },
+        {
+          proxyEnvironment: {},
+          trustedCertificates: undefined,
+          environment: process.env,
+          secrets: new Secrets(),
+          ...surroundings,
+        },
       );
       cleanUp(() => made.close());
       return made;

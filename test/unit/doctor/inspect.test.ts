@@ -1,6 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
 import { createKmsInspector, DRY_RUN_ACTIONS, type DryRun, type KmsInspector } from '../../../src/kms/inspect.ts';
+import { Secrets } from '../../../src/secrets.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { cleanUp } from '../../support/scratch.ts';
 import { caught, endpoint } from '../embedded-kms/endpoint.ts';
@@ -23,6 +24,7 @@ async function inspect(
     sharedFiles: undefined,
     environment: {},
     trustedCertificates: undefined,
+    secrets: new Secrets(),
     wallMs: Date.now,
     ...changes,
   });

@@ -1,4 +1,5 @@
 /** A server to examine, healthy as it comes: files in a scratch directory, the embedded KMS, a stand-in of STS. */
+
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { readFile, realpath, stat, statfs } from 'node:fs/promises';
@@ -18,6 +19,7 @@ import { keyId, keyVersion } from '../../../src/ids.ts';
 import { nodeFileSystem } from '../../../src/keystore/directory.ts';
 import { type AccessKey, type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
 import { createKmsInspector, type KmsInspector } from '../../../src/kms/inspect.ts';
+import { Secrets } from '../../../src/secrets.ts';
 import { startIdentitySts } from '../../support/identity-sts.ts';
 import { cleanUp, scratchDirectory } from '../../support/scratch.ts';
 
@@ -187,7 +189,13 @@ export class Patient {
       uid: 0,
       connectKms: async (target) =>
         this.spoil(
-          await createKmsInspector({ ...target, environment, trustedCertificates: undefined, wallMs: Date.now }),
+          await createKmsInspector({
+            ...target,
+            environment,
+            trustedCertificates: undefined,
+            secrets: new Secrets(),
+            wallMs: Date.now,
+          }),
         ),
       ...this.options.surroundings,
       ...(this.options.surroundings?.files === undefined

@@ -1,0 +1,85 @@
+import { expect, it } from 'vitest';
+import { Secrets } from '../../src/secrets.ts';
+import { SecretSearch } from '../support/secret-search.ts';
+
+const SECRET = 'aB3/dE6+gH9"jK2\\mN5=and >>>??? of it';
+
+it('hides a secret in every form, wherever base64 begins', () => {
+  const secrets = new Secrets();
+  secrets.add(SECRET);
+  const around = ['', 'x', 'xy'].map((before) => Buffer.from(`${before}${SECRET}yz`));
+  const text = [
+    SECRET,
+    JSON.stringify(SECRET),
+    encodeURIComponent(SECRET),
+    ...around.flatMap((bytes) => (['hex', 'base64', 'base64url'] as const).map((form) => bytes.toString(form))),
+    around[0]?.toString('hex').toUpperCase(),
+  ].join(' | ');
+  const search = new SecretSearch([['secret', SECRET]]);
+  expect(search.in(text)).toHaveLength(7);
+  expect(search.in(secrets.redact(text))).toEqual([]);
+});
+
+it('leaves a text without secrets alone', () => {
+  const secrets = new Secrets();
+  secrets.add(undefined, '', 'short');
+  const text = "AccessDeniedException: User: arn:aws:iam::1:user/a is not authorized: https://kms/ a short 'Signature'";
+  expect(secrets.redact(text)).toBe(text);
+});
+
+it('knows the secrets of an environment', () => {
+  const secrets = new Secrets();
+  secrets.addEnvironment({
+    AWS_ACCESS_KEY_ID: 'AKIAEXAMPLE',
+    AWS_SECRET_ACCESS_KEY: 'the secret key',
+    AWS_SESSION_TOKEN: 'the session token',
+    AWS_CONTAINER_AUTHORIZATION_TOKEN: 'the container token',
+    AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://127.0.0.1/the-full-path',
+    AWS_WEB_IDENTITY_TOKEN_FILE: '/run/token',
+    https_proxy: 'http://user:pass%40word@proxy:1',
+  });
+  const basic = Buffer.from('user:pass@word').toString('base64');
+  const text = `AKIAEXAMPLE, the secret key, the session token, the container token, /the-full-path, /run/token, pass@word, Basic ${basic}`;
+  expect(secrets.redact(text)).toBe(
+    'AKIAEXAMPLE, (hidden), (hidden), (hidden), (hidden), /run/token, (hidden), Basic (hidden)Q=',
+  );
+});
+
+it.each([
+  ['Invalid proxy URL: http://user:pa ss@host', 'Invalid proxy URL: http://user:pa ss@host'],
+  ['Invalid proxy URL: http://user:p@ss/w@host:1/', 'Invalid proxy URL: http://(hidden)@host:1/'],
+  [
+    `Credential=AKIA/20261124/r/kms/aws4_request, Signature=${'0f'.repeat(32)} is wrong`,
+    'Credential=AKIA/20261124/r/kms/aws4_request, Signature=(hidden) is wrong',
+  ],
+])('hides what is secret by its place: %s', (text, redacted) => {
+  expect(new Secrets().redact(text)).toBe(redacted);
+});
+
+it.each([
+  'the-secret',
+  'the-secret is long and goes on for some time',
+  '{"a": the-secret',
+  '\nthe-secret, \n and more',
+])('hides what JSON.parse quotes of %j, also when only the first line is left', (text) => {
+  let message = '';
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    message = String(error);
+  }
+  expect(message).toContain('the-s');
+  const secrets = new Secrets();
+  expect(secrets.redact(`STS: ${message}`)).toBe('STS: SyntaxError: no valid JSON');
+  expect(secrets.redact(message.split('\n', 1)[0] ?? '')).toBe('SyntaxError: no valid JSON');
+});
+
+it('forgets the oldest of many', () => {
+  const secrets = new Secrets();
+  for (let i = 100; i <= 200; i += 1) secrets.add(`secret-${i}`);
+  secrets.add('secret-102');
+  secrets.add('secret-201');
+  expect(secrets.redact('secret-100 secret-101 secret-102 secret-103 secret-104')).toBe(
+    'secret-100 secret-101 (hidden) (hidden) (hidden)',
+  );
+});
