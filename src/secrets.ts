@@ -55,9 +55,16 @@ export class Secrets {
   #addProxy(text: string): void {
     const { username = '', password = '' } = URL.parse(text) ?? {};
     if (password === '') return;
-    const decoded = decodeURIComponent(password);
     // As the Proxy-Authorization header has them.
-    this.add(password, decoded, `${decodeURIComponent(username)}:${decoded}`);
+    this.add(password, decoded(password), `${decoded(username)}:${decoded(password)}`);
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 

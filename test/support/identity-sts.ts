@@ -21,7 +21,7 @@ export interface StsBehaviour {
 export const IDENTITY = 'arn:aws:iam::111122223333:user/mariadb';
 export const SESSION = {
   accessKeyId: 'ASIASESSIONKEY000000',
-  secretAccessKey: 'session/secret/for/tests/only/0000000000',
+  secretAccessKey: 'session/secret/for/tests/only/q8ZtW3nLxB',
   sessionToken: 'FwoGZXIvYXdzEXAMPLETOKENxSESSION==',
 };
 

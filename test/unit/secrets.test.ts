@@ -20,6 +20,12 @@ it('hides a secret in every form, wherever base64 begins', () => {
   expect(search.in(secrets.redact(text))).toEqual([]);
 });
 
+it('takes a proxy password that is not percent-encoded as it is', () => {
+  const secrets = new Secrets();
+  secrets.addEnvironment({ HTTPS_PROXY: 'http://user:100%zz-sure@proxy:1' });
+  expect(secrets.redact('said: 100%zz-sure')).toBe('said: (hidden)');
+});
+
 it('leaves a text without secrets alone', () => {
   const secrets = new Secrets();
   secrets.add(undefined, '', 'short');

@@ -43,10 +43,11 @@ export async function startEcho(target: string, speaks: Speaks, issuer: Issuer):
     }
     echo.times -= 1;
     echo.answered += 1;
+    const secrets = echo.mode === 'garbage' || speaks === 'metadata' ? issuer.secrets : sentWith(incoming, issuer);
     const heard = Object.entries(incoming.headers).map((header) => header.join(': '));
-    const text = [...issuer.secrets.flatMap(allForms), ...heard, body.toString('latin1')].join(' ');
-    const [newest = ''] = issuer.secrets.slice(-1);
-    const reply = answer(speaks, echo.mode, newest, text.replaceAll(/[\r\n]+/g, ' '));
+    const text = [...secrets.flatMap(allForms), ...heard, body.toString('latin1')].join(' ');
+    const [newest = 'nothing'] = secrets.slice(-1);
+    const reply = answer(speaks, echo.mode, newest, text);
     const requestId = echo.mode === 'hostile name' ? newest : 'request-of-echo';
     outgoing.writeHead(reply.status, { 'Content-Type': reply.contentType, 'x-amzn-RequestId': requestId });
     outgoing.end(reply.body);
@@ -65,6 +66,14 @@ export async function startEcho(target: string, speaks: Speaks, issuer: Issuer):
     signatures: new Set(),
   };
   return echo;
+}
+
+/** What AWS knows of whoever sent this request; it never heard of others. */
+function sentWith({ headers }: IncomingMessage, issuer: Issuer): readonly string[] {
+  const signedBy = /Credential=(\w+)\//.exec(headers.authorization ?? '')?.[1];
+  const key = issuer.accessKeys.find(({ accessKeyId }) => accessKeyId === signedBy);
+  const sent = [key?.secretAccessKey, key?.sessionToken, headers['x-amz-sso_bearer_token']];
+  return sent.filter((secret) => typeof secret === 'string');
 }
 
 function allForms(secret: string): readonly string[] {
