@@ -132,6 +132,7 @@ const session = fc.asyncProperty(spoilt(asked), async (bytes) => {
     fileSystem,
     connectKms: async () => [new ScriptedKms()],
     overrideSettings: (settings) => ({ ...settings, keyfileDir: '/keys' }),
+    redact: (text) => text,
     idleTimeoutMs: undefined,
   }).run();
   const ended = running.then(
