@@ -125,8 +125,8 @@ async function probe(
   if (sidecar !== undefined) return await probeWith(sidecar.encryptionContext);
   const configured = keyContext(settings.encryptionContext, name);
   const result = await probeWith(configured);
-  const isBoundToOther = result.failures[0]?.failure.kind === 'corrupt' && !isEmptyContext(configured);
-  return isBoundToOther ? await probeWith({}) : result;
+  const isRefused = result.failures.some(({ failure }) => failure.kind === 'corrupt');
+  return isRefused && !isEmptyContext(configured) ? await probeWith({}) : result;
 }
 
 interface KnownState {

@@ -143,11 +143,14 @@ function parseDirectory(text: string): string {
  */
 export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
   if (text.trim() === '') return [];
+  const known = new Set<string>();
   return text.split(',').map((part) => {
     const [region = '', ...url] = part.trim().split('=');
     if (!REGION.test(region)) {
       throw badOption('failover_regions', 'Regions such as eu-west-1,eu-central-1', part.trim());
     }
+    if (known.has(region)) throw badOption('failover_regions', 'each Region once', part.trim());
+    known.add(region);
     return { region, endpointUrl: parseEndpoint('failover_regions', url.join('=')) };
   });
 }

@@ -24,20 +24,29 @@ export async function unwrapStoredKey(
   { wrapped, sidecar }: StoredKey,
   deadline: Deadline,
 ): Promise<UnwrappedKey> {
-  const unwrap = async (encryptionContext: EncryptionContext): Promise<UnwrappedKey> => {
+  const unwrap = async (encryptionContext: EncryptionContext, isContextGuessed: boolean): Promise<UnwrappedKey> => {
     const { masterKeyArn, keySpec, keyCheckValue } = sidecar ?? {};
-    const request = { wrapped, masterKeyArn, keySpec, keyCheckValue, encryptionContext };
+    const request = { wrapped, masterKeyArn, keySpec, keyCheckValue, encryptionContext, isContextGuessed };
     const opened = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
     return { ...opened, encryptionContext };
   };
-  if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext);
+  if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext, false);
   const context = keyContext(configured, name);
-  try {
-    return await unwrap(context);
-  } catch (thrown) {
-    if (isEmptyContext(context) || toKeyError(thrown).code !== 'KMS_CORRUPT') throw thrown;
-    return await unwrap({}).catch((second: unknown) => {
-      throw toKeyError(second).code === 'KMS_CORRUPT' ? perhapsOtherContext(toKeyError(second)) : second;
-    });
-  }
+  if (isEmptyContext(context)) return await unwrap(context, false);
+  return (
+    (await unlessCorrupt(unwrap(context, true))) ??
+    (await unlessCorrupt(unwrap({}, false))) ??
+    // Perhaps only another Region refused the guess, while the first was out.
+    (await unwrap(context, false).catch((thrown: unknown) => {
+      const error = toKeyError(thrown);
+      throw error.code === 'KMS_CORRUPT' ? perhapsOtherContext(error) : error;
+    }))
+  );
+}
+
+async function unlessCorrupt<T>(unwrapping: Promise<T>): Promise<T | undefined> {
+  return await unwrapping.catch((thrown: unknown) => {
+    if (toKeyError(thrown).code === 'KMS_CORRUPT') return undefined;
+    throw thrown;
+  });
 }

@@ -23,6 +23,8 @@ export interface UnwrapRequest extends DecryptRequest {
   readonly keySpec: KeySpec | undefined;
   /** Of the data key, when that is known. */
   readonly keyCheckValue: string | undefined;
+  /** The encryption context is a guess: one Region that refuses it is enough to try another. */
+  readonly isContextGuessed?: boolean;
 }
 
 /** KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key. */
@@ -38,6 +40,7 @@ export function problemOfGenerated(answer: GeneratedKey): KmsFailure | undefined
 export function problemOfDecrypted(answer: DecryptedKey, request: UnwrapRequest): KmsFailure | undefined {
   const { masterKeyArn, keySpec } = request;
   const { length } = answer.plaintext;
+  if (!answer.masterKeyArn.startsWith('arn:')) return wrong(answer, '"KeyId" is not an ARN');
   if (masterKeyArn !== undefined && !isSameMasterKey(answer.masterKeyArn, masterKeyArn)) {
     return wrong(answer, `"KeyId" expected ${masterKeyArn}, got ${answer.masterKeyArn}`);
   }

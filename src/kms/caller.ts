@@ -100,7 +100,12 @@ export class KmsCaller {
       problemOf: (answer) => problemOfDecrypted(answer, request),
       discard: (answer) => wipe(answer.plaintext),
     };
-    const { answer, servedBy } = await this.#call(call, this.#regionsFor(request), deadline);
+    const { answer, servedBy } = await this.#call(
+      call,
+      this.#regionsFor(request),
+      deadline,
+      ({ failure }) => request.isContextGuessed === true && failure.kind === 'corrupt',
+    );
     return servedBy === this.#regions[0]?.name ? answer : { ...answer, servedBy };
   }
 
@@ -137,7 +142,13 @@ export class KmsCaller {
     return masterKeyArn === undefined || isMultiRegion(masterKeyArn) ? this.#regions : this.#regions.slice(0, 1);
   }
 
-  async #call<T extends Answer>(call: Call<T>, regions: readonly Region[], deadline: Deadline): Promise<Served<T>> {
+  /** @param endsIt whether what one Region says ends the call, although others may answer later */
+  async #call<T extends Answer>(
+    call: Call<T>,
+    regions: readonly Region[],
+    deadline: Deadline,
+    endsIt: (failed: RegionalFailure) => boolean = () => false,
+  ): Promise<Served<T>> {
     let last: Unanswered | undefined;
     await this.#untilSpread(deadline);
     for (let attempt = 1; ; attempt += 1) {
@@ -146,6 +157,8 @@ export class KmsCaller {
       const result = await this.#ask({ ...call, attempt, pauseAfter }, regions, deadline.signal);
       if (result === undefined) throw timedOut(call, deadline, attempt, last);
       if ('answer' in result) return result;
+      const end = result.failures.find(endsIt);
+      if (end !== undefined) throw failed(call, { ...result, decisive: end, others: '' }, attempt);
       if (result.retryInMs === undefined) throw failed(call, result, attempt);
       last = result;
       await this.#clock.sleep(result.retryInMs, deadline.signal).catch(() => undefined);

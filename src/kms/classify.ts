@@ -187,6 +187,11 @@ export function isThrottling({ name, status }: KmsFailure): boolean {
   return FAILURE_TABLE[name] === throttled || status === 429;
 }
 
+/** Whether it is the endpoint's certificate, or that it speaks no TLS. */
+export function isOfEndpoint({ hint }: KmsFailure): boolean {
+  return hint === untrusted.hint || hint === noTls.hint;
+}
+
 /** Whether other credentials would help. */
 export function isCredentialFailure({ name }: KmsFailure): boolean {
   const row = FAILURE_TABLE[name];

@@ -1,6 +1,14 @@
 import type { Clock } from '../clock.ts';
 import { WRONG_ANSWER } from './answers.ts';
-import { classifyKmsFailure, describeFailure, isThrottling, type KmsFailure } from './classify.ts';
+import {
+  classifyKmsFailure,
+  describeFailure,
+  FAILURE_TABLE,
+  isOfEndpoint,
+  isThrottling,
+  type KmsFailure,
+  retryAfterOf,
+} from './classify.ts';
 import type { Answer, DataKeyClient, KmsOperation } from './client.ts';
 import { CallLimiter } from './limiter.ts';
 import type { AttemptOutcome, KmsAttempt, KmsObserver } from './observer.ts';
@@ -20,8 +28,14 @@ const REGIONAL_FAILURES: ReadonlySet<string> = new Set([
   'KMSInvalidStateException',
   'AccessDeniedException',
   'NotFoundException',
+  'OptInRequired',
   WRONG_ANSWER,
 ]);
+
+/** Each Region has an endpoint of its own, and an account may not have opted in to all of them. */
+function isRegional(failure: KmsFailure): boolean {
+  return REGIONAL_FAILURES.has(failure.name) || isOfEndpoint(failure);
+}
 
 /** KMS in one Region, and what is known of how it does. */
 export class Region {
@@ -29,6 +43,7 @@ export class Region {
   readonly limiter: CallLimiter;
   readonly #clock: Clock;
   #silentMs = Number.NEGATIVE_INFINITY;
+  #aloneUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(client: DataKeyClient, clock: Clock) {
     this.client = client;
@@ -50,6 +65,15 @@ export class Region {
 
   answered(): void {
     this.#silentMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** It asked not to be asked again so soon. */
+  leaveAloneFor(ms: number): void {
+    this.#aloneUntilMs = Math.max(this.#aloneUntilMs, this.#clock.monotonicMs() + ms);
+  }
+
+  get isLeftAlone(): boolean {
+    return this.#clock.monotonicMs() < this.#aloneUntilMs;
   }
 }
 
@@ -77,6 +101,7 @@ export interface RegionalFailure {
 export interface Unanswered {
   /** What decides: a failure that passes, if there was one, so that the question is put again; else the first Region's. */
   readonly decisive: RegionalFailure;
+  readonly failures: readonly RegionalFailure[];
   /** What the other Regions said; empty when there is nothing. */
   readonly others: string;
   readonly retryInMs: number | undefined;
@@ -121,7 +146,8 @@ export async function askRegions<T extends Answer>(
 ): Promise<RoundResult<T>> {
   const { clock, observer } = parts;
   const round = childOf(signal);
-  const queue = [...regions];
+  const willing = regions.filter(({ isLeftAlone }) => !isLeftAlone);
+  const queue = willing.length > 0 ? willing : [...regions];
   const running: Asked<T>[] = [];
   const failures: RegionalFailure[] = [];
   const reasons: string[] = [];
@@ -130,23 +156,21 @@ export async function askRegions<T extends Answer>(
     for (;;) {
       const next = queue.shift();
       if (next !== undefined) running.push(ask(question, next, parts, round.signal));
-      const patienceMs = queue.length === 0 ? undefined : running.at(-1)?.region.patienceMs;
-      const settled = await firstSettled(running, patienceMs, clock);
+      const newest = running.at(-1);
+      const patienceMs = newest?.region.patienceMs ?? 0;
+      const settled = await settledOrLate(running, queue.length > 0, clock);
       if (signal.aborted) return undefined;
       if (settled === 'late') {
-        for (const { region } of running) region.wasSilent();
-        const silent = running.at(-1)?.region.name;
-        reasons.push(
-          patienceMs === 0 ? `${silent} was silent before` : `${silent} did not answer within ${patienceMs} ms`,
-        );
+        for (const { region, sentMs } of running) if (sentMs() !== undefined) region.wasSilent();
+        reasons.push(whyLate(newest, patienceMs));
         continue;
       }
       const { asked, outcome } = settled;
       const { region } = asked;
       const end = (result: AttemptOutcome): void => observer.attemptEnded(asked.attempt, msSince(asked, clock), result);
       running.splice(running.indexOf(asked), 1);
-      region.answered();
       if ('answer' in outcome) {
+        region.answered();
         decidedBy = region.name;
         const because = region === regions[0] ? undefined : reasons.join('; ');
         end({ ok: true, answer: outcome.answer, because });
@@ -154,13 +178,14 @@ export async function askRegions<T extends Answer>(
       }
       const { failure, thrown } = outcome;
       const failed = { region: region.name, failure, thrown };
+      if (failure.status > 0) region.answered();
       if (isThrottling(failure)) region.limiter.throttled();
+      region.leaveAloneFor(retryAfterOf(thrown, clock.wallMs()));
       failures.push(failed);
       reasons.push(`${region.name}: ${describeFailure(failure)}`);
       // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
       // view: it may never have heard of the master key.
-      const isSoEverywhere =
-        region === regions[0] && failure.kind !== 'transient' && !REGIONAL_FAILURES.has(failure.name);
+      const isSoEverywhere = region === regions[0] && failure.kind !== 'transient' && !isRegional(failure);
       const nextRegion = isSoEverywhere ? undefined : (queue[0] ?? running[0]?.region)?.name;
       if (nextRegion === undefined) {
         decidedBy = region.name;
@@ -204,6 +229,34 @@ function ask<T extends Answer>(
   return { region, attempt: asked, sentMs: () => sentMs, outcome };
 }
 
+function whyLate<T>(newest: Asked<T> | undefined, patienceMs: number): string {
+  if (newest === undefined) return 'no Region is left';
+  const { region, sentMs } = newest;
+  if (patienceMs === 0) return `${region.name} was silent before`;
+  return sentMs() === undefined ? `${region.name} throttles` : `${region.name} did not answer within ${patienceMs} ms`;
+}
+
+/**
+ * The first to settle, or `late` when the newest was silent for too long. Its wait for its turn is
+ * not its silence, and only too long where the Region throttles.
+ */
+async function settledOrLate<T>(
+  running: readonly Asked<T>[],
+  isAnotherLeft: boolean,
+  clock: Clock,
+): Promise<'late' | { readonly asked: Asked<T>; readonly outcome: Outcome<T> }> {
+  const newest = running.at(-1);
+  if (newest === undefined || !isAnotherLeft) return await firstSettled(running, undefined, clock);
+  for (;;) {
+    const { patienceMs } = newest.region;
+    const settled = await firstSettled(running, Math.max(0, patienceMs - msSince(newest, clock)), clock);
+    if (settled !== 'late') return settled;
+    const { patienceMs: nowMs, limiter } = newest.region;
+    const isLate = newest.sentMs() === undefined ? limiter.isHeldBack : msSince(newest, clock) >= patienceMs;
+    if (nowMs === 0 || isLate) return 'late';
+  }
+}
+
 /** The first to settle, or `late` after that time. */
 async function firstSettled<T>(
   running: readonly Asked<T>[],
@@ -235,6 +288,7 @@ function unanswered<T extends Answer>(
   const others = ordered.filter((other) => other !== decisive);
   return {
     decisive,
+    failures: ordered,
     others: others.map(({ region, failure }) => `${region}: ${describeFailure(failure)}`).join('; '),
     retryInMs: pauseAfter(decisive),
   };
@@ -260,7 +314,8 @@ function giveUp<T extends Answer>(
 }
 
 export function silence(message: string): KmsFailure {
-  return { kind: 'transient', retry: 'no', name: 'TimeoutError', message, requestId: '', status: 0, hint: '' };
+  const hint = FAILURE_TABLE['TimeoutError']?.hint ?? '';
+  return { kind: 'transient', retry: 'no', name: 'TimeoutError', message, requestId: '', status: 0, hint };
 }
 
 function msSince<T>({ sentMs }: Asked<T>, clock: Clock): number {

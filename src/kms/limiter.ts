@@ -24,6 +24,11 @@ export class CallLimiter {
     this.#nowMs = nowMs;
   }
 
+  /** By throttling. */
+  get isHeldBack(): boolean {
+    return !this.#isSlowStart;
+  }
+
   get limit(): number {
     return this.#limit;
   }

@@ -68,21 +68,28 @@ export async function unlessAborted<T>(
   signal: AbortSignal,
   discard: (late: T) => void,
 ): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  let settled = false;
-  promise.then(
-    (value) => {
-      if (settled) discard(value);
-    },
-    () => undefined,
-  );
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    settled = true;
-    signal.removeEventListener('abort', abort);
-  }
+  return await new Promise((resolve, reject) => {
+    let isOver = false;
+    // Whoever comes first decides: a result is either returned or discarded, never both and never neither.
+    const isFirst = (): boolean => {
+      if (isOver) return false;
+      isOver = true;
+      signal.removeEventListener('abort', abort);
+      return true;
+    };
+    const abort = (): void => {
+      if (isFirst()) reject(signal.reason);
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
+    promise.then(
+      (value) => {
+        if (isFirst()) resolve(value);
+        else discard(value);
+      },
+      (error: unknown) => {
+        if (isFirst()) reject(error);
+      },
+    );
+  });
 }

@@ -2,8 +2,10 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { createKmsLog } from '../../src/agent/kms-log.ts';
 import { keyCheckValue } from '../../src/bytes.ts';
 import type { Counter } from '../../src/format/messages.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
 import { forEachBounded } from '../../src/keyring/bounded.ts';
 import type { LogLevel } from '../../src/keyring/settings.ts';
+import { type UnwrappedKey, unwrapStoredKey } from '../../src/keyring/unwrap.ts';
 import type { UnwrapRequest } from '../../src/kms/answers.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import type { DecryptedKey, DecryptRequest } from '../../src/kms/client.ts';
@@ -82,7 +84,76 @@ function count(counter: Counter): number {
 const servedBy = (region: string, because: string): string =>
   `warning: AWS KMS Decrypt: key 1 version 1: served by ${region}: ${because}`;
 
+describe('Decrypt of a key without a sidecar, with a context configured', () => {
+  const name = { id: keyId(1), version: keyVersion(1) };
+  const stored = { wrapped, sidecar: undefined, sidecarProblem: undefined };
+  const unwrap = async (): Promise<UnwrappedKey> => {
+    const deadline = startDeadline(clock, 60_000);
+    const unwrapped = unwrapStoredKey(caller, { cluster: 'orders' }, name, stored, deadline);
+    return await clock.runUntil(unwrapped.finally(() => deadline.cancel()));
+  };
+
+  it.each(['InternalFailure', 'DisabledException'])(
+    'tries none where a replica refuses the context, while the first Region says %s',
+    async (failure) => {
+      fail(regions[0], failure, failure === 'InternalFailure' ? 500 : 400);
+      for (const region of regions.slice(1)) {
+        region.on = (_, __, { encryptionContext }) => {
+          if (Object.keys(encryptionContext).length > 0) throw kmsError('InvalidCiphertextException', '');
+        };
+      }
+      expect(await unwrap()).toMatchObject({ servedBy: 'eu-west-1', encryptionContext: {} });
+    },
+  );
+
+  it('comes back to the context when only a replica refused it, and the first Region recovers', async () => {
+    for (const region of regions.slice(1)) fail(region, 'InvalidCiphertextException');
+    regions[0].on = (_, call, { encryptionContext }) => {
+      if (call < 3) throw kmsError('InternalFailure', '', 500);
+      if (Object.keys(encryptionContext).length === 0) throw kmsError('InvalidCiphertextException', '');
+    };
+    const unwrapped = await unwrap();
+    expect(unwrapped.servedBy).toBeUndefined();
+    expect(unwrapped.encryptionContext).toMatchObject({ cluster: 'orders' });
+  });
+});
+
 describe('Decrypt under a multi-Region master key', () => {
+  it.each(['CERT_HAS_EXPIRED', 'EPROTO', 'OptInRequired'])(
+    "asks the next Region after %s, which is the first one's own",
+    async (name) => {
+      fail(regions[0], name);
+      expect((await decrypt()).servedBy).toBe('eu-west-1');
+    },
+  );
+
+  it('does not take the wait for a turn for silence', async () => {
+    regions[0].on = () => clock.sleep(400);
+    const deadline = startDeadline(clock, 60_000);
+    const keys = Array.from({ length: 32 }, (_, index) => caller.decrypt(`key ${index}`, known, deadline));
+    const answers = await clock.runUntil(Promise.all(keys).finally(() => deadline.cancel()));
+    expect(answers.filter(({ servedBy }) => servedBy !== undefined)).toEqual([]);
+    expect(asked()).toEqual([32, 0, 0]);
+  });
+
+  it('leaves a Region alone for as long as its Retry-After says, and goes on with the others', async () => {
+    const busy = (kms: RegionalKms, seconds: number): void => {
+      kms.on = () => {
+        throw Object.assign(kmsError('ThrottlingException', ''), {
+          $response: { headers: { 'retry-after': String(seconds) } },
+        });
+      };
+    };
+    busy(regions[1], 20);
+    busy(regions[2], 20);
+    regions[0].on = (_, call) => {
+      if (call < 6) throw kmsError('ThrottlingException', '');
+    };
+    await decrypt();
+    expect(clock.monotonicMs()).toBeLessThan(20_000);
+    expect(asked()).toEqual([6, 1, 1]);
+  });
+
   it('asks the first Region only, while that answers', async () => {
     const answer = await decrypt();
     expect(answer.plaintext).toEqual(dataKey(wrapped));

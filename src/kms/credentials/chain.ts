@@ -88,7 +88,10 @@ function watchChildren(): { kill(): void; forget(): void } {
   subscribe('child_process', started);
   return {
     kill: () => {
-      for (const { pid, spawnargs } of children) if (pid !== undefined && spawnargs[1] === SHELL_COMMAND) killTree(pid);
+      for (const { pid, spawnargs, exitCode, signalCode } of children) {
+        const isRunning = exitCode === null && signalCode === null;
+        if (pid !== undefined && isRunning && spawnargs[1] === SHELL_COMMAND) killTree(pid);
+      }
     },
     forget: () => void unsubscribe('child_process', started),
   };
@@ -109,11 +112,19 @@ function withChoices(
 
 /** The shell and what it runs: a command that is left behind keeps the pipe open that the SDK reads. */
 function killTree(pid: number): void {
+  for (const child of childrenOf(pid)) killTree(child);
   try {
-    const below = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').match(/\d+/g) ?? [];
     kill(pid, 'SIGKILL');
-    for (const child of below) killTree(Number(child));
   } catch {
     // It has just ended.
+  }
+}
+
+/** None where the kernel does not tell (CONFIG_PROC_CHILDREN). */
+function childrenOf(pid: number): number[] {
+  try {
+    return (readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').match(/\d+/g) ?? []).map(Number);
+  } catch {
+    return [];
   }
 }

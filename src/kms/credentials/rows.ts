@@ -67,7 +67,7 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
   MfaRequired: {
     kind: 'operator',
     retry: 'briefly',
-    hint: 'nobody types a code for a server: take session credentials (`aws sts get-session-token --serial-number ARN --token-code CODE`) or a role without that condition',
+    hint: 'nobody types a code for a server: take session credentials (`mariadb-aws-kms login --mfa-serial ARN`) or a role without that condition',
   },
   CredentialServiceUnreachable: credentialService,
   CredentialServiceTrouble: {

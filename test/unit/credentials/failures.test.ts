@@ -117,7 +117,7 @@ describe('a profile', () => {
       'KMS_OPERATOR',
       /: MfaRequired: profile "default" asks for a /,
     );
-    expect(error.hint).toContain('get-session-token');
+    expect(error.hint).toContain('mariadb-aws-kms login --mfa-serial');
   });
 });
 

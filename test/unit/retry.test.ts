@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest';
+import { unlessAborted } from '../../src/kms/retry.ts';
+
+it.each(['the abort', 'the result'])(
+  'returns or discards a result of the same turn as the abort, %s first',
+  async (first) => {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const controller = new AbortController();
+    const discarded: string[] = [];
+    const outcome = unlessAborted(promise, controller.signal, (late) => discarded.push(late)).catch(() => 'aborted');
+    if (first === 'the abort') controller.abort();
+    resolve('key');
+    controller.abort();
+    const returned = await outcome;
+    await Promise.resolve();
+    expect([returned, discarded]).toEqual(returned === 'key' ? ['key', []] : ['aborted', ['key']]);
+  },
+);
+
+it('gives the late result back', async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const discarded: string[] = [];
+  await expect(
+    unlessAborted(promise, AbortSignal.abort(new Error('over')), (late) => discarded.push(late)),
+  ).rejects.toThrow('over');
+  resolve('key');
+  await promise;
+  expect(discarded).toEqual(['key']);
+});
