@@ -185,6 +185,8 @@ export class ScratchServer {
     const connection = await createConnection({
       socketPath: this.socket,
       user,
+      // The connector's own second is too short on a busy machine.
+      connectTimeout: 30_000,
       bigIntAsNumber: true,
       insertIdAsNumber: true,
     });

@@ -1,0 +1,156 @@
+/** KMS failing in every way at every moment that needs it; `npm run reliability:kms` writes the same as a table. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  brokenPromises,
+  type Cell,
+  FAILURES,
+  type FailureReport,
+  MOMENTS,
+  type Moment,
+  runFailures,
+} from '../../scripts/lib/kms-failures.ts';
+import { Writers } from '../../scripts/lib/writers.ts';
+import { TEMPLATE } from '../support/global-setup.ts';
+import { startKms, startServer } from '../support/lab.ts';
+
+const GENERATE = 'KMS GenerateDataKeyWithoutPlaintext';
+
+/**
+ * It gives up at the deadline, or before a pause that would be longer. A rotation that waited for another one of the same
+ * key has little time left, and may hear nothing in it.
+ */
+function inVain(operation: string, seconds: string, reason: string): RegExp {
+  return new RegExp(
+    `: ${operation} (?:failed(?: after \\d+ attempts)?: ${reason}|did not succeed within ${seconds} s: (?:the last failure was ${reason}|no answer came)|was not tried)`,
+  );
+}
+
+const LASTING: Readonly<Record<string, string>> = {
+  'refuses connections': 'ECONNREFUSED: connect ECONNREFUSED 127\\.0\\.0\\.1:\\d+',
+  'takes connections and never answers': 'TimeoutError: ',
+  'answers later than request_timeout': 'TimeoutError: ',
+  'throttles all the time': 'ThrottlingException: You have exceeded the rate at which you may call KMS\\.',
+  'has internal errors (status 500)': 'KMSInternalException',
+  'is a proxy that sends HTML (status 502)': 'UnreadableAnswer: HTTP 502, text/html',
+  'sends half an answer and hangs up': 'ECONNRESET: aborted',
+};
+
+/** What is said, without `key N version N`; nothing: it succeeds. */
+const SAID: Readonly<Record<string, { readonly start?: RegExp; readonly statements?: RegExp }>> = {
+  ...Object.fromEntries(
+    Object.entries(LASTING).map(([what, name]) => [
+      what,
+      { start: inVain('KMS Decrypt', '[\\d.]+', name), statements: inVain(GENERATE, '30(?:\\.\\d)?', name) },
+    ]),
+  ),
+  'is slow, within request_timeout': {},
+  'throttles for a moment': {},
+  'denies access': {
+    start: /: KMS Decrypt failed: AccessDeniedException: the identity is not authorized/,
+    statements: new RegExp(`: ${GENERATE} failed: AccessDeniedException: the identity is not authorized`),
+  },
+  'has its master key disabled': {
+    start: /: KMS Decrypt failed: DisabledException: arn:\S+ is disabled\./,
+    // Of two keys that are rotated at once, the first to be made has it disabled for the second.
+    statements: /: KMS (?:Decrypt|GenerateDataKeyWithoutPlaintext) failed: DisabledException: arn:\S+ is disabled\./,
+  },
+  'answers Decrypt with the KeyId of another master key': {
+    start: /: KMS in us-east-1 answered wrongly: "KeyId" expected arn:\S+, got arn:/,
+    statements: /: KMS in us-east-1 answered wrongly: "KeyId" expected arn:\S+, got arn:/,
+  },
+  'answers Decrypt with the plaintext of another data key': {
+    start:
+      /: KMS in us-east-1 answered wrongly: the data key is not the one that was made: its key check value differs/,
+  },
+};
+
+const KEYS: Readonly<Record<Moment, RegExp>> = {
+  start: /^\[ERROR\] AWS KMS plugin: key [13] version 1 \(file aws-kms-key\.[13]\.1\)/,
+  create: /^\[ERROR\] AWS KMS plugin: key 50 version 1/,
+  rotate: /^AWS KMS plugin: key 3 version 2/,
+  // What follows the reason, MariaDB cuts when the reason is long.
+  rotateAll: /^AWS KMS plugin: rotated 0 of 2 keys; key [13] version 2/,
+};
+
+describe('when KMS', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
+  let reports: readonly FailureReport[] = [];
+  beforeAll(async () => {
+    reports = await runFailures(directory, TEMPLATE);
+  }, 400_000);
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  function reportOf(what: string): FailureReport {
+    const report = reports.find(({ failure }) => failure.what === what);
+    if (report === undefined) throw new Error(`KMS that ${what} was not tried`);
+    return report;
+  }
+
+  function cellOf(what: string, moment: Moment): Cell {
+    const cell = reportOf(what).cells.find((each) => each.moment === moment);
+    if (cell === undefined) throw new Error(`${moment} was not tried`);
+    return cell;
+  }
+
+  describe.each(FAILURES)('$what', ({ what, unseenWithNewKeys }) => {
+    it.each(MOMENTS)('%s succeeds, or fails with the reason', (moment) => {
+      const { error, log } = cellOf(what, moment);
+      const expected = moment === 'start' ? SAID[what]?.start : SAID[what]?.statements;
+      if (expected === undefined) {
+        expect(error).toBe('');
+        return;
+      }
+      if (moment === 'start') expect(error).toContain('Failed to initialize plugins');
+      if (moment === 'create')
+        expect(error).toBe('Can\'t create table `d`.`fresh` (errno: 140 "Wrong create options")');
+      const said = moment === 'start' || moment === 'create' ? log : [error];
+      const reason = said.find((text) => expected.test(text));
+      expect(reason, said.join('\n')).toBeDefined();
+      expect(reason).toMatch(KEYS[moment]);
+    });
+
+    it('nothing has changed, loaded keys work, and all is well when KMS is', () => {
+      const report = reportOf(what);
+      expect(brokenPromises(report)).toEqual([]);
+      // Otherwise "unchanged" could mean that nobody looks.
+      for (const { moment, error, changed } of report.cells)
+        if (moment !== 'start' && error === '') expect(changed).not.toEqual([]);
+      if (unseenWithNewKeys)
+        expect(report.nextStartError).toMatch(/key 50 version 1 .*the data key is not the one that was made/);
+    });
+  });
+});
+
+it('a KMS that hangs for CREATE TABLE and a rotation lets other sessions go on, then both succeed', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, {
+    aws_key_management_request_timeout: 1000,
+    innodb_encrypt_tables: 'ON',
+    innodb_flush_log_at_trx_commit: 2,
+  });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB');
+  const writers = await Writers.start(server, 'd.t', 4);
+  kms.faults.set([{ kind: 'hang' }]);
+  let ended = 0;
+  const hanging = [
+    'CREATE TABLE d.fresh (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=50',
+    'SET GLOBAL aws_key_management_rotate_key=1',
+  ].map(async (statement) => {
+    await server.sql(statement);
+    ended += 1;
+  });
+  writers.lap();
+  for (let second = 1; second <= 3; second += 1) {
+    await pause(1000);
+    expect(writers.lap().commits, `in second ${second}`).toBeGreaterThan(0);
+  }
+  expect(ended).toBe(0);
+  kms.faults.clear();
+  await Promise.all(hanging);
+  await writers.stop();
+});
