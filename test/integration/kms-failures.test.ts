@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import {
   brokenPromises,
   type Cell,
@@ -77,12 +77,15 @@ const KEYS: Readonly<Record<Moment, RegExp>> = {
 };
 
 describe('when KMS', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
   let reports: readonly FailureReport[] = [];
   beforeAll(async () => {
-    reports = await runFailures(directory, TEMPLATE);
+    const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
+    try {
+      reports = await runFailures(directory, TEMPLATE);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   }, 400_000);
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function reportOf(what: string): FailureReport {
     const report = reports.find(({ failure }) => failure.what === what);
