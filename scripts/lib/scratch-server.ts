@@ -112,7 +112,7 @@ export class ScratchServer {
     this.environment = parts.environment ?? TEST_CREDENTIALS;
     this.#user = parts.user ?? 'root';
     this.#detached = parts.detached ?? false;
-    this.#launcher = parts.launcher ?? [];
+    this.#launcher = parts.launcher ?? watched();
     this.#mariadbd = parts.mariadbd ?? 'mariadbd';
   }
 
@@ -150,7 +150,12 @@ export class ScratchServer {
       `--tmpdir=${this.#tmpdir}`,
       '--skip-networking',
       ...asUser(this.#user),
-      ...toArguments({ ...SMALL, plugin_dir: PLUGIN_DIRECTORY, plugin_maturity: 'stable', ...this.options }),
+      ...toArguments({
+        ...SMALL,
+        plugin_dir: process.env['TEST_PLUGIN_DIRECTORY'] ?? PLUGIN_DIRECTORY,
+        plugin_maturity: 'stable',
+        ...this.options,
+      }),
     ];
   }
 
@@ -240,6 +245,12 @@ export class ScratchServer {
     for (const connection of this.#connections) connection.destroy();
     this.#connections.clear();
   }
+}
+
+/** How scripts/test-checked-server.ts has servers started. */
+function watched(): string[] {
+  const launcher: unknown = JSON.parse(process.env['TEST_SERVER_LAUNCHER'] ?? '[]');
+  return Array.isArray(launcher) ? launcher.map(String) : [];
 }
 
 function asUser(user = 'root'): string[] {
