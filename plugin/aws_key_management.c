@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "datadir.h"
 #include "keytable.h"
 #include "server.h"
 #include "status.h"
@@ -75,6 +76,33 @@ static int deinit(void *unused)
   return 0;
 }
 
+static bool has_key(void *unused, uint32_t id, uint32_t version)
+{
+  (void) unused;
+  return version ? keytable_has(&table, id, version) : keytable_latest(&table, id) != KEY_VERSION_NONE;
+}
+
+/*
+  A Galera state transfer replaces the data and may leave the key files behind; without any key nothing encrypted can be
+  ours. Otherwise it is not worth a look at every table at each start.
+*/
+static bool data_has_its_keys(void)
+{
+  struct datadir_use use;
+  if (!(server_is_galera_node() || atomic_load(&table.id_count) == 0) ||
+      !datadir_find_missing(".", has_key, NULL, &use))
+    return true;
+  char version[24]= "";
+  if (use.version)
+    snprintf(version, sizeof version, " version %u", use.version);
+  server_logf(SERVER_ERROR, "key %u%s is not among the key files, and %s in the data directory is encrypted with it; "
+              "no new key is made in its place, and nothing was changed; copy the files aws-kms-key.* from where this "
+              "data came from (the donor of a Galera state transfer, the server that was backed up) into the directory "
+              "of this server's key files, and start it again (do not use innodb_force_recovery)",
+              use.id, version, use.file);
+  return false;
+}
+
 static bool start(void)
 {
   struct agent_failure failure;
@@ -95,7 +123,7 @@ static bool start(void)
   {
     if (server_makes_backup())
       sysvars_say_what_backup_lacks();
-    return true;
+    return config.role == ROLE_BACKUP || config.allow_missing_keys || data_has_its_keys();
   }
   char text[AGENT_FAILURE_TEXT];
   agent_failure_text(&failure, text, sizeof text);

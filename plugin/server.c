@@ -35,6 +35,11 @@ const char *server_incremental_dir(void)
   return &xtrabackup_incremental_dir ? xtrabackup_incremental_dir : NULL;
 }
 
+bool server_is_galera_node(void)
+{
+  return &WSREP_ON_ && WSREP_ON_;
+}
+
 /*
   mariadb-backup throws away what my_printf_error() is given. Its own lines go to standard error, in the server's format
   where they come from server code; so do these. One write, so that lines of several threads do not mix.

@@ -28,6 +28,8 @@ extern enum thd_kill_levels thd_kill_level(const MYSQL_THD thd) SERVER_SYMBOL;
 /* Global variables of mariadb-backup, of nothing else. */
 extern char xtrabackup_backup SERVER_SYMBOL;
 extern char *xtrabackup_incremental_dir SERVER_SYMBOL;
+/* A bool of C++; set before a state transfer, which comes before the plugins. */
+extern char WSREP_ON_ SERVER_SYMBOL;
 
 /* Whether we are inside mariadb-backup. */
 bool server_is_backup(void);
@@ -37,6 +39,9 @@ bool server_makes_backup(void);
 
 /* The incremental backup that mariadb-backup applies to another; NULL: none. */
 const char *server_incremental_dir(void);
+
+/* Whether the server is a node of a Galera cluster. */
+bool server_is_galera_node(void);
 
 enum server_severity
 {

@@ -27,6 +27,11 @@ wanted_for_test='
 /usr/bin/python3 python3
 /usr/bin/strace strace
 /usr/bin/ss iproute2
+/usr/lib/galera/libgalera_smm.so galera-4
+/usr/bin/rsync rsync
+/usr/bin/socat socat
+/usr/bin/lsof lsof
+/usr/bin/ps procps
 '
 
 missing=

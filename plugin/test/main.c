@@ -15,6 +15,7 @@ int main(int count, char **arguments)
   settings_tests();
   recent_tests();
   bucket_tests();
+  datadir_tests();
   spawn_tests();
   child_tests();
   secrecy_tests();

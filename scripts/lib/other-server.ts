@@ -237,8 +237,8 @@ function loaderIn(tree: string): [string, ...string[]] {
   return [loader, '--library-path', folders.join(':')];
 }
 
-/** The directory has another name in each series. */
-function shareIn(tree: string): string {
+/** Where a server unpacked into, or installed in, `tree` has its messages: the name differs between series. */
+export function shareIn(tree: string): string {
   const share = ['mariadb', 'mysql']
     .map((name) => join(tree, 'usr/share', name))
     .find((path) => existsSync(join(path, 'english/errmsg.sys')));

@@ -1,7 +1,7 @@
 /** A real mariadbd in a directory of its own, away from any installed server: for the demo and the tests. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Connection, createConnection } from 'mariadb';
@@ -52,6 +52,10 @@ export interface ScratchServerParts {
   readonly user?: string;
   /** The server outlives this process. */
   readonly detached?: boolean;
+  /**
+   * Options go into a file, which begins with this text, and not on the command line: for scripts that read the file.
+   */
+  readonly optionFile?: string;
 }
 
 /** An ordinary user's PATH has no sbin, where Debian puts mariadbd. */
@@ -99,6 +103,7 @@ export class ScratchServer {
   readonly #detached: boolean;
   readonly #launcher: readonly string[];
   readonly #mariadbd: string;
+  readonly #optionFile: string | undefined;
   #process: ChildProcess | undefined;
   readonly #connections = new Set<Connection>();
 
@@ -114,6 +119,7 @@ export class ScratchServer {
     this.#detached = parts.detached ?? false;
     this.#launcher = parts.launcher ?? watched();
     this.#mariadbd = parts.mariadbd ?? 'mariadbd';
+    this.#optionFile = parts.optionFile;
   }
 
   /** A copy of an initialised data directory, which is much quicker than initialising one. */
@@ -141,8 +147,13 @@ export class ScratchServer {
   }
 
   get commandLine(): string[] {
+    return this.#optionFile === undefined
+      ? ['--no-defaults', ...this.#arguments]
+      : [`--defaults-file=${join(this.directory, 'my.cnf')}`];
+  }
+
+  get #arguments(): string[] {
     return [
-      '--no-defaults',
       `--datadir=${this.datadir}`,
       `--socket=${this.socket}`,
       `--pid-file=${join(this.directory, 'pid')}`,
@@ -166,6 +177,10 @@ export class ScratchServer {
   async start(): Promise<void> {
     const [command = this.#mariadbd, ...rest] = [...this.#launcher, this.#mariadbd];
     mkdirSync(this.#tmpdir, { recursive: true });
+    if (this.#optionFile !== undefined) {
+      const lines = this.#arguments.map((argument) => argument.replace(/^--/, ''));
+      writeFileSync(join(this.directory, 'my.cnf'), `${this.#optionFile}[mariadbd]\n${lines.join('\n')}\n`);
+    }
     const logged = this.log.length;
     const child = spawn(command, [...rest, ...this.commandLine], {
       env: { PATH, ...this.environment },
