@@ -26,7 +26,7 @@ async function startDonor(kms: DevKms, method: SstMethod, keyfileDir?: string): 
   const donor = await newNode(kms, method, [], { aws_key_management_keyfile_dir: keyfileDir });
   const { server } = donor;
   if (keyfileDir?.startsWith('/') === false) mkdirOpen(join(server.datadir, keyfileDir));
-  await server.start();
+  await joinCluster(donor);
   await server.sql('CREATE DATABASE d');
   for (const id of KEY_IDS) {
     await server.sql(`CREATE TABLE d.t${id} (i INT PRIMARY KEY) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`);
