@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh demo|test
+#   scripts/setup.sh demo|test|suite
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,6 +34,18 @@ wanted_for_test='
 /usr/bin/ps procps
 '
 
+wanted_for_suite='
+/usr/bin/perl perl
+/usr/bin/patch patch
+/usr/bin/openssl openssl
+/usr/bin/mariadb-backup mariadb-backup
+/usr/share/doc/libpcre2-posix3 libpcre2-posix3
+'
+# MariaDB's own tests. Their package would bring a server with a service, so that they are unpacked and not installed,
+# unless they are there.
+suite_packages='mariadb-test mariadb-test-data mariadb-client mariadb-server'
+suite=build/mariadb-test
+
 missing=
 collect() {
   # shellcheck disable=SC2086
@@ -47,11 +59,12 @@ collect() {
 case ${1-} in
   demo) collect "$wanted_for_demo" ;;
   test)
-    collect "$wanted_for_demo$wanted_for_test"
+    collect "$wanted_for_demo$wanted_for_test$wanted_for_suite"
     # libFuzzer; its folder differs by version.
     ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 || missing="$missing libclang-rt-dev"
     ;;
-  *) fail "expected demo or test, got '${1-}'" ;;
+  suite) collect "$wanted_for_demo$wanted_for_suite" ;;
+  *) fail "expected demo, test or suite, got '${1-}'" ;;
 esac
 # Node's binary needs it; its folder differs by architecture.
 ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
@@ -81,6 +94,19 @@ if [ -n "$missing" ]; then
   $as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
     apt-get -y -q --no-install-recommends --no-remove install $missing >"$log" 2>&1 \
     || { tail -n 15 "$log" >&2; fail "apt-get could not install$missing"; }
+fi
+
+if [ "$1" != demo ] && [ ! -e /usr/bin/mariadb-test ] && [ ! -e "$suite" ]; then
+  say "MariaDB's own tests, to be unpacked into $suite: $suite_packages"
+  fresh=$PWD/$suite.$$
+  mkdir -p "$fresh/packages"
+  trap 'rm -rf "$fresh"; rm -f "${log-}"' EXIT
+  # shellcheck disable=SC2086
+  (cd "$fresh/packages" && apt-get -q download $suite_packages) >"$fresh/log" 2>&1 \
+    || { tail -n 5 "$fresh/log" >&2; fail "cannot get MariaDB's own tests" 'apt-get download needs the package lists: apt-get update'; }
+  for package in "$fresh"/packages/*.deb; do dpkg-deb -x "$package" "$fresh/tree"; done
+  mv "$fresh/tree" "$suite"
+  rm -rf "$fresh"
 fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
