@@ -39,7 +39,6 @@ wanted_for_suite='
 /usr/bin/patch patch
 /usr/bin/openssl openssl
 /usr/bin/mariadb-backup mariadb-backup
-/usr/share/doc/libpcre2-posix3 libpcre2-posix3
 '
 # MariaDB's own tests. Their package would bring a server with a service, so that they are unpacked and not installed,
 # unless they are there.
@@ -66,8 +65,9 @@ case ${1-} in
   suite) collect "$wanted_for_demo$wanted_for_suite" ;;
   *) fail "expected demo, test or suite, got '${1-}'" ;;
 esac
-# Node's binary needs it; its folder differs by architecture.
+# Node's binary and MariaDB's test client need these; their folder differs by architecture.
 ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
+[ "$1" = demo ] || ls /usr/lib/*/libpcre2-posix.so.3 >/dev/null 2>&1 || missing="$missing libpcre2-posix3"
 
 if [ -n "$missing" ]; then
   say "missing, to be installed with apt-get:$missing"
@@ -102,8 +102,12 @@ if [ "$1" != demo ] && [ ! -e /usr/bin/mariadb-test ] && [ ! -e "$suite" ]; then
   mkdir -p "$fresh/packages"
   trap 'rm -rf "$fresh"; rm -f "${log-}"' EXIT
   # shellcheck disable=SC2086
-  (cd "$fresh/packages" && apt-get -q download $suite_packages) >"$fresh/log" 2>&1 \
-    || { tail -n 5 "$fresh/log" >&2; fail "cannot get MariaDB's own tests" 'apt-get download needs the package lists: apt-get update'; }
+  download() { (cd "$fresh/packages" && apt-get -q download $suite_packages) >"$fresh/log" 2>&1; }
+  # The package lists of a fresh container are empty, others may be old.
+  if ! download; then
+    if [ "$(id -u)" -eq 0 ]; then apt-get -q update; else sudo apt-get -q update; fi >"$fresh/log" 2>&1 || :
+    download || { tail -n 5 "$fresh/log" >&2; fail "cannot get MariaDB's own tests" 'see above what apt-get says'; }
+  fi
   for package in "$fresh"/packages/*.deb; do dpkg-deb -x "$package" "$fresh/tree"; done
   mv "$fresh/tree" "$suite"
   rm -rf "$fresh"
