@@ -56,7 +56,7 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   CredentialsTimeout: ['transient', 'until-deadline', /timeout 20/],
   SsoSessionExpired: ['operator', 'briefly', /aws sso login/],
   SsoRefused: ['operator', 'briefly', /sso_role_name/],
-  MfaRequired: ['operator', 'briefly', /get-session-token/],
+  MfaRequired: ['operator', 'briefly', /mariadb-aws-kms login/],
   CredentialServiceUnreachable: ['transient', 'until-deadline', /AWS_ENDPOINT_URL_STS/],
   CredentialServiceTrouble: ['transient', 'until-deadline', /Health Dashboard/],
   RegionDisabledException: ['operator', 'no', /activate STS/],
