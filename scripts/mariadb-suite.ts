@@ -26,7 +26,7 @@ import { MOCK_STATE_FILE } from '../src/format/key-file-name.ts';
 import { TEST_ACCESS_KEY } from '../src/kms/embedded/index.ts';
 import { filesWith, linkTree } from './lib/link-tree.ts';
 import { BUILD, COMMAND, PLUGIN_DIRECTORY, TEST_CREDENTIALS } from './lib/scratch-server.ts';
-import { CONCERNS_US, keysOf, storedKeysOnly, translate, translatePath } from './lib/suite-translation.ts';
+import { CONCERNS_US, keysOf, MOCK_MODE, storedKeysOnly, translate, translatePath } from './lib/suite-translation.ts';
 
 const MASTER_KEY = 'alias/mariadb-encryption';
 const PLUGIN = 'aws_key_management';
@@ -118,7 +118,7 @@ interface Changes {
   readonly without: Set<string>;
 }
 
-function collectChanges(root: string, settings: readonly string[]): Changes {
+function collectChanges(root: string, settings: readonly string[], isMocked: boolean): Changes {
   const originals = filesWith(CONCERNS_US, join(root, SUITE), root);
   const keyFiles = new Map(
     [...filesWith(/^\d+;[0-9A-F]{32}/m, join(root, SUITE, 'std_data'), root)].filter(([path]) => path.endsWith('.txt')),
@@ -137,6 +137,11 @@ function collectChanges(root: string, settings: readonly string[]): Changes {
   const defaults = join(SUITE, 'include/default_mysqld.cnf');
   const forAll = settings.map((setting) => `loose-aws-key-management-${setting}`).join('\n');
   texts.set(defaults, readFileSync(join(root, defaults), 'latin1').replace('[mysqld]\n', `[mysqld]\n${forAll}\n`));
+  if (isMocked) {
+    const warnings = join(SUITE, 'include/mtr_warnings.sql');
+    const insert = 'INSERT INTO global_suppressions VALUES\n';
+    texts.set(warnings, readFileSync(join(root, warnings), 'latin1').replace(insert, `${insert} ("${MOCK_MODE}"),\n`));
+  }
   const without = new Set([...originals.keys(), ...texts.keys(), ...keyFiles.keys()]);
   for (const name of [`${PLUGIN}.so`, `${PLUGIN}_agent`]) without.add(join(PLUGINS, name));
   return { texts, keyFiles, without };
@@ -281,12 +286,16 @@ own(join(work, RUN));
 const stateFile = join(work, 'kms.json');
 const kms = await startKms(stateFile);
 try {
-  const changes = collectChanges(root, [
-    `master-key-id=${MASTER_KEY}`,
-    values.mock ? 'mock=ON' : `endpoint-url=${kms.url}`,
-    // As with a key file, the keys are those that are there; where a test creates some, its options say which.
-    'key-ids=4294967295',
-  ]);
+  const changes = collectChanges(
+    root,
+    [
+      `master-key-id=${MASTER_KEY}`,
+      values.mock ? 'mock=ON' : `endpoint-url=${kms.url}`,
+      // As with a key file, the keys are those that are there; where a test creates some, its options say which.
+      'key-ids=4294967295',
+    ],
+    values.mock,
+  );
   const tree = join(work, 'usr');
   await makeTree(tree, changes, kms, values.mock ? stateFile : undefined);
   const chosen = positionals.map((test) => (test.includes('.') ? test : `encryption.${test}`));

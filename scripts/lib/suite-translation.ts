@@ -28,12 +28,12 @@ const LOADS_STORED_KEYS = 'have_stored_keys_plugin.inc';
 const SWAPS_KEY_FILES = /file-key-management-filename=\$MYSQL_TEST_DIR\/std_data\/keys\d/;
 
 /**
- * What the plugin says about keys that a test takes away on purpose, where file_key_management says nothing or something
- * else; mtr fails a test for errors in the log that it does not expect.
+ * What the plugin says of what a test does on purpose, where file_key_management says nothing or something else; mtr fails a test for errors in the log that it does not expect.
  */
 const KEY_NOT_ALLOWED = 'AWS KMS plugin: key [0-9]+ is not among the key ids';
 const KEY_MISSING = 'AWS KMS plugin: key [0-9]+ version 1: there is no file';
 const NO_DIRECTORY = 'AWS KMS plugin: cannot list the key directory .*keys(bad3|-not-found)';
+export const MOCK_MODE = 'AWS KMS plugin: MOCK MODE';
 const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['innodb-page_encryption', [KEY_NOT_ALLOWED]],
   ['innodb-page_encryption-32k', [KEY_NOT_ALLOWED]],
@@ -41,6 +41,7 @@ const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['innodb-missing-key', [KEY_NOT_ALLOWED, KEY_MISSING]],
   ['innodb-redo-nokeys', [NO_DIRECTORY]],
   ['innodb-bad-key-change', [NO_DIRECTORY]],
+  ['xb_aws_key_management', [MOCK_MODE]],
 ]);
 
 /** Tests keep their names: mariabackup has one of each plugin. */
