@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh demo|test|suite
+#   scripts/setup.sh demo|test|suite|bench
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,6 +40,10 @@ wanted_for_suite='
 /usr/bin/openssl openssl
 /usr/bin/mariadb-backup mariadb-backup
 '
+wanted_for_bench='
+/usr/bin/sysbench sysbench
+/usr/bin/strace strace
+'
 # MariaDB's own tests. Their package would bring a server with a service, so that they are unpacked and not installed,
 # unless they are there.
 suite_packages='mariadb-test mariadb-test-data mariadb-client mariadb-server'
@@ -63,7 +67,8 @@ case ${1-} in
     ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 || missing="$missing libclang-rt-dev"
     ;;
   suite) collect "$wanted_for_demo$wanted_for_suite" ;;
-  *) fail "expected demo, test or suite, got '${1-}'" ;;
+  bench) collect "$wanted_for_demo$wanted_for_bench" ;;
+  *) fail "expected demo, test, suite or bench, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
 ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"

@@ -1,0 +1,5 @@
+import { keyTable } from './key-table.ts';
+import type { Section } from './section.ts';
+
+/** In the order in which they run, and in which docs/performance.md has them. */
+export const SECTIONS: readonly Section[] = [keyTable];
