@@ -20,33 +20,44 @@ static struct keytable table;
 static bool table_is_kept;
 static struct agent *agent;
 
-static unsigned int get_latest_key_version(unsigned int id)
+/* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
+static __attribute__((noinline)) unsigned int open_key(unsigned int id)
 {
-  uint32_t version= keytable_latest(&table, id);
-  if (__builtin_expect(version != KEY_VERSION_NONE, 1))
-    return version;
   if (id == 0 || !agent || !agent_open(agent, id))
     return ENCRYPTION_KEY_VERSION_INVALID;
-  version= keytable_latest(&table, id);
+  uint32_t version= keytable_latest(&table, id);
   return version != KEY_VERSION_NONE ? version : ENCRYPTION_KEY_VERSION_INVALID;
 }
 
+static unsigned int get_latest_key_version(unsigned int id)
+{
+  uint32_t version= keytable_latest(&table, id);
+  return __builtin_expect(version != KEY_VERSION_NONE, 1) ? version : open_key(id);
+}
+
 /* With key NULL *length may hold anything (encryption_key_version_exists() passes it uninitialised). */
-static unsigned int get_key(unsigned int id, unsigned int version, unsigned char *key, unsigned int *length)
+static inline unsigned int get_loaded_key(unsigned int id, unsigned int version, unsigned char *key, unsigned int *length)
 {
   size_t size, capacity= key ? *length : 0;
   enum keytable_get got= keytable_get(&table, id, version, key, capacity, &size);
   if (__builtin_expect(got == KEYTABLE_ABSENT, 0))
-  {
-    if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent ||
-        !agent_fetch(agent, id, version))
-      return ENCRYPTION_KEY_VERSION_INVALID;
-    got= keytable_get(&table, id, version, key, capacity, &size);
-    if (got == KEYTABLE_ABSENT)
-      return ENCRYPTION_KEY_VERSION_INVALID;
-  }
+    return ENCRYPTION_KEY_VERSION_INVALID;
   *length= (unsigned int) size;
   return got == KEYTABLE_FOUND ? 0 : ENCRYPTION_KEY_BUFFER_TOO_SMALL;
+}
+
+static __attribute__((noinline)) unsigned int fetch_key(unsigned int id, unsigned int version, unsigned char *key,
+                                                        unsigned int *length)
+{
+  if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent || !agent_fetch(agent, id, version))
+    return ENCRYPTION_KEY_VERSION_INVALID;
+  return get_loaded_key(id, version, key, length);
+}
+
+static unsigned int get_key(unsigned int id, unsigned int version, unsigned char *key, unsigned int *length)
+{
+  unsigned int result= get_loaded_key(id, version, key, length);
+  return __builtin_expect(result != ENCRYPTION_KEY_VERSION_INVALID, 1) ? result : fetch_key(id, version, key, length);
 }
 
 static void log_agent(enum agent_severity severity, const char *text)

@@ -7,30 +7,6 @@
 #define FIRST_BITS 6u
 #define LAST_BITS 30u
 
-struct key_record
-{
-  uint32_t id;
-  uint32_t version;
-  uint32_t length;
-  uint8_t bytes[KEY_LENGTH_MAX];
-};
-
-struct key_array
-{
-  struct key_array *older;
-  size_t used;
-  unsigned bits;
-  _Atomic(struct key_record *) slots[];
-};
-
-static size_t key_hash(uint32_t id, uint32_t version, unsigned bits)
-{
-  uint64_t name= (uint64_t) id << 32 | version;
-  /* Folding first: the product alone would put all versions 2^32 apart in id into one run. */
-  name^= name >> 29;
-  return (size_t) ((name * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - bits));
-}
-
 static struct id_array *new_ids(unsigned bits)
 {
   struct id_array *array= calloc(1, sizeof *array + (sizeof array->slots[0] << bits));
@@ -84,23 +60,10 @@ void keytable_destroy(struct keytable *table)
   memset(table, 0, sizeof *table);
 }
 
-static const struct key_record *find(const struct key_array *array, uint32_t id, uint32_t version)
-{
-  if (!array)
-    return NULL;
-  size_t mask= ((size_t) 1 << array->bits) - 1;
-  for (size_t i= key_hash(id, version, array->bits);; i= (i + 1) & mask)
-  {
-    const struct key_record *record= atomic_load_explicit(&array->slots[i], memory_order_acquire);
-    if (!record || (record->id == id && record->version == version))
-      return record;
-  }
-}
-
 static void add_key(struct key_array *array, struct key_record *record)
 {
   size_t mask= ((size_t) 1 << array->bits) - 1;
-  size_t i= key_hash(record->id, record->version, array->bits);
+  size_t i= keytable_key_hash(record->id, record->version, array->bits);
   while (atomic_load_explicit(&array->slots[i], memory_order_relaxed))
     i= (i + 1) & mask;
   atomic_store_explicit(&array->slots[i], record, memory_order_release);
@@ -193,7 +156,7 @@ static bool is_same_key(const uint8_t *known, const uint8_t *key, size_t length)
 static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
                              size_t length, bool current)
 {
-  const struct key_record *known= find(atomic_load_explicit(&table->keys, memory_order_relaxed), id, version);
+  const struct key_record *known= keytable_find(table, id, version);
   if (known)
   {
     if (known->length != length || !is_same_key(known->bytes, key, length))
@@ -241,22 +204,9 @@ enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t ver
   return result;
 }
 
-enum keytable_get keytable_get(const struct keytable *table, uint32_t id, uint32_t version, uint8_t *key,
-                               size_t capacity, size_t *length)
-{
-  const struct key_record *record= find(atomic_load_explicit(&table->keys, memory_order_acquire), id, version);
-  if (!record)
-    return KEYTABLE_ABSENT;
-  *length= record->length;
-  if (!key || capacity < record->length)
-    return KEYTABLE_TOO_SMALL;
-  memcpy(key, record->bytes, record->length);
-  return KEYTABLE_FOUND;
-}
-
 bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version)
 {
-  return find(atomic_load_explicit(&table->keys, memory_order_acquire), id, version) != NULL;
+  return keytable_find(table, id, version) != NULL;
 }
 
 size_t keytable_list(const struct keytable *table, struct keytable_id *list, size_t capacity)
