@@ -40,14 +40,19 @@ wanted_for_suite='
 /usr/bin/openssl openssl
 /usr/bin/mariadb-backup mariadb-backup
 '
-wanted_for_bench='
-/usr/bin/sysbench sysbench
-/usr/bin/strace strace
-'
 # MariaDB's own tests. Their package would bring a server with a service, so that they are unpacked and not installed,
 # unless they are there.
 suite_packages='mariadb-test mariadb-test-data mariadb-client mariadb-server'
 suite=build/mariadb-test
+
+wanted_for_bench='
+/usr/bin/sysbench sysbench
+/usr/bin/strace strace
+/usr/bin/perf linux-perf
+'
+# Key plugins to compare with; their packages, too, would bring a server with a service.
+bench_packages='mariadb-server mariadb-test mariadb-plugin-hashicorp-key-management'
+bench=build/bench-plugins
 
 missing=
 collect() {
@@ -71,8 +76,9 @@ case ${1-} in
   *) fail "expected demo, test, suite or bench, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
+[ "$1" != bench ] || ls /usr/lib/*/libcurl.so.4 >/dev/null 2>&1 || missing="$missing libcurl4"
 ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
-[ "$1" = demo ] || ls /usr/lib/*/libpcre2-posix.so.3 >/dev/null 2>&1 || missing="$missing libpcre2-posix3"
+case $1 in demo|bench) ;; *) ls /usr/lib/*/libpcre2-posix.so.3 >/dev/null 2>&1 || missing="$missing libpcre2-posix3" ;; esac
 
 if [ -n "$missing" ]; then
   say "missing, to be installed with apt-get:$missing"
@@ -101,22 +107,32 @@ if [ -n "$missing" ]; then
     || { tail -n 15 "$log" >&2; fail "apt-get could not install$missing"; }
 fi
 
-if [ "$1" != demo ] && [ ! -e /usr/bin/mariadb-test ] && [ ! -e "$suite" ]; then
-  say "MariaDB's own tests, to be unpacked into $suite: $suite_packages"
-  fresh=$PWD/$suite.$$
+# Packages that are unpacked into a directory of the build and not installed: unpack DIRECTORY PACKAGES.
+unpack() {
+  say "to be unpacked into $1: $2"
+  fresh=$PWD/$1.$$
   mkdir -p "$fresh/packages"
   trap 'rm -rf "$fresh"; rm -f "${log-}"' EXIT
   # shellcheck disable=SC2086
-  download() { (cd "$fresh/packages" && apt-get -q download $suite_packages) >"$fresh/log" 2>&1; }
+  download() { (cd "$fresh/packages" && apt-get -q download $1) >"$fresh/log" 2>&1; }
   # The package lists of a fresh container are empty, others may be old.
-  if ! download; then
+  if ! download "$2"; then
     if [ "$(id -u)" -eq 0 ]; then apt-get -q update; else sudo apt-get -q update; fi >"$fresh/log" 2>&1 || :
-    download || { tail -n 5 "$fresh/log" >&2; fail "cannot get MariaDB's own tests" 'see above what apt-get says'; }
+    download "$2" || { tail -n 5 "$fresh/log" >&2; fail "cannot get $2" 'see above what apt-get says'; }
   fi
   for package in "$fresh"/packages/*.deb; do dpkg-deb -x "$package" "$fresh/tree"; done
-  mv "$fresh/tree" "$suite"
+  mv "$fresh/tree" "$1"
   rm -rf "$fresh"
-fi
+}
+
+case $1 in
+  test|suite) [ -e /usr/bin/mariadb-test ] || [ -e "$suite" ] || unpack "$suite" "$suite_packages" ;;
+  bench)
+    for plugin in file_key_management example_key_management hashicorp_key_management; do
+      [ -e "$bench" ] || ls /usr/lib*/m*/plugin/$plugin.so >/dev/null 2>&1 || unpack "$bench" "$bench_packages"
+    done
+    ;;
+esac
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say 'installing the npm packages of package-lock.json'

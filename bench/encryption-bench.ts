@@ -1,0 +1,43 @@
+/** The function of bench/native/encryption_bench.c in a server. */
+import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+
+export interface Measured {
+  /** Nanoseconds that a call takes a thread. */
+  readonly ns: number;
+  /** Of them on a CPU. */
+  readonly cpuNs: number;
+}
+
+async function call(server: ScratchServer, ...args: readonly (string | number)[]): Promise<Buffer> {
+  const [row] = await server.sql(
+    `SELECT HEX(encryption_bench(${args.map((arg) => JSON.stringify(arg)).join(', ')})) AS r`,
+  );
+  const result = row?.['r'];
+  if (typeof result !== 'string')
+    throw new Error(`encryption_bench(${args.join(', ')}) answered wrongly:\n${server.log}`);
+  return Buffer.from(result, 'hex');
+}
+
+export type Operation = 'latest' | 'get' | 'both' | 'encrypt' | 'decrypt';
+
+export async function measure(
+  server: ScratchServer,
+  operation: Operation,
+  ms: number,
+  threads: number,
+): Promise<Measured> {
+  const [ns = Number.NaN, cpuNs = Number.NaN] = (await call(server, operation, 1, ms, threads))
+    .toString()
+    .split(' ')
+    .map(Number);
+  return { ns, cpuNs };
+}
+
+export async function keyBytes(server: ScratchServer, id: number): Promise<Uint8Array> {
+  return await call(server, 'key', id, 1, 0);
+}
+
+/** What data becomes under version 1 of key 1; `padded`: data that may grow. */
+export async function ciphertext(server: ScratchServer, kind: 'page' | 'padded', size: number): Promise<Buffer> {
+  return await call(server, kind, 1, 1, size);
+}

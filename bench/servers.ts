@@ -1,0 +1,109 @@
+/** Servers to compare: each with another key plugin, and, where the plugin lets one choose, with the same keys. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compileNative, linkPlugins } from '../scripts/lib/native.ts';
+import {
+  BUILD,
+  installDatabase,
+  pluginOptions,
+  ScratchServer,
+  type ServerOptions,
+} from '../scripts/lib/scratch-server.ts';
+import { systemClock } from '../src/cli/system.ts';
+import { type DevKms, startDevKms } from '../src/kms/embedded/index.ts';
+import { startVaultStandIn } from './vault-stand-in.ts';
+
+export type Cipher = 'CBC' | 'CTR';
+/** By key id. */
+export type Keys = ReadonlyMap<number, Uint8Array>;
+
+/** Where packages put plugins, and where scripts/setup.sh unpacks those that are not installed. */
+const PLUGIN_DIRECTORIES = ['/usr/lib', '/usr/lib64', join(BUILD, 'bench-plugins/usr/lib')].flatMap((lib) => [
+  join(lib, 'mysql/plugin'),
+  join(lib, 'mariadb/plugin'),
+]);
+
+function library(plugin: string): string {
+  const found = PLUGIN_DIRECTORIES.map((directory) => join(directory, `${plugin}.so`)).find((file) => existsSync(file));
+  if (found === undefined) throw new Error(`no ${plugin}.so; npm run bench gets it (scripts/setup.sh bench)`);
+  return found;
+}
+
+export class Servers {
+  readonly kms: DevKms;
+  readonly #directory: string;
+  readonly #common: ServerOptions;
+  readonly #closings: (() => Promise<void>)[] = [];
+
+  private constructor(directory: string, kms: DevKms, common: ServerOptions) {
+    this.#directory = directory;
+    this.kms = kms;
+    this.#closings.push(() => kms.close());
+    const plugins = ['file_key_management', 'hashicorp_key_management', 'example_key_management'].map(library);
+    const bench = compileNative(join(import.meta.dirname, 'native/encryption_bench.c'), 'library', '-O2');
+    this.#common = {
+      ...common,
+      plugin_dir: linkPlugins(join(directory, 'plugins'), bench, ...plugins),
+      // MariaDB's example is an experiment.
+      plugin_maturity: 'experimental',
+    };
+  }
+
+  /** @param common options of every server */
+  static async open(directory: string, common: ServerOptions = {}): Promise<Servers> {
+    await installDatabase(join(directory, 'template'));
+    const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
+    return new Servers(directory, kms, common);
+  }
+
+  async plain(): Promise<ScratchServer> {
+    return await this.#start('plain', {});
+  }
+
+  async ours(cipher: Cipher, options: ServerOptions = {}): Promise<ScratchServer> {
+    const algorithm = { aws_key_management_encryption_algorithm: cipher === 'CTR' ? 'AES_CTR' : undefined };
+    return await this.#start(`ours-${cipher}`, pluginOptions(this.kms.url, { ...algorithm, ...options }));
+  }
+
+  async fileKeyManagement(cipher: Cipher, keys: Keys, options: ServerOptions = {}): Promise<ScratchServer> {
+    const file = join(this.#directory, `keys-${cipher}`);
+    const lines = [...keys].map(([id, key]) => `${id};${Buffer.from(key).toString('hex')}\n`);
+    writeFileSync(file, lines.join(''), { mode: 0o600 });
+    return await this.#start(`file-${cipher}`, {
+      plugin_load_add: 'file_key_management',
+      file_key_management_filename: file,
+      file_key_management_encryption_algorithm: `AES_${cipher}`,
+      ...options,
+    });
+  }
+
+  async hashicorp(keys: Keys): Promise<ScratchServer> {
+    const vault = await startVaultStandIn(keys);
+    this.#closings.push(() => vault.close());
+    return await this.#start('hashicorp', {
+      plugin_load_add: 'hashicorp_key_management',
+      hashicorp_key_management_vault_url: vault.url,
+      hashicorp_key_management_token: 'stand-in',
+    });
+  }
+
+  async example(): Promise<ScratchServer> {
+    return await this.#start('example', { plugin_load_add: 'example_key_management' });
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    for (const close of this.#closings.toReversed()) await close();
+  }
+
+  async #start(name: string, options: ServerOptions): Promise<ScratchServer> {
+    const directory = join(this.#directory, name);
+    mkdirSync(directory);
+    const server = new ScratchServer({ directory, options: { ...this.#common, ...options } });
+    this.#closings.push(() => server.kill());
+    server.copyDatabase(join(this.#directory, 'template'));
+    await server.start();
+    await server.sql("CREATE FUNCTION encryption_bench RETURNS STRING SONAME 'encryption_bench.so'");
+    return server;
+  }
+}
