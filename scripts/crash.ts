@@ -22,7 +22,14 @@ const server = new ScratchServer({
   options: pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 }),
 });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void server.kill().finally(() => process.exit(1)));
+  process.once(
+    signal,
+    () =>
+      void server.kill().finally(() => {
+        rmSync(directory, { recursive: true, force: true });
+        process.exit(1);
+      }),
+  );
 }
 console.log(`${kills} kills, seed ${seed}`);
 try {
