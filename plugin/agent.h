@@ -35,6 +35,7 @@ struct agent_config
   uint32_t start_timeout_ms;
   uint32_t watch_interval_ms;           /* between looks at the master keys; 0: none */
   bool allow_missing_keys;
+  const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
   /* Called from any thread, without locks. text is one line without a prefix. */
   void (*log)(enum agent_severity severity, const char *text);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "crypt.h"
 #include "datadir.h"
 #include "keytable.h"
 #include "server.h"
@@ -19,6 +20,7 @@ static struct keytable table;
 /* A thread that hangs in the operating system still holds the table. Its keys are as good as ever. */
 static bool table_is_kept;
 static struct agent *agent;
+static struct aes aes;
 
 /* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
 static __attribute__((noinline)) unsigned int open_key(unsigned int id)
@@ -58,6 +60,17 @@ static unsigned int get_key(unsigned int id, unsigned int version, unsigned char
 {
   unsigned int result= get_loaded_key(id, version, key, length);
   return __builtin_expect(result != ENCRYPTION_KEY_VERSION_INVALID, 1) ? result : fetch_key(id, version, key, length);
+}
+
+static int crypt_ctx_init(void *ctx, const unsigned char *key, unsigned int key_length, const unsigned char *iv,
+                          unsigned int iv_length, int flags, unsigned int id, unsigned int version)
+{
+  return crypt_init(&aes, &table, ctx, key, key_length, iv, iv_length, flags, id, version);
+}
+
+static unsigned int encrypted_length(unsigned int length, unsigned int id, unsigned int version)
+{
+  return crypt_length(&aes, &table, length, id, version);
 }
 
 static void log_agent(enum agent_severity severity, const char *text)
@@ -114,11 +127,31 @@ static bool data_has_its_keys(void)
   return false;
 }
 
+/*
+  Of the functions that encrypt, the two that name a key version: in the place of the others the server uses its own,
+  which do not care for the mode. Without these two it uses AES-CBC.
+*/
+static struct st_mariadb_encryption descriptor= {
+  .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
+  .get_latest_key_version= get_latest_key_version,
+  .get_key= get_key,
+};
+
+/* Returns why keys of AES_CTR cannot be used, NULL if they can. The server reads the descriptor after init(). */
+static const char *prepare_ctr(void)
+{
+  aes= server_aes();
+  const char *why= crypt_check(&aes);
+  descriptor.crypt_ctx_init= why ? NULL : crypt_ctx_init;
+  descriptor.encrypted_length= why ? NULL : encrypted_length;
+  return why;
+}
+
 static bool start(void)
 {
   struct agent_failure failure;
   struct agent_config config= {
-    .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent,
+    .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, .no_ctr= prepare_ctr(),
   };
   if (!sysvars_open(&config))
     return false;
@@ -152,13 +185,6 @@ static int init(void *unused)
   status_attach(agent, &table);
   return 0;
 }
-
-/* The five functions that encrypt stay NULL: the server then uses AES-CBC, as it always did with this plugin. */
-static struct st_mariadb_encryption descriptor= {
-  .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
-  .get_latest_key_version= get_latest_key_version,
-  .get_key= get_key,
-};
 
 #pragma GCC visibility push(default)
 maria_declare_plugin(aws_key_management)

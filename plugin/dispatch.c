@@ -100,14 +100,18 @@ static bool key(struct agent *agent, const struct frame *frame, const struct why
   uint32_t id= frame_u32(&reader);
   uint32_t version= frame_u32(&reader);
   uint8_t current= frame_u8(&reader);
+  uint8_t algorithm= frame_u8(&reader);
   uint8_t length= frame_u8(&reader);
   const uint8_t *bytes= frame_bytes(&reader, length);
-  if (!bytes || !frame_end(&reader) || current > 1)
+  if (!bytes || !frame_end(&reader) || current > 1 || (algorithm != KEY_AES_CBC && algorithm != KEY_AES_CTR))
     return broken(why, "malformed KEY");
+  if (algorithm == KEY_AES_CTR && agent->config.no_ctr)
+    return broken(why, "key %u version %u encrypts with AES_CTR: %s", id, version, agent->config.no_ctr);
   pthread_mutex_lock(&agent->lock);
   bool raises= current && may_raise_latest(agent, id);
   pthread_mutex_unlock(&agent->lock);
-  enum keytable_put result= keytable_put(agent->config.table, id, version, bytes, length, raises);
+  enum keytable_put result= keytable_put(agent->config.table, id, version, bytes, length,
+                                         (enum key_algorithm) algorithm, raises);
   warn_unlocked(agent);
   switch (result)
   {
@@ -115,7 +119,8 @@ static bool key(struct agent *agent, const struct frame *frame, const struct why
   case KEYTABLE_SAME:
     return true;
   case KEYTABLE_CONFLICT:
-    return broken(why, "key %u version %u came with other bytes than before; the first ones stay in use", id, version);
+    return broken(why, "key %u version %u came with other bytes or another algorithm than before; the first ones stay in "
+                  "use", id, version);
   case KEYTABLE_NO_MEMORY:
     return broken(why, "key %u version %u: out of memory", id, version);
   case KEYTABLE_BAD_LENGTH:

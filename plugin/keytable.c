@@ -154,12 +154,12 @@ static bool is_same_key(const uint8_t *known, const uint8_t *key, size_t length)
 }
 
 static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
-                             size_t length, bool current)
+                             size_t length, enum key_algorithm algorithm, bool current)
 {
   const struct key_record *known= keytable_find(table, id, version);
   if (known)
   {
-    if (known->length != length || !is_same_key(known->bytes, key, length))
+    if (known->length != length || known->algorithm != algorithm || !is_same_key(known->bytes, key, length))
       return KEYTABLE_CONFLICT;
     if (current)
       raise_latest(id_slot(atomic_load_explicit(&table->ids, memory_order_relaxed), id), id, version);
@@ -173,7 +173,8 @@ static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t versi
     return KEYTABLE_NO_MEMORY;
   record->id= id;
   record->version= version;
-  record->length= (uint32_t) length;
+  record->length= (uint16_t) length;
+  record->algorithm= (uint16_t) algorithm;
   copy_key(record->bytes, key, length);
   add_key(keys, record);
   atomic_fetch_add_explicit(&table->version_count, 1, memory_order_relaxed);
@@ -192,14 +193,14 @@ static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t versi
 }
 
 enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
-                               size_t length, bool current)
+                               size_t length, enum key_algorithm algorithm, bool current)
 {
   if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX)
     return KEYTABLE_BAD_NAME;
   if (length != 16 && length != 24 && length != 32)
     return KEYTABLE_BAD_LENGTH;
   pthread_mutex_lock(&table->writer);
-  enum keytable_put result= put(table, id, version, key, length, current);
+  enum keytable_put result= put(table, id, version, key, length, algorithm, current);
   pthread_mutex_unlock(&table->writer);
   return result;
 }

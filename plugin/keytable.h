@@ -24,6 +24,14 @@
 #define KEY_VERSION_NONE 0u             /* no version: MariaDB's ENCRYPTION_KEY_NOT_ENCRYPTED */
 #define KEY_VERSION_MAX 0xFFFFFFFEu     /* ~0 is MariaDB's ENCRYPTION_KEY_VERSION_INVALID */
 
+/* What a key version encrypts with, for as long as it lives. The numbers are those of KEY in docs/protocol.md. */
+enum key_algorithm
+{
+  KEY_ALGORITHM_NONE= 0,                /* of a version that is not loaded */
+  KEY_AES_CBC= 1,
+  KEY_AES_CTR= 2
+};
+
 struct id_slot
 {
   _Atomic uint64_t id_latest;           /* id << 32 | latest version; 0: free */
@@ -42,7 +50,8 @@ struct key_record
 {
   uint32_t id;
   uint32_t version;
-  uint32_t length;
+  uint16_t length;
+  uint16_t algorithm;                   /* enum key_algorithm */
   uint8_t bytes[KEY_LENGTH_MAX];
 };
 
@@ -73,8 +82,8 @@ void keytable_destroy(struct keytable *table);
 enum keytable_put
 {
   KEYTABLE_ADDED,
-  KEYTABLE_SAME,                        /* was there already with these bytes */
-  KEYTABLE_CONFLICT,                    /* was there already with other bytes; those stay */
+  KEYTABLE_SAME,                        /* was there already with these bytes and this algorithm */
+  KEYTABLE_CONFLICT,                    /* was there already with other bytes or another algorithm; those stay */
   KEYTABLE_NO_MEMORY,                   /* nothing changed */
   KEYTABLE_BAD_LENGTH,                  /* not 16, 24 or 32 */
   KEYTABLE_BAD_NAME                     /* id 0, version 0 or version ~0 */
@@ -85,7 +94,7 @@ enum keytable_put
   only after the key itself can be found.
 */
 enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
-                               size_t length, bool current);
+                               size_t length, enum key_algorithm algorithm, bool current);
 
 /* Whether the key version is loaded. */
 bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version);
@@ -147,6 +156,15 @@ static inline const struct key_record *keytable_find(const struct keytable *tabl
     if (!record || (record->id == id && record->version == version))
       return record;
   }
+}
+
+/*
+  KEY_ALGORITHM_NONE if the version is not loaded. The server asks for every page that it encrypts or decrypts.
+*/
+static inline enum key_algorithm keytable_algorithm(const struct keytable *table, uint32_t id, uint32_t version)
+{
+  const struct key_record *record= keytable_find(table, id, version);
+  return __builtin_expect(!record, 0) ? KEY_ALGORITHM_NONE : (enum key_algorithm) record->algorithm;
 }
 
 enum keytable_get

@@ -40,6 +40,11 @@ bool server_is_galera_node(void)
   return &WSREP_ON_ && WSREP_ON_;
 }
 
+struct aes server_aes(void)
+{
+  return (struct aes) {.init= my_aes_crypt_init, .crypt= my_aes_crypt, .size= my_aes_get_size};
+}
+
 /*
   mariadb-backup throws away what my_printf_error() is given. Its own lines go to standard error, in the server's format
   where they come from server code; so do these. One write, so that lines of several threads do not mix.

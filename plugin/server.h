@@ -12,10 +12,15 @@
 
 #include <mysql/plugin.h>
 
+#include "crypt.h"
+
 #undef my_printf_error
 #undef thd_alloc
 #undef thd_strmake
 #undef thd_kill_level
+#undef my_aes_crypt_init
+#undef my_aes_crypt
+#undef my_aes_get_size
 
 #define SERVER_SYMBOL __attribute__((weak, visibility("default")))
 
@@ -25,6 +30,13 @@ extern char *thd_strmake(const MYSQL_THD thd, const char *text, size_t size) SER
 extern MYSQL_THD _current_thd(void) SERVER_SYMBOL;
 extern long long thd_query_id(const MYSQL_THD thd) SERVER_SYMBOL;
 extern enum thd_kill_levels thd_kill_level(const MYSQL_THD thd) SERVER_SYMBOL;
+/* Their first argument or second is an enum my_aes_mode, whose values depend on how the header is included. */
+extern int my_aes_crypt_init(void *ctx, unsigned mode, int flags, const unsigned char *key, unsigned key_length,
+                             const unsigned char *iv, unsigned iv_length) SERVER_SYMBOL;
+extern int my_aes_crypt(unsigned mode, int flags, const unsigned char *from, unsigned length, unsigned char *to,
+                        unsigned *written, const unsigned char *key, unsigned key_length, const unsigned char *iv,
+                        unsigned iv_length) SERVER_SYMBOL;
+extern unsigned my_aes_get_size(unsigned mode, unsigned length) SERVER_SYMBOL;
 /* Global variables of mariadb-backup, of nothing else. */
 extern char xtrabackup_backup SERVER_SYMBOL;
 extern char *xtrabackup_incremental_dir SERVER_SYMBOL;
@@ -42,6 +54,9 @@ const char *server_incremental_dir(void);
 
 /* Whether the server is a node of a Galera cluster. */
 bool server_is_galera_node(void);
+
+/* The server's AES functions; a pointer is NULL where it does not export one. */
+struct aes server_aes(void);
 
 enum server_severity
 {

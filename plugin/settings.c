@@ -26,6 +26,7 @@ static const struct
   [SETTING_ALLOW_MISSING_KEYS]= {"allow_missing_keys", 8},
   [SETTING_ENCRYPTION_CONTEXT]= {"encryption_context", 2048},
   [SETTING_FAILOVER_REGIONS]= {"failover_regions", 1024},
+  [SETTING_ENCRYPTION_ALGORITHM]= {"encryption_algorithm", 16},
 };
 
 const char *setting_name(enum setting setting)

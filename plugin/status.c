@@ -8,7 +8,8 @@
 #include "server.h"
 
 #define FIXED 17u                       /* variables that are always there */
-#define NAME_SIZE 40u                   /* "key_4294967295_latest_version" and its end */
+#define NAME_SIZE 40u                   /* "key_4294967295_encryption_algorithm" and its end */
+#define PER_KEY 2u
 
 static struct agent *agent;
 static const struct keytable *table;
@@ -23,9 +24,15 @@ static const char *const master_keys[MASTER_KEY_STATES]= {
   [MASTER_KEY_DELETED]= "deleted",
 };
 
+/* Of the latest version. */
+static const char *const algorithms[]= {
+  [KEY_ALGORITHM_NONE]= "", [KEY_AES_CBC]= "AES_CBC", [KEY_AES_CTR]= "AES_CTR",
+};
+
 struct key_row
 {
-  char name[NAME_SIZE];
+  char latest_name[NAME_SIZE];
+  char algorithm_name[NAME_SIZE];
   unsigned long long latest;
 };
 
@@ -86,9 +93,13 @@ static void add_keys(struct snapshot *snapshot, struct key_row *rows, const stru
 {
   for (size_t i= 0; i < count; i++)
   {
-    snprintf(rows[i].name, sizeof rows[i].name, "key_%u_latest_version", keys[i].id);
-    rows[i].latest= keys[i].latest;
-    add(snapshot, rows[i].name, &rows[i].latest, SHOW_ULONGLONG);
+    struct key_row *row= &rows[i];
+    const char *algorithm= algorithms[keytable_algorithm(table, keys[i].id, keys[i].latest)];
+    snprintf(row->latest_name, sizeof row->latest_name, "key_%u_latest_version", keys[i].id);
+    snprintf(row->algorithm_name, sizeof row->algorithm_name, "key_%u_encryption_algorithm", keys[i].id);
+    row->latest= keys[i].latest;
+    add(snapshot, row->latest_name, &row->latest, SHOW_ULONGLONG);
+    add(snapshot, row->algorithm_name, (void *) (uintptr_t) algorithm, SHOW_CHAR);
   }
 }
 
@@ -105,7 +116,7 @@ static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, stru
     return 0;
   size_t most= atomic_load(&table->id_count);
   struct snapshot *snapshot= server_statement_alloc(thd, sizeof *snapshot);
-  struct st_mysql_show_var *rows= server_statement_alloc(thd, (FIXED + most + 1) * sizeof *rows);
+  struct st_mysql_show_var *rows= server_statement_alloc(thd, (FIXED + PER_KEY * most + 1) * sizeof *rows);
   struct keytable_id *keys= server_statement_alloc(thd, (most + 1) * sizeof *keys);
   struct key_row *key_rows= server_statement_alloc(thd, (most + 1) * sizeof *key_rows);
   if (!snapshot || !rows || !keys || !key_rows)

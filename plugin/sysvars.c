@@ -17,7 +17,7 @@
 /* The server writes these. */
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
   *failover_regions;
-static unsigned long key_spec, log_level;
+static unsigned long key_spec, log_level, encryption_algorithm;
 static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
 static char mock, allow_missing_keys;
@@ -28,6 +28,7 @@ static char key_ids_value[KEY_IDS_MAX + 1];
 
 static char target[TARGET_SIZE];
 static struct agent *attached;
+static const char *no_ctr;              /* as in struct agent_config */
 
 /*
   The statement in which this thread has last checked a new value of a setting that a rotation uses. The server checks
@@ -39,6 +40,9 @@ static _Thread_local long long rotated;
 
 #define KEY_SPECS 2
 static const char *key_specs[KEY_SPECS + 1]= {"AES_128", "AES_256", NULL};
+#define ALGORITHMS 2
+#define ALGORITHM_CTR 1
+static const char *algorithms[ALGORITHMS + 1]= {"AES_CBC", "AES_CTR", NULL};
 static const char *log_levels[]= {"Off", "Fatal", "Error", "Warn", "Info", "Debug", "Trace", NULL};
 
 /* Later servers may read more members of a TYPELIB than the header we are built with has; they find zeroes. */
@@ -47,6 +51,7 @@ static struct
   TYPELIB names;
   void *spare[4];
 } key_spec_type= {.names= {.count= KEY_SPECS, .name= "", .type_names= key_specs}},
+  algorithm_type= {.names= {.count= ALGORITHMS, .name= "", .type_names= algorithms}},
   log_level_type= {.names= {.count= 7, .name= "", .type_names= log_levels}};
 
 static const char *text_or_empty(const char *text)
@@ -120,27 +125,50 @@ static int check_key_ids(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save
 }
 
 /*
-  As the server's own check of an enumeration: a name in any case, or its number. Without an error of ours the server
-  says which value the variable cannot be set to.
+  As the server's own check of an enumeration: a name in any case, or its number; -1: neither. Without an error of ours
+  the server says which value the variable cannot be set to.
 */
-static int check_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+static long read_choice(struct st_mysql_value *value, const char *const *names, long count)
 {
   char space[64];
   int size= (int) sizeof space;
   long long choice= -1;
-  (void) var;
   if (value->value_type(value) == MYSQL_VALUE_TYPE_STRING)
   {
     const char *text= value->val_str(value, space, &size);
-    choice= text && size >= 0 ? setting_choice(key_specs, text, (size_t) size) : -1;
+    choice= text && size >= 0 ? setting_choice(names, text, (size_t) size) : -1;
   }
   else if (value->val_int(value, &choice))
     choice= -1;
-  if (choice < 0 || choice >= KEY_SPECS)
+  return choice < 0 || choice >= count ? -1 : (long) choice;
+}
+
+static int take_choice(MYSQL_THD thd, void *save, long choice)
+{
+  if (choice < 0)
     return 1;
-  *(long *) save= (long) choice;
+  *(long *) save= choice;
   note_change(thd);
   return 0;
+}
+
+static int check_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
+{
+  (void) var;
+  return take_choice(thd, save, read_choice(value, key_specs, KEY_SPECS));
+}
+
+static int check_encryption_algorithm(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save,
+                                      struct st_mysql_value *value)
+{
+  long choice= read_choice(value, algorithms, ALGORITHMS);
+  (void) var;
+  if (choice == ALGORITHM_CTR && no_ctr)
+  {
+    server_sql_error(PREFIX "encryption_algorithm: AES_CTR cannot be used: %s", no_ctr);
+    return 1;
+  }
+  return take_choice(thd, save, choice);
 }
 
 static void update_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
@@ -172,6 +200,14 @@ static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *t
   warn_of_default(thd, SETTING_KEY_SPEC);
   *(unsigned long *) to= *(const unsigned long *) save;
   set_later(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, *(const unsigned long *) save));
+}
+
+static void update_encryption_algorithm(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
+{
+  (void) var;
+  warn_of_default(thd, SETTING_ENCRYPTION_ALGORITHM);
+  *(unsigned long *) to= *(const unsigned long *) save;
+  set_later(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, *(const unsigned long *) save));
 }
 
 static void update_log_level(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
@@ -271,6 +307,9 @@ static MYSQL_SYSVAR_STR(master_key_id, master_key_id, PLUGIN_VAR_RQCMDARG,
   check_master_key_id, update_master_key_id, "");
 static MYSQL_SYSVAR_ENUM(key_spec, key_spec, PLUGIN_VAR_RQCMDARG,
   "Length of new data keys: AES_128 or AES_256", check_key_spec, update_key_spec, 0, &key_spec_type.names);
+static MYSQL_SYSVAR_ENUM(encryption_algorithm, encryption_algorithm, PLUGIN_VAR_RQCMDARG,
+  "What new key versions encrypt with: AES_CBC, or AES_CTR, which is faster and which the C++ plugin cannot read. "
+  "Existing versions keep theirs", check_encryption_algorithm, update_encryption_algorithm, 0, &algorithm_type.names);
 static MYSQL_SYSVAR_ENUM(log_level, log_level, PLUGIN_VAR_RQCMDARG,
   "How much of the AWS calls goes to the error log: Off, Fatal, Error, Warn, Info, Debug or Trace", NULL,
   update_log_level, 0, &log_level_type.names);
@@ -309,6 +348,7 @@ static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCM
 struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(master_key_id),
   MYSQL_SYSVAR(key_spec),
+  MYSQL_SYSVAR(encryption_algorithm),
   MYSQL_SYSVAR(log_level),
   MYSQL_SYSVAR(region),
   MYSQL_SYSVAR(endpoint_url),
@@ -389,6 +429,12 @@ bool sysvars_open(struct agent_config *config)
       !check_at_start(SETTING_ENCRYPTION_CONTEXT, encryption_context) ||
       !check_at_start(SETTING_FAILOVER_REGIONS, failover_regions) || !choose_target())
     return false;
+  no_ctr= config->no_ctr;
+  if (encryption_algorithm == ALGORITHM_CTR && no_ctr)
+  {
+    server_logf(SERVER_ERROR, PREFIX "encryption_algorithm: AES_CTR cannot be used: %s", no_ctr);
+    return false;
+  }
   if (master_key_id != master_key_id_value)
     snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(master_key_id));
   if (key_ids != key_ids_value)
@@ -414,7 +460,8 @@ bool sysvars_attach(struct agent *agent)
       set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, directory) &&
       set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF") &&
       set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
-      set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)))
+      set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)) &&
+      set(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, encryption_algorithm)))
   {
     master_key_id= master_key_id_value;
     key_ids= key_ids_value;

@@ -68,6 +68,7 @@ try {
     'CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3',
     'SET GLOBAL aws_key_management_rotate_key=3',
     "SET GLOBAL aws_key_management_key_spec='AES_256'",
+    'SET GLOBAL aws_key_management_encryption_algorithm=AES_CTR',
     'SET GLOBAL aws_key_management_rotate_key=-1',
     'CREATE TABLE d.u (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9',
   ])

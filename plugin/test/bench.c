@@ -57,7 +57,7 @@ static void put(uint32_t id, uint32_t version)
 {
   uint8_t key[32];
   make_key(key, id, version);
-  if (keytable_put(&table, id, version, key, sizeof key, true) != KEYTABLE_ADDED)
+  if (keytable_put(&table, id, version, key, sizeof key, KEY_AES_CBC, true) != KEYTABLE_ADDED)
     fail("a new version was not added");
 }
 

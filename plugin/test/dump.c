@@ -35,7 +35,7 @@ int main(void)
     return 1;
   make_bytes(OTHER_SEED, other, KEY_LENGTH_MAX);
   make_bytes(KEY_SEED, key, sizeof key);
-  enum keytable_put put= keytable_put(&table, 1, 1, key, sizeof key, true);
+  enum keytable_put put= keytable_put(&table, 1, 1, key, sizeof key, KEY_AES_CBC, true);
   explicit_bzero(key, sizeof key);
   if (put != KEYTABLE_ADDED)
     return 1;

@@ -37,17 +37,23 @@ static void send_frame(int fd, struct frame_writer writer)
   send_all(fd, writer.bytes, size);
 }
 
-static void send_key(int fd, uint32_t request, uint32_t id, uint32_t version, uint8_t fill)
+static void send_key_of(uint8_t algorithm, int fd, uint32_t request, uint32_t id, uint32_t version, uint8_t fill)
 {
   uint8_t bytes[64];
   struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_KEY, request);
   frame_put_u32(&writer, id);
   frame_put_u32(&writer, version);
   frame_put_u8(&writer, 1);
+  frame_put_u8(&writer, algorithm);
   frame_put_u8(&writer, 16);
   for (int i= 0; i < 16; i++)
     frame_put_u8(&writer, fill);
   send_frame(fd, writer);
+}
+
+static void send_key(int fd, uint32_t request, uint32_t id, uint32_t version, uint8_t fill)
+{
+  send_key_of(KEY_AES_CBC, fd, request, id, version, fill);
 }
 
 static void send_done(int fd, uint32_t request, uint32_t first, uint32_t second)
@@ -171,6 +177,17 @@ static bool answer_open(int fd, uint32_t request, uint32_t id)
     return true;
   case CONFLICT:
     send_key(fd, 0, 1, 1, 0xEE);
+    return true;
+  case OTHER_ALGORITHM:
+    send_key_of(KEY_AES_CTR, fd, 0, 1, 1, 1);
+    return true;
+  case ALGORITHM_0:
+  case ALGORITHM_3:
+    send_key_of(id == ALGORITHM_0 ? 0 : 3, fd, 0, id, 1, 1);
+    return true;
+  case CTR_KEY:
+    send_key_of(KEY_AES_CTR, fd, 0, id, 1, (uint8_t) id);
+    send_done(fd, request, id, 1);
     return true;
   case LOG_OF_TWO_LINES:
     send_log(fd, "one\ntwo");

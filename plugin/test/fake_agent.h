@@ -21,6 +21,10 @@ enum
   CLOSES,
   NO_KEY,                               /* says DONE without having sent a key */
   CONFLICT,                             /* sends other bytes for key 1 version 1 */
+  OTHER_ALGORITHM,                      /* sends key 1 version 1 as one of AES_CTR */
+  ALGORITHM_0,
+  ALGORITHM_3,
+  CTR_KEY,
   LOG_OF_TWO_LINES,
   SILENT,
   DEAF,                                 /* reads nothing any more */

@@ -24,7 +24,7 @@ static void destroyed_table_is_empty(void)
   struct keytable table;
   size_t length;
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 1, 1, ones, 16, true) == KEYTABLE_ADDED);
+  CHECK(keytable_put(&table, 1, 1, ones, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
   keytable_destroy(&table);
   CHECK(keytable_latest(&table, 1) == KEY_VERSION_NONE);
   CHECK(keytable_get(&table, 1, 1, NULL, 0, &length) == KEYTABLE_ABSENT);
@@ -42,7 +42,7 @@ static void every_length_round_trips(void)
     size_t length= 0;
     memset(key, (int) i + 65, sizeof key);
     memset(back, 0xEE, sizeof back);
-    CHECK(keytable_put(&table, 7, i + 1, key, lengths[i], true) == KEYTABLE_ADDED);
+    CHECK(keytable_put(&table, 7, i + 1, key, lengths[i], KEY_AES_CBC, true) == KEYTABLE_ADDED);
     CHECK(keytable_get(&table, 7, i + 1, back, lengths[i], &length) == KEYTABLE_FOUND);
     CHECK(length == lengths[i] && memcmp(key, back, length) == 0 && back[length] == 0xEE);
   }
@@ -56,7 +56,7 @@ static void null_and_small_buffers_get_the_length(void)
   size_t length= 0;
   memset(key, 0xEE, sizeof key);
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 1, 1, ones, 32, true) == KEYTABLE_ADDED);
+  CHECK(keytable_put(&table, 1, 1, ones, 32, KEY_AES_CBC, true) == KEYTABLE_ADDED);
   CHECK(keytable_get(&table, 1, 1, NULL, 4096, &length) == KEYTABLE_TOO_SMALL && length == 32);
   length= 0;
   CHECK(keytable_get(&table, 1, 1, key, 31, &length) == KEYTABLE_TOO_SMALL && length == 32);
@@ -68,13 +68,13 @@ static void bad_names_and_lengths_are_refused(void)
 {
   struct keytable table;
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 0, 1, ones, 16, true) == KEYTABLE_BAD_NAME);
-  CHECK(keytable_put(&table, 1, 0, ones, 16, true) == KEYTABLE_BAD_NAME);
-  CHECK(keytable_put(&table, 1, 0xFFFFFFFF, ones, 16, true) == KEYTABLE_BAD_NAME);
+  CHECK(keytable_put(&table, 0, 1, ones, 16, KEY_AES_CBC, true) == KEYTABLE_BAD_NAME);
+  CHECK(keytable_put(&table, 1, 0, ones, 16, KEY_AES_CBC, true) == KEYTABLE_BAD_NAME);
+  CHECK(keytable_put(&table, 1, 0xFFFFFFFF, ones, 16, KEY_AES_CBC, true) == KEYTABLE_BAD_NAME);
   for (size_t length= 0; length <= KEY_LENGTH_MAX; length++)
     if (length != 16 && length != 24 && length != 32)
-      CHECK(keytable_put(&table, 1, 1, ones, length, true) == KEYTABLE_BAD_LENGTH);
-  CHECK(keytable_put(&table, 1, 1, ones, 48, true) == KEYTABLE_BAD_LENGTH);
+      CHECK(keytable_put(&table, 1, 1, ones, length, KEY_AES_CBC, true) == KEYTABLE_BAD_LENGTH);
+  CHECK(keytable_put(&table, 1, 1, ones, 48, KEY_AES_CBC, true) == KEYTABLE_BAD_LENGTH);
   CHECK(keytable_latest(&table, 1) == KEY_VERSION_NONE && atomic_load(&table.id_count) == 0);
   keytable_destroy(&table);
 }
@@ -83,22 +83,24 @@ static void highest_names_work(void)
 {
   struct keytable table;
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 0xFFFFFFFF, 0xFFFFFFFE, ones, 16, true) == KEYTABLE_ADDED);
+  CHECK(keytable_put(&table, 0xFFFFFFFF, 0xFFFFFFFE, ones, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
   CHECK(keytable_latest(&table, 0xFFFFFFFF) == 0xFFFFFFFE);
   CHECK(keytable_has(&table, 0xFFFFFFFF, 0xFFFFFFFE) && !keytable_has(&table, 0xFFFFFFFF, 1));
   keytable_destroy(&table);
 }
 
-static void first_bytes_stay(void)
+static void first_bytes_and_algorithm_stay(void)
 {
   struct keytable table;
   uint8_t key[32];
   size_t length;
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 1, 1, ones, 16, false) == KEYTABLE_ADDED);
-  CHECK(keytable_put(&table, 1, 1, ones, 16, false) == KEYTABLE_SAME);
-  CHECK(keytable_put(&table, 1, 1, twos, 16, true) == KEYTABLE_CONFLICT);
-  CHECK(keytable_put(&table, 1, 1, ones, 32, true) == KEYTABLE_CONFLICT);
+  CHECK(keytable_put(&table, 1, 1, ones, 16, KEY_AES_CBC, false) == KEYTABLE_ADDED);
+  CHECK(keytable_put(&table, 1, 1, ones, 16, KEY_AES_CBC, false) == KEYTABLE_SAME);
+  CHECK(keytable_put(&table, 1, 1, twos, 16, KEY_AES_CBC, true) == KEYTABLE_CONFLICT);
+  CHECK(keytable_put(&table, 1, 1, ones, 32, KEY_AES_CBC, true) == KEYTABLE_CONFLICT);
+  CHECK(keytable_put(&table, 1, 1, ones, 16, KEY_AES_CTR, true) == KEYTABLE_CONFLICT);
+  CHECK(keytable_algorithm(&table, 1, 1) == KEY_AES_CBC);
   CHECK(keytable_latest(&table, 1) == KEY_VERSION_NONE);
   CHECK(keytable_get(&table, 1, 1, key, 32, &length) == KEYTABLE_FOUND && length == 16 && memcmp(key, ones, 16) == 0);
   CHECK(atomic_load(&table.version_count) == 1);
@@ -109,12 +111,12 @@ static void latest_only_rises_and_only_for_current_versions(void)
 {
   struct keytable table;
   CHECK(keytable_init(&table));
-  CHECK(keytable_put(&table, 1, 5, ones, 16, false) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 0);
-  CHECK(keytable_put(&table, 1, 3, ones, 16, true) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
-  CHECK(keytable_put(&table, 1, 2, ones, 16, true) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
-  CHECK(keytable_put(&table, 1, 9, ones, 16, false) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
-  CHECK(keytable_put(&table, 1, 5, ones, 16, true) == KEYTABLE_SAME && keytable_latest(&table, 1) == 5);
-  CHECK(keytable_put(&table, 1, 3, ones, 16, true) == KEYTABLE_SAME && keytable_latest(&table, 1) == 5);
+  CHECK(keytable_put(&table, 1, 5, ones, 16, KEY_AES_CBC, false) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 0);
+  CHECK(keytable_put(&table, 1, 3, ones, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
+  CHECK(keytable_put(&table, 1, 2, ones, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
+  CHECK(keytable_put(&table, 1, 9, ones, 16, KEY_AES_CBC, false) == KEYTABLE_ADDED && keytable_latest(&table, 1) == 3);
+  CHECK(keytable_put(&table, 1, 5, ones, 16, KEY_AES_CBC, true) == KEYTABLE_SAME && keytable_latest(&table, 1) == 5);
+  CHECK(keytable_put(&table, 1, 3, ones, 16, KEY_AES_CBC, true) == KEYTABLE_SAME && keytable_latest(&table, 1) == 5);
   keytable_destroy(&table);
 }
 
@@ -135,7 +137,7 @@ static void thousands_of_keys_stay_findable(void)
       expected+= known ? 0 : 1;
       if (!known)
         for (uint32_t version= 1; version <= 3; version++)
-          CHECK(keytable_put(&table, id, version, key, 16, true) == KEYTABLE_ADDED);
+          CHECK(keytable_put(&table, id, version, key, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
     }
   for (size_t s= 0; s < 3; s++)
     for (uint32_t i= 1; i <= 3000; i++)
@@ -173,7 +175,7 @@ void keytable_tests(void)
   TEST(null_and_small_buffers_get_the_length);
   TEST(bad_names_and_lengths_are_refused);
   TEST(highest_names_work);
-  TEST(first_bytes_stay);
+  TEST(first_bytes_and_algorithm_stay);
   TEST(latest_only_rises_and_only_for_current_versions);
   TEST(thousands_of_keys_stay_findable);
   TEST(arena_is_zeroed_aligned_and_bounded);

@@ -11,6 +11,7 @@ int main(int count, char **arguments)
     return child_main(arguments[0]);
   frame_tests();
   keytable_tests();
+  crypt_tests();
   text_tests();
   settings_tests();
   recent_tests();

@@ -20,7 +20,10 @@ static void broken_protocol_closes_the_connection(void)
     {KEY_WITH_REQUEST, "broke the protocol: KEY with a request number"},
     {GARBAGE, "broke the protocol: length of a frame out of range"},
     {NO_KEY, "broke the protocol: DONE (105, 1) does not match the keys that came before it"},
-    {CONFLICT, "broke the protocol: key 1 version 1 came with other bytes than before"},
+    {CONFLICT, "broke the protocol: key 1 version 1 came with other bytes or another algorithm than before"},
+    {OTHER_ALGORITHM, "broke the protocol: key 1 version 1 came with other bytes or another algorithm than before"},
+    {ALGORITHM_0, "broke the protocol: malformed KEY"},
+    {ALGORITHM_3, "broke the protocol: malformed KEY"},
     {LOG_OF_TWO_LINES, "broke the protocol: malformed LOG"},
   };
   struct agent *agent= fake_started_client();
@@ -34,9 +37,24 @@ static void broken_protocol_closes_the_connection(void)
     CHECK(!agent_open(agent, rows[i].id) && clock_ms() - before < 2000);
     CHECK(fake_last_error_has(agent, rows[i].why));
     CHECK(keytable_latest(&fake.table, rows[i].id) == KEY_VERSION_NONE);
-    CHECK(agent_open(agent, 10 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
+    CHECK(agent_open(agent, 20 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
   }
   CHECK(keytable_get(&fake.table, 1, 1, key, sizeof key, &length) == KEYTABLE_FOUND && key[0] == 1);
+  CHECK(keytable_algorithm(&fake.table, 1, 1) == KEY_AES_CBC);
+  fake_destroy(agent);
+}
+
+static void key_of_ctr_needs_a_server_that_can(void)
+{
+  struct agent *agent= fake_started_client();
+  agent->config.no_ctr= "the server cannot";
+  CHECK(!agent_open(agent, CTR_KEY) && !keytable_has(&fake.table, CTR_KEY, 1));
+  char why[80];
+  snprintf(why, sizeof why, "key %u version 1 encrypts with AES_CTR: the server cannot", CTR_KEY);
+  CHECK(fake_last_error_has(agent, why));
+  fake_destroy(agent);
+  agent= fake_started_client();
+  CHECK(agent_open(agent, CTR_KEY) && keytable_algorithm(&fake.table, CTR_KEY, 1) == KEY_AES_CTR);
   fake_destroy(agent);
 }
 
@@ -167,6 +185,7 @@ static void rotation_is_not_asked_again(void)
 void protocol_tests(void)
 {
   TEST(broken_protocol_closes_the_connection);
+  TEST(key_of_ctr_needs_a_server_that_can);
   TEST(key_that_nobody_asked_for_is_kept_but_not_current);
   TEST(key_counts_as_current_while_keys_are_missing);
   TEST(master_keys_are_looked_at_now_and_then);

@@ -23,6 +23,11 @@ static void make_key(uint32_t id, uint32_t version, uint8_t *key)
     key[i]= (uint8_t) (id * 31 + version * 7 + i);
 }
 
+static enum key_algorithm algorithm_of(uint32_t id)
+{
+  return id % 3 ? KEY_AES_CBC : KEY_AES_CTR;
+}
+
 static void *reader(void *seed_pointer)
 {
   uint32_t state= *(const uint32_t *) seed_pointer;
@@ -43,7 +48,7 @@ static void *reader(void *seed_pointer)
       continue;
     make_key(id, latest, expected);
     if (keytable_get(&table, id, latest, key, sizeof key, &length) != KEYTABLE_FOUND || length != 32 ||
-        memcmp(key, expected, 32) != 0)
+        memcmp(key, expected, 32) != 0 || keytable_algorithm(&table, id, latest) != algorithm_of(id))
       atomic_store(&wrong, true);
   } while (!atomic_load(&finished));
   return NULL;
@@ -71,8 +76,9 @@ static void *writer(void *first_pointer)
     {
       uint8_t key[32];
       make_key(id, version, key);
-      enum keytable_put result= keytable_put(&table, id, version, key, sizeof key, true);
-      if (result != KEYTABLE_ADDED || keytable_put(&table, id, version, key, sizeof key, true) != KEYTABLE_SAME)
+      enum key_algorithm algorithm= algorithm_of(id);
+      if (keytable_put(&table, id, version, key, sizeof key, algorithm, true) != KEYTABLE_ADDED ||
+          keytable_put(&table, id, version, key, sizeof key, algorithm, true) != KEYTABLE_SAME)
         atomic_store(&wrong, true);
     }
   return NULL;

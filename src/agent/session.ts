@@ -142,8 +142,8 @@ export class Session {
 
   #events(): KeyringEvents {
     return {
-      announce: (name, current, bytes) => {
-        this.#send(0, { type: 'key', id: name.id, version: name.version, current, bytes });
+      announce: (name, current, algorithm, bytes) => {
+        this.#send(0, { type: 'key', id: name.id, version: name.version, current, algorithm, bytes });
       },
       log: (severity, text) => this.#log(severity, text),
       count: (counter) => this.#count(counter),

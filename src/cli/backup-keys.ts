@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type { Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
+import { describeVersions } from '../format/manifest.ts';
 import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { storeUnavailable } from '../keystore/failures.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
@@ -72,7 +73,11 @@ function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, pr
   const keys = new Set(manifest.keys.map(({ name }) => name.id)).size;
   if (isJson) {
     const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
-    const versions = manifest.keys.map(({ name }) => ({ keyId: name.id, keyVersion: name.version }));
+    const versions = manifest.keys.map(({ name, encryptionAlgorithm }) => ({
+      keyId: name.id,
+      keyVersion: name.version,
+      encryptionAlgorithm,
+    }));
     io.stdout(JSON.stringify({ from, to, added, keys: versions, problems: named }, null, 2));
     return;
   }
@@ -80,5 +85,5 @@ function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, pr
     io.stderr(`mariadb-aws-kms: error: not backed up: ${message}`);
     if (hint !== '') io.stderr(`hint: ${hint}`);
   }
-  io.stdout(`${to}: ${keys} keys, ${manifest.keys.length} versions; ${added} files added from ${from}`);
+  io.stdout(`${to}: ${keys} keys, ${describeVersions(manifest, 'versions')}; ${added} files added from ${from}`);
 }

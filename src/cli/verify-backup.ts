@@ -4,6 +4,7 @@ import { dataKeyClient } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
 import type { Surroundings } from '../doctor/surroundings.ts';
 import type { KeyError } from '../errors.ts';
+import { describeVersions } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
 import { KmsCaller } from '../kms/caller.ts';
@@ -49,10 +50,11 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
         problems.push(...(await unwrap(names, directory, options, outside)));
       }
       if (options.json) {
-        const keys = manifest.keys.map(({ name, masterKeyArn }) => ({
+        const keys = manifest.keys.map(({ name, masterKeyArn, encryptionAlgorithm }) => ({
           keyId: name.id,
           keyVersion: name.version,
           masterKeyArn,
+          encryptionAlgorithm,
         }));
         const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
         const { created, updated } = manifest;
@@ -62,7 +64,7 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
         );
       } else {
         for (const problem of problems) reportProblem(io, problem);
-        const found = `${directory}: ${manifest.keys.length} key versions of ${manifest.updated}`;
+        const found = `${directory}: ${describeVersions(manifest, 'key versions')} of ${manifest.updated}`;
         if (problems.length > 0)
           io.stdout(`${found}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`);
         else io.stdout(`${found}: all there and unchanged${isAsked ? ', and KMS opens each' : '; KMS was not asked'}`);

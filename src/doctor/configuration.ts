@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { toKeyError } from '../errors.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
@@ -31,6 +32,8 @@ export interface Configuration {
   readonly agent: string;
   readonly masterKeyId: string;
   readonly keySpec: KeySpec;
+  /** Of new key versions. */
+  readonly encryptionAlgorithm: EncryptionAlgorithm;
   readonly keyIds: KeyIdSet;
   readonly region: string;
   readonly endpointUrl: string;
@@ -82,6 +85,9 @@ export async function readConfiguration(
   // The server takes names in any case, and numbers in their place.
   const keySpec = text('key_spec').toUpperCase() || 'AES_128';
   expect(isKeySpec(keySpec) || /^[01]$/.test(keySpec), 'key_spec', 'AES_128 or AES_256');
+  const algorithm = text('encryption_algorithm').toUpperCase() || '0';
+  const encryptionAlgorithm = ENCRYPTION_ALGORITHMS.find((known, index) => [known, String(index)].includes(algorithm));
+  expect(encryptionAlgorithm !== undefined, 'encryption_algorithm', ENCRYPTION_ALGORITHMS.join(' or '));
   const logLevel = text('log_level').toUpperCase() || 'ERROR';
   const isLogLevel = LOG_LEVELS.some((level, index) => [level.toUpperCase(), String(index)].includes(logLevel));
   expect(isLogLevel, 'log_level', LOG_LEVELS.join(', '));
@@ -111,6 +117,7 @@ export async function readConfiguration(
     agent: text('agent'),
     masterKeyId: text('master_key_id'),
     keySpec: keySpec === 'AES_256' || keySpec === '1' ? 'AES_256' : 'AES_128',
+    encryptionAlgorithm: encryptionAlgorithm ?? 'AES_CBC',
     keyIds: reading(() => parseKeyIdSet(text('key_ids')), { ranges: [] }),
     region: REGION.test(region) ? region : '',
     endpointUrl: isEndpoint ? endpointUrl : '',

@@ -8,6 +8,7 @@ export const AGENT_SOCKET_PREFIX = 'unix:';
 export const PLUGIN_VARIABLES = [
   'master_key_id',
   'key_spec',
+  'encryption_algorithm',
   'log_level',
   'region',
   'endpoint_url',

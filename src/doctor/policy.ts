@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { KeyError } from '../errors.ts';
 import {
+  ALGORITHM_PAIR,
   type EncryptionContext,
   KEY_ID_PAIR,
   KEY_VERSION_PAIR,
@@ -204,7 +205,7 @@ function conditionOf(request: PolicyRequest, context: EncryptionContext): Condit
     ...(names.length > 0
       ? {
           'ForAllValues:StringEquals': {
-            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR],
+            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR, ALGORITHM_PAIR],
           },
         }
       : {}),

@@ -1,4 +1,5 @@
 import { KeyError } from '../errors.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import type { KeyName } from './key-file-name.ts';
 
 /** KMS's EncryptionContext: authenticated with the wrapped key, visible in CloudTrail, usable in policies. No secrets. */
@@ -7,6 +8,8 @@ export type EncryptionContext = Readonly<Record<string, string>>;
 /** The pairs that bind a wrapped key to its place. */
 export const KEY_ID_PAIR = 'mariadb-aws-kms:key-id';
 export const KEY_VERSION_PAIR = 'mariadb-aws-kms:key-version';
+/** Binds it to what it encrypts with; only written for another algorithm than AES_CBC. */
+export const ALGORITHM_PAIR = 'mariadb-aws-kms:encryption-algorithm';
 
 /** As the plugin has it: all settings fit into one frame. KMS takes 8192 characters. */
 const MAX_TEXT = 2048;
@@ -31,10 +34,46 @@ export function parseEncryptionContext(text: string): EncryptionContext {
   return Object.fromEntries(pairs);
 }
 
-/** The context of one key version: the configured pairs and its place; nothing at all when none are configured. */
-export function keyContext(configured: EncryptionContext, { id, version }: KeyName): EncryptionContext {
-  if (Object.keys(configured).length === 0) return {};
-  return { ...configured, [KEY_ID_PAIR]: String(id), [KEY_VERSION_PAIR]: String(version) };
+/**
+ * The context of one key version: the configured pairs, its place, and its algorithm unless that is AES_CBC. A version of
+ * AES_CBC without configured pairs has none at all, as the original plugin makes it.
+ */
+export function keyContext(
+  configured: EncryptionContext,
+  { id, version }: KeyName,
+  algorithm: EncryptionAlgorithm,
+): EncryptionContext {
+  if (algorithm === 'AES_CBC' && isEmptyContext(configured)) return {};
+  return {
+    ...configured,
+    [KEY_ID_PAIR]: String(id),
+    [KEY_VERSION_PAIR]: String(version),
+    ...(algorithm === 'AES_CBC' ? {} : { [ALGORITHM_PAIR]: algorithm }),
+  };
+}
+
+/**
+ * What a version that is bound to that context encrypts with.
+ * @throws KeyError KEY_FILE_CORRUPT: one that this release does not know
+ */
+export function algorithmOf(context: EncryptionContext): EncryptionAlgorithm {
+  const pair = context[ALGORITHM_PAIR] ?? 'AES_CBC';
+  const algorithm = ENCRYPTION_ALGORITHMS.find((known) => known === pair);
+  if (algorithm !== undefined) return algorithm;
+  throw new KeyError('KEY_FILE_CORRUPT', `its encryption context names an algorithm that is not known: "${pair}"`);
+}
+
+/**
+ * What a version of unknown context may be bound to, the likeliest first: KMS opens it with the right one only, so that
+ * what opens it also tells its algorithm.
+ */
+export function contextCandidates(
+  configured: EncryptionContext,
+  name: KeyName,
+): readonly [EncryptionContext, ...EncryptionContext[]] {
+  const ofPlace = keyContext({}, name, 'AES_CTR');
+  if (isEmptyContext(configured)) return [{}, ofPlace];
+  return [keyContext(configured, name, 'AES_CBC'), {}, keyContext(configured, name, 'AES_CTR'), ofPlace];
 }
 
 export function isEmptyContext(context: EncryptionContext): boolean {

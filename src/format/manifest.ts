@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion } from '../ids.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import type { KeyName } from './key-file-name.ts';
 
 /** Not a name that mariadb-backup would carry into later backups, where it would be out of date. */
@@ -14,6 +15,8 @@ export interface ManifestKey {
   readonly sidecarSha256: string | undefined;
   /** From the sidecar, when that is of use. */
   readonly masterKeyArn: string | undefined;
+  /** Likewise. */
+  readonly encryptionAlgorithm: EncryptionAlgorithm | undefined;
 }
 
 /** Which key files a backup has. Nothing in it is secret. */
@@ -36,9 +39,20 @@ export function formatManifest({ created, updated, tool, keys }: Manifest): stri
     created,
     updated,
     tool,
-    keys: keys.map(({ name, ...facts }) => ({ keyId: name.id, keyVersion: name.version, ...facts })),
+    keys: keys.map(({ name, encryptionAlgorithm, ...facts }) => ({
+      keyId: name.id,
+      keyVersion: name.version,
+      ...facts,
+      ...(encryptionAlgorithm === 'AES_CBC' ? {} : { encryptionAlgorithm }),
+    })),
   };
   return `${JSON.stringify({ ...body, sha256: hashOf(body) }, null, 2)}\n`;
+}
+
+/** How messages count them: `12 key versions (3 of AES_CTR)`. */
+export function describeVersions({ keys }: Manifest, noun: string): string {
+  const ofCtr = keys.filter(({ encryptionAlgorithm }) => encryptionAlgorithm === 'AES_CTR').length;
+  return `${keys.length} ${noun}${ofCtr === 0 ? '' : ` (${ofCtr} of AES_CTR)`}`;
 }
 
 /**
@@ -65,11 +79,17 @@ function parseKey(value: unknown): ManifestKey {
   if (typeof id !== 'number' || typeof version !== 'number' || !isKeyId(id) || !isKeyVersion(version)) {
     throw corrupt(`"keyId" and "keyVersion" expected a key, got ${String(id)} and ${String(version)}`);
   }
+  const masterKeyArn =
+    key['masterKeyArn'] === undefined ? undefined : textField(key, 'masterKeyArn', /^arn:[!-~]{1,2048}$/);
+  const algorithm = key['encryptionAlgorithm'] ?? (masterKeyArn && 'AES_CBC');
+  const encryptionAlgorithm = ENCRYPTION_ALGORITHMS.find((known) => known === algorithm);
+  if (encryptionAlgorithm !== algorithm) throw corrupt(`"encryptionAlgorithm" is unknown: ${String(algorithm)}`);
   return {
     name: { id, version },
     sha256: textField(key, 'sha256', HASH),
     sidecarSha256: key['sidecarSha256'] === undefined ? undefined : textField(key, 'sidecarSha256', HASH),
-    masterKeyArn: key['masterKeyArn'] === undefined ? undefined : textField(key, 'masterKeyArn', /^arn:[!-~]{1,2048}$/),
+    masterKeyArn,
+    encryptionAlgorithm,
   };
 }
 

@@ -1,5 +1,6 @@
 import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
 
 /** The message layer of docs/protocol.md. */
@@ -62,6 +63,7 @@ export type AgentMessage =
       readonly id: KeyId;
       readonly version: KeyVersion;
       readonly current: boolean;
+      readonly algorithm: EncryptionAlgorithm;
       readonly bytes: Uint8Array;
     }
   | { readonly type: 'done'; readonly first: number; readonly second: number }
@@ -162,7 +164,8 @@ function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
       writer
         .u32(message.id)
         .u32(message.version)
-        .u8(message.current ? 1 : 0);
+        .u8(message.current ? 1 : 0)
+        .u8(ENCRYPTION_ALGORITHMS.indexOf(message.algorithm) + 1);
       writer.u8(message.bytes.length).bytes(message.bytes);
       return;
     case 'done':
@@ -236,7 +239,9 @@ function readAgentMessage(type: number, reader: PayloadReader): AgentMessage {
       const id = readKeyId(reader);
       const version = readKeyVersion(reader);
       const current = reader.u8() === 1;
-      return { type: 'key', id, version, current, bytes: reader.bytes(reader.u8()) };
+      const algorithm = ENCRYPTION_ALGORITHMS[reader.u8() - 1];
+      if (algorithm === undefined) throw new KeyError('PROTOCOL', 'key: algorithm is unknown');
+      return { type: 'key', id, version, current, algorithm, bytes: reader.bytes(reader.u8()) };
     }
     case TYPE.done:
       return { type: 'done', first: reader.u32(), second: reader.u32() };

@@ -1,5 +1,12 @@
-import { KeyError } from '../errors.ts';
-import { type EncryptionContext, isEmptyContext, KEY_ID_PAIR, KEY_VERSION_PAIR } from './encryption-context.ts';
+import { KeyError, toKeyError } from '../errors.ts';
+import type { EncryptionAlgorithm } from './encryption-algorithm.ts';
+import {
+  algorithmOf,
+  type EncryptionContext,
+  isEmptyContext,
+  KEY_ID_PAIR,
+  KEY_VERSION_PAIR,
+} from './encryption-context.ts';
 import { type KeyName, sidecarFileName } from './key-file-name.ts';
 
 /** KMS's KeySpec for data keys. */
@@ -26,7 +33,7 @@ export interface Sidecar {
   readonly wrappedSha256: string;
   /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail; empty when it is not known any more. */
   readonly requestId: string;
-  /** The pairs that the wrapped key is bound to; empty for none. */
+  /** The pairs that the wrapped key is bound to; empty for none. They tell its algorithm, too: `algorithmOf`. */
   readonly encryptionContext: EncryptionContext;
   /** Tells whether a data key is the one that was made (`keyCheckValue`); undefined in sidecars of early releases. */
   readonly keyCheckValue: string | undefined;
@@ -37,8 +44,16 @@ const FORMAT = 1;
 export const MAX_SIDECAR_BYTES = 65_536;
 
 export function formatSidecar(name: KeyName, { encryptionContext, ...facts }: Sidecar): string {
-  const context = isEmptyContext(encryptionContext) ? {} : { encryptionContext };
-  return `${JSON.stringify({ format: FORMAT, keyId: name.id, keyVersion: name.version, ...facts, ...context }, null, 2)}\n`;
+  const encryptionAlgorithm = algorithmOf(encryptionContext);
+  const fields = {
+    format: FORMAT,
+    keyId: name.id,
+    keyVersion: name.version,
+    ...facts,
+    ...(encryptionAlgorithm === 'AES_CBC' ? {} : { encryptionAlgorithm }),
+    ...(isEmptyContext(encryptionContext) ? {} : { encryptionContext }),
+  };
+  return `${JSON.stringify(fields, null, 2)}\n`;
 }
 
 /**
@@ -53,13 +68,15 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
   }
   const keySpec = stringField(name, fields, 'keySpec', /^AES_(128|256)$/);
   if (!isKeySpec(keySpec)) throw corrupt(name, '"keySpec" is unknown');
+  const encryptionContext = contextField(name, fields);
+  checkAlgorithm(name, fields, encryptionContext);
   return {
     masterKeyArn: stringField(name, fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/),
     keySpec,
     created: stringField(name, fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     wrappedSha256: stringField(name, fields, 'wrappedSha256', /^[0-9a-f]{64}$/),
     requestId: stringField(name, fields, 'requestId', /^[ -~]{0,256}$/),
-    encryptionContext: contextField(name, fields),
+    encryptionContext,
     keyCheckValue:
       fields['keyCheckValue'] === undefined ? undefined : stringField(name, fields, 'keyCheckValue', /^[0-9a-f]{16}$/),
   };
@@ -81,6 +98,19 @@ function contextField(name: KeyName, fields: Record<string, unknown>): Encryptio
     throw swapped(name, `its encryption context binds the key to ${place}`);
   }
   return context;
+}
+
+/** KMS vouches for the context only: a field that says something else was edited. */
+function checkAlgorithm(name: KeyName, fields: Record<string, unknown>, context: EncryptionContext): void {
+  let bound: EncryptionAlgorithm;
+  try {
+    bound = algorithmOf(context);
+  } catch (thrown) {
+    throw corrupt(name, toKeyError(thrown).message, thrown);
+  }
+  const written = fields['encryptionAlgorithm'] ?? 'AES_CBC';
+  if (written === bound) return;
+  throw corrupt(name, `"encryptionAlgorithm" is ${String(written)}, its encryption context binds the key to ${bound}`);
 }
 
 function parseObject(name: KeyName, text: string): Record<string, unknown> {

@@ -1,6 +1,7 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
+import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { isEmptyContext, keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
@@ -27,7 +28,7 @@ import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 /** Where the keyring puts what it has: the protocol server, or a test. */
 export interface KeyringEvents {
   /** Hands a data key over. The receiver copies it at once; the keyring wipes its bytes when the call returns. */
-  announce(name: KeyName, current: boolean, dataKey: Uint8Array): void;
+  announce(name: KeyName, current: boolean, algorithm: EncryptionAlgorithm, dataKey: Uint8Array): void;
   log(severity: Severity, text: string): void;
   count(counter: Counter): void;
 }
@@ -55,6 +56,8 @@ export interface KeyFailure {
 
 /** KMS calls in flight at once. */
 const CONCURRENCY = 32;
+/** MariaDB's ENCRYPTION_KEY_SYSTEM_DATA. */
+const SYSTEM_DATA = 1;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
 const MAX_LOST_RACES = 10;
 
@@ -66,6 +69,8 @@ export class Keyring {
   /** Who asks for what is under way already waits for that. */
   readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
   readonly #fetching = new Map<string, Promise<void>>();
+  /** What the log has been told about AES_CTR. */
+  readonly #toldOfCtr = new Set<string>();
 
   constructor(parts: KeyringParts) {
     this.#parts = parts;
@@ -194,7 +199,7 @@ export class Keyring {
     if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
       await this.#restoreSidecar(name, stored.wrapped, unwrapped);
     }
-    this.#handOver(name, current, unwrapped.plaintext);
+    this.#handOver(name, current, unwrapped);
   }
 
   /**
@@ -245,9 +250,10 @@ export class Keyring {
 
   async #create(name: KeyName, deadline: Deadline): Promise<void> {
     const { store, kms, clock, settings, events } = this.#parts;
-    const { masterKeyId, keySpec } = settings;
+    // One and the same for the whole creation: the setting may change meanwhile.
+    const { masterKeyId, keySpec, encryptionAlgorithm: algorithm } = settings;
     const subject = describeKey(name);
-    const encryptionContext = keyContext(settings.encryptionContext, name);
+    const encryptionContext = keyContext(settings.encryptionContext, name, algorithm);
     const request = { masterKeyId, keySpec, encryptionContext };
     const made = await kms.generate(`${subject} (master key ${masterKeyId})`, request, deadline);
     const { masterKeyArn, requestId } = made;
@@ -264,16 +270,39 @@ export class Keyring {
     });
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
     events.count('keysCreated');
-    this.#handOver(name, true, plaintext);
+    if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
+    this.#handOver(name, true, { algorithm, plaintext });
   }
 
-  #handOver(name: KeyName, current: boolean, dataKey: Uint8Array): void {
+  #tellOfCtr(name: KeyName): void {
+    const warnings = [
+      'the C++ plugin can read neither it nor data under it; before you go back to that plugin, all data must be under versions of AES_CBC',
+      ...(name.id === SYSTEM_DATA
+        ? [
+            'redo log and binary logs use this key, and AES-CTR protects them less than AES-CBC; better rotate it under AES_CBC',
+          ]
+        : []),
+    ];
+    for (const warning of warnings) {
+      if (this.#toldOfCtr.has(warning)) continue;
+      this.#toldOfCtr.add(warning);
+      this.#parts.events.log('warning', `${describeKey(name)} encrypts with AES_CTR: ${warning} (docs/key-files.md)`);
+    }
+  }
+
+  #handOver(
+    name: KeyName,
+    current: boolean,
+    { algorithm, plaintext }: Pick<UnwrappedKey, 'algorithm' | 'plaintext'>,
+  ): void {
     const { events } = this.#parts;
     try {
-      events.announce(name, current, dataKey);
-      events.log('note', `loaded key ${name.id}, version ${name.version}, key length ${dataKey.length * 8} bit`);
+      events.announce(name, current, algorithm, plaintext);
+      const suffix = algorithm === 'AES_CBC' ? '' : `, ${algorithm}`;
+      const length = `key length ${plaintext.length * 8} bit${suffix}`;
+      events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);
     } finally {
-      wipe(dataKey);
+      wipe(plaintext);
     }
   }
 

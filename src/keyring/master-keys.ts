@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { type EncryptionContext, isEmptyContext, keyContext } from '../format/encryption-context.ts';
+import { contextCandidates, type EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format/messages.ts';
 import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
@@ -64,8 +64,8 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
 }
 
 /**
- * A stored version for each master key, with and without an encryption context as a policy may tell these apart, the later
- * ones first choice: a master key that only old versions need is needed. Nothing tells the master keys of versions without
+ * A stored version for each master key and each set of names in encryption contexts, as a policy may tell these apart, the
+ * later ones first choice: a master key that only old versions need is needed. Nothing tells the master keys of versions without
  * a sidecar: each of those speaks for itself.
  */
 async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
@@ -77,7 +77,7 @@ async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
     const group =
       sidecar === undefined
         ? keyFileName(name)
-        : `${sidecar.masterKeyArn} ${isEmptyContext(sidecar.encryptionContext) ? 'without' : 'with'} a context`;
+        : [sidecar.masterKeyArn, ...Object.keys(sidecar.encryptionContext).sort()].join(' ');
     found.set(group, { name, stored });
   }
   return [...found.values()];
@@ -112,7 +112,7 @@ function consequenceOf(state: MasterKeyState, servedBy: string | undefined): str
     : 'a running server goes on, the next start fails';
 }
 
-/** Without a sidecar the key is bound to what is configured now, or to nothing: KMS knows. */
+/** Without a sidecar nothing tells the context: KMS knows. */
 async function probe(
   { name, stored }: FoundKey,
   { kms, settings }: MasterKeyParts,
@@ -123,10 +123,13 @@ async function probe(
   const probeWith = (encryptionContext: EncryptionContext): Promise<ProbeResult> =>
     kms.probe(subject, { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext }, deadline);
   if (sidecar !== undefined) return await probeWith(sidecar.encryptionContext);
-  const configured = keyContext(settings.encryptionContext, name);
-  const result = await probeWith(configured);
-  const isRefused = result.failures.some(({ failure }) => failure.kind === 'corrupt');
-  return isRefused && !isEmptyContext(configured) ? await probeWith({}) : result;
+  const [first, ...others] = contextCandidates(settings.encryptionContext, name);
+  let result = await probeWith(first);
+  for (const context of others) {
+    if (!result.failures.some(({ failure }) => failure.kind === 'corrupt')) break;
+    result = await probeWith(context);
+  }
+  return result;
 }
 
 interface KnownState {

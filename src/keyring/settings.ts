@@ -1,4 +1,5 @@
 import { KeyError } from '../errors.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
 import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
@@ -23,6 +24,8 @@ export interface Settings {
   /** Empty: no keys are created. */
   masterKeyId: string;
   keySpec: KeySpec;
+  /** Of new versions; existing ones keep theirs. */
+  encryptionAlgorithm: EncryptionAlgorithm;
   logLevel: LogLevel;
   keyIds: KeyIdSet;
   readonly region: string;
@@ -52,6 +55,7 @@ const NAMES = [
   'allow_missing_keys',
   'encryption_context',
   'failover_regions',
+  'encryption_algorithm',
 ] as const;
 
 /**
@@ -69,6 +73,7 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
   return {
     masterKeyId: value('master_key_id'),
     keySpec: parseKeySpec(value('key_spec')),
+    encryptionAlgorithm: parseAlgorithm(value('encryption_algorithm')),
     logLevel: parseLogLevel(value('log_level')),
     keyIds: parseKeyIdSet(value('key_ids')),
     region: value('region'),
@@ -94,6 +99,9 @@ export function changeSetting(settings: Settings, name: string, value: string): 
     case 'key_spec':
       settings.keySpec = parseKeySpec(value);
       return;
+    case 'encryption_algorithm':
+      settings.encryptionAlgorithm = parseAlgorithm(value);
+      return;
     case 'log_level':
       settings.logLevel = parseLogLevel(value);
       return;
@@ -112,6 +120,12 @@ function badOption(name: string, expected: string, got: string): KeyError {
 function parseKeySpec(text: string): KeySpec {
   if (!isKeySpec(text)) throw badOption('key_spec', 'AES_128 or AES_256', text);
   return text;
+}
+
+function parseAlgorithm(text: string): EncryptionAlgorithm {
+  const algorithm = ENCRYPTION_ALGORITHMS.find((known) => known === text);
+  if (algorithm === undefined) throw badOption('encryption_algorithm', ENCRYPTION_ALGORITHMS.join(' or '), text);
+  return algorithm;
 }
 
 function parseLogLevel(text: string): LogLevel {

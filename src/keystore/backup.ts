@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { algorithmOf } from '../format/encryption-context.ts';
 import { compareKeyNames, describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { formatManifest, MANIFEST_FILE, type Manifest, type ManifestKey } from '../format/manifest.ts';
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
@@ -142,6 +143,7 @@ async function writeManifest(to: string, tool: string, before: Manifest | undefi
       sha256: sha256(wrapped),
       sidecarSha256: text && sha256(text),
       masterKeyArn: sidecar?.masterKeyArn,
+      encryptionAlgorithm: sidecar && algorithmOf(sidecar.encryptionContext),
     });
   }
   if (before !== undefined && JSON.stringify(before.keys) === JSON.stringify(keys)) return before;

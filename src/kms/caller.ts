@@ -76,6 +76,10 @@ export class KmsCaller {
     this.#spreadMs = spreadMs;
   }
 
+  get hasOneRegion(): boolean {
+    return this.#regions.length === 1;
+  }
+
   /** @throws KeyError KMS_…, TIMEOUT */
   async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
     const call: Call<GeneratedKey> = {

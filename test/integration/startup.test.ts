@@ -268,7 +268,9 @@ it('counts keys, calls and errors by kind', async () => {
     kms_errors_corrupt: '1',
     kms_errors_other: '1',
     key_1_latest_version: '1',
+    key_1_encryption_algorithm: 'AES_CBC',
     key_3_latest_version: '2',
+    key_3_encryption_algorithm: 'AES_CBC',
   });
 });
 

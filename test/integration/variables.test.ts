@@ -18,6 +18,7 @@ it('has the variables of the documentation, with their types and defaults', asyn
   expect(rows.map(({ v }) => v)).toEqual([
     'AWS_KEY_MANAGEMENT_AGENT|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_ALLOW_MISSING_KEYS|GLOBAL|BOOLEAN|OFF|YES',
+    'AWS_KEY_MANAGEMENT_ENCRYPTION_ALGORITHM|GLOBAL|ENUM|AES_CBC|NO',
     'AWS_KEY_MANAGEMENT_ENCRYPTION_CONTEXT|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_ENDPOINT_URL|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_FAILOVER_REGIONS|GLOBAL|VARCHAR||YES',
@@ -66,6 +67,9 @@ it('refuses malformed values with the reason, and keeps the old ones', async () 
     [`key_ids=REPEAT('1,', 5000)`, /aws_key_management_key_ids/],
     ['key_spec=NULL', /aws_key_management_key_spec/],
     ["key_spec='AES_192'", /aws_key_management_key_spec/],
+    ['encryption_algorithm=NULL', /aws_key_management_encryption_algorithm/],
+    ["encryption_algorithm='AES_XTS'", /aws_key_management_encryption_algorithm/],
+    ['encryption_algorithm=2', /aws_key_management_encryption_algorithm/],
     ['log_level=NULL', /aws_key_management_log_level/],
     ["log_level='Loud'", /aws_key_management_log_level/],
     ['rotate_key=NULL', /Incorrect argument type to variable 'aws_key_management_rotate_key'/],

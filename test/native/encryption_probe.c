@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  A user-defined function that calls the server's encryption service as the storage engines do, so that tests can see
-  what the key plugin answers:
+  User-defined functions that call the server's encryption service as the storage engines do, so that tests can see what
+  the key plugin answers:
     encryption_probe('latest', id, 0, 0)           the latest version
     encryption_probe('get', id, version, size)     "return value / length", with a buffer of size bytes, -1: no buffer
     encryption_probe('exists', id, version, 0)     as encryption_key_version_exists() asks: no buffer, length undefined
+    encryption_probe('length', id, version, size)  how long so many bytes are when they are padded and encrypted
     encryption_probe('quiet', id, calls, threads)  how many of the threads made so many calls and no system call at all
+    encryption_bytes(id, version, flags, data, iv) what becomes of the data under the whole key, NULL: an error; flags are
+                                                   the interface's, and IN_TWO
 */
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -25,6 +28,7 @@ extern struct encryption_service_st encryption_handler;
 
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 8
+#define IN_TWO 16                       /* hand the data over in two pieces */
 
 struct quiet
 {
@@ -98,6 +102,9 @@ EXPORT char *encryption_probe(UDF_INIT *init, UDF_ARGS *args, char *result, unsi
     *result_length= (unsigned long) sprintf(result, "%u", latest(id));
   else if (!strncmp(operation, "quiet", 5))
     *result_length= (unsigned long) sprintf(result, "%lld", run_quiet(id, *(long long *) args->args[2], size));
+  else if (!strncmp(operation, "length", 6))
+    *result_length= (unsigned long) sprintf(
+      result, "%u", encryption_handler.encryption_encrypted_length_func((unsigned) size, id, version));
   else if (!strncmp(operation, "exists", 6))
   {
     unsigned undefined= 0xdeadbeef;
@@ -116,4 +123,62 @@ EXPORT char *encryption_probe(UDF_INIT *init, UDF_ARGS *args, char *result, unsi
   else
     *error= 1;
   return result;
+}
+
+EXPORT my_bool encryption_bytes_init(UDF_INIT *init, UDF_ARGS *args, char *message)
+{
+  if (args->arg_count != 5)
+  {
+    strcpy(message, "expected id, version, flags, data and iv");
+    return 1;
+  }
+  for (unsigned i= 0; i < 3; i++)
+    args->arg_type[i]= INT_RESULT;
+  args->arg_type[3]= args->arg_type[4]= STRING_RESULT;
+  init->max_length= 1 << 20;
+  init->maybe_null= 1;
+  init->ptr= NULL;
+  return 0;
+}
+
+EXPORT void encryption_bytes_deinit(UDF_INIT *init)
+{
+  free(init->ptr);
+}
+
+/* Returns the number of bytes written, -1 on an error. */
+static long crypt_data(const UDF_ARGS *args, void *ctx, unsigned char *to)
+{
+  unsigned id= (unsigned) *(long long *) args->args[0], version= (unsigned) *(long long *) args->args[1];
+  int flags= (int) *(long long *) args->args[2];
+  const unsigned char *from= (const unsigned char *) args->args[3];
+  unsigned length= (unsigned) args->lengths[3], first= flags & IN_TWO ? length / 3 : length;
+  unsigned char key[32];
+  unsigned key_length= sizeof key, written[3]= {0};
+  if (encryption_handler.encryption_key_get_func(id, version, key, &key_length) ||
+      encryption_handler.encryption_ctx_init_func(ctx, key, key_length, (const unsigned char *) args->args[4],
+                                                  (unsigned) args->lengths[4], flags & ~IN_TWO, id, version))
+    return -1;
+  int bad= encryption_handler.encryption_ctx_update_func(ctx, from, first, to, &written[0]);
+  if (!bad && first < length)
+    bad= encryption_handler.encryption_ctx_update_func(ctx, from + first, length - first, to + written[0], &written[1]);
+  /* It also destroys the context. */
+  bad|= encryption_handler.encryption_ctx_finish_func(ctx, to + written[0] + written[1], &written[2]);
+  return bad ? -1 : (long) written[0] + written[1] + written[2];
+}
+
+EXPORT char *encryption_bytes(UDF_INIT *init, UDF_ARGS *args, char *result, unsigned long *result_length,
+                              unsigned char *is_null, unsigned char *error)
+{
+  unsigned id= (unsigned) *(long long *) args->args[0], version= (unsigned) *(long long *) args->args[1];
+  void *ctx= malloc(encryption_handler.encryption_ctx_size_func(id, version));
+  (void) result;
+  (void) error;
+  free(init->ptr);
+  init->ptr= malloc(args->lengths[3] + 64);
+  long length= ctx && init->ptr ? crypt_data(args, ctx, (unsigned char *) init->ptr) : -1;
+  free(ctx);
+  *is_null= length < 0;
+  *result_length= length < 0 ? 0 : (unsigned long) length;
+  return init->ptr;
 }

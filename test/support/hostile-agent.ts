@@ -29,7 +29,7 @@ function withPayload(frame: Frame, change: (payload: Buffer) => void): Buffer {
   return toBytes({ ...frame, payload });
 }
 
-/** KEY: u32 id, u32 version, u8 current, u8 length, bytes. */
+/** KEY: u32 id, u32 version, u8 current, u8 algorithm, u8 length, bytes. */
 function spoilt(frame: Frame): Buffer {
   const bytes = toBytes(frame);
   switch (how) {
@@ -45,7 +45,7 @@ function spoilt(frame: Frame): Buffer {
       if (frame.type !== KEY) return bytes;
       return toBytes({
         ...frame,
-        payload: Buffer.concat([frame.payload.subarray(0, 9), Buffer.of(15), Buffer.alloc(15)]),
+        payload: Buffer.concat([frame.payload.subarray(0, 10), Buffer.of(15), Buffer.alloc(15)]),
       });
     case 'other bytes for a key':
       return frame.type === KEY ? withPayload(frame, (payload) => payload.writeUInt32BE(1, 4)) : bytes;

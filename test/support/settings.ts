@@ -5,6 +5,7 @@ import type { Settings } from '../../src/keyring/settings.ts';
 export const TEST_SETTINGS: Settings = {
   masterKeyId: 'alias/a',
   keySpec: 'AES_128',
+  encryptionAlgorithm: 'AES_CBC',
   logLevel: 'Off',
   keyIds: parseKeyIdSet(''),
   region: '',

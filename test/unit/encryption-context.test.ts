@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { keyContext, parseEncryptionContext } from '../../src/format/encryption-context.ts';
+import {
+  ALGORITHM_PAIR,
+  algorithmOf,
+  keyContext,
+  parseEncryptionContext,
+} from '../../src/format/encryption-context.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 
@@ -48,11 +53,35 @@ describe('aws_key_management_encryption_context', () => {
 
   it('is completed with the place of a key, and stays empty when it is', () => {
     const name = { id: keyId(7), version: keyVersion(3) };
-    expect(keyContext({ a: 'b' }, name)).toEqual({
+    expect(keyContext({ a: 'b' }, name, 'AES_CBC')).toEqual({
       a: 'b',
       'mariadb-aws-kms:key-id': '7',
       'mariadb-aws-kms:key-version': '3',
     });
-    expect(keyContext({}, name)).toEqual({});
+    expect(keyContext({}, name, 'AES_CBC')).toEqual({});
+  });
+
+  it('is completed with place and algorithm of a key of AES_CTR, also when it is empty', () => {
+    const name = { id: keyId(7), version: keyVersion(3) };
+    const bound = {
+      'mariadb-aws-kms:key-id': '7',
+      'mariadb-aws-kms:key-version': '3',
+      'mariadb-aws-kms:encryption-algorithm': 'AES_CTR',
+    };
+    expect(keyContext({}, name, 'AES_CTR')).toEqual(bound);
+    expect(keyContext({ a: 'b' }, name, 'AES_CTR')).toEqual({ a: 'b', ...bound });
+  });
+
+  it('tells the algorithm, and refuses one that is not known', async () => {
+    expect(algorithmOf({})).toBe('AES_CBC');
+    expect(algorithmOf({ a: 'AES_CTR' })).toBe('AES_CBC');
+    expect(algorithmOf({ [ALGORITHM_PAIR]: 'AES_CTR' })).toBe('AES_CTR');
+    for (const pair of ['AES_CBC ', 'aes_ctr', '', 'AES_XTS']) {
+      await expectKeyError(
+        () => algorithmOf({ [ALGORITHM_PAIR]: pair }),
+        'KEY_FILE_CORRUPT',
+        `its encryption context names an algorithm that is not known: "${pair}"`,
+      );
+    }
   });
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ENCRYPTION_ALGORITHMS } from '../../src/format/encryption-algorithm.ts';
 import { type Frame, FrameDecoder, MAX_FRAME_BYTES, PayloadWriter } from '../../src/format/frames.ts';
 import {
   type AgentMessage,
@@ -47,6 +48,7 @@ const agentMessage: fc.Arbitrary<AgentMessage> = fc.oneof(
     id,
     version,
     current: fc.boolean(),
+    algorithm: fc.constantFrom(...ENCRYPTION_ALGORITHMS),
     bytes: fc
       .constantFrom(16, 24, 32)
       .chain((length) => fc.uint8Array({ minLength: length, maxLength: length }))

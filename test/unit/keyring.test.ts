@@ -28,7 +28,12 @@ beforeEach(() => {
 
 /** A process of its own on the shared directory. */
 class Process {
-  readonly announced: { readonly name: string; readonly current: boolean; readonly bytes: Buffer }[] = [];
+  readonly announced: {
+    readonly name: string;
+    readonly current: boolean;
+    readonly algorithm: string;
+    readonly bytes: Buffer;
+  }[] = [];
   readonly logged: string[] = [];
   readonly counted: string[] = [];
   readonly handedOver: Uint8Array[] = [];
@@ -44,8 +49,8 @@ class Process {
       kms: new KmsCaller([kms], clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
       clock,
       events: {
-        announce: (name, current, bytes) => {
-          this.announced.push({ name: `${name.id}.${name.version}`, current, bytes: Buffer.from(bytes) });
+        announce: ({ id, version }, current, algorithm, bytes) => {
+          this.announced.push({ name: `${id}.${version}`, current, algorithm, bytes: Buffer.from(bytes) });
           this.handedOver.push(bytes);
         },
         log: (severity, text) => this.logged.push(`${severity}: ${text}`),
@@ -192,7 +197,8 @@ describe('opening a key id', () => {
     expect(kms.calls.map(({ operation }) => operation)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
     expect(files()).toEqual(['aws-kms-key.1.1', 'aws-kms-key.1.1.json']);
     expect(fs.afterPowerLoss().files.get('/keys/aws-kms-key.1.1')?.bytes).toEqual(wrappedKey('made 1'));
-    expect(process.announced).toEqual([{ name: '1.1', current: true, bytes: dataKey(wrappedKey('made 1')) }]);
+    const bytes = dataKey(wrappedKey('made 1'));
+    expect(process.announced).toEqual([{ name: '1.1', current: true, algorithm: 'AES_CBC', bytes }]);
     expect(process.logged).toEqual([
       'note: generated encrypted datakey for key id=1, version=1',
       'note: loaded key 1, version 1, key length 128 bit',
@@ -581,6 +587,121 @@ describe('with an encryption context', () => {
     };
     await expectKeyError(new Process(context).open(one), 'KMS_OPERATOR', /AccessDeniedException/);
     expect(kms.calls).toHaveLength(1);
+  });
+});
+
+describe('the encryption algorithm', () => {
+  const ctr = { encryptionAlgorithm: 'AES_CTR' } as const;
+  const place = {
+    'mariadb-aws-kms:key-id': '1',
+    'mariadb-aws-kms:key-version': '1',
+    'mariadb-aws-kms:encryption-algorithm': 'AES_CTR',
+  };
+  const path = '/keys/aws-kms-key.1.1.json';
+
+  /** A KMS that opens a key with the context only that it was made with. */
+  function bindStrictly(): void {
+    const bound: Record<string, string>[] = [];
+    kms.on = (operation, _, request) => {
+      if (operation !== 'Decrypt') {
+        bound.push({ ...request.encryptionContext });
+        return;
+      }
+      const made = 'wrapped' in request ? Number(/made (\d+)$/.exec(Buffer.from(request.wrapped).toString())?.[1]) : 0;
+      const expected = JSON.stringify(bound[made - 1] ?? {});
+      if (JSON.stringify(request.encryptionContext) !== expected) throw kmsError('InvalidCiphertextException', '');
+    };
+  }
+
+  it('is that in force when a version is made, and stays with it', async () => {
+    bindStrictly();
+    const process = new Process();
+    await process.open(one);
+    process.settings.encryptionAlgorithm = 'AES_CTR';
+    await process.rotate(one);
+    process.settings.encryptionAlgorithm = 'AES_CBC';
+    await process.rotate(one);
+    expect(process.announced.map(({ algorithm }) => algorithm)).toEqual(['AES_CBC', 'AES_CTR', 'AES_CBC']);
+    const later = new Process(ctr);
+    expect((await later.run((keyring, deadline) => keyring.loadAll(deadline))).failures).toEqual([]);
+    const loaded = new Map(later.announced.map(({ name: key, algorithm }) => [key, algorithm]));
+    expect(Object.fromEntries(loaded)).toEqual({ 1.1: 'AES_CBC', 1.2: 'AES_CTR', 1.3: 'AES_CBC' });
+    expect(later.logged).toContain('note: loaded key 1, version 2, key length 128 bit, AES_CTR');
+    expect(later.logged).toContain('note: loaded key 1, version 3, key length 128 bit');
+  });
+
+  it('of AES_CTR is bound to the key without any configured context, and written into the sidecar', async () => {
+    await new Process(ctr).open(one);
+    expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([place, place]);
+    const sidecar: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    expect(sidecar).toMatchObject({ encryptionAlgorithm: 'AES_CTR', encryptionContext: place });
+  });
+
+  it('is said to be unreadable for the C++ plugin, and less good for key 1, each once', async () => {
+    const process = new Process(ctr);
+    await process.open(keyId(3));
+    await process.open(one);
+    await process.rotate(one);
+    expect(process.logged.filter((line) => line.startsWith('warning: '))).toEqual([
+      expect.stringMatching(
+        /^warning: key 3 version 1 encrypts with AES_CTR: the C\+\+ plugin can read neither it nor data/,
+      ),
+      expect.stringMatching(/^warning: key 1 version 1 encrypts with AES_CTR: redo log and binary logs use this key/),
+    ]);
+  });
+
+  it.each([
+    ['none configured', {}],
+    ['one configured', { encryptionContext: { cluster: 'orders' } }],
+  ])('survives the loss of the sidecar, which is written anew: %s', async (_, configured) => {
+    bindStrictly();
+    await new Process({ ...ctr, ...configured }).open(one);
+    const before: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    fs.files.delete(path);
+    const process = new Process(configured);
+    expect(await process.open(one)).toBe(1);
+    expect(process.announced).toMatchObject([{ name: '1.1', algorithm: 'AES_CTR' }]);
+    const after: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    expect(after).toEqual(Object.assign({}, before, { created: '1970-01-01T00:00:00.000Z', requestId: '' }));
+  });
+
+  it('survives it also when a context was configured since, under a policy that denies every other', async () => {
+    bindStrictly();
+    await new Process(ctr).open(one);
+    fs.files.delete(path);
+    const strict = kms.on;
+    kms.on = (operation, call, request) => {
+      if (Object.keys(request.encryptionContext).length === 0) throw kmsError('AccessDeniedException');
+      return strict(operation, call, request);
+    };
+    const process = new Process({ encryptionContext: { cluster: 'orders' } });
+    expect(await process.open(one)).toBe(1);
+    expect(process.announced).toMatchObject([{ name: '1.1', algorithm: 'AES_CTR' }]);
+  });
+
+  it('cannot be changed in the sidecar: half an edit is named and of no effect, a whole one does not unwrap', async () => {
+    bindStrictly();
+    await new Process(ctr).open(one);
+    const sidecar: Record<string, unknown> = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
+    const edit = (changes: Record<string, unknown>): void => {
+      fs.files.set(path, { bytes: Buffer.from(JSON.stringify({ ...sidecar, ...changes })), synced: true });
+    };
+    edit({ encryptionAlgorithm: 'AES_CBC' });
+    const process = new Process();
+    await process.open(one);
+    expect(process.announced).toMatchObject([{ algorithm: 'AES_CTR' }]);
+    expect(process.logged[0]).toMatch(/^warning: sidecar aws-kms-key\.1\.1\.json: "encryptionAlgorithm" is AES_CBC/);
+    edit({ encryptionAlgorithm: undefined, encryptionContext: undefined });
+    await expectKeyError(new Process().open(one), 'KMS_CORRUPT', /^key 1 version 1 .*InvalidCiphertextException/);
+  });
+
+  it('of a key that nothing opens is not guessed', async () => {
+    store(1, 1, Buffer.from('wrapped:16:made 9'));
+    kms.on = () => {
+      throw kmsError('InvalidCiphertextException', '');
+    };
+    await expectKeyError(new Process().open(one), 'KMS_CORRUPT', /^key 1 version 1 .*InvalidCiphertextException/);
+    expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([{}, place]);
   });
 });
 

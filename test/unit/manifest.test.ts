@@ -16,8 +16,22 @@ const VALID: Manifest = {
       sha256: HASH,
       sidecarSha256: HASH,
       masterKeyArn: 'arn:aws:kms:x',
+      encryptionAlgorithm: 'AES_CBC',
     },
-    { name: { id: keyId(3), version: keyVersion(2) }, sha256: HASH, sidecarSha256: undefined, masterKeyArn: undefined },
+    {
+      name: { id: keyId(3), version: keyVersion(2) },
+      sha256: HASH,
+      sidecarSha256: undefined,
+      masterKeyArn: undefined,
+      encryptionAlgorithm: undefined,
+    },
+    {
+      name: { id: keyId(3), version: keyVersion(3) },
+      sha256: HASH,
+      sidecarSha256: HASH,
+      masterKeyArn: 'arn:aws:kms:x',
+      encryptionAlgorithm: 'AES_CTR',
+    },
   ],
 };
 

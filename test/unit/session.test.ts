@@ -29,6 +29,7 @@ const HELLO_SETTINGS: readonly (readonly [string, string])[] = [
   ['allow_missing_keys', 'OFF'],
   ['encryption_context', ''],
   ['failover_regions', ''],
+  ['encryption_algorithm', 'AES_CBC'],
 ];
 
 let clock: FakeClock;
@@ -113,7 +114,7 @@ describe('a session', () => {
     send(4, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
     expect(await answerTo(4)).toEqual({ type: 'done', first: 1, second: 2 });
     const bytes = dataKey(wrappedKey('made 1'));
-    expect(sent('key')[0]).toEqual({ type: 'key', id: 1, version: 1, current: true, bytes });
+    expect(sent('key')[0]).toEqual({ type: 'key', id: 1, version: 1, current: true, algorithm: 'AES_CBC', bytes });
     const order = received.map(({ request, message }) => `${message.type}${request === 0 ? '' : request}`);
     expect(order.indexOf('key')).toBeLessThan(order.indexOf('done3'));
     expect(order.lastIndexOf('key')).toBeLessThan(order.indexOf('done4'));
@@ -207,6 +208,11 @@ describe('a session', () => {
 
   it.each<[string, string, string]>([
     ['key_spec', 'AES_192', 'aws_key_management_key_spec: expected AES_128 or AES_256, got "AES_192"'],
+    [
+      'encryption_algorithm',
+      'aes_ctr',
+      'aws_key_management_encryption_algorithm: expected AES_CBC or AES_CTR, got "aes_ctr"',
+    ],
     [
       'log_level',
       'Loud',
@@ -350,7 +356,7 @@ describe('a session', () => {
     expect(key).toMatchObject({ bytes: dataKey(wrappedKey('made 1')) });
     await clock.settle();
     expect(written.some((chunk) => chunk.includes(dataKey(wrappedKey('made 1'))))).toBe(false);
-    expect(written.some((chunk) => chunk.length === 35 && chunk.every((byte) => byte === 0))).toBe(true);
+    expect(written.some((chunk) => chunk.length === 36 && chunk.every((byte) => byte === 0))).toBe(true);
   });
 
   it('says why a request takes long, at level Off too, but not all the time', async () => {

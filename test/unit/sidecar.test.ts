@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ALGORITHM_PAIR } from '../../src/format/encryption-context.ts';
 import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { expectKeyError } from '../support/expect-error.ts';
@@ -43,6 +44,37 @@ describe('a sidecar', () => {
   ])('is refused when it is %s', async (text, message) => {
     const error = await expectKeyError(() => parseSidecar(name, text), 'KEY_FILE_CORRUPT', message);
     expect(error.message).toMatch(/^sidecar aws-kms-key\.7\.3\.json: /);
+  });
+
+  it('names the algorithm only when that is not AES_CBC', () => {
+    expect(valid).not.toHaveProperty('encryptionAlgorithm');
+    const ctr = { ...sidecar, encryptionContext: { ...sidecar.encryptionContext, [ALGORITHM_PAIR]: 'AES_CTR' } };
+    expect(JSON.parse(formatSidecar(name, ctr))).toMatchObject({ encryptionAlgorithm: 'AES_CTR' });
+    expect(parseSidecar(name, formatSidecar(name, ctr))).toEqual(ctr);
+  });
+
+  it.each([
+    [
+      { encryptionAlgorithm: 'AES_CTR' },
+      '"encryptionAlgorithm" is AES_CTR, its encryption context binds the key to AES_CBC',
+    ],
+    [
+      { encryptionContext: { ...sidecar.encryptionContext, [ALGORITHM_PAIR]: 'AES_CTR' } },
+      '"encryptionAlgorithm" is AES_CBC, its encryption context binds the key to AES_CTR',
+    ],
+    [
+      {
+        encryptionContext: { ...sidecar.encryptionContext, [ALGORITHM_PAIR]: 'AES_XTS' },
+        encryptionAlgorithm: 'AES_XTS',
+      },
+      'its encryption context names an algorithm that is not known: "AES_XTS"',
+    ],
+  ])('that was edited to say another algorithm is refused: %j', async (change, message) => {
+    await expectKeyError(
+      () => parseSidecar(name, JSON.stringify({ ...valid, ...change })),
+      'KEY_FILE_CORRUPT',
+      `sidecar aws-kms-key.7.3.json: ${message}`,
+    );
   });
 
   it('of an early release has neither context nor key check value', () => {

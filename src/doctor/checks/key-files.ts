@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { toKeyError } from '../../errors.ts';
+import { algorithmOf } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
 import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
 import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
@@ -100,5 +101,9 @@ function describe({ facts }: Examination, { stored }: Listing): string {
   const keys = new Set(stored.map(({ id }) => id)).size;
   const masterKeys = new Set(facts.stored.map(({ key }) => key.sidecar?.masterKeyArn ?? '')).size;
   const under = masterKeys > 1 ? `, under ${masterKeys} master keys` : '';
-  return `${keys} ${keys === 1 ? 'key' : 'keys'}, ${stored.length} versions, none missing${under}`;
+  const ofCtr = facts.stored.filter(
+    ({ key }) => algorithmOf(key.sidecar?.encryptionContext ?? {}) === 'AES_CTR',
+  ).length;
+  const ctr = ofCtr > 0 ? ` (${ofCtr} of AES_CTR)` : '';
+  return `${keys} ${keys === 1 ? 'key' : 'keys'}, ${stored.length} versions${ctr}, none missing${under}`;
 }

@@ -56,15 +56,15 @@ async function probe(
 }
 
 /**
- * One stored key of each master key, with a context and without: a policy may tell them apart, and each must open at the
- * start.
+ * One stored key of each master key and each set of names in encryption contexts: a policy may tell them apart, and each
+ * must open at the start.
  */
 function decryptsOf(examination: Examination): DryRun[] {
   const groups = new Map<string, FoundKey>();
   for (const stored of examination.facts.stored) {
     const { sidecar } = stored.key;
     if (sidecar !== undefined)
-      groups.set(`${sidecar.masterKeyArn} ${isEmptyContext(sidecar.encryptionContext)}`, stored);
+      groups.set([sidecar.masterKeyArn, ...Object.keys(sidecar.encryptionContext).sort()].join(' '), stored);
   }
   return [...groups.values()]
     .map((stored) => dryRunAbout(examination, 'Decrypt', stored))
@@ -87,15 +87,17 @@ export function dryRunAbout(
   action: DryRunAction,
   stored: FoundKey | undefined,
 ): DryRun | undefined {
-  const { keySpec, masterKeyId, context } = configuration;
+  const { keySpec, encryptionAlgorithm, masterKeyId, context } = configuration;
   const keyName = stored?.key.sidecar?.masterKeyArn ?? facts.masterKey?.arn ?? masterKeyId;
   if (keyName === '') return undefined;
-  const isContextKnown = stored?.key.sidecar !== undefined || isEmptyContext(context);
+  const algorithm = stored === undefined ? encryptionAlgorithm : 'AES_CBC';
+  const isLikelyNone = isEmptyContext(context) && encryptionAlgorithm === 'AES_CBC';
+  const isContextKnown = stored?.key.sidecar !== undefined || isLikelyNone;
   return {
     action,
     keyId: keyName,
     keySpec,
-    context: stored?.key.sidecar?.encryptionContext ?? keyContext(context, stored?.name ?? NEXT),
+    context: stored?.key.sidecar?.encryptionContext ?? keyContext(context, stored?.name ?? NEXT, algorithm),
     wrapped: isContextKnown ? stored?.key.wrapped : undefined,
     principal: facts.identity,
   };

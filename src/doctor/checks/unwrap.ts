@@ -1,5 +1,5 @@
 import { wipe } from '../../bytes.ts';
-import { KeyError, toKeyError } from '../../errors.ts';
+import { type KeyError, toKeyError } from '../../errors.ts';
 import type { EncryptionContext } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
@@ -90,11 +90,16 @@ async function unwrapOne(
     const { plaintext } = await caller.decrypt(describeKey(name), request, deadline);
     wipe(plaintext);
   };
-  const [first = {}, second] = possibleContexts(configuration, name, key);
-  try {
-    await unwrapIn(first);
-  } catch (error) {
-    if (second === undefined || !(error instanceof KeyError) || error.code !== 'KMS_CORRUPT') throw error;
-    await unwrapIn(second);
+  let refused: KeyError | undefined;
+  for (const context of possibleContexts(configuration, name, key)) {
+    try {
+      await unwrapIn(context);
+      return;
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      if (error.code !== 'KMS_CORRUPT') throw error;
+      refused ??= error;
+    }
   }
+  throw refused;
 }

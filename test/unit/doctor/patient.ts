@@ -96,7 +96,7 @@ export class Patient {
   makeKey(text: string, keyName = this.masterKeyArn, context: EncryptionContext = {}): void {
     const [id = 0, version = 0] = text.split('.').map(Number);
     const name = { id: keyId(id), version: keyVersion(version) };
-    const encryptionContext = keyContext(context, name);
+    const encryptionContext = keyContext(context, name, 'AES_CBC');
     const region = /:kms:([^:]+):/.exec(keyName)?.[1] ?? 'us-east-1';
     const made = this.kms.kms.generateDataKeyWithoutPlaintext({
       region,

@@ -56,7 +56,13 @@ it('binds an IAM policy to a context, addresses and a multi-factor code', async 
         Condition: {
           StringEquals: { 'kms:EncryptionContext:cluster': 'orders', 'kms:EncryptionContext:stage': 'live' },
           'ForAllValues:StringEquals': {
-            'kms:EncryptionContextKeys': ['cluster', 'stage', 'mariadb-aws-kms:key-id', 'mariadb-aws-kms:key-version'],
+            'kms:EncryptionContextKeys': [
+              'cluster',
+              'stage',
+              'mariadb-aws-kms:key-id',
+              'mariadb-aws-kms:key-version',
+              'mariadb-aws-kms:encryption-algorithm',
+            ],
           },
           IpAddress: { 'aws:SourceIp': ['198.51.100.0/24', '2001:db8::/32', '10.1.2.3'] },
           Bool: { 'aws:MultiFactorAuthPresent': 'true' },
