@@ -13,8 +13,10 @@ import {
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../../src/cli/system.ts';
+import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
+import { keyContext } from '../../src/format/encryption-context.ts';
 import { keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
-import { MANIFEST_FILE } from '../../src/format/manifest.ts';
+import { describeVersions, MANIFEST_FILE } from '../../src/format/manifest.ts';
 import { formatSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { backUpKeys } from '../../src/keystore/backup.ts';
@@ -40,7 +42,7 @@ beforeEach(() => {
     makeKey(id, version);
 });
 
-function makeKey(id: number, version: number, hasSidecar = true): void {
+function makeKey(id: number, version: number, hasSidecar = true, algorithm: EncryptionAlgorithm = 'AES_CBC'): void {
   const name = { id: keyId(id), version: keyVersion(version) };
   const wrapped = Buffer.from(`wrapped ${id}.${version}`);
   writeFileSync(join(from, keyFileName(name)), wrapped);
@@ -51,7 +53,7 @@ function makeKey(id: number, version: number, hasSidecar = true): void {
     created: '2030-01-01T00:00:00.000Z',
     wrappedSha256: createHash('sha256').update(wrapped).digest('hex'),
     requestId: '',
-    encryptionContext: {},
+    encryptionContext: keyContext({}, name, algorithm),
     keyCheckValue: undefined,
   } as const;
   writeFileSync(join(from, sidecarFileName(name)), formatSidecar(name, sidecar));
@@ -83,6 +85,22 @@ it('copies keys and sidecars, mode 0600, and nothing else', async () => {
     expect(statSync(join(to, file)).mode & 0o777).toBe(0o600);
   }
   expect(await messages()).toEqual([]);
+});
+
+it('names the algorithm of each version that tells it', async () => {
+  makeKey(7, 2, true, 'AES_CTR');
+  makeKey(7, 3, false);
+  await backUp();
+  const { manifest } = await checkBackup(to, disk());
+  expect(manifest.keys.map(({ encryptionAlgorithm }) => encryptionAlgorithm)).toEqual([
+    'AES_CBC',
+    'AES_CBC',
+    'AES_CBC',
+    'AES_CTR',
+    undefined,
+  ]);
+  expect(readFileSync(join(to, MANIFEST_FILE), 'utf8').match(/encryptionAlgorithm/g)).toHaveLength(1);
+  expect(describeVersions(manifest, 'versions')).toBe('5 versions (1 of AES_CTR)');
 });
 
 it('adds what is new, leaves a manifest that is up to date alone, and keeps the time of the first', async () => {

@@ -117,6 +117,19 @@ it('asks for a key of the original plugin without the context that is configured
   expect(await check(CONTEXT)).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
 });
 
+it('asks for a key of AES_CTR that has lost its sidecar with the context that it is bound to', async () => {
+  await store(1, 1);
+  kms.on = (_, __, { encryptionContext }) => {
+    if (encryptionContext['mariadb-aws-kms:encryption-algorithm'] !== 'AES_CTR')
+      throw kmsError('InvalidCiphertextException');
+  };
+  expect(await check()).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
+  kms.on = () => {
+    throw kmsError('InvalidCiphertextException');
+  };
+  expect(await check()).toMatchObject({ state: 'unknown' });
+});
+
 it('looks after a master key that only old versions need', async () => {
   await store(1, 1, OTHER_ARN);
   await store(1, 2, MASTER_KEY_ARN);

@@ -41,12 +41,15 @@ it('settings are malformed', async () => {
     options: {
       aws_key_management_encryption_context: 'cluster',
       aws_key_management_key_spec: 'AES_192',
+      aws_key_management_encryption_algorithm: 'AES_XTS',
       aws_key_management_start_timeout: 'soon',
       aws_key_management_failover_regions: 'eu-west-1=ftp://user:hunter2@kms.example.com',
     },
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  option-files: aws_key_management_key_spec: expected AES_128 or AES_256
+             correct it in the option file
+    failure  option-files: aws_key_management_encryption_algorithm: expected AES_CBC or AES_CTR
              correct it in the option file
     failure  option-files: aws_key_management_start_timeout: expected seconds
              correct it in the option file

@@ -48,6 +48,22 @@ it('unwraps every version with --deep', async () => {
   expect(exit).toBe(0);
 });
 
+it('counts versions of AES_CTR, and asks whether more of them may be made', async () => {
+  const patient = await newPatient({
+    options: { aws_key_management_encryption_algorithm: 'aes_ctr' },
+    request: { deep: true },
+  });
+  patient.makeKey('1.3', undefined, {}, 'AES_CTR');
+  const { lines, exit } = await patient.examine();
+  expect(lines).toContain('ok       key-files: 2 keys, 4 versions (1 of AES_CTR), none missing');
+  expect(lines).toContain(
+    'ok       permissions: may GenerateDataKeyWithoutPlaintext with MASTER-KEY, encryption context of 3 pairs',
+  );
+  expect(lines).toContain('ok       permissions: may Decrypt with MASTER-KEY, encryption context of 3 pairs');
+  expect(lines).toContain('ok       unwrap: 4 of 4 key versions unwrap');
+  expect(exit).toBe(0);
+});
+
 it('prints JSON with the same findings, in the order of the checks', async () => {
   const { findings } = await (await newPatient({ options: { encrypt_tmp_files: '0' } })).examine();
   const json: unknown = JSON.parse(findingsJson(findings));

@@ -12,6 +12,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { exitCode, formatFindings } from '../../../src/doctor/format.ts';
 import type { DoctorRequest } from '../../../src/doctor/request.ts';
 import type { CommandResult, FileFacts, Files, Surroundings } from '../../../src/doctor/surroundings.ts';
+import type { EncryptionAlgorithm } from '../../../src/format/encryption-algorithm.ts';
 import { type EncryptionContext, keyContext } from '../../../src/format/encryption-context.ts';
 import { keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
 import { formatSidecar } from '../../../src/format/sidecar.ts';
@@ -92,11 +93,16 @@ export class Patient {
     chmodSync(full, mode);
   }
 
-  /** Bound to `context` and its place; to nothing when there is no context. */
-  makeKey(text: string, keyName = this.masterKeyArn, context: EncryptionContext = {}): void {
+  /** Bound as the server binds it: to nothing when there is neither a context nor another algorithm. */
+  makeKey(
+    text: string,
+    keyName = this.masterKeyArn,
+    context: EncryptionContext = {},
+    algorithm: EncryptionAlgorithm = 'AES_CBC',
+  ): void {
     const [id = 0, version = 0] = text.split('.').map(Number);
     const name = { id: keyId(id), version: keyVersion(version) };
-    const encryptionContext = keyContext(context, name, 'AES_CBC');
+    const encryptionContext = keyContext(context, name, algorithm);
     const region = /:kms:([^:]+):/.exec(keyName)?.[1] ?? 'us-east-1';
     const made = this.kms.kms.generateDataKeyWithoutPlaintext({
       region,
