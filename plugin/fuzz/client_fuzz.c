@@ -46,6 +46,7 @@ static struct input arriving;
 static bool closed, deaf;
 static struct keytable table;
 static uint8_t seen[IDS][VERSIONS][KEY_LENGTH_MAX];
+static enum key_algorithm seen_algorithm[IDS][VERSIONS];
 static size_t seen_length[IDS][VERSIONS];
 static uint32_t seen_latest[IDS];
 
@@ -179,7 +180,7 @@ static void check_line(enum agent_severity severity, const char *text)
       abort();
 }
 
-/* Once given, always given, with the same bytes; the latest version never goes down, and can be read. */
+/* Once given, always given, with the same bytes and algorithm; the latest version never goes down, and can be read. */
 static void check_keys(void)
 {
   for (uint32_t id= 1; id <= IDS; id++)
@@ -197,6 +198,11 @@ static void check_keys(void)
         abort();
       if (found && length != 16 && length != 24 && length != 32)
         abort();
+      enum key_algorithm algorithm= keytable_algorithm(&table, id, version);
+      if (found != (algorithm == KEY_AES_CBC || algorithm == KEY_AES_CTR) ||
+          (*first_length && algorithm != seen_algorithm[id - 1][version - 1]))
+        abort();
+      seen_algorithm[id - 1][version - 1]= algorithm;
       *first_length= length;
       memcpy(first, key, length);
     }

@@ -14,7 +14,8 @@ const WAYS: readonly (readonly [string, RegExp])[] = [
   ['key of another id', /the agent broke the protocol: DONE \(1, \d+\) does not match the keys/],
   ['key id 0', /the agent broke the protocol: KEY 0 version \d+: there is no such key/],
   ['key of 15 bytes', /the agent broke the protocol: key 1 version \d+: expected 16, 24 or 32 bytes, got 15/],
-  ['other bytes for a key', /the agent broke the protocol: key 1 version 1 came with other bytes than before/],
+  ['key of no algorithm', /the agent broke the protocol: malformed KEY/],
+  ['other bytes for a key', /the agent broke the protocol: key 1 version 1 came with other bytes or another algorithm/],
   ['closes at once', /the agent ended \(exit status 0\)/],
   ['dies after HELLO', /the agent ended \(exit status 9\)/],
 ];

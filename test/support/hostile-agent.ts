@@ -47,6 +47,8 @@ function spoilt(frame: Frame): Buffer {
         ...frame,
         payload: Buffer.concat([frame.payload.subarray(0, 10), Buffer.of(15), Buffer.alloc(15)]),
       });
+    case 'key of no algorithm':
+      return frame.type === KEY ? withPayload(frame, (payload) => payload.writeUInt8(0, 9)) : bytes;
     case 'other bytes for a key':
       return frame.type === KEY ? withPayload(frame, (payload) => payload.writeUInt32BE(1, 4)) : bytes;
     default:
