@@ -1,6 +1,8 @@
 import { hotPath } from './hot-path.ts';
 import { keyTable } from './key-table.ts';
+import { pageEncryption } from './page-encryption.ts';
 import type { Section } from './section.ts';
+import { sysbench } from './sysbench.ts';
 
 /** In the order in which they run, and in which docs/performance.md has them. */
-export const SECTIONS: readonly Section[] = [hotPath, keyTable];
+export const SECTIONS: readonly Section[] = [hotPath, pageEncryption, sysbench, keyTable];

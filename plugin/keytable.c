@@ -168,7 +168,7 @@ static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t versi
 
   struct id_array *ids= roomy_ids(table);
   struct key_array *keys= roomy_keys(table);
-  struct key_record *record= ids && keys ? keyarena_alloc(&table->arena, sizeof *record) : NULL;
+  struct key_record *record= ids && keys ? keyarena_alloc(&table->arena, sizeof *record + length) : NULL;
   if (!record)
     return KEYTABLE_NO_MEMORY;
   record->id= id;

@@ -52,7 +52,7 @@ struct key_record
   uint32_t version;
   uint16_t length;
   uint16_t algorithm;                   /* enum key_algorithm */
-  uint8_t bytes[KEY_LENGTH_MAX];
+  uint8_t bytes[];                      /* length of them: locked memory is scarce */
 };
 
 struct key_array

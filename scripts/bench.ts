@@ -50,6 +50,8 @@ async function run(section: Section): Promise<string> {
   const started = performance.now();
   const before = circumstances();
   const directory = mkdtempSync(join(tmpdir(), 'mak-bench-'));
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', remove);
   console.log(`## ${section.title} (${section.name})\n`);
   try {
     const progress = (text: string): void => console.error(`  ${section.name}: ${text}`);
@@ -64,9 +66,12 @@ async function run(section: Section): Promise<string> {
     console.error(error);
     return `${section.name}: FAILED`;
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 const started = performance.now();
 const results: string[] = [];

@@ -15,6 +15,7 @@
 #include "keytable.h"
 
 #define LOOKUPS 4000000u
+#define LENGTH 16u                      /* of a key with the default key_spec */
 #define MASK 65535u
 #define FEW 64u
 
@@ -48,14 +49,14 @@ static _Noreturn void fail(const char *what)
 
 static void make_key(uint8_t *key, uint32_t id, uint32_t version)
 {
-  memset(key, 0x5a, 32);
+  memset(key, 0x5a, LENGTH);
   memcpy(key, &id, sizeof id);
   memcpy(key + sizeof id, &version, sizeof version);
 }
 
 static void put(uint32_t id, uint32_t version)
 {
-  uint8_t key[32];
+  uint8_t key[LENGTH];
   make_key(key, id, version);
   if (keytable_put(&table, id, version, key, sizeof key, KEY_AES_CBC, true) != KEYTABLE_ADDED)
     fail("a new version was not added");
@@ -75,13 +76,13 @@ static void check(void)
 {
   for (uint32_t i= 0; i < ids * versions; i++)
   {
-    uint8_t key[32], out[32];
+    uint8_t key[LENGTH], out[LENGTH];
     size_t length;
     make_key(key, id_of(i), version_of(i));
     if (keytable_latest(&table, id_of(i)) != versions)
       fail("wrong latest version");
-    if (keytable_get(&table, id_of(i), version_of(i), out, 32, &length) != KEYTABLE_FOUND || length != 32 ||
-        memcmp(key, out, 32))
+    if (keytable_get(&table, id_of(i), version_of(i), out, sizeof out, &length) != KEYTABLE_FOUND ||
+        length != LENGTH || memcmp(key, out, LENGTH))
       fail("wrong key");
   }
 }
@@ -102,7 +103,7 @@ static long status_bytes(const char *name)
 static void time_lookups(const char *range, uint32_t among)
 {
   uint64_t sum= 0, random= 88172645463325252u;
-  uint8_t out[32];
+  uint8_t out[LENGTH];
   size_t length;
   for (uint32_t i= 0; i <= MASK; i++)
   {
@@ -117,7 +118,7 @@ static void time_lookups(const char *range, uint32_t among)
     sum+= keytable_latest(&table, order[i & MASK].id);
   double middle= now_ns();
   for (uint32_t i= 0; i < LOOKUPS; i++)
-    sum+= keytable_get(&table, order[i & MASK].id, order[i & MASK].version, out, 32, &length) == KEYTABLE_FOUND;
+    sum+= keytable_get(&table, order[i & MASK].id, order[i & MASK].version, out, LENGTH, &length) == KEYTABLE_FOUND;
   double end= now_ns();
   if (sum != (uint64_t) LOOKUPS * versions + LOOKUPS)
     fail("a lookup went wrong");
