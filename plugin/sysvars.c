@@ -20,7 +20,7 @@ static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *age
 static unsigned long key_spec, log_level, encryption_algorithm;
 static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
-static char mock, allow_missing_keys;
+static char mock, allow_missing_keys, sealed_key_ring;
 
 /* Where master_key_id and key_ids point while the plugin runs. */
 static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
@@ -344,6 +344,8 @@ static MYSQL_SYSVAR_UINT(start_timeout, start_timeout, PLUGIN_VAR_RQCMDARG | PLU
   "Seconds that the plugin waits for KMS when it is initialised", NULL, NULL, 60, 1, 3600, 1);
 static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Start although some stored key version cannot be unwrapped, and go on trying", NULL, NULL, 0);
+static MYSQL_SYSVAR_BOOL(sealed_key_ring, sealed_key_ring, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+  "Keep all data keys in one encrypted file too, which the next start opens with one call of KMS", NULL, NULL, 0);
 
 struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(master_key_id),
@@ -363,6 +365,7 @@ struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(key_ids),
   MYSQL_SYSVAR(start_timeout),
   MYSQL_SYSVAR(allow_missing_keys),
+  MYSQL_SYSVAR(sealed_key_ring),
   NULL
 };
 
@@ -461,7 +464,8 @@ bool sysvars_attach(struct agent *agent)
       set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF") &&
       set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
       set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)) &&
-      set(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, encryption_algorithm)))
+      set(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, encryption_algorithm)) &&
+      set(SETTING_SEALED_KEY_RING, sealed_key_ring ? "ON" : "OFF"))
   {
     master_key_id= master_key_id_value;
     key_ids= key_ids_value;

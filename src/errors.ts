@@ -21,6 +21,8 @@ export const ERROR_CODES = [
   'KEY_FILE_MISSING',
   /** The manifest of backed-up keys is missing, damaged, or not one. */
   'MANIFEST_CORRUPT',
+  /** The sealed key ring is damaged, of other key files, or of other settings: KMS unwraps the keys. */
+  'KEY_RING_UNUSABLE',
   /** A key file with that id and version exists already: another process was faster. */
   'KEY_EXISTS',
   /** No stored key has that id (and version). */

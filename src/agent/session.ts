@@ -59,6 +59,7 @@ export class Session {
   /** Requests under way. None of them rejects. */
   readonly #answering = new Set<Promise<void>>();
   #idleTimer = new AbortController();
+  #outbox: Buffer[] = [];
 
   constructor(stream: Duplex, parts: SessionParts) {
     this.#stream = stream;
@@ -83,8 +84,10 @@ export class Session {
       this.#ending.abort(new Error('the connection has ended'));
       this.#idleTimer.abort();
       this.#stream.destroy();
+      const keyring = this.#opened?.keyring;
+      keyring?.close();
       // They give up at once, and take their temporary files with them.
-      await Promise.all(this.#answering);
+      await Promise.all([...this.#answering, keyring?.sealing]);
       for (const client of this.#opened?.clients ?? []) client.close();
     }
   }
@@ -134,6 +137,7 @@ export class Session {
           'warning',
           'MOCK MODE: keys are wrapped with key material that lies beside them; this protects nothing',
         );
+        if (settings.sealedKeyRing) this.#log('note', 'in mock mode there is no sealed key ring');
       }
     } catch (thrown) {
       this.#fail(request, toKeyError(thrown));
@@ -173,9 +177,20 @@ export class Session {
       this.#fail(request, toKeyError(thrown));
     } finally {
       deadline.cancel();
+      this.#staysFor(opened.keyring.sealing);
       this.#busy -= 1;
       this.#restartIdleTimer();
     }
+  }
+
+  #staysFor(sealing: Promise<void> | undefined): void {
+    if (sealing === undefined) return;
+    this.#busy += 1;
+    void sealing.then(() => {
+      this.#sendStats();
+      this.#busy -= 1;
+      this.#restartIdleTimer();
+    });
   }
 
   async #perform(message: Request, opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
@@ -264,13 +279,20 @@ export class Session {
     this.#counters.clear();
   }
 
+  /** What is sent in one turn of the event loop goes out in one piece: thousands of keys at a start. */
   #send(request: number, message: AgentMessage): void {
     if (!this.#stream.writable) return;
-    const bytes = encodeAgentMessage(request, message);
+    if (this.#outbox.length === 0) queueMicrotask(() => this.#flush());
+    this.#outbox.push(encodeAgentMessage(request, message));
+  }
+
+  #flush(): void {
+    const frames = this.#outbox;
+    this.#outbox = [];
+    const bytes = Buffer.concat(frames);
+    for (const frame of frames) wipe(frame);
     // A failed write shows as the end of the stream, which run() handles.
-    this.#stream.write(bytes, () => {
-      if (message.type === 'key') wipe(bytes);
-    });
+    this.#stream.write(bytes, () => wipe(bytes));
   }
 
   #restartIdleTimer(): void {

@@ -23,6 +23,7 @@ export const PLUGIN_VARIABLES = [
   'encryption_context',
   'failover_regions',
   'watch_interval',
+  'sealed_key_ring',
 ] as const;
 export type PluginVariable = (typeof PLUGIN_VARIABLES)[number];
 

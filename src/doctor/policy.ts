@@ -4,6 +4,7 @@ import {
   ALGORITHM_PAIR,
   type EncryptionContext,
   KEY_ID_PAIR,
+  KEY_RING_PAIR,
   KEY_VERSION_PAIR,
   parseEncryptionContext,
 } from '../format/encryption-context.ts';
@@ -205,7 +206,7 @@ function conditionOf(request: PolicyRequest, context: EncryptionContext): Condit
     ...(names.length > 0
       ? {
           'ForAllValues:StringEquals': {
-            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR, ALGORITHM_PAIR],
+            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR, ALGORITHM_PAIR, KEY_RING_PAIR],
           },
         }
       : {}),

@@ -10,6 +10,8 @@ export const KEY_ID_PAIR = 'mariadb-aws-kms:key-id';
 export const KEY_VERSION_PAIR = 'mariadb-aws-kms:key-version';
 /** Binds it to what it encrypts with; only written for another algorithm than AES_CBC. */
 export const ALGORITHM_PAIR = 'mariadb-aws-kms:encryption-algorithm';
+/** What no data key has, so that neither passes for the other. */
+export const KEY_RING_PAIR = 'mariadb-aws-kms:key-ring';
 
 /** As the plugin has it: all settings fit into one frame. KMS takes 8192 characters. */
 const MAX_TEXT = 2048;
@@ -74,6 +76,16 @@ export function contextCandidates(
   const ofPlace = keyContext({}, name, 'AES_CTR');
   if (isEmptyContext(configured)) return [{}, ofPlace];
   return [keyContext(configured, name, 'AES_CBC'), {}, keyContext(configured, name, 'AES_CTR'), ofPlace];
+}
+
+/** The context of the key that seals the key ring. */
+export function keyRingContext(configured: EncryptionContext): EncryptionContext {
+  return { ...configured, [KEY_RING_PAIR]: 'sealed' };
+}
+
+export function isSameContext(a: EncryptionContext, b: EncryptionContext): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
 export function isEmptyContext(context: EncryptionContext): boolean {

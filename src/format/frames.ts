@@ -103,29 +103,32 @@ export class PayloadReader {
 
 /** Fields of one payload, one after the other. */
 export class PayloadWriter {
-  readonly #parts: Uint8Array[] = [];
+  /** Integers, each after its width in bytes. */
+  readonly #fields: (number | Uint8Array)[] = [];
+  #length = 0;
 
   u8(value: number): this {
-    const bytes = Buffer.alloc(1);
-    bytes.writeUInt8(value);
-    return this.bytes(bytes);
+    return this.#integer(1, value);
   }
 
   u16(value: number): this {
-    const bytes = Buffer.alloc(2);
-    bytes.writeUInt16BE(value);
-    return this.bytes(bytes);
+    return this.#integer(2, value);
   }
 
   u32(value: number): this {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32BE(value);
-    return this.bytes(bytes);
+    return this.#integer(4, value);
   }
 
   /** Not copied before `toFrame`: a data key is then in one place only. */
   bytes(value: Uint8Array): this {
-    this.#parts.push(value);
+    this.#length += value.length;
+    this.#fields.push(value);
+    return this;
+  }
+
+  #integer(width: number, value: number): this {
+    this.#length += width;
+    this.#fields.push(width, value);
     return this;
   }
 
@@ -139,15 +142,27 @@ export class PayloadWriter {
 
   /** One buffer, ready to be written. */
   toFrame(type: number, request: number): Buffer {
-    const length = HEADER_BYTES + this.#parts.reduce((sum, part) => sum + part.length, 0);
+    const length = HEADER_BYTES + this.#length;
     if (length > MAX_FRAME_BYTES) {
       const name = `frame 0x${type.toString(16)}`;
       throw new KeyError('INTERNAL', `${name}: expected at most ${MAX_FRAME_BYTES} bytes, got ${length}`);
     }
-    const header = Buffer.alloc(LENGTH_BYTES + HEADER_BYTES);
-    header.writeUInt32BE(length, 0);
-    header.writeUInt8(type, 4);
-    header.writeUInt32BE(request, 5);
-    return Buffer.concat([header, ...this.#parts]);
+    const frame = Buffer.alloc(LENGTH_BYTES + length);
+    frame.writeUInt32BE(length, 0);
+    frame.writeUInt8(type, 4);
+    frame.writeUInt32BE(request, 5);
+    let at = LENGTH_BYTES + HEADER_BYTES;
+    let width: number | undefined;
+    for (const field of this.#fields) {
+      if (typeof field !== 'number') {
+        frame.set(field, at);
+        at += field.length;
+      } else if (width === undefined) width = field;
+      else {
+        at = frame.writeUIntBE(field, at, width);
+        width = undefined;
+      }
+    }
+    return frame;
   }
 }

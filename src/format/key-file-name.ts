@@ -1,11 +1,16 @@
-import { isKeyId, isKeyVersion, type KeyId, type KeyVersion, parseDecimal } from '../ids.ts';
+import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
 
-/** Every file of ours in a key directory begins so; mariadb-backup copies what does (facts of its source). */
+/** So do the names of key files and sidecars begin; mariadb-backup copies what does (facts of its source). */
 export const KEY_FILE_PREFIX = 'aws-kms-key.';
+export const SIDECAR_SUFFIX = '.json';
 /** Work in progress: hidden, and not carried along by mariadb-backup. */
 export const TEMPORARY_PREFIX = '.aws-kms-tmp-';
 /** Key material of the mock mode's embedded KMS. */
 export const MOCK_STATE_FILE = 'aws-kms-key.mock.json';
+/** Not a name that mariadb-backup copies: it would be out of date in a backup, which needs the key files only. */
+export const KEY_RING_FILE = 'aws-kms-sealed-key-ring';
+
+const KEY_FILE = /^aws-kms-key\.([1-9]\d{0,9})\.([1-9]\d{0,9})(\.json)?$/;
 
 export interface KeyName {
   readonly id: KeyId;
@@ -15,33 +20,27 @@ export interface KeyName {
 /** What a name in a key directory stands for. */
 export type FileName =
   | { readonly kind: 'wrapped-key' | 'sidecar'; readonly name: KeyName }
-  | { readonly kind: 'temporary' | 'mock-state' | 'stray' | 'foreign' };
+  | { readonly kind: 'temporary' | 'mock-state' | 'key-ring' | 'stray' | 'foreign' };
 
 export function keyFileName({ id, version }: KeyName): string {
   return `${KEY_FILE_PREFIX}${id}.${version}`;
 }
 
 export function sidecarFileName(name: KeyName): string {
-  return `${keyFileName(name)}.json`;
+  return `${keyFileName(name)}${SIDECAR_SUFFIX}`;
 }
 
 /** `stray` begins like a key file and is none (`aws-kms-key.01.1`); `foreign` is somebody else's file. */
 export function parseFileName(file: string): FileName {
   if (file.startsWith(TEMPORARY_PREFIX)) return { kind: 'temporary' };
   if (file === MOCK_STATE_FILE) return { kind: 'mock-state' };
+  if (file === KEY_RING_FILE) return { kind: 'key-ring' };
   if (!file.startsWith(KEY_FILE_PREFIX)) return { kind: 'foreign' };
-  const [id, version, extension, ...rest] = file.slice(KEY_FILE_PREFIX.length).split('.');
-  const name = parseKeyName(id, version);
-  if (name === undefined || rest.length > 0) return { kind: 'stray' };
-  if (extension === undefined) return { kind: 'wrapped-key', name };
-  return extension === 'json' ? { kind: 'sidecar', name } : { kind: 'stray' };
-}
-
-function parseKeyName(idText: string | undefined, versionText: string | undefined): KeyName | undefined {
-  const id = parseDecimal(idText ?? '');
-  const version = parseDecimal(versionText ?? '');
-  if (id === undefined || version === undefined || !isKeyId(id) || !isKeyVersion(version)) return undefined;
-  return { id, version };
+  const [, idText, versionText, extension] = KEY_FILE.exec(file) ?? [];
+  const id = Number(idText);
+  const version = Number(versionText);
+  if (!isKeyId(id) || !isKeyVersion(version)) return { kind: 'stray' };
+  return { kind: extension === undefined ? 'wrapped-key' : 'sidecar', name: { id, version } };
 }
 
 export function compareKeyNames(a: KeyName, b: KeyName): number {

@@ -21,6 +21,7 @@ import {
   unknownKey,
   withHint,
 } from './refusals.ts';
+import { SealedKeyRing } from './sealed-key-ring.ts';
 import type { Settings } from './settings.ts';
 import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
@@ -61,7 +62,7 @@ const SYSTEM_DATA = 1;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
 const MAX_LOST_RACES = 10;
 
-/** The core: unwraps, creates and rotates data keys. Holds no plaintext key: each goes to `announce` and is wiped. */
+/** The core: unwraps, creates and rotates data keys. Each plaintext key goes to `announce` and is wiped. */
 export class Keyring {
   readonly #parts: KeyringParts;
   /** The last operation of each key id that creates: they take turns. */
@@ -71,9 +72,26 @@ export class Keyring {
   readonly #fetching = new Map<string, Promise<void>>();
   /** What the log has been told about AES_CTR. */
   readonly #toldOfCtr = new Set<string>();
+  /** Undefined when there is to be none. */
+  readonly #ring: SealedKeyRing | undefined;
 
   constructor(parts: KeyringParts) {
+    const { settings, events } = parts;
     this.#parts = parts;
+    // Mock mode asks no KMS that could be asked less often.
+    if (settings.sealedKeyRing && !settings.mock) {
+      this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
+    }
+  }
+
+  /** The writing of the sealed key ring, which never rejects; undefined when none is under way. */
+  get sealing(): Promise<void> | undefined {
+    return this.#ring?.sealing;
+  }
+
+  /** Nothing is asked of it any more. */
+  close(): void {
+    this.#ring?.close();
   }
 
   /**
@@ -91,8 +109,18 @@ export class Keyring {
       // Data under these keys exists already: not to start would help nobody.
       await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
     }
-    const failures = await this.unwrapEach(latestFirst(listing.stored), deadline);
+    const opened = await this.#ring?.open(listing, deadline);
+    if (opened !== undefined) {
+      try {
+        for (const { name, algorithm, dataKey } of opened.keys) events.announce(name, true, algorithm, dataKey);
+      } finally {
+        opened.wipe();
+      }
+    }
+    const failures = await this.unwrapEach(latestFirst(opened?.others ?? listing.stored), deadline, this.#sealer);
     for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.path) });
+    if (failures.length === 0) this.#ring?.sealSoon(opened === undefined);
+    else this.#ring?.forget();
     return {
       keys: new Set(listing.stored.map(({ id }) => id)).size,
       versions: listing.stored.length,
@@ -101,11 +129,11 @@ export class Keyring {
   }
 
   /** Unwraps and announces each; returns those that stay wrapped. */
-  async unwrapEach(names: readonly KeyName[], deadline: Deadline): Promise<KeyFailure[]> {
+  async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
     await forEachBounded(names, CONCURRENCY, async (name) => {
       try {
-        await this.#unwrapStored(name, true, deadline);
+        await this.#unwrapStored(name, true, deadline, keep);
       } catch (error) {
         failures.push({ name, error: toKeyError(error) });
       }
@@ -191,7 +219,12 @@ export class Keyring {
     return version;
   }
 
-  async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline): Promise<void> {
+  /** A backup writes no ring: nothing is kept for one. */
+  get #sealer(): SealedKeyRing | undefined {
+    return this.#parts.role === 'server' ? this.#ring : undefined;
+  }
+
+  async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline, keep?: SealedKeyRing): Promise<void> {
     const { store, kms, settings, events } = this.#parts;
     const stored = await store.read(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
@@ -199,6 +232,7 @@ export class Keyring {
     if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
       await this.#restoreSidecar(name, stored.wrapped, unwrapped);
     }
+    keep?.add({ ...unwrapped, name }, stored.wrapped, stored.sidecar?.masterKeyArn ?? unwrapped.masterKeyArn);
     this.#handOver(name, current, unwrapped);
   }
 
@@ -271,7 +305,9 @@ export class Keyring {
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
     events.count('keysCreated');
     if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
+    this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
     this.#handOver(name, true, { algorithm, plaintext });
+    this.#ring?.sealSoon(false);
   }
 
   #tellOfCtr(name: KeyName): void {

@@ -36,6 +36,7 @@ export interface Settings {
   /** Absolute. */
   readonly keyfileDir: string;
   readonly allowMissingKeys: boolean;
+  readonly sealedKeyRing: boolean;
   /** Pairs that new keys are bound to, with their id and version; empty: to nothing. */
   readonly encryptionContext: EncryptionContext;
   /** Regions that hold replicas of a multi-Region master key, in the order in which Decrypt tries them. */
@@ -56,6 +57,7 @@ const NAMES = [
   'encryption_context',
   'failover_regions',
   'encryption_algorithm',
+  'sealed_key_ring',
 ] as const;
 
 /**
@@ -84,6 +86,7 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
     allowMissingKeys: parseSwitch('allow_missing_keys', value('allow_missing_keys')),
     encryptionContext: parseEncryptionContext(value('encryption_context')),
     failoverRegions: parseFailoverRegions(value('failover_regions')),
+    sealedKeyRing: parseSwitch('sealed_key_ring', value('sealed_key_ring')),
   };
 }
 

@@ -80,6 +80,11 @@ export class KmsCaller {
     return this.#regions.length === 1;
   }
 
+  /** Where keys are created. */
+  get region(): string {
+    return this.#regions[0]?.name ?? '';
+  }
+
   /** @throws KeyError KMS_…, TIMEOUT */
   async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
     const call: Call<GeneratedKey> = {

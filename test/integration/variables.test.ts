@@ -31,6 +31,7 @@ it('has the variables of the documentation, with their types and defaults', asyn
     'AWS_KEY_MANAGEMENT_REGION|GLOBAL|VARCHAR||YES',
     'AWS_KEY_MANAGEMENT_REQUEST_TIMEOUT|GLOBAL|INT UNSIGNED|0|YES',
     'AWS_KEY_MANAGEMENT_ROTATE_KEY|GLOBAL|BIGINT|0|NO',
+    'AWS_KEY_MANAGEMENT_SEALED_KEY_RING|GLOBAL|BOOLEAN|OFF|YES',
     'AWS_KEY_MANAGEMENT_START_TIMEOUT|GLOBAL|INT UNSIGNED|60|YES',
     'AWS_KEY_MANAGEMENT_WATCH_INTERVAL|GLOBAL|INT UNSIGNED|3600|YES',
   ]);
@@ -88,6 +89,7 @@ it('refuses malformed values with the reason, and keeps the old ones', async () 
     ['watch_interval=1', /read only/],
     ['request_timeout=1', /read only/],
     ['allow_missing_keys=ON', /read only/],
+    ['sealed_key_ring=ON', /read only/],
   ];
   for (const [assignment, reason] of refused) {
     expect(await sqlError(server, `SET GLOBAL aws_key_management_${assignment}`), assignment).toMatch(reason);

@@ -97,6 +97,14 @@ export class MemoryFs implements FileSystem {
     return { mtimeMs: 0 };
   }
 
+  readNow(path: string, into: Uint8Array): number {
+    this.#enter('read-now', path);
+    const file = this.files.get(path);
+    if (file === undefined) throw systemError('ENOENT');
+    into.set(file.bytes.subarray(0, into.length));
+    return Math.min(file.bytes.length, into.length);
+  }
+
   #enter(call: string, path: string): void {
     this.before(call, path);
   }

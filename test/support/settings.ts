@@ -14,6 +14,7 @@ export const TEST_SETTINGS: Settings = {
   mock: false,
   keyfileDir: '/keys',
   allowMissingKeys: false,
+  sealedKeyRing: false,
   encryptionContext: {},
   failoverRegions: [],
 };

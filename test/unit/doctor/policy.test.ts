@@ -62,6 +62,7 @@ it('binds an IAM policy to a context, addresses and a multi-factor code', async 
               'mariadb-aws-kms:key-id',
               'mariadb-aws-kms:key-version',
               'mariadb-aws-kms:encryption-algorithm',
+              'mariadb-aws-kms:key-ring',
             ],
           },
           IpAddress: { 'aws:SourceIp': ['198.51.100.0/24', '2001:db8::/32', '10.1.2.3'] },

@@ -1,0 +1,200 @@
+import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { isDataKeyLength, wipe } from '../bytes.ts';
+import { KeyError } from '../errors.ts';
+import { isKeyId, isKeyVersion } from '../ids.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
+import { type EncryptionContext, isEmptyContext } from './encryption-context.ts';
+import { compareKeyNames, describeKey, type KeyName } from './key-file-name.ts';
+
+/** The sealed key ring of docs/key-files.md: data keys, encrypted and bound to the wrapped keys that they come from. */
+
+/** Authenticated with the data keys, and readable without a key. */
+export interface KeyRingHeader {
+  /** ISO 8601, UTC. */
+  readonly created: string;
+  /** What `aws_key_management_master_key_id` and `aws_key_management_encryption_context` said. */
+  readonly masterKeyId: string;
+  readonly encryptionContext: EncryptionContext;
+  /** The master key of every wrapped key in the set, and of the ring key. */
+  readonly masterKeyArn: string;
+  /** KMS's CiphertextBlob of the key that seals this ring and no other. */
+  readonly wrappedRingKey: Buffer;
+}
+
+export interface RingKey {
+  readonly name: KeyName;
+  /** Of the wrapped key: 32 bytes. */
+  readonly wrappedSha256: Buffer;
+  readonly algorithm: EncryptionAlgorithm;
+  readonly dataKey: Buffer;
+}
+
+export interface ClosedKeyRing {
+  readonly header: KeyRingHeader;
+  /** The set: by key id and version, each once. Not to be trusted before the ring is open. */
+  readonly names: readonly KeyName[];
+  wrappedSha256(index: number): Buffer;
+  /**
+   * Data keys by their place in the set. The caller wipes `bytes`, of which they are parts.
+   * @throws KeyError KEY_RING_UNUSABLE
+   */
+  open(ringKey: Uint8Array): OpenKeyRing;
+}
+
+export interface OpenKeyRing {
+  readonly bytes: Buffer;
+  key(index: number): Pick<RingKey, 'algorithm' | 'dataKey'>;
+}
+
+const MAGIC = Buffer.from('AKMRING1');
+const MAX_HEADER_BYTES = 65_536;
+const SHA256_BYTES = 32;
+const SET_BYTES = 4 + 4 + SHA256_BYTES;
+const MAX_KEY_BYTES = 32;
+const SEALED_BYTES = 1 + 1 + MAX_KEY_BYTES;
+const TAG_BYTES = 16;
+const COUNT_BYTES = 4;
+/** A ring key encrypts once: a nonce that is always the same is never used twice with it. */
+const NONCE = Buffer.alloc(12);
+const CIPHER = 'aes-256-gcm';
+
+/** The most that a ring of so many key versions has. */
+export function maxKeyRingBytes(versions: number): number {
+  return (
+    MAGIC.length + COUNT_BYTES + MAX_HEADER_BYTES + COUNT_BYTES + versions * (SET_BYTES + SEALED_BYTES) + TAG_BYTES
+  );
+}
+
+/** @param ringKey of 32 bytes, never used before and never again */
+export function sealKeyRing(header: KeyRingHeader, keys: readonly RingKey[], ringKey: Uint8Array): Buffer {
+  const sorted = [...keys].sort((a, b) => compareKeyNames(a.name, b.name));
+  const text = Buffer.from(formatHeader(header));
+  const start = MAGIC.length + COUNT_BYTES + text.length + COUNT_BYTES;
+  const associated = Buffer.alloc(start + sorted.length * SET_BYTES);
+  MAGIC.copy(associated);
+  associated.writeUInt32BE(text.length, MAGIC.length);
+  text.copy(associated, MAGIC.length + COUNT_BYTES);
+  associated.writeUInt32BE(sorted.length, start - COUNT_BYTES);
+  const plain = Buffer.alloc(sorted.length * SEALED_BYTES);
+  try {
+    for (const [index, { name, wrappedSha256, algorithm, dataKey }] of sorted.entries()) {
+      const at = start + index * SET_BYTES;
+      associated.writeUInt32BE(name.id, at);
+      associated.writeUInt32BE(name.version, at + 4);
+      associated.set(wrappedSha256, at + 8);
+      plain.writeUInt8(ENCRYPTION_ALGORITHMS.indexOf(algorithm) + 1, index * SEALED_BYTES);
+      plain.writeUInt8(dataKey.length, index * SEALED_BYTES + 1);
+      plain.set(dataKey, index * SEALED_BYTES + 2);
+    }
+    const cipher = createCipheriv(CIPHER, ringKey, NONCE, { authTagLength: TAG_BYTES }).setAAD(associated);
+    return Buffer.concat([associated, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+  } finally {
+    wipe(plain);
+  }
+}
+
+/** @throws KeyError KEY_RING_UNUSABLE */
+export function parseKeyRing(bytes: Buffer): ClosedKeyRing {
+  const headerAt = MAGIC.length + COUNT_BYTES;
+  if (bytes.length < headerAt || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    throw keyRingUnusable('it is no key ring of this format');
+  }
+  const headerBytes = bytes.readUInt32BE(MAGIC.length);
+  const start = headerAt + headerBytes + COUNT_BYTES;
+  if (headerBytes > MAX_HEADER_BYTES || start > bytes.length) throw keyRingUnusable('its header is cut off');
+  const count = bytes.readUInt32BE(start - COUNT_BYTES);
+  const expected = start + count * (SET_BYTES + SEALED_BYTES) + TAG_BYTES;
+  if (bytes.length !== expected) throw keyRingUnusable(`expected ${expected} bytes, got ${bytes.length}`);
+  const end = start + count * SET_BYTES;
+  return {
+    header: parseHeader(bytes.toString('utf8', headerAt, headerAt + headerBytes)),
+    names: parseNames(bytes, start, count),
+    wrappedSha256: (index) => bytes.subarray(start + index * SET_BYTES + 8, start + (index + 1) * SET_BYTES),
+    open: (ringKey) => openBody(bytes.subarray(0, end), bytes.subarray(end), ringKey),
+  };
+}
+
+function parseNames(bytes: Buffer, start: number, count: number): readonly KeyName[] {
+  const names: KeyName[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const id = bytes.readUInt32BE(start + index * SET_BYTES);
+    const version = bytes.readUInt32BE(start + index * SET_BYTES + 4);
+    if (!isKeyId(id) || !isKeyVersion(version)) throw keyRingUnusable(`it names key ${id} version ${version}`);
+    const name = { id, version };
+    const before = names.at(-1);
+    if (before !== undefined && compareKeyNames(before, name) >= 0) {
+      throw keyRingUnusable(`${describeKey(name)} is not in its place`);
+    }
+    names.push(name);
+  }
+  return names;
+}
+
+function openBody(associated: Buffer, body: Buffer, ringKey: Uint8Array): OpenKeyRing {
+  const sealed = body.subarray(0, body.length - TAG_BYTES);
+  const decipher = createDecipheriv(CIPHER, ringKey, NONCE, { authTagLength: TAG_BYTES })
+    .setAAD(associated)
+    .setAuthTag(body.subarray(sealed.length));
+  const bytes = decipher.update(sealed);
+  try {
+    decipher.final();
+  } catch (cause) {
+    wipe(bytes);
+    throw keyRingUnusable('it was changed: its authentication tag is not that of its content', cause);
+  }
+  const key = (index: number): Pick<RingKey, 'algorithm' | 'dataKey'> => {
+    const at = index * SEALED_BYTES;
+    const algorithm = ENCRYPTION_ALGORITHMS[bytes.readUInt8(at) - 1];
+    if (algorithm === undefined) throw keyRingUnusable('it names an algorithm that is not known');
+    const length = bytes.readUInt8(at + 1);
+    if (!isDataKeyLength(length)) throw keyRingUnusable(`"data key" expected 16, 24 or 32 bytes, got ${length}`);
+    return { algorithm, dataKey: bytes.subarray(at + 2, at + 2 + length) };
+  };
+  return { bytes, key };
+}
+
+function formatHeader({ wrappedRingKey, encryptionContext, ...facts }: KeyRingHeader): string {
+  const context = isEmptyContext(encryptionContext) ? {} : { encryptionContext };
+  return JSON.stringify({ ...facts, ...context, wrappedRingKey: wrappedRingKey.toString('base64') });
+}
+
+function parseHeader(text: string): KeyRingHeader {
+  const fields = objectOf(parseJson(text), 'its header');
+  const context = Object.entries(objectOf(fields['encryptionContext'] ?? {}, '"encryptionContext"'));
+  return {
+    created: textField(fields, 'created'),
+    masterKeyId: textField(fields, 'masterKeyId'),
+    masterKeyArn: textField(fields, 'masterKeyArn'),
+    encryptionContext: Object.fromEntries(
+      context.map(([name, value]) => {
+        if (typeof value !== 'string') throw keyRingUnusable('"encryptionContext" is malformed');
+        return [name, value];
+      }),
+    ),
+    wrappedRingKey: Buffer.from(textField(fields, 'wrappedRingKey'), 'base64'),
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw keyRingUnusable('its header is not JSON', cause);
+  }
+}
+
+function objectOf(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw keyRingUnusable(`${what} is malformed`);
+  return { ...value };
+}
+
+function textField(fields: Readonly<Record<string, unknown>>, field: string): string {
+  const value = fields[field];
+  if (typeof value !== 'string') throw keyRingUnusable(`"${field}" is missing or malformed`);
+  return value;
+}
+
+export function keyRingUnusable(reason: string, cause?: unknown): KeyError {
+  return new KeyError('KEY_RING_UNUSABLE', reason, { cause });
+}

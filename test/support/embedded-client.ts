@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../src/clock.ts';
+import type { EncryptionContext } from '../../src/format/encryption-context.ts';
+import type { KmsClient, KmsOperation } from '../../src/kms/client.ts';
+import {
+  createEmbeddedKms,
+  DEFAULT_REGION,
+  type EmbeddedKms,
+  initialState,
+  KmsFault,
+  memoryState,
+} from '../../src/kms/embedded/index.ts';
+import { kmsError } from './scripted-kms.ts';
+
+/** The embedded KMS without the network: it tells contexts, master keys and their states apart, and keeps a record. */
+export class EmbeddedClient {
+  readonly calls: { readonly operation: KmsOperation; readonly context: EncryptionContext }[] = [];
+  readonly kms: EmbeddedKms;
+  /** Runs before each call; what it throws is what KMS answers. */
+  on: (operation: KmsOperation, context: EncryptionContext) => Promise<void> | void = () => undefined;
+
+  constructor(clock: Clock, aliases: readonly string[]) {
+    const state = memoryState(initialState({ clock, randomBytes, region: DEFAULT_REGION, aliases }));
+    this.kms = createEmbeddedKms({ state, clock, randomBytes });
+  }
+
+  get client(): KmsClient {
+    const called = async <T>(operation: KmsOperation, context: EncryptionContext, answer: () => T): Promise<T> => {
+      this.calls.push({ operation, context });
+      await this.on(operation, context);
+      try {
+        return answer();
+      } catch (error) {
+        // As the SDK throws it: by name.
+        throw error instanceof KmsFault ? kmsError(error.name, error.message, error.status) : error;
+      }
+    };
+    const region = DEFAULT_REGION;
+    return {
+      region,
+      description: 'the embedded KMS',
+      generateWrappedKey: ({ masterKeyId: keyId, keySpec, encryptionContext }) =>
+        called('GenerateDataKeyWithoutPlaintext', encryptionContext, () => {
+          const made = this.kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec, encryptionContext });
+          return { wrapped: Buffer.from(made.ciphertextBlob), masterKeyArn: made.keyId, requestId: 'generate' };
+        }),
+      decrypt: ({ wrapped, masterKeyArn, encryptionContext }) =>
+        called('Decrypt', encryptionContext, () => {
+          const request = { region, ciphertextBlob: wrapped, keyId: masterKeyArn, encryptionContext };
+          const { plaintext, keyId } = this.kms.decrypt(request);
+          return { plaintext: Buffer.from(plaintext), masterKeyArn: keyId, requestId: 'decrypt' };
+        }),
+      probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'probe' }),
+      describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
+      close: () => undefined,
+    };
+  }
+}

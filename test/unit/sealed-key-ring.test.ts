@@ -1,0 +1,643 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { keyCheckValue } from '../../src/bytes.ts';
+import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
+import { type EncryptionContext, keyContext } from '../../src/format/encryption-context.ts';
+import { KEY_RING_FILE, type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
+import { maxKeyRingBytes, parseKeyRing, sealKeyRing } from '../../src/format/key-ring.ts';
+import { formatSidecar } from '../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { Keyring, type LoadResult } from '../../src/keyring/keyring.ts';
+import type { Settings } from '../../src/keyring/settings.ts';
+import { type FileSystem, KeyDirectory, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { EmbeddedClient } from '../support/embedded-client.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+import { kmsError } from '../support/scripted-kms.ts';
+import { SecretSearch } from '../support/secret-search.ts';
+import { TEST_SETTINGS } from '../support/settings.ts';
+
+const RING = `/keys/${KEY_RING_FILE}`;
+const RING_PAIR = 'mariadb-aws-kms:key-ring';
+
+interface Key {
+  readonly algorithm: EncryptionAlgorithm;
+  readonly dataKey: Buffer;
+}
+
+let clock: FakeClock;
+let kms: EmbeddedClient;
+let fs: MemoryFs;
+/** Of every key that was stored or made, by file name. */
+let truth: Map<string, Key>;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  kms = new EmbeddedClient(clock, ['alias/a', 'alias/b']);
+  fs = new MemoryFs();
+  truth = new Map();
+});
+
+function name(id: number, version: number): KeyName {
+  return { id: keyId(id), version: keyVersion(version) };
+}
+
+interface Stored {
+  readonly alias?: string;
+  readonly configured?: EncryptionContext;
+  readonly sidecar?: boolean;
+  readonly algorithm?: EncryptionAlgorithm;
+}
+
+/** A key file as a server made it. */
+function store(id: number, version: number, how: Stored = {}): void {
+  const { alias = 'alias/a', configured = {}, sidecar = true, algorithm = 'AES_CBC' } = how;
+  const key = name(id, version);
+  const encryptionContext = keyContext(configured, key, algorithm);
+  const request = { region: DEFAULT_REGION, keyId: alias, keySpec: 'AES_128', encryptionContext } as const;
+  const made = kms.kms.generateDataKeyWithoutPlaintext(request);
+  const wrapped = Buffer.from(made.ciphertextBlob);
+  const opened = kms.kms.decrypt({ region: DEFAULT_REGION, ciphertextBlob: wrapped, encryptionContext });
+  const dataKey = Buffer.from(opened.plaintext);
+  truth.set(keyFileName(key), { algorithm, dataKey });
+  fs.files.set(`/keys/${keyFileName(key)}`, { bytes: wrapped, synced: true });
+  if (!sidecar) return;
+  const text = formatSidecar(key, {
+    masterKeyArn: made.keyId,
+    keySpec: 'AES_128',
+    created: '2030-01-01T00:00:00.000Z',
+    wrappedSha256: createHash('sha256').update(wrapped).digest('hex'),
+    requestId: 'generate',
+    encryptionContext,
+    keyCheckValue: keyCheckValue(dataKey),
+  });
+  fs.files.set(`/keys/${sidecarFileName(key)}`, { bytes: Buffer.from(text), synced: true });
+}
+
+function storeMany(ids: number, versions: number, how: Stored = {}): void {
+  for (let id = 1; id <= ids; id += 1) for (let version = 1; version <= versions; version += 1) store(id, version, how);
+}
+
+/** An agent of its own on the shared directory. */
+class Agent {
+  readonly keys = new Map<string, Key>();
+  readonly handedOver: Uint8Array[] = [];
+  readonly logged: string[] = [];
+  readonly keyring: Keyring;
+  readonly settings: Settings;
+
+  constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server', disk: FileSystem = fs) {
+    this.settings = { ...TEST_SETTINGS, sealedKeyRing: true, ...changes };
+    const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+    this.keyring = new Keyring({
+      role,
+      settings: this.settings,
+      store: new KeyDirectory(this.settings.keyfileDir, disk, clock, Math.random),
+      kms: new KmsCaller([kms.client], clock, () => 0.5, observer),
+      clock,
+      events: {
+        announce: (key, _, algorithm, bytes) => {
+          this.keys.set(keyFileName(key), { algorithm, dataKey: Buffer.from(bytes) });
+          this.handedOver.push(bytes);
+        },
+        log: (severity, text) => this.logged.push(`${severity}: ${text}`),
+        count: () => undefined,
+      },
+    });
+  }
+
+  async do<T>(action: (deadline: ReturnType<typeof startDeadline>) => Promise<T>): Promise<T> {
+    const deadline = startDeadline(clock, 60_000);
+    return await clock.runUntil(action(deadline).finally(() => deadline.cancel()));
+  }
+
+  load(): Promise<LoadResult> {
+    return this.do((deadline) => this.keyring.loadAll(deadline));
+  }
+
+  async rotate(id: number): Promise<void> {
+    const version = await this.do((deadline) => this.keyring.rotate(keyId(id), deadline));
+    const file = keyFileName(name(id, version));
+    const key = this.keys.get(file);
+    if (key !== undefined) truth.set(file, key);
+  }
+
+  /** Until the ring is written. */
+  async seal(): Promise<void> {
+    if (this.keyring.sealing !== undefined) await clock.runUntil(this.keyring.sealing);
+  }
+}
+
+/** A start that writes the ring. */
+async function sealed(changes: Partial<Settings> = {}): Promise<Agent> {
+  const agent = new Agent(changes);
+  await agent.load();
+  await agent.seal();
+  expect(fs.files.has(RING)).toBe(true);
+  return agent;
+}
+
+function truthBytes(): [string, Buffer][] {
+  return [...truth].map(([file, { dataKey }]) => [file, dataKey]);
+}
+
+function ring(): Buffer {
+  return Buffer.from(fs.files.get(RING)?.bytes ?? []);
+}
+
+function putRing(bytes: Uint8Array): void {
+  fs.files.set(RING, { bytes: Buffer.from(bytes), synced: true });
+}
+
+function calls(): string[] {
+  return kms.calls
+    .splice(0)
+    .map(({ operation, context }) => `${operation}${context[RING_PAIR] === undefined ? '' : ' ring'}`);
+}
+
+/** A start that must have every key, whatever became of the ring; returns its calls and what it said of the ring. */
+async function start(changes: Partial<Settings> = {}): Promise<{ calls: string[]; said: string[]; agent: Agent }> {
+  const agent = new Agent(changes);
+  calls();
+  expect((await agent.load()).failures).toEqual([]);
+  expect(agent.keys).toEqual(truth);
+  expect(agent.handedOver.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
+  return { calls: calls(), said: agent.logged.filter((line) => line.includes('key ring')), agent };
+}
+
+const LOADED_FROM_RING = /^note: loaded \d+ key versions from the sealed key ring$/;
+
+function ordinary(count = truth.size): string[] {
+  return Array.from({ length: count }, () => 'Decrypt');
+}
+
+describe('a sealed key ring', () => {
+  it('is written after a complete load, with two calls, and opened by the next start with one', async () => {
+    storeMany(3, 4);
+    const first = new Agent();
+    await first.load();
+    expect(first.logged).toContain('note: there is no sealed key ring yet; unwrapping every key version alone');
+    await first.seal();
+    expect(calls()).toEqual([...ordinary(), 'GenerateDataKeyWithoutPlaintext ring', 'Decrypt ring']);
+    expect(first.logged.at(-1)).toBe(`note: sealed 12 key versions into ${KEY_RING_FILE}`);
+    const { calls: asked, said, agent } = await start();
+    expect(asked).toEqual(['Decrypt ring']);
+    expect(said).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    await agent.seal();
+    expect(calls()).toEqual([]);
+  });
+
+  it('costs a start with 500 key versions no more calls', async () => {
+    storeMany(50, 10);
+    await sealed();
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+
+  it('is bound to the configured context and to what no key file is bound to', async () => {
+    const encryptionContext = { cluster: 'orders' };
+    storeMany(1, 2, { configured: encryptionContext });
+    await sealed({ encryptionContext });
+    kms.calls.splice(0);
+    await new Agent({ encryptionContext }).load();
+    expect(kms.calls.map(({ context }) => context)).toEqual([{ cluster: 'orders', [RING_PAIR]: 'sealed' }]);
+  });
+
+  it('has another ring key each time, and no byte of a key outside what is encrypted', async () => {
+    storeMany(2, 3);
+    await sealed();
+    const before = ring();
+    fs.files.delete(RING);
+    await sealed();
+    const after = ring();
+    const [one, two] = [before, after].map(parseKeyRing);
+    expect(one?.header.wrappedRingKey).not.toEqual(two?.header.wrappedRingKey);
+    const ringKey = Buffer.from(
+      kms.kms.decrypt({
+        region: DEFAULT_REGION,
+        ciphertextBlob: one?.header.wrappedRingKey ?? Buffer.alloc(0),
+        encryptionContext: { [RING_PAIR]: 'sealed' },
+      }).plaintext,
+    );
+    expect(one?.open(ringKey).bytes.length).toBe(6 * 34);
+    const search = new SecretSearch([...truthBytes(), ['ring key', ringKey]]);
+    for (const [path, { bytes }] of fs.files) expect(search.in(bytes), path).toEqual([]);
+    expect(search.in(one?.open(ringKey).bytes ?? '')).toHaveLength(truth.size);
+  });
+
+  it('carries the algorithm of each version', async () => {
+    storeMany(1, 2);
+    store(1, 3, { algorithm: 'AES_CTR' });
+    const agent = await sealed();
+    agent.settings.encryptionAlgorithm = 'AES_CTR';
+    await agent.rotate(1);
+    await agent.seal();
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect([...truth.values()].map(({ algorithm }) => algorithm)).toEqual(['AES_CBC', 'AES_CBC', 'AES_CTR', 'AES_CTR']);
+  });
+
+  it('is not used by a start that is not told to, nor in mock mode', async () => {
+    storeMany(2, 1);
+    await sealed();
+    expect((await start({ sealedKeyRing: false })).calls).toEqual(ordinary());
+    const mock = new Agent({ mock: true });
+    await mock.load();
+    expect(mock.keyring.sealing).toBeUndefined();
+    expect(calls()).toEqual(ordinary());
+  });
+});
+
+describe('a ring that is not what was written', () => {
+  beforeEach(async () => {
+    storeMany(2, 2);
+    await sealed();
+  });
+
+  async function expectFallBack(reason: RegExp, changes: Partial<Settings> = {}): Promise<string[]> {
+    const { calls: asked, said } = await start(changes);
+    expect(asked.filter((call) => call === 'Decrypt')).toEqual(ordinary());
+    expect(said).toEqual([expect.stringMatching(reason)]);
+    return asked;
+  }
+
+  it('is refused whichever byte was changed', async () => {
+    const whole = ring();
+    for (let at = 0; at < whole.length; at += 1) {
+      const spoilt = Buffer.from(whole);
+      spoilt.writeUInt8(spoilt.readUInt8(at) ^ (1 << (at % 8)), at);
+      putRing(spoilt);
+      await expectFallBack(/^warning: the sealed key ring aws-kms-sealed-key-ring is not used: .+; unwrapping every/);
+    }
+  });
+
+  it('is refused wherever it was cut off, and with more behind it', async () => {
+    const whole = ring();
+    for (let length = 0; length < whole.length; length += 1) {
+      await expectKeyError(() => parseKeyRing(whole.subarray(0, length)), 'KEY_RING_UNUSABLE', /./);
+    }
+    putRing(whole.subarray(0, whole.length - 1));
+    await expectFallBack(/is not used: expected \d+ bytes, got \d+;/);
+    putRing(Buffer.concat([whole, Buffer.alloc(1)]));
+    await expectFallBack(/is not used: expected \d+ bytes, got \d+;/);
+    putRing(Buffer.alloc(0));
+    await expectFallBack(/is not used: it is no key ring of this format;/);
+    putRing(Buffer.from('{"keys":[]}'));
+    await expectFallBack(/is not used: it is no key ring of this format;/);
+  });
+
+  it('is not even read when it is larger than a ring of these keys can be', async () => {
+    putRing(Buffer.alloc(maxKeyRingBytes(4) + 1));
+    fs.before = (call, path) => expect(`${call} ${path}`).not.toBe(`read ${RING}`);
+    await expectFallBack(/is not used: expected at most \d+ bytes, got \d+;/);
+  });
+
+  it('is refused when a key file was changed', async () => {
+    const other = fs.files.get('/keys/aws-kms-key.1.1');
+    store(1, 1);
+    expect(fs.files.get('/keys/aws-kms-key.1.1')).not.toEqual(other);
+    const asked = await expectFallBack(/: key 1 version 1: aws-kms-key\.1\.1 is another than when it was written;/);
+    expect(asked).toContain('Decrypt ring');
+  });
+
+  it('is refused when two key files were exchanged, as they are then', async () => {
+    for (const suffix of ['', '.json']) {
+      const [a, b] = [`/keys/aws-kms-key.1.1${suffix}`, `/keys/aws-kms-key.2.1${suffix}`].map((path) =>
+        fs.files.get(path),
+      );
+      if (a === undefined || b === undefined) throw new Error('no such files');
+      fs.files.set(`/keys/aws-kms-key.1.1${suffix}`, b);
+      fs.files.set(`/keys/aws-kms-key.2.1${suffix}`, a);
+    }
+    const agent = new Agent();
+    const { failures } = await agent.load();
+    expect(failures.map(({ error }) => error.code)).toEqual(['KEY_FILE_SWAPPED', 'KEY_FILE_SWAPPED']);
+    expect([...agent.keys.keys()].sort()).toEqual(['aws-kms-key.1.2', 'aws-kms-key.2.2']);
+  });
+
+  it('is refused when a key file is gone, and the loss is reported as without a ring', async () => {
+    fs.files.delete('/keys/aws-kms-key.2.1');
+    truth.delete('aws-kms-key.2.1');
+    const agent = new Agent();
+    const { failures } = await agent.load();
+    expect(failures.map(({ error }) => error.code)).toEqual(['KEY_FILE_MISSING']);
+    expect(agent.keys).toEqual(truth);
+    expect(agent.logged).toContainEqual(expect.stringMatching(/: key 2 version 1: aws-kms-key\.2\.1 cannot be read;/));
+    fs.files.delete('/keys/aws-kms-key.2.1.json');
+    await expectFallBack(/: key 2 version 1: aws-kms-key\.2\.1 cannot be read;/);
+  });
+
+  it('of another server is refused', async () => {
+    const other = ring();
+    fs.files.clear();
+    truth.clear();
+    storeMany(2, 2);
+    putRing(other);
+    await expectFallBack(/: key 1 version 1: aws-kms-key\.1\.1 is another than when it was written;/);
+  });
+
+  it('is refused under another configured master key or context, and written anew for it', async () => {
+    await expectFallBack(
+      /: aws_key_management_master_key_id was "alias\/a" when it was written, now it is "alias\/b"; unwrapping/,
+      { masterKeyId: 'alias/b' },
+    );
+    await expectFallBack(/: aws_key_management_encryption_context was another when it was written; unwrapping/, {
+      encryptionContext: { cluster: 'orders' },
+    });
+    await sealed({ masterKeyId: 'alias/b' });
+    expect((await start({ masterKeyId: 'alias/b' })).calls).toEqual(['Decrypt ring']);
+  });
+
+  it('falls back when KMS refuses its key, or is silent about it', async () => {
+    kms.on = (_, context) => {
+      if (context[RING_PAIR] !== undefined) throw kmsError('AccessDeniedException', 'explicit deny');
+    };
+    await expectFallBack(/sealed key ring: KMS Decrypt failed: AccessDeniedException: explicit deny/);
+    kms.on = async (_, context) => {
+      if (context[RING_PAIR] !== undefined) await new Promise(() => undefined);
+    };
+    await expectFallBack(/sealed key ring: KMS Decrypt did not succeed within 30 s: no answer came/);
+  });
+
+  it('does not outlive its master key', async () => {
+    const [arn] = [parseKeyRing(ring()).header.masterKeyArn];
+    kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: arn });
+    const agent = new Agent();
+    const { failures } = await agent.load();
+    expect(failures.map(({ error }) => error.code)).toEqual(Array.from({ length: 4 }, () => 'KMS_OPERATOR'));
+    expect(agent.keys.size).toBe(0);
+    await agent.seal();
+  });
+
+  it('put back after a rotation gives nothing but what it was made from', async () => {
+    const old = ring();
+    const server = new Agent();
+    await server.load();
+    await server.rotate(1);
+    await server.seal();
+    expect(ring()).not.toEqual(old);
+    putRing(old);
+    const { calls: asked, said } = await start();
+    expect(asked).toEqual(['Decrypt ring', 'Decrypt']);
+    expect(said).toEqual(['note: loaded 4 key versions from the sealed key ring; 1 more are unwrapped alone']);
+  });
+
+  it('whose key is a data key of this server is refused, and a ring key is no data key', async () => {
+    const { header, names, wrappedSha256 } = parseKeyRing(ring());
+    const keys = names.map((key, index) => ({
+      name: key,
+      wrappedSha256: wrappedSha256(index),
+      algorithm: 'AES_CBC' as const,
+      dataKey: Buffer.alloc(16, 1),
+    }));
+    // A data key of 32 bytes that whoever forges this has got hold of.
+    const request = { region: DEFAULT_REGION, keyId: 'alias/a', keySpec: 'AES_256', encryptionContext: {} } as const;
+    const stolen = Buffer.from(kms.kms.generateDataKeyWithoutPlaintext(request).ciphertextBlob);
+    const { plaintext } = kms.kms.decrypt({ region: DEFAULT_REGION, ciphertextBlob: stolen, encryptionContext: {} });
+    putRing(sealKeyRing({ ...header, wrappedRingKey: stolen }, keys, plaintext));
+    await expectFallBack(/sealed key ring: KMS Decrypt failed: InvalidCiphertextException/);
+
+    fs.files.set('/keys/aws-kms-key.9.1', { bytes: header.wrappedRingKey, synced: true });
+    const { failures } = await new Agent().load();
+    expect(failures.map(({ error, name: { id } }) => `${id} ${error.code}`)).toEqual(['9 KMS_CORRUPT']);
+  });
+});
+
+describe('a ring and several master keys', () => {
+  it('holds the versions of one only: those of another open through that one alone', async () => {
+    storeMany(2, 2);
+    store(3, 1, { alias: 'alias/b' });
+    store(3, 2, { alias: 'alias/b', sidecar: false });
+    const first = await sealed();
+    expect(first.logged.at(-1)).toBe(
+      `note: sealed 4 key versions into ${KEY_RING_FILE}; 2 under other master keys are not in it`,
+    );
+    expect((await start()).calls).toEqual(['Decrypt ring', 'Decrypt', 'Decrypt']);
+    const arn = kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b');
+    kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: arn });
+    const agent = new Agent();
+    const { failures } = await agent.load();
+    expect(failures.map(({ name: { id } }) => id)).toEqual([3, 3]);
+    expect(agent.keys.size).toBe(4);
+  });
+
+  it('is not extended by what is created under another', async () => {
+    storeMany(2, 2);
+    const agent = await sealed();
+    const before = ring();
+    agent.settings.masterKeyId = 'alias/b';
+    await agent.rotate(1);
+    await agent.seal();
+    expect(ring()).toEqual(before);
+    expect((await start()).calls).toEqual(['Decrypt ring', 'Decrypt']);
+  });
+});
+
+describe('keys that are created', () => {
+  it('join the ring with three calls for all of a burst', async () => {
+    storeMany(20, 1);
+    await sealed();
+    const agent = new Agent();
+    await agent.load();
+    calls();
+    expect(await agent.do((deadline) => agent.keyring.rotateAll(deadline))).toBe(20);
+    for (const [file, key] of agent.keys) truth.set(file, key);
+    calls();
+    await agent.seal();
+    expect(calls()).toEqual(['Decrypt ring', 'GenerateDataKeyWithoutPlaintext ring', 'Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+
+  it('of a new server found it', async () => {
+    const agent = new Agent();
+    await agent.load();
+    await agent.do((deadline) => agent.keyring.open(keyId(1), deadline));
+    await agent.seal();
+    truth = agent.keys;
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+
+  it('made while nobody could write it join at the next start', async () => {
+    storeMany(2, 2);
+    await sealed();
+    const other = new Agent({ sealedKeyRing: false });
+    await other.rotate(2);
+    const { calls: asked, agent } = await start();
+    expect(asked).toEqual(['Decrypt ring', 'Decrypt']);
+    await agent.seal();
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+
+  it('wait for the end of a burst, but not for ever', async () => {
+    storeMany(1, 1);
+    const agent = await sealed();
+    const before = ring();
+    for (let i = 0; i < 28; i += 1) {
+      await agent.rotate(1);
+      await clock.advance(900);
+    }
+    expect(ring()).toEqual(before);
+    for (let i = 0; i < 10; i += 1) {
+      await agent.rotate(1);
+      await clock.advance(900);
+    }
+    expect(ring()).not.toEqual(before);
+    await agent.seal();
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+});
+
+describe('writing it', () => {
+  it('is left to complete loads and to servers', async () => {
+    storeMany(2, 2);
+    const bytes = fs.files.get('/keys/aws-kms-key.1.1');
+    if (bytes === undefined) throw new Error('no such file');
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: Buffer.from('damaged'), synced: true });
+    const incomplete = new Agent();
+    expect((await incomplete.load()).failures).toHaveLength(1);
+    expect(incomplete.keyring.sealing).toBeUndefined();
+    fs.files.set('/keys/aws-kms-key.1.1', bytes);
+    const backup = new Agent({}, 'backup');
+    await backup.load();
+    expect(backup.keyring.sealing).toBeUndefined();
+    expect(fs.files.has(RING)).toBe(false);
+  });
+
+  it('is not a backup’s business, opening it is', async () => {
+    storeMany(2, 2);
+    await sealed();
+    calls();
+    const backup = new Agent({}, 'backup');
+    await backup.load();
+    expect(backup.keys).toEqual(truth);
+    expect(calls()).toEqual(['Decrypt ring']);
+  });
+
+  it.each(['open', 'write', 'fsync', 'rename', 'fsync-directory'])(
+    'that fails at %s costs nothing',
+    async (failing) => {
+      storeMany(2, 2);
+      const agent = new Agent();
+      await agent.load();
+      let hasFailed = false;
+      fs.before = (call, path) => {
+        if (call !== failing || (!path.includes('.aws-kms-tmp-') && !['rename', 'fsync-directory'].includes(call)))
+          return;
+        hasFailed = true;
+        throw systemError('ENOSPC');
+      };
+      await agent.seal();
+      expect(hasFailed).toBe(true);
+      fs.before = () => undefined;
+      expect(agent.logged.at(-1)).toMatch(
+        /^warning: the sealed key ring was not written: cannot (store|sync) .*ENOSPC.*; the keys are safe in their files$/,
+      );
+      expect([...fs.files.keys()].filter((path) => path.includes('tmp'))).toEqual([]);
+      await start();
+    },
+  );
+
+  it('that KMS refuses costs nothing', async () => {
+    storeMany(1, 2);
+    kms.on = (operation) => {
+      if (operation === 'GenerateDataKeyWithoutPlaintext') throw kmsError('AccessDeniedException', 'no');
+    };
+    const agent = new Agent();
+    await agent.load();
+    await agent.seal();
+    expect(agent.logged.at(-1)).toMatch(/^warning: the sealed key ring was not written: .*AccessDeniedException: no/);
+    expect(fs.files.has(RING)).toBe(false);
+  });
+
+  it('survives a power loss at every step, as the old ring, the new one, or none', async () => {
+    storeMany(2, 2);
+    await sealed();
+    fs.durable = new Set(fs.files.keys());
+    const disk = fs;
+    const agent = new Agent();
+    await agent.load();
+    await agent.rotate(1);
+    const left: MemoryFs[] = [];
+    disk.before = () => left.push(disk.afterPowerLoss());
+    await agent.seal();
+    disk.before = () => undefined;
+    left.push(disk.afterPowerLoss());
+    expect(left.length).toBeGreaterThan(10);
+    for (const after of left) {
+      fs = after;
+      const { calls: asked } = await start();
+      expect([['Decrypt ring'], ['Decrypt ring', 'Decrypt']]).toContainEqual(asked);
+    }
+  });
+
+  it('ends with the agent, and leaves nothing behind', async () => {
+    storeMany(2, 2);
+    for (const call of ['open', 'write', 'fsync']) {
+      const agent = new Agent();
+      await agent.load();
+      fs.before = (seen, path) => {
+        if (seen === call && path.includes('.aws-kms-tmp-')) agent.keyring.close();
+      };
+      await agent.seal();
+      fs.before = () => undefined;
+      expect([...fs.files.keys()].filter((path) => path.includes('tmp'))).toEqual([]);
+    }
+    const waiting = new Agent();
+    await waiting.load();
+    waiting.keyring.close();
+    fs.files.delete(RING);
+    await waiting.seal();
+    expect(fs.files.has(RING)).toBe(false);
+  });
+});
+
+describe('on a real file system', () => {
+  it('has mode 0600, and what stands in its place holds nobody up', async () => {
+    storeMany(1, 2);
+    const keyfileDir = scratchDirectory();
+    for (const [path, { bytes }] of fs.files) writeFileSync(path.replace('/keys', keyfileDir), bytes);
+    const path = join(keyfileDir, KEY_RING_FILE);
+    const settled = async (): Promise<string[]> => {
+      const agent = new Agent({ keyfileDir }, 'server', nodeFileSystem);
+      const deadline = startDeadline(clock, 60_000);
+      expect((await agent.keyring.loadAll(deadline)).failures).toEqual([]);
+      expect(agent.keys).toEqual(truth);
+      const { sealing } = agent.keyring;
+      await clock.advance(2_000);
+      await sealing;
+      return agent.logged.filter((line) => line.includes('key ring'));
+    };
+    await settled();
+    expect((statSync(path).mode & 0o7777).toString(8)).toBe('600');
+    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    // A symbolic link to it is followed, as those of key files are.
+    renameSync(path, join(keyfileDir, 'elsewhere'));
+    symlinkSync('elsewhere', path);
+    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    renameSync(path, join(keyfileDir, 'link'));
+    execFileSync('mkfifo', [path]);
+    expect((await settled())[0]).toMatch(/is not used: it is not a regular file; unwrapping/);
+    expect(statSync(path).isFile()).toBe(true);
+    renameSync(path, join(keyfileDir, 'again'));
+    mkdirSync(path);
+    writeFileSync(join(path, 'file'), randomBytes(8));
+    const [open, write] = await settled();
+    expect(open).toMatch(/is not used: it is not a regular file; unwrapping/);
+    expect(write).toMatch(/^warning: the sealed key ring was not written: .*(EISDIR|ENOTEMPTY|EEXIST)/);
+    expect(readFileSync(join(path, 'file'))).toHaveLength(8);
+    // A key file that became a FIFO holds nobody up either.
+    renameSync(join(keyfileDir, 'aws-kms-key.1.1'), join(keyfileDir, 'key'));
+    renameSync(path, join(keyfileDir, 'directory'));
+    renameSync(join(keyfileDir, 'again'), path);
+    execFileSync('mkfifo', [join(keyfileDir, 'aws-kms-key.1.1')]);
+    const agent = new Agent({ keyfileDir }, 'server', nodeFileSystem);
+    const { failures } = await agent.keyring.loadAll(startDeadline(clock, 60_000));
+    expect(failures.map(({ error }) => error.code)).toEqual(['KEY_FILE_CORRUPT']);
+  });
+});
