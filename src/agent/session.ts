@@ -83,6 +83,7 @@ export class Session {
     } finally {
       this.#ending.abort(new Error('the connection has ended'));
       this.#idleTimer.abort();
+      this.#flush();
       this.#stream.destroy();
       const keyring = this.#opened?.keyring;
       keyring?.close();
@@ -279,15 +280,16 @@ export class Session {
     this.#counters.clear();
   }
 
-  /** What is sent in one turn of the event loop goes out in one piece: thousands of keys at a start. */
+  /** What is sent until the next look at the sockets goes out in one piece: thousands of keys at a start. */
   #send(request: number, message: AgentMessage): void {
     if (!this.#stream.writable) return;
-    if (this.#outbox.length === 0) queueMicrotask(() => this.#flush());
+    if (this.#outbox.length === 0) setImmediate(() => this.#flush());
     this.#outbox.push(encodeAgentMessage(request, message));
   }
 
   #flush(): void {
     const frames = this.#outbox;
+    if (frames.length === 0) return;
     this.#outbox = [];
     const bytes = Buffer.concat(frames);
     for (const frame of frames) wipe(frame);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { dollarsPerYear, requestsPerYear } from '../../bench/cost.ts';
 import { SECTIONS } from '../../bench/sections.ts';
 import { median, ratios, table, withSpread } from '../../bench/statistics.ts';
 
@@ -33,4 +34,10 @@ it('figures show their spread, a single one has none', () => {
 
 it('tables are Markdown', () => {
   expect(table(['what', 'ns'], [['a', '1']])).toBe('| what | ns |\n|---|---:|\n| a | 1 |\n');
+});
+
+it('a fleet pays for the starts, rotations and hourly looks of each server, and for its master key', () => {
+  const fleet = { name: 'f', servers: 10, shape: { ids: 1, versions: 1 }, startsPerYear: 2, rotationsPerYear: 3 };
+  expect(requestsPerYear(fleet, { start: 100, rotation: 7, look: 1 })).toBe(10 * (200 + 21 + 8760));
+  expect(dollarsPerYear(1_000_000)).toBe(15);
 });

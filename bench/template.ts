@@ -1,0 +1,9 @@
+import { join } from 'node:path';
+import { installDatabase } from '../scripts/lib/scratch-server.ts';
+
+/** A data directory that servers are copied from. */
+export async function installTemplate(directory: string): Promise<string> {
+  const template = join(directory, 'template');
+  await installDatabase(template);
+  return template;
+}
