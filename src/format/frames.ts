@@ -1,3 +1,4 @@
+import { wipe } from '../bytes.ts';
 import { KeyError } from '../errors.ts';
 
 /** The frame layer of docs/protocol.md: bytes to frames and back. */
@@ -10,6 +11,8 @@ export interface Frame {
 
 const LENGTH_BYTES = 4;
 const HEADER_BYTES = 5;
+/** Most frames fit, those with a data key among them. */
+const FIRST_BYTES = 64;
 export const MAX_FRAME_BYTES = 16_384;
 
 /** Turns a byte stream, in pieces of any size, into frames. After an error it is of no further use. */
@@ -101,34 +104,33 @@ export class PayloadReader {
   }
 }
 
-/** Fields of one payload, one after the other. */
+/** Fields of one payload, one after the other. A start writes thousands: nothing is allocated for a field. */
 export class PayloadWriter {
-  /** Integers, each after its width in bytes. */
-  readonly #fields: (number | Uint8Array)[] = [];
-  #length = 0;
+  #bytes = Buffer.alloc(FIRST_BYTES);
+  #end = LENGTH_BYTES + HEADER_BYTES;
 
   u8(value: number): this {
-    return this.#integer(1, value);
-  }
-
-  u16(value: number): this {
-    return this.#integer(2, value);
-  }
-
-  u32(value: number): this {
-    return this.#integer(4, value);
-  }
-
-  /** Not copied before `toFrame`: a data key is then in one place only. */
-  bytes(value: Uint8Array): this {
-    this.#length += value.length;
-    this.#fields.push(value);
+    this.#makeRoom(1);
+    this.#end = this.#bytes.writeUInt8(value, this.#end);
     return this;
   }
 
-  #integer(width: number, value: number): this {
-    this.#length += width;
-    this.#fields.push(width, value);
+  u16(value: number): this {
+    this.#makeRoom(2);
+    this.#end = this.#bytes.writeUInt16BE(value, this.#end);
+    return this;
+  }
+
+  u32(value: number): this {
+    this.#makeRoom(4);
+    this.#end = this.#bytes.writeUInt32BE(value, this.#end);
+    return this;
+  }
+
+  bytes(value: Uint8Array): this {
+    this.#makeRoom(value.length);
+    this.#bytes.set(value, this.#end);
+    this.#end += value.length;
     return this;
   }
 
@@ -140,29 +142,25 @@ export class PayloadWriter {
     return this.u16(end).bytes(clean.subarray(0, end));
   }
 
-  /** One buffer, ready to be written. */
+  /** One buffer, ready to be written, and the only one that holds a data key. */
   toFrame(type: number, request: number): Buffer {
-    const length = HEADER_BYTES + this.#length;
+    const length = this.#end - LENGTH_BYTES;
     if (length > MAX_FRAME_BYTES) {
       const name = `frame 0x${type.toString(16)}`;
       throw new KeyError('INTERNAL', `${name}: expected at most ${MAX_FRAME_BYTES} bytes, got ${length}`);
     }
-    const frame = Buffer.alloc(LENGTH_BYTES + length);
-    frame.writeUInt32BE(length, 0);
-    frame.writeUInt8(type, 4);
-    frame.writeUInt32BE(request, 5);
-    let at = LENGTH_BYTES + HEADER_BYTES;
-    let width: number | undefined;
-    for (const field of this.#fields) {
-      if (typeof field !== 'number') {
-        frame.set(field, at);
-        at += field.length;
-      } else if (width === undefined) width = field;
-      else {
-        at = frame.writeUIntBE(field, at, width);
-        width = undefined;
-      }
-    }
-    return frame;
+    this.#bytes.writeUInt32BE(length, 0);
+    this.#bytes.writeUInt8(type, 4);
+    this.#bytes.writeUInt32BE(request, 5);
+    return this.#bytes.subarray(0, this.#end);
+  }
+
+  #makeRoom(bytes: number): void {
+    const needed = this.#end + bytes;
+    if (needed <= this.#bytes.length) return;
+    const larger = Buffer.alloc(Math.max(needed, 2 * this.#bytes.length));
+    larger.set(this.#bytes);
+    wipe(this.#bytes);
+    this.#bytes = larger;
   }
 }

@@ -36,11 +36,11 @@ export function parseFileName(file: string): FileName {
   if (file === MOCK_STATE_FILE) return { kind: 'mock-state' };
   if (file === KEY_RING_FILE) return { kind: 'key-ring' };
   if (!file.startsWith(KEY_FILE_PREFIX)) return { kind: 'foreign' };
-  const [, idText, versionText, extension] = KEY_FILE.exec(file) ?? [];
-  const id = Number(idText);
-  const version = Number(versionText);
+  const parts = KEY_FILE.exec(file);
+  const id = Number(parts?.[1]);
+  const version = Number(parts?.[2]);
   if (!isKeyId(id) || !isKeyVersion(version)) return { kind: 'stray' };
-  return { kind: extension === undefined ? 'wrapped-key' : 'sidecar', name: { id, version } };
+  return { kind: parts?.[3] === undefined ? 'wrapped-key' : 'sidecar', name: { id, version } };
 }
 
 export function compareKeyNames(a: KeyName, b: KeyName): number {

@@ -34,6 +34,7 @@ export interface ClosedKeyRing {
   /** The set: by key id and version, each once. Not to be trusted before the ring is open. */
   readonly names: readonly KeyName[];
   wrappedSha256(index: number): Buffer;
+  hasSha256(index: number, sha256: Buffer): boolean;
   /**
    * Data keys by their place in the set. The caller wipes `bytes`, of which they are parts.
    * @throws KeyError KEY_RING_UNUSABLE
@@ -110,6 +111,8 @@ export function parseKeyRing(bytes: Buffer): ClosedKeyRing {
     header: parseHeader(bytes.toString('utf8', headerAt, headerAt + headerBytes)),
     names: parseNames(bytes, start, count),
     wrappedSha256: (index) => bytes.subarray(start + index * SET_BYTES + 8, start + (index + 1) * SET_BYTES),
+    hasSha256: (index, sha256) =>
+      bytes.compare(sha256, 0, SHA256_BYTES, start + index * SET_BYTES + 8, start + (index + 1) * SET_BYTES) === 0,
     open: (ringKey) => openBody(bytes.subarray(0, end), bytes.subarray(end), ringKey),
   };
 }

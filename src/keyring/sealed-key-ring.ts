@@ -249,13 +249,13 @@ export class SealedKeyRing {
   }
 
   /** Each wrapped key that the ring speaks for is there, and is the very one. */
-  async #assertUnchanged({ names, wrappedSha256 }: ClosedKeyRing): Promise<void> {
+  async #assertUnchanged({ names, hasSha256 }: ClosedKeyRing): Promise<void> {
     const { store } = this.#parts;
     for (const [index, name] of names.entries()) {
       if (index % DIGESTS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
       const digest = store.digest(name);
       if (digest === undefined) throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} cannot be read`);
-      if (!digest.equals(wrappedSha256(index))) {
+      if (!hasSha256(index, digest)) {
         throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} is another than when it was written`);
       }
     }
@@ -266,11 +266,10 @@ function opened({ header, names, wrappedSha256 }: ClosedKeyRing, open: OpenKeyRi
   const { masterKeyArn } = header;
   const wipeAll = (): void => wipe(open.bytes);
   try {
-    const keys = names.map((name, index) => ({
-      name,
-      wrappedSha256: wrappedSha256(index),
-      ...open.key(index),
-    }));
+    const keys = names.map((name, index) => {
+      const { algorithm, dataKey } = open.key(index);
+      return { name, wrappedSha256: wrappedSha256(index), algorithm, dataKey };
+    });
     return { masterKeyArn, keys, others: without(stored, names), wipe: wipeAll };
   } catch (error) {
     wipeAll();

@@ -47,7 +47,7 @@ const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
 function readNow(path: string, into: Uint8Array): number {
   const descriptor = openSync(path, READ_ONLY);
   try {
-    return readSync(descriptor, into);
+    return readSync(descriptor, into, 0, into.length, null);
   } finally {
     closeSync(descriptor);
   }
@@ -104,6 +104,8 @@ export class KeyDirectory {
   readonly #random: Random;
   /** One byte more than a wrapped key may have. */
   readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
+  /** Of the page, what was read last: wrapped keys have mostly one length. */
+  #read = this.#page;
 
   constructor(path: string, fs: FileSystem, clock: Clock, random: Random) {
     this.path = path;
@@ -176,7 +178,8 @@ export class KeyDirectory {
       return undefined;
     }
     if (length === 0 || length > MAX_WRAPPED_KEY_BYTES) return undefined;
-    return hash('sha256', this.#page.subarray(0, length), 'buffer');
+    if (this.#read.length !== length) this.#read = this.#page.subarray(0, length);
+    return hash('sha256', this.#read, 'buffer');
   }
 
   /**
