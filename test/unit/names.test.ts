@@ -63,5 +63,6 @@ describe('names in a key directory', () => {
   it('know our own other files', () => {
     expect(parseFileName('.aws-kms-tmp-1x')).toEqual({ kind: 'temporary' });
     expect(parseFileName('aws-kms-key.mock.json')).toEqual({ kind: 'mock-state' });
+    expect(parseFileName('aws-kms-sealed-key-ring')).toEqual({ kind: 'key-ring' });
   });
 });
