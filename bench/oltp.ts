@@ -45,16 +45,18 @@ async function sysbench(server: ScratchServer, load: Load, ...args: readonly str
 
 const tableNames = ({ tables }: Load): string[] => Array.from({ length: tables }, (_, i) => `sbtest.sbtest${i + 1}`);
 
-/** Makes the tables, with the same rows in every server: sysbench fills those of the first by chance. */
-export async function prepare(first: ScratchServer, others: readonly ScratchServer[], load: Load): Promise<void> {
-  await first.sql('CREATE DATABASE sbtest');
+/** Makes the tables: with the same rows, which sysbench makes up by chance once, and in the same way in every server. */
+export async function prepare(servers: readonly ScratchServer[], load: Load): Promise<void> {
+  const [first] = servers;
+  if (first === undefined) return;
+  for (const server of servers) await server.sql('CREATE DATABASE sbtest');
   await sysbench(first, load, 'oltp_read_write', 'prepare');
-  for (const server of others) await server.sql('CREATE DATABASE sbtest');
   for (const name of tableNames(load)) {
     const file = join(first.directory, name);
     await first.sql(`SELECT * INTO OUTFILE '${file}' FROM ${name}`);
     const [created] = await first.sql(`SHOW CREATE TABLE ${name}`);
-    for (const server of others) {
+    await first.sql(`DROP TABLE ${name}`);
+    for (const server of servers) {
       await server.sql(String(created?.['Create Table']).replace('CREATE TABLE `', 'CREATE TABLE sbtest.`'));
       await server.sql(`LOAD DATA INFILE '${file}' INTO TABLE ${name}`);
     }

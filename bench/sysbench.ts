@@ -173,8 +173,10 @@ async function phaseText(
   progress(phase.title);
   for (const { server } of candidates) {
     process.kill(server.pid, 'SIGCONT');
-    server.options = { ...server.options, innodb_buffer_pool_size: phase.pool };
-    await server.restart();
+    if (server.options['innodb_buffer_pool_size'] !== phase.pool) {
+      server.options = { ...server.options, innodb_buffer_pool_size: phase.pool };
+      await server.restart();
+    }
     // Reads every page once, and takes what is slow only the first time.
     await checksums(server, plan.load);
     await measureLoad(server, 'oltp_read_write', plan.load, plan.seconds);
@@ -213,15 +215,18 @@ async function runSysbench(options: BenchOptions): Promise<string> {
   const plan: Plan = quick
     ? { load: { tables: 2, rows: 20_000, threads: 2 }, rounds: 1, seconds: 1, workloads: ['oltp_read_write'] }
     : { load: { tables: 4, rows: 60_000, threads: 2 }, rounds: options.rounds ?? 5, seconds: 2, workloads: WORKLOADS };
-  const servers = await Servers.open(directory, COMMON);
+  const phases = quick ? PHASES.slice(1) : PHASES;
+  const servers = await Servers.open(directory, { ...COMMON, innodb_buffer_pool_size: phases[0]?.pool });
   try {
     progress('starting servers, making tables');
     const candidates = await startAll(servers);
-    const [first, ...others] = candidates.map(({ server }) => server);
-    if (first !== undefined) await prepare(first, others, plan.load);
+    await prepare(
+      candidates.map(({ server }) => server),
+      plan.load,
+    );
     await check(candidates, plan.load);
     const texts: string[] = [];
-    for (const phase of quick ? PHASES.slice(1) : PHASES) texts.push(await phaseText(phase, candidates, plan, options));
+    for (const phase of phases) texts.push(await phaseText(phase, candidates, plan, options));
     return texts.join('\n');
   } finally {
     await servers.close();
