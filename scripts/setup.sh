@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh demo|test|suite|bench
+#   scripts/setup.sh demo|test|suite|bench|debian-13
+#   scripts/setup.sh integration: only the apt packages that the integration tests need
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,8 +20,7 @@ wanted_for_demo='
 /usr/bin/mariadb mariadb-client-core
 /usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
 '
-wanted_for_test='
-/usr/bin/clang clang
+wanted_for_integration='
 /usr/bin/mariadb-backup mariadb-backup
 /usr/bin/aws awscli
 /usr/bin/openssl openssl
@@ -32,6 +32,12 @@ wanted_for_test='
 /usr/bin/socat socat
 /usr/bin/lsof lsof
 /usr/bin/ps procps
+'
+wanted_for_test='
+/usr/bin/clang clang
+'
+wanted_for_debian_13='
+/usr/sbin/debootstrap debootstrap
 '
 
 wanted_for_suite='
@@ -67,18 +73,20 @@ collect() {
 case ${1-} in
   demo) collect "$wanted_for_demo" ;;
   test)
-    collect "$wanted_for_demo$wanted_for_test$wanted_for_suite"
+    collect "$wanted_for_demo$wanted_for_integration$wanted_for_test$wanted_for_suite"
     # libFuzzer; its folder differs by version.
     ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 || missing="$missing libclang-rt-dev"
     ;;
   suite) collect "$wanted_for_demo$wanted_for_suite" ;;
   bench) collect "$wanted_for_demo$wanted_for_bench" ;;
-  *) fail "expected demo, test, suite or bench, got '${1-}'" ;;
+  debian-13) collect "$wanted_for_demo$wanted_for_debian_13" ;;
+  integration) collect "$wanted_for_demo$wanted_for_integration" ;;
+  *) fail "expected demo, test, suite, bench, debian-13 or integration, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
 [ "$1" != bench ] || ls /usr/lib/*/libcurl.so.4 >/dev/null 2>&1 || missing="$missing libcurl4"
 ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$missing libatomic1"
-case $1 in demo|bench) ;; *) ls /usr/lib/*/libpcre2-posix.so.3 >/dev/null 2>&1 || missing="$missing libpcre2-posix3" ;; esac
+case $1 in test|suite) ls /usr/lib/*/libpcre2-posix.so.3 >/dev/null 2>&1 || missing="$missing libpcre2-posix3" ;; esac
 
 if [ -n "$missing" ]; then
   say "missing, to be installed with apt-get:$missing"
@@ -106,6 +114,8 @@ if [ -n "$missing" ]; then
     apt-get -y -q --no-install-recommends --no-remove install $missing >"$log" 2>&1 \
     || { tail -n 15 "$log" >&2; fail "apt-get could not install$missing"; }
 fi
+
+[ "$1" != integration ] || exit 0
 
 # Packages that are unpacked into a directory of the build and not installed: unpack DIRECTORY PACKAGES.
 unpack() {
