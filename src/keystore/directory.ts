@@ -154,7 +154,7 @@ export class KeyDirectory {
       });
     }
     if (wrapped.length === 0) {
-      throw corrupt(name, `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
+      throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
     }
     const { sidecar, sidecarProblem } = await this.#readSidecar(name);
     if (sidecar === undefined) return { wrapped, sidecar, sidecarProblem };
@@ -162,6 +162,7 @@ export class KeyDirectory {
     if (sha256(wrapped) !== sidecar.wrappedSha256) {
       throw corrupt(
         name,
+        keyFileName(name),
         `its SHA-256 is ${sha256(wrapped)}, its sidecar says ${sidecar.wrappedSha256}`,
         `restore the file from a backup; if you replaced it on purpose, move ${sidecarFileName(name)} away`,
       );
@@ -344,7 +345,7 @@ export class KeyDirectory {
       return await readWhole(this.#fs, join(this.path, file), maxBytes);
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
-      if (cause instanceof KeyError) throw corrupt(name, cause.message);
+      if (cause instanceof KeyError) throw corrupt(name, file, cause.message);
       throw unreadable(this.path, name, file, cause);
     }
   }
@@ -354,6 +355,7 @@ export class KeyDirectory {
   }
 }
 
-function corrupt(name: KeyName, reason: string, hint = 'restore the file from a backup'): KeyError {
-  return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: key file ${keyFileName(name)}: ${reason}`, { hint });
+function corrupt(name: KeyName, file: string, reason: string, hint = 'restore the file from a backup'): KeyError {
+  const kind = file === sidecarFileName(name) ? 'sidecar' : 'key file';
+  return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: ${kind} ${file}: ${reason}`, { hint });
 }

@@ -219,6 +219,17 @@ describe('a key directory on disk', () => {
     expect(stored.sidecarProblem?.message).toBe('sidecar aws-kms-key.7.3.json: it is not JSON');
   });
 
+  it('loads a key whose sidecar is no file, and says that it is the sidecar', async () => {
+    await store.create(newKey());
+    rmSync(join(path, 'aws-kms-key.7.3.json'));
+    mkdirSync(join(path, 'aws-kms-key.7.3.json'));
+    const stored = await store.read(name);
+    expect(stored.wrapped).toEqual(wrapped);
+    expect(stored.sidecarProblem?.message).toBe(
+      'key 7 version 3: sidecar aws-kms-key.7.3.json: it is not a regular file',
+    );
+  });
+
   it('removes abandoned work in progress, not what is under way', async () => {
     const clock = new FakeClock();
     store = new KeyDirectory(path, nodeFileSystem, clock, Math.random);
