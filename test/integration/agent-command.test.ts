@@ -47,7 +47,7 @@ it('refuses to listen without a key directory', async () => {
   expect(stderr).toMatch(/^mariadb-aws-kms: error: --listen needs --keyfile-dir\nhint: /);
 });
 
-it.each([0o755, 0o770, 0o701])('refuses a socket directory of mode %o', async (mode) => {
+it.each([0o755, 0o770, 0o701, 0o777, 0o1777])('refuses a socket directory of mode %o', async (mode) => {
   const { status, stderr } = await command(
     'agent',
     '--keyfile-dir',
