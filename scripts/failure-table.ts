@@ -1,15 +1,18 @@
 /**
- * Has KMS fail in every way at every moment, and writes what servers did and said into docs/reliability.md. Exit status 1
- * when one of them broke a promise.
+ * Has KMS, or what holds the key files, fail in every way at every moment, and writes what servers did and said into
+ * docs/reliability.md. Exit status 1 when one of them broke a promise.
  *   npm run reliability:kms
+ *   npm run reliability:files
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FAILURE_TABLE } from '../src/kms/classify.ts';
 import { writeSection } from './lib/document-section.ts';
-import { brokenPromises, type Cell, type FailureReport, type Moment, runFailures } from './lib/kms-failures.ts';
+import { brokenByFault, FAULT_MOMENTS, runFaults } from './lib/file-faults.ts';
+import { brokenByKms, MOMENTS, runFailures } from './lib/kms-failures.ts';
 import { installDatabase } from './lib/scratch-server.ts';
+import type { Cell, Moment } from './lib/trial.ts';
 
 interface Section {
   readonly title: string;
@@ -19,7 +22,24 @@ interface Section {
   readonly reason: (cell: Cell) => string;
 }
 
-const inLog = ({ log }: Cell): string => log.find((line) => line.startsWith('[ERROR] '))?.slice(8) ?? '';
+/** What was met at each moment. */
+interface Row {
+  readonly what: string;
+  readonly cells: readonly Cell[];
+}
+
+interface Subject {
+  /** Of the first column. */
+  readonly subject: string;
+  readonly moments: readonly Moment[];
+  readonly run: (directory: string, template: string) => Promise<{ rows: readonly Row[]; broken: readonly string[] }>;
+}
+
+/** The error, or the warning when nothing failed. */
+const inLog = ({ log, error }: Cell): string => {
+  const severity = error === '' ? '[Warning] ' : '[ERROR] ';
+  return log.find((line) => line.startsWith(severity))?.slice(severity.length) ?? '';
+};
 const inStatement = ({ error }: Cell): string => error;
 
 const SECTIONS: Readonly<Record<Moment, Section>> = {
@@ -49,6 +69,27 @@ const SECTIONS: Readonly<Record<Moment, Section>> = {
   },
 };
 
+const SUBJECTS: Readonly<Record<string, Subject>> = {
+  kms: {
+    subject: 'KMS …',
+    moments: MOMENTS,
+    run: async (directory, template) => {
+      const reports = await runFailures(directory, template);
+      const rows = reports.map(({ failure, cells }) => ({ what: failure.what, cells }));
+      return { rows, broken: reports.flatMap(brokenByKms) };
+    },
+  },
+  files: {
+    subject: 'while …',
+    moments: FAULT_MOMENTS,
+    run: async (directory, template) => {
+      const reports = await runFaults(directory, template);
+      const rows = reports.map(({ fault, cells }) => ({ what: fault.what, cells }));
+      return { rows, broken: reports.flatMap(brokenByFault) };
+    },
+  },
+};
+
 const HINTS = new Set(Object.values(FAILURE_TABLE).map(({ hint }) => `; ${hint}`));
 
 /** Without what differs between two runs, and without the hints, which docs/errors.md has. */
@@ -59,42 +100,48 @@ function plain(text: string): string {
     .replace(/ \(request [0-9a-f-]{36}\)/g, '')
     .replace(/arn:aws:kms:[\w:-]+:key\/[0-9a-f-]{36}/g, 'ARN')
     .replace(/(127\.0\.0\.1):\d+/g, '$1:PORT')
+    .replace(/\/\S*?\/disk\/keys\b/g, 'DIR')
+    .replace(/'\/\S*\/agent'/g, "'AGENT'")
+    .replace(/(\.aws-kms-tmp-)\w+/g, '$1…')
+    .replace(/\b[0-9a-f]{64}\b/g, 'SUM')
+    .replace(/\b\d{8}T\d{6}Z\b/g, 'TIME')
     .replaceAll('|', '\\|');
 }
 
-function rowOf({ failure, cells }: FailureReport, moment: Moment): string {
+function rowOf({ what: met, cells }: Row, moment: Moment): string {
   const cell = cells.find((each) => each.moment === moment);
-  if (cell === undefined) throw new Error(`no result of ${moment} when KMS ${failure.what}`);
+  if (cell === undefined) return '';
   const { did, reason } = SECTIONS[moment];
   const what = cell.error === '' ? did[0] : did[1];
   const text = plain(reason(cell));
-  return `| ${failure.what} | ${what}, ${cell.seconds.toFixed(1)} s | ${text === '' ? '–' : `\`${text}\``} |`;
+  return `| ${met} | ${what}, ${cell.seconds.toFixed(1)} s | ${text === '' ? '–' : `\`${text}\``} |\n`;
 }
 
-function tables(reports: readonly FailureReport[]): string {
-  const moments: readonly Moment[] = ['start', 'create', 'rotate', 'rotateAll'];
+function tables(rows: readonly Row[], { subject, moments }: Subject): string {
   return moments
     .map((moment) => {
       const { title, said } = SECTIONS[moment];
-      const rows = reports.map((report) => rowOf(report, moment)).join('\n');
-      return `### ${title}\n\n| KMS … | the server | ${said} |\n|---|---|---|\n${rows}\n`;
+      const lines = rows.map((row) => rowOf(row, moment)).join('');
+      return `### ${title}\n\n| ${subject} | the server | ${said} |\n|---|---|---|\n${lines}`;
     })
     .join('\n');
 }
 
+const [name = ''] = process.argv.slice(2);
+const subject = SUBJECTS[name];
+if (subject === undefined) throw new Error(`expected kms or files, got ${name}`);
 const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
 try {
   const template = join(directory, 'template');
   await installDatabase(template);
-  const reports = await runFailures(directory, template);
-  const broken = reports.flatMap(brokenPromises);
+  const { rows, broken } = await subject.run(directory, template);
   for (const line of broken) console.error(line);
   if (broken.length > 0) process.exitCode = 1;
   else
     writeSection(
       join(import.meta.dirname, '../docs/reliability.md'),
-      'made by npm run reliability:kms',
-      `\n${tables(reports)}\n`,
+      `made by npm run reliability:${name}`,
+      `\n${tables(rows, subject)}\n`,
     );
 } finally {
   rmSync(directory, { recursive: true, force: true });

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from 'mariadb';
 import type { Random } from '../../src/clock.ts';
 import { parseFileName } from '../../src/format/key-file-name.ts';
+import { childrenOf } from './children.ts';
 import type { ScratchServer } from './scratch-server.ts';
 
 export interface CampaignOptions {
@@ -103,7 +104,7 @@ class Campaign {
   }
 
   #killAgents(): void {
-    for (const pid of agentsOf(this.#server.pid)) {
+    for (const pid of childrenOf(this.#server.pid)) {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
@@ -213,16 +214,6 @@ class Campaign {
     await this.#note(connection);
     await connection.end();
   }
-}
-
-function agentsOf(pid: number): number[] {
-  const tasks = readdirSync(`/proc/${pid}/task`);
-  return tasks.flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8')
-      .split(' ')
-      .filter((child) => child !== '')
-      .map(Number),
-  );
 }
 
 function numbersOf(rows: unknown): number[] {

@@ -154,10 +154,13 @@ it('that cannot answer is given up: the statement fails, the next one gets a new
   const server = await startServer(kms);
   const stopped = await theAgent(server);
   process.kill(stopped, 'SIGSTOP');
+  const logged = server.log.length;
   const started = performance.now();
   await expect(server.sql('SET GLOBAL aws_key_management_rotate_key=1')).rejects.toThrow(/AWS KMS plugin: the agent/);
   expect(performance.now() - started).toBeLessThan(60_000);
   expect(existsSync(`/proc/${stopped}`)).toBe(false);
+  const told = server.log.slice(logged).match(/\[(?:ERROR|Warning)\] .*AWS KMS plugin: .*/g) ?? [];
+  expect(told, told.join('\n')).toHaveLength(1);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
   expect(await server.variable('STATUS', 'Aws_key_management_key_1_latest_version')).toBe('2');
 });
@@ -281,4 +284,20 @@ it('on a unix socket of a stranger is refused, and of the one who owns the direc
   chownSync(directory, stranger, stranger);
   // It says nothing, but it was asked.
   await expect(newServer(pluginOptions(kms.url, options)).start()).rejects.toThrow(/did not answer HELLO within/);
+});
+
+it('on a unix socket in a directory that the server may not enter is refused by its mode', async () => {
+  expect(process.getuid?.(), 'this test needs root, which runs a server of another user').toBe(0);
+  const directory = scratchDirectory();
+  chmodSync(directory, 0o755);
+  const closed = join(directory, 'run');
+  mkdirSync(closed, { mode: 0o700 });
+  const socket = join(closed, 's');
+  const listener = createServer().listen({ path: socket, readableAll: true, writableAll: true });
+  cleanUp(() => promisify(listener.close.bind(listener))());
+  await once(listener, 'listening');
+  const options = { aws_key_management_agent: `unix:${socket}`, aws_key_management_start_timeout: 1 };
+  await expect(newServer(pluginOptions('', options), { user: 'nobody' }).start()).rejects.toThrow(
+    /AWS KMS plugin: user id 65534 may not connect to '.*\/run\/s': permission denied/,
+  );
 });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { childrenOf } from '../../scripts/lib/children.ts';
 import {
   EVERYTHING_ENCRYPTED,
   PATH,
@@ -12,7 +13,7 @@ import {
   TEST_CREDENTIALS,
 } from '../../scripts/lib/scratch-server.ts';
 import { freePort } from '../support/free-port.ts';
-import { agentsOf, childrenOf, keyFiles, newServer, run, startKms } from '../support/lab.ts';
+import { agentsOf, keyFiles, newServer, run, startKms } from '../support/lab.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
 
 /** In no database of users. */

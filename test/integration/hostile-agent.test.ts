@@ -1,8 +1,9 @@
 import { chmodSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { childrenOf } from '../../scripts/lib/children.ts';
 import { AGENT, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import { childrenOf, sqlError, startKms, startServer } from '../support/lab.ts';
+import { sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
 const ROTATE = 'SET GLOBAL aws_key_management_rotate_key=1';

@@ -4,15 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  brokenPromises,
-  type Cell,
-  FAILURES,
-  type FailureReport,
-  MOMENTS,
-  type Moment,
-  runFailures,
-} from '../../scripts/lib/kms-failures.ts';
+import { brokenByKms, FAILURES, type FailureReport, MOMENTS, runFailures } from '../../scripts/lib/kms-failures.ts';
+import type { Cell, Moment } from '../../scripts/lib/trial.ts';
 import { Writers } from '../../scripts/lib/writers.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 import { startKms, startServer } from '../support/lab.ts';
@@ -118,7 +111,7 @@ describe('when KMS', () => {
 
     it('nothing has changed, loaded keys work, and all is well when KMS is', () => {
       const report = reportOf(what);
-      expect(brokenPromises(report)).toEqual([]);
+      expect(brokenByKms(report)).toEqual([]);
       // Otherwise "unchanged" could mean that nobody looks.
       for (const { moment, error, changed } of report.cells)
         if (moment !== 'start' && error === '') expect(changed).not.toEqual([]);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SqlError } from 'mariadb';
 import { expect } from 'vitest';
+import { childrenOf } from '../../scripts/lib/children.ts';
 import {
   pluginOptions,
   ScratchServer,
@@ -68,15 +69,6 @@ export function fileBytes(server: ScratchServer, ...path: string[]): Buffer {
 /** Process ids of the agents that a server started. */
 export async function agentsOf(server: ScratchServer): Promise<number[]> {
   return childrenOf(server.pid);
-}
-
-export function childrenOf(pid: number): number[] {
-  const children: number[] = [];
-  for (const task of readdirSync(`/proc/${pid}/task`)) {
-    const text = readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim();
-    if (text !== '') children.push(...text.split(' ').map(Number));
-  }
-  return children;
 }
 
 /** Operations that KMS was asked for since `calls.clear()`. */

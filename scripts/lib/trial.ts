@@ -1,0 +1,253 @@
+/** A server that meets a trouble at every moment that may need the troubled part: what it does, and what it says. */
+import { createHash } from 'node:crypto';
+import { constants, existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Connection } from 'mariadb';
+import { forEachBounded } from '../../src/keyring/bounded.ts';
+import type { Row, ScratchServer } from './scratch-server.ts';
+
+/** Of a start that meets the trouble. Agents of many servers start at the same time here, and need some of it. */
+const START_TIMEOUT_S = 20;
+/** A failed key is not asked for again for a second, so that a broken page does not become a storm. */
+const NOT_ASKED_AGAIN_MS = 1100;
+
+/** Loaded, and used by a table; loaded; new. */
+const [USED, OTHER, NEW] = [1, 3, 50];
+
+const STATEMENTS = {
+  create: `CREATE TABLE d.fresh (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${NEW}`,
+  rotate: `SET GLOBAL aws_key_management_rotate_key=${OTHER}`,
+  rotateAll: 'SET GLOBAL aws_key_management_rotate_key=-1',
+} as const;
+export type Statement = keyof typeof STATEMENTS;
+export type Moment = 'start' | Statement;
+
+/** What is told of each statement's key. Rotating all tells of each key; this is the one that nothing else rotates. */
+const SUBJECTS: Readonly<Record<Statement, RegExp>> = {
+  create: new RegExp(`key ${NEW} `),
+  rotate: new RegExp(`key ${OTHER} `),
+  rotateAll: new RegExp(`key ${USED} |of all keys`),
+};
+
+/** What one moment of one trouble brought. Texts are empty where nothing went wrong. */
+export interface Cell {
+  readonly moment: Moment;
+  /** Why the server did not start; the statement's error. */
+  readonly error: string;
+  readonly seconds: number;
+  /** Errors and warnings of the plugin in the error log; of one statement among others, about its key. */
+  readonly log: readonly string[];
+  /** Key files that are new, gone or other than before, and latest versions that changed. */
+  readonly changed: readonly string[];
+  /** Of reading and writing a table of a loaded key meanwhile; at a start that failed there is no server. */
+  readonly loadedKeysError: string;
+  /** Of the same once all was well again. */
+  readonly againError: string;
+}
+
+/** Ends what began: all is well again. */
+export type End = () => void | Promise<void>;
+
+export interface TrialParts {
+  /** Has its data already, and does not run. */
+  readonly server: ScratchServer;
+  readonly keyDirectory: string;
+  readonly begin: (moment: Moment) => End | Promise<End>;
+}
+
+export class Trial {
+  readonly #parts: TrialParts;
+  readonly #server: ScratchServer;
+
+  constructor(parts: TrialParts) {
+    this.#parts = parts;
+    this.#server = parts.server;
+  }
+
+  async start(): Promise<Cell> {
+    const server = this.#server;
+    const { options } = server;
+    server.options = { ...options, aws_key_management_start_timeout: START_TIMEOUT_S };
+    const before = this.#keyFiles();
+    const from = server.log.length;
+    const end = await this.#parts.begin('start');
+    const begun = this.#keyFiles();
+    const started = performance.now();
+    const failed = await errorOf(server.start());
+    const seconds = (performance.now() - started) / 1000;
+    const loadedKeysError = failed === '' ? await errorOf(useServer(server)) : '';
+    const meanwhile = difference(begun, this.#keyFiles());
+    await server.kill();
+    await end();
+    server.options = options;
+    const changed = [...meanwhile, ...difference(before, this.#keyFiles())];
+    const log = pluginLines(server.log.slice(from));
+    const againError = await errorOf(startAndUse(server));
+    return { moment: 'start', error: failed, seconds, log, changed, loadedKeysError, againError };
+  }
+
+  /** Statements of one group meet the trouble together, to save time. */
+  async statements(groups: readonly (readonly [Statement, ...Statement[]])[]): Promise<Cell[]> {
+    const ended: StatementCell[] = [];
+    for (const group of groups) ended.push(...(await this.#group(group)));
+    await pause(NOT_ASKED_AGAIN_MS);
+    const cells: Cell[] = [];
+    for (const cell of ended) {
+      if (cell.error === '' && cell.moment === 'create') await this.#server.sql('DROP TABLE d.fresh');
+      cells.push({ ...cell, againError: await errorOf(this.#server.sql(STATEMENTS[cell.moment])) });
+    }
+    return cells;
+  }
+
+  /** The start that follows, with all well. */
+  async next(): Promise<string> {
+    await this.#server.kill();
+    return await errorOf(startAndUse(this.#server));
+  }
+
+  async #group(group: readonly [Statement, ...Statement[]]): Promise<StatementCell[]> {
+    const server = this.#server;
+    // A server in trouble may take no new connections.
+    const sessions = await Promise.all(group.map(() => server.connect()));
+    const other = await server.connect();
+    const before = await this.#snapshot();
+    const end = await this.#parts.begin(group[0]);
+    const begun = this.#keyFiles();
+    const [loadedKeysError, ...ran] = await Promise.all([
+      errorOf(useLoadedKeys(other)),
+      ...sessions.map((session, n) => this.#statement(group[n] ?? group[0], session, group.length === 1)),
+    ]);
+    const meanwhile = difference(begun, this.#keyFiles());
+    await end();
+    const changed = [...meanwhile, ...difference(before, await this.#snapshot())];
+    await Promise.all([other, ...sessions].map((session) => session.end()));
+    return ran.map((cell) => ({ ...cell, changed, loadedKeysError }));
+  }
+
+  async #statement(
+    moment: Statement,
+    session: Connection,
+    isAlone: boolean,
+  ): Promise<Pick<StatementCell, 'moment' | 'error' | 'seconds' | 'log'>> {
+    const from = this.#server.log.length;
+    const started = performance.now();
+    const failed = await errorOf(session.query(STATEMENTS[moment]));
+    const seconds = (performance.now() - started) / 1000;
+    const log = pluginLines(this.#server.log.slice(from));
+    return { moment, error: failed, seconds, log: isAlone ? log : log.filter((line) => SUBJECTS[moment].test(line)) };
+  }
+
+  #keyFiles(): Map<string, string> {
+    return keyFiles(this.#parts.keyDirectory);
+  }
+
+  /** Key files, and the latest version of every key. */
+  async #snapshot(): Promise<Map<string, string>> {
+    const rows: Row[] = await this.#server.sql(
+      "SHOW GLOBAL STATUS LIKE 'Aws\\_key\\_management\\_key\\_%\\_latest\\_version'",
+    );
+    const versions = rows.map(({ Variable_name, Value }): [string, string] => [String(Variable_name), String(Value)]);
+    return new Map([...this.#keyFiles(), ...versions]);
+  }
+}
+
+type StatementCell = Omit<Cell, 'againError'> & { readonly moment: Statement };
+
+/** Makes the data that trials begin with, and stops the server. */
+export async function makeData(server: ScratchServer): Promise<void> {
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  for (const id of [USED, OTHER])
+    await server.sql(`CREATE TABLE d.t${id} (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`);
+  await server.stop();
+}
+
+/** Each result in its place. When one fails, the others are waited for first: each has a server to end. */
+export async function runEach<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  run: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const troubles: unknown[] = [];
+  await forEachBounded([...items.entries()], atOnce, async ([index, item]) => {
+    try {
+      results[index] = await run(item, index);
+    } catch (trouble) {
+      troubles.push(trouble);
+    }
+  });
+  if (troubles.length > 0) throw new AggregateError(troubles, 'some could not be tried');
+  return results;
+}
+
+/** What no trouble may do; each as a line. */
+export function brokenPromises(cells: readonly Cell[]): string[] {
+  return cells.flatMap(({ moment, error, changed, loadedKeysError, againError }) => [
+    ...(error === '' || changed.length === 0 ? [] : [`${moment} failed and changed ${changed.join(', ')}`]),
+    ...(loadedKeysError === '' ? [] : [`${moment}: loaded keys did not work: ${loadedKeysError}`]),
+    ...(againError === '' ? [] : [`${moment} failed when all was well again: ${againError}`]),
+  ]);
+}
+
+async function startAndUse(server: ScratchServer): Promise<void> {
+  await server.start();
+  await useServer(server);
+}
+
+async function useServer(server: ScratchServer): Promise<void> {
+  const connection = await server.connect();
+  try {
+    await useLoadedKeys(connection);
+  } finally {
+    await connection.end();
+  }
+}
+
+async function useLoadedKeys(connection: Connection): Promise<void> {
+  for (const id of [USED, OTHER]) {
+    const count = async (): Promise<number> => {
+      const rows: readonly Row[] = await connection.query(`SELECT COUNT(*) AS n FROM d.t${id}`);
+      return Number(rows[0]?.['n']);
+    };
+    const before = await count();
+    await connection.query(`INSERT INTO d.t${id} VALUES (${id})`);
+    if ((await count()) <= before) throw new Error(`a row of d.t${id} is gone`);
+  }
+}
+
+async function errorOf(action: Promise<unknown>): Promise<string> {
+  try {
+    await action;
+    return '';
+  } catch (thrown) {
+    if (!(thrown instanceof Error)) throw thrown;
+    return 'sqlMessage' in thrown ? String(thrown.sqlMessage) : thrown.message;
+  }
+}
+
+function pluginLines(log: string): string[] {
+  return log
+    .split('\n')
+    .filter((line) => /\[(?:ERROR|Warning)\]/.test(line) && line.includes('AWS KMS plugin: '))
+    .map((line) => line.replace(/^.*?\[/, '[').replace('mariadbd: ', ''));
+}
+
+/** Of each what it is, and of an ordinary one its checksum. A directory that is not there has none. */
+function keyFiles(directory: string): Map<string, string> {
+  if (!existsSync(directory)) return new Map();
+  const names = readdirSync(directory).filter((name) => name.includes('aws-kms'));
+  return new Map(names.map((name) => [name, identity(join(directory, name))]));
+}
+
+function identity(path: string): string {
+  const { mode, size, mtimeMs } = lstatSync(path);
+  if ((mode & constants.S_IFMT) !== constants.S_IFREG || size > 1_000_000) return `${mode} ${size} ${mtimeMs}`;
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}
+
+function difference(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): string[] {
+  const names = new Set([...before.keys(), ...after.keys()]);
+  return [...names].filter((name) => before.get(name) !== after.get(name)).sort();
+}
