@@ -26,7 +26,15 @@ import { MOCK_STATE_FILE } from '../src/format/key-file-name.ts';
 import { TEST_ACCESS_KEY } from '../src/kms/embedded/index.ts';
 import { filesWith, linkTree } from './lib/link-tree.ts';
 import { BUILD, COMMAND, PLUGIN_DIRECTORY, TEST_CREDENTIALS } from './lib/scratch-server.ts';
-import { CONCERNS_US, keysOf, MOCK_MODE, storedKeysOnly, translate, translatePath } from './lib/suite-translation.ts';
+import {
+  CONCERNS_US,
+  keysOf,
+  MAKES_CTR,
+  MOCK_MODE,
+  storedKeysOnly,
+  translate,
+  translatePath,
+} from './lib/suite-translation.ts';
 
 const MASTER_KEY = 'alias/mariadb-encryption';
 const PLUGIN = 'aws_key_management';
@@ -137,11 +145,10 @@ function collectChanges(root: string, settings: readonly string[], isMocked: boo
   const defaults = join(SUITE, 'include/default_mysqld.cnf');
   const forAll = settings.map((setting) => `loose-aws-key-management-${setting}`).join('\n');
   texts.set(defaults, readFileSync(join(root, defaults), 'latin1').replace('[mysqld]\n', `[mysqld]\n${forAll}\n`));
-  if (isMocked) {
-    const warnings = join(SUITE, 'include/mtr_warnings.sql');
-    const insert = 'INSERT INTO global_suppressions VALUES\n';
-    texts.set(warnings, readFileSync(join(root, warnings), 'latin1').replace(insert, `${insert} ("${MOCK_MODE}"),\n`));
-  }
+  const warnings = join(SUITE, 'include/mtr_warnings.sql');
+  const insert = 'INSERT INTO global_suppressions VALUES\n';
+  const expected = [MAKES_CTR, ...(isMocked ? [MOCK_MODE] : [])].map((pattern) => ` ("${pattern}"),\n`).join('');
+  texts.set(warnings, readFileSync(join(root, warnings), 'latin1').replace(insert, `${insert}${expected}`));
   const without = new Set([...originals.keys(), ...texts.keys(), ...keyFiles.keys()]);
   for (const name of [`${PLUGIN}.so`, `${PLUGIN}_agent`]) without.add(join(PLUGINS, name));
   return { texts, keyFiles, without };

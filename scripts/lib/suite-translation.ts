@@ -33,6 +33,8 @@ const SWAPS_KEY_FILES = /file-key-management-filename=\$MYSQL_TEST_DIR\/std_data
 const KEY_NOT_ALLOWED = 'AWS KMS plugin: key [0-9]+ is not among the key ids';
 const KEY_MISSING = 'AWS KMS plugin: key [0-9]+ version 1: there is no file';
 const NO_DIRECTORY = 'AWS KMS plugin: cannot list the key directory .*keys(bad3|-not-found)';
+/** Where keys are made under the second cipher. */
+export const MAKES_CTR = 'AWS KMS plugin: key [0-9]+ version 1 encrypts with AES_CTR';
 export const MOCK_MODE = 'AWS KMS plugin: MOCK MODE';
 const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['innodb-page_encryption', [KEY_NOT_ALLOWED]],
@@ -55,7 +57,7 @@ function translateName(text: string): string {
 
 /**
  * A test, its options or its expected result. Where the original runs a test a second time with another cipher, the
- * translated one runs it with keys that the servers create in their data directories; only `newKeyIds` may be.
+ * translated one runs it with keys of that cipher that the servers create in their data directories; only `newKeyIds` may be.
  */
 export function translate(path: string, original: string, newKeyIds: string): Translation {
   const keyFiles = new Map<string, string>();
@@ -70,7 +72,10 @@ export function translate(path: string, original: string, newKeyIds: string): Tr
     text = text
       .replace('[cbc]', '[stored]')
       .replace('[ctr]', '[created]')
-      .replace(NEW_KEYS, `loose-aws-key-management-keyfile-dir=\nloose-aws-key-management-key-ids=${newKeyIds}`);
+      .replace(
+        NEW_KEYS,
+        `loose-aws-key-management-keyfile-dir=\nloose-aws-key-management-key-ids=${newKeyIds}\nloose-aws-key-management-encryption-algorithm=aes_ctr`,
+      );
   }
   // The one test of aws_key_management itself asks for a debug server only because the C++ plugin mocks KMS in that alone.
   if (basename(path) === 'xb_aws_key_management.test') text = text.replace('--source include/have_debug.inc\n', '');

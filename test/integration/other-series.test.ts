@@ -78,6 +78,7 @@ it('keys are created, rotated and listed, and a restart reads everything', async
   await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
   expect(await latest(server, 3)).toBe('2');
   expect(await latest(server, 4)).toBe('1');
+  await server.sql('SET GLOBAL aws_key_management_encryption_algorithm=AES_CTR');
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
   expect(await latest(server, 3)).toBe('3');
   expect(await latest(server, 4)).toBe('2');
@@ -88,7 +89,7 @@ it('keys are created, rotated and listed, and a restart reads everything', async
 
   await server.sql('INSERT INTO d.t3 VALUES (43)');
   await server.restart();
-  expect(server.log).toContain('AWS KMS plugin: loaded key 3, version 3');
+  expect(server.log).toContain('AWS KMS plugin: loaded key 3, version 3, key length 128 bit, AES_CTR');
   expect(await server.sql('SELECT i FROM d.t3 ORDER BY i')).toEqual([{ i: 42 }, { i: 43 }]);
   expect(await server.sql('SELECT i FROM d.t4')).toEqual([{ i: 42 }]);
 });
@@ -139,6 +140,7 @@ it('its mariadb-backup copies and prepares an encrypted server, and never create
   const kms = await startKms();
   const server = await startOther(kms, EVERYTHING_ENCRYPTED);
   await createTable(server);
+  await server.sql('SET GLOBAL aws_key_management_encryption_algorithm=AES_CTR');
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
   await server.sql('INSERT INTO d.t3 VALUES (43)');
   const target = join(server.directory, 'backup');
@@ -160,13 +162,15 @@ it('an encrypted data directory of the older series goes on in the newer one', a
   before.copyDatabase(other.isNewer ? TEMPLATE : other.template);
   await before.start();
   await createTable(before);
+  await before.sql('SET GLOBAL aws_key_management_encryption_algorithm=AES_CTR');
   await before.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  await before.sql('INSERT INTO d.t3 VALUES (43)');
   await before.stop();
   const files = keyFiles(before.datadir);
 
   const after = serverOf(newer, directory, kms);
   await after.start();
-  expect(await after.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
+  expect(await after.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }, { i: 43 }]);
   expect(await latest(after, 3)).toBe('2');
   expect(keyFiles(after.datadir)).toEqual(files);
   await after.sql('SET GLOBAL aws_key_management_rotate_key=3');

@@ -26,13 +26,13 @@ describe('translate', () => {
     );
   });
 
-  test('the second cipher becomes keys that the server creates', () => {
+  test('the second cipher becomes keys of it that the server creates', () => {
     const text = translated(
       'include/have_file_key_management_plugin.combinations',
       '[cbc]\nloose-file-key-management-filename=keys.txt\nfile-key-management-encryption-algorithm=aes_cbc\n\n[ctr]\nfile-key-management-encryption-algorithm=aes_ctr\n',
     );
     expect(text).toBe(
-      '[stored]\nloose-aws-key-management-keyfile-dir=keys.txt\n\n[created]\nloose-aws-key-management-keyfile-dir=\nloose-aws-key-management-key-ids=1,2\n',
+      '[stored]\nloose-aws-key-management-keyfile-dir=keys.txt\n\n[created]\nloose-aws-key-management-keyfile-dir=\nloose-aws-key-management-key-ids=1,2\nloose-aws-key-management-encryption-algorithm=aes_ctr\n',
     );
     expect(storedKeysOnly('include/have_aws_key_management_plugin.combinations', text)).toEqual({
       path: 'include/have_stored_keys_plugin.combinations',
