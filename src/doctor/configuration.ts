@@ -44,6 +44,7 @@ export interface Configuration {
   readonly startTimeoutSeconds: number;
   readonly isMock: boolean;
   readonly allowsMissingKeys: boolean;
+  readonly hasSealedKeyRing: boolean;
   readonly deep: boolean;
 }
 
@@ -128,6 +129,7 @@ export async function readConfiguration(
     startTimeoutSeconds: startTimeoutSeconds ?? START_TIMEOUT_SECONDS,
     isMock: options.isOn(optionName('mock'), false) ?? false,
     allowsMissingKeys: options.isOn(optionName('allow_missing_keys'), false) ?? false,
+    hasSealedKeyRing: options.isOn(optionName('sealed_key_ring'), false) ?? false,
     deep: request.deep,
   };
 }

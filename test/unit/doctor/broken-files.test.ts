@@ -215,6 +215,18 @@ it('keys are outside the data directory, beside other files', async () => {
   `);
 });
 
+it('a sealed key ring is left that nobody reads', async () => {
+  const patient = await newPatient();
+  patient.write('data/aws-kms-sealed-key-ring', 'x');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  key-directory: ROOT/data holds aws-kms-sealed-key-ring, and aws_key_management_sealed_key_ring is OFF
+             nobody reads it any more: rm ROOT/data/aws-kms-sealed-key-ring
+    exit 0"
+  `);
+  patient.alsoSet = { aws_key_management_sealed_key_ring: 'ON' };
+  expect((await patient.examine()).problems).toBe('exit 0');
+});
+
 it('a key file is gone', async () => {
   const patient = await newPatient();
   rmSync(join(patient.data, 'aws-kms-key.1.2'));
