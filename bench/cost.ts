@@ -7,7 +7,7 @@ import { table } from './statistics.ts';
 import { type Shape, storeKeys, versionsOf } from './stored-keys.ts';
 import { installTemplate } from './template.ts';
 
-/** AWS's list price in dollars; requests that are free each month, and taxes, are left out. */
+/** AWS's list price in dollars, as published in 2024; requests that are free each month, and taxes, are left out. */
 const DOLLARS_PER_REQUEST = 0.03 / 10_000;
 const DOLLARS_PER_MASTER_KEY_YEAR = 12;
 /** The watch of the master key once an hour, as aws_key_management_watch_interval has it. */
