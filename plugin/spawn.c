@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -52,6 +53,24 @@ static int attributes(posix_spawnattr_t *attr)
   return error;
 }
 
+/*
+  Whether memory may be written and executed here, and so in the child: systemd's MemoryDenyWriteExecute=, PR_SET_MDWE and
+  SELinux without execmem forbid it. Asked once: SELinux notes each refusal in its log.
+*/
+static bool may_compile(void)
+{
+  static _Atomic int known;
+  if (!known)
+  {
+    size_t size= (size_t) sysconf(_SC_PAGESIZE);
+    void *page= mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    known= page == MAP_FAILED ? -1 : 1;
+    if (page != MAP_FAILED)
+      (void) munmap(page, size);
+  }
+  return known > 0;
+}
+
 static int start(const char *path, const struct environment_user *user, int socket, pid_t *child)
 {
   posix_spawn_file_actions_t actions;
@@ -65,7 +84,7 @@ static int start(const char *path, const struct environment_user *user, int sock
     return error;
   }
   char **environment= environment_create(environ, user);
-  char verb[]= "agent";
+  char verb[]= "agent", compile[]= "--node-options=--no-jitless";
   char *name= strdup(path);
   if (!environment || !name)
     error= ENOMEM;
@@ -74,7 +93,8 @@ static int start(const char *path, const struct environment_user *user, int sock
   if (!error)
     error= attributes(&attr);
   if (!error)
-    error= posix_spawn(child, path, &actions, &attr, (char *[]) {name, verb, NULL}, environment);
+    error= posix_spawn(child, path, &actions, &attr, (char *[]) {name, verb, may_compile() ? compile : NULL, NULL},
+                       environment);
   environment_free(environment);
   free(name);
   posix_spawnattr_destroy(&attr);

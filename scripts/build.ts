@@ -3,7 +3,7 @@
  * starts, and `build/mariadb-aws-kms`, the same executable as a command.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -23,6 +23,9 @@ await build({
   format: 'cjs',
   target: `node${process.versions.node.split('.')[0]}`,
   minifySyntax: true,
+  minifyWhitespace: true,
+  // ES modules, of which what nobody uses is left out.
+  mainFields: ['module', 'main'],
   legalComments: 'external',
   logLevel: 'warning',
 });
@@ -36,14 +39,17 @@ writeFileSync(
     output: fresh,
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    // Without a JIT it runs where memory may not be both writable and executable; nothing from the environment adds
-    // options to it.
-    execArgv: ['--jitless'],
-    execArgvExtension: 'none',
+    // Without a JIT it runs where memory may not be both writable and executable. A plugin that may map such memory
+    // starts it with --node-options=--no-jitless; nothing from the environment adds options to it.
+    // The code cache is made with a JIT, and only accepted with one: without, Node.js warns of that.
+    execArgv: ['--jitless', '--disable-warning=Warning'],
+    execArgvExtension: 'cli',
   }),
 );
-// The code cache is only accepted under the flags it was made with.
-execFileSync(process.execPath, ['--jitless', '--build-sea', seaConfig], { stdio: ['ignore', 'ignore', 'inherit'] });
+execFileSync(process.execPath, ['--build-sea', seaConfig], { stdio: ['ignore', 'ignore', 'inherit'] });
+// As an installation makes it: of a file that was written at once, the kernel maps more into each process.
+copyFileSync(fresh, `${fresh}.copy`);
+renameSync(`${fresh}.copy`, fresh);
 chmodSync(fresh, 0o755);
 // Renamed into place: an agent that runs keeps its file.
 renameSync(fresh, executable);

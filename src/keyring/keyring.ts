@@ -9,6 +9,7 @@ import { KEY_SPECS, keySpecLength } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
 import type { KeyDirectory } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
+import { MOST_CALLS_AT_ONCE } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
 import {
@@ -55,8 +56,6 @@ export interface KeyFailure {
   readonly error: KeyError;
 }
 
-/** KMS calls in flight at once. */
-const CONCURRENCY = 32;
 /** MariaDB's ENCRYPTION_KEY_SYSTEM_DATA. */
 const SYSTEM_DATA = 1;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
@@ -131,7 +130,7 @@ export class Keyring {
   /** Unwraps and announces each; returns those that stay wrapped. */
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
-    await forEachBounded(names, CONCURRENCY, async (name) => {
+    await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
       try {
         await this.#unwrapStored(name, true, deadline, keep);
       } catch (error) {
@@ -179,7 +178,7 @@ export class Keyring {
     // Listed once: a version that somebody else makes meanwhile is met as KEY_EXISTS.
     const latest = latestVersions(await this.#parts.store.list());
     const failures: { readonly id: KeyId; readonly error: KeyError }[] = [];
-    await forEachBounded([...latest], CONCURRENCY, async ([id, version]) => {
+    await forEachBounded([...latest], MOST_CALLS_AT_ONCE, async ([id, version]) => {
       try {
         if (deadline.signal.aborted) throw outOfTime(id);
         await this.#inTurn(id, () => this.#rotateFrom(id, version, deadline));

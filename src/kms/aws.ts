@@ -1,18 +1,13 @@
-import {
-  DecryptCommand,
-  type DecryptCommandInput,
-  type DecryptCommandOutput,
-  DescribeKeyCommand,
-  DryRunOperationException,
-  GenerateDataKeyWithoutPlaintextCommand,
-  type GenerateDataKeyWithoutPlaintextCommandOutput,
-  KMSClient,
-} from '@aws-sdk/client-kms';
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
+import { REGION } from '../format/region.ts';
 import type { Secrets } from '../secrets.ts';
+import { keepAliveAgents } from './agents.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
-import type { DecryptRequest, KmsClient } from './client.ts';
-import { regionOfChain, sdkConnection } from './sdk-connection.ts';
+import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from './client.ts';
+import { type Identity, IdentitySource } from './credentials/identity.ts';
+import { type Endpoint, kmsEndpoint } from './endpoint.ts';
+import { callJson, type JsonAnswer, type Metadata } from './json-call.ts';
+import { RequestSigner } from './sigv4.ts';
 
 export interface AwsOptions {
   /** Empty: the SDK's own chain (AWS_REGION, profile), then us-east-1. */
@@ -29,7 +24,7 @@ export interface AwsSurroundings {
   readonly proxyEnvironment: NodeJS.ProcessEnv;
   /** PEM certificates to trust; undefined: the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
-  /** Where the SDK finds the variables of its credential chain, to explain failures. Default: `proxyEnvironment`. */
+  /** Where the SDK finds its variables: those of the process. Default: `proxyEnvironment`. */
   readonly environment?: NodeJS.ProcessEnv | undefined;
   /** Learns what must not leave the process. */
   readonly secrets: Secrets;
@@ -37,56 +32,47 @@ export interface AwsSurroundings {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
-const MAX_SOCKETS = 64;
 /** Requests that a run of the credential chain may need, one after the other: role upon role, or a token and then them. */
 const CREDENTIAL_REQUESTS = 3;
 
-/** KMS through the official SDK and its default credential chain. Makes no request until it is asked to. */
+/**
+ * KMS without the SDK's client: one of its calls costs about as much as starting the agent. The SDK still says who we are
+ * and where KMS is, and is loaded when that takes more than a look at the environment. Makes no request until it is asked
+ * to.
+ */
 export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
-  const region = options.region === '' ? await regionOfChain() : options.region;
+  const region = options.region || (await regionOf(surroundings.environment ?? surroundings.proxyEnvironment));
   const connection = new Connection({ ...options, region }, surroundings);
   return {
-    async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }, abortSignal) {
-      const command = new GenerateDataKeyWithoutPlaintextCommand({
-        KeyId: masterKeyId,
-        KeySpec: keySpec,
-        ...contextMember(encryptionContext),
-      });
-      const answer = await connection.use((client) => client.send(command, { abortSignal }));
-      assertFromKms(answer);
+    async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }, signal) {
+      const input = { KeyId: masterKeyId, KeySpec: keySpec, ...contextMember(encryptionContext) };
+      const { members, metadata } = await connection.call('GenerateDataKeyWithoutPlaintext', input, signal);
+      return { wrapped: bytesOf(members['CiphertextBlob']), ...answerOf(members, metadata) };
+    },
+    async decrypt(request, signal) {
+      const { members, metadata } = await connection.call('Decrypt', decryptInput(request), signal);
+      return { plaintext: bytesOf(members['Plaintext']), ...answerOf(members, metadata) };
+    },
+    async probe(request, signal) {
+      const masterKeyArn = request.masterKeyArn ?? '';
+      try {
+        const { metadata } = await connection.call('Decrypt', { ...decryptInput(request), DryRun: true }, signal);
+        return { masterKeyArn, requestId: metadata.requestId ?? '' };
+      } catch (error) {
+        // How KMS says that the call would have succeeded.
+        const { name, requestId } = classifyKmsFailure(error);
+        if (name !== 'DryRunOperationException') throw error;
+        return { masterKeyArn, requestId };
+      }
+    },
+    async describeMasterKey(arn, signal) {
+      const { members } = await connection.call('DescribeKey', { KeyId: arn }, signal);
+      const key = recordOf(members['KeyMetadata']);
+      const seconds = key['DeletionDate'];
       return {
-        wrapped: Buffer.from(answer.CiphertextBlob ?? []),
-        masterKeyArn: answer.KeyId ?? '',
-        requestId: answer.$metadata.requestId ?? '',
+        state: textOf(key['KeyState']),
+        deletionDate: typeof seconds === 'number' ? new Date(seconds * 1000) : undefined,
       };
-    },
-    async decrypt(request, abortSignal) {
-      const command = new DecryptCommand(decryptInput(request));
-      const answer = await connection.use((client) => client.send(command, { abortSignal }));
-      assertFromKms(answer);
-      const plaintext = answer.Plaintext ?? new Uint8Array();
-      return {
-        // The same memory, not a copy: one buffer to wipe.
-        plaintext: Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength),
-        masterKeyArn: answer.KeyId ?? '',
-        requestId: answer.$metadata.requestId ?? '',
-      };
-    },
-    async probe(request, abortSignal) {
-      const command = new DecryptCommand({ ...decryptInput(request), DryRun: true });
-      const { $metadata } = await connection
-        .use((client) => client.send(command, { abortSignal }))
-        .catch((error: unknown) => {
-          // How KMS says that the call would have succeeded.
-          if (error instanceof DryRunOperationException) return error;
-          throw error;
-        });
-      return { masterKeyArn: request.masterKeyArn ?? '', requestId: $metadata.requestId ?? '' };
-    },
-    async describeMasterKey(arn, abortSignal) {
-      const command = new DescribeKeyCommand({ KeyId: arn });
-      const { KeyMetadata: key } = await connection.use((client) => client.send(command, { abortSignal }));
-      return { state: key?.KeyState ?? '', deletionDate: key?.DeletionDate };
     },
     region,
     description: `Region ${region}${options.endpointUrl === '' ? '' : `, endpoint ${options.endpointUrl}`}`,
@@ -94,43 +80,118 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
   };
 }
 
-/**
- * An SDK client that is made anew when its credentials are refused: the SDK remembers what it once read from the
- * environment or a shared file, and would not notice that they were renewed there.
- */
+type Operation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'DescribeKey';
+
+/** Beyond that, AWS says that a request is of another time; half of it is no cause to doubt our clock. */
+const SKEW_MS = 240_000;
+
+/** KMS in one Region, over connections that are kept. */
 class Connection {
-  readonly #make: () => KMSClient;
-  #client: KMSClient;
+  readonly #options: AwsOptions;
+  readonly #environment: NodeJS.ProcessEnv;
+  readonly #agents: ReturnType<typeof keepAliveAgents>;
+  readonly #identity: IdentitySource;
+  #endpoint: Promise<Endpoint> | undefined;
+  #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
+  /** To be added to our clock, when the service's is another. */
+  #clockOffsetMs = 0;
 
   constructor(options: AwsOptions, surroundings: AwsSurroundings) {
-    this.#make = () => createSdkClient(options, surroundings);
-    this.#client = this.#make();
+    const { environment = surroundings.proxyEnvironment, secrets } = surroundings;
+    this.#options = options;
+    this.#environment = environment;
+    this.#agents = keepAliveAgents({ ...surroundings, maxSockets: MOST_CALLS_AT_ONCE });
+    this.#identity = new IdentitySource(() => credentialsOf(options, surroundings), environment, secrets);
   }
 
-  async use<T>(send: (client: KMSClient) => Promise<T>): Promise<T> {
-    const client = this.#client;
+  async call(operation: Operation, input: object, signal: AbortSignal): Promise<JsonAnswer> {
+    const { region, endpointUrl, requestTimeoutMs } = this.#options;
+    const identity = await this.#identity.get(this.#wallMs);
+    this.#endpoint ??= kmsEndpoint(region, endpointUrl, this.#environment).catch((error: unknown) => {
+      this.#endpoint = undefined;
+      throw error;
+    });
+    const { url, signingRegion } = await this.#endpoint;
+    if (this.#signer?.identity !== identity) {
+      const scope = { region: signingRegion, service: 'kms', path: url.pathname };
+      this.#signer = { identity, signer: new RequestSigner(scope, identity) };
+    }
+    const body = JSON.stringify(input);
+    const headers = this.#signer.signer.sign(
+      {
+        host: url.host,
+        'content-type': 'application/x-amz-json-1.1',
+        'x-amz-target': `TrentService.${operation}`,
+      },
+      body,
+      this.#wallMs,
+    );
+    const options = {
+      url,
+      agents: this.#agents,
+      connectTimeoutMs: requestTimeoutMs || CONNECT_TIMEOUT_MS,
+      requestTimeoutMs: requestTimeoutMs || REQUEST_TIMEOUT_MS,
+    };
     try {
-      return await send(client);
+      return await callJson(options, headers, body, signal, (date) => this.#heard(date));
     } catch (error) {
-      if (client === this.#client && isCredentialFailure(classifyKmsFailure(error))) this.#client = this.#make();
+      if (isCredentialFailure(classifyKmsFailure(error))) this.#identity.forget(identity);
       throw error;
     }
   }
 
   close(): void {
-    this.#client.destroy();
+    this.#agents.http.destroy();
+    this.#agents.https.destroy();
+  }
+
+  get #wallMs(): number {
+    return Date.now() + this.#clockOffsetMs;
+  }
+
+  #heard(date: string): void {
+    const theirs = Date.parse(date);
+    if (Math.abs(theirs - this.#wallMs) >= SKEW_MS) this.#clockOffsetMs = theirs - Date.now();
   }
 }
 
-/** What has status 200 and is empty, or is JSON of something else, is to the SDK an answer without members. */
-function assertFromKms({
-  KeyId,
-  $metadata,
-}: DecryptCommandOutput | GenerateDataKeyWithoutPlaintextCommandOutput): void {
-  if (KeyId === undefined && $metadata.requestId === undefined) throw new UnreadableAnswer($metadata);
+const REGION_VARIABLE = 'AWS_REGION';
+
+async function regionOf(environment: NodeJS.ProcessEnv): Promise<string> {
+  const region = environment[REGION_VARIABLE] ?? '';
+  return REGION.test(region) ? region : await (await import('./sdk-connection.ts')).regionOfChain();
 }
 
-type Metadata = DecryptCommandOutput['$metadata'];
+async function credentialsOf(
+  { region, endpointUrl, requestTimeoutMs }: AwsOptions,
+  surroundings: AwsSurroundings,
+): Promise<() => Promise<Identity>> {
+  const { sdkConnection } = await import('./sdk-connection.ts');
+  const requestTimeout = requestTimeoutMs || REQUEST_TIMEOUT_MS;
+  const { credentialDefaultProvider, requestHandler, maxAttempts } = sdkConnection({
+    ...surroundings,
+    region,
+    endpointUrl,
+    connectTimeoutMs: requestTimeoutMs || CONNECT_TIMEOUT_MS,
+    requestTimeoutMs: requestTimeout,
+    credentialsTimeoutMs: requestTimeout * CREDENTIAL_REQUESTS,
+    environment: surroundings.environment ?? surroundings.proxyEnvironment,
+  });
+  // What the SDK's own clients tell the chain about themselves.
+  const caller = { region: async () => region, requestHandler, maxAttempts };
+  const provider = credentialDefaultProvider({ parentClientConfig: caller });
+  return () => provider({ callerClientConfig: caller });
+}
+
+/** What has status 200 and is empty, or is JSON of something else. */
+function answerOf(
+  members: JsonAnswer['members'],
+  metadata: Metadata,
+): { readonly masterKeyArn: string; readonly requestId: string } {
+  const { requestId } = metadata;
+  if (members['KeyId'] === undefined && requestId === undefined) throw new UnreadableAnswer(metadata);
+  return { masterKeyArn: textOf(members['KeyId']), requestId: requestId ?? '' };
+}
 
 class UnreadableAnswer extends Error {
   override readonly name = 'UnreadableAnswer';
@@ -142,37 +203,30 @@ class UnreadableAnswer extends Error {
   }
 }
 
-function createSdkClient(
-  { region, endpointUrl, requestTimeoutMs }: AwsOptions,
-  surroundings: AwsSurroundings,
-): KMSClient {
-  const { proxyEnvironment, trustedCertificates, environment = proxyEnvironment, secrets } = surroundings;
-  const requestTimeout = requestTimeoutMs || REQUEST_TIMEOUT_MS;
-  return new KMSClient(
-    sdkConnection({
-      region,
-      endpointUrl,
-      connectTimeoutMs: requestTimeoutMs || CONNECT_TIMEOUT_MS,
-      requestTimeoutMs: requestTimeout,
-      credentialsTimeoutMs: requestTimeout * CREDENTIAL_REQUESTS,
-      maxSockets: MAX_SOCKETS,
-      proxyEnvironment,
-      environment,
-      trustedCertificates,
-      secrets,
-    }),
-  );
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
-function decryptInput({ wrapped, masterKeyArn, encryptionContext }: DecryptRequest): DecryptCommandInput {
+/** Not out of the pool that small buffers share: it is wiped as a whole. */
+function bytesOf(base64: unknown): Buffer {
+  const text = textOf(base64);
+  const bytes = Buffer.alloc(Buffer.byteLength(text, 'base64'));
+  return bytes.subarray(0, bytes.write(text, 'base64'));
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function decryptInput({ wrapped, masterKeyArn, encryptionContext }: DecryptRequest): object {
   return {
-    CiphertextBlob: wrapped,
+    CiphertextBlob: Buffer.from(wrapped.buffer, wrapped.byteOffset, wrapped.byteLength).toString('base64'),
     ...(masterKeyArn === undefined ? {} : { KeyId: masterKeyArn }),
     ...contextMember(encryptionContext),
     EncryptionAlgorithm: 'SYMMETRIC_DEFAULT',
   };
 }
 
-function contextMember(context: EncryptionContext): { EncryptionContext?: Record<string, string> } {
-  return isEmptyContext(context) ? {} : { EncryptionContext: { ...context } };
+function contextMember(context: EncryptionContext): { EncryptionContext?: EncryptionContext } {
+  return isEmptyContext(context) ? {} : { EncryptionContext: context };
 }

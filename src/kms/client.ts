@@ -62,5 +62,11 @@ export interface DecryptedKey extends Answer {
   readonly servedBy?: string;
 }
 
+/**
+ * To one Region. A thousand at the smallest quota of symmetric requests a second is what a tenth of a second would hold;
+ * ten thousand keys at 20 ms are loaded in two seconds.
+ */
+export const MOST_CALLS_AT_ONCE = 128;
+
 /** KMS's limit for CiphertextBlob. */
 export const MAX_WRAPPED_KEY_BYTES = 6144;

@@ -1,5 +1,5 @@
-/** Calls in flight at most; the number that KMS is never asked to exceed. */
-const MOST = 32;
+import { MOST_CALLS_AT_ONCE } from './client.ts';
+
 /** What it begins with: a fleet that starts at once must not spend the account's quota in its first moment. */
 const START = 4;
 /** Calls that are throttled at the same time count as one sign. */
@@ -50,7 +50,7 @@ export class CallLimiter {
 
   succeeded(): void {
     this.#successes += 1;
-    if (this.#limit >= MOST || (!this.#isSlowStart && this.#successes < this.#limit)) return;
+    if (this.#limit >= MOST_CALLS_AT_ONCE || (!this.#isSlowStart && this.#successes < this.#limit)) return;
     this.#successes = 0;
     this.#limit += 1;
     this.#wake();

@@ -1,13 +1,12 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import { KMSClient } from '@aws-sdk/client-kms';
 import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
 import type { Secrets } from '../secrets.ts';
+import { type AgentOptions, keepAliveAgents } from './agents.ts';
 import { credentialChain } from './credentials/chain.ts';
 import { RecordingHandler } from './recording-handler.ts';
 
 /** Durations are milliseconds. */
-export interface SdkConnectionOptions {
+export interface SdkConnectionOptions extends AgentOptions {
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
@@ -15,14 +14,8 @@ export interface SdkConnectionOptions {
   readonly requestTimeoutMs: number;
   /** Of a run of the whole credential chain. */
   readonly credentialsTimeoutMs: number;
-  /** Undefined: as many as are wanted. */
-  readonly maxSockets?: number | undefined;
-  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case. */
-  readonly proxyEnvironment: NodeJS.ProcessEnv;
   /** Where the SDK finds the variables of its credential chain, to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
-  /** PEM certificates to trust; undefined: the usual ones. */
-  readonly trustedCertificates: readonly string[] | undefined;
   /** Learns what this connection uses. */
   readonly secrets: Secrets;
   /** Shared files to read instead of those in the home directory; undefined: the SDK's own way to them. */
@@ -35,12 +28,8 @@ export interface SdkConnectionOptions {
 export type SdkConnection = ReturnType<typeof sdkConnection>;
 
 export function sdkConnection(options: SdkConnectionOptions) {
-  const { endpointUrl, maxSockets, trustedCertificates, sharedFiles, profile, environment, secrets } = options;
-  const agentOptions = {
-    keepAlive: true,
-    proxyEnv: options.proxyEnvironment,
-    ...(maxSockets === undefined ? {} : { maxSockets }),
-  };
+  const { endpointUrl, sharedFiles, profile, environment, secrets } = options;
+  const agents = keepAliveAgents(options);
   const connection = {
     // Retries are ours: they need the deadline, the clock and the log.
     maxAttempts: 1,
@@ -49,11 +38,8 @@ export function sdkConnection(options: SdkConnectionOptions) {
         connectionTimeout: options.connectTimeoutMs,
         requestTimeout: options.requestTimeoutMs,
         throwOnRequestTimeout: true,
-        httpAgent: new HttpAgent(agentOptions),
-        httpsAgent: new HttpsAgent({
-          ...agentOptions,
-          ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
-        }),
+        httpAgent: agents.http,
+        httpsAgent: agents.https,
       },
       secrets,
     ),

@@ -15,7 +15,12 @@ import { expectKeyError } from '../support/expect-error.ts';
 import { httpProxy, refusingProxy, tlsFront } from '../support/fronts.ts';
 
 const ALIAS = 'alias/a';
-const PLAIN: AwsSurroundings = { proxyEnvironment: {}, trustedCertificates: undefined, secrets: new Secrets() };
+const PLAIN: AwsSurroundings = {
+  proxyEnvironment: {},
+  environment: process.env,
+  trustedCertificates: undefined,
+  secrets: new Secrets(),
+};
 
 let kms: DevKms;
 let home: string;

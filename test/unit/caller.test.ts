@@ -284,20 +284,20 @@ describe('throttling', () => {
     kms.mostInFlight = 0;
     await clock.runUntil(Promise.all(calls));
     await many(2000);
-    expect(kms.mostInFlight).toBe(32);
+    expect(kms.mostInFlight).toBeGreaterThan(60);
   });
 
   it('does not begin with all at once, and is at its most after a few round trips', async () => {
     const inFlight: number[] = [];
     kms.on = () => clock.sleep(50);
-    const calls = together(200);
-    for (let round = 0; round < 5; round += 1) {
+    const calls = together(600);
+    for (let round = 0; round < 7; round += 1) {
       await clock.settle();
       inFlight.push(kms.inFlight);
       await clock.advance(50);
     }
     await clock.runUntil(calls);
-    expect(inFlight).toEqual([4, 8, 16, 32, 32]);
+    expect(inFlight).toEqual([4, 8, 16, 32, 64, 128, 128]);
   });
 
   it('grows slowly again after the first sign', async () => {
@@ -348,13 +348,13 @@ describe('throttling', () => {
   it('holds nobody beyond the own deadline', async () => {
     kms.on = () => new Promise(() => undefined);
     const long = startDeadline(clock, 60_000);
-    const stuck = Array.from({ length: 32 }, () =>
+    const stuck = Array.from({ length: 128 }, () =>
       caller.decrypt('key 1 version 1', known, long).catch(() => undefined),
     );
     await clock.settle();
     await expectKeyError(decrypt(2), 'TIMEOUT', /within 2 s/);
     long.cancel();
-    expect(stuck).toHaveLength(32);
+    expect(stuck).toHaveLength(128);
   });
 });
 

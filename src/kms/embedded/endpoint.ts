@@ -8,6 +8,8 @@ import type { WireAnswer } from './wire.ts';
 /** Longer than SDKs keep idle connections, so that theirs, not ours, is the side that closes. */
 const KEEP_ALIVE_MS = 65_000;
 
+const CLIENT_LEFT = new Error('the client left');
+
 export interface Endpoint {
   readonly server: Server;
   /** Ends what waits or hangs, lets the rest finish, and closes every connection. */
@@ -49,17 +51,24 @@ async function handle(
     const body = Buffer.from(`${JSON.stringify(json)}\n`);
     return send(response, { status, contentType: 'application/json', body }, randomUUID(), parts.clock.wallMs());
   }
+  const over = new AbortController();
+  const stop = (): void => over.abort(stopping.reason);
+  if (stopping.aborted) stop();
+  stopping.addEventListener('abort', stop);
+  response.once('close', () => {
+    stopping.removeEventListener('abort', stop);
+    // The reason that abort() makes by itself costs more than the rest of a call.
+    if (!response.writableEnded) over.abort(CLIENT_LEFT);
+  });
   const call = new OpenCall(parts, request);
-  const left = new AbortController();
-  response.once('close', () => left.abort());
-  const outcome = await call.run(AbortSignal.any([stopping, left.signal]));
+  const outcome = await call.run(over.signal);
   call.record(outcome);
   switch (outcome.delivery) {
     case 'drop':
       request.socket.destroy();
       return;
     case 'hang':
-      await aborted(AbortSignal.any([stopping, left.signal]));
+      await aborted(over.signal);
       request.socket.destroy();
       return;
     case 'half':

@@ -66,11 +66,7 @@ export function verifySignature(request: RawRequest, accessKeys: readonly Access
     sha256(request.body),
   ].join('\n');
   const stringToSign = ['AWS4-HMAC-SHA256', timestamp, scope, sha256(Buffer.from(canonicalRequest))].join('\n');
-  const key = [scopeDate, region, service, 'aws4_request'].reduce<Uint8Array>(
-    (secret, part) => hmac(secret, part),
-    Buffer.from(`AWS4${accessKey.secretAccessKey}`),
-  );
-  const expected = hmac(key, stringToSign);
+  const expected = hmac(signingKey(accessKey.secretAccessKey, [scopeDate, region, service]), stringToSign);
   const claimed = Buffer.from(signature, 'hex');
   if (claimed.length !== expected.length || !timingSafeEqual(claimed, expected)) {
     throw invalidSignature(
@@ -78,6 +74,18 @@ export function verifySignature(request: RawRequest, accessKeys: readonly Access
     );
   }
   return { accessKey, region };
+}
+
+let lastKey: { readonly of: string; readonly key: Uint8Array } | undefined;
+
+/** One client makes many calls a day: the last one's key is kept. */
+function signingKey(secretAccessKey: string, scope: readonly string[]): Uint8Array {
+  const of = [secretAccessKey, ...scope].join('\n');
+  if (lastKey?.of !== of) {
+    const secret: Uint8Array = Buffer.from(`AWS4${secretAccessKey}`);
+    lastKey = { of, key: [...scope, 'aws4_request'].reduce(hmac, secret) };
+  }
+  return lastKey.key;
 }
 
 function findAccessKey(

@@ -1,0 +1,132 @@
+/** An agent as the plugin starts it, and what it is asked. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { Duplex } from 'node:stream';
+import { TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { wipe } from '../../src/bytes.ts';
+import { FrameDecoder } from '../../src/format/frames.ts';
+import {
+  type AgentMessage,
+  encodePluginMessage,
+  PROTOCOL_VERSION,
+  parseAgentMessage,
+} from '../../src/format/messages.ts';
+
+const MASTER_KEY = 'alias/mariadb-encryption';
+
+/** All durations in milliseconds, since the process was started. */
+export interface AgentRun {
+  readonly welcomeMs: number;
+  /** From what was asked to the first data key, and to the last answer. */
+  readonly firstKeyMs: number;
+  readonly doneMs: number;
+  /** From the first call of KMS to the first data key: without the start jitter. */
+  readonly firstCallMs: number;
+  readonly keys: number;
+  readonly cpuMs: number;
+  /** Bytes. */
+  readonly residentBytes: number;
+  /** Of them, those that no other process can share. */
+  readonly privateBytes: number;
+}
+
+export interface AgentQuestion {
+  readonly command: readonly string[];
+  readonly keyDirectory: string;
+  readonly kmsUrl: string;
+  readonly ask: { readonly type: 'load' } | { readonly type: 'rotate'; readonly id: 'all' };
+  /** `Trace` tells of the first call. */
+  readonly logLevel?: 'Off' | 'Trace';
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
+const DEADLINE_MS = 300_000;
+
+export async function runAgent({
+  command,
+  keyDirectory,
+  kmsUrl,
+  ask,
+  logLevel = 'Off',
+  environment,
+}: AgentQuestion): Promise<AgentRun> {
+  const [file = '', ...rest] = command;
+  const startMs = performance.now();
+  const child = spawn(file, [...rest, 'agent'], {
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    env: environment ?? TEST_CREDENTIALS,
+  });
+  const stream = child.stdio[3];
+  if (!(stream instanceof Duplex)) throw new Error('no socket to the agent');
+  const since = (): number => performance.now() - startMs;
+  stream.write(
+    encodePluginMessage(1, {
+      type: 'hello',
+      protocol: PROTOCOL_VERSION,
+      role: 'server',
+      settings: settings(keyDirectory, kmsUrl, logLevel),
+    }),
+  );
+  const decoder = new FrameDecoder();
+  let [welcomeMs, calledMs, firstKeyMs, keys] = [0, 0, 0, 0];
+  try {
+    for await (const chunk of stream) {
+      for (const frame of decoder.feed(chunk)) {
+        const message: AgentMessage = parseAgentMessage(frame);
+        if (message.type === 'welcome') {
+          welcomeMs = since();
+          stream.write(encodePluginMessage(2, { ...ask, deadlineMs: DEADLINE_MS }));
+        } else if (message.type === 'log' && message.text.startsWith('AWS KMS')) calledMs ||= since();
+        else if (message.type === 'key') {
+          firstKeyMs ||= since();
+          keys += 1;
+          wipe(message.bytes);
+        } else if (message.type === 'fail') throw new Error(`the agent says: ${message.message}`);
+        else if (message.type === 'done') {
+          const doneMs = since();
+          return { welcomeMs, firstKeyMs, doneMs, firstCallMs: firstKeyMs - calledMs, keys, ...used(child.pid ?? 0) };
+        }
+      }
+    }
+    throw new Error('the agent ended');
+  } finally {
+    const ended = child.exitCode === null ? once(child, 'exit') : undefined;
+    stream.destroy();
+    child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+function settings(keyDirectory: string, kmsUrl: string, logLevel: string): Map<string, string> {
+  return new Map([
+    ['master_key_id', MASTER_KEY],
+    ['key_spec', 'AES_128'],
+    ['log_level', logLevel],
+    ['region', 'us-east-1'],
+    ['endpoint_url', kmsUrl],
+    ['request_timeout', '0'],
+    ['mock', 'OFF'],
+    ['keyfile_dir', keyDirectory],
+    ['key_ids', ''],
+    ['allow_missing_keys', 'OFF'],
+    ['encryption_context', ''],
+    ['failover_regions', ''],
+  ]);
+}
+
+/** Of the kernel's clock ticks there are 100 in a second. */
+const TICK_MS = 10;
+
+function used(pid: number): Pick<AgentRun, 'cpuMs' | 'residentBytes' | 'privateBytes'> {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const bytes = (name: string): number => 1024 * Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]);
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return {
+    cpuMs: TICK_MS * (Number(fields[11]) + Number(fields[12])),
+    residentBytes: bytes('VmRSS'),
+    privateBytes: bytes('RssAnon'),
+  };
+}

@@ -1,0 +1,34 @@
+import { Command, CommanderError } from 'commander';
+import { agentCommand } from './agent.ts';
+import { backupKeysCommand } from './backup-keys.ts';
+import { devKmsCommand } from './dev-kms.ts';
+import { doctorCommand } from './doctor.ts';
+import { loginCommand } from './login.ts';
+import { policyCommand } from './policy.ts';
+import { processIo } from './process-io.ts';
+import { verifyBackupCommand } from './verify-backup.ts';
+import { VERSION } from './version.ts';
+
+const BAD_USAGE = 2;
+
+/** @throws what the command throws */
+export async function runCommand(argv: readonly string[]): Promise<void> {
+  const program = new Command('mariadb-aws-kms')
+    .description('MariaDB data-at-rest encryption with keys held by AWS KMS')
+    .version(VERSION)
+    .exitOverride()
+    .addCommand(agentCommand().exitOverride())
+    .addCommand(doctorCommand(processIo).exitOverride())
+    .addCommand(backupKeysCommand(processIo).exitOverride())
+    .addCommand(verifyBackupCommand(processIo).exitOverride())
+    .addCommand(policyCommand(processIo).exitOverride())
+    .addCommand(loginCommand(processIo).exitOverride())
+    .addCommand(devKmsCommand(processIo).exitOverride());
+  try {
+    await program.parseAsync(argv);
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    // Commander has printed its message already.
+    process.exitCode = thrown.exitCode === 0 ? 0 : BAD_USAGE;
+  }
+}

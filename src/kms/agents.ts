@@ -1,0 +1,30 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+
+export interface AgentOptions {
+  /** Undefined: as many as are wanted. */
+  readonly maxSockets?: number | undefined;
+  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case. */
+  readonly proxyEnvironment: NodeJS.ProcessEnv;
+  /** PEM certificates to trust; undefined: the usual ones. */
+  readonly trustedCertificates: readonly string[] | undefined;
+}
+
+/** Connections that are kept, through the proxy that the environment names. */
+export function keepAliveAgents({ maxSockets, proxyEnvironment, trustedCertificates }: AgentOptions): {
+  readonly http: HttpAgent;
+  readonly https: HttpsAgent;
+} {
+  const options = {
+    keepAlive: true,
+    proxyEnv: proxyEnvironment,
+    ...(maxSockets === undefined ? {} : { maxSockets }),
+  };
+  return {
+    http: new HttpAgent(options),
+    https: new HttpsAgent({
+      ...options,
+      ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+    }),
+  };
+}

@@ -1,0 +1,45 @@
+import { existsSync } from 'node:fs';
+import { sharedFiles } from './credentials/shared-files.ts';
+
+export interface Endpoint {
+  readonly url: URL;
+  /** That signatures are made for. */
+  readonly signingRegion: string;
+}
+
+const VARIABLES = [
+  'AWS_USE_FIPS_ENDPOINT',
+  'AWS_USE_DUALSTACK_ENDPOINT',
+  'AWS_ENDPOINT_URL',
+  'AWS_ENDPOINT_URL_KMS',
+] as const;
+
+/** Regions of the partitions `aws` and `aws-us-gov`; the others have names and rules of their own. */
+const COMMON_REGION = /^(?:af|ap|ca|eu|il|me|mx|sa|us|us-gov)-(?:north|south|east|west|central)[a-z]*-\d+$/;
+
+/**
+ * Where KMS is in a Region. The SDK is asked, which takes long to load, for uncommon Regions, and when its variables or
+ * shared files could say something else.
+ * @param endpointUrl empty: the Region's public endpoint
+ */
+export async function kmsEndpoint(
+  region: string,
+  endpointUrl: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<Endpoint> {
+  const isSilent =
+    VARIABLES.every((name) => (environment[name] ?? '') === '') &&
+    !sharedFiles(environment).some((path) => existsSync(path));
+  if (isSilent && endpointUrl !== '') return { url: withSlash(endpointUrl), signingRegion: region };
+  if (isSilent && COMMON_REGION.test(region)) {
+    return { url: new URL(`https://kms.${region}.amazonaws.com/`), signingRegion: region };
+  }
+  return await (await import('./sdk-endpoint.ts')).sdkEndpoint(region, endpointUrl);
+}
+
+/** KMS has one path, below that of the endpoint. */
+function withSlash(endpointUrl: string): URL {
+  const url = new URL(endpointUrl);
+  url.pathname = url.pathname.replace(/\/?$/, '/');
+  return url;
+}

@@ -1,0 +1,32 @@
+import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import type { Endpoint } from './endpoint.ts';
+
+type Handler = Parameters<NonNullable<KMSClient['config']['requestHandler']>['handle']>;
+
+/** Has the SDK make a request, and looks where it would have sent it: its variables, shared files and rules have a say. */
+export async function sdkEndpoint(region: string, endpointUrl: string): Promise<Endpoint> {
+  let endpoint: Endpoint | undefined;
+  const client = new KMSClient({
+    region,
+    ...(endpointUrl === '' ? {} : { endpoint: endpointUrl }),
+    credentials: { accessKeyId: 'nobody', secretAccessKey: 'nothing' },
+    maxAttempts: 1,
+    requestHandler: {
+      handle: async ({ protocol, hostname, port, path, headers }: Handler[0]) => {
+        const scope = /Credential=nobody\/\d+\/([^/]+)\//.exec(headers['authorization'] ?? '');
+        const authority = port === undefined ? hostname : `${hostname}:${port}`;
+        endpoint = { url: new URL(`${protocol}//${authority}${path}`), signingRegion: scope?.[1] ?? region };
+        throw new Error('nothing is sent');
+      },
+    },
+  });
+  try {
+    await client.send(new DescribeKeyCommand({ KeyId: 'nothing' }));
+  } catch (error) {
+    if (endpoint === undefined) throw error;
+  } finally {
+    client.destroy();
+  }
+  if (endpoint === undefined) throw new Error('the SDK made no request');
+  return endpoint;
+}

@@ -1,0 +1,88 @@
+import { createHash, createHmac } from 'node:crypto';
+
+export interface AccessKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string | undefined;
+}
+
+export interface SigningScope {
+  readonly region: string;
+  readonly service: string;
+  /** As it is sent, percent-encoded. */
+  readonly path: string;
+}
+
+const ALGORITHM = 'AWS4-HMAC-SHA256';
+
+/**
+ * Signs POST requests (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html). The
+ * SDK's signer does the same and more, at many times the cost where there is no JIT compiler.
+ */
+export class RequestSigner {
+  readonly #scope: SigningScope;
+  readonly #accessKey: AccessKey;
+  readonly #path: string;
+  #day = '';
+  #signingKey: Buffer = Buffer.alloc(0);
+
+  constructor(scope: SigningScope, accessKey: AccessKey) {
+    this.#scope = scope;
+    this.#accessKey = accessKey;
+    this.#path = canonicalPath(scope.path);
+  }
+
+  /**
+   * @param headers names in lower case; `host` is one of them
+   * @returns these headers and those that sign them
+   */
+  sign(headers: Readonly<Record<string, string>>, body: string, wallMs: number): Record<string, string> {
+    const { accessKeyId, sessionToken } = this.#accessKey;
+    const time = new Date(wallMs).toISOString().replace(/[-:]|\.\d{3}/g, '');
+    const day = time.slice(0, 8);
+    const signed: Record<string, string> = {
+      ...headers,
+      'x-amz-date': time,
+      ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
+    };
+    const names = Object.keys(signed).sort();
+    const list = names.join(';');
+    const canonical = `POST\n${this.#path}\n\n${names
+      .map((name) => `${name}:${canonicalValue(signed[name] ?? '')}\n`)
+      .join('')}\n${list}\n${sha256(body)}`;
+    const scope = `${day}/${this.#scope.region}/${this.#scope.service}/aws4_request`;
+    const signature = hmac(this.#keyOf(day), `${ALGORITHM}\n${time}\n${scope}\n${sha256(canonical)}`).toString('hex');
+    signed['authorization'] =
+      `${ALGORITHM} Credential=${accessKeyId}/${scope}, SignedHeaders=${list}, Signature=${signature}`;
+    return signed;
+  }
+
+  #keyOf(day: string): Buffer {
+    if (day !== this.#day) {
+      const { region, service } = this.#scope;
+      const secret: Buffer = Buffer.from(`AWS4${this.#accessKey.secretAccessKey}`);
+      this.#signingKey = [day, region, service, 'aws4_request'].reduce(hmac, secret);
+      this.#day = day;
+    }
+    return this.#signingKey;
+  }
+}
+
+/** Normalised, and encoded once more: as every service but S3 wants it. */
+function canonicalPath(path: string): string {
+  return encodeURIComponent(path.replace(/\/+/g, '/'))
+    .replaceAll('%2F', '/')
+    .replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+function canonicalValue(value: string): string {
+  return value.trim().replace(/\s+/g, ' ');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function hmac(key: Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
