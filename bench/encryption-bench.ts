@@ -33,6 +33,15 @@ export async function measure(
   return { ns, cpuNs };
 }
 
+/** The longest of many calls for the latest version of key 1 that are made in that time. */
+export async function longestCall(server: ScratchServer, ms: number): Promise<{ ns: number; calls: number }> {
+  const [ns = Number.NaN, calls = Number.NaN] = (await call(server, 'longest', 1, ms, 0))
+    .toString()
+    .split(' ')
+    .map(Number);
+  return { ns, calls };
+}
+
 export async function keyBytes(server: ScratchServer, id: number): Promise<Uint8Array> {
   return await call(server, 'key', id, 1, 0);
 }

@@ -23,7 +23,7 @@ const PLUGIN_DIRECTORIES = ['/usr/lib', '/usr/lib64', join(BUILD, 'bench-plugins
   join(lib, 'mariadb/plugin'),
 ]);
 
-function library(plugin: string): string {
+export function library(plugin: string): string {
   const found = PLUGIN_DIRECTORIES.map((directory) => join(directory, `${plugin}.so`)).find((file) => existsSync(file));
   if (found === undefined) throw new Error(`no ${plugin}.so; npm run bench gets it (scripts/setup.sh bench)`);
   return found;

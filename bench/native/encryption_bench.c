@@ -7,12 +7,16 @@
     encryption_bench('encrypt', id, ms, threads)  encrypts a page of 16 KiB under the latest version
     encryption_bench('decrypt', id, ms, threads)  decrypts one
   each answer "ns cpu_ns": nanoseconds a thread has a call for, and of them on a CPU. A wrong answer of the service is an
-  error. For cross-checks:
+  error.
+    encryption_bench('longest', id, ms, 0)        asks for the latest version now and then, before all other threads where
+                                                  the system allows that
+  answers "ns calls": the longest of so many calls. For cross-checks:
     encryption_bench('key', id, version, 0)       the bytes of a key
     encryption_bench('page', id, version, size)   the ciphertext of a page of that size; it was decrypted again
     encryption_bench('padded', id, version, size) the same for data that may grow, as temporary files have them
 */
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +205,44 @@ static int measure(struct measurement *measurement, unsigned threads, char *resu
   return failed;
 }
 
+struct longest
+{
+  unsigned id;
+  double seconds, ns, calls;
+  int failed;
+};
+
+static void *longest_thread(void *argument)
+{
+  struct longest *longest= argument;
+  unsigned last= 0;
+  /* Without it, what the scheduler does to a thread would be measured. */
+  pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param) {.sched_priority= 1});
+  for (double start= clock_ns(CLOCK_MONOTONIC), now= start; now - start < longest->seconds * 1e9; longest->calls++)
+  {
+    double before= clock_ns(CLOCK_MONOTONIC);
+    unsigned version= latest(longest->id);
+    now= clock_ns(CLOCK_MONOTONIC);
+    if (now - before > longest->ns)
+      longest->ns= now - before;
+    longest->failed|= version < last || version == ENCRYPTION_KEY_VERSION_INVALID;
+    last= version;
+    nanosleep(&(struct timespec) {.tv_nsec= 10000}, NULL);
+  }
+  return NULL;
+}
+
+static int measure_longest(unsigned id, unsigned ms, char *result, unsigned long *result_length)
+{
+  struct longest longest= {.id= id, .seconds= ms / 1e3};
+  pthread_t handle;
+  if (pthread_create(&handle, NULL, longest_thread, &longest))
+    return 1;
+  pthread_join(handle, NULL);
+  *result_length= (unsigned long) sprintf(result, "%.0f %.0f", longest.ns, longest.calls);
+  return longest.failed;
+}
+
 static int encrypted(unsigned id, unsigned version, unsigned size, int flags, unsigned char *to, unsigned long *to_size)
 {
   unsigned char page[PAGE], back[PAGE + ROOM];
@@ -255,6 +297,11 @@ EXPORT char *encryption_bench(UDF_INIT *init, UDF_ARGS *args, char *result, unsi
       *error= (unsigned char) measure(&measurement, fourth, result, result_length);
       return result;
     }
+  if (!strcmp(operation, "longest"))
+  {
+    *error= (unsigned char) measure_longest(id, third, result, result_length);
+    return result;
+  }
   if (!strcmp(operation, "key"))
   {
     unsigned length= 32;

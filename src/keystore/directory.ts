@@ -106,6 +106,8 @@ export class KeyDirectory {
   readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
   /** Of the page, what was read last: wrapped keys have mostly one length. */
   #read = this.#page;
+  #syncing: Promise<void> = Promise.resolve();
+  #nextSync: Promise<void> | undefined;
 
   constructor(path: string, fs: FileSystem, clock: Clock, random: Random) {
     this.path = path;
@@ -299,10 +301,22 @@ export class KeyDirectory {
 
   /**
    * Makes the names in the directory durable. What another process linked may not be yet, when it is found: it may have
-   * been killed before it came to that.
+   * been killed before it came to that. Many who ask meanwhile share the next sync: one that has begun may have missed
+   * their names.
    * @throws KeyError STORE_UNAVAILABLE
    */
   async sync(): Promise<void> {
+    this.#nextSync ??= this.#syncing
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextSync = undefined;
+        this.#syncing = this.#syncNow();
+        return this.#syncing;
+      });
+    await this.#nextSync;
+  }
+
+  async #syncNow(): Promise<void> {
     try {
       await syncDirectory(this.#fs, this.path);
     } catch (cause) {

@@ -3,15 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Duplex } from 'node:stream';
-import { TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
-import { wipe } from '../../src/bytes.ts';
-import { FrameDecoder } from '../../src/format/frames.ts';
-import {
-  type AgentMessage,
-  encodePluginMessage,
-  PROTOCOL_VERSION,
-  parseAgentMessage,
-} from '../../src/format/messages.ts';
+import { TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
+import { wipe } from '../src/bytes.ts';
+import { FrameDecoder } from '../src/format/frames.ts';
+import { type AgentMessage, encodePluginMessage, PROTOCOL_VERSION, parseAgentMessage } from '../src/format/messages.ts';
 
 const MASTER_KEY = 'alias/mariadb-encryption';
 
@@ -33,6 +28,8 @@ export interface AgentRun {
 
 export interface AgentQuestion {
   readonly command: readonly string[];
+  /** After `agent`. */
+  readonly args?: readonly string[];
   readonly keyDirectory: string;
   readonly kmsUrl: string;
   readonly ask: { readonly type: 'load' } | { readonly type: 'rotate'; readonly id: 'all' };
@@ -45,6 +42,7 @@ const DEADLINE_MS = 300_000;
 
 export async function runAgent({
   command,
+  args = [],
   keyDirectory,
   kmsUrl,
   ask,
@@ -53,7 +51,7 @@ export async function runAgent({
 }: AgentQuestion): Promise<AgentRun> {
   const [file = '', ...rest] = command;
   const startMs = performance.now();
-  const child = spawn(file, [...rest, 'agent'], {
+  const child = spawn(file, [...rest, 'agent', ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     env: environment ?? TEST_CREDENTIALS,
   });
@@ -112,6 +110,8 @@ function settings(keyDirectory: string, kmsUrl: string, logLevel: string): Map<s
     ['allow_missing_keys', 'OFF'],
     ['encryption_context', ''],
     ['failover_regions', ''],
+    ['encryption_algorithm', 'AES_CBC'],
+    ['sealed_key_ring', 'OFF'],
   ]);
 }
 

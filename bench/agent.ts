@@ -1,0 +1,94 @@
+/** From the start of an agent to its first key, and what it holds in memory, as it is shipped and in other ways. */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AGENT, BUILD, TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
+import { runAgent } from './agent-process.ts';
+import { startKmsProcess } from './kms-process.ts';
+import type { BenchOptions, Section } from './section.ts';
+import { median, ratios, table, withSpread } from './statistics.ts';
+
+interface Figures {
+  readonly ms: number;
+  readonly residentMb: number;
+  readonly privateMb: number;
+}
+
+interface Candidate {
+  readonly name: string;
+  run(): Promise<Figures>;
+}
+
+const MB = 1e6;
+
+async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: BenchOptions): Promise<string> {
+  const kms = await startKmsProcess();
+  try {
+    const keyDirectory = join(directory, 'keys');
+    await kms.makeKeys(keyDirectory, 1, 1);
+    const executable = join(directory, 'agent');
+    copyFileSync(AGENT, executable);
+    const empty = join(directory, 'empty.cjs');
+    writeFileSync(empty, '');
+    // No shared files, which would need the SDK.
+    const environment = { ...TEST_CREDENTIALS, HOME: directory };
+    const agent = (name: string, command: readonly string[], args: readonly string[] = []): Candidate => ({
+      name,
+      run: async () => {
+        await kms.takeCalls();
+        const ask = { type: 'load' } as const;
+        const found = await runAgent({
+          command,
+          args,
+          keyDirectory,
+          kmsUrl: kms.url,
+          ask,
+          logLevel: 'Trace',
+          environment,
+        });
+        const calls = await kms.takeCalls();
+        if (found.keys !== 1 || calls !== 1) throw new Error(`${name}: ${found.keys} keys with ${calls} calls`);
+        const { welcomeMs, firstCallMs, residentBytes, privateBytes } = found;
+        return { ms: welcomeMs + firstCallMs, residentMb: residentBytes / MB, privateMb: privateBytes / MB };
+      },
+    });
+    const bundle = join(BUILD, 'agent.cjs');
+    const candidates = [
+      { name: 'an empty Node.js process', run: async () => emptyProcess(empty) },
+      agent('the executable, with a JIT', [executable], ['--node-options=--no-jitless']),
+      agent('the executable, without', [executable]),
+      agent('its bundle under `node`', [process.execPath, bundle]),
+      agent('its bundle under `node --jitless`', [process.execPath, '--jitless', bundle]),
+    ];
+    const figures = new Map(candidates.map((candidate): [Candidate, Figures[]] => [candidate, []]));
+    for (let round = 0; round < rounds; round += 1) {
+      progress(`round ${round + 1} of ${rounds}`);
+      for (const [candidate, found] of figures) found.push(await candidate.run());
+    }
+    const reference = [...figures.values()][0]?.map(({ ms }) => ms) ?? [];
+    const rows = [...figures].map(([{ name }, found]) => {
+      const ms = found.map((each) => each.ms);
+      return [
+        name,
+        withSpread(ms, 0),
+        withSpread(ratios(ms, reference), 2),
+        ...(['residentMb', 'privateMb'] as const).map((which) => {
+          const all = found.map((each) => each[which]);
+          return Number.isNaN(all[0]) ? '' : median(all).toFixed(0);
+        }),
+      ];
+    });
+    return table(['', 'ms', 'ratio', 'resident MB', 'of them private'], rows);
+  } finally {
+    await kms.close();
+  }
+}
+
+function emptyProcess(script: string): Figures {
+  const startMs = performance.now();
+  const { status } = spawnSync(process.execPath, [script], { stdio: 'ignore', env: {} });
+  if (status !== 0) throw new Error(`an empty process ended with ${status}`);
+  return { ms: performance.now() - startMs, residentMb: Number.NaN, privateMb: Number.NaN };
+}
+
+export const agent: Section = { name: 'agent', title: 'From the start of the agent to its first key', run };

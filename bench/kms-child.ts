@@ -1,0 +1,43 @@
+/** See kms-process.ts. Ends when its parent does. */
+import { mkdirSync } from 'node:fs';
+import { systemClock } from '../src/cli/system.ts';
+import { startDevKms } from '../src/kms/embedded/index.ts';
+import { storeKeys } from './stored-keys.ts';
+
+export type Question =
+  | { readonly type: 'url' }
+  | { readonly type: 'latency'; readonly ms: number }
+  | { readonly type: 'take calls' }
+  | { readonly type: 'make keys'; readonly directory: string; readonly ids: number; readonly versions: number };
+
+const ALIAS = 'alias/mariadb-encryption';
+let calls = 0;
+const kms = await startDevKms({
+  clock: systemClock,
+  aliases: [ALIAS],
+  onCall: () => {
+    calls += 1;
+  },
+});
+
+function answer(question: Question): string | number {
+  switch (question.type) {
+    case 'url':
+      return kms.url;
+    case 'latency':
+      kms.faults.set(question.ms === 0 ? [] : [{ kind: 'latency', ms: question.ms }]);
+      return '';
+    case 'take calls': {
+      const taken = calls;
+      calls = 0;
+      return taken;
+    }
+    case 'make keys':
+      mkdirSync(question.directory, { recursive: true, mode: 0o700 });
+      storeKeys(question.directory, { ids: question.ids, versions: question.versions }, kms, ALIAS);
+      return '';
+  }
+}
+
+process.on('message', (question: Question) => void process.send?.(answer(question)));
+process.on('disconnect', () => process.exit(0));

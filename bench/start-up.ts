@@ -1,0 +1,173 @@
+/** How long a server takes to start with many key versions and a slow KMS. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { pluginOptions, ScratchServer, type ServerOptions, TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
+import { wipe } from '../src/bytes.ts';
+import { systemClock } from '../src/cli/system.ts';
+import { keyId, keyVersion } from '../src/ids.ts';
+import { KeyDirectory, nodeFileSystem } from '../src/keystore/directory.ts';
+import { createAwsKmsClient } from '../src/kms/aws.ts';
+import { Secrets } from '../src/secrets.ts';
+import { type KmsProcess, startKmsProcess } from './kms-process.ts';
+import type { BenchOptions, Section } from './section.ts';
+import { library } from './servers.ts';
+import { median, table, withSpread } from './statistics.ts';
+import { installTemplate } from './template.ts';
+
+/** As after some years of rotation. */
+const VERSIONS_OF_A_KEY = 10;
+const SERVER_OPTIONS: ServerOptions = { aws_key_management_start_timeout: 300 };
+
+/** Milliseconds until the server takes connections; then it must know so many versions. */
+async function startOurs(server: ScratchServer, kms: KmsProcess, versions: number): Promise<number> {
+  await kms.takeCalls();
+  const ms = await timed(() => server.start());
+  try {
+    const loaded = await server.variable('STATUS', 'Aws_key_management_versions_loaded');
+    const calls = await kms.takeCalls();
+    if (loaded !== String(versions) || calls !== versions)
+      throw new Error(`${versions} versions: ${loaded} loaded with ${calls} calls`);
+  } finally {
+    await server.kill();
+  }
+  return ms;
+}
+
+/** The last of its keys is there, as a table shows. */
+async function startOther(server: ScratchServer, keys: number): Promise<number> {
+  const ms = await timed(() => server.start());
+  try {
+    await server.sql('CREATE DATABASE IF NOT EXISTS d');
+    await server.sql(`CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${keys}`);
+    await server.sql('DROP TABLE d.t');
+  } finally {
+    await server.stop();
+  }
+  return ms;
+}
+
+async function timed(action: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await action();
+  return performance.now() - startMs;
+}
+
+/** Milliseconds of one Decrypt after the other, for as many keys as `calls`. */
+async function oneAtATime(keys: string, kms: KmsProcess, calls: number): Promise<number> {
+  const environment = { ...TEST_CREDENTIALS, HOME: keys };
+  const client = await createAwsKmsClient(
+    { region: 'us-east-1', endpointUrl: kms.url, requestTimeoutMs: 0 },
+    { proxyEnvironment: {}, environment, trustedCertificates: undefined, secrets: new Secrets() },
+  );
+  const store = new KeyDirectory(keys, nodeFileSystem, systemClock, Math.random);
+  const name = { id: keyId(1), version: keyVersion(1) };
+  const { wrapped } = await store.read(name);
+  const request = { wrapped, masterKeyArn: undefined, encryptionContext: {} };
+  try {
+    return await timed(async () => {
+      for (let call = 0; call < calls; call += 1) {
+        wipe((await client.decrypt(request, AbortSignal.timeout(10_000))).plaintext);
+      }
+    });
+  } finally {
+    client.close();
+  }
+}
+
+interface Candidates {
+  readonly versions: number;
+  readonly keys: string;
+  readonly ours: ScratchServer;
+  /** By latency. */
+  readonly oursMs: ReadonlyMap<number, number[]>;
+  readonly other: ScratchServer;
+  readonly otherMs: number[];
+}
+
+async function run({ directory, quick, rounds = 1, progress }: BenchOptions): Promise<string> {
+  const counts = quick ? [1, 100, 1000] : [1, 100, 1000, 10_000];
+  const latencies = quick ? [20] : [0, 20, 100];
+  const template = await installTemplate(directory);
+  const server = (name: string, options: ServerOptions): ScratchServer => {
+    mkdirSync(join(directory, name));
+    const made = new ScratchServer({
+      directory: join(directory, name),
+      options,
+      environment: { ...TEST_CREDENTIALS },
+    });
+    made.copyDatabase(template);
+    return made;
+  };
+  const kms = await startKmsProcess();
+  try {
+    const sets: Candidates[] = [];
+    for (const versions of counts) {
+      const keys = join(directory, `keys-${versions}`);
+      await kms.makeKeys(keys, Math.ceil(versions / VERSIONS_OF_A_KEY), Math.min(versions, VERSIONS_OF_A_KEY));
+      const file = join(directory, `keys-${versions}.txt`);
+      const lines = Array.from({ length: versions }, (_, key) => `${key + 1};${randomBytes(16).toString('hex')}\n`);
+      writeFileSync(file, lines.join(''), { mode: 0o600 });
+      sets.push({
+        versions,
+        keys,
+        ours: server(
+          `ours-${versions}`,
+          pluginOptions(kms.url, { ...SERVER_OPTIONS, aws_key_management_keyfile_dir: keys }),
+        ),
+        other: server(`file-${versions}`, {
+          plugin_dir: dirname(library('file_key_management')),
+          plugin_load_add: 'file_key_management',
+          file_key_management_filename: file,
+        }),
+        otherMs: [],
+        oursMs: new Map(latencies.map((latency) => [latency, []])),
+      });
+    }
+    const sequentialMs = new Map<number, number>();
+    const calls = quick ? 10 : 30;
+    for (let round = 0; round < rounds; round += 1) {
+      for (const latency of latencies) {
+        await kms.setLatency(latency);
+        progress(`round ${round + 1} of ${rounds}, KMS answers after ${latency} ms`);
+        for (const { versions, keys, ours, oursMs } of sets) {
+          oursMs.get(latency)?.push(await startOurs(ours, kms, versions));
+          if (!sequentialMs.has(latency)) sequentialMs.set(latency, (await oneAtATime(keys, kms, calls)) / calls);
+        }
+      }
+      for (const { versions, other, otherMs } of sets) otherMs.push(await startOther(other, versions));
+    }
+    const rows = sets.flatMap(({ versions, otherMs, oursMs }) =>
+      latencies.map((latency) => {
+        const ms = oursMs.get(latency) ?? [];
+        const one = sets[0]?.oursMs.get(latency) ?? [];
+        return [
+          `${versions.toLocaleString('en')} at ${latency} ms`,
+          seconds(otherMs),
+          seconds(ms),
+          ((median(ms) - median(one)) / 1000).toFixed(2),
+          (((sequentialMs.get(latency) ?? Number.NaN) * versions) / 1000).toFixed(2),
+        ];
+      }),
+    );
+    const header = [
+      'versions, KMS',
+      '`file_key_management`',
+      'this plugin',
+      'more than with one',
+      'Decrypt one at a time',
+    ];
+    return `Seconds; the last column is ${calls} calls of one Decrypt after the other, times the versions, without a server.\n\n${table(header, rows)}`;
+  } finally {
+    await kms.close();
+  }
+}
+
+function seconds(ms: readonly number[]): string {
+  return withSpread(
+    ms.map((each) => each / 1000),
+    2,
+  );
+}
+
+export const startUp: Section = { name: 'start-up', title: 'Starting with many key versions', run };
