@@ -34,9 +34,15 @@ export class IdentitySource {
       return known;
     }
     this.#provider ??= this.#chain();
-    const provider = await this.#provider;
-    this.#known = await provider();
-    return this.#known;
+    const asked = this.#provider;
+    try {
+      this.#known = await (await asked)();
+      return this.#known;
+    } catch (error) {
+      // Nor is the next one made to wait for what this one waited for in vain.
+      if (this.#provider === asked) this.#provider = undefined;
+      throw error;
+    }
   }
 
   /** The chain remembers what it once read from a shared file, and would not notice that it was renewed there. */
