@@ -63,6 +63,7 @@ export async function runAgent({
       type: 'hello',
       protocol: PROTOCOL_VERSION,
       role: 'server',
+      held: 0,
       settings: settings(keyDirectory, kmsUrl, logLevel),
     }),
   );

@@ -211,6 +211,8 @@ static void greet(struct agent *agent)
   struct frame_writer hello= frame_begin(space, FRAME_TOTAL_MAX, FRAME_HELLO, io->hello_wire);
   frame_put_u16(&hello, PROTOCOL_VERSION);
   frame_put_u8(&hello, (uint8_t) agent->config.role);
+  size_t held= atomic_load(&agent->config.table->version_count);
+  frame_put_u32(&hello, held > UINT32_MAX ? UINT32_MAX : (uint32_t) held);
   frame_put_u16(&hello, SETTING_COUNT);
   pthread_mutex_lock(&agent->lock);
   io->limit_at= welcome_limit(agent, io->greeted_at, agent->start_until);

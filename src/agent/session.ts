@@ -130,7 +130,15 @@ export class Session {
       });
       const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random);
       const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
-      const keyring = new Keyring({ role: hello.role, settings, store, kms, clock, events: this.#events() });
+      const keyring = new Keyring({
+        role: hello.role,
+        held: hello.held,
+        settings,
+        store,
+        kms,
+        clock,
+        events: this.#events(),
+      });
       this.#opened = { settings, keyring, store, clients, kms };
       this.#send(request, { type: 'welcome', protocol: PROTOCOL_VERSION, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {

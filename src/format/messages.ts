@@ -46,6 +46,8 @@ export type PluginMessage =
       readonly type: 'hello';
       readonly protocol: number;
       readonly role: Role;
+      /** Key versions that the plugin has already. */
+      readonly held: number;
       readonly settings: ReadonlyMap<string, string>;
     }
   | { readonly type: 'set'; readonly name: string; readonly value: string }
@@ -99,7 +101,13 @@ export function parsePluginMessage(frame: Frame): PluginMessage {
 function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
   switch (type) {
     case TYPE.hello:
-      return { type: 'hello', protocol: reader.u16(), role: readRole(reader), settings: readSettings(reader) };
+      return {
+        type: 'hello',
+        protocol: reader.u16(),
+        role: readRole(reader),
+        held: reader.u32(),
+        settings: readSettings(reader),
+      };
     case TYPE.set:
       return { type: 'set', name: reader.str(), value: reader.str() };
     case TYPE.load:
@@ -198,6 +206,7 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
       writer
         .u16(message.protocol)
         .u8(message.role === 'server' ? 1 : 2)
+        .u32(message.held)
         .u16(message.settings.size);
       for (const [name, value] of message.settings) writer.str(name).str(value);
       break;

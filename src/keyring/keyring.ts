@@ -7,7 +7,7 @@ import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.
 import type { Counter, Role, Severity } from '../format/messages.ts';
 import { KEY_SPECS, keySpecLength } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
-import type { KeyDirectory } from '../keystore/directory.ts';
+import type { KeyDirectory, Listing } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { MOST_CALLS_AT_ONCE } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -19,6 +19,7 @@ import {
   noMasterKey,
   outOfTime,
   someNotRotated,
+  storeShrunk,
   unknownKey,
   withHint,
 } from './refusals.ts';
@@ -37,6 +38,8 @@ export interface KeyringEvents {
 
 export interface KeyringParts {
   readonly role: Role;
+  /** Key versions that the server has already: the store lists them. */
+  readonly held: number;
   readonly settings: Settings;
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
@@ -73,10 +76,13 @@ export class Keyring {
   readonly #toldOfCtr = new Set<string>();
   /** Undefined when there is to be none. */
   readonly #ring: SealedKeyRing | undefined;
+  /** Versions that the store has listed, or the server has: they do not become fewer. */
+  #known: number;
 
   constructor(parts: KeyringParts) {
     const { settings, events } = parts;
     this.#parts = parts;
+    this.#known = parts.held;
     // Mock mode asks no KMS that could be asked less often.
     if (settings.sealedKeyRing && !settings.mock) {
       this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
@@ -100,6 +106,7 @@ export class Keyring {
   async loadAll(deadline: Deadline): Promise<LoadResult> {
     const { store, events } = this.#parts;
     const listing = await store.list();
+    this.#known = Math.max(this.#known, listing.stored.length);
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
     }
@@ -163,7 +170,7 @@ export class Keyring {
    */
   async rotate(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
     return await this.#inTurn(id, async () => {
-      const latest = latestVersions(await this.#parts.store.list()).get(id);
+      const latest = latestVersions(await this.#listWhole()).get(id);
       if (latest === undefined) throw unknownKey(id);
       return await this.#rotateFrom(id, latest, deadline);
     });
@@ -176,7 +183,7 @@ export class Keyring {
    */
   async rotateAll(deadline: Deadline): Promise<number> {
     // Listed once: a version that somebody else makes meanwhile is met as KEY_EXISTS.
-    const latest = latestVersions(await this.#parts.store.list());
+    const latest = latestVersions(await this.#listWhole());
     const failures: { readonly id: KeyId; readonly error: KeyError }[] = [];
     await forEachBounded([...latest], MOST_CALLS_AT_ONCE, async ([id, version]) => {
       try {
@@ -209,7 +216,20 @@ export class Keyring {
     if (lost !== undefined) throw lostKey(lost, store.path);
     // The list limits new ids only: a key that exists may always get another version.
     if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
+    this.#assertWhole(listing);
     return await this.#createNext(id, keyVersion(1), deadline);
+  }
+
+  async #listWhole(): Promise<Listing> {
+    const listing = await this.#parts.store.list();
+    this.#assertWhole(listing);
+    return listing;
+  }
+
+  /** Rule: nothing is created where key files went missing. What lies in the place of an unmounted file system is lost. */
+  #assertWhole({ stored }: Listing): void {
+    if (stored.length < this.#known) throw storeShrunk(this.#parts.store.path, stored.length, this.#known);
+    this.#known = stored.length;
   }
 
   async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
@@ -302,6 +322,7 @@ export class Keyring {
       report: (problem) => events.log('warning', withHint(problem)),
     });
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
+    this.#known += 1;
     events.count('keysCreated');
     if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
     this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);

@@ -16,6 +16,13 @@ export function lostKey(name: KeyName, path: string): KeyError {
   });
 }
 
+export function storeShrunk(path: string, listed: number, known: number): KeyError {
+  const message = `${path} lists ${listed} key versions, and ${known} are known: nothing is created there`;
+  return new KeyError('STORE_UNAVAILABLE', message, {
+    hint: 'if its file system is not mounted, mount it; if key files were deleted or moved, bring them back',
+  });
+}
+
 export function unknownKey(id: KeyId): KeyError {
   return new KeyError('KEY_UNKNOWN', `key ${id} does not exist`, {
     hint: `a key is created when the first table uses it: CREATE TABLE ... ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,

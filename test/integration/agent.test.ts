@@ -9,6 +9,8 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
+  rmdirSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -61,6 +63,33 @@ it('killed with -9 while the server writes: nothing happens, and the next rotati
   expect(server.log.match(/AWS KMS plugin: the agent ended \(signal 9/g)?.length).toBe(5);
   await server.restart();
   expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
+});
+
+it('a new one creates nothing in a directory that lists fewer keys than the server has', async () => {
+  const kms = await startKms();
+  const keys = scratchDirectory();
+  const server = await startServer(kms, { aws_key_management_keyfile_dir: keys });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  process.kill(await theAgent(server), 'SIGKILL');
+  renameSync(keys, `${keys}.away`);
+  mkdirSync(keys, { mode: 0o700 });
+  const create = 'CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=7';
+  await expect(server.sql(create)).rejects.toThrow(/errno: 140/);
+  await expect(server.sql('SET GLOBAL aws_key_management_rotate_key=1')).rejects.toThrow(
+    /lists 0 key versions, and 2 are known: nothing is created there/,
+  );
+  expect(readdirSync(keys)).toEqual([]);
+  rmdirSync(keys);
+  renameSync(`${keys}.away`, keys);
+  // A failure is remembered for a second.
+  await until('the table is made', () =>
+    server.sql(create).then(
+      () => true,
+      () => false,
+    ),
+  );
+  expect(readdirSync(keys)).toContain('aws-kms-key.7.1');
 });
 
 it('ends by itself when it is not needed, leaves no zombie, and comes back for a rotation', async () => {

@@ -28,6 +28,7 @@ const pluginMessage: fc.Arbitrary<PluginMessage> = fc.oneof(
     type: fc.constant('hello' as const),
     protocol: fc.integer({ min: 0, max: 0xffff }),
     role: fc.constantFrom('server' as const, 'backup' as const),
+    held: u32,
     settings: fc.array(fc.tuple(text, text), { maxLength: 8 }).map((entries) => new Map(entries)),
   }),
   fc.record({ type: fc.constant('set' as const), name: text, value: text }),
@@ -123,7 +124,7 @@ describe('messages', () => {
 
   it('with any truncated payload are refused', async () => {
     const messages: PluginMessage[] = [
-      { type: 'hello', protocol: 1, role: 'server', settings: new Map([['a', 'b']]) },
+      { type: 'hello', protocol: 1, role: 'server', held: 3, settings: new Map([['a', 'b']]) },
       { type: 'set', name: 'key_ids', value: '1-2' },
       { type: 'load', deadlineMs: 5 },
       { type: 'open', id: keyId(1), deadlineMs: 5 },
@@ -171,7 +172,7 @@ describe('messages', () => {
     ['role 3', { type: 0x01, request: 1, payload: Buffer.from([0, 1, 3, 0, 0]) }, /role 3 is unknown$/],
     [
       'a setting twice',
-      { type: 0x01, request: 1, payload: Buffer.from([0, 1, 1, 0, 2, 0, 1, 65, 0, 0, 0, 1, 65, 0, 0]) },
+      { type: 0x01, request: 1, payload: Buffer.from([0, 1, 1, 0, 0, 0, 0, 0, 2, 0, 1, 65, 0, 0, 0, 1, 65, 0, 0]) },
       /setting A comes twice$/,
     ],
     [

@@ -40,10 +40,11 @@ class Process {
   readonly settings: Settings;
   readonly keyring: Keyring;
 
-  constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server') {
+  constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server', held = 0) {
     this.settings = { ...TEST_SETTINGS, ...changes };
     this.keyring = new Keyring({
       role,
+      held,
       settings: this.settings,
       store: new KeyDirectory('/keys', fs, clock, Math.random),
       kms: new KmsCaller([kms], clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
@@ -306,6 +307,49 @@ describe('opening a key id', () => {
       expect(await process.open(one)).toBe(1);
     },
   );
+});
+
+describe('a directory that lists fewer versions than are known', () => {
+  async function expectNothingIsCreated(process: Process): Promise<void> {
+    const shrunk = /^\/keys lists \d key versions, and 2 are known: nothing is created there$/;
+    const calls = kms.calls.length;
+    const before = files();
+    await expectKeyError(process.open(keyId(2)), 'STORE_UNAVAILABLE', shrunk);
+    await expectKeyError(process.rotate(one), 'STORE_UNAVAILABLE', shrunk);
+    await expectKeyError(
+      process.run((keyring, deadline) => keyring.rotateAll(deadline)),
+      'STORE_UNAVAILABLE',
+      shrunk,
+    );
+    expect(kms.calls).toHaveLength(calls);
+    expect(files()).toEqual(before);
+  }
+
+  it('gets no key from an agent that the server told what it has', async () => {
+    store(1, 1);
+    await expectNothingIsCreated(new Process({}, 'server', 2));
+  });
+
+  it('gets no key from the agent that listed more, until they are back', async () => {
+    store(1, 1);
+    store(1, 2);
+    const process = new Process();
+    await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    const mounted = [...fs.files];
+    fs.files.clear();
+    await expectNothingIsCreated(process);
+    for (const [path, file] of mounted) fs.files.set(path, file);
+    expect(await process.open(keyId(2))).toBe(1);
+    expect(await process.rotate(one)).toBe(3);
+  });
+
+  it('gets no key from the agent that made more', async () => {
+    const process = new Process();
+    await process.open(one);
+    await process.rotate(one);
+    fs.files.clear();
+    await expectNothingIsCreated(process);
+  });
 });
 
 describe('fetching a version', () => {

@@ -97,7 +97,7 @@ async function hello(
   changes: readonly (readonly [string, string])[] = [],
   role: 'server' | 'backup' = 'server',
 ): Promise<AgentMessage> {
-  send(1, { type: 'hello', protocol: 1, role, settings: new Map([...HELLO_SETTINGS, ...changes]) });
+  send(1, { type: 'hello', protocol: 1, role, held: 0, settings: new Map([...HELLO_SETTINGS, ...changes]) });
   return await answerTo(1);
 }
 
@@ -244,7 +244,7 @@ describe('a session', () => {
   });
 
   it('refuses another protocol version and says which', async () => {
-    send(1, { type: 'hello', protocol: 2, role: 'server', settings: new Map(HELLO_SETTINGS) });
+    send(1, { type: 'hello', protocol: 2, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
     expect(await answerTo(1)).toMatchObject({
       type: 'fail',
       code: 'PROTOCOL',
