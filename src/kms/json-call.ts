@@ -24,6 +24,9 @@ export interface JsonCallOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** No answer of KMS comes near it; who sends more is somebody else, and may go on for as long as we listen. */
+const MOST_BYTES = 262_144;
+
 interface Received {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -111,14 +114,23 @@ async function exchange(
   return await new Promise((resolve, reject) => {
     const answered = (answer: IncomingMessage): void => {
       const chunks: Buffer[] = [];
-      answer.on('data', (chunk: Buffer) => chunks.push(chunk));
-      answer.on('error', fail);
-      answer.on('end', () => {
+      let size = 0;
+      const end = (): void => {
         settle();
         const [first] = chunks;
         const whole = first !== undefined && chunks.length === 1 ? first : joined(chunks);
         resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: whole });
+      };
+      answer.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        size += chunk.length;
+        // Cut short, it is no JSON: that says what there is to say of it.
+        if (size <= MOST_BYTES) return;
+        end();
+        request.destroy();
       });
+      answer.on('error', fail);
+      answer.on('end', end);
     };
     const request: ClientRequest =
       url.protocol === 'https:'
