@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { Session, type SessionParts } from '../agent/session.ts';
 import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
-import { nodeFileSystem } from '../keystore/directory.ts';
+import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { createMockKmsClient } from '../kms/mock.ts';
@@ -58,7 +58,7 @@ export function sessionParts(overrideSettings: SessionParts['overrideSettings'],
     agentVersion: VERSION,
     clock: systemClock,
     random: Math.random,
-    fileSystem: nodeFileSystem,
+    fileSystem: promptFileSystem,
     connectKms,
     overrideSettings,
     redact: (text) => processSecrets.redact(text),

@@ -20,6 +20,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KeyError } from '../../src/errors.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { KeyDirectory, type NewKey, nodeFileSystem, type VerifiedKey } from '../../src/keystore/directory.ts';
+import { promptFileSystem } from '../../src/keystore/prompt-file-system.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
@@ -45,13 +46,16 @@ function newKey<T = Buffer>(changes: Partial<NewKey<T>> = {}): NewKey<T | Buffer
   return { name, wrapped, sidecar: facts, verify: accept, report: () => undefined, ...changes };
 }
 
-describe('a key directory on disk', () => {
+describe.each([
+  { how: 'by tasks', fileSystem: nodeFileSystem },
+  { how: 'at once', fileSystem: promptFileSystem },
+])('a key directory on disk, read $how', ({ fileSystem }) => {
   let path: string;
   let store: KeyDirectory;
 
   beforeEach(() => {
     path = mkdtempSync(join(tmpdir(), 'mak-'));
-    store = new KeyDirectory(path, nodeFileSystem, new FakeClock(), Math.random);
+    store = new KeyDirectory(path, fileSystem, new FakeClock(), Math.random);
   });
   afterEach(() => rmSync(path, { recursive: true, force: true }));
 
