@@ -37,6 +37,11 @@ struct agent_config
   bool allow_missing_keys;
   const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
+  /*
+    Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Called from any
+    thread, without locks.
+  */
+  bool (*may_create)(uint32_t id);
   /* Called from any thread, without locks. text is one line without a prefix. */
   void (*log)(enum agent_severity severity, const char *text);
 };

@@ -48,6 +48,7 @@ struct request
   int64_t asked_at;
   unsigned refs;                        /* callers waiting, and the list that holds it */
   bool internal;                        /* LOAD or CHECK that the I/O thread itself asked for */
+  bool may_create;                      /* OPEN */
   bool charged;                         /* holds a token of the bucket */
   bool sent;
   bool sent_before;                     /* to an agent that had just ended for idleness */

@@ -127,6 +127,19 @@ static bool data_has_its_keys(void)
   return false;
 }
 
+static bool is_other(void *id, uint32_t used, uint32_t version)
+{
+  (void) version;
+  return used != *(const uint32_t *) id;
+}
+
+/* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
+static bool may_create(uint32_t id)
+{
+  struct datadir_use use;
+  return !datadir_find_missing(".", is_other, &id, &use);
+}
+
 /*
   Of the functions that encrypt, the two that name a key version: in the place of the others the server uses its own,
   which do not care for the mode. Without these two it uses AES-CBC.
@@ -152,6 +165,7 @@ static bool start(void)
   struct agent_failure failure;
   struct agent_config config= {
     .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, .no_ctr= prepare_ctr(),
+    .may_create= may_create,
   };
   if (!sysvars_open(&config))
     return false;

@@ -13,7 +13,10 @@
 #define DESCRIPTORS_AT 188u             /* FSP_HEADER_OFFSET + XDES_ARR_OFFSET */
 #define CRYPT_BLOCK 33u
 #define CRYPT_TYPE_AT 6u
+#define CRYPT_MIN_VERSION_AT 24u        /* 0: of pages in the clear */
 #define CRYPT_KEY_ID_AT 28u
+#define CRYPT_ENCRYPTION_AT 32u
+#define ENCRYPTION_OFF 2u               /* ENCRYPTED=NO */
 #define CRYPT_SCHEME_1 1u
 #define LOG_HEADER 64u
 #define LOG_ENCRYPTED 0x80000000u       /* in the format of every encrypted redo log from 10.3 on */
@@ -57,6 +60,8 @@ static bool tablespace_key(int directory, const char *name, uint32_t *id)
   if (!read_at(directory, name, 0, header, sizeof header) ||
       !read_at(directory, name, crypt_block_at(big_endian(header + FLAGS_AT)), block, sizeof block) ||
       memcmp(block, magic, sizeof magic) != 0 || block[CRYPT_TYPE_AT] != CRYPT_SCHEME_1)
+    return false;
+  if (block[CRYPT_ENCRYPTION_AT] == ENCRYPTION_OFF && big_endian(block + CRYPT_MIN_VERSION_AT) == 0)
     return false;
   *id= big_endian(block + CRYPT_KEY_ID_AT);
   return true;

@@ -88,6 +88,8 @@ static void queue_request(struct agent *agent, struct request *request, uint8_t 
     frame_put_u32(&writer, request->id);
   if (request->type == FRAME_FETCH)
     frame_put_u32(&writer, request->version);
+  if (request->type == FRAME_OPEN)
+    frame_put_u8(&writer, request->may_create);
   frame_put_u32(&writer, left);
   io->out_size+= frame_finish(&writer);
   request->sent= true;

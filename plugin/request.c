@@ -147,7 +147,7 @@ static void log_refused(struct agent *agent, uint32_t id)
 }
 
 /* OPEN or FETCH: asks once however many threads want it. */
-static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
+static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, bool may_create)
 {
   struct agent_failure failure;
   bool ok= false, is_refused= false;
@@ -160,7 +160,10 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
     if (request)
       request->refs++;
     else if ((request= charge(agent, type, id, version, &is_refused)))
+    {
+      request->may_create= may_create;
       agent_wake(agent);
+    }
     if (request)
       ok= await(agent, request, NULL, &failure);
   }
@@ -170,14 +173,26 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
   return ok;
 }
 
+/* Whether an OPEN would go to the agent now. */
+static bool is_to_be_asked(struct agent *agent, uint32_t id)
+{
+  pthread_mutex_lock(&agent->lock);
+  bool asks= !loaded(agent, FRAME_OPEN, id, 0) && !agent->stop &&
+             !recent_failed(&agent->recent, FRAME_OPEN, id, 0, clock_ms()) && !in_flight(agent, FRAME_OPEN, id, 0);
+  pthread_mutex_unlock(&agent->lock);
+  return asks;
+}
+
 bool agent_open(struct agent *agent, uint32_t id)
 {
-  return ask_for_key(agent, FRAME_OPEN, id, 0);
+  /* It looks at many files: without the lock, and not for the sake of a failure that is known. */
+  bool may_create= is_to_be_asked(agent, id) && (!agent->config.may_create || agent->config.may_create(id));
+  return ask_for_key(agent, FRAME_OPEN, id, 0, may_create);
 }
 
 bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version)
 {
-  return ask_for_key(agent, FRAME_FETCH, id, version);
+  return ask_for_key(agent, FRAME_FETCH, id, version, false);
 }
 
 bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,

@@ -72,6 +72,19 @@ static void tablespaces_of_every_page_size(void)
   }
 }
 
+static void table_in_the_clear_names_no_key(void)
+{
+  struct datadir_use use;
+  const uint8_t off= 2, version= 3, none= 0;
+  put_table("d/t.ibd", 0x15, 10428, 1, 7);
+  put("d/t.ibd", 10428 + 32, &off, 1);
+  CHECK(!missing(&use));
+  put("d/t.ibd", 10428 + 27, &version, 1);      /* pages are still to be decrypted */
+  CHECK(missing(&use));
+  put("d/t.ibd", 10428 + 27, &none, 1);
+  CHECK(!missing(&use));
+}
+
 static void redo_log_names_its_version(void)
 {
   struct datadir_use use;
@@ -102,6 +115,7 @@ void datadir_tests(void)
   CHECK(mkdtemp(root) != NULL);
   CHECK(mkdir(path_of("d"), 0700) == 0);
   tablespaces_of_every_page_size();
+  table_in_the_clear_names_no_key();
   redo_log_names_its_version();
   what_cannot_be_read_proves_nothing();
   static const char *const files[]= {"d/t.ibd", "d/short.ibd", "d/fifo.ibd", "ib_logfile0"};

@@ -271,7 +271,9 @@ static bool answer(int fd, const struct frame *frame)
     atomic_store(&fake.load_deadline, frame_u32(&reader));
     return answer_load(fd, frame->request);
   case FRAME_OPEN:
-    return answer_open(fd, frame->request, frame_u32(&reader));
+    first= frame_u32(&reader);
+    atomic_store(&fake.may_create, frame_u8(&reader));
+    return answer_open(fd, frame->request, first);
   case FRAME_FETCH:
     first= frame_u32(&reader);
     return answer_fetch(fd, frame->request, first, frame_u32(&reader));

@@ -74,6 +74,7 @@ struct fake
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* of the last LOAD */
   atomic_bool told_alias;
+  _Atomic uint8_t may_create;           /* of the last OPEN */
   struct keytable table;
 };
 

@@ -208,7 +208,7 @@ export class Session {
       case 'load':
         return await this.#load(opened, deadline);
       case 'open':
-        return [message.id, await keyring.open(message.id, deadline)];
+        return [message.id, await keyring.open(message.id, message.mayCreate, deadline)];
       case 'fetch':
         await keyring.fetch(message, deadline);
         return [message.id, message.version];

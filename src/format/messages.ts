@@ -52,7 +52,7 @@ export type PluginMessage =
     }
   | { readonly type: 'set'; readonly name: string; readonly value: string }
   | { readonly type: 'load'; readonly deadlineMs: number }
-  | { readonly type: 'open'; readonly id: KeyId; readonly deadlineMs: number }
+  | { readonly type: 'open'; readonly id: KeyId; readonly mayCreate: boolean; readonly deadlineMs: number }
   | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
   | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number }
   | { readonly type: 'check'; readonly deadlineMs: number };
@@ -113,7 +113,7 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
     case TYPE.load:
       return { type: 'load', deadlineMs: reader.u32() };
     case TYPE.open:
-      return { type: 'open', id: readKeyId(reader), deadlineMs: reader.u32() };
+      return { type: 'open', id: readKeyId(reader), mayCreate: readFlag(reader), deadlineMs: reader.u32() };
     case TYPE.fetch:
       return { type: 'fetch', id: readKeyId(reader), version: readKeyVersion(reader), deadlineMs: reader.u32() };
     case TYPE.rotate: {
@@ -125,6 +125,12 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }
+}
+
+function readFlag(reader: PayloadReader): boolean {
+  const flag = reader.u8();
+  if (flag > 1) throw new KeyError('PROTOCOL', `open: expected 0 or 1, got ${flag}`);
+  return flag === 1;
 }
 
 function readRole(reader: PayloadReader): Role {
@@ -217,7 +223,10 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
       writer.u32(message.deadlineMs);
       break;
     case 'open':
-      writer.u32(message.id).u32(message.deadlineMs);
+      writer
+        .u32(message.id)
+        .u8(message.mayCreate ? 1 : 0)
+        .u32(message.deadlineMs);
       break;
     case 'fetch':
       writer.u32(message.id).u32(message.version).u32(message.deadlineMs);

@@ -15,6 +15,7 @@ import { forEachBounded } from './bounded.ts';
 import {
   backupNeverCreates,
   idNotAllowed,
+  keyOfData,
   lostKey,
   noMasterKey,
   outOfTime,
@@ -76,13 +77,12 @@ export class Keyring {
   readonly #toldOfCtr = new Set<string>();
   /** Undefined when there is to be none. */
   readonly #ring: SealedKeyRing | undefined;
-  /** Versions that the store has listed, or the server has: they do not become fewer. */
-  #known: number;
+  /** Files that the store has listed or that were made: none of them goes away. */
+  readonly #known = new Set<string>();
 
   constructor(parts: KeyringParts) {
     const { settings, events } = parts;
     this.#parts = parts;
-    this.#known = parts.held;
     // Mock mode asks no KMS that could be asked less often.
     if (settings.sealedKeyRing && !settings.mock) {
       this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
@@ -106,7 +106,7 @@ export class Keyring {
   async loadAll(deadline: Deadline): Promise<LoadResult> {
     const { store, events } = this.#parts;
     const listing = await store.list();
-    this.#known = Math.max(this.#known, listing.stored.length);
+    this.#learn(listing);
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
     }
@@ -149,11 +149,12 @@ export class Keyring {
 
   /**
    * Makes a key id usable: unwraps what is stored for it, or creates version 1 when nothing is.
+   * @param mayCreate false: the server has data under it already, so that it is not new
    * @returns the latest version
    * @throws KeyError
    */
-  async open(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
-    return await once(this.#opening, id, () => this.#inTurn(id, () => this.#open(id, deadline)));
+  async open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
+    return await once(this.#opening, id, () => this.#inTurn(id, () => this.#open(id, mayCreate, deadline)));
   }
 
   /**
@@ -198,9 +199,9 @@ export class Keyring {
     throw someNotRotated(latest.size, failures);
   }
 
-  async #open(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
+  async #open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
     const { store, events, settings } = this.#parts;
-    const listing = await store.list();
+    const { listing, shrunk } = await this.#list();
     const stored = listing.stored.filter((name) => name.id === id);
     const latest = stored.at(-1);
     if (latest !== undefined) {
@@ -214,22 +215,36 @@ export class Keyring {
     // Rule: only a directory that was listed and holds nothing of that id means "new key".
     const lost = listing.lost.find((name) => name.id === id);
     if (lost !== undefined) throw lostKey(lost, store.path);
+    if (!mayCreate) throw keyOfData(id, store.path);
     // The list limits new ids only: a key that exists may always get another version.
     if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
-    this.#assertWhole(listing);
+    if (shrunk !== undefined) throw shrunk;
     return await this.#createNext(id, keyVersion(1), deadline);
   }
 
+  /** @throws KeyError STORE_UNAVAILABLE */
   async #listWhole(): Promise<Listing> {
-    const listing = await this.#parts.store.list();
-    this.#assertWhole(listing);
+    const { listing, shrunk } = await this.#list();
+    if (shrunk !== undefined) throw shrunk;
     return listing;
   }
 
   /** Rule: nothing is created where key files went missing. What lies in the place of an unmounted file system is lost. */
-  #assertWhole({ stored }: Listing): void {
-    if (stored.length < this.#known) throw storeShrunk(this.#parts.store.path, stored.length, this.#known);
-    this.#known = stored.length;
+  async #list(): Promise<{ readonly listing: Listing; readonly shrunk: KeyError | undefined }> {
+    const { store, held } = this.#parts;
+    // Those of before: a version that is made meanwhile may be listed or not.
+    const known = [...this.#known];
+    const listing = await store.list();
+    const listed = new Set(listing.stored.map(keyFileName));
+    if (listed.size < held || known.some((file) => !listed.has(file))) {
+      return { listing, shrunk: storeShrunk(store.path, listed.size, Math.max(held, known.length)) };
+    }
+    this.#learn(listing);
+    return { listing, shrunk: undefined };
+  }
+
+  #learn({ stored }: Listing): void {
+    for (const name of stored) this.#known.add(keyFileName(name));
   }
 
   async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
@@ -322,7 +337,7 @@ export class Keyring {
       report: (problem) => events.log('warning', withHint(problem)),
     });
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
-    this.#known += 1;
+    this.#known.add(keyFileName(name));
     events.count('keysCreated');
     if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
     this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);

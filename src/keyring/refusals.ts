@@ -16,6 +16,13 @@ export function lostKey(name: KeyName, path: string): KeyError {
   });
 }
 
+export function keyOfData(id: KeyId, path: string): KeyError {
+  const message = `key ${id} is not among the key files in ${path}, and a file in the data directory is encrypted with it: no new key is made in its place`;
+  return new KeyError('KEY_FILE_MISSING', message, {
+    hint: `restore the files aws-kms-key.${id}.* from a backup of the key directory; without them those tables cannot be read`,
+  });
+}
+
 export function storeShrunk(path: string, listed: number, known: number): KeyError {
   const message = `${path} lists ${listed} key versions, and ${known} are known: nothing is created there`;
   return new KeyError('STORE_UNAVAILABLE', message, {

@@ -1,6 +1,9 @@
+import { readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
 import { newServer, sqlError, startKms, startServer } from '../support/lab.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
 
 const PLUGIN_ROW =
   "SELECT PLUGIN_STATUS AS status, PLUGIN_TYPE AS type, PLUGIN_LICENSE AS license, PLUGIN_MATURITY AS maturity, LOAD_OPTION AS activation FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'aws_key_management'";
@@ -95,4 +98,37 @@ it('FORCE can be uninstalled, FORCE_PLUS_PERMANENT cannot', async () => {
   await server.start();
   await server.sql('UNINSTALL PLUGIN aws_key_management');
   expect(await server.sql(PLUGIN_ROW)).toMatchObject([{ status: 'DELETED' }]);
+});
+
+it('makes no key in the place of one whose file is gone and whose tables are here', async () => {
+  const keys = scratchDirectory();
+  const server = await startServer(await startKms(), { aws_key_management_keyfile_dir: keys });
+  await server.sql('CREATE DATABASE d');
+  const create = (id: number): Promise<unknown> =>
+    server.sql(`CREATE TABLE d.t${id} ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id} SELECT ${id} AS i`);
+  await create(3);
+  await server.stop();
+  const files = readdirSync(keys).filter((file) => file.startsWith('aws-kms-key.3.'));
+  expect(files).toHaveLength(2);
+  const away = scratchDirectory();
+  for (const file of files) renameSync(join(keys, file), join(away, file));
+  await server.start();
+  expect(await sqlError(server, 'SELECT * FROM d.t3')).not.toBe('');
+  await until('the log says why', () =>
+    server.log.includes('key 3 is not among the key files in ')
+      ? true
+      : server.sql('SELECT * FROM d.t3').then(
+          () => true,
+          () => false,
+        ),
+  );
+  expect(server.log).toMatch(
+    /a file in the data directory is encrypted with it: no new key is made in its place; restore the files aws-kms-key\.3\.\*/,
+  );
+  await create(4);
+  expect(readdirSync(keys).filter((file) => file.startsWith('aws-kms-key.3.'))).toEqual([]);
+  await server.stop();
+  for (const file of files) renameSync(join(away, file), join(keys, file));
+  await server.start();
+  expect(await server.sql('SELECT t3.i AS three, t4.i AS four FROM d.t3, d.t4')).toEqual([{ three: 3, four: 4 }]);
 });

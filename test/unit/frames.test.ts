@@ -33,7 +33,7 @@ const pluginMessage: fc.Arbitrary<PluginMessage> = fc.oneof(
   }),
   fc.record({ type: fc.constant('set' as const), name: text, value: text }),
   fc.record({ type: fc.constant('load' as const), deadlineMs: u32 }),
-  fc.record({ type: fc.constant('open' as const), id, deadlineMs: u32 }),
+  fc.record({ type: fc.constant('open' as const), id, mayCreate: fc.boolean(), deadlineMs: u32 }),
   fc.record({ type: fc.constant('fetch' as const), id, version, deadlineMs: u32 }),
   fc.record({ type: fc.constant('rotate' as const), id: fc.oneof(id, fc.constant('all' as const)), deadlineMs: u32 }),
 );
@@ -127,7 +127,7 @@ describe('messages', () => {
       { type: 'hello', protocol: 1, role: 'server', held: 3, settings: new Map([['a', 'b']]) },
       { type: 'set', name: 'key_ids', value: '1-2' },
       { type: 'load', deadlineMs: 5 },
-      { type: 'open', id: keyId(1), deadlineMs: 5 },
+      { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 5 },
       { type: 'fetch', id: keyId(1), version: keyVersion(2), deadlineMs: 5 },
       { type: 'rotate', id: 'all', deadlineMs: 5 },
       { type: 'check', deadlineMs: 5 },

@@ -68,8 +68,8 @@ class Process {
     return await clock.runUntil(action(this.keyring, deadline).finally(() => deadline.cancel()));
   }
 
-  open(id: KeyId): Promise<number> {
-    return this.run((keyring, deadline) => keyring.open(id, deadline));
+  open(id: KeyId, mayCreate = true): Promise<number> {
+    return this.run((keyring, deadline) => keyring.open(id, mayCreate, deadline));
   }
 
   rotate(id: KeyId): Promise<number> {
@@ -209,7 +209,9 @@ describe('opening a key id', () => {
 
   it('asked many times at once creates it once', async () => {
     const process = new Process();
-    const all = Promise.all(Array.from({ length: 10 }, () => process.keyring.open(one, startDeadline(clock, 60_000))));
+    const all = Promise.all(
+      Array.from({ length: 10 }, () => process.keyring.open(one, true, startDeadline(clock, 60_000))),
+    );
     expect(await clock.runUntil(all)).toEqual(Array.from({ length: 10 }, () => 1));
     expect(kms.calls.map(({ operation }) => operation)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
     expect(files()).toEqual(['aws-kms-key.1.1', 'aws-kms-key.1.1.json']);
@@ -309,6 +311,22 @@ describe('opening a key id', () => {
   );
 });
 
+describe('a key that the data directory names', () => {
+  it('is not made anew', async () => {
+    const process = new Process();
+    const message =
+      /^key 1 is not among the key files in \/keys, and a file in the data directory is encrypted with it/;
+    await expectKeyError(process.open(one, false), 'KEY_FILE_MISSING', message);
+    expect(kms.calls).toEqual([]);
+    expect(files()).toEqual([]);
+  });
+
+  it('is unwrapped once its file is there', async () => {
+    store(1, 3);
+    expect(await new Process().open(one, false)).toBe(3);
+  });
+});
+
 describe('a directory that lists fewer versions than are known', () => {
   async function expectNothingIsCreated(process: Process): Promise<void> {
     const shrunk = /^\/keys lists \d key versions, and 2 are known: nothing is created there$/;
@@ -341,6 +359,22 @@ describe('a directory that lists fewer versions than are known', () => {
     for (const [path, file] of mounted) fs.files.set(path, file);
     expect(await process.open(keyId(2))).toBe(1);
     expect(await process.rotate(one)).toBe(3);
+  });
+
+  it('is not one whose newest file is listed before it is announced', async () => {
+    const process = new Process();
+    await process.open(one);
+    const deadline = startDeadline(clock, 60_000);
+    let other: Promise<number> | undefined;
+    fs.before = (call) => {
+      if (call === 'fsync-directory') other ??= process.keyring.open(keyId(3), true, deadline);
+    };
+    await process.open(keyId(2));
+    fs.before = () => undefined;
+    expect(await clock.runUntil(other ?? Promise.reject(new Error('nobody synced')))).toBe(1);
+    deadline.cancel();
+    expect(await process.open(keyId(4))).toBe(1);
+    expect(await process.rotate(one)).toBe(2);
   });
 
   it('gets no key from the agent that made more', async () => {

@@ -458,7 +458,7 @@ describe('keys that are created', () => {
   it('of a new server found it', async () => {
     const agent = new Agent();
     await agent.load();
-    await agent.do((deadline) => agent.keyring.open(keyId(1), deadline));
+    await agent.do((deadline) => agent.keyring.open(keyId(1), true, deadline));
     await agent.seal();
     truth = agent.keys;
     expect((await start()).calls).toEqual(['Decrypt ring']);

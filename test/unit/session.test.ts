@@ -110,7 +110,7 @@ describe('a session', () => {
     expect(await hello()).toEqual({ type: 'welcome', protocol: 1, agentVersion: '9.9.9' });
     send(2, { type: 'load', deadlineMs: 60_000 });
     expect(await answerTo(2)).toEqual({ type: 'done', first: 0, second: 0 });
-    send(3, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(3, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     expect(await answerTo(3)).toEqual({ type: 'done', first: 1, second: 1 });
     send(4, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
     expect(await answerTo(4)).toEqual({ type: 'done', first: 1, second: 2 });
@@ -123,7 +123,7 @@ describe('a session', () => {
 
   it('counts KMS calls and reports them before the answer', async () => {
     await hello();
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     await answerTo(2);
     expect(sent('stats')).toEqual([
       {
@@ -139,7 +139,7 @@ describe('a session', () => {
 
   it('answers FAIL with code, message and hint, and goes on', async () => {
     await hello([['master_key_id', '']]);
-    send(2, { type: 'open', id: keyId(7), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 30_000 });
     expect(await answerTo(2)).toEqual({
       type: 'fail',
       code: 'KEY_NOT_ALLOWED',
@@ -147,7 +147,7 @@ describe('a session', () => {
       hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
     });
     send(0, { type: 'set', name: 'master_key_id', value: 'alias/b' });
-    send(3, { type: 'open', id: keyId(7), deadlineMs: 30_000 });
+    send(3, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 30_000 });
     expect(await answerTo(3)).toEqual({ type: 'done', first: 7, second: 1 });
     expect(kms.calls[0]?.request).toMatchObject({ masterKeyId: 'alias/b' });
   });
@@ -156,8 +156,8 @@ describe('a session', () => {
     await hello();
     fs.files.set('/keys/aws-kms-key.2.1', { bytes: wrappedKey('2.1'), synced: true });
     kms.on = (operation) => (operation === 'Decrypt' ? undefined : new Promise(() => undefined));
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
-    send(3, { type: 'open', id: keyId(2), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
+    send(3, { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 30_000 });
     expect(await answerTo(3)).toEqual({ type: 'done', first: 2, second: 1 });
     expect(received.some(({ request }) => request === 2)).toBe(false);
     await clock.advance(30_000);
@@ -282,7 +282,7 @@ describe('a session', () => {
       });
       return await call(request, signal);
     };
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     await clock.settle();
     await clock.advance(50);
     socket.destroy();
@@ -296,7 +296,7 @@ describe('a session', () => {
   it('takes its temporary files along when the plugin goes away in the middle of a creation', async () => {
     await hello();
     kms.on = (operation) => (operation === 'Decrypt' ? new Promise(() => undefined) : undefined);
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     await clock.settle();
     await clock.advance(50);
     expect([...fs.files.keys()].some((file) => file.includes('.aws-kms-tmp-'))).toBe(true);
@@ -307,8 +307,8 @@ describe('a session', () => {
 
   it.each<[string, PluginMessage]>([
     ['LOAD', { type: 'load', deadlineMs: 60_000 }],
-    ['OPEN', { type: 'open', id: keyId(1), deadlineMs: 30_000 }],
-    ['OPEN of a new key', { type: 'open', id: keyId(2), deadlineMs: 30_000 }],
+    ['OPEN', { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 }],
+    ['OPEN of a new key', { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 30_000 }],
     ['CHECK', { type: 'check', deadlineMs: 30_000 }],
   ])('waits up to 100 ms by chance before its first KMS call, for %s too, and never again', async (_, request) => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
@@ -330,7 +330,7 @@ describe('a session', () => {
     kms.on = () => {
       throw kmsError('AccessDeniedException');
     };
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'KMS_OPERATOR' });
     expect(sent('stats')).toEqual([
       {
@@ -351,7 +351,7 @@ describe('a session', () => {
       return write(chunk, ...rest);
     };
     await hello();
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 30_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
     await answerTo(2);
     const key = sent('key')[0];
     expect(key).toMatchObject({ bytes: dataKey(wrappedKey('made 1')) });
@@ -365,7 +365,7 @@ describe('a session', () => {
     kms.on = (_, call) => {
       if (call < 10) throw kmsError('ThrottlingException', 'slow down');
     };
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
     await clock.advance(20_000);
     await answerTo(2);
     const warnings = sent('log').flatMap((message) =>
@@ -380,7 +380,7 @@ describe('a session', () => {
   it('ends when nothing has been asked for ten seconds, not while something is under way', async () => {
     await hello();
     kms.on = () => clock.sleep(15_000);
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
     await clock.advance(20_000);
     expect(received.some(({ request }) => request === 2)).toBe(false);
     await clock.advance(10_500);
@@ -394,7 +394,7 @@ describe('a session', () => {
     kms.on = () => {
       throw kmsError('AccessDeniedException', 'hush is not authorized');
     };
-    send(2, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
     expect(await answerTo(2)).toMatchObject({
       type: 'fail',
       message: expect.stringContaining('(hidden) is not authorized'),
@@ -410,7 +410,7 @@ describe('a session', () => {
     };
     send(2, { type: 'fetch', id: keyId(1), version: keyVersion(1), deadlineMs: 1000 });
     await answerTo(2);
-    send(3, { type: 'open', id: keyId(1), deadlineMs: 60_000 });
+    send(3, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
     await clock.advance(1000);
     await answerTo(3);
     const lines = sent('log').map((message) => (message.type === 'log' ? `${message.severity}: ${message.text}` : ''));
