@@ -37,6 +37,8 @@ const PAGE = 16_384;
 const PAGE_KEY_VERSION = 0;
 const FIRST_KEY = 2;
 const WRITERS = 3;
+/** For what must succeed after a kill, on a busy machine. */
+const PATIENCE_MS = 60_000;
 /** Older ones are dropped; their keys stay. */
 const MOST_TABLES = 12;
 /** Of rotations: how many rotate every key there is. */
@@ -80,18 +82,19 @@ class Campaign {
     const work = [this.#create(stop.signal), this.#rotate(stop.signal)];
     for (let writer = 0; writer < WRITERS; writer += 1) work.push(this.#write(stop.signal));
     await sleep(20 + this.#random() * 400);
-    if (victim !== 'server') this.#killAgents();
+    if (victim !== 'server') await this.#killAgents();
     if (victim === 'agent') await sleep(100);
     else await this.#server.kill();
     stop.abort();
     await Promise.all(work);
+    this.#checkFiles();
     if (victim !== 'agent') {
-      this.#checkFiles();
       this.#checkPages();
       await this.#server.start();
     }
     if (!this.#server.isRunning) throw new Error(`the server ended:\n${this.#server.log.slice(-4000)}`);
     await this.#checkAnswers();
+    await this.#checkService();
   }
 
   async finish(): Promise<Omit<CampaignResult, 'kills'>> {
@@ -103,13 +106,20 @@ class Campaign {
     return { versions: this.#checksums.size, rows: this.#readBack, pages: this.#pages };
   }
 
-  #killAgents(): void {
-    for (const pid of childrenOf(this.#server.pid)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has just ended by itself.
+  /** @throws Error when there was none to kill */
+  async #killAgents(): Promise<void> {
+    const endMs = performance.now() + PATIENCE_MS;
+    for (let killed = 0; killed === 0; ) {
+      if (performance.now() > endMs) throw new Error('the server started no agent');
+      for (const pid of childrenOf(this.#server.pid)) {
+        try {
+          process.kill(pid, 'SIGKILL');
+          killed += 1;
+        } catch {
+          // It has just ended by itself.
+        }
       }
+      if (killed === 0) await sleep(1);
     }
   }
 
@@ -194,6 +204,30 @@ class Campaign {
         this.#mustExist(`aws-kms-key.${id}.${version}`, `page ${at / PAGE} of t${id}.ibd names it`);
       }
     }
+  }
+
+  /** A key can be made and one be rotated, soon: a failure is remembered for a second, and an agent needs a moment. */
+  async #checkService(): Promise<void> {
+    const connection = await this.#server.connect();
+    const endMs = performance.now() + PATIENCE_MS;
+    const id = this.#nextKey;
+    this.#nextKey += 1;
+    for (const statement of [
+      'SET GLOBAL aws_key_management_rotate_key=1',
+      `CREATE TABLE crash.t${id} (i INT PRIMARY KEY) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
+      `DROP TABLE crash.t${id}`,
+    ]) {
+      for (;;) {
+        try {
+          await connection.query(statement);
+          break;
+        } catch (error) {
+          if (performance.now() > endMs) throw error;
+          await sleep(100);
+        }
+      }
+    }
+    await connection.end();
   }
 
   #mustExist(file: string, why: string): void {

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
+import { nodeFileSystem } from '../keystore/directory.ts';
 import { adoptLegacyVariables, servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
 
@@ -51,5 +52,5 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
   const report = (line: string): void => console.error(`mariadb-aws-kms: ${processSecrets.redact(line)}`);
-  await listenForPlugins(resolve(path), sessionParts(overrideSettings), report, stop.signal);
+  await listenForPlugins(resolve(path), sessionParts(overrideSettings, nodeFileSystem), report, stop.signal);
 }

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { Session, type SessionParts } from '../agent/session.ts';
 import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
+import type { FileSystem } from '../keystore/directory.ts';
 import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
@@ -33,7 +34,7 @@ export async function servePluginThatStartedUs(): Promise<void> {
   process.once('SIGTERM', () => stream.destroy());
   await new Session(
     stream,
-    sessionParts((settings) => settings, IDLE_TIMEOUT_MS),
+    sessionParts((settings) => settings, promptFileSystem, IDLE_TIMEOUT_MS),
   ).run();
   // Whatever is still under way (a KMS call, a timer) is of no use to anyone: the server has gone or wants no more.
   process.exit(0);
@@ -53,12 +54,17 @@ async function connectKms(settings: Settings): Promise<KmsClients> {
   return [first, ...(await Promise.all(others))];
 }
 
-export function sessionParts(overrideSettings: SessionParts['overrideSettings'], idleTimeoutMs?: number): SessionParts {
+/** @param fileSystem one that waits for no thread is for agents of one server only: a disk that hangs stops the agent */
+export function sessionParts(
+  overrideSettings: SessionParts['overrideSettings'],
+  fileSystem: FileSystem,
+  idleTimeoutMs?: number,
+): SessionParts {
   return {
     agentVersion: VERSION,
     clock: systemClock,
     random: Math.random,
-    fileSystem: promptFileSystem,
+    fileSystem,
     connectKms,
     overrideSettings,
     redact: (text) => processSecrets.redact(text),

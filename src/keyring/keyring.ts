@@ -350,7 +350,7 @@ export class Keyring {
       'the C++ plugin can read neither it nor data under it; before you go back to that plugin, all data must be under versions of AES_CBC',
       ...(name.id === SYSTEM_DATA
         ? [
-            'redo log and binary logs use this key, and AES-CTR protects them less than AES-CBC; better rotate it under AES_CBC',
+            'redo log, binary logs and temporary tables use this key, and AES-CTR does not hide them well: it uses counters twice there; rotate it under AES_CBC',
           ]
         : []),
     ];

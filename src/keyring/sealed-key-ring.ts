@@ -175,7 +175,10 @@ export class SealedKeyRing {
     try {
       const masterKeyArn = before?.masterKeyArn ?? mostUsed(fresh);
       // What is under another master key never becomes openable through this one.
-      const joining = fresh.filter((key) => isSameMasterKey(key.masterKeyArn, masterKeyArn));
+      const held = new Set(before?.keys.map(({ name }) => keyFileName(name)));
+      const joining = fresh.filter(
+        (key) => isSameMasterKey(key.masterKeyArn, masterKeyArn) && !held.has(keyFileName(key.name)),
+      );
       if (joining.length === 0) return;
       const keys = [...(before?.keys ?? []), ...joining];
       const encryptionContext = keyRingContext(settings.encryptionContext);
@@ -196,7 +199,7 @@ export class SealedKeyRing {
       } finally {
         wipe(ringKey);
       }
-      const left = fresh.length - joining.length;
+      const left = fresh.filter((key) => !isSameMasterKey(key.masterKeyArn, masterKeyArn)).length;
       const others = left === 0 ? '' : `; ${left} under other master keys are not in it`;
       log('note', `sealed ${keys.length} key versions into ${KEY_RING_FILE}${others}`);
     } finally {

@@ -82,6 +82,9 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
 
 type Operation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'DescribeKey';
 
+/** That CloudTrail shows, and that policies may name (`aws:UserAgent`). */
+const USER_AGENT = 'mariadb-aws-kms';
+
 /** Beyond that, AWS says that a request is of another time; half of it is no cause to doubt our clock. */
 const SKEW_MS = 240_000;
 
@@ -133,7 +136,9 @@ class Connection {
       requestTimeoutMs: requestTimeoutMs || REQUEST_TIMEOUT_MS,
     };
     try {
-      return await callJson(options, headers, body, signal, (date) => this.#heard(date));
+      return await callJson(options, { ...headers, 'user-agent': USER_AGENT }, body, signal, (date) =>
+        this.#heard(date),
+      );
     } catch (error) {
       if (isCredentialFailure(classifyKmsFailure(error))) this.#identity.forget(identity);
       throw error;

@@ -112,8 +112,8 @@ async function exchange(
 ): Promise<Received> {
   const options = { method: 'POST', headers, path: url.pathname, host: bare(url.hostname), port: url.port };
   return await new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
     const answered = (answer: IncomingMessage): void => {
-      const chunks: Buffer[] = [];
       let size = 0;
       const end = (): void => {
         settle();
@@ -142,6 +142,8 @@ async function exchange(
     };
     const fail = (error: unknown): void => {
       settle();
+      // Of half an answer, too, a data key may be a part.
+      for (const chunk of chunks) wipe(chunk);
       reject(error);
     };
     const giveUp = (error: unknown): void => {

@@ -724,7 +724,9 @@ describe('the encryption algorithm', () => {
       expect.stringMatching(
         /^warning: key 3 version 1 encrypts with AES_CTR: the C\+\+ plugin can read neither it nor data/,
       ),
-      expect.stringMatching(/^warning: key 1 version 1 encrypts with AES_CTR: redo log and binary logs use this key/),
+      expect.stringMatching(
+        /^warning: key 1 version 1 encrypts with AES_CTR: redo log, binary logs and temporary tables use this key/,
+      ),
     ]);
   });
 

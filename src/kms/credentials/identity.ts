@@ -41,6 +41,8 @@ export class IdentitySource {
     } catch (error) {
       // Nor is the next one made to wait for what this one waited for in vain.
       if (this.#provider === asked) this.#provider = undefined;
+      // They were to be renewed early: they are good until they expire.
+      if (known?.expiration !== undefined && known.expiration.getTime() > wallMs) return known;
       throw error;
     }
   }
