@@ -137,7 +137,7 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
 static bool may_create(uint32_t id)
 {
   struct datadir_use use;
-  return !datadir_find_missing(".", is_other, &id, &use);
+  return !datadir_find_missing(".", is_other, &id, &use) && !use.is_unsure;
 }
 
 /*

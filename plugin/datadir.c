@@ -29,16 +29,27 @@ static uint32_t big_endian(const uint8_t *from)
   return (uint32_t) from[0] << 24 | (uint32_t) from[1] << 16 | (uint32_t) from[2] << 8 | from[3];
 }
 
+static void note_trouble(struct datadir_use *use, int error)
+{
+  if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == ESTALE)
+    use->is_unsure= true;
+}
+
 /* O_NONBLOCK: a FIFO that has the name of a table must not stop the start. */
-static bool read_at(int directory, const char *name, off_t offset, uint8_t *to, size_t size)
+static bool read_at(struct datadir_use *use, int directory, const char *name, off_t offset, uint8_t *to, size_t size)
 {
   int file= openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file == -1)
+  {
+    note_trouble(use, errno);
     return false;
+  }
   ssize_t got;
   do
     got= pread(file, to, size, offset);
   while (got == -1 && errno == EINTR);
+  if (got == -1)
+    note_trouble(use, errno);
   close(file);
   return got >= 0 && (size_t) got == size;
 }
@@ -53,12 +64,12 @@ static off_t crypt_block_at(uint32_t flags)
   return DESCRIPTORS_AT + (off_t) (24 + extent / 4) * (physical / extent);
 }
 
-static bool tablespace_key(int directory, const char *name, uint32_t *id)
+static bool tablespace_key(struct datadir_use *use, int directory, const char *name, uint32_t *id)
 {
   static const uint8_t magic[]= {0x73, 0x0E, 0x0C, 0x52, 0x45, 0x74};
   uint8_t header[PAGE_HEADER], block[CRYPT_BLOCK];
-  if (!read_at(directory, name, 0, header, sizeof header) ||
-      !read_at(directory, name, crypt_block_at(big_endian(header + FLAGS_AT)), block, sizeof block) ||
+  if (!read_at(use, directory, name, 0, header, sizeof header) ||
+      !read_at(use, directory, name, crypt_block_at(big_endian(header + FLAGS_AT)), block, sizeof block) ||
       memcmp(block, magic, sizeof magic) != 0 || block[CRYPT_TYPE_AT] != CRYPT_SCHEME_1)
     return false;
   if (block[CRYPT_ENCRYPTION_AT] == ENCRYPTION_OFF && big_endian(block + CRYPT_MIN_VERSION_AT) == 0)
@@ -67,10 +78,10 @@ static bool tablespace_key(int directory, const char *name, uint32_t *id)
   return true;
 }
 
-static bool redo_log_key(int directory, const char *name, uint32_t *id, uint32_t *version)
+static bool redo_log_key(struct datadir_use *use, int directory, const char *name, uint32_t *id, uint32_t *version)
 {
   uint8_t header[LOG_HEADER];
-  if (!read_at(directory, name, 0, header, sizeof header))
+  if (!read_at(use, directory, name, 0, header, sizeof header))
     return false;
   uint32_t format= big_endian(header);
   if (!(format & LOG_ENCRYPTED) || (format & ~LOG_ENCRYPTED) < LOG_FORMAT_10_8)
@@ -100,7 +111,7 @@ static bool is_missing(const struct search *search, uint32_t id, uint32_t versio
 static bool tablespace_is_missing(const struct search *search, int directory, const char *folder, const char *name)
 {
   uint32_t id;
-  return tablespace_key(directory, name, &id) && is_missing(search, id, 0, folder, name);
+  return tablespace_key(search->use, directory, name, &id) && is_missing(search, id, 0, folder, name);
 }
 
 static bool is_table(const char *name)
@@ -116,6 +127,7 @@ static bool folder_is_missing(const struct search *search, int parent, const cha
   bool found= false;
   if (!directory)
   {
+    note_trouble(search->use, errno);
     if (file != -1)
       close(file);
     return false;
@@ -132,10 +144,11 @@ bool datadir_find_missing(const char *path, bool (*has)(void *context, uint32_t 
   const struct search search= {.has= has, .context= context, .use= use};
   uint32_t id, version;
   DIR *directory= opendir(path);
+  use->is_unsure= !directory;
   if (!directory)
     return false;
   int file= dirfd(directory);
-  bool found= (redo_log_key(file, "ib_logfile0", &id, &version) &&
+  bool found= (redo_log_key(use, file, "ib_logfile0", &id, &version) &&
                is_missing(&search, id, version, "", "ib_logfile0")) ||
               tablespace_is_missing(&search, file, "", "ibdata1");
   for (struct dirent *entry; !found && (entry= readdir(directory));)

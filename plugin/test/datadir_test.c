@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,7 +108,24 @@ static void what_cannot_be_read_proves_nothing(void)
   put("d/short.ibd", 0, "x", 1);
   CHECK(mkfifo(path_of("d/fifo.ibd"), 0600) == 0);
   CHECK(!missing(&use));
-  CHECK(!datadir_find_missing(path_of("absent"), has_key_1, NULL, &use));
+  CHECK(!use.is_unsure);
+  CHECK(!datadir_find_missing(path_of("absent"), has_key_1, NULL, &use) && use.is_unsure);
+}
+
+static void without_descriptors_it_is_unsure(void)
+{
+  struct datadir_use use;
+  struct rlimit before, none= {0, 0};
+  CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  none.rlim_max= before.rlim_max;
+  int next= open("/dev/null", O_RDONLY);
+  close(next);
+  /* One for the directory, none for what is in it. */
+  none.rlim_cur= (rlim_t) next + 1;
+  CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  bool found= missing(&use);
+  CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(!found && use.is_unsure);
 }
 
 void datadir_tests(void)
@@ -118,6 +136,7 @@ void datadir_tests(void)
   table_in_the_clear_names_no_key();
   redo_log_names_its_version();
   what_cannot_be_read_proves_nothing();
+  without_descriptors_it_is_unsure();
   static const char *const files[]= {"d/t.ibd", "d/short.ibd", "d/fifo.ibd", "ib_logfile0"};
   for (size_t i= 0; i < sizeof files / sizeof files[0]; i++)
     CHECK(unlink(path_of(files[i])) == 0);
