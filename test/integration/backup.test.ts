@@ -230,7 +230,9 @@ it('backup-keys reads the option files of the server, and verify-backup sees wha
     directory: to,
     ok: true,
     unwrapped: true,
-    keys: expect.arrayContaining([{ keyId: 3, keyVersion: 2, masterKeyArn: kms.keyArns[0] }]),
+    keys: expect.arrayContaining([
+      { keyId: 3, keyVersion: 2, masterKeyArn: kms.keyArns[0], encryptionAlgorithm: 'AES_CBC' },
+    ]),
     problems: [],
   });
 
