@@ -8,51 +8,71 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/kms/embedded/index.ts';
-import { runCampaign } from './lib/crash-campaign.ts';
+import { type CampaignResult, runCampaign } from './lib/crash-campaign.ts';
 import { EVERYTHING_ENCRYPTED, installDatabase, pluginOptions, ScratchServer } from './lib/scratch-server.ts';
 import { seededRandom } from './lib/seeded-random.ts';
+
+/** Each directory gets so many: what it holds grows with each kill, and with it the time that a look takes. */
+const KILLS_OF_A_DIRECTORY = 100;
 
 const { values } = parseArgs({ options: { kills: { type: 'string', default: '500' }, seed: { type: 'string' } } });
 const kills = Number(values.kills);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-const directory = mkdtempSync(join(tmpdir(), 'mariadb-aws-kms-crash-'));
-const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
-const server = new ScratchServer({
-  directory,
-  options: pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 }),
-});
+const random = seededRandom(seed);
+const started = performance.now();
+let running: ScratchServer | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(
-    signal,
-    () =>
-      void server.kill().finally(() => {
-        rmSync(directory, { recursive: true, force: true });
-        process.exit(1);
-      }),
-  );
-}
-console.log(`${kills} kills, seed ${seed}`);
-try {
-  await installDatabase(server.datadir);
-  await server.start();
-  const started = performance.now();
-  const result = await runCampaign({
-    server,
-    kills,
-    random: seededRandom(seed),
-    progress: (done) => {
-      if (done % 25 === 0) console.log(`${done} kills, ${Math.round((performance.now() - started) / 1000)} s`);
-    },
+  process.once(signal, () => {
+    const remove = (): void => {
+      if (running !== undefined) rmSync(running.directory, { recursive: true, force: true });
+      process.exit(1);
+    };
+    void (running?.kill() ?? Promise.resolve()).finally(remove);
   });
-  const { agent, server: servers, both } = result.kills;
-  console.log(`killed: the agent ${agent} times, the server ${servers}, both ${both}`);
-  console.log(`key versions: ${result.versions}; each kept its bytes, and each that was announced has its file`);
-  console.log(`acknowledged rows read back: ${result.rows}; pages whose key version has a file: ${result.pages}`);
-} catch (error) {
-  console.error(error);
-  process.exitCode = 1;
-} finally {
-  await server.kill();
-  await kms.close();
-  rmSync(directory, { recursive: true, force: true });
 }
+
+/** @param before kills in directories before this one */
+async function campaign(count: number, before: number): Promise<CampaignResult> {
+  const directory = mkdtempSync(join(tmpdir(), 'mariadb-aws-kms-crash-'));
+  const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
+  const server = new ScratchServer({
+    directory,
+    options: pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 }),
+  });
+  running = server;
+  try {
+    await installDatabase(server.datadir);
+    await server.start();
+    return await runCampaign({
+      server,
+      kills: count,
+      random,
+      progress: (done) => {
+        const all = before + done;
+        if (all % 25 === 0) console.log(`${all} kills, ${Math.round((performance.now() - started) / 1000)} s`);
+      },
+    });
+  } finally {
+    await server.kill();
+    await kms.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+console.log(`${kills} kills, seed ${seed}`);
+const results: CampaignResult[] = [];
+for (let done = 0; done < kills; done += KILLS_OF_A_DIRECTORY) {
+  results.push(await campaign(Math.min(KILLS_OF_A_DIRECTORY, kills - done), done));
+}
+const sum = (of: (result: CampaignResult) => number): number =>
+  results.reduce((total, result) => total + of(result), 0);
+const [agents, servers, both] = (['agent', 'server', 'both'] as const).map((victim) =>
+  sum((result) => result.kills[victim]),
+);
+console.log(
+  `killed: the agent ${agents} times, the server ${servers}, both ${both}; data directories: ${results.length}`,
+);
+console.log(`key versions: ${sum((r) => r.versions)}; each kept its bytes, and each that was announced has its file`);
+console.log(
+  `acknowledged rows read back: ${sum((r) => r.rows)}; pages whose key version has a file: ${sum((r) => r.pages)}`,
+);
