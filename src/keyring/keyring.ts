@@ -77,7 +77,7 @@ export class Keyring {
   readonly #toldOfCtr = new Set<string>();
   /** Undefined when there is to be none. */
   readonly #ring: SealedKeyRing | undefined;
-  /** Files that the store has listed or that were made: none of them goes away. */
+  /** Files of the versions that were handed over: none of them goes away. */
   readonly #known = new Set<string>();
 
   constructor(parts: KeyringParts) {
@@ -106,7 +106,6 @@ export class Keyring {
   async loadAll(deadline: Deadline): Promise<LoadResult> {
     const { store, events } = this.#parts;
     const listing = await store.list();
-    this.#learn(listing);
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
     }
@@ -118,7 +117,10 @@ export class Keyring {
     const opened = await this.#ring?.open(listing, deadline);
     if (opened !== undefined) {
       try {
-        for (const { name, algorithm, dataKey } of opened.keys) events.announce(name, true, algorithm, dataKey);
+        for (const { name, algorithm, dataKey } of opened.keys) {
+          events.announce(name, true, algorithm, dataKey);
+          this.#known.add(keyFileName(name));
+        }
       } finally {
         opened.wipe();
       }
@@ -239,12 +241,7 @@ export class Keyring {
     if (listed.size < held || known.some((file) => !listed.has(file))) {
       return { listing, shrunk: storeShrunk(store.path, listed.size, Math.max(held, known.length)) };
     }
-    this.#learn(listing);
     return { listing, shrunk: undefined };
-  }
-
-  #learn({ stored }: Listing): void {
-    for (const name of stored) this.#known.add(keyFileName(name));
   }
 
   async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
@@ -337,7 +334,6 @@ export class Keyring {
       report: (problem) => events.log('warning', withHint(problem)),
     });
     events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
-    this.#known.add(keyFileName(name));
     events.count('keysCreated');
     if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
     this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
@@ -369,6 +365,7 @@ export class Keyring {
     const { events } = this.#parts;
     try {
       events.announce(name, current, algorithm, plaintext);
+      this.#known.add(keyFileName(name));
       const suffix = algorithm === 'AES_CBC' ? '' : `, ${algorithm}`;
       const length = `key length ${plaintext.length * 8} bit${suffix}`;
       events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);

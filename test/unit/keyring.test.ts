@@ -377,6 +377,15 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(await process.rotate(one)).toBe(2);
   });
 
+  it('is not one that listed what was no key', async () => {
+    const process = new Process();
+    await process.open(one);
+    store(7, 1, Buffer.alloc(0));
+    await expectKeyError(process.open(keyId(7)), 'KEY_FILE_CORRUPT', /expected 1 to 6144 bytes, got 0$/);
+    fs.files.delete('/keys/aws-kms-key.7.1');
+    expect(await process.open(keyId(7))).toBe(1);
+  });
+
   it('gets no key from the agent that made more', async () => {
     const process = new Process();
     await process.open(one);
