@@ -7,7 +7,12 @@ import { KeyError, toKeyError } from '../../src/errors.ts';
 import { parseEncryptionContext } from '../../src/format/encryption-context.ts';
 import { type Frame, FrameDecoder, MAX_FRAME_BYTES } from '../../src/format/frames.ts';
 import { keyFileName, parseFileName, sidecarFileName, TEMPORARY_PREFIX } from '../../src/format/key-file-name.ts';
-import { encodePluginMessage, parseAgentMessage, parsePluginMessage } from '../../src/format/messages.ts';
+import {
+  encodePluginMessage,
+  type PluginMessage,
+  parseAgentMessage,
+  parsePluginMessage,
+} from '../../src/format/messages.ts';
 import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
 import { parseFailoverRegions, parseSettings } from '../../src/keyring/settings.ts';
@@ -66,6 +71,13 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
+/** Line breaks in texts are read, and not written. */
+function asWritten(message: PluginMessage): PluginMessage {
+  if (message.type !== 'set') return message;
+  const oneLine = (text: string): string => text.replace(/[\r\n]+/g, ' ');
+  return { ...message, name: oneLine(message.name), value: oneLine(message.value) };
+}
+
 const decoding = fc.property(stream, fc.integer({ min: 1, max: 40 }), (bytes, piece) => {
   const whole = frames(bytes, MAX_FRAME_BYTES);
   if (!same(whole, frames(bytes, piece))) throw new Error('a stream means another thing in other pieces');
@@ -74,7 +86,7 @@ const decoding = fc.property(stream, fc.integer({ min: 1, max: 40 }), (bytes, pi
     refused(() => parseAgentMessage(frame), 'PROTOCOL');
     if (message === undefined) continue;
     const [again] = new FrameDecoder().feed(encodePluginMessage(frame.request, message));
-    if (again === undefined || !same(parsePluginMessage(again), message))
+    if (again === undefined || !same(parsePluginMessage(again), asWritten(message)))
       throw new Error('a message does not round-trip');
     if (message.type === 'hello') refused(() => parseSettings(message.settings), 'PROTOCOL', 'BAD_OPTION');
   }
