@@ -4,6 +4,7 @@ import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion } from '../ids.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { type EncryptionContext, isEmptyContext } from './encryption-context.ts';
+import { contextOf, objectOf, parseJson, textField } from './json-fields.ts';
 import { compareKeyNames, describeKey, type KeyName } from './key-file-name.ts';
 
 /** The sealed key ring of docs/key-files.md: data keys, encrypted and bound to the wrapped keys that they come from. */
@@ -58,6 +59,8 @@ const COUNT_BYTES = 4;
 /** A ring key encrypts once: a nonce that is always the same is never used twice with it. */
 const NONCE = Buffer.alloc(12);
 const CIPHER = 'aes-256-gcm';
+/** The tag vouches for what the header says. */
+const ANY = /^/;
 
 /** The most that a ring of so many key versions has. */
 export function maxKeyRingBytes(versions: number): number {
@@ -162,40 +165,16 @@ function formatHeader({ wrappedRingKey, encryptionContext, ...facts }: KeyRingHe
 }
 
 function parseHeader(text: string): KeyRingHeader {
-  const fields = objectOf(parseJson(text), 'its header');
-  const context = Object.entries(objectOf(fields['encryptionContext'] ?? {}, '"encryptionContext"'));
+  const header = parseJson(text, 'its header is not JSON', keyRingUnusable);
+  const fields = objectOf(header, 'its header is malformed', keyRingUnusable);
+  const member = (name: string): string => textField(fields, name, ANY, keyRingUnusable);
   return {
-    created: textField(fields, 'created'),
-    masterKeyId: textField(fields, 'masterKeyId'),
-    masterKeyArn: textField(fields, 'masterKeyArn'),
-    encryptionContext: Object.fromEntries(
-      context.map(([name, value]) => {
-        if (typeof value !== 'string') throw keyRingUnusable('"encryptionContext" is malformed');
-        return [name, value];
-      }),
-    ),
-    wrappedRingKey: Buffer.from(textField(fields, 'wrappedRingKey'), 'base64'),
+    created: member('created'),
+    masterKeyId: member('masterKeyId'),
+    masterKeyArn: member('masterKeyArn'),
+    encryptionContext: contextOf(fields['encryptionContext'] ?? {}, keyRingUnusable),
+    wrappedRingKey: Buffer.from(member('wrappedRingKey'), 'base64'),
   };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw keyRingUnusable('its header is not JSON', cause);
-  }
-}
-
-function objectOf(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw keyRingUnusable(`${what} is malformed`);
-  return { ...value };
-}
-
-function textField(fields: Readonly<Record<string, unknown>>, field: string): string {
-  const value = fields[field];
-  if (typeof value !== 'string') throw keyRingUnusable(`"${field}" is missing or malformed`);
-  return value;
 }
 
 export function keyRingUnusable(reason: string, cause?: unknown): KeyError {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion } from '../ids.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
+import { objectOf, parseJson, textField } from './json-fields.ts';
 import type { KeyName } from './key-file-name.ts';
 
 /** Not a name that mariadb-backup would carry into later backups, where it would be out of date. */
@@ -60,34 +61,38 @@ export function describeVersions({ keys }: Manifest, noun: string): string {
  * @throws KeyError MANIFEST_CORRUPT
  */
 export function parseManifest(text: string): Manifest {
-  const { sha256, ...body } = objectOf(parseJson(text), 'it');
+  const { sha256, ...body } = objectOf(
+    parseJson(text, 'it is not JSON, or was cut off', corrupt),
+    'it is no JSON object',
+    corrupt,
+  );
   if (body['format'] !== FORMAT) throw corrupt(`"format" expected ${FORMAT}, got ${String(body['format'])}`);
   if (sha256 !== hashOf(body)) throw corrupt('its own checksum "sha256" is not that of its content');
   const keys: unknown = body['keys'];
   if (!Array.isArray(keys)) throw corrupt('"keys" is no list');
   return {
-    created: textField(body, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
-    updated: textField(body, 'updated', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
-    tool: textField(body, 'tool', /^[ -~]{1,100}$/),
+    created: textField(body, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, corrupt),
+    updated: textField(body, 'updated', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, corrupt),
+    tool: textField(body, 'tool', /^[ -~]{1,100}$/, corrupt),
     keys: keys.map(parseKey),
   };
 }
 
 function parseKey(value: unknown): ManifestKey {
-  const key = objectOf(value, 'an entry of "keys"');
+  const key = objectOf(value, 'an entry of "keys" is no JSON object', corrupt);
   const { keyId: id, keyVersion: version } = key;
   if (typeof id !== 'number' || typeof version !== 'number' || !isKeyId(id) || !isKeyVersion(version)) {
     throw corrupt(`"keyId" and "keyVersion" expected a key, got ${String(id)} and ${String(version)}`);
   }
   const masterKeyArn =
-    key['masterKeyArn'] === undefined ? undefined : textField(key, 'masterKeyArn', /^arn:[!-~]{1,2048}$/);
+    key['masterKeyArn'] === undefined ? undefined : textField(key, 'masterKeyArn', /^arn:[!-~]{1,2048}$/, corrupt);
   const algorithm = key['encryptionAlgorithm'] ?? (masterKeyArn && 'AES_CBC');
   const encryptionAlgorithm = ENCRYPTION_ALGORITHMS.find((known) => known === algorithm);
   if (encryptionAlgorithm !== algorithm) throw corrupt(`"encryptionAlgorithm" is unknown: ${String(algorithm)}`);
   return {
     name: { id, version },
-    sha256: textField(key, 'sha256', HASH),
-    sidecarSha256: key['sidecarSha256'] === undefined ? undefined : textField(key, 'sidecarSha256', HASH),
+    sha256: textField(key, 'sha256', HASH, corrupt),
+    sidecarSha256: key['sidecarSha256'] === undefined ? undefined : textField(key, 'sidecarSha256', HASH, corrupt),
     masterKeyArn,
     encryptionAlgorithm,
   };
@@ -96,25 +101,6 @@ function parseKey(value: unknown): ManifestKey {
 /** Of the text that JSON.stringify makes of it, without white space. */
 function hashOf(body: Readonly<Record<string, unknown>>): string {
   return createHash('sha256').update(JSON.stringify(body)).digest('hex');
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw corrupt('it is not JSON, or was cut off', cause);
-  }
-}
-
-function objectOf(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw corrupt(`${what} is no JSON object`);
-  return { ...value };
-}
-
-function textField(fields: Readonly<Record<string, unknown>>, field: string, pattern: RegExp): string {
-  const value = fields[field];
-  if (typeof value !== 'string' || !pattern.test(value)) throw corrupt(`"${field}" is missing or malformed`);
-  return value;
 }
 
 function corrupt(reason: string, cause?: unknown): KeyError {

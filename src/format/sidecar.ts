@@ -7,6 +7,7 @@ import {
   KEY_ID_PAIR,
   KEY_VERSION_PAIR,
 } from './encryption-context.ts';
+import { contextOf, objectOf, parseJson, type Refuse, textField } from './json-fields.ts';
 import { type KeyName, sidecarFileName } from './key-file-name.ts';
 
 /** KMS's KeySpec for data keys. */
@@ -61,24 +62,25 @@ export function formatSidecar(name: KeyName, { encryptionContext, ...facts }: Si
  * @throws KeyError KEY_FILE_CORRUPT, KEY_FILE_SWAPPED
  */
 export function parseSidecar(name: KeyName, text: string): Sidecar {
-  const fields = parseObject(name, text);
+  const refuse: Refuse = (reason, cause) => corrupt(name, reason, cause);
+  const fields = objectOf(parseJson(text, 'it is not JSON', refuse), 'it is no JSON object', refuse);
   if (fields['format'] !== FORMAT) throw corrupt(name, `"format" expected ${FORMAT}, got ${String(fields['format'])}`);
   if (fields['keyId'] !== name.id || fields['keyVersion'] !== name.version) {
     throw swapped(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
   }
-  const keySpec = stringField(name, fields, 'keySpec', /^AES_(128|256)$/);
+  const keySpec = textField(fields, 'keySpec', /^AES_(128|256)$/, refuse);
   if (!isKeySpec(keySpec)) throw corrupt(name, '"keySpec" is unknown');
   const encryptionContext = contextField(name, fields);
   checkAlgorithm(name, fields, encryptionContext);
   return {
-    masterKeyArn: stringField(name, fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/),
+    masterKeyArn: textField(fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/, refuse),
     keySpec,
-    created: stringField(name, fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
-    wrappedSha256: stringField(name, fields, 'wrappedSha256', /^[0-9a-f]{64}$/),
-    requestId: stringField(name, fields, 'requestId', /^[ -~]{0,256}$/),
+    created: textField(fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, refuse),
+    wrappedSha256: textField(fields, 'wrappedSha256', /^[0-9a-f]{64}$/, refuse),
+    requestId: textField(fields, 'requestId', /^[ -~]{0,256}$/, refuse),
     encryptionContext,
     keyCheckValue:
-      fields['keyCheckValue'] === undefined ? undefined : stringField(name, fields, 'keyCheckValue', /^[0-9a-f]{16}$/),
+      fields['keyCheckValue'] === undefined ? undefined : textField(fields, 'keyCheckValue', /^[0-9a-f]{16}$/, refuse),
   };
 }
 
@@ -86,13 +88,7 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
 function contextField(name: KeyName, fields: Record<string, unknown>): EncryptionContext {
   const value = fields['encryptionContext'];
   if (value === undefined) return {};
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw corrupt(name, '"encryptionContext" is malformed');
-  const pairs: [string, string][] = Object.entries(value).map(([key, text]) => {
-    if (typeof text !== 'string') throw corrupt(name, '"encryptionContext" is malformed');
-    return [key, text];
-  });
-  const context = Object.fromEntries(pairs);
+  const context = contextOf(value, (reason) => corrupt(name, reason));
   if (context[KEY_ID_PAIR] !== String(name.id) || context[KEY_VERSION_PAIR] !== String(name.version)) {
     const place = `key ${context[KEY_ID_PAIR]} version ${context[KEY_VERSION_PAIR]}`;
     throw swapped(name, `its encryption context binds the key to ${place}`);
@@ -111,23 +107,6 @@ function checkAlgorithm(name: KeyName, fields: Record<string, unknown>, context:
   const written = fields['encryptionAlgorithm'] ?? 'AES_CBC';
   if (written === bound) return;
   throw corrupt(name, `"encryptionAlgorithm" is ${String(written)}, its encryption context binds the key to ${bound}`);
-}
-
-function parseObject(name: KeyName, text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw corrupt(name, 'it is not JSON', cause);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw corrupt(name, 'it is no JSON object');
-  return { ...value };
-}
-
-function stringField(name: KeyName, fields: Record<string, unknown>, field: string, pattern: RegExp): string {
-  const value = fields[field];
-  if (typeof value !== 'string' || !pattern.test(value)) throw corrupt(name, `"${field}" is missing or malformed`);
-  return value;
 }
 
 function corrupt(name: KeyName, reason: string, cause?: unknown): KeyError {
