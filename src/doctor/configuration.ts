@@ -3,9 +3,9 @@ import { toKeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
-import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
+import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
-import { type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
+import { describeChoices, type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
 import { type Account, findAccount } from './account.ts';
 import { failure, type Report, warning } from './finding.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
@@ -84,14 +84,15 @@ export async function readConfiguration(
     );
   }
   // The server takes names in any case, and numbers in their place.
-  const keySpec = text('key_spec').toUpperCase() || 'AES_128';
-  expect(isKeySpec(keySpec) || /^[01]$/.test(keySpec), 'key_spec', 'AES_128 or AES_256');
-  const algorithm = text('encryption_algorithm').toUpperCase() || '0';
-  const encryptionAlgorithm = ENCRYPTION_ALGORITHMS.find((known, index) => [known, String(index)].includes(algorithm));
-  expect(encryptionAlgorithm !== undefined, 'encryption_algorithm', ENCRYPTION_ALGORITHMS.join(' or '));
-  const logLevel = text('log_level').toUpperCase() || 'ERROR';
-  const isLogLevel = LOG_LEVELS.some((level, index) => [level.toUpperCase(), String(index)].includes(logLevel));
-  expect(isLogLevel, 'log_level', LOG_LEVELS.join(', '));
+  const choice = <T extends string>(name: Parameters<typeof optionName>[0], choices: readonly T[], otherwise: T): T => {
+    const written = text(name).toUpperCase();
+    const chosen = choices.find((known, index) => [known.toUpperCase(), String(index)].includes(written));
+    expect(chosen !== undefined || written === '', name, describeChoices(choices));
+    return chosen ?? otherwise;
+  };
+  const keySpec = choice('key_spec', KEY_SPECS, 'AES_128');
+  const encryptionAlgorithm = choice('encryption_algorithm', ENCRYPTION_ALGORITHMS, 'AES_CBC');
+  choice('log_level', LOG_LEVELS, 'Error');
   expect(options.number(optionName('watch_interval'), 0) !== undefined, 'watch_interval', 'seconds');
   const endpointUrl = text('endpoint_url');
   const isEndpoint = endpointUrl === '' || isPlainUrl(endpointUrl);
@@ -117,8 +118,8 @@ export async function readConfiguration(
     isKeyfileDirDatadir: keyfileDir === datadir,
     agent: text('agent'),
     masterKeyId: text('master_key_id'),
-    keySpec: keySpec === 'AES_256' || keySpec === '1' ? 'AES_256' : 'AES_128',
-    encryptionAlgorithm: encryptionAlgorithm ?? 'AES_CBC',
+    keySpec,
+    encryptionAlgorithm,
     keyIds: reading(() => parseKeyIdSet(text('key_ids')), { ranges: [] }),
     region: REGION.test(region) ? region : '',
     endpointUrl: isEndpoint ? endpointUrl : '',

@@ -14,10 +14,6 @@ import { type KeyName, sidecarFileName } from './key-file-name.ts';
 export const KEY_SPECS = ['AES_128', 'AES_256'] as const;
 export type KeySpec = (typeof KEY_SPECS)[number];
 
-export function isKeySpec(text: string): text is KeySpec {
-  return KEY_SPECS.some((spec) => spec === text);
-}
-
 /** Bytes of a data key made with that KeySpec. */
 export function keySpecLength(spec: KeySpec): 16 | 32 {
   return spec === 'AES_128' ? 16 : 32;
@@ -68,8 +64,9 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
   if (fields['keyId'] !== name.id || fields['keyVersion'] !== name.version) {
     throw swapped(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
   }
-  const keySpec = textField(fields, 'keySpec', /^AES_(128|256)$/, refuse);
-  if (!isKeySpec(keySpec)) throw corrupt(name, '"keySpec" is unknown');
+  const written = textField(fields, 'keySpec', /^AES_(128|256)$/, refuse);
+  const keySpec = KEY_SPECS.find((spec) => spec === written);
+  if (keySpec === undefined) throw corrupt(name, '"keySpec" is unknown');
   const encryptionContext = contextField(name, fields);
   checkAlgorithm(name, fields, encryptionContext);
   return {

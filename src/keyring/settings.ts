@@ -2,7 +2,7 @@ import { KeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
-import { isKeySpec, type KeySpec } from '../format/sidecar.ts';
+import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
 
 /** `aws_key_management_log_level`: the AWS SDK's levels, as the original plugin named them, quiet to loud. */
@@ -74,9 +74,9 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
   };
   return {
     masterKeyId: value('master_key_id'),
-    keySpec: parseKeySpec(value('key_spec')),
-    encryptionAlgorithm: parseAlgorithm(value('encryption_algorithm')),
-    logLevel: parseLogLevel(value('log_level')),
+    keySpec: parseChoice('key_spec', KEY_SPECS, value('key_spec')),
+    encryptionAlgorithm: parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value('encryption_algorithm')),
+    logLevel: parseChoice('log_level', LOG_LEVELS, value('log_level')),
     keyIds: parseKeyIdSet(value('key_ids')),
     region: value('region'),
     endpointUrl: parseEndpoint('endpoint_url', value('endpoint_url')),
@@ -100,13 +100,13 @@ export function changeSetting(settings: Settings, name: string, value: string): 
       settings.masterKeyId = value;
       return;
     case 'key_spec':
-      settings.keySpec = parseKeySpec(value);
+      settings.keySpec = parseChoice('key_spec', KEY_SPECS, value);
       return;
     case 'encryption_algorithm':
-      settings.encryptionAlgorithm = parseAlgorithm(value);
+      settings.encryptionAlgorithm = parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value);
       return;
     case 'log_level':
-      settings.logLevel = parseLogLevel(value);
+      settings.logLevel = parseChoice('log_level', LOG_LEVELS, value);
       return;
     case 'key_ids':
       settings.keyIds = parseKeyIdSet(value);
@@ -120,21 +120,14 @@ function badOption(name: string, expected: string, got: string): KeyError {
   return new KeyError('BAD_OPTION', `aws_key_management_${name}: expected ${expected}, got "${got}"`);
 }
 
-function parseKeySpec(text: string): KeySpec {
-  if (!isKeySpec(text)) throw badOption('key_spec', 'AES_128 or AES_256', text);
-  return text;
+function parseChoice<T extends string>(name: string, choices: readonly T[], text: string): T {
+  const choice = choices.find((known) => known === text);
+  if (choice === undefined) throw badOption(name, describeChoices(choices), text);
+  return choice;
 }
 
-function parseAlgorithm(text: string): EncryptionAlgorithm {
-  const algorithm = ENCRYPTION_ALGORITHMS.find((known) => known === text);
-  if (algorithm === undefined) throw badOption('encryption_algorithm', ENCRYPTION_ALGORITHMS.join(' or '), text);
-  return algorithm;
-}
-
-function parseLogLevel(text: string): LogLevel {
-  const level = LOG_LEVELS.find((known) => known === text);
-  if (level === undefined) throw badOption('log_level', LOG_LEVELS.join(', '), text);
-  return level;
+export function describeChoices(choices: readonly string[]): string {
+  return choices.join(choices.length === 2 ? ' or ' : ', ');
 }
 
 function parseSwitch(name: string, text: string): boolean {
