@@ -3,12 +3,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Duplex } from 'node:stream';
+import { helloSettings } from '../scripts/lib/hello-settings.ts';
 import { TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
 import { wipe } from '../src/bytes.ts';
 import { FrameDecoder } from '../src/format/frames.ts';
 import { type AgentMessage, encodePluginMessage, PROTOCOL_VERSION, parseAgentMessage } from '../src/format/messages.ts';
-
-const MASTER_KEY = 'alias/mariadb-encryption';
 
 /** All durations in milliseconds, since the process was started. */
 export interface AgentRun {
@@ -64,7 +63,12 @@ export async function runAgent({
       protocol: PROTOCOL_VERSION,
       role: 'server',
       held: 0,
-      settings: settings(keyDirectory, kmsUrl, logLevel),
+      settings: helloSettings({
+        log_level: logLevel,
+        region: 'us-east-1',
+        endpoint_url: kmsUrl,
+        keyfile_dir: keyDirectory,
+      }),
     }),
   );
   const decoder = new FrameDecoder();
@@ -95,25 +99,6 @@ export async function runAgent({
     child.kill('SIGKILL');
     await ended;
   }
-}
-
-function settings(keyDirectory: string, kmsUrl: string, logLevel: string): Map<string, string> {
-  return new Map([
-    ['master_key_id', MASTER_KEY],
-    ['key_spec', 'AES_128'],
-    ['log_level', logLevel],
-    ['region', 'us-east-1'],
-    ['endpoint_url', kmsUrl],
-    ['request_timeout', '0'],
-    ['mock', 'OFF'],
-    ['keyfile_dir', keyDirectory],
-    ['key_ids', ''],
-    ['allow_missing_keys', 'OFF'],
-    ['encryption_context', ''],
-    ['failover_regions', ''],
-    ['encryption_algorithm', 'AES_CBC'],
-    ['sealed_key_ring', 'OFF'],
-  ]);
 }
 
 /** Of the kernel's clock ticks there are 100 in a second. */

@@ -1,7 +1,6 @@
 /** See kms-process.ts. Ends when its parent does. */
 import { mkdirSync } from 'node:fs';
-import { systemClock } from '../src/cli/system.ts';
-import { startDevKms } from '../src/kms/embedded/index.ts';
+import { MASTER_KEY, startCountedKms } from './counted-kms.ts';
 import { storeKeys } from './stored-keys.ts';
 
 export type Question =
@@ -10,15 +9,8 @@ export type Question =
   | { readonly type: 'take calls' }
   | { readonly type: 'make keys'; readonly directory: string; readonly ids: number; readonly versions: number };
 
-const ALIAS = 'alias/mariadb-encryption';
-let calls = 0;
-const kms = await startDevKms({
-  clock: systemClock,
-  aliases: [ALIAS],
-  onCall: () => {
-    calls += 1;
-  },
-});
+const { kms, count } = await startCountedKms();
+let before = 0;
 
 function answer(question: Question): string | number {
   switch (question.type) {
@@ -28,13 +20,13 @@ function answer(question: Question): string | number {
       kms.faults.set(question.ms === 0 ? [] : [{ kind: 'latency', ms: question.ms }]);
       return '';
     case 'take calls': {
-      const taken = calls;
-      calls = 0;
+      const taken = count() - before;
+      before += taken;
       return taken;
     }
     case 'make keys':
       mkdirSync(question.directory, { recursive: true, mode: 0o700 });
-      storeKeys(question.directory, { ids: question.ids, versions: question.versions }, kms, ALIAS);
+      storeKeys(question.directory, { ids: question.ids, versions: question.versions }, kms, MASTER_KEY);
       return '';
   }
 }

@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { helloSettings } from '../../scripts/lib/hello-settings.ts';
 import { Session } from '../../src/agent/session.ts';
 import { FrameDecoder } from '../../src/format/frames.ts';
 import {
@@ -16,22 +17,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
 import { dataKey, kmsError, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
 
-const HELLO_SETTINGS: readonly (readonly [string, string])[] = [
-  ['master_key_id', 'alias/a'],
-  ['key_spec', 'AES_128'],
-  ['log_level', 'Off'],
-  ['region', ''],
-  ['endpoint_url', ''],
-  ['request_timeout', '0'],
-  ['mock', 'OFF'],
-  ['keyfile_dir', '/keys'],
-  ['key_ids', ''],
-  ['allow_missing_keys', 'OFF'],
-  ['encryption_context', ''],
-  ['failover_regions', ''],
-  ['encryption_algorithm', 'AES_CBC'],
-  ['sealed_key_ring', 'OFF'],
-];
+const HELLO_SETTINGS = helloSettings({ master_key_id: 'alias/a' });
 
 let clock: FakeClock;
 let kms: ScriptedKms;
