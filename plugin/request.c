@@ -146,6 +146,12 @@ static void log_refused(struct agent *agent, uint32_t id)
                "statements may create", id, BUCKET_SIZE, BUCKET_EVERY_MS);
 }
 
+/* Needs the lock. Not when the answer is known, or there is nobody to ask. */
+static bool is_worth_asking(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
+{
+  return !agent->stop && !recent_failed(&agent->recent, type, id, version, clock_ms());
+}
+
 /* OPEN or FETCH: asks once however many threads want it. */
 static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, bool may_create)
 {
@@ -154,7 +160,7 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
   pthread_mutex_lock(&agent->lock);
   if (loaded(agent, type, id, version))
     ok= true;
-  else if (!agent->stop && !recent_failed(&agent->recent, type, id, version, clock_ms()))
+  else if (is_worth_asking(agent, type, id, version))
   {
     struct request *request= in_flight(agent, type, id, version);
     if (request)
@@ -177,8 +183,8 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
 static bool is_to_be_asked(struct agent *agent, uint32_t id)
 {
   pthread_mutex_lock(&agent->lock);
-  bool asks= !loaded(agent, FRAME_OPEN, id, 0) && !agent->stop &&
-             !recent_failed(&agent->recent, FRAME_OPEN, id, 0, clock_ms()) && !in_flight(agent, FRAME_OPEN, id, 0);
+  bool asks= !loaded(agent, FRAME_OPEN, id, 0) && is_worth_asking(agent, FRAME_OPEN, id, 0) &&
+             !in_flight(agent, FRAME_OPEN, id, 0);
   pthread_mutex_unlock(&agent->lock);
   return asks;
 }
@@ -211,7 +217,7 @@ bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline
   return ok;
 }
 
-/* All keys have the time of one, and a little for each: 32 of them are rotated at once. */
+/* All keys have the time of one, and a little for each: the agent rotates many of them at once. */
 static uint32_t rotation_deadline(const struct agent *agent, uint32_t id)
 {
   size_t keys= id ? 0 : atomic_load(&agent->config.table->id_count);

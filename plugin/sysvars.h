@@ -16,8 +16,8 @@ struct st_mysql_sys_var;
 extern struct st_mysql_sys_var *sysvars[];
 
 /*
-  Checks the values that the server was started with and completes *config (not its table, role, log and no_ctr). Logs what is
-  wrong and returns false. config->target is valid until sysvars_close().
+  Checks the values that the server was started with and completes *config (not what the server itself is asked for: role,
+  table, log, no_ctr, may_create). Logs what is wrong and returns false. config->target is valid until sysvars_close().
 */
 bool sysvars_open(struct agent_config *config);
 

@@ -28,7 +28,8 @@ const LOADS_STORED_KEYS = 'have_stored_keys_plugin.inc';
 const SWAPS_KEY_FILES = /file-key-management-filename=\$MYSQL_TEST_DIR\/std_data\/keys\d/;
 
 /**
- * What the plugin says of what a test does on purpose, where file_key_management says nothing or something else; mtr fails a test for errors in the log that it does not expect.
+ * What the plugin says of what a test does on purpose, where file_key_management says nothing or something else; mtr
+ * fails a test for errors in the log that it does not expect.
  */
 const KEY_NOT_ALLOWED = 'AWS KMS plugin: key [0-9]+ is not among the key ids';
 const KEY_MISSING = 'AWS KMS plugin: key [0-9]+ version 1: there is no file';
@@ -57,7 +58,8 @@ function translateName(text: string): string {
 
 /**
  * A test, its options or its expected result. Where the original runs a test a second time with another cipher, the
- * translated one runs it with keys of that cipher that the servers create in their data directories; only `newKeyIds` may be.
+ * translated one runs it with keys of that cipher that the servers create in their data directories; only `newKeyIds` may
+ * be.
  */
 export function translate(path: string, original: string, newKeyIds: string): Translation {
   const keyFiles = new Map<string, string>();

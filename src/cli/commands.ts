@@ -3,13 +3,12 @@ import { agentCommand } from './agent.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
+import { BAD_USAGE } from './exit-status.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION } from './version.ts';
-
-const BAD_USAGE = 2;
 
 /** @throws what the command throws */
 export async function runCommand(argv: readonly string[]): Promise<void> {

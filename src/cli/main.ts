@@ -1,9 +1,7 @@
 import { type KeyError, toKeyError } from '../errors.ts';
+import { BAD_USAGE, FAILED } from './exit-status.ts';
 import { servePluginThatStartedUs } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
-
-const FAILED = 1;
-const BAD_USAGE = 2;
 
 async function main(): Promise<void> {
   const [, , verb, ...more] = process.argv;

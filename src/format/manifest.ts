@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion } from '../ids.ts';
-import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
+import { countVersions, ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { objectOf, parseJson, textField } from './json-fields.ts';
 import type { KeyName } from './key-file-name.ts';
 
@@ -50,10 +50,13 @@ export function formatManifest({ created, updated, tool, keys }: Manifest): stri
   return `${JSON.stringify({ ...body, sha256: hashOf(body) }, null, 2)}\n`;
 }
 
-/** How messages count them: `12 key versions (3 of AES_CTR)`. */
+/** As `countVersions` does. */
 export function describeVersions({ keys }: Manifest, noun: string): string {
-  const ofCtr = keys.filter(({ encryptionAlgorithm }) => encryptionAlgorithm === 'AES_CTR').length;
-  return `${keys.length} ${noun}${ofCtr === 0 ? '' : ` (${ofCtr} of AES_CTR)`}`;
+  return countVersions(
+    keys.length,
+    noun,
+    keys.map(({ encryptionAlgorithm }) => encryptionAlgorithm),
+  );
 }
 
 /**

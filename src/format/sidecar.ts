@@ -36,6 +36,11 @@ export interface Sidecar {
   readonly keyCheckValue: string | undefined;
 }
 
+/** By what a policy can tell wrapped keys apart: their master key, and the names in their contexts. */
+export function policyGroup({ masterKeyArn, encryptionContext }: Sidecar): string {
+  return [masterKeyArn, ...Object.keys(encryptionContext).sort()].join(' ');
+}
+
 const FORMAT = 1;
 /** A sidecar is a few hundred bytes; anything near this is not one. */
 export const MAX_SIDECAR_BYTES = 65_536;

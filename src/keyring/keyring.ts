@@ -117,10 +117,7 @@ export class Keyring {
     const opened = await this.#ring?.open(listing, deadline);
     if (opened !== undefined) {
       try {
-        for (const { name, algorithm, dataKey } of opened.keys) {
-          events.announce(name, true, algorithm, dataKey);
-          this.#known.add(keyFileName(name));
-        }
+        for (const { name, algorithm, dataKey } of opened.keys) this.#announce(name, true, algorithm, dataKey);
       } finally {
         opened.wipe();
       }
@@ -357,6 +354,11 @@ export class Keyring {
     }
   }
 
+  #announce(name: KeyName, current: boolean, algorithm: EncryptionAlgorithm, dataKey: Uint8Array): void {
+    this.#parts.events.announce(name, current, algorithm, dataKey);
+    this.#known.add(keyFileName(name));
+  }
+
   #handOver(
     name: KeyName,
     current: boolean,
@@ -364,8 +366,7 @@ export class Keyring {
   ): void {
     const { events } = this.#parts;
     try {
-      events.announce(name, current, algorithm, plaintext);
-      this.#known.add(keyFileName(name));
+      this.#announce(name, current, algorithm, plaintext);
       const suffix = algorithm === 'AES_CBC' ? '' : `, ${algorithm}`;
       const length = `key length ${plaintext.length * 8} bit${suffix}`;
       events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import { contextCandidates, type EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format/messages.ts';
+import { policyGroup } from '../format/sidecar.ts';
 import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller, ProbeResult } from '../kms/caller.ts';
 import { describeFailure } from '../kms/classify.ts';
@@ -64,9 +65,8 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
 }
 
 /**
- * A stored version for each master key and each set of names in encryption contexts, as a policy may tell these apart, the
- * later ones first choice: a master key that only old versions need is needed. Nothing tells the master keys of versions without
- * a sidecar: each of those speaks for itself.
+ * A stored version of each group that a policy may tell apart, the later ones first choice: a master key that only old
+ * versions need is needed. Nothing tells the master keys of versions without a sidecar: each of those speaks for itself.
  */
 async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
   const found = new Map<string, FoundKey>();
@@ -74,11 +74,7 @@ async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
     const stored = await store.read(name).catch(() => undefined);
     if (stored === undefined) continue;
     const { sidecar } = stored;
-    const group =
-      sidecar === undefined
-        ? keyFileName(name)
-        : [sidecar.masterKeyArn, ...Object.keys(sidecar.encryptionContext).sort()].join(' ');
-    found.set(group, { name, stored });
+    found.set(sidecar === undefined ? keyFileName(name) : policyGroup(sidecar), { name, stored });
   }
   return [...found.values()];
 }

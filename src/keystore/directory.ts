@@ -104,8 +104,6 @@ export class KeyDirectory {
   readonly #random: Random;
   /** One byte more than a wrapped key may have. */
   readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
-  /** Of the page, what was read last: wrapped keys have mostly one length. */
-  #read = this.#page;
   #syncing: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
@@ -181,8 +179,7 @@ export class KeyDirectory {
       return undefined;
     }
     if (length === 0 || length > MAX_WRAPPED_KEY_BYTES) return undefined;
-    if (this.#read.length !== length) this.#read = this.#page.subarray(0, length);
-    return hash('sha256', this.#read, 'buffer');
+    return hash('sha256', this.#page.subarray(0, length), 'buffer');
   }
 
   /**

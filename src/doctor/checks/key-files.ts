@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { toKeyError } from '../../errors.ts';
+import { countVersions } from '../../format/encryption-algorithm.ts';
 import { algorithmOf } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
 import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
@@ -101,9 +102,6 @@ function describe({ facts }: Examination, { stored }: Listing): string {
   const keys = new Set(stored.map(({ id }) => id)).size;
   const masterKeys = new Set(facts.stored.map(({ key }) => key.sidecar?.masterKeyArn ?? '')).size;
   const under = masterKeys > 1 ? `, under ${masterKeys} master keys` : '';
-  const ofCtr = facts.stored.filter(
-    ({ key }) => algorithmOf(key.sidecar?.encryptionContext ?? {}) === 'AES_CTR',
-  ).length;
-  const ctr = ofCtr > 0 ? ` (${ofCtr} of AES_CTR)` : '';
-  return `${keys} ${keys === 1 ? 'key' : 'keys'}, ${stored.length} versions${ctr}, none missing${under}`;
+  const algorithms = facts.stored.map(({ key }) => algorithmOf(key.sidecar?.encryptionContext ?? {}));
+  return `${keys} ${keys === 1 ? 'key' : 'keys'}, ${countVersions(stored.length, 'versions', algorithms)}, none missing${under}`;
 }

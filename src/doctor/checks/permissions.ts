@@ -1,4 +1,5 @@
 import { isEmptyContext, keyContext } from '../../format/encryption-context.ts';
+import { policyGroup } from '../../format/sidecar.ts';
 import { keyId, keyVersion } from '../../ids.ts';
 import type { DryRun, DryRunAction } from '../../kms/inspect.ts';
 import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
@@ -63,8 +64,7 @@ function decryptsOf(examination: Examination): DryRun[] {
   const groups = new Map<string, FoundKey>();
   for (const stored of examination.facts.stored) {
     const { sidecar } = stored.key;
-    if (sidecar !== undefined)
-      groups.set([sidecar.masterKeyArn, ...Object.keys(sidecar.encryptionContext).sort()].join(' '), stored);
+    if (sidecar !== undefined) groups.set(policyGroup(sidecar), stored);
   }
   return [...groups.values()]
     .map((stored) => dryRunAbout(examination, 'Decrypt', stored))
