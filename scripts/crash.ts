@@ -1,21 +1,35 @@
 /**
  * Kills a scratch server, its agent, or both, again and again, and proves after each time that nothing was lost.
  *   npm run test:crash [-- --kills N] [--seed N]
+ *   npm run test:crash:control           MariaDB's debug_key_management has the keys; only the server is killed
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/kms/embedded/index.ts';
 import { type CampaignResult, runCampaign } from './lib/crash-campaign.ts';
-import { EVERYTHING_ENCRYPTED, installDatabase, pluginOptions, ScratchServer } from './lib/scratch-server.ts';
+import {
+  BUILD,
+  EVERYTHING_ENCRYPTED,
+  installDatabase,
+  pluginOptions,
+  ScratchServer,
+  type ServerOptions,
+} from './lib/scratch-server.ts';
 import { seededRandom } from './lib/seeded-random.ts';
 
 /** Each directory gets so many: what it holds grows with each kill, and with it the time that a look takes. */
 const KILLS_OF_A_DIRECTORY = 100;
 
-const { values } = parseArgs({ options: { kills: { type: 'string', default: '500' }, seed: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '500' },
+    seed: { type: 'string' },
+    control: { type: 'boolean', default: false },
+  },
+});
 const kills = Number(values.kills);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const random = seededRandom(seed);
@@ -31,13 +45,23 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
+/** Installed, or unpacked by scripts/setup.sh. */
+function keys(kmsUrl: string): ServerOptions {
+  if (!values.control) return pluginOptions(kmsUrl);
+  const library = ['/usr', join(BUILD, 'mariadb-test/usr')]
+    .flatMap((root) => ['mysql', 'mariadb'].map((name) => join(root, 'lib', name, 'plugin/debug_key_management.so')))
+    .find((file) => existsSync(file));
+  if (library === undefined) throw new Error('no debug_key_management.so: sh scripts/setup.sh suite');
+  return { plugin_dir: dirname(library), plugin_load_add: 'debug_key_management', plugin_maturity: 'experimental' };
+}
+
 /** @param before kills in directories before this one */
 async function campaign(count: number, before: number): Promise<CampaignResult> {
   const directory = mkdtempSync(join(tmpdir(), 'mariadb-aws-kms-crash-'));
   const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
   const server = new ScratchServer({
     directory,
-    options: pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 }),
+    options: { ...keys(kms.url), ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 },
   });
   running = server;
   try {
@@ -45,6 +69,7 @@ async function campaign(count: number, before: number): Promise<CampaignResult> 
     await server.start();
     return await runCampaign({
       server,
+      isControl: values.control,
       kills: count,
       random,
       progress: (done) => {
@@ -72,7 +97,7 @@ const [agents, servers, both] = (['agent', 'server', 'both'] as const).map((vict
 console.log(
   `killed: the agent ${agents} times, the server ${servers}, both ${both}; data directories: ${results.length}`,
 );
-console.log(`key versions: ${sum((r) => r.versions)}; each kept its bytes, and each that was announced has its file`);
-console.log(
-  `acknowledged rows read back: ${sum((r) => r.rows)}; pages whose key version has a file: ${sum((r) => r.pages)}`,
-);
+if (!values.control)
+  console.log(`key versions: ${sum((r) => r.versions)}; each kept its bytes, and each that was announced has its file`);
+console.log(`acknowledged rows read back: ${sum((r) => r.rows)}`);
+if (!values.control) console.log(`pages whose key version has a file: ${sum((r) => r.pages)}`);

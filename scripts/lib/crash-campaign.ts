@@ -14,6 +14,8 @@ import type { ScratchServer } from './scratch-server.ts';
 
 export interface CampaignOptions {
   readonly server: ScratchServer;
+  /** MariaDB's debug_key_management has the keys: to tell whose a failure is. It has one key, of any version, and no file. */
+  readonly isControl?: boolean;
   readonly kills: number;
   readonly random: Random;
   /** Told after each kill. */
@@ -45,12 +47,13 @@ const MOST_TABLES = 12;
 const ROTATE_ALL = 0.02;
 
 /** @throws Error that says what was lost */
-export async function runCampaign({ server, kills, random, progress }: CampaignOptions): Promise<CampaignResult> {
-  const campaign = new Campaign(server, random);
+export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
+  const { server, isControl = false, kills, random, progress } = options;
+  const campaign = new Campaign(server, isControl, random);
   const killed: Record<Victim, number> = { agent: 0, server: 0, both: 0 };
   await server.sql('CREATE DATABASE crash');
   for (let done = 1; done <= kills; done += 1) {
-    const victim = pick(['agent', 'server', 'both'] as const, random);
+    const victim = isControl ? 'server' : pick(['agent', 'server', 'both'] as const, random);
     await campaign.round(victim);
     killed[victim] += 1;
     progress(done, victim);
@@ -60,6 +63,7 @@ export async function runCampaign({ server, kills, random, progress }: CampaignO
 
 class Campaign {
   readonly #server: ScratchServer;
+  readonly #isControl: boolean;
   readonly #random: Random;
   /** Acknowledged rows of each acknowledged table, which is named by its key id. */
   readonly #rows = new Map<number, number[]>();
@@ -69,11 +73,13 @@ class Campaign {
   readonly #announced = new Map<number, number>();
   #nextKey = FIRST_KEY;
   #nextRow = 1;
+  #controlVersion = 1;
   #readBack = 0;
   #pages = 0;
 
-  constructor(server: ScratchServer, random: Random) {
+  constructor(server: ScratchServer, isControl: boolean, random: Random) {
     this.#server = server;
+    this.#isControl = isControl;
     this.#random = random;
   }
 
@@ -90,7 +96,7 @@ class Campaign {
     this.#checkFiles();
     if (victim !== 'agent') {
       this.#checkPages();
-      await this.#server.start();
+      await this.#start();
     }
     if (!this.#server.isRunning) throw new Error(`the server ended:\n${this.#server.log.slice(-4000)}`);
     await this.#checkAnswers();
@@ -98,7 +104,8 @@ class Campaign {
   }
 
   async finish(): Promise<Omit<CampaignResult, 'kills'>> {
-    await this.#server.restart();
+    await this.#server.stop();
+    await this.#start();
     await this.#checkAnswers();
     await this.#server.stop();
     this.#checkFiles();
@@ -127,9 +134,7 @@ class Campaign {
     await this.#session(stop, async (connection) => {
       const id = this.#nextKey;
       this.#nextKey += 1;
-      await connection.query(
-        `CREATE TABLE crash.t${id} (i INT PRIMARY KEY, v VARBINARY(64)) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
-      );
+      await connection.query(this.#createTable(id));
       this.#rows.set(id, []);
       const [oldest] = this.#rows.keys();
       if (this.#rows.size > MOST_TABLES && oldest !== undefined) {
@@ -143,7 +148,7 @@ class Campaign {
   async #rotate(stop: AbortSignal): Promise<void> {
     await this.#session(stop, async (connection) => {
       const id = this.#random() < ROTATE_ALL ? -1 : pick([1, ...this.#rows.keys()], this.#random);
-      await connection.query(`SET GLOBAL aws_key_management_rotate_key=${id}`);
+      await connection.query(this.#rotation(id));
       await this.#note(connection);
       await sleep(this.#random() * 100);
     });
@@ -159,6 +164,23 @@ class Campaign {
       await connection.query(`INSERT INTO crash.t${id} VALUES (${row}, SHA2(${row}, 256))`);
       this.#rows.get(id)?.push(row);
     });
+  }
+
+  #createTable(id: number): string {
+    const columns = 'i INT PRIMARY KEY, v VARBINARY(64)';
+    return `CREATE TABLE crash.t${id} (${columns}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${this.#isControl ? 1 : id}`;
+  }
+
+  #rotation(id: number): string {
+    if (!this.#isControl) return `SET GLOBAL aws_key_management_rotate_key=${id}`;
+    this.#controlVersion += 1;
+    return `SET GLOBAL debug_key_management_version=${this.#controlVersion}`;
+  }
+
+  async #start(): Promise<void> {
+    const { options } = this.#server;
+    if (this.#isControl) this.#server.options = { ...options, debug_key_management_version: this.#controlVersion };
+    await this.#server.start();
   }
 
   /** Repeats the action until it is told to stop; statements fail while the agent or the server is gone. */
@@ -195,6 +217,7 @@ class Campaign {
 
   /** No page of a table names a key version that has no file. */
   #checkPages(): void {
+    if (this.#isControl) return;
     for (const id of this.#rows.keys()) {
       const bytes = readFileSync(join(this.#server.datadir, 'crash', `t${id}.ibd`));
       for (let at = 0; at + PAGE <= bytes.length; at += PAGE) {
@@ -212,11 +235,7 @@ class Campaign {
     const endMs = performance.now() + PATIENCE_MS;
     const id = this.#nextKey;
     this.#nextKey += 1;
-    for (const statement of [
-      'SET GLOBAL aws_key_management_rotate_key=1',
-      `CREATE TABLE crash.t${id} (i INT PRIMARY KEY) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,
-      `DROP TABLE crash.t${id}`,
-    ]) {
+    for (const statement of [this.#rotation(1), this.#createTable(id), `DROP TABLE crash.t${id}`]) {
       for (;;) {
         try {
           await connection.query(statement);
