@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { AgentLauncher, endAgent, failingCall } from '../../scripts/lib/agent-launcher.ts';
 import { pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import { parseFileName } from '../../src/format/key-file-name.ts';
-import { newServer, startKms } from '../support/lab.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { KEY_RING_FILE, parseFileName } from '../../src/format/key-file-name.ts';
+import { agentsOf, newServer, startKms } from '../support/lab.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
 
 /** The calls by which a version becomes a file, and how often an agent that rotates once makes them. */
 const CALLS = [
@@ -79,3 +79,55 @@ it.each(CUTS)(
     expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: CALLS.length }]);
   },
 );
+
+/** The calls by which a start stores a lost sidecar, and after it the sealed key ring. */
+const START_CALLS = [
+  ['fsync', 1],
+  ['link,linkat', 1],
+  ['fsync', 2],
+  ['fsync', 3],
+  ['rename,renameat,renameat2', 1],
+  ['fsync', 4],
+] as const;
+
+it('SIGKILL at each step of storing a lost sidecar and the key ring loses no key, and the next start stores both', async () => {
+  const kms = await startKms();
+  const agent = new AgentLauncher(scratchDirectory());
+  const server = newServer(
+    pluginOptions(kms.url, {
+      aws_key_management_agent: agent.path,
+      aws_key_management_encryption_context: 'env=test',
+      aws_key_management_sealed_key_ring: 'ON',
+    }),
+  );
+  const [ring, sidecar] = [KEY_RING_FILE, 'aws-kms-key.1.1.json'].map((file) => join(server.datadir, file));
+  const areThere = (): boolean => [ring, sidecar].every((file) => file !== undefined && existsSync(file));
+  await server.start();
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES');
+  await server.sql('INSERT INTO d.t VALUES (1)');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  const files = checksums(server);
+  await until('the key ring is stored', areThere);
+  for (const [call, when] of START_CALLS) {
+    await server.stop();
+    for (const file of [ring, sidecar]) rmSync(file ?? '', { force: true });
+    agent.prefix(failingCall(`${call}:signal=SIGKILL:when=${when}`));
+    const from = server.log.length;
+    // Killed before it has handed the keys over, the agent takes the start with it.
+    const hasStarted = await server.start().then(
+      () => true,
+      () => false,
+    );
+    const place = `${call} ${when}`;
+    if (hasStarted) await until(`${place}: the agent is killed`, async () => (await agentsOf(server)).length === 0);
+    else expect(server.log.slice(from), place).toContain('the agent ended (signal 9, Killed)');
+    expect(checksums(server), place).toEqual(files);
+    if (hasStarted) expect(await server.sql('SELECT i FROM d.t'), place).toEqual([{ i: 1 }]);
+  }
+  agent.prefix('');
+  await server.restart();
+  await until('sidecar and key ring are stored', areThere);
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 1 }]);
+  expect(checksums(server)).toEqual(files);
+});
