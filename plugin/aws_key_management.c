@@ -73,6 +73,16 @@ static unsigned int encrypted_length(unsigned int length, unsigned int id, unsig
   return crypt_length(&aes, &table, length, id, version);
 }
 
+/*
+  Of the functions that encrypt, the two that name a key version: in the place of the others the server uses its own,
+  which do not care for the mode. Without these two it uses AES-CBC.
+*/
+static struct st_mariadb_encryption descriptor= {
+  .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
+  .get_latest_key_version= get_latest_key_version,
+  .get_key= get_key,
+};
+
 static void log_agent(enum agent_severity severity, const char *text)
 {
   server_log((enum server_severity) severity, text);
@@ -106,25 +116,52 @@ static bool has_key(void *unused, uint32_t id, uint32_t version)
   return version ? keytable_has(&table, id, version) : keytable_latest(&table, id) != KEY_VERSION_NONE;
 }
 
+static bool has_any(void *unused, uint32_t id, uint32_t version)
+{
+  (void) unused;
+  (void) id;
+  (void) version;
+  return true;
+}
+
+#define KEYS_CAME_FROM "where this data came from (the donor of a Galera state transfer, the server that was backed up)"
+
+static void say_unreadable(const struct datadir_use *use, bool starts)
+{
+  char version[24]= "";
+  if (use->version)
+    snprintf(version, sizeof version, " version %u", use->version);
+  if (use->is_other_key)
+    server_logf(starts ? SERVER_WARNING : SERVER_ERROR,
+                "key %u%s is among the key files, but %s in the data directory is encrypted with another key of this number; "
+                "nothing was changed; move the files aws-kms-key.* away from the directory of this server's key files and "
+                "keep them, copy those from " KEYS_CAME_FROM " into it, and start the server again (do not use "
+                "innodb_force_recovery)%s",
+                use->id, version, use->file,
+                starts ? "; starting all the same, as aws_key_management_allow_missing_keys says" : "");
+  else
+    server_logf(SERVER_ERROR, "key %u%s is not among the key files, and %s in the data directory is encrypted with it; "
+                "no new key is made in its place, and nothing was changed; copy the files aws-kms-key.* from "
+                KEYS_CAME_FROM " into the directory of this server's key files, and start it again (do not use "
+                "innodb_force_recovery)", use->id, version, use->file);
+}
+
 /*
   A Galera state transfer replaces the data and may leave the key files behind; without any key nothing encrypted can be
-  ours. Otherwise it is not worth a look at every table at each start.
+  ours. Otherwise it is not worth a look at every table at each start. Keys that may be missing are named already.
 */
-static bool data_has_its_keys(void)
+static bool data_has_its_keys(bool may_be_missing)
 {
+  const struct datadir_keys keys= {
+    .has= may_be_missing ? has_any : has_key, .table= &table, .aes= descriptor.crypt_ctx_init ? &aes : NULL,
+  };
+  bool has_none= atomic_load(&table.id_count) == 0;
   struct datadir_use use;
-  if (!(server_is_galera_node() || atomic_load(&table.id_count) == 0) ||
-      !datadir_find_missing(".", has_key, NULL, &use))
+  if ((has_none && may_be_missing) ||
+      !datadir_find_unreadable(".", has_none || server_is_galera_node() ? DATADIR_WHOLE : DATADIR_SAMPLE, &keys, &use))
     return true;
-  char version[24]= "";
-  if (use.version)
-    snprintf(version, sizeof version, " version %u", use.version);
-  server_logf(SERVER_ERROR, "key %u%s is not among the key files, and %s in the data directory is encrypted with it; "
-              "no new key is made in its place, and nothing was changed; copy the files aws-kms-key.* from where this "
-              "data came from (the donor of a Galera state transfer, the server that was backed up) into the directory "
-              "of this server's key files, and start it again (do not use innodb_force_recovery)",
-              use.id, version, use.file);
-  return false;
+  say_unreadable(&use, may_be_missing);
+  return may_be_missing;
 }
 
 static bool is_other(void *id, uint32_t used, uint32_t version)
@@ -136,19 +173,10 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
 /* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
 static bool may_create(uint32_t id)
 {
+  const struct datadir_keys keys= {.has= is_other, .context= &id};
   struct datadir_use use;
-  return !datadir_find_missing(".", is_other, &id, &use) && !use.is_unsure;
+  return !datadir_find_unreadable(".", DATADIR_WHOLE, &keys, &use) && !use.is_unsure;
 }
-
-/*
-  Of the functions that encrypt, the two that name a key version: in the place of the others the server uses its own,
-  which do not care for the mode. Without these two it uses AES-CBC.
-*/
-static struct st_mariadb_encryption descriptor= {
-  .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
-  .get_latest_key_version= get_latest_key_version,
-  .get_key= get_key,
-};
 
 /* Returns why keys of AES_CTR cannot be used, NULL if they can. The server reads the descriptor after init(). */
 static const char *prepare_ctr(void)
@@ -181,7 +209,7 @@ static bool start(void)
   {
     if (server_makes_backup())
       sysvars_say_what_backup_lacks();
-    return config.role == ROLE_BACKUP || config.allow_missing_keys || data_has_its_keys();
+    return config.role == ROLE_BACKUP || data_has_its_keys(config.allow_missing_keys);
   }
   char text[AGENT_FAILURE_TEXT];
   agent_failure_text(&failure, text, sizeof text);

@@ -19,6 +19,7 @@
 /* enum my_aes_mode, as every server that is built with these modes numbers them; crypt_check() looks. */
 enum aes_mode
 {
+  MODE_ECB= 0,
   MODE_CBC= 1,
   MODE_CTR= 2,
   MODE_GCM= 3
@@ -35,7 +36,7 @@ struct aes
   unsigned (*size)(unsigned mode, unsigned length);
 };
 
-/* NULL if the functions are there and answer test vectors rightly in all three modes; otherwise what is wrong. */
+/* NULL if the functions are there and answer test vectors rightly in all four modes; otherwise what is wrong. */
 const char *crypt_check(const struct aes *aes);
 
 /*

@@ -8,26 +8,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PAGE_HEADER 64u                 /* enough of page 0 to know the size of a page */
-#define FLAGS_AT 54u                    /* FSP_SPACE_FLAGS */
-#define DESCRIPTORS_AT 188u             /* FSP_HEADER_OFFSET + XDES_ARR_OFFSET */
-#define CRYPT_BLOCK 33u
-#define CRYPT_TYPE_AT 6u
-#define CRYPT_MIN_VERSION_AT 24u        /* 0: of pages in the clear */
-#define CRYPT_KEY_ID_AT 28u
-#define CRYPT_ENCRYPTION_AT 32u
-#define ENCRYPTION_OFF 2u               /* ENCRYPTED=NO */
-#define CRYPT_SCHEME_1 1u
+#include "tablespace.h"
+
 #define LOG_HEADER 64u
 #define LOG_ENCRYPTED 0x80000000u       /* in the format of every encrypted redo log from 10.3 on */
 #define LOG_FORMAT_10_8 0x50687973u     /* from here on the header names the key */
 #define LOG_KEY_ID_AT 48u
 #define LOG_KEY_VERSION_AT 52u
+#define FITTING_MAX 1024u
 
-static uint32_t big_endian(const uint8_t *from)
+struct search
 {
-  return (uint32_t) from[0] << 24 | (uint32_t) from[1] << 16 | (uint32_t) from[2] << 8 | from[3];
-}
+  const struct datadir_keys *keys;
+  enum datadir_extent extent;
+  struct datadir_use *use;
+  /* The key versions that a page was decrypted with. */
+  size_t fitting;
+  struct
+  {
+    uint32_t id, version;
+  } fits[FITTING_MAX];
+};
 
 static void note_trouble(struct datadir_use *use, int error)
 {
@@ -36,82 +37,116 @@ static void note_trouble(struct datadir_use *use, int error)
 }
 
 /* O_NONBLOCK: a FIFO that has the name of a table must not stop the start. */
-static bool read_at(struct datadir_use *use, int directory, const char *name, off_t offset, uint8_t *to, size_t size)
+static int open_at(struct datadir_use *use, int directory, const char *name)
 {
   int file= openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file == -1)
-  {
     note_trouble(use, errno);
-    return false;
-  }
-  ssize_t got;
-  do
-    got= pread(file, to, size, offset);
-  while (got == -1 && errno == EINTR);
-  if (got == -1)
-    note_trouble(use, errno);
-  close(file);
-  return got >= 0 && (size_t) got == size;
+  return file;
 }
 
-/* Where page 0 holds the crypt block: behind the descriptors of the extents that one page describes. */
-static off_t crypt_block_at(uint32_t flags)
+static void note(struct datadir_use *use, uint32_t id, uint32_t version, const char *folder, const char *name)
 {
-  bool full_crc32= flags & 0x10;
-  uint32_t shift= full_crc32 ? flags & 15 : flags >> 6 & 15, zip= full_crc32 ? 0 : flags >> 1 & 15;
-  uint32_t page= shift ? UINT32_C(512) << shift : 16384, physical= zip ? UINT32_C(512) << zip : page;
-  uint32_t extent= page > 16384 ? 64 : 1048576 / page;
-  return DESCRIPTORS_AT + (off_t) (24 + extent / 4) * (physical / extent);
+  use->id= id;
+  use->version= version;
+  snprintf(use->file, sizeof use->file, "%s%s%s", folder, folder[0] ? "/" : "", name);
 }
 
-static bool tablespace_key(struct datadir_use *use, int directory, const char *name, uint32_t *id)
-{
-  static const uint8_t magic[]= {0x73, 0x0E, 0x0C, 0x52, 0x45, 0x74};
-  uint8_t header[PAGE_HEADER], block[CRYPT_BLOCK];
-  if (!read_at(use, directory, name, 0, header, sizeof header) ||
-      !read_at(use, directory, name, crypt_block_at(big_endian(header + FLAGS_AT)), block, sizeof block) ||
-      memcmp(block, magic, sizeof magic) != 0 || block[CRYPT_TYPE_AT] != CRYPT_SCHEME_1)
-    return false;
-  if (block[CRYPT_ENCRYPTION_AT] == ENCRYPTION_OFF && big_endian(block + CRYPT_MIN_VERSION_AT) == 0)
-    return false;
-  *id= big_endian(block + CRYPT_KEY_ID_AT);
-  return true;
-}
-
-static bool redo_log_key(struct datadir_use *use, int directory, const char *name, uint32_t *id, uint32_t *version)
-{
-  uint8_t header[LOG_HEADER];
-  if (!read_at(use, directory, name, 0, header, sizeof header))
-    return false;
-  uint32_t format= big_endian(header);
-  if (!(format & LOG_ENCRYPTED) || (format & ~LOG_ENCRYPTED) < LOG_FORMAT_10_8)
-    return false;
-  *id= big_endian(header + LOG_KEY_ID_AT);
-  *version= big_endian(header + LOG_KEY_VERSION_AT);
-  return true;
-}
-
-struct search
-{
-  bool (*has)(void *context, uint32_t id, uint32_t version);
-  void *context;
-  struct datadir_use *use;
-};
-
+/* Once another key was found, that stays what is said: its cure is that of a missing one, too. */
 static bool is_missing(const struct search *search, uint32_t id, uint32_t version, const char *folder, const char *name)
 {
-  if (search->has(search->context, id, version))
+  if (search->keys->has(search->keys->context, id, version))
     return false;
-  search->use->id= id;
-  search->use->version= version;
-  snprintf(search->use->file, sizeof search->use->file, "%s%s%s", folder, folder[0] ? "/" : "", name);
+  if (!search->use->is_other_key)
+    note(search->use, id, version, folder, name);
   return true;
 }
 
-static bool tablespace_is_missing(const struct search *search, int directory, const char *folder, const char *name)
+static bool redo_log_is_missing(const struct search *search, int directory, const char *name)
 {
-  uint32_t id;
-  return tablespace_key(search->use, directory, name, &id) && is_missing(search, id, 0, folder, name);
+  uint8_t header[LOG_HEADER];
+  int error= 0, file= open_at(search->use, directory, name);
+  if (file == -1)
+    return false;
+  bool is_read= tablespace_read_at(file, 0, header, sizeof header, &error);
+  close(file);
+  note_trouble(search->use, error);
+  uint32_t format= is_read ? tablespace_big_endian(header) : 0;
+  return format & LOG_ENCRYPTED && (format & ~LOG_ENCRYPTED) >= LOG_FORMAT_10_8 &&
+         is_missing(search, tablespace_big_endian(header + LOG_KEY_ID_AT),
+                    tablespace_big_endian(header + LOG_KEY_VERSION_AT), "", name);
+}
+
+static bool is_known_to_fit(const struct search *search, uint32_t id, uint32_t version)
+{
+  for (size_t i= 0; i < search->fitting; i++)
+    if (search->fits[i].id == id && search->fits[i].version == version)
+      return true;
+  return false;
+}
+
+static void note_fit(struct search *search, uint32_t id, uint32_t version)
+{
+  if (search->fitting < FITTING_MAX)
+  {
+    search->fits[search->fitting].id= id;
+    search->fits[search->fitting++].version= version;
+  }
+  if (search->use->is_other_key && search->use->id == id && search->use->version == version)
+    search->use->is_other_key= false;
+}
+
+/*
+  A key that opens one page is ours, and a page that it does not open is foreign: a table that waits for IMPORT TABLESPACE,
+  say. So one suspicion at a time is kept until the end, and no new one once what fits cannot be remembered.
+*/
+static void try_key(struct search *search, const struct tablespace *space, uint32_t page, const struct key_record *key,
+                    const char *folder, const char *name)
+{
+  struct datadir_use *use= search->use;
+  if (is_known_to_fit(search, key->id, key->version))
+    return;
+  enum tablespace_verdict verdict= tablespace_judge(space, page, key, search->keys->aes);
+  if (verdict == TABLESPACE_KEY_FITS)
+    note_fit(search, key->id, key->version);
+  else if (verdict == TABLESPACE_OTHER_KEY && !use->is_other_key && search->fitting < FITTING_MAX)
+  {
+    note(use, key->id, key->version, folder, name);
+    use->is_other_key= true;
+  }
+}
+
+static bool page_is_missing(struct search *search, const struct tablespace *space, const char *folder, const char *name)
+{
+  for (uint32_t page= TABLESPACE_FIRST_PAGE; page < TABLESPACE_PAGES_END; page++)
+  {
+    uint32_t version= tablespace_page_version(space, page);
+    if (version == KEY_VERSION_NONE)
+      continue;
+    if (!search->keys->has(search->keys->context, space->key_id, version) && !tablespace_is_whole(space, page))
+      continue;
+    if (is_missing(search, space->key_id, version, folder, name))
+      return true;
+    const struct key_record *key= keytable_find(search->keys->table, space->key_id, version);
+    if (key)
+      try_key(search, space, page, key, folder, name);
+  }
+  return false;
+}
+
+/* That a tablespace names a key id does not say that a page was encrypted with it yet: no reason not to start by itself. */
+static bool tablespace_is_missing(struct search *search, int directory, const char *folder, const char *name)
+{
+  struct tablespace space;
+  int error= 0, file= open_at(search->use, directory, name);
+  if (file == -1)
+    return false;
+  bool found= tablespace_read(&space, file, &error) &&
+              ((search->extent == DATADIR_WHOLE && is_missing(search, space.key_id, 0, folder, name)) ||
+               (search->keys->aes && page_is_missing(search, &space, folder, name)));
+  close(file);
+  note_trouble(search->use, error);
+  return found;
 }
 
 static bool is_table(const char *name)
@@ -120,7 +155,7 @@ static bool is_table(const char *name)
   return length > 4 && strcmp(name + length - 4, ".ibd") == 0;
 }
 
-static bool folder_is_missing(const struct search *search, int parent, const char *folder)
+static bool folder_is_missing(struct search *search, int parent, const char *folder)
 {
   int file= openat(parent, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *directory= file == -1 ? NULL : fdopendir(file);
@@ -138,22 +173,30 @@ static bool folder_is_missing(const struct search *search, int parent, const cha
   return found;
 }
 
-bool datadir_find_missing(const char *path, bool (*has)(void *context, uint32_t id, uint32_t version), void *context,
-                          struct datadir_use *use)
+static bool folders_are_missing(struct search *search, DIR *directory)
 {
-  const struct search search= {.has= has, .context= context, .use= use};
-  uint32_t id, version;
+  int file= dirfd(directory);
+  bool found= false;
+  if (search->extent == DATADIR_SAMPLE)
+    return folder_is_missing(search, file, "mysql");
+  for (struct dirent *entry; !found && (entry= readdir(directory));)
+    found= entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) &&
+           folder_is_missing(search, file, entry->d_name);
+  return found;
+}
+
+bool datadir_find_unreadable(const char *path, enum datadir_extent extent, const struct datadir_keys *keys,
+                             struct datadir_use *use)
+{
+  struct search search= {.keys= keys, .extent= extent, .use= use};
   DIR *directory= opendir(path);
+  use->is_other_key= false;
   use->is_unsure= !directory;
   if (!directory)
     return false;
-  int file= dirfd(directory);
-  bool found= (redo_log_key(use, file, "ib_logfile0", &id, &version) &&
-               is_missing(&search, id, version, "", "ib_logfile0")) ||
-              tablespace_is_missing(&search, file, "", "ibdata1");
-  for (struct dirent *entry; !found && (entry= readdir(directory));)
-    found= entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) &&
-           folder_is_missing(&search, file, entry->d_name);
+  bool found= redo_log_is_missing(&search, dirfd(directory), "ib_logfile0") ||
+              tablespace_is_missing(&search, dirfd(directory), "", "ibdata1") ||
+              folders_are_missing(&search, directory);
   closedir(directory);
-  return found;
+  return found || use->is_other_key;
 }

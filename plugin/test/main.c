@@ -17,6 +17,7 @@ int main(int count, char **arguments)
   recent_tests();
   bucket_tests();
   datadir_tests();
+  tablespace_tests();
   spawn_tests();
   child_tests();
   secrecy_tests();

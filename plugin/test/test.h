@@ -32,6 +32,7 @@ void settings_tests(void);
 void recent_tests(void);
 void bucket_tests(void);
 void datadir_tests(void);
+void tablespace_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);

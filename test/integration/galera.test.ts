@@ -1,5 +1,5 @@
 /** State transfer between two Galera nodes: the key files arrive with the data, or the joiner says that they did not. */
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import { beforeAll, expect, it, vi } from 'vitest';
 import { sstScripts } from '../../scripts/lib/sst-scripts.ts';
@@ -98,6 +98,33 @@ it('rsync leaves key files behind: the joiner refuses, makes no key, and joins w
   expect(await joiner.server.sql('SELECT i FROM d.meanwhile')).toEqual([{ i: 1 }]);
   expect(await joiner.server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('2');
   expect(await donor.server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('3');
+});
+
+it('rsync to a joiner with keys of its own of the same ids: it refuses until it has those of the donor', async () => {
+  const kms = await startKms();
+  const donor = await startDonor(kms, 'rsync');
+  const joiner = await newNode(kms, 'rsync', [donor]);
+  const { server } = joiner;
+  const { options } = server;
+  server.options = { ...options, wsrep_on: 'OFF' };
+  await server.start();
+  await server.stop();
+  server.options = options;
+  const own = keyFiles(server.datadir);
+  expect(own).toContain('aws-kms-key.1.1');
+  kms.calls.clear();
+  await expect(server.start()).rejects.toThrow('mariadbd did not start');
+  expect(server.log).toContain(
+    'AWS KMS plugin: key 1 version 1 is among the key files, but ibdata1 in the data directory is encrypted with another key of this number; nothing was changed',
+  );
+  expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
+  expect(keyFiles(server.datadir)).toEqual(own);
+
+  const away = openDirectory();
+  for (const file of own) renameSync(join(server.datadir, file), join(away, file));
+  copyKeyFiles(donor.server.datadir, server.datadir);
+  await joinCluster(joiner);
+  await expectEverything(joiner);
 });
 
 it('mariabackup brings the key files of the data directory', async () => {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  What a file of InnoDB says of its encryption, and whether its first pages were encrypted with a key that we have. What
+  the file says is not trusted. Pure POSIX; the AES functions are passed in.
+*/
+#ifndef AKM_TABLESPACE_H
+#define AKM_TABLESPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "crypt.h"
+#include "keytable.h"
+
+/* The pages that may be judged: behind those that every tablespace begins with, within its first extent. */
+#define TABLESPACE_FIRST_PAGE 3u
+#define TABLESPACE_PAGES_END 16u
+
+struct tablespace
+{
+  int file;                             /* the caller's */
+  uint32_t id;
+  uint32_t key_id;
+  uint32_t page_size;                   /* 0: of a format whose pages are not judged */
+  uint8_t iv[16];
+  uint8_t states[TABLESPACE_PAGES_END / 4];     /* of its first pages, two bits each */
+};
+
+enum tablespace_verdict
+{
+  TABLESPACE_UNPROVEN,
+  TABLESPACE_KEY_FITS,
+  TABLESPACE_OTHER_KEY
+};
+
+uint32_t tablespace_big_endian(const uint8_t from[4]);
+
+/* Reads to[0..size) whole, or returns false; *error is then an errno, and left alone at the end of the file. */
+bool tablespace_read_at(int file, off_t offset, uint8_t *to, size_t size, int *error);
+
+/* Returns false if the file is no encrypted tablespace. *error as above. */
+bool tablespace_read(struct tablespace *space, int file, int *error);
+
+/* The key version that a page of an index is encrypted with; 0: none, free, not judged, or no such page. */
+uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page);
+
+/* Whether the page and page 0 have their right checksums. */
+bool tablespace_is_whole(const struct tablespace *space, uint32_t page);
+
+/* Whether the page was encrypted with this key. A damaged page proves nothing. */
+enum tablespace_verdict tablespace_judge(const struct tablespace *space, uint32_t page, const struct key_record *key,
+                                         const struct aes *aes);
+
+#endif
