@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What people and other processes write into variables, settings and messages. The first byte of the input says what it
+  What people and other processes write into variables, settings, messages and tablespaces. The first byte of the input says what it
   is.
 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "agent_int.h"
 #include "settings.h"
+#include "tablespace.h"
 #include "target.h"
 #include "text.h"
 
@@ -62,12 +65,49 @@ static void failure_text(const char *text, size_t size, size_t capacity)
     check(strlen(line) == strlen(failure.message) + 2 + strlen(failure.hint));
 }
 
+static int copy(unsigned mode, int flags, const unsigned char *from, unsigned length, unsigned char *to,
+                unsigned *written, const unsigned char *key, unsigned key_length, const unsigned char *iv,
+                unsigned iv_length)
+{
+  (void) mode, (void) flags, (void) iv, (void) iv_length;
+  check(key_length == 16);
+  memcpy(to, from, length);
+  to[0]^= key[0];
+  *written= length;
+  return 0;
+}
+
+/* The bytes are page 0 up to what the plugin reads, the crypt block, and the beginning of page 3. */
+static void tablespace(const uint8_t *bytes, size_t size, uint8_t shift)
+{
+  static const off_t blocks[]= {1596, 3772, 10428, 20668, 41148};
+  static const struct aes aes= {.crypt= copy};
+  static struct keytable table;
+  static int file= -1;
+  struct tablespace space;
+  int error= 0;
+  if (file == -1)
+    check((file= memfd_create("tablespace", MFD_CLOEXEC)) != -1 && keytable_init(&table) &&
+          keytable_put(&table, 1, 1, (const uint8_t *) "0123456789abcdef", 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+  check(ftruncate(file, 0) == 0 && ftruncate(file, 4 << 16) == 0);
+  check(pwrite(file, bytes, size < 178 ? size : 178, 0) >= 0);
+  check(pwrite(file, (uint8_t[]) {0, 0, 0, (uint8_t) (0x10 | shift % 8)}, 4, 54) == 4);
+  for (size_t i= 0; size > 211 && i < sizeof blocks / sizeof blocks[0]; i++)
+    check(pwrite(file, bytes + 178, 33, blocks[i]) == 33);
+  if (size > 211)
+    check(pwrite(file, bytes + 211, size - 211, (off_t) 3 * 512 << shift % 8) >= 0);
+  if (!tablespace_read(&space, file, &error))
+    return;
+  for (uint32_t page= 0; page <= TABLESPACE_PAGES_END; page++)
+    tablespace_judge(&space, page, keytable_find(&table, 1, 1), &aes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   static const char *const choices[]= {"Off", "Error", "Trace", NULL};
   if (size < 2)
     return 0;
-  uint8_t kind= data[0] % (SETTING_COUNT + 4), second= data[1];
+  uint8_t kind= data[0] % (SETTING_COUNT + 5), second= data[1];
   char *text= malloc(size - 1);
   if (!text)
     abort();
@@ -81,6 +121,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     target(text);
   else if (kind == SETTING_COUNT + 2)
     failure_text(text, size - 2, 64u + second * 7u);
+  else if (kind == SETTING_COUNT + 3)
+    tablespace((const uint8_t *) text, size - 2, second);
   else
     check(setting_choice(choices, text, size - 2) < 3);
   free(text);
