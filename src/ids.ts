@@ -44,11 +44,15 @@ export interface KeyIdSet {
 }
 
 /**
- * Parses `aws_key_management_key_ids`: numbers and ranges separated by commas, such as `1-2,100-199`; spaces around
+ * Parses `aws_key_management_key_ids`, or an option that takes the same: numbers and ranges separated by commas, such as `1-2,100-199`; spaces around
  * them are allowed; empty means any id.
  * @throws KeyError BAD_OPTION
  */
-export function parseKeyIdSet(text: string): KeyIdSet {
+export function parseKeyIdSet(text: string, option = 'aws_key_management_key_ids'): KeyIdSet {
+  const badKeyIds = (reason: string): KeyError =>
+    new KeyError('BAD_OPTION', `${option}: ${reason}`, {
+      hint: `write numbers from 1 to ${MAX_KEY_ID} and ranges of them, for example 1-2,100-199; empty allows every id`,
+    });
   if (text.trim() === '') return { ranges: [] };
   const ranges = text.split(',').map((part) => {
     const bounds = part.split('-').map((bound) => parseDecimal(bound.trim()));
@@ -61,12 +65,6 @@ export function parseKeyIdSet(text: string): KeyIdSet {
     return { first, last };
   });
   return { ranges };
-}
-
-function badKeyIds(reason: string): KeyError {
-  return new KeyError('BAD_OPTION', `aws_key_management_key_ids: ${reason}`, {
-    hint: `write numbers from 1 to ${MAX_KEY_ID} and ranges of them, for example 1-2,100-199; empty allows every id`,
-  });
 }
 
 export function allowsKeyId(set: KeyIdSet, id: KeyId): boolean {

@@ -8,7 +8,8 @@ import type { KmsOperation } from '../kms/client.ts';
 import type { FailureKind } from '../kms/failure-row.ts';
 import type { KmsObserver } from '../kms/observer.ts';
 
-const CALLS: Readonly<Record<KmsOperation, Counter>> = {
+/** A server asks for nothing else. */
+const CALLS: Readonly<Partial<Record<KmsOperation, Counter>>> = {
   GenerateDataKeyWithoutPlaintext: 'generateCalls',
   Decrypt: 'decryptCalls',
 };
@@ -43,7 +44,8 @@ export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsO
   };
   return {
     attemptStarted({ operation, subject, attempt, target }) {
-      count(CALLS[operation]);
+      const counter = CALLS[operation];
+      if (counter !== undefined) count(counter);
       write('Trace', 'note', `AWS KMS ${operation}: ${subject}: attempt ${attempt} to ${target}`);
     },
     attemptEnded({ operation, subject, attempt, region }, ms, outcome) {

@@ -55,7 +55,8 @@ async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surround
   return server.keyfileDir;
 }
 
-async function makeDirectory(path: string): Promise<void> {
+/** @throws KeyError STORE_UNAVAILABLE */
+export async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {

@@ -7,6 +7,7 @@ import { BAD_USAGE } from './exit-status.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
+import { rewrapCommand } from './rewrap.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION } from './version.ts';
 
@@ -20,6 +21,7 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .addCommand(doctorCommand(processIo).exitOverride())
     .addCommand(backupKeysCommand(processIo).exitOverride())
     .addCommand(verifyBackupCommand(processIo).exitOverride())
+    .addCommand(rewrapCommand(processIo).exitOverride())
     .addCommand(policyCommand(processIo).exitOverride())
     .addCommand(loginCommand(processIo).exitOverride())
     .addCommand(devKmsCommand(processIo).exitOverride());

@@ -5,7 +5,7 @@ import type { KmsInspector } from '../kms/inspect.ts';
 /** What unwraps stored keys, in the Region of the inspector. */
 export function dataKeyClient(kms: KmsInspector): DataKeyClient {
   const decline = async (): Promise<never> => {
-    throw new KeyError('INTERNAL', 'who examines keys only unwraps them');
+    throw new KeyError('INTERNAL', 'who examines or moves keys makes none');
   };
   return {
     region: kms.region,

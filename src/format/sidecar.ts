@@ -19,21 +19,34 @@ export function keySpecLength(spec: KeySpec): 16 | 32 {
   return spec === 'AES_128' ? 16 : 32;
 }
 
-/** What KMS reported when a wrapped key was made. Nothing in it is secret. */
-export interface Sidecar {
-  /** ARN of the master key, as GenerateDataKeyWithoutPlaintext answered it: never an alias. */
+/** What KMS reported when bytes were wrapped. */
+export interface WrappedFacts {
+  /** ARN of the master key, as KMS answered it: never an alias. */
   readonly masterKeyArn: string;
+  /** SHA-256 of the wrapped key's bytes, lower-case hex. */
+  readonly wrappedSha256: string;
+  /** Request id of the GenerateDataKeyWithoutPlaintext or ReEncrypt call, for CloudTrail; empty when it is not known any more. */
+  readonly requestId: string;
+}
+
+/** What is known of a data key and of the bytes that wrap it. Nothing in it is secret. */
+export interface Sidecar extends WrappedFacts {
   readonly keySpec: KeySpec;
   /** ISO 8601, UTC. Of a sidecar that was added later: when the key file was written. */
   readonly created: string;
-  /** SHA-256 of the wrapped key's bytes, lower-case hex. */
-  readonly wrappedSha256: string;
-  /** Request id of the GenerateDataKeyWithoutPlaintext call, for CloudTrail; empty when it is not known any more. */
-  readonly requestId: string;
   /** The pairs that the wrapped key is bound to; empty for none. They tell its algorithm, too: `algorithmOf`. */
   readonly encryptionContext: EncryptionContext;
   /** Tells whether a data key is the one that was made (`keyCheckValue`); undefined in sidecars of early releases. */
   readonly keyCheckValue: string | undefined;
+  /** Of the bytes that were there before these, under another master key. Until the key file follows, they still are. */
+  readonly replaces?: WrappedFacts | undefined;
+}
+
+/** The sidecar as it speaks of wrapped bytes with this checksum; undefined: it does not. */
+export function sidecarOfBytes(sidecar: Sidecar, sha256: string): Sidecar | undefined {
+  if (sidecar.wrappedSha256 === sha256) return sidecar;
+  const { replaces, ...facts } = sidecar;
+  return replaces?.wrappedSha256 === sha256 ? { ...facts, ...replaces } : undefined;
 }
 
 /** By what a policy can tell wrapped keys apart: their master key, and the names in their contexts. */
@@ -74,15 +87,25 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
   if (keySpec === undefined) throw corrupt(name, '"keySpec" is unknown');
   const encryptionContext = contextField(name, fields);
   checkAlgorithm(name, fields, encryptionContext);
+  const { replaces } = fields;
   return {
-    masterKeyArn: textField(fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/, refuse),
+    ...wrappedFacts(fields, refuse),
     keySpec,
     created: textField(fields, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, refuse),
-    wrappedSha256: textField(fields, 'wrappedSha256', /^[0-9a-f]{64}$/, refuse),
-    requestId: textField(fields, 'requestId', /^[ -~]{0,256}$/, refuse),
     encryptionContext,
     keyCheckValue:
       fields['keyCheckValue'] === undefined ? undefined : textField(fields, 'keyCheckValue', /^[0-9a-f]{16}$/, refuse),
+    ...(replaces === undefined
+      ? {}
+      : { replaces: wrappedFacts(objectOf(replaces, '"replaces" is malformed', refuse), refuse) }),
+  };
+}
+
+function wrappedFacts(fields: Readonly<Record<string, unknown>>, refuse: Refuse): WrappedFacts {
+  return {
+    masterKeyArn: textField(fields, 'masterKeyArn', /^arn:[!-~]{1,2048}$/, refuse),
+    wrappedSha256: textField(fields, 'wrappedSha256', /^[0-9a-f]{64}$/, refuse),
+    requestId: textField(fields, 'requestId', /^[ -~]{0,256}$/, refuse),
   };
 }
 

@@ -2,10 +2,9 @@ import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
-import { isEmptyContext, keyContext } from '../format/encryption-context.ts';
+import { keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
-import { KEY_SPECS, keySpecLength } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
 import type { KeyDirectory, Listing } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
@@ -26,7 +25,7 @@ import {
 } from './refusals.ts';
 import { SealedKeyRing } from './sealed-key-ring.ts';
 import type { Settings } from './settings.ts';
-import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
+import { provenFacts, type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** Where the keyring puts what it has: the protocol server, or a test. */
@@ -264,20 +263,11 @@ export class Keyring {
     this.#handOver(name, current, unwrapped);
   }
 
-  /**
-   * A key whose maker was killed before it stored the sidecar. Only where KMS has proved, by the context, that the file
-   * is in its place: a sidecar of a misplaced file would defend the mistake.
-   */
-  async #restoreSidecar(
-    name: KeyName,
-    wrapped: Buffer,
-    { plaintext, masterKeyArn, servedBy, encryptionContext }: UnwrappedKey,
-  ): Promise<void> {
+  /** A key whose maker was killed before it stored the sidecar. */
+  async #restoreSidecar(name: KeyName, wrapped: Buffer, unwrapped: UnwrappedKey): Promise<void> {
     const { store, role, events } = this.#parts;
-    const keySpec = KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
-    if (role !== 'server' || servedBy !== undefined || keySpec === undefined || isEmptyContext(encryptionContext))
-      return;
-    const facts = { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
+    const facts = provenFacts(unwrapped);
+    if (role !== 'server' || facts === undefined) return;
     await store.addSidecar(name, wrapped, facts).then(
       () => events.log('note', `${describeKey(name)}: its sidecar was missing, and was written anew`),
       (error: unknown) => events.log('warning', withHint(toKeyError(error))),

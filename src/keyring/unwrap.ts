@@ -1,3 +1,4 @@
+import { keyCheckValue } from '../bytes.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import {
@@ -7,11 +8,15 @@ import {
   isEmptyContext,
 } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
 import type { StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { perhapsOtherContext } from './refusals.ts';
+
+/** What the sidecar of a key that has none would say. */
+export type SidecarFacts = Pick<Sidecar, 'masterKeyArn' | 'keySpec' | 'encryptionContext' | 'keyCheckValue'>;
 
 export interface UnwrappedKey extends DecryptedKey {
   /** The context that KMS opened it with. */
@@ -32,8 +37,8 @@ export async function unwrapStoredKey(
   deadline: Deadline,
 ): Promise<UnwrappedKey> {
   const unwrap = async (encryptionContext: EncryptionContext, isContextGuessed: boolean): Promise<UnwrappedKey> => {
-    const { masterKeyArn, keySpec, keyCheckValue } = sidecar ?? {};
-    const request = { wrapped, masterKeyArn, keySpec, keyCheckValue, encryptionContext, isContextGuessed };
+    const { masterKeyArn, keySpec, keyCheckValue: expected } = sidecar ?? {};
+    const request = { wrapped, masterKeyArn, keySpec, keyCheckValue: expected, encryptionContext, isContextGuessed };
     const algorithm = algorithmOf(encryptionContext);
     const opened = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
     return { ...opened, encryptionContext, algorithm };
@@ -56,6 +61,21 @@ export async function unwrapStoredKey(
     }
   }
   throw denied ?? explained(refused, configured);
+}
+
+/**
+ * Only where KMS has proved, by the context, that the file is in its place: a sidecar of a misplaced file would defend the
+ * mistake.
+ */
+export function provenFacts({
+  plaintext,
+  masterKeyArn,
+  servedBy,
+  encryptionContext,
+}: UnwrappedKey): SidecarFacts | undefined {
+  const keySpec = KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
+  if (servedBy !== undefined || keySpec === undefined || isEmptyContext(encryptionContext)) return undefined;
+  return { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
 }
 
 function explained(refused: KeyError | undefined, configured: EncryptionContext): KeyError | undefined {

@@ -98,7 +98,7 @@ async function isMissing({ name, file, bytes }: Copy, to: string, { fileSystem }
   if (there === undefined) return true;
   if (there.equals(bytes)) return false;
   throw new KeyError('KEY_EXISTS', `${describeKey(name)}: ${to} has another ${file}`, {
-    hint: 'that directory holds keys of another server, or damaged ones: back up into one of its own',
+    hint: 'that directory holds keys of another server, damaged ones, or those from before a rewrap: back up into one of its own',
   });
 }
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { link, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
@@ -14,10 +14,10 @@ import {
   SIDECAR_SUFFIX,
   sidecarFileName,
 } from '../format/key-file-name.ts';
-import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar } from '../format/sidecar.ts';
+import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { storeUnavailable, unreadable } from './failures.ts';
-import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
+import { accessOf, READ_ONLY, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
 export interface FileSystem {
@@ -31,17 +31,24 @@ export interface FileSystem {
   readNow(path: string, into: Uint8Array): number;
 }
 
+/** Who may read a file. */
+export interface Access {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
 export interface OpenFile {
   writeFile(bytes: Uint8Array): Promise<void>;
   readFile(): Promise<Buffer>;
-  stat(): Promise<{ isFile(): boolean; readonly size: number }>;
+  stat(): Promise<{ isFile(): boolean; readonly size: number } & Access>;
+  chown(uid: number, gid: number): Promise<void>;
+  chmod(mode: number): Promise<void>;
   sync(): Promise<void>;
   close(): Promise<void>;
 }
 
 export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat, readNow };
-
-const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /** A tenth of the time that opening, looking, reading and closing by promises takes. */
 function readNow(path: string, into: Uint8Array): number {
@@ -90,12 +97,24 @@ export interface NewKey<T> {
   readonly report: (problem: KeyError) => void;
 }
 
+export interface Replacement {
+  readonly name: KeyName;
+  /** What is there now, as `read` gave it; its bytes are safe elsewhere. */
+  readonly before: StoredKey;
+  /** The same data key under another master key. */
+  readonly wrapped: Buffer;
+  readonly masterKeyArn: string;
+  readonly requestId: string;
+  /** Unwraps the bytes that were stored; returns the key check value. */
+  readonly verify: (stored: Buffer) => Promise<string>;
+}
+
 /** Work in progress older than this was left behind by a process that ended. */
 const ABANDONED_AFTER_MS = 3_600_000;
 
 /**
  * A directory of wrapped keys: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. Files are
- * created, never overwritten and never deleted.
+ * created and never deleted; only `replace` puts other bytes of the same data key into one.
  */
 export class KeyDirectory {
   readonly path: string;
@@ -159,7 +178,8 @@ export class KeyDirectory {
     const { sidecar, sidecarProblem } = await this.#readSidecar(name);
     if (sidecar === undefined) return { wrapped, sidecar, sidecarProblem };
     // The wrapped key is the very one that the sidecar describes.
-    if (sha256(wrapped) !== sidecar.wrappedSha256) {
+    const fitting = sidecarOfBytes(sidecar, sha256(wrapped));
+    if (fitting === undefined) {
       throw corrupt(
         name,
         keyFileName(name),
@@ -167,7 +187,7 @@ export class KeyDirectory {
         `restore the file from a backup; if you replaced it on purpose, move ${sidecarFileName(name)} away`,
       );
     }
-    return { wrapped, sidecar, sidecarProblem };
+    return { wrapped, sidecar: fitting, sidecarProblem };
   }
 
   /** SHA-256 of the key file as it is now; undefined when it cannot be read, or is no wrapped key by its size. */
@@ -281,6 +301,37 @@ export class KeyDirectory {
       await this.sync();
     } finally {
       await this.#discard(temporary);
+    }
+  }
+
+  /**
+   * Puts other bytes of the same data key in the place of those that were read. First the sidecar, which then speaks of
+   * both, then the key file: whenever this is cut short, a whole key is there. Whoever could read it still can.
+   * @throws KeyError STORE_UNAVAILABLE, and what `verify` throws; the key file is as it was then, or already the new one
+   */
+  async replace({ name, before, wrapped, masterKeyArn, requestId, verify }: Replacement): Promise<void> {
+    const temporary = temporaryPath(this.path, this.#random);
+    const temporarySidecar = temporaryPath(this.path, this.#random);
+    const [keyFile, sidecarFile] = [join(this.path, keyFileName(name)), join(this.path, sidecarFileName(name))];
+    try {
+      const access = await this.#storing(name, () => accessOf(this.#fs, keyFile));
+      await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped, access));
+      const stored = await this.#storing(name, () => readWhole(this.#fs, temporary, MAX_WRAPPED_KEY_BYTES));
+      const keyCheckValue = await verify(stored);
+      if (before.sidecar !== undefined) {
+        const { masterKeyArn: arn, wrappedSha256, requestId: request } = before.sidecar;
+        const replaces = { masterKeyArn: arn, wrappedSha256, requestId: request };
+        const facts = { masterKeyArn, wrappedSha256: sha256(wrapped), requestId, keyCheckValue, replaces };
+        const text = Buffer.from(formatSidecar(name, { ...before.sidecar, ...facts }));
+        await this.#storing(name, () => writeNew(this.#fs, temporarySidecar, text, access));
+        await this.#storing(name, () => this.#fs.rename(temporarySidecar, sidecarFile));
+        await this.sync();
+      }
+      await this.#storing(name, () => this.#fs.rename(temporary, keyFile));
+      await this.sync();
+    } finally {
+      await this.#discard(temporary);
+      await this.#discard(temporarySidecar);
     }
   }
 

@@ -5,16 +5,15 @@ import { join } from 'node:path';
 import type { Random } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
-import type { FileSystem } from './directory.ts';
+import type { Access, FileSystem } from './directory.ts';
 
 const FILE_MODE = 0o600;
+/** Without blocking, so that a FIFO in the place of a key file holds nobody up. */
+export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-/**
- * Opened without blocking, so that a FIFO in the place of a key file holds nobody up.
- * @throws KeyError KEY_FILE_CORRUPT when it is no regular file or too large; the system's errors as they come
- */
+/** @throws KeyError KEY_FILE_CORRUPT when it is no regular file or too large; the system's errors as they come */
 export async function readWhole(fs: FileSystem, path: string, maxBytes: number): Promise<Buffer> {
-  const file = await fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  const file = await fs.open(path, READ_ONLY);
   try {
     const found = await file.stat();
     if (!found.isFile()) throw new KeyError('KEY_FILE_CORRUPT', 'it is not a regular file');
@@ -27,10 +26,26 @@ export async function readWhole(fs: FileSystem, path: string, maxBytes: number):
   }
 }
 
-/** A new file, synced; its name is not until `syncDirectory`. */
-export async function writeNew(fs: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+export async function accessOf(fs: FileSystem, path: string): Promise<Access> {
+  const file = await fs.open(path, READ_ONLY);
+  try {
+    return await file.stat();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * A new file, synced; its name is not until `syncDirectory`.
+ * @param like of the file whose place it takes
+ */
+export async function writeNew(fs: FileSystem, path: string, bytes: Uint8Array, like?: Access): Promise<void> {
   const file = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
   try {
+    if (like !== undefined) {
+      await file.chown(like.uid, like.gid);
+      await file.chmod(like.mode & 0o777);
+    }
     await file.writeFile(bytes);
     await file.sync();
   } finally {

@@ -1,4 +1,14 @@
-import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { type FileSystem, nodeFileSystem, type OpenFile } from './directory.ts';
 
 const { O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY } = constants;
@@ -20,6 +30,8 @@ function promptFile(descriptor: number): OpenFile {
     writeFile: async (bytes) => writeFileSync(descriptor, bytes),
     readFile: async () => readFileSync(descriptor),
     stat: async () => fstatSync(descriptor),
+    chown: async (uid, gid) => fchownSync(descriptor, uid, gid),
+    chmod: async (mode) => fchmodSync(descriptor, mode),
     sync: async () => fsyncSync(descriptor),
     close: async () => closeSync(descriptor),
   };

@@ -7,6 +7,8 @@ import {
   type DecryptRequest,
   type GeneratedKey,
   MAX_WRAPPED_KEY_BYTES,
+  type ReEncryptedKey,
+  type ReEncryptRequest,
 } from './client.ts';
 import { isSameMasterKey } from './master-key.ts';
 
@@ -54,6 +56,19 @@ export function problemOfDecrypted(answer: DecryptedKey, request: UnwrapRequest)
     return wrong(answer, 'the data key is not the one that was made: its key check value differs');
   }
   return undefined;
+}
+
+/** KMS answered with a wrapped key under the new master key we named, made from one under the old one we named. */
+export function problemOfReEncrypted(answer: ReEncryptedKey, request: ReEncryptRequest): KmsFailure | undefined {
+  if (request.isDryRun) return undefined;
+  const { masterKeyArn: old, newMasterKeyArn } = request;
+  if (!isSameMasterKey(answer.masterKeyArn, newMasterKeyArn)) {
+    return wrong(answer, `"KeyId" expected ${newMasterKeyArn}, got ${answer.masterKeyArn}`);
+  }
+  if (old !== undefined && !isSameMasterKey(answer.oldMasterKeyArn, old)) {
+    return wrong(answer, `"SourceKeyId" expected ${old}, got ${answer.oldMasterKeyArn}`);
+  }
+  return problemOfGenerated(answer);
 }
 
 function wrong({ requestId }: Answer, message: string, hint = CHECK_ENDPOINT): KmsFailure {

@@ -1,9 +1,25 @@
 import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
-import { problemOfDecrypted, problemOfGenerated, type UnwrapRequest, WRONG_ANSWER } from './answers.ts';
+import {
+  problemOfDecrypted,
+  problemOfGenerated,
+  problemOfReEncrypted,
+  type UnwrapRequest,
+  WRONG_ANSWER,
+} from './answers.ts';
 import { describeFailure, inRequest, type KmsFailure, retryAfterOf } from './classify.ts';
-import type { Answer, DataKeyClient, DecryptedKey, DecryptRequest, GeneratedKey, GenerateRequest } from './client.ts';
+import type {
+  Answer,
+  DataKeyClient,
+  DecryptedKey,
+  DecryptRequest,
+  GeneratedKey,
+  GenerateRequest,
+  ReEncryptClient,
+  ReEncryptedKey,
+  ReEncryptRequest,
+} from './client.ts';
 import {
   askRegions,
   type Question,
@@ -116,6 +132,42 @@ export class KmsCaller {
       ({ failure }) => request.isContextGuessed === true && failure.kind === 'corrupt',
     );
     return servedBy === this.#regions[0]?.name ? answer : { ...answer, servedBy };
+  }
+
+  /**
+   * The ARN of a master key.
+   * @param client of the first Region
+   * @throws KeyError KMS_…, TIMEOUT
+   */
+  async resolve(client: ReEncryptClient, subject: string, keyId: string, deadline: Deadline): Promise<string> {
+    const call: Call<Answer> = {
+      operation: 'DescribeKey',
+      subject,
+      send: async (_, signal) => ({ masterKeyArn: (await client.describeKey(keyId, signal)).arn, requestId: '' }),
+      problemOf: () => undefined,
+      discard: () => undefined,
+    };
+    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer.masterKeyArn;
+  }
+
+  /**
+   * @param client of the first Region: no wrapped key leaves its Region
+   * @throws KeyError KMS_…, TIMEOUT
+   */
+  async reEncrypt(
+    client: ReEncryptClient,
+    subject: string,
+    request: ReEncryptRequest,
+    deadline: Deadline,
+  ): Promise<ReEncryptedKey> {
+    const call: Call<ReEncryptedKey> = {
+      operation: 'ReEncrypt',
+      subject,
+      send: (_, signal) => client.reEncrypt({ ...request, ...inRegion(request, this.region) }, signal),
+      problemOf: (answer) => problemOfReEncrypted(answer, request),
+      discard: () => undefined,
+    };
+    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }
 
   /** Asks one Region after the other, once, whether it would unwrap the key, until one would. */

@@ -1,7 +1,7 @@
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 
-/** What the project asks of KMS in one Region: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
+/** What a server asks of KMS in one Region: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
 export interface DataKeyClient {
   readonly region: string;
   /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
@@ -12,6 +12,14 @@ export interface DataKeyClient {
   decrypt(request: DecryptRequest, signal: AbortSignal): Promise<DecryptedKey>;
   /** Decrypt with DryRun: returns when it would succeed, throws what it would throw. */
   probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer>;
+}
+
+/** What moves keys to another master key, with the identity of an operator: a server's has no use for it. */
+export interface ReEncryptClient {
+  /** DescribeKey: the ARN of what may be named by an alias or an id. */
+  describeKey(keyId: string, signal: AbortSignal): Promise<{ readonly arn: string }>;
+  /** ReEncrypt, under the same encryption context. */
+  reEncrypt(request: ReEncryptRequest, signal: AbortSignal): Promise<ReEncryptedKey>;
 }
 
 export interface KmsClient extends DataKeyClient {
@@ -29,7 +37,7 @@ export interface MasterKeyDescription {
   readonly deletionDate: Date | undefined;
 }
 
-export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt';
+export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'ReEncrypt' | 'DescribeKey';
 
 export interface GenerateRequest {
   /** Key id, key ARN, alias name or alias ARN. */
@@ -56,10 +64,22 @@ export interface DecryptRequest {
   readonly encryptionContext: EncryptionContext;
 }
 
+export interface ReEncryptRequest extends DecryptRequest {
+  /** ARN of the new master key. */
+  readonly newMasterKeyArn: string;
+  /** With KMS's DryRun: returns no wrapped key. */
+  readonly isDryRun: boolean;
+}
+
 export interface DecryptedKey extends Answer {
   readonly plaintext: Buffer;
   /** Set when another Region than the configured one served: that. */
   readonly servedBy?: string;
+}
+
+export interface ReEncryptedKey extends GeneratedKey {
+  /** ARN of the master key that it was under. */
+  readonly oldMasterKeyArn: string;
 }
 
 /**

@@ -14,6 +14,8 @@ import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import type { Secrets } from '../secrets.ts';
+import { classifyKmsFailure } from './classify.ts';
+import type { ReEncryptClient } from './client.ts';
 import { regionOfChain, type SdkConnection, sdkConnection } from './sdk-connection.ts';
 
 export interface InspectorOptions extends ConnectionOptions {
@@ -103,8 +105,8 @@ export interface DryRun {
   readonly principal: string;
 }
 
-/** Read-only looks at KMS and STS. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
-export interface KmsInspector {
+/** Looks at KMS and STS, which change nothing there. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
+export interface KmsInspector extends ReEncryptClient {
   readonly region: string;
   /** Region and, when it was set, the endpoint. */
   readonly description: string;
@@ -214,6 +216,41 @@ function inspector(options: InspectorOptions): KmsInspector {
       const answer = await kms.send(command, { abortSignal });
       const { Plaintext: plaintext = new Uint8Array(), KeyId = '', $metadata } = answer;
       return { plaintext, keyArn: KeyId, requestId: $metadata.requestId ?? '' };
+    },
+    async reEncrypt({ wrapped, masterKeyArn, newMasterKeyArn, encryptionContext, isDryRun }, abortSignal) {
+      const command = new ReEncryptCommand({
+        CiphertextBlob: wrapped,
+        ...(masterKeyArn === undefined ? {} : { SourceKeyId: masterKeyArn }),
+        SourceEncryptionContext: { ...encryptionContext },
+        DestinationKeyId: newMasterKeyArn,
+        DestinationEncryptionContext: { ...encryptionContext },
+        DryRun: isDryRun,
+      });
+      try {
+        const {
+          CiphertextBlob = new Uint8Array(),
+          KeyId = '',
+          SourceKeyId = '',
+          $metadata,
+        } = await kms.send(command, {
+          abortSignal,
+        });
+        return {
+          wrapped: Buffer.from(CiphertextBlob),
+          masterKeyArn: KeyId,
+          oldMasterKeyArn: SourceKeyId,
+          requestId: $metadata.requestId ?? '',
+        };
+      } catch (error) {
+        const { name, requestId } = classifyKmsFailure(error);
+        if (!isDryRun || name !== 'DryRunOperationException') throw error;
+        return {
+          wrapped: Buffer.alloc(0),
+          masterKeyArn: newMasterKeyArn,
+          oldMasterKeyArn: masterKeyArn ?? '',
+          requestId,
+        };
+      }
     },
     inRegion(other, url = endpointInRegion(endpointUrl, region, other)) {
       const made = inspector({ ...options, region: other, endpointUrl: url });

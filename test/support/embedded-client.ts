@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../src/clock.ts';
 import type { EncryptionContext } from '../../src/format/encryption-context.ts';
-import type { KmsClient, KmsOperation } from '../../src/kms/client.ts';
+import type { KmsClient, KmsOperation, ReEncryptClient } from '../../src/kms/client.ts';
 import {
   createEmbeddedKms,
   DEFAULT_REGION,
@@ -19,12 +19,17 @@ export class EmbeddedClient {
   /** Runs before each call; what it throws is what KMS answers. */
   on: (operation: KmsOperation, context: EncryptionContext) => Promise<void> | void = () => undefined;
 
+  /** Actions of ReEncrypt that whoever asks may not do. */
+  denied: readonly string[] = [];
+  /** Changes the answer of ReEncrypt. */
+  reEncrypted: (blob: Buffer) => Buffer = (blob) => blob;
+
   constructor(clock: Clock, aliases: readonly string[]) {
     const state = memoryState(initialState({ clock, randomBytes, region: DEFAULT_REGION, aliases }));
     this.kms = createEmbeddedKms({ state, clock, randomBytes });
   }
 
-  get client(): KmsClient {
+  get client(): KmsClient & ReEncryptClient {
     const called = async <T>(operation: KmsOperation, context: EncryptionContext, answer: () => T): Promise<T> => {
       this.calls.push({ operation, context });
       await this.on(operation, context);
@@ -50,6 +55,24 @@ export class EmbeddedClient {
           const { plaintext, keyId } = this.kms.decrypt(request);
           return { plaintext: Buffer.from(plaintext), masterKeyArn: keyId, requestId: 'decrypt' };
         }),
+      reEncrypt: ({ wrapped, masterKeyArn, newMasterKeyArn, encryptionContext, isDryRun }) =>
+        called('ReEncrypt', encryptionContext, () => {
+          const answer = this.kms.call(region, { accessKeyId: '', denied: this.denied }, 'ReEncrypt', {
+            CiphertextBlob: wrapped,
+            SourceKeyId: masterKeyArn,
+            SourceEncryptionContext: encryptionContext,
+            DestinationKeyId: newMasterKeyArn,
+            DestinationEncryptionContext: encryptionContext,
+          });
+          const blob = answer?.['CiphertextBlob'];
+          return {
+            wrapped: isDryRun || !(blob instanceof Uint8Array) ? Buffer.alloc(0) : this.reEncrypted(Buffer.from(blob)),
+            masterKeyArn: String(answer?.['KeyId']),
+            oldMasterKeyArn: String(answer?.['SourceKeyId']),
+            requestId: 're-encrypt',
+          };
+        }),
+      describeKey: async (name) => ({ arn: name }),
       probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'probe' }),
       describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
       close: () => undefined,

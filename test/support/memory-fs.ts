@@ -5,19 +5,26 @@ export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code });
 }
 
-/** One directory in memory, enough for a key directory; `failures` makes a call fail, `before` looks in on each. */
+const ROOT_ONLY = { uid: 0, gid: 0, mode: 0o600 };
+
+interface MemoryFile {
+  bytes: Buffer;
+  synced: boolean;
+}
+
+/** Files in memory, enough for a key directory; `failures` makes a call fail, `before` looks in on each. */
 export class MemoryFs implements FileSystem {
-  readonly files = new Map<string, { bytes: Buffer; synced: boolean }>();
-  /** Names whose directory entries survive a power loss. */
-  durable = new Set<string>();
+  readonly files = new Map<string, MemoryFile>();
+  /** Directory entries that survive a power loss. */
+  durable = new Map<string, MemoryFile>();
   before: (call: string, path: string) => void = () => undefined;
 
   /** What is left after a power loss. */
   afterPowerLoss(): MemoryFs {
     const left = new MemoryFs();
-    for (const path of this.durable) {
-      const file = this.files.get(path);
-      if (file !== undefined) left.files.set(path, { bytes: file.synced ? file.bytes : Buffer.alloc(0), synced: true });
+    for (const [path, file] of this.durable) {
+      if (this.files.has(path))
+        left.files.set(path, { bytes: file.synced ? file.bytes : Buffer.alloc(0), synced: true });
     }
     return left;
   }
@@ -40,7 +47,9 @@ export class MemoryFs implements FileSystem {
         this.#enter('read', path);
         return Buffer.from(file.bytes);
       },
-      stat: async () => ({ isFile: () => true, size: file.bytes.length }),
+      stat: async () => ({ isFile: () => true, size: file.bytes.length, ...ROOT_ONLY }),
+      chown: async () => this.#enter('chown', path),
+      chmod: async () => this.#enter('chmod', path),
       sync: async () => {
         this.#enter('fsync', path);
         file.synced = true;
@@ -56,10 +65,13 @@ export class MemoryFs implements FileSystem {
     return {
       writeFile: refuse,
       readFile: refuse,
-      stat: async () => ({ isFile: () => false, size: 0 }),
+      stat: async () => ({ isFile: () => false, size: 0, ...ROOT_ONLY }),
+      chown: refuse,
+      chmod: refuse,
       sync: async () => {
         this.#enter('fsync-directory', path);
-        this.durable = new Set(this.files.keys());
+        const others = [...this.durable].filter(([file]) => !isIn(path, file));
+        this.durable = new Map([...others, ...[...this.files].filter(([file]) => isIn(path, file))]);
       },
       close: async () => undefined,
     };
@@ -67,7 +79,7 @@ export class MemoryFs implements FileSystem {
 
   async readdir(path: string): Promise<string[]> {
     this.#enter('readdir', path);
-    return [...this.files.keys()].map((file) => file.slice(path.length + 1));
+    return [...this.files.keys()].filter((file) => isIn(path, file)).map((file) => file.slice(path.length + 1));
   }
 
   async link(existing: string, path: string): Promise<void> {
@@ -108,4 +120,8 @@ export class MemoryFs implements FileSystem {
   #enter(call: string, path: string): void {
     this.before(call, path);
   }
+}
+
+function isIn(directory: string, path: string): boolean {
+  return path.startsWith(`${directory}/`);
 }

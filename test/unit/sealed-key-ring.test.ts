@@ -1,14 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { keyCheckValue } from '../../src/bytes.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
-import { type EncryptionContext, keyContext } from '../../src/format/encryption-context.ts';
-import { KEY_RING_FILE, type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
+import { KEY_RING_FILE, type KeyName, keyFileName } from '../../src/format/key-file-name.ts';
 import { maxKeyRingBytes, parseKeyRing, sealKeyRing } from '../../src/format/key-ring.ts';
-import { formatSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { Keyring, type LoadResult } from '../../src/keyring/keyring.ts';
 import type { Settings } from '../../src/keyring/settings.ts';
@@ -20,10 +17,12 @@ import { EmbeddedClient } from '../support/embedded-client.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { rewrap } from '../support/rewrapping.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 import { kmsError } from '../support/scripted-kms.ts';
 import { SecretSearch } from '../support/secret-search.ts';
 import { TEST_SETTINGS } from '../support/settings.ts';
+import { type StoredHow, storeKey } from '../support/stored-keys.ts';
 
 const RING = `/keys/${KEY_RING_FILE}`;
 const RING_PAIR = 'mariadb-aws-kms:key-ring';
@@ -50,39 +49,14 @@ function name(id: number, version: number): KeyName {
   return { id: keyId(id), version: keyVersion(version) };
 }
 
-interface Stored {
-  readonly alias?: string;
-  readonly configured?: EncryptionContext;
-  readonly sidecar?: boolean;
-  readonly algorithm?: EncryptionAlgorithm;
-}
-
 /** A key file as a server made it. */
-function store(id: number, version: number, how: Stored = {}): void {
-  const { alias = 'alias/a', configured = {}, sidecar = true, algorithm = 'AES_CBC' } = how;
+function store(id: number, version: number, how: StoredHow = {}): void {
   const key = name(id, version);
-  const encryptionContext = keyContext(configured, key, algorithm);
-  const request = { region: DEFAULT_REGION, keyId: alias, keySpec: 'AES_128', encryptionContext } as const;
-  const made = kms.kms.generateDataKeyWithoutPlaintext(request);
-  const wrapped = Buffer.from(made.ciphertextBlob);
-  const opened = kms.kms.decrypt({ region: DEFAULT_REGION, ciphertextBlob: wrapped, encryptionContext });
-  const dataKey = Buffer.from(opened.plaintext);
-  truth.set(keyFileName(key), { algorithm, dataKey });
-  fs.files.set(`/keys/${keyFileName(key)}`, { bytes: wrapped, synced: true });
-  if (!sidecar) return;
-  const text = formatSidecar(key, {
-    masterKeyArn: made.keyId,
-    keySpec: 'AES_128',
-    created: '2030-01-01T00:00:00.000Z',
-    wrappedSha256: createHash('sha256').update(wrapped).digest('hex'),
-    requestId: 'generate',
-    encryptionContext,
-    keyCheckValue: keyCheckValue(dataKey),
-  });
-  fs.files.set(`/keys/${sidecarFileName(key)}`, { bytes: Buffer.from(text), synced: true });
+  const dataKey = storeKey(fs, kms, key, how);
+  truth.set(keyFileName(key), { algorithm: how.algorithm ?? 'AES_CBC', dataKey });
 }
 
-function storeMany(ids: number, versions: number, how: Stored = {}): void {
+function storeMany(ids: number, versions: number, how: StoredHow = {}): void {
   for (let id = 1; id <= ids; id += 1) for (let version = 1; version <= versions; version += 1) store(id, version, how);
 }
 
@@ -334,6 +308,17 @@ describe('a ring that is not what was written', () => {
     await expectFallBack(/: key 2 version 1: aws-kms-key\.2\.1 cannot be read;/);
   });
 
+  it('is refused when the keys were moved to another master key, and written anew under that', async () => {
+    expect((await rewrap({ fileSystem: fs, kms, clock })).moved).toHaveLength(4);
+    const [old] = ['alias/a', 'alias/b'].map((alias) => kms.kms.ensureAlias(DEFAULT_REGION, alias));
+    kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: old });
+    const { calls: asked, said, agent } = await start();
+    expect(asked).toEqual(['Decrypt ring', ...ordinary()]);
+    expect(said).toEqual([expect.stringMatching(/is not used: .*DisabledException/)]);
+    await agent.seal();
+    expect((await start()).calls).toEqual(['Decrypt ring']);
+  });
+
   it('of another server is refused', async () => {
     const other = ring();
     fs.files.clear();
@@ -559,7 +544,7 @@ describe('writing it', () => {
   it('survives a power loss at every step, as the old ring, the new one, or none', async () => {
     storeMany(2, 2);
     await sealed();
-    fs.durable = new Set(fs.files.keys());
+    fs.durable = new Map(fs.files);
     const disk = fs;
     const agent = new Agent();
     await agent.load();

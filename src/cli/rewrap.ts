@@ -1,0 +1,229 @@
+import { stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+import type { Configuration } from '../doctor/configuration.ts';
+import { dataKeyClient } from '../doctor/data-key-client.ts';
+import { kmsTarget } from '../doctor/kms-target.ts';
+import type { Surroundings } from '../doctor/surroundings.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
+import { describeKey, type KeyName } from '../format/key-file-name.ts';
+import { parseKeyIdSet } from '../ids.ts';
+import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
+import { storeUnavailable } from '../keystore/failures.ts';
+import { syncDirectory } from '../keystore/files.ts';
+import { KmsCaller } from '../kms/caller.ts';
+import type { KmsInspector } from '../kms/inspect.ts';
+import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
+import { startDeadline } from '../kms/retry.ts';
+import { makeDirectory } from './backup-keys.ts';
+import { FAILED } from './exit-status.ts';
+import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import type { CliIo } from './process-io.ts';
+import { readServer } from './read-server.ts';
+import { withoutSecrets } from './system.ts';
+import { systemSurroundings } from './system-surroundings.ts';
+
+interface RewrapOptions extends OptionFileOptions {
+  readonly to: string;
+  readonly backup: string;
+  readonly keys: string;
+  readonly datadir?: string;
+  readonly keyfileDir?: string;
+  readonly region?: string;
+  readonly endpointUrl?: string;
+  readonly encryptionContext?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const CALL_MS = 5_000;
+const NAMED = 10;
+
+/** `mariadb-aws-kms rewrap`. @throws KeyError BAD_OPTION, KEY_EXISTS, STORE_UNAVAILABLE, KMS_… of `--to` */
+export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
+  return withOptionFiles(new Command('rewrap'))
+    .description('move the wrapped keys to another master key (KMS ReEncrypt); no data changes, the server may run')
+    .requiredOption('--to <key>', 'the new master key: ARN, alias or id')
+    .requiredOption(
+      '--backup <directory>',
+      'gets a directory with the wrapped keys as they were, before any is replaced',
+    )
+    .option('--keys <ids>', 'of these key ids only, such as 1,3-7', '')
+    .option('--dry-run', 'ask KMS whether it would, and replace nothing')
+    .option('--datadir <directory>', 'in the place of datadir')
+    .option('--keyfile-dir <directory>', 'in the place of aws_key_management_keyfile_dir; likewise those that follow')
+    .option('--region <region>')
+    .option('--endpoint-url <url>')
+    .option('--encryption-context <pairs>', 'of keys without a sidecar')
+    .option('--json', 'print { directory, masterKeyArn, dryRun, backup, moved, already, untried, others, problems }')
+    .action(async (options: RewrapOptions) => {
+      const outside = surroundings();
+      const keyIds = parseKeyIdSet(options.keys, '--keys');
+      const server = await configurationOf(options, outside);
+      // The identity is that of whoever runs this, also for root: a server's has no right to ReEncrypt.
+      const kms = await outside.connectKms({ ...kmsTarget(outside, server, CALL_MS), sharedFiles: undefined });
+      try {
+        const caller = new KmsCaller([dataKeyClient(kms)], outside.clock, outside.random, {
+          attemptStarted: () => undefined,
+          attemptEnded: () => undefined,
+        });
+        const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);
+        const isDryRun = options.dryRun ?? false;
+        const release = isDryRun ? () => undefined : await holdAlone(server.keyfileDir);
+        const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
+        const request = {
+          directory: server.keyfileDir,
+          newMasterKeyArn,
+          keyIds,
+          makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
+          tool: `mariadb-aws-kms ${outside.release}`,
+        };
+        const result = await rewrapKeys(request, { disk, kms: caller, client: kms, context: server.context });
+        release();
+        const notes = await notesOn(server, newMasterKeyArn, kms);
+        report(io, { directory: server.keyfileDir, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
+        for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
+        io.exit(result.problems.length === 0 && result.untried.length === 0 ? 0 : FAILED);
+      } finally {
+        kms.close();
+      }
+    });
+}
+
+async function configurationOf(options: RewrapOptions, surroundings: Surroundings): Promise<Configuration> {
+  const variables = {
+    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
+    region: options.region,
+    endpoint_url: options.endpointUrl,
+    encryption_context: options.encryptionContext,
+  };
+  const server = await readServer(options, { datadir: options.datadir, variables }, surroundings);
+  if (!server.isMock) return server;
+  throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: there is nothing to move');
+}
+
+/** @returns its ARN @throws KeyError BAD_OPTION, KMS_…, TIMEOUT */
+async function resolveNewKey(
+  name: string,
+  kms: KmsInspector,
+  caller: KmsCaller,
+  { clock }: Surroundings,
+): Promise<string> {
+  const region = regionOf(name);
+  if (region !== '' && region !== kms.region) {
+    const hint = isMultiRegion(name)
+      ? `if it has a replica here, name that: --to ${masterKeyInRegion(name, kms.region)}; if not: aws kms replicate-key --region ${region} --key-id ${name} --replica-region ${kms.region}`
+      : `name a key in ${kms.region}. For keys that are needed in ${region}, make a multi-Region key in ${kms.region} (aws kms create-key --multi-region), move them to it, and replicate it (aws kms replicate-key)`;
+    const text = `--to: that key is in ${region}, the wrapped keys are opened in ${kms.region}, and ReEncrypt works inside one Region`;
+    throw new KeyError('BAD_OPTION', text, { hint });
+  }
+  if (/^arn:[^:]+:kms:[^:]+:[^:]+:key\//.test(name)) return name;
+  const deadline = startDeadline(clock, REWRAP_MS);
+  try {
+    return await caller.resolve(kms, `--to ${name}`, name, deadline);
+  } finally {
+    deadline.cancel();
+  }
+}
+
+/** Of each run one of its own: what an earlier one moved is in the earlier one's. */
+async function makeBackupDirectory(parent: string, { clock, files }: Surroundings): Promise<string> {
+  const directory = resolve(parent);
+  const time = new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
+  const made = join(directory, `rewrap-${time}`);
+  await makeDirectory(directory);
+  await makeDirectory(made);
+  try {
+    await syncDirectory(files.keyDirectory, directory);
+  } catch (cause) {
+    throw storeUnavailable(directory, 'sync', cause);
+  }
+  return made;
+}
+
+/**
+ * Two at once would take each other's keys for damaged. A name in Linux's abstract namespace goes away with its process,
+ * however that ends.
+ * @returns what lets go of it @throws KeyError KEY_EXISTS, STORE_UNAVAILABLE
+ */
+async function holdAlone(directory: string): Promise<() => void> {
+  const { dev, ino } = await stat(directory).catch((cause: unknown) => {
+    throw storeUnavailable(directory, 'look at', cause);
+  });
+  const server = createServer();
+  await new Promise<void>((done, fail) => {
+    server.once('error', fail);
+    server.listen(`\0mariadb-aws-kms rewrap ${dev} ${ino}`, done);
+  }).catch((cause: unknown) => {
+    if (systemErrorCode(cause) !== 'EADDRINUSE') throw cause;
+    throw new KeyError('KEY_EXISTS', `another rewrap of ${directory} is at work`, { hint: 'wait until it has ended' });
+  });
+  return () => void server.close();
+}
+
+/** Of the server's own settings, which decide about new versions and the next start. */
+async function notesOn(server: Configuration, newMasterKeyArn: string, kms: KmsInspector): Promise<readonly string[]> {
+  const { masterKeyId, failoverRegions } = server;
+  const signal = AbortSignal.timeout(CALL_MS);
+  const current =
+    masterKeyId === '' ? undefined : await kms.describeKey(masterKeyId, signal).catch(() => ({ arn: masterKeyId }));
+  const isCurrent = current !== undefined && isSameMasterKey(current.arn, newMasterKeyArn);
+  const replicas = failoverRegions.map(({ region }) => region).join(', ');
+  return [
+    ...(isCurrent
+      ? []
+      : [
+          `new versions are made under aws_key_management_master_key_id (${masterKeyId || 'not known here'}): set it to ${newMasterKeyArn}, or an alias of it, in the option file, and with SET GLOBAL in the server that runs`,
+        ]),
+    ...(replicas === '' || isMultiRegion(newMasterKeyArn)
+      ? []
+      : [`aws_key_management_failover_regions names ${replicas}, and the new master key can have no replica there`]),
+  ];
+}
+
+interface Reported {
+  readonly directory: string;
+  readonly newMasterKeyArn: string;
+  readonly isDryRun: boolean;
+  readonly isJson: boolean;
+}
+
+function report(io: CliIo, { directory, newMasterKeyArn, isDryRun, isJson }: Reported, result: RewrapResult): void {
+  const { backup, moved, already, untried, others } = result;
+  const problems = result.problems.map(withoutSecrets);
+  if (isJson) {
+    const listed = (names: readonly KeyName[]) => names.map(({ id, version }) => ({ keyId: id, keyVersion: version }));
+    const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
+    const lists = {
+      moved: listed(moved),
+      already: listed(already),
+      untried: listed(untried),
+      others: listed(others),
+      problems: named,
+    };
+    const about = { directory, masterKeyArn: newMasterKeyArn, dryRun: isDryRun, backup };
+    io.stdout(JSON.stringify({ ...about, ...lists }, null, 2));
+    return;
+  }
+  for (const { message, hint } of problems) {
+    io.stderr(`mariadb-aws-kms: error: not moved: ${message}`);
+    if (hint !== '') io.stderr(`hint: ${hint}`);
+  }
+  if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${namesOf(untried)}`);
+  const did = isDryRun ? 'would be moved' : 'moved';
+  io.stdout(
+    `${directory}: ${countOf(moved)} ${did} to ${newMasterKeyArn}${already.length === 0 ? '' : `, ${already.length} under it already`}`,
+  );
+  if (backup !== undefined) io.stdout(`as they were: ${backup}`);
+  if (others.length > 0 && !isDryRun) io.stdout(`not under it: ${namesOf(others)}`);
+}
+
+function countOf({ length }: readonly KeyName[]): string {
+  return `${length} key ${length === 1 ? 'version' : 'versions'}`;
+}
+
+function namesOf(names: readonly KeyName[]): string {
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
+  return `${names.slice(0, NAMED).map(describeKey).join(', ')}${more}`;
+}

@@ -1,0 +1,71 @@
+import { KeyError, toKeyError } from '../errors.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/classify.ts';
+import { regionOf } from '../kms/master-key.ts';
+
+/** ARNs of the master key that a wrapped key is under, where that was asked of, and of the one it is moved to. */
+interface TwoKeys {
+  readonly old?: string;
+  readonly new: string;
+}
+
+/** Passes a refusal on with a hint that says which of the two master keys it is about. */
+export function refusedFor(keys: TwoKeys): (thrown: unknown) => never {
+  return (thrown) => {
+    const error = toKeyError(thrown);
+    if (error.code !== 'KMS_OPERATOR') throw error;
+    throw new KeyError(error.code, error.message, { hint: hintFor(error, keys), cause: error.cause });
+  };
+}
+
+/** What every other version would meet, too. */
+export function hitsAll({ code, cause }: KeyError, newMasterKeyArn: string): boolean {
+  if (code === 'KMS_TRANSIENT' || code === 'TIMEOUT' || code === 'STORE_UNAVAILABLE') return true;
+  if (code !== 'KMS_OPERATOR' || cause === undefined) return false;
+  const failure = classifyKmsFailure(cause);
+  return isCredentialFailure(failure) || isAbout(failure, newMasterKeyArn, 'kms:ReEncryptTo');
+}
+
+function hintFor({ hint, cause }: KeyError, keys: TwoKeys): string {
+  const failure = classifyKmsFailure(cause);
+  if (isCredentialFailure(failure)) return hint;
+  const { old } = keys;
+  const isOfNew = old === undefined || isAbout(failure, keys.new, 'kms:ReEncryptTo');
+  const isOfOld = old !== undefined && isAbout(failure, old, 'kms:ReEncryptFrom');
+  if (failure.name === 'AccessDeniedException') {
+    const rights = [
+      ...(isOfNew ? [] : [`kms:ReEncryptFrom on the old master key ${old}`]),
+      ...(isOfOld ? [] : [`kms:ReEncryptTo and kms:Decrypt on the new master key ${keys.new}`]),
+    ];
+    return `the identity that runs this needs ${rights.join(', and ')}; for a key of another account, in that key's policy, too`;
+  }
+  if (isOfNew) return `this is about the new master key ${keys.new}: ${hint}`;
+  return isOfOld ? `this is about the old master key ${old}: ${hint}` : hint;
+}
+
+/** KMS names the key, or the right that is missing on it. */
+function isAbout({ message }: KmsFailure, arn: string, action: string): boolean {
+  return message.includes(arn) || message.includes(action);
+}
+
+export function otherRegion(name: KeyName, masterKeyArn: string, region: string): KeyError {
+  const theirs = regionOf(masterKeyArn);
+  const text = `${describeKey(name)}: its master key ${masterKeyArn} is in ${theirs}, and the calls go to ${region}: ReEncrypt works inside one Region`;
+  return new KeyError('KMS_OPERATOR', text, {
+    hint: `move it to a master key in ${theirs}: --region ${theirs} --to KEY`,
+  });
+}
+
+export function changedMeanwhile(name: KeyName): KeyError {
+  const text = `${describeKey(name)}: ${keyFileName(name)} is another than was backed up a moment ago`;
+  return new KeyError('STORE_UNAVAILABLE', text, {
+    hint: 'find out who else writes to the key directory, then run this again',
+  });
+}
+
+export function stillInTheMaking(name: KeyName): KeyError {
+  const text = `${describeKey(name)}: it has no sidecar, and a server is storing keys, or was killed while it did`;
+  return new KeyError('KEY_EXISTS', text, {
+    hint: 'run this again; when it stays so for an hour, the next start of the server clears it up',
+  });
+}

@@ -1,0 +1,223 @@
+import { keyCheckValue, wipe } from '../bytes.ts';
+import { type KeyError, toKeyError } from '../errors.ts';
+import type { EncryptionContext } from '../format/encryption-context.ts';
+import { describeKey, type KeyName, keyFileName, SIDECAR_SUFFIX } from '../format/key-file-name.ts';
+import type { KeySpec } from '../format/sidecar.ts';
+import { allowsKeyId, type KeyIdSet } from '../ids.ts';
+import { backUpKeys } from '../keystore/backup.ts';
+import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
+import { sha256 } from '../keystore/files.ts';
+import type { Disk } from '../keystore/verify-backup.ts';
+import type { KmsCaller } from '../kms/caller.ts';
+import type { ReEncryptClient } from '../kms/client.ts';
+import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
+import { type Deadline, startDeadline } from '../kms/retry.ts';
+import { forEachBounded } from './bounded.ts';
+import { changedMeanwhile, hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
+import { provenFacts, unwrapStoredKey } from './unwrap.ts';
+
+export interface RewrapRequest {
+  /** The key directory. */
+  readonly directory: string;
+  /** ARN of the master key that the keys are to be under. */
+  readonly newMasterKeyArn: string;
+  readonly keyIds: KeyIdSet;
+  /** Makes the directory that the wrapped keys are copied to before any of them is replaced; undefined: a dry run. */
+  readonly makeBackupDirectory: (() => Promise<string>) | undefined;
+  /** Name and release of this program, for the manifest of that. */
+  readonly tool: string;
+}
+
+export interface RewrapParts {
+  readonly disk: Disk;
+  readonly kms: KmsCaller;
+  readonly client: ReEncryptClient;
+  /** What keys without a sidecar may be bound to. */
+  readonly context: EncryptionContext;
+}
+
+export interface RewrapResult {
+  /** Where the wrapped keys are as they were; undefined when nothing was to be replaced. */
+  readonly backup: string | undefined;
+  /** Under the new master key now; in a dry run, those that would be. */
+  readonly moved: readonly KeyName[];
+  readonly already: readonly KeyName[];
+  readonly problems: readonly KeyError[];
+  /** Not come to, because what another one met hits all. */
+  readonly untried: readonly KeyName[];
+  /** Stored versions that are not under the new master key, whatever their ids. */
+  readonly others: readonly KeyName[];
+}
+
+const CONCURRENCY = 16;
+/** For the calls of one version. */
+export const REWRAP_MS = 30_000;
+
+/**
+ * Moves wrapped keys to another master key: KMS wraps the same data keys again (ReEncrypt), they are unwrapped and compared,
+ * and only then does the new wrapped key take the place of the old one, of which there is a copy. Servers may use the
+ * directory meanwhile. What is under the new master key already is left alone: a second run goes on where one ended.
+ * @throws KeyError STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was replaced then
+ */
+export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Promise<RewrapResult> {
+  const { directory, newMasterKeyArn, keyIds, makeBackupDirectory, tool } = request;
+  const { fileSystem, clock, random } = parts.disk;
+  const store = new KeyDirectory(directory, fileSystem, clock, random);
+  const isUnder = async (name: KeyName): Promise<boolean> => {
+    const { sidecar } = await store.read(name);
+    return sidecar !== undefined && isSameMasterKey(sidecar.masterKeyArn, newMasterKeyArn);
+  };
+  const done = { moved: [] as KeyName[], already: [] as KeyName[], problems: [] as KeyError[] };
+  const planned: KeyName[] = [];
+  for (const name of (await store.list()).stored.filter(({ id }) => allowsKeyId(keyIds, id))) {
+    try {
+      ((await isUnder(name)) ? done.already : planned).push(name);
+    } catch (thrown) {
+      done.problems.push(toKeyError(thrown));
+    }
+  }
+  const backup = planned.length === 0 ? undefined : await makeBackupDirectory?.();
+  const saved = backup === undefined ? undefined : await saveKeys(directory, backup, tool, parts.disk);
+  const rewrapping = new Rewrapping(parts, store, newMasterKeyArn, saved);
+  const untried: KeyName[] = [];
+  let isOver = false;
+  await forEachBounded(planned, CONCURRENCY, async (name) => {
+    if (isOver) {
+      untried.push(name);
+      return;
+    }
+    try {
+      ((await rewrapping.move(name)) ? done.moved : done.already).push(name);
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      isOver ||= hitsAll(error, newMasterKeyArn);
+      done.problems.push(error);
+    }
+  });
+  const good = new Set([...done.moved, ...done.already].map(keyFileName));
+  const others: KeyName[] = [];
+  for (const name of (await store.list()).stored) {
+    if (!good.has(keyFileName(name)) && !(await isUnder(name).catch(() => false))) others.push(name);
+  }
+  return { ...done, backup, untried, others };
+}
+
+/** SHA-256 of each key file that is safe, by its name. */
+async function saveKeys(from: string, to: string, tool: string, disk: Disk): Promise<ReadonlyMap<string, string>> {
+  const { manifest } = await backUpKeys({ from, to, tool }, disk);
+  return new Map(manifest.keys.map(({ name, sha256: sum }) => [keyFileName(name), sum]));
+}
+
+interface KnownKey {
+  readonly before: StoredKey;
+  readonly masterKeyArn: string;
+  readonly encryptionContext: EncryptionContext;
+  readonly keySpec: KeySpec | undefined;
+  readonly keyCheckValue: string;
+}
+
+class Rewrapping {
+  readonly #parts: RewrapParts;
+  readonly #store: KeyDirectory;
+  readonly #newMasterKeyArn: string;
+  /** Undefined: nothing is replaced. */
+  readonly #saved: ReadonlyMap<string, string> | undefined;
+
+  constructor(
+    parts: RewrapParts,
+    store: KeyDirectory,
+    newMasterKeyArn: string,
+    saved: ReadonlyMap<string, string> | undefined,
+  ) {
+    this.#parts = parts;
+    this.#store = store;
+    this.#newMasterKeyArn = newMasterKeyArn;
+    this.#saved = saved;
+  }
+
+  /** @returns false: it was there already @throws KeyError; the version is as it was, or moved */
+  async move(name: KeyName): Promise<boolean> {
+    const deadline = startDeadline(this.#parts.disk.clock, REWRAP_MS);
+    try {
+      return await this.#move(name, deadline);
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  async #move(name: KeyName, deadline: Deadline): Promise<boolean> {
+    const { kms, client } = this.#parts;
+    const {
+      before,
+      masterKeyArn,
+      encryptionContext,
+      keySpec,
+      keyCheckValue: expected,
+    } = await this.#know(name, deadline);
+    const newMasterKeyArn = this.#newMasterKeyArn;
+    if (isSameMasterKey(masterKeyArn, newMasterKeyArn)) return false;
+    const here = regionOf(masterKeyInRegion(masterKeyArn, kms.region));
+    if (here !== kms.region) throw otherRegion(name, masterKeyArn, kms.region);
+    const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
+    const keys = { old: masterKeyArn, new: newMasterKeyArn };
+    const isDryRun = this.#saved === undefined;
+    const request = { wrapped: before.wrapped, masterKeyArn, encryptionContext, newMasterKeyArn, isDryRun };
+    const made = await kms.reEncrypt(client, subject, request, deadline).catch(refusedFor(keys));
+    if (isDryRun) return true;
+    if (this.#saved?.get(keyFileName(name)) !== sha256(before.wrapped)) throw changedMeanwhile(name);
+    await this.#store.replace({
+      name,
+      before,
+      wrapped: made.wrapped,
+      masterKeyArn: made.masterKeyArn,
+      requestId: made.requestId,
+      verify: async (wrapped) => {
+        const unwrap = { wrapped, masterKeyArn: newMasterKeyArn, keySpec, keyCheckValue: expected, encryptionContext };
+        const { plaintext } = await kms.decrypt(subject, unwrap, deadline).catch(refusedFor({ new: newMasterKeyArn }));
+        wipe(plaintext);
+        return expected;
+      },
+    });
+    return true;
+  }
+
+  /** What its sidecar tells; where that is missing, what KMS tells. */
+  async #know(name: KeyName, deadline: Deadline): Promise<KnownKey> {
+    const before = await this.#read(name);
+    const { sidecar } = before;
+    if (sidecar?.keyCheckValue !== undefined) return { ...sidecar, keyCheckValue: sidecar.keyCheckValue, before };
+    const { kms, context } = this.#parts;
+    const unwrapped = await unwrapStoredKey(kms, context, name, before, deadline);
+    const { plaintext, masterKeyArn, encryptionContext } = unwrapped;
+    try {
+      const facts = sidecar === undefined ? provenFacts(unwrapped) : undefined;
+      if (facts !== undefined && this.#saved !== undefined) {
+        // Before a server that loads it meanwhile does, and describes the bytes that are no longer there.
+        await this.#store.addSidecar(name, before.wrapped, facts);
+        return { ...facts, keyCheckValue: keyCheckValue(plaintext), before: await this.#read(name) };
+      }
+      return {
+        masterKeyArn,
+        encryptionContext,
+        keySpec: sidecar?.keySpec,
+        keyCheckValue: keyCheckValue(plaintext),
+        before,
+      };
+    } finally {
+      wipe(plaintext);
+    }
+  }
+
+  /** Whoever makes a version gives it its sidecar last: that would describe the bytes that are no longer there. */
+  async #read(name: KeyName): Promise<StoredKey> {
+    let stored = await this.#store.read(name);
+    if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
+      const { temporaries } = await this.#store.list();
+      stored = await this.#store.read(name);
+      const isBeingMade = temporaries.some((file) => file.endsWith(SIDECAR_SUFFIX));
+      if (stored.sidecar === undefined && isBeingMade) throw stillInTheMaking(name);
+    }
+    if (stored.sidecarProblem !== undefined) throw stored.sidecarProblem;
+    return stored;
+  }
+}

@@ -1,0 +1,97 @@
+/** Keys of a server that is written to and rotates, moved to another master key; the old one is of no use afterwards. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { failingCall } from '../../scripts/lib/agent-launcher.ts';
+import { COMMAND, PATH, type ScratchServer, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { Writers } from '../../scripts/lib/writers.ts';
+import { DEFAULT_REGION, type DevKms } from '../../src/kms/embedded/index.ts';
+import { MASTER_KEY, startKms, startServer } from '../support/lab.ts';
+
+const NEXT = 'alias/next';
+/** The calls by which one version is replaced, after the backup is there or not; each is cut once. */
+const CUTS = [
+  'fsync:when=1',
+  'fsync:when=6',
+  'fsync:when=9',
+  'rename,renameat,renameat2:when=2',
+  'rename,renameat,renameat2:when=3',
+];
+
+interface Ended {
+  readonly code: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** @param prefix what starts it */
+async function rewrap(server: ScratchServer, kms: DevKms, prefix = '', ...more: readonly string[]): Promise<Ended> {
+  const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
+  const backup = join(server.directory, 'before');
+  const options = ['--no-defaults', '--keyfile-dir', server.datadir, '--endpoint-url', kms.url, '--backup', backup];
+  const line = [
+    ...prefix.split(' ').filter((word) => word !== ''),
+    COMMAND,
+    'rewrap',
+    '--to',
+    NEXT,
+    ...options,
+    ...more,
+  ];
+  const [program = COMMAND, ...args] = line;
+  return await new Promise((resolve) => {
+    execFile(program, args, { env, encoding: 'utf8' }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : (error.code ?? 'killed'), stdout, stderr });
+    });
+  });
+}
+
+it('moves the keys of a server at work, cut at each step, and the server starts without the old master key', async () => {
+  const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
+  const [old = '', next = ''] = kms.keyArns;
+  const server = await startServer(kms, {
+    innodb_encrypt_tables: 'ON',
+    innodb_flush_log_at_trx_commit: 2,
+    aws_key_management_sealed_key_ring: 'ON',
+  });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  const rotate = () => server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  await rotate();
+
+  expect(await rewrap(server, kms, '', '--dry-run')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/: \d key versions would be moved to arn:/),
+  });
+  for (const cut of CUTS) {
+    const [call = '', when = ''] = cut.split(':');
+    const ended = await rewrap(server, kms, failingCall(`${call}:signal=SIGKILL:${when}`));
+    expect(ended.code, `${cut}: ${ended.stdout}${ended.stderr}`).not.toBe(0);
+    await server.restart().catch((error: unknown) => expect.fail(`${cut}: ${String(error)}`));
+    await rotate();
+  }
+  await server.sql(`SET GLOBAL aws_key_management_master_key_id='${next}'`);
+  const writers = await Writers.start(server, 'd.t', 2);
+  const ended = await rewrap(server, kms);
+  expect(ended, ended.stderr).toMatchObject({ code: 0 });
+  await rotate();
+  expect(writers.lap().commits).toBeGreaterThan(0);
+  await writers.stop();
+  expect(await rewrap(server, kms)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining(': 0 key versions moved'),
+  });
+
+  kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'ScheduleKeyDeletion', { KeyId: old });
+  await server.stop();
+  server.options = { ...server.options, aws_key_management_master_key_id: next };
+  await server.start();
+  expect(Number((await server.sql('SELECT COUNT(*) AS n FROM d.t'))[0]?.['n'])).toBeGreaterThan(0);
+  const opened = kms.kms.decrypt({
+    region: DEFAULT_REGION,
+    ciphertextBlob: readFileSync(join(server.datadir, 'aws-kms-key.3.1')),
+    keyId: next,
+  });
+  expect(opened.plaintext).toHaveLength(16);
+});

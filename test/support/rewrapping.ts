@@ -1,0 +1,41 @@
+import type { Clock } from '../../src/clock.ts';
+import { parseKeyIdSet } from '../../src/ids.ts';
+import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
+import type { FileSystem } from '../../src/keystore/directory.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
+import type { EmbeddedClient } from './embedded-client.ts';
+
+export interface Rewrap {
+  readonly fileSystem: FileSystem;
+  readonly kms: EmbeddedClient;
+  readonly clock: Clock;
+  readonly keyIds?: string;
+  readonly isDryRun?: boolean;
+}
+
+let runs = 0;
+
+/** Moves the keys of /keys to alias/b, with a backup in /backup-N. */
+export async function rewrap({ fileSystem, kms, clock, keyIds = '', isDryRun = false }: Rewrap): Promise<RewrapResult> {
+  const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+  const request = {
+    directory: '/keys',
+    newMasterKeyArn: kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b'),
+    keyIds: parseKeyIdSet(keyIds),
+    makeBackupDirectory: isDryRun
+      ? undefined
+      : async () => {
+          runs += 1;
+          return `/backup-${runs}`;
+        },
+    tool: 'mariadb-aws-kms test',
+  };
+  const { client } = kms;
+  return await rewrapKeys(request, {
+    disk: { fileSystem, clock, random: Math.random },
+    kms: new KmsCaller([client], clock, () => 0.5, observer),
+    client,
+    context: { cluster: 'orders' },
+  });
+}

@@ -1,0 +1,342 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { keyCheckValue, wipe } from '../../src/bytes.ts';
+import { type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
+import { parseSidecar } from '../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { checkMasterKeys } from '../../src/keyring/master-keys.ts';
+import { unwrapStoredKey } from '../../src/keyring/unwrap.ts';
+import { type FileSystem, KeyDirectory } from '../../src/keystore/directory.ts';
+import { sha256 } from '../../src/keystore/files.ts';
+import { checkBackup } from '../../src/keystore/verify-backup.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { EmbeddedClient } from '../support/embedded-client.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { type Rewrap, rewrap } from '../support/rewrapping.ts';
+import { kmsError } from '../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../support/settings.ts';
+import { type StoredHow, storeKey } from '../support/stored-keys.ts';
+
+const CONTEXT = { cluster: 'orders' };
+/** One of each kind that a directory may hold. */
+const KINDS: readonly StoredHow[] = [
+  {},
+  { configured: CONTEXT },
+  { algorithm: 'AES_CTR' },
+  { sidecar: 'early' },
+  { sidecar: false },
+  { sidecar: false, configured: CONTEXT },
+];
+/** Of which each takes a way of its own to be replaced. */
+const WAYS = '1,5-6';
+
+let clock: FakeClock;
+let kms: EmbeddedClient;
+let fs: MemoryFs;
+/** Key check values, by file. */
+let truth: Map<string, string>;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  kms = new EmbeddedClient(clock, ['alias/a', 'alias/b']);
+  fs = new MemoryFs();
+  truth = new Map();
+});
+
+function name(id: number, version = 1): KeyName {
+  return { id: keyId(id), version: keyVersion(version) };
+}
+
+function store(key: KeyName, how: StoredHow = {}): void {
+  truth.set(keyFileName(key), keyCheckValue(storeKey(fs, kms, key, how)));
+}
+
+function storeKinds(): void {
+  for (const [index, how] of KINDS.entries()) store(name(index + 1), how);
+}
+
+function arnOf(alias: string): string {
+  return kms.kms.ensureAlias(DEFAULT_REGION, alias);
+}
+
+async function move(changes: Partial<Rewrap> = {}) {
+  return await rewrap({ fileSystem: fs, kms, clock, ...changes });
+}
+
+/** Loads every version as a server would, and compares; returns the master keys that KMS opened them with. */
+async function masterKeysOf(fileSystem: FileSystem, directory = '/keys'): Promise<ReadonlySet<string>> {
+  const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+  const caller = new KmsCaller([kms.client], clock, () => 0.5, observer);
+  const deadline = startDeadline(clock, 60_000);
+  const keys = new KeyDirectory(directory, fileSystem, clock, Math.random);
+  const arns = new Set<string>();
+  const loaded = new Map<string, string>();
+  for (const key of (await keys.list()).stored) {
+    const opened = await unwrapStoredKey(caller, CONTEXT, key, await keys.read(key), deadline);
+    loaded.set(keyFileName(key), keyCheckValue(opened.plaintext));
+    wipe(opened.plaintext);
+    arns.add(opened.masterKeyArn);
+  }
+  expect(loaded).toEqual(truth);
+  deadline.cancel();
+  return arns;
+}
+
+function copyOf({ files }: MemoryFs): MemoryFs {
+  const copy = new MemoryFs();
+  for (const [path, { bytes, synced }] of files) copy.files.set(path, { bytes: Buffer.from(bytes), synced });
+  return copy;
+}
+
+function bytesIn(directory: string): ReadonlyMap<string, string> {
+  const files = [...fs.files].filter(([path]) => path.startsWith(`${directory}/`));
+  return new Map(files.map(([path, { bytes }]) => [path.slice(directory.length + 1), sha256(bytes)]));
+}
+
+describe('moving every kind of key', () => {
+  beforeEach(storeKinds);
+
+  it('leaves the same data keys under the new master key, and a backup of the wrapped ones as they were', async () => {
+    const before = bytesIn('/keys');
+    const { backup = '', ...result } = await move();
+    expect(result).toMatchObject({ already: [], problems: [], untried: [], others: [] });
+    expect(result.moved).toHaveLength(KINDS.length);
+    expect(await masterKeysOf(fs)).toEqual(new Set([arnOf('alias/b')]));
+    expect(await masterKeysOf(fs, backup)).toEqual(new Set([arnOf('alias/a')]));
+    expect(Object.fromEntries(bytesIn(backup))).toMatchObject(Object.fromEntries(before));
+    const checked = await checkBackup(backup, { fileSystem: fs, clock, random: Math.random });
+    expect(checked).toMatchObject({ damage: [], unlisted: [], gaps: [] });
+    expect([...fs.files.keys()].filter((path) => path.includes('.aws-kms-tmp-'))).toEqual([]);
+  });
+
+  it('writes what it replaced into the sidecar, and gives none to a key whose place nothing proves', async () => {
+    const before = bytesIn('/keys').get(keyFileName(name(1)));
+    await move();
+    const text = fs.files.get(`/keys/${sidecarFileName(name(1))}`)?.bytes.toString() ?? '';
+    expect(parseSidecar(name(1), text)).toMatchObject({
+      masterKeyArn: arnOf('alias/b'),
+      requestId: 're-encrypt',
+      wrappedSha256: bytesIn('/keys').get(keyFileName(name(1))),
+      replaces: { masterKeyArn: arnOf('alias/a'), requestId: 'generate', wrappedSha256: before },
+    });
+    expect(fs.files.has(`/keys/${sidecarFileName(name(5))}`)).toBe(false);
+    expect(fs.files.has(`/keys/${sidecarFileName(name(6))}`)).toBe(true);
+  });
+
+  it('finds nothing to do the second time, and makes no backup then', async () => {
+    await move();
+    const after = bytesIn('/keys');
+    expect(await move({ keyIds: '1-4,6' })).toMatchObject({ moved: [], problems: [], backup: undefined });
+    // Only KMS knows of the one without a sidecar.
+    expect(await move()).toMatchObject({ moved: [], problems: [], others: [] });
+    expect(bytesIn('/keys')).toEqual(after);
+  });
+
+  it('asks in a dry run, and replaces nothing', async () => {
+    const before = bytesIn('/keys');
+    expect(await move({ isDryRun: true })).toMatchObject({ problems: [], backup: undefined });
+    expect(bytesIn('/keys')).toEqual(before);
+    kms.denied = ['ReEncryptTo'];
+    const { problems } = await move({ isDryRun: true });
+    expect(problems[0]?.message).toMatch(/^key \d version 1 \(file .*\): KMS ReEncrypt failed: AccessDeniedException/);
+  });
+
+  it('moves the keys it is told to, and tells of the others', async () => {
+    const { moved, others } = await move({ keyIds: '2,4-5' });
+    expect(moved.map(({ id }) => id).sort()).toEqual([2, 4, 5]);
+    // The fifth has no sidecar that could tell where it is; this run knows.
+    expect(others.map(({ id }) => id)).toEqual([1, 3, 6]);
+  });
+
+  it('has the master key watched that the keys are under now', async () => {
+    await move({ keyIds: '1-4,6' });
+    const asked: (string | undefined)[] = [];
+    const client = kms.client;
+    const probe: typeof client.probe = async (request) => {
+      asked.push(request.masterKeyArn);
+      return { masterKeyArn: '', requestId: '' };
+    };
+    const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+    const clients = [{ ...client, probe }] as const;
+    const parts = {
+      settings: TEST_SETTINGS,
+      store: new KeyDirectory('/keys', fs, clock, Math.random),
+      clients,
+      kms: new KmsCaller(clients, clock, () => 0.5, observer),
+      clock,
+    };
+    await checkMasterKeys(parts, startDeadline(clock, 60_000));
+    expect(new Set(asked)).toEqual(new Set([arnOf('alias/b'), undefined]));
+  });
+
+  it('is whole wherever it is cut: after a kill, after a power loss, and the next run finishes it', async () => {
+    const states: { readonly at: string; readonly left: MemoryFs }[] = [];
+    fs.before = (call, path) => {
+      const at = `before ${call} ${path}`;
+      states.push({ at: `killed ${at}`, left: copyOf(fs) });
+      states.push({ at: `power lost ${at}`, left: copyOf(fs.afterPowerLoss()) });
+    };
+    await move();
+    fs.before = () => undefined;
+    const seen = new Set<string>();
+    for (const { at, left } of states) {
+      const state = JSON.stringify([...left.files].map(([path, { bytes }]) => [path, sha256(bytes)]));
+      if (seen.has(state)) continue;
+      seen.add(state);
+      await masterKeysOf(left).catch((error: unknown) => expect.fail(`${at}: ${String(error)}`));
+      const result = await move({ fileSystem: left });
+      expect(result, at).toMatchObject({ problems: [], untried: [], others: [] });
+      expect(await masterKeysOf(left), at).toEqual(new Set([arnOf('alias/b')]));
+    }
+    // Otherwise nothing was cut.
+    expect(seen.size).toBeGreaterThan(50);
+  });
+
+  it('is whole when any call fails', async () => {
+    let calls = 0;
+    const counting = copyOf(fs);
+    counting.before = () => {
+      calls += 1;
+    };
+    await move({ fileSystem: counting, keyIds: WAYS });
+    for (let failing = 1; failing <= calls; failing += 1) {
+      const left = copyOf(fs);
+      let made = 0;
+      left.before = () => {
+        made += 1;
+        if (made === failing) throw systemError('EIO');
+      };
+      await move({ fileSystem: left, keyIds: WAYS }).catch((error: unknown) =>
+        expect(error).toMatchObject({ name: 'KeyError' }),
+      );
+      left.before = () => undefined;
+      await masterKeysOf(left);
+      expect(await move({ fileSystem: left }), `call ${failing}`).toMatchObject({ problems: [], others: [] });
+    }
+    expect(calls).toBeGreaterThan(100);
+  });
+});
+
+describe('a version that cannot be moved', () => {
+  beforeEach(() => {
+    store(name(1));
+    store(name(2));
+  });
+
+  async function failed(): Promise<{ readonly messages: readonly string[]; readonly hints: readonly string[] }> {
+    const before = bytesIn('/keys');
+    const { moved, problems } = await move();
+    expect(moved).toEqual([]);
+    expect(bytesIn('/keys')).toEqual(before);
+    await masterKeysOf(fs);
+    return { messages: problems.map(({ message }) => message), hints: problems.map(({ hint }) => hint) };
+  }
+
+  it.each([
+    ['ReEncryptFrom', 'kms:ReEncryptFrom on the old master key', 'alias/a'],
+    ['ReEncryptTo', 'kms:ReEncryptTo and kms:Decrypt on the new master key', 'alias/b'],
+  ])('without the right to %s says on which key', async (action, hint, alias) => {
+    kms.denied = [action];
+    const { messages, hints } = await failed();
+    expect(messages[0]).toMatch(new RegExp(`^key 1 version 1 \\(file aws-kms-key\\.1\\.1\\): .*kms:${action} on`));
+    const end = "for a key of another account, in that key's policy, too";
+    expect(hints[0]).toBe(`the identity that runs this needs ${hint} ${arnOf(alias)}; ${end}`);
+  });
+
+  it('without a word of which right says both', async () => {
+    kms.on = (operation) => {
+      if (operation === 'ReEncrypt') throw kmsError('AccessDeniedException', 'no');
+    };
+    expect((await failed()).hints[0]).toMatch(
+      /kms:ReEncryptFrom on the old .*, and kms:ReEncryptTo and kms:Decrypt on/,
+    );
+  });
+
+  it.each([
+    ['old', 'alias/a'],
+    ['new', 'alias/b'],
+  ])('with the %s master key disabled says so', async (which, alias) => {
+    const arn = arnOf(alias);
+    kms.on = (operation) => {
+      if (operation === 'ReEncrypt') throw kmsError('DisabledException', `${arn} is disabled.`);
+    };
+    const { messages, hints } = await failed();
+    expect(messages[0]).toContain(`KMS ReEncrypt failed: DisabledException: ${arn} is disabled.`);
+    expect(hints[0]).toContain(`this is about the ${which} master key ${arn}: `);
+  });
+
+  it('because KMS answers with the wrapped key of another data key stays as it was', async () => {
+    const other = kms.kms.generateDataKeyWithoutPlaintext({
+      region: DEFAULT_REGION,
+      keyId: 'alias/b',
+      keySpec: 'AES_128',
+    });
+    kms.reEncrypted = () => Buffer.from(other.ciphertextBlob);
+    const { messages } = await failed();
+    expect(messages[0]).toContain('the data key is not the one that was made: its key check value differs');
+  });
+
+  it('because KMS opens the new wrapped key only with trouble stays as it was', async () => {
+    kms.on = (operation) => {
+      if (operation === 'Decrypt') throw kmsError('AccessDeniedException', 'no');
+    };
+    const before = bytesIn('/keys');
+    const { problems } = await move();
+    expect(problems[0]?.hint).toContain(
+      `needs kms:ReEncryptTo and kms:Decrypt on the new master key ${arnOf('alias/b')}`,
+    );
+    expect(bytesIn('/keys')).toEqual(before);
+  });
+
+  it('leaves the others to be moved', async () => {
+    fs.files.set(`/keys/${keyFileName(name(1))}`, { bytes: Buffer.from('damaged'), synced: true });
+    fs.files.set(`/keys/${sidecarFileName(name(3))}`, { bytes: Buffer.from('damaged'), synced: true });
+    store(name(4));
+    fs.files.set(`/keys/${sidecarFileName(name(4))}`, { bytes: Buffer.from('damaged'), synced: true });
+    const { moved, problems } = await move();
+    expect(moved).toEqual([name(2)]);
+    expect(problems.map(({ code, message }) => `${code} ${message}`).sort()).toEqual([
+      expect.stringMatching(/^KEY_FILE_CORRUPT key 1 version 1: key file aws-kms-key\.1\.1: its SHA-256 is/),
+      'KEY_FILE_CORRUPT sidecar aws-kms-key.4.1.json: it is not JSON',
+    ]);
+  });
+
+  it('because KMS is away ends the run', async () => {
+    for (let id = 3; id <= 40; id += 1) store(name(id));
+    kms.on = async () => {
+      await clock.advance(60_000);
+      throw kmsError('KMSInternalException', '', 500);
+    };
+    const { problems, untried, others } = await move();
+    expect(problems.length + untried.length).toBe(40);
+    expect(problems.length).toBeLessThan(20);
+    expect(others).toHaveLength(40);
+  });
+
+  it('without a sidecar is left to the process that makes it', async () => {
+    store(name(7), { sidecar: false });
+    fs.files.set('/keys/.aws-kms-tmp-x.json', { bytes: Buffer.from('{}'), synced: true });
+    const { moved, problems } = await move();
+    expect(moved).toHaveLength(2);
+    expect(problems).toMatchObject([
+      {
+        code: 'KEY_EXISTS',
+        message: 'key 7 version 1: it has no sidecar, and a server is storing keys, or was killed while it did',
+      },
+    ]);
+  });
+
+  it('that is not the one that was backed up is not replaced', async () => {
+    fs.before = (call, path) => {
+      if (call === 'rename' && path.startsWith('/backup')) store(name(1));
+    };
+    const { moved, problems } = await move({ keyIds: '1' });
+    expect(moved).toEqual([]);
+    expect(problems).toMatchObject([
+      { message: 'key 1 version 1: aws-kms-key.1.1 is another than was backed up a moment ago' },
+    ]);
+    await masterKeysOf(fs);
+  });
+});
