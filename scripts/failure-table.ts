@@ -67,6 +67,12 @@ const SECTIONS: Readonly<Record<Moment, Section>> = {
     said: 'error of the statement; the error log has one line for each key',
     reason: inStatement,
   },
+  rewrap: {
+    title: '`mariadb-aws-kms rewrap` while the server runs',
+    did: ['every version is moved', 'the command fails'],
+    said: 'first line of standard error',
+    reason: inStatement,
+  },
 };
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {

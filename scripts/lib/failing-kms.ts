@@ -2,7 +2,7 @@ import { copyFileSync } from 'node:fs';
 import { systemClock } from '../../src/cli/system.ts';
 import { DEFAULT_REGION, type DevKms, type FaultRule, startDevKms } from '../../src/kms/embedded/index.ts';
 
-const MASTER_KEY = 'alias/mariadb-encryption';
+const MASTER_KEYS = ['alias/mariadb-encryption', 'alias/next'];
 const ADMINISTRATOR = { accessKeyId: '', denied: [] };
 
 /** An embedded KMS that keeps its master key and its port while it is away. */
@@ -26,6 +26,11 @@ export class FailingKms {
 
   get url(): string {
     return this.#kms.url;
+  }
+
+  /** Of the master key that keys are moved to. */
+  get nextKeyArn(): string {
+    return this.#kms.keyArns[1] ?? '';
   }
 
   fail(...rules: readonly FaultRule[]): void {
@@ -70,7 +75,7 @@ export class FailingKms {
 async function listen(stateFile: string, port: number, onGenerate: () => void): Promise<DevKms> {
   return await startDevKms({
     clock: systemClock,
-    aliases: [MASTER_KEY],
+    aliases: MASTER_KEYS,
     stateFile,
     port,
     onCall: ({ operation, error }) => {

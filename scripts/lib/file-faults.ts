@@ -357,7 +357,7 @@ async function runFault(fault: Fault, place: Place, datadir: string): Promise<Fa
   const cells: Cell[] = [];
   if (has('start')) cells.push(await trial.start());
   else await server.start();
-  cells.push(...(await trial.statements(STATEMENTS.filter(has).map((statement) => [statement]))));
+  cells.push(...(await trial.actions(STATEMENTS.filter(has).map((statement) => [statement]))));
   return { fault, cells, nextStartError: await trial.next() };
 }
 

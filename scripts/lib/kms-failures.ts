@@ -1,15 +1,16 @@
 /** KMS failing in every way at every moment at which a server needs it: what the server does, and what it says. */
-import { mkdirSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FaultRule } from '../../src/kms/embedded/index.ts';
 import { FailingKms } from './failing-kms.ts';
-import { pluginOptions, ScratchServer } from './scratch-server.ts';
-import { brokenPromises, type Cell, type Moment, makeData, runEach, Trial } from './trial.ts';
+import { COMMAND, PATH, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './scratch-server.ts';
+import { type Action, brokenPromises, type Cell, type Moment, makeData, runEach, Trial } from './trial.ts';
 
 export const REQUEST_TIMEOUT_MS = 1000;
 /** Servers at work at the same time: those that wait for a deadline of 30 s, and one for the rest. */
 const AT_ONCE = 8;
-export const MOMENTS: readonly Moment[] = ['start', 'create', 'rotate', 'rotateAll'];
+export const MOMENTS: readonly Moment[] = ['start', 'create', 'rotate', 'rotateAll', 'rewrap'];
 
 export interface Failure {
   readonly what: string;
@@ -17,6 +18,10 @@ export interface Failure {
   readonly lasts: boolean;
   /** With a new key nothing can tell it from a right answer: the key that KMS never made is in use until the next start. */
   readonly unseenWithNewKeys?: true;
+  /** Default: all. */
+  readonly moments?: readonly Moment[];
+  /** Longer than the others', to outlast it. */
+  readonly startTimeoutS?: number;
   readonly begin: (kms: FailingKms, moment: Moment) => void | Promise<void>;
 }
 
@@ -44,16 +49,57 @@ export const FAILURES: readonly Failure[] = [
   {
     what: 'has its master key disabled',
     lasts: false,
-    begin: (kms, moment) => (moment === 'start' ? kms.disableMasterKey() : kms.disableMasterKeyWhenGenerated()),
+    begin: (kms, moment) =>
+      moment === 'start' || moment === 'rewrap' ? kms.disableMasterKey() : kms.disableMasterKeyWhenGenerated(),
   },
   faults('answers Decrypt with the KeyId of another master key', false, { operation: 'Decrypt', kind: 'wrong-key-id' }),
   {
     what: 'answers Decrypt with the plaintext of another data key',
     lasts: false,
     unseenWithNewKeys: true,
+    moments: ['start', 'create', 'rotate', 'rotateAll'],
     begin: (kms) => kms.fail({ operation: 'Decrypt', kind: 'wrong-plaintext' }),
   },
+  {
+    ...faults('answers ReEncrypt with the wrapped key of another data key', false, {
+      operation: 'ReEncrypt',
+      kind: 'wrong-plaintext',
+    }),
+    moments: ['rewrap'],
+  },
+  {
+    what: 'throttles for a minute, then is well',
+    lasts: true,
+    startTimeoutS: 90,
+    begin: (kms) => {
+      kms.fail(error(...THROTTLING));
+      setTimeout(() => kms.fail(), 60_000).unref();
+    },
+  },
 ];
+
+export function momentsOf({ moments = MOMENTS }: Failure): readonly Moment[] {
+  return moments;
+}
+
+/** The command as an operator runs it; rejects with its first line. */
+async function rewrap(server: ScratchServer, kms: FailingKms): Promise<void> {
+  const optionFile = join(server.directory, 'rewrap.cnf');
+  const options = [
+    `datadir = ${server.datadir}`,
+    `aws_key_management_endpoint_url = ${kms.url}`,
+    `aws_key_management_request_timeout = ${REQUEST_TIMEOUT_MS}`,
+  ];
+  writeFileSync(optionFile, `[mariadbd]\n${options.join('\n')}\n`);
+  const args = [`--defaults-file=${optionFile}`, '--to', kms.nextKeyArn, '--backup', join(server.directory, 'before')];
+  const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  execFile(COMMAND, ['rewrap', ...args], { env, encoding: 'utf8' }, (failed, _, stderr) => {
+    if (failed === null) resolve();
+    else reject(new Error(stderr.split('\n', 1)[0]?.replace('mariadb-aws-kms: error: ', '') || failed.message));
+  });
+  await promise;
+}
 
 export interface FailureReport {
   readonly failure: Failure;
@@ -109,6 +155,8 @@ async function runFailure(
   const trial = new Trial({
     server,
     keyDirectory: server.datadir,
+    startTimeoutS: failure.startTimeoutS,
+    rewrap: () => rewrap(server, kms),
     begin: async (moment) => {
       await failure.begin(kms, moment);
       return () => kms.recover();
@@ -116,11 +164,18 @@ async function runFailure(
   });
   try {
     server.copyDatabase(datadir);
-    const start = await trial.start();
-    const statements = await trial.statements(
-      failure.lasts ? [['create', 'rotate', 'rotateAll']] : [['create'], ['rotate'], ['rotateAll']],
-    );
-    return { failure, cells: [start, ...statements], nextStartError: await trial.next() };
+    const moments = momentsOf(failure);
+    const cells: Cell[] = [];
+    if (moments.includes('start')) cells.push(await trial.start());
+    else await server.start();
+    const [first, ...more] = moments.filter((moment): moment is Action => moment !== 'start');
+    if (first !== undefined)
+      cells.push(
+        ...(await trial.actions(
+          failure.lasts ? [[first, ...more]] : [[first], ...more.map((each) => [each] as const)],
+        )),
+      );
+    return { failure, cells, nextStartError: await trial.next() };
   } finally {
     await server.kill();
     await kms.close();

@@ -8,7 +8,7 @@ import { forEachBounded } from '../../src/keyring/bounded.ts';
 import type { Row, ScratchServer } from './scratch-server.ts';
 
 /** Of a start that meets the trouble. Agents of many servers start at the same time here, and need some of it. */
-const START_TIMEOUT_S = 20;
+export const START_TIMEOUT_S = 20;
 /** A failed key is not asked for again for a second, so that a broken page does not become a storm. */
 const NOT_ASKED_AGAIN_MS = 1100;
 
@@ -21,13 +21,17 @@ const STATEMENTS = {
   rotateAll: 'SET GLOBAL aws_key_management_rotate_key=-1',
 } as const;
 export type Statement = keyof typeof STATEMENTS;
-export type Moment = 'start' | Statement;
+/** What is done to the server while it runs: a statement, or the command. */
+export type Action = Statement | 'rewrap';
+export type Moment = 'start' | Action;
 
 /** What is told of each statement's key. Rotating all tells of each key; this is the one that nothing else rotates. */
-const SUBJECTS: Readonly<Record<Statement, RegExp>> = {
+const SUBJECTS: Readonly<Record<Action, RegExp>> = {
   create: new RegExp(`key ${NEW} `),
   rotate: new RegExp(`key ${OTHER} `),
   rotateAll: new RegExp(`key ${USED} |of all keys`),
+  // The server takes no notice of it.
+  rewrap: /(?!)/,
 };
 
 /** What one moment of one trouble brought. Texts are empty where nothing went wrong. */
@@ -54,6 +58,9 @@ export interface TrialParts {
   readonly server: ScratchServer;
   readonly keyDirectory: string;
   readonly begin: (moment: Moment) => End | Promise<End>;
+  readonly startTimeoutS?: number | undefined;
+  /** Runs `mariadb-aws-kms rewrap`; rejects with what it says. */
+  readonly rewrap?: () => Promise<unknown>;
 }
 
 export class Trial {
@@ -68,7 +75,7 @@ export class Trial {
   async start(): Promise<Cell> {
     const server = this.#server;
     const { options } = server;
-    server.options = { ...options, aws_key_management_start_timeout: START_TIMEOUT_S };
+    server.options = { ...options, aws_key_management_start_timeout: this.#parts.startTimeoutS ?? START_TIMEOUT_S };
     const before = this.#keyFiles();
     const from = server.log.length;
     const end = await this.#parts.begin('start');
@@ -88,14 +95,14 @@ export class Trial {
   }
 
   /** Statements of one group meet the trouble together, to save time. */
-  async statements(groups: readonly (readonly [Statement, ...Statement[]])[]): Promise<Cell[]> {
-    const ended: StatementCell[] = [];
+  async actions(groups: readonly (readonly [Action, ...Action[]])[]): Promise<Cell[]> {
+    const ended: ActionCell[] = [];
     for (const group of groups) ended.push(...(await this.#group(group)));
     await pause(NOT_ASKED_AGAIN_MS);
     const cells: Cell[] = [];
     for (const cell of ended) {
       if (cell.error === '' && cell.moment === 'create') await this.#server.sql('DROP TABLE d.fresh');
-      cells.push({ ...cell, againError: await errorOf(this.#server.sql(STATEMENTS[cell.moment])) });
+      cells.push({ ...cell, againError: await errorOf(this.#do(cell.moment, (text) => this.#server.sql(text))) });
     }
     return cells;
   }
@@ -106,7 +113,7 @@ export class Trial {
     return await errorOf(startAndUse(this.#server));
   }
 
-  async #group(group: readonly [Statement, ...Statement[]]): Promise<StatementCell[]> {
+  async #group(group: readonly [Action, ...Action[]]): Promise<ActionCell[]> {
     const server = this.#server;
     // A server in trouble may take no new connections.
     const sessions = await Promise.all(group.map(() => server.connect()));
@@ -116,7 +123,7 @@ export class Trial {
     const begun = this.#keyFiles();
     const [loadedKeysError, ...ran] = await Promise.all([
       errorOf(useLoadedKeys(other)),
-      ...sessions.map((session, n) => this.#statement(group[n] ?? group[0], session, group.length === 1)),
+      ...sessions.map((session, n) => this.#act(group[n] ?? group[0], session, group.length === 1)),
     ]);
     const meanwhile = difference(begun, this.#keyFiles());
     await end();
@@ -125,17 +132,22 @@ export class Trial {
     return ran.map((cell) => ({ ...cell, changed, loadedKeysError }));
   }
 
-  async #statement(
-    moment: Statement,
+  async #act(
+    moment: Action,
     session: Connection,
     isAlone: boolean,
-  ): Promise<Pick<StatementCell, 'moment' | 'error' | 'seconds' | 'log'>> {
+  ): Promise<Pick<ActionCell, 'moment' | 'error' | 'seconds' | 'log'>> {
     const from = this.#server.log.length;
     const started = performance.now();
-    const failed = await errorOf(session.query(STATEMENTS[moment]));
+    const failed = await errorOf(this.#do(moment, (text) => session.query(text)));
     const seconds = (performance.now() - started) / 1000;
     const log = pluginLines(this.#server.log.slice(from));
     return { moment, error: failed, seconds, log: isAlone ? log : log.filter((line) => SUBJECTS[moment].test(line)) };
+  }
+
+  async #do(moment: Action, query: (text: string) => Promise<unknown>): Promise<unknown> {
+    if (moment !== 'rewrap') return await query(STATEMENTS[moment]);
+    return await this.#parts.rewrap?.();
   }
 
   #keyFiles(): Map<string, string> {
@@ -152,7 +164,7 @@ export class Trial {
   }
 }
 
-type StatementCell = Omit<Cell, 'againError'> & { readonly moment: Statement };
+type ActionCell = Omit<Cell, 'againError'> & { readonly moment: Action };
 
 /** Makes the data that trials begin with, and stops the server. */
 export async function makeData(server: ScratchServer): Promise<void> {

@@ -33,7 +33,7 @@ export type Misbehaviour =
         | 'half' /* does what was asked, sends half of the answer and closes */
         | 'garbage' /* a proxy's HTML page with status 502 */
         | 'wrong-key-id' /* answers with the ARN of another key */
-        | 'wrong-plaintext' /* answers with other bytes of the right length */;
+        | 'wrong-plaintext' /* answers with other bytes of the right length; ReEncrypt with those of another data key of 16 bytes, wrapped */;
     }
   /** Answers with a plaintext of `bytes` bytes. */
   | { readonly kind: 'wrong-plaintext-length'; readonly bytes: number };

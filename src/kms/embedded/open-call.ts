@@ -88,7 +88,11 @@ export class OpenCall {
     const caller = { accessKeyId: this.#accessKeyId, denied: verified.accessKey.denied ?? [] };
     const answer = kms.call(this.#region, caller, named, this.#input);
     if (typeof answer?.['KeyId'] === 'string') this.#keyArn = answer['KeyId'];
-    const spoilt = spoil(answer, misbehaviour, randomBytes);
+    const spoilt = spoil(answer, misbehaviour, randomBytes, (plaintext) => {
+      const context = isRecord(this.#input) ? this.#input['DestinationEncryptionContext'] : undefined;
+      const input = { KeyId: answer?.['KeyId'], Plaintext: plaintext, EncryptionContext: context };
+      return kms.call(this.#region, { accessKeyId: '', denied: [] }, 'Encrypt', input)?.['CiphertextBlob'];
+    });
     return { delivery: kind === 'half' ? 'half' : 'whole', answer: wireAnswer(spoilt), error: undefined };
   }
 

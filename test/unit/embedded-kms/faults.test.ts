@@ -1,4 +1,10 @@
-import { DecryptCommand, GenerateDataKeyCommand, KMSInternalException, ListKeysCommand } from '@aws-sdk/client-kms';
+import {
+  DecryptCommand,
+  GenerateDataKeyCommand,
+  KMSInternalException,
+  ListKeysCommand,
+  ReEncryptCommand,
+} from '@aws-sdk/client-kms';
 import { describe, expect, test } from 'vitest';
 import { KeyError } from '../../../src/errors.ts';
 import { FaultPlan } from '../../../src/kms/embedded/fault-plan.ts';
@@ -29,6 +35,20 @@ describe('through the real SDK', () => {
       { status: 200, fault: 'latency' },
       { status: 200, fault: '' },
     ]);
+  });
+
+  test('ReEncrypt answers with another data key, wrapped under the right key and context', async () => {
+    const { sdk, generate } = await start('ReEncrypt:wrong-plaintext');
+    const { CiphertextBlob, Plaintext } = await generate();
+    const context = { a: 'b' };
+    const moved = await sdk.send(
+      new ReEncryptCommand({ CiphertextBlob, DestinationKeyId: KeyId, DestinationEncryptionContext: context }),
+    );
+    const opened = await sdk.send(
+      new DecryptCommand({ CiphertextBlob: moved.CiphertextBlob, KeyId, EncryptionContext: context }),
+    );
+    expect(opened.Plaintext).toHaveLength(16);
+    expect(opened.Plaintext).not.toEqual(Plaintext?.subarray(0, 16));
   });
 
   test('throttling passes when the SDK tries again', async () => {
