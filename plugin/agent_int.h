@@ -51,7 +51,7 @@ struct request
   bool may_create;                      /* OPEN */
   bool charged;                         /* holds a token of the bucket */
   bool sent;
-  bool sent_before;                     /* to an agent that had just ended for idleness */
+  bool sent_before;                     /* to an agent that ended without doing it */
   bool done;
   bool ok;
   bool log;                             /* its end is to be logged */

@@ -77,6 +77,7 @@ enum leaving
 {
   LEFT_CLEANLY,
   LEFT_UNKNOWN,                         /* it listens, or somebody else has the status of our child */
+  LEFT_KILLED,                          /* by a signal that was not for the service */
   LEFT_BADLY
 };
 
@@ -109,9 +110,10 @@ static enum leaving reap(struct agent *agent, bool asked, char *text, size_t siz
     snprintf(text, size, "the agent ended (exit status %d)", detail);
   else
     snprintf(text, size, "the agent ended (signal %d, %s)", detail, sigdescr_np(detail) ? sigdescr_np(detail) : "?");
-  /* A service manager that stops the server sends the signal to its agent too. */
-  bool told_to= end == SPAWN_SIGNALLED && detail == SIGTERM && !asked;
-  return told_to || (end == SPAWN_EXITED && detail == 0) ? LEFT_CLEANLY : LEFT_BADLY;
+  /* A service manager that stops the server sends SIGTERM to its agent too. */
+  if (end == SPAWN_SIGNALLED)
+    return detail == SIGTERM && !asked ? LEFT_CLEANLY : LEFT_KILLED;
+  return detail == 0 ? LEFT_CLEANLY : LEFT_BADLY;
 }
 
 void link_reap(struct agent *agent)
@@ -133,11 +135,31 @@ static bool anything_asked(struct agent *agent)
 
 /*
   An agent that ends for idleness may do so in the moment a request is sent to it; then the next agent gets it. Without
-  its exit status it may as well have crashed over the request, so that only what may be done twice is asked again.
+  its exit status it may as well have crashed over the request, so that only what may be done twice is asked again. A
+  server's start is worth a second agent when the first is killed, for want of memory perhaps.
 */
 static bool may_ask_again(enum leaving left, const struct request *request)
 {
-  return !request->sent_before && (left == LEFT_CLEANLY || (left == LEFT_UNKNOWN && request->type != FRAME_ROTATE));
+  if (request->sent_before)
+    return false;
+  return left == LEFT_CLEANLY || (left == LEFT_UNKNOWN && request->type != FRAME_ROTATE) ||
+         (left == LEFT_KILLED && request->type == FRAME_LOAD);
+}
+
+/*
+  To an agent that was killed before it had greeted nothing was sent yet. Returns whether all that waits are loads, which
+  may be asked again.
+*/
+static bool only_loads_wait(struct agent *agent)
+{
+  pthread_mutex_lock(&agent->lock);
+  bool only= agent->requests != NULL;
+  for (struct request *each= agent->requests; each; each= each->next)
+    only= only && may_ask_again(LEFT_KILLED, each);
+  for (struct request *each= agent->requests; only && each; each= each->next)
+    each->sent= true;
+  pthread_mutex_unlock(&agent->lock);
+  return only;
 }
 
 /* Ends the requests that were sent. Returns whether somebody who waits for one tells why. Needs the lock. */
@@ -170,12 +192,12 @@ void link_drop(struct agent *agent, const struct agent_failure *why)
   link_close(agent);
   enum leaving left= why ? kill_child(agent) : reap(agent, asked, text, sizeof text);
   struct agent_failure failure= why ? *why : agent_plain(text);
-  if (greeting)
+  if (greeting && !(left == LEFT_KILLED && only_loads_wait(agent)))
   {
     refuse(agent, &failure);
     return;
   }
-  bool warn= left == LEFT_BADLY || (left == LEFT_UNKNOWN && is_child && asked);
+  bool warn= left == LEFT_BADLY || left == LEFT_KILLED || (left == LEFT_UNKNOWN && is_child && asked);
   pthread_mutex_lock(&agent->lock);
   bool told= end_sent(agent, left, &failure);
   agent->state= AGENT_IDLE;

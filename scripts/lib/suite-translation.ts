@@ -33,6 +33,7 @@ const SWAPS_KEY_FILES = /file-key-management-filename=\$MYSQL_TEST_DIR\/std_data
  */
 const KEY_NOT_ALLOWED = 'AWS KMS plugin: key [0-9]+ is not among the key ids';
 const KEY_MISSING = 'AWS KMS plugin: key [0-9]+ version 1: there is no file';
+const KEY_GONE = 'AWS KMS plugin: key [0-9]+ is not among the key files';
 const NO_DIRECTORY = 'AWS KMS plugin: cannot list the key directory .*keys(bad3|-not-found)';
 /** Where keys are made under the second cipher. */
 export const MAKES_CTR = 'AWS KMS plugin: key [0-9]+ version 1 encrypts with AES_CTR';
@@ -41,7 +42,7 @@ const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['innodb-page_encryption', [KEY_NOT_ALLOWED]],
   ['innodb-page_encryption-32k', [KEY_NOT_ALLOWED]],
   ['innodb-remove-encryption', [KEY_NOT_ALLOWED]],
-  ['innodb-missing-key', [KEY_NOT_ALLOWED, KEY_MISSING]],
+  ['innodb-missing-key', [KEY_NOT_ALLOWED, KEY_MISSING, KEY_GONE]],
   ['innodb-redo-nokeys', [NO_DIRECTORY]],
   ['innodb-bad-key-change', [NO_DIRECTORY]],
   ['xb_aws_key_management', [MOCK_MODE]],

@@ -159,6 +159,7 @@ async function holdAlone(directory: string): Promise<() => void> {
     if (systemErrorCode(cause) !== 'EADDRINUSE') throw cause;
     throw new KeyError('KEY_EXISTS', `another rewrap of ${directory} is at work`, { hint: 'wait until it has ended' });
   });
+  server.unref();
   return () => void server.close();
 }
 

@@ -1,10 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { AgentLauncher, failingCall } from '../../scripts/lib/agent-launcher.ts';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { keyFiles, MASTER_KEY, newServer, operations, run, sqlError, startKms } from '../support/lab.ts';
-import { until } from '../support/scratch.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
 
 const caller = { accessKeyId: '', denied: [] };
 
@@ -319,4 +320,29 @@ it('writes key files that only the server may read', async () => {
   ]);
   expect(new Set(stdout.trim().split('\n'))).toEqual(new Set(['600']));
   expect(readFileSync(join(server.datadir, 'aws-kms-key.3.1')).length).toBeGreaterThan(100);
+});
+
+it('a start goes on when its agent is killed, and fails when the next one is, too', async () => {
+  const kms = await startKms();
+  const directory = scratchDirectory();
+  const agent = new AgentLauncher(directory);
+  const server = await usedServer(kms, { aws_key_management_agent: agent.path });
+  // Agents are killed when they turn to KMS, as often as the file says.
+  const [killer, left] = [join(directory, 'killer'), join(directory, 'left')];
+  const kill = failingCall('connect:signal=SIGKILL:when=1');
+  writeFileSync(
+    killer,
+    `#!/bin/sh\nread -r n <${left}\n[ $n -gt 0 ] || exec "$@"\necho $((n - 1)) >${left}\nexec ${kill} "$@"\n`,
+    { mode: 0o755 },
+  );
+  agent.prefix(killer);
+
+  writeFileSync(left, '1\n');
+  await server.start();
+  expect(server.log).toContain('AWS KMS plugin: the agent ended (signal 9, Killed); loaded keys stay in use');
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  await server.stop();
+
+  writeFileSync(left, '2\n');
+  await expect(server.start()).rejects.toThrow('[ERROR] mariadbd: AWS KMS plugin: the agent ended (signal 9, Killed)');
 });
