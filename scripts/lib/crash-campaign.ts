@@ -11,11 +11,15 @@ import type { Random } from '../../src/clock.ts';
 import { parseFileName } from '../../src/format/key-file-name.ts';
 import { childrenOf } from './children.ts';
 import type { ScratchServer } from './scratch-server.ts';
+import { encryptedPages, isEncryptedWith } from './tablespace.ts';
 
 export interface CampaignOptions {
   readonly server: ScratchServer;
-  /** MariaDB's debug_key_management has the keys: to tell whose a failure is. It has one key, of any version, and no file. */
-  readonly isControl?: boolean;
+  /**
+   * A key file's data key, as KMS sees it. Undefined: MariaDB's debug_key_management has the keys, to tell whose a failure
+   * is; it has one key, of any version, and no file.
+   */
+  readonly unwrap: ((wrapped: Buffer) => Uint8Array) | undefined;
   readonly kills: number;
   readonly random: Random;
   /** Told after each kill. */
@@ -30,13 +34,10 @@ export interface CampaignResult {
   readonly versions: number;
   /** Acknowledged rows that were read back, counted at each look. */
   readonly rows: number;
-  /** Encrypted pages whose key version was looked up. */
+  /** Encrypted pages that were decrypted with the key version that they name. */
   readonly pages: number;
 }
 
-const PAGE = 16_384;
-/** FIL_PAGE_FCRC32_KEY_VERSION: where a page in the full_crc32 format names its key version (MariaDB, fil0fil.h). */
-const PAGE_KEY_VERSION = 0;
 const FIRST_KEY = 2;
 const WRITERS = 3;
 /** For what must succeed after a kill, on a busy machine. */
@@ -48,12 +49,12 @@ const ROTATE_ALL = 0.02;
 
 /** @throws Error that says what was lost */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
-  const { server, isControl = false, kills, random, progress } = options;
-  const campaign = new Campaign(server, isControl, random);
+  const { server, unwrap, kills, random, progress } = options;
+  const campaign = new Campaign(server, unwrap, random);
   const killed: Record<Victim, number> = { agent: 0, server: 0, both: 0 };
   await server.sql('CREATE DATABASE crash');
   for (let done = 1; done <= kills; done += 1) {
-    const victim = isControl ? 'server' : pick(['agent', 'server', 'both'] as const, random);
+    const victim = unwrap === undefined ? 'server' : pick(['agent', 'server', 'both'] as const, random);
     await campaign.round(victim);
     killed[victim] += 1;
     progress(done, victim);
@@ -63,7 +64,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
 
 class Campaign {
   readonly #server: ScratchServer;
-  readonly #isControl: boolean;
+  readonly #unwrap: CampaignOptions['unwrap'];
+  readonly #dataKeys = new Map<string, Uint8Array>();
   readonly #random: Random;
   /** Acknowledged rows of each acknowledged table, which is named by its key id. */
   readonly #rows = new Map<number, number[]>();
@@ -77,9 +79,9 @@ class Campaign {
   #readBack = 0;
   #pages = 0;
 
-  constructor(server: ScratchServer, isControl: boolean, random: Random) {
+  constructor(server: ScratchServer, unwrap: CampaignOptions['unwrap'], random: Random) {
     this.#server = server;
-    this.#isControl = isControl;
+    this.#unwrap = unwrap;
     this.#random = random;
   }
 
@@ -168,18 +170,19 @@ class Campaign {
 
   #createTable(id: number): string {
     const columns = 'i INT PRIMARY KEY, v VARBINARY(64)';
-    return `CREATE TABLE crash.t${id} (${columns}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${this.#isControl ? 1 : id}`;
+    return `CREATE TABLE crash.t${id} (${columns}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${this.#unwrap === undefined ? 1 : id}`;
   }
 
   #rotation(id: number): string {
-    if (!this.#isControl) return `SET GLOBAL aws_key_management_rotate_key=${id}`;
+    if (this.#unwrap !== undefined) return `SET GLOBAL aws_key_management_rotate_key=${id}`;
     this.#controlVersion += 1;
     return `SET GLOBAL debug_key_management_version=${this.#controlVersion}`;
   }
 
   async #start(): Promise<void> {
     const { options } = this.#server;
-    if (this.#isControl) this.#server.options = { ...options, debug_key_management_version: this.#controlVersion };
+    if (this.#unwrap === undefined)
+      this.#server.options = { ...options, debug_key_management_version: this.#controlVersion };
     await this.#server.start();
   }
 
@@ -215,23 +218,32 @@ class Campaign {
     for (const [id, version] of this.#announced) this.#mustExist(`aws-kms-key.${id}.${version}`, 'it was announced');
   }
 
-  /** No page of a table or of the system tablespace names a key version that has no file. */
+  /** Every page of the tables and the system tablespace is encrypted with the key version that it names. */
   #checkPages(): void {
-    if (this.#isControl) return;
+    if (this.#unwrap === undefined) return;
     for (const id of this.#rows.keys()) this.#checkTablespace(id, join('crash', `t${id}.ibd`));
     this.#checkTablespace(1, 'ibdata1');
     for (const file of readdirSync(join(this.#server.datadir, 'mysql')))
       if (file.endsWith('.ibd')) this.#checkTablespace(1, join('mysql', file));
   }
 
-  #checkTablespace(id: number, file: string): void {
-    const bytes = readFileSync(join(this.#server.datadir, file));
-    for (let at = 0; at + PAGE <= bytes.length; at += PAGE) {
-      const version = bytes.readUInt32BE(at + PAGE_KEY_VERSION);
-      if (version === 0 || (file === 'ibdata1' && isOfDoublewrite(at / PAGE))) continue;
+  #checkTablespace(id: number, path: string): void {
+    const tablespace = readFileSync(join(this.#server.datadir, path));
+    for (const { number, keyVersion } of encryptedPages(tablespace)) {
+      if (path === 'ibdata1' && isOfDoublewrite(number)) continue;
+      const file = `aws-kms-key.${id}.${keyVersion}`;
+      this.#mustExist(file, `page ${number} of ${path} names it`);
+      if (!isEncryptedWith(this.#dataKey(file), tablespace, number))
+        throw new Error(`page ${number} of ${path} is not encrypted with ${file}, which it names`);
       this.#pages += 1;
-      this.#mustExist(`aws-kms-key.${id}.${version}`, `page ${at / PAGE} of ${file} names it`);
     }
+  }
+
+  #dataKey(file: string): Uint8Array {
+    const key = this.#dataKeys.get(file) ?? this.#unwrap?.(readFileSync(join(this.#server.datadir, file)));
+    if (key === undefined) throw new Error('nobody unwraps keys');
+    this.#dataKeys.set(file, key);
+    return key;
   }
 
   /** A key can be made and one be rotated, soon: a failure is remembered for a second, and an agent needs a moment. */

@@ -5,8 +5,15 @@ import { seededRandom } from '../../scripts/lib/seeded-random.ts';
 import { startKms, startServer } from '../support/lab.ts';
 
 it('kills of the server, the agent and both, at random moments, lose nothing', async () => {
-  const server = await startServer(await startKms(), { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 });
-  const result = await runCampaign({ server, kills: 9, random: seededRandom(9), progress: () => undefined });
+  const kms = await startKms();
+  const server = await startServer(kms, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 });
+  const result = await runCampaign({
+    server,
+    unwrap: (ciphertextBlob) => kms.kms.decrypt({ region: 'us-east-1', ciphertextBlob }).plaintext,
+    kills: 9,
+    random: seededRandom(9),
+    progress: () => undefined,
+  });
   expect(result.kills.agent + result.kills.server + result.kills.both).toBe(9);
   // How many depends on how busy the machine is; two come with the server.
   expect(result.versions).toBeGreaterThan(2);
