@@ -12,7 +12,17 @@ import { AGENT, BUILD, PLUGIN_DIRECTORY } from './lib/scratch-server.ts';
 
 const LIBRARY = 'aws_key_management.so';
 const SANITIZERS = '-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all';
-const FILES = ['encryption', 'rotation', 'variables'].map((name) => `test/integration/${name}.test.ts`);
+/** Those that start their servers and agents in the ordinary way, and whose subject is not time. */
+const FILES = [
+  'algorithm',
+  'encryption',
+  'hostile-sql',
+  'lifecycle',
+  'other-keys',
+  'rotation',
+  'sealed-key-ring',
+  'variables',
+].map((name) => `test/integration/${name}.test.ts`);
 
 const [tool, ...files] = process.argv.slice(2);
 const reports = mkdtempSync(join(tmpdir(), 'mak-reports-'));
@@ -44,7 +54,15 @@ function surroundings(): { directory: string; launcher: string[] } {
     case 'valgrind':
       return {
         directory: PLUGIN_DIRECTORY,
-        launcher: ['valgrind', '--quiet', '--num-callers=30', '--xml=yes', `--xml-file=${join(reports, 'report.%p')}`],
+        launcher: [
+          'valgrind',
+          '--quiet',
+          '--num-callers=30',
+          // Threads that run when a server gives up are "possibly lost".
+          '--show-leak-kinds=definite',
+          '--xml=yes',
+          `--xml-file=${join(reports, 'report.%p')}`,
+        ],
       };
     default:
       throw new Error(`expected asan or valgrind, got ${tool}`);

@@ -39,6 +39,9 @@ const SMALL: ServerOptions = {
   performance_schema: 'OFF',
 };
 
+/** valgrind cannot reserve the address space that the server reserves by default, 8 TiB. */
+const WATCHED: ServerOptions = { loose_innodb_buffer_pool_size_max: '256M' };
+
 export interface ScratchServerParts {
   /** Holds the data directory, the socket and the error log; the caller removes it. */
   readonly directory: string;
@@ -163,6 +166,7 @@ export class ScratchServer {
       ...asUser(this.#user),
       ...toArguments({
         ...SMALL,
+        ...(watched().length > 0 ? WATCHED : {}),
         plugin_dir: process.env['TEST_PLUGIN_DIRECTORY'] ?? PLUGIN_DIRECTORY,
         plugin_maturity: 'stable',
         ...this.options,
@@ -262,8 +266,8 @@ export class ScratchServer {
   }
 }
 
-/** How scripts/test-checked-server.ts has servers started. */
-function watched(): string[] {
+/** How scripts/test-checked-server.ts has servers and mariadb-backup started. */
+export function watched(): string[] {
   const launcher: unknown = JSON.parse(process.env['TEST_SERVER_LAUNCHER'] ?? '[]');
   return Array.isArray(launcher) ? launcher.map(String) : [];
 }

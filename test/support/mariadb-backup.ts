@@ -1,6 +1,6 @@
 /** Steps of a physical backup, in any series of mariadb-backup. */
 import { join } from 'node:path';
-import { PATH, type ScratchServer, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { PATH, type ScratchServer, TEST_CREDENTIALS, watched } from '../../scripts/lib/scratch-server.ts';
 import { run } from './lab.ts';
 
 export interface BackupTool {
@@ -11,7 +11,7 @@ export interface BackupTool {
 
 /** Everything it printed. Rejects, with the same in `stdout` and `stderr`, when it fails. */
 export async function mariadbBackup(args: readonly string[], { command, cwd }: BackupTool = {}): Promise<string> {
-  const [program, ...first] = command ?? ['mariadb-backup'];
+  const [program = '', ...first] = command ?? [...watched(), 'mariadb-backup'];
   const user = process.getuid?.() === 0 ? ['--user=root'] : [];
   const { stdout, stderr } = await run(program, [...first, ...args, ...user], {
     env: { PATH, ...TEST_CREDENTIALS },
