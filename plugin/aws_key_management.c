@@ -136,14 +136,15 @@ static void say_unreadable(const struct datadir_use *use, bool starts)
                 "key %u%s is among the key files, but %s in the data directory is encrypted with another key of this number; "
                 "nothing was changed; move the files aws-kms-key.* away from the directory of this server's key files and "
                 "keep them, copy those from " KEYS_CAME_FROM " into it, and start the server again (do not use "
-                "innodb_force_recovery)%s",
+                "innodb_force_recovery); if no table of this server is in that file, move only that file away%s",
                 use->id, version, use->file,
                 starts ? "; starting all the same, as aws_key_management_allow_missing_keys says" : "");
   else
     server_logf(SERVER_ERROR, "key %u%s is not among the key files, and %s in the data directory is encrypted with it; "
                 "no new key is made in its place, and nothing was changed; copy the files aws-kms-key.* from "
                 KEYS_CAME_FROM " into the directory of this server's key files, and start it again (do not use "
-                "innodb_force_recovery)", use->id, version, use->file);
+                "innodb_force_recovery); if no table of this server is in that file, move that file away instead",
+                use->id, version, use->file);
 }
 
 /*

@@ -10,9 +10,10 @@
 
 #include "tablespace.h"
 
-#define LOG_HEADER 64u
+#define LOG_HEADER 512u
+#define LOG_CHECKSUM_AT 508u
 #define LOG_ENCRYPTED 0x80000000u       /* in the format of every encrypted redo log from 10.3 on */
-#define LOG_FORMAT_10_8 0x50687973u     /* from here on the header names the key */
+#define LOG_FORMAT_10_8 0x50687973u     /* its header names the key */
 #define LOG_KEY_ID_AT 48u
 #define LOG_KEY_VERSION_AT 52u
 #define FITTING_MAX 1024u
@@ -34,6 +35,15 @@ static void note_trouble(struct datadir_use *use, int error)
 {
   if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == ESTALE)
     use->is_unsure= true;
+}
+
+static struct dirent *next_entry(struct datadir_use *use, DIR *directory)
+{
+  errno= 0;
+  struct dirent *entry= readdir(directory);
+  if (!entry)
+    note_trouble(use, errno);
+  return entry;
 }
 
 /* O_NONBLOCK: a FIFO that has the name of a table must not stop the start. */
@@ -72,7 +82,8 @@ static bool redo_log_is_missing(const struct search *search, int directory, cons
   close(file);
   note_trouble(search->use, error);
   uint32_t format= is_read ? tablespace_big_endian(header) : 0;
-  return format & LOG_ENCRYPTED && (format & ~LOG_ENCRYPTED) >= LOG_FORMAT_10_8 &&
+  return format == (LOG_ENCRYPTED | LOG_FORMAT_10_8) &&
+         tablespace_big_endian(header + LOG_CHECKSUM_AT) == tablespace_crc32c(header, LOG_CHECKSUM_AT) &&
          is_missing(search, tablespace_big_endian(header + LOG_KEY_ID_AT),
                     tablespace_big_endian(header + LOG_KEY_VERSION_AT), "", name);
 }
@@ -167,7 +178,7 @@ static bool folder_is_missing(struct search *search, int parent, const char *fol
       close(file);
     return false;
   }
-  for (struct dirent *entry; !found && (entry= readdir(directory));)
+  for (struct dirent *entry; !found && (entry= next_entry(search->use, directory));)
     found= is_table(entry->d_name) && tablespace_is_missing(search, file, folder, entry->d_name);
   closedir(directory);
   return found;
@@ -179,7 +190,7 @@ static bool folders_are_missing(struct search *search, DIR *directory)
   bool found= false;
   if (search->extent == DATADIR_SAMPLE)
     return folder_is_missing(search, file, "mysql");
-  for (struct dirent *entry; !found && (entry= readdir(directory));)
+  for (struct dirent *entry; !found && (entry= next_entry(search->use, directory));)
     found= entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) &&
            folder_is_missing(search, file, entry->d_name);
   return found;

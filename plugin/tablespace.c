@@ -123,6 +123,11 @@ static uint32_t checksum(uint32_t crc, const uint8_t *bytes, size_t size)
   return crc;
 }
 
+uint32_t tablespace_crc32c(const uint8_t *bytes, size_t size)
+{
+  return ~checksum(UINT32_MAX, bytes, size);
+}
+
 /* Whether the page has its right checksum, and begins with head[0..size). */
 static bool page_is_whole(const struct tablespace *space, uint32_t page, const uint8_t *head, size_t size)
 {

@@ -43,6 +43,8 @@ bool tablespace_read_at(int file, off_t offset, uint8_t *to, size_t size, int *e
 /* Returns false if the file is no encrypted tablespace. *error as above. */
 bool tablespace_read(struct tablespace *space, int file, int *error);
 
+uint32_t tablespace_crc32c(const uint8_t *bytes, size_t size);
+
 /* The key version that a page of an index is encrypted with; 0: none, free, not judged, or no such page. */
 uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page);
 

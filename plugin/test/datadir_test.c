@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "datadir.h"
+#include "tablespace.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -87,19 +88,36 @@ static void table_in_the_clear_names_no_key(void)
   CHECK(!missing(&use));
 }
 
+static void put_redo_log(uint8_t header[512])
+{
+  uint32_t sum= tablespace_crc32c(header, 508);
+  for (int i= 0; i < 4; i++)
+    header[508 + i]= (uint8_t) (sum >> (24 - 8 * i));
+  put("ib_logfile0", 0, header, 512);
+}
+
 static void redo_log_names_its_version(void)
 {
   struct datadir_use use;
-  uint8_t header[64]= {0xD0, 0x68, 0x79, 0x73, [51]= 1, [55]= 3};
-  put("ib_logfile0", 0, header, sizeof header);
+  uint8_t header[512]= {0xD0, 0x68, 0x79, 0x73, [51]= 1, [55]= 3};
+  put_redo_log(header);
   CHECK(missing(&use));
   CHECK(use.id == 1 && use.version == 3 && strcmp(use.file, "ib_logfile0") == 0);
   header[55]= 2;
-  put("ib_logfile0", 0, header, sizeof header);
+  put_redo_log(header);
   CHECK(!missing(&use));
-  header[0]= 0x50;                      /* not encrypted: the rest means something else */
   header[55]= 3;
-  put("ib_logfile0", 0, header, sizeof header);
+  header[0]= 0x50;                      /* not encrypted: the rest means something else */
+  put_redo_log(header);
+  CHECK(!missing(&use));
+  header[0]= 0xD0;
+  header[3]++;                          /* a later format may mean something else by the same bytes, too */
+  put_redo_log(header);
+  CHECK(!missing(&use));
+  header[3]--;
+  put_redo_log(header);
+  CHECK(missing(&use));
+  put("ib_logfile0", 100, "x", 1);      /* damaged */
   CHECK(!missing(&use));
 }
 

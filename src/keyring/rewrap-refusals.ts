@@ -1,5 +1,5 @@
 import { KeyError, toKeyError } from '../errors.ts';
-import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/classify.ts';
 import { regionOf } from '../kms/master-key.ts';
 
@@ -53,13 +53,6 @@ export function otherRegion(name: KeyName, masterKeyArn: string, region: string)
   const text = `${describeKey(name)}: its master key ${masterKeyArn} is in ${theirs}, and the calls go to ${region}: ReEncrypt works inside one Region`;
   return new KeyError('KMS_OPERATOR', text, {
     hint: `move it to a master key in ${theirs}: --region ${theirs} --to KEY`,
-  });
-}
-
-export function changedMeanwhile(name: KeyName): KeyError {
-  const text = `${describeKey(name)}: ${keyFileName(name)} is another than was backed up a moment ago`;
-  return new KeyError('STORE_UNAVAILABLE', text, {
-    hint: 'find out who else writes to the key directory, then run this again',
   });
 }
 

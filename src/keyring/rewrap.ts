@@ -6,6 +6,7 @@ import type { KeySpec } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
 import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
+import { changedMeanwhile } from '../keystore/failures.ts';
 import { sha256 } from '../keystore/files.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
@@ -13,7 +14,7 @@ import type { ReEncryptClient } from '../kms/client.ts';
 import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
-import { changedMeanwhile, hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
+import { hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
 import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 
 export interface RewrapRequest {

@@ -16,7 +16,7 @@ import {
 } from '../format/key-file-name.ts';
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import { storeUnavailable, unreadable } from './failures.ts';
+import { changedMeanwhile, storeUnavailable, unreadable } from './failures.ts';
 import { accessOf, READ_ONLY, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
@@ -318,6 +318,8 @@ export class KeyDirectory {
       await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped, access));
       const stored = await this.#storing(name, () => readWhole(this.#fs, temporary, MAX_WRAPPED_KEY_BYTES));
       const keyCheckValue = await verify(stored);
+      // A run on another machine, say. What is left is the moment between here and the renames.
+      if (!(await this.read(name)).wrapped.equals(before.wrapped)) throw changedMeanwhile(name);
       if (before.sidecar !== undefined) {
         const { masterKeyArn: arn, wrappedSha256, requestId: request } = before.sidecar;
         const replaces = { masterKeyArn: arn, wrappedSha256, requestId: request };

@@ -1,5 +1,5 @@
 import { KeyError, systemErrorCode } from '../errors.ts';
-import { describeKey, type KeyName } from '../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 
 /** What to do about a system error in a key directory, by its code. */
 const HINTS: Readonly<Record<string, string>> = {
@@ -48,4 +48,11 @@ export function unreadable(path: string, name: KeyName, file: string, cause: unk
       cause,
     },
   );
+}
+
+export function changedMeanwhile(name: KeyName): KeyError {
+  const text = `${describeKey(name)}: ${keyFileName(name)} is another than was backed up a moment ago`;
+  return new KeyError('STORE_UNAVAILABLE', text, {
+    hint: 'find out who else writes to the key directory, then run this again',
+  });
 }
