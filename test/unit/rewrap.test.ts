@@ -328,6 +328,17 @@ describe('a version that cannot be moved', () => {
     ]);
   });
 
+  it('that another run moves meanwhile is not replaced', async () => {
+    kms.on = (operation) => {
+      if (operation === 'Decrypt') store(name(1));
+    };
+    const { moved, problems } = await move({ keyIds: '1' });
+    expect(moved).toEqual([]);
+    expect(problems).toMatchObject([{ message: expect.stringContaining('aws-kms-key.1.1 is another than') }]);
+    kms.on = () => undefined;
+    await masterKeysOf(fs);
+  });
+
   it('that is not the one that was backed up is not replaced', async () => {
     fs.before = (call, path) => {
       if (call === 'rename' && path.startsWith('/backup')) store(name(1));
