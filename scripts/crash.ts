@@ -3,7 +3,7 @@
  *   npm run test:crash [-- --kills N] [--seed N]
  *   npm run test:crash:control           MariaDB's debug_key_management has the keys; only the server is killed
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,12 +11,12 @@ import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/kms/embedded/index.ts';
 import { type CampaignResult, runCampaign } from './lib/crash-campaign.ts';
 import {
-  BUILD,
   EVERYTHING_ENCRYPTED,
   installDatabase,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
+  serverPlugin,
 } from './lib/scratch-server.ts';
 import { seededRandom } from './lib/seeded-random.ts';
 
@@ -45,14 +45,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-/** Installed, or unpacked by scripts/setup.sh. */
 function keys(kmsUrl: string): ServerOptions {
   if (!values.control) return pluginOptions(kmsUrl);
-  const library = ['/usr', join(BUILD, 'mariadb-test/usr')]
-    .flatMap((root) => ['mysql', 'mariadb'].map((name) => join(root, 'lib', name, 'plugin/debug_key_management.so')))
-    .find((file) => existsSync(file));
-  if (library === undefined) throw new Error('no debug_key_management.so: sh scripts/setup.sh suite');
-  return { plugin_dir: dirname(library), plugin_load_add: 'debug_key_management', plugin_maturity: 'experimental' };
+  return {
+    plugin_dir: dirname(serverPlugin('debug_key_management')),
+    plugin_load_add: 'debug_key_management',
+    plugin_maturity: 'experimental',
+  };
 }
 
 /** @param before kills in directories before this one */

@@ -71,5 +71,12 @@ if [ ! -e "$root" ]; then
 fi
 
 enter keep "$root" sh scripts/setup.sh integration
+# The plugin to compare with comes in a package that would bring a server with a service: it alone is unpacked.
+[ -e "$root/usr/lib/mysql/plugin/file_key_management.so" ] || enter keep "$root" sh -euc '
+  cd /var/tmp
+  apt-get -q download mariadb-server
+  dpkg-deb --fsys-tarfile mariadb-server_*.deb | tar -x -C / ./usr/lib/mysql/plugin/file_key_management.so
+  rm mariadb-server_*.deb
+'
 enter discard "$root" mariadbd --version
 enter discard "$root" vitest run --project integration "$@"

@@ -1,4 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+
+/** Whether the process has ended; in a container nobody may have asked for its status yet. */
+export function hasEnded(pid: number): boolean {
+  const file = `/proc/${pid}/stat`;
+  return !existsSync(file) || readFileSync(file, 'utf8').includes(') Z ');
+}
 
 /** Process ids of the children of every thread. */
 export function childrenOf(pid: number): number[] {

@@ -266,6 +266,18 @@ export class ScratchServer {
   }
 }
 
+/**
+ * A plugin of MariaDB's own, installed or unpacked by scripts/setup.sh.
+ * @throws Error when it is neither
+ */
+export function serverPlugin(name: string): string {
+  const file = ['/usr', join(BUILD, 'mariadb-test/usr')]
+    .flatMap((root) => ['mysql', 'mariadb'].map((vendor) => join(root, 'lib', vendor, 'plugin', `${name}.so`)))
+    .find((path) => existsSync(path));
+  if (file === undefined) throw new Error(`no ${name}.so: sh scripts/setup.sh suite`);
+  return file;
+}
+
 /** How scripts/test-checked-server.ts has servers and mariadb-backup started. */
 export function watched(): string[] {
   const launcher: unknown = JSON.parse(process.env['TEST_SERVER_LAUNCHER'] ?? '[]');

@@ -17,6 +17,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { hasEnded } from '../../scripts/lib/children.ts';
 import { AGENT, COMMAND, pluginOptions, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
 import { agentsOf, newServer, startKms, startServer } from '../support/lab.ts';
 import { compile } from '../support/native.ts';
@@ -108,7 +109,7 @@ it('ends when the server is killed', async () => {
   const server = await startServer(await startKms());
   const agent = await theAgent(server);
   await server.kill();
-  await until('the agent has ended', () => !existsSync(`/proc/${agent}`));
+  await until('the agent has ended', () => hasEnded(agent));
 });
 
 it('gets a clean environment, three descriptors and its socket, and no core dumps', async () => {

@@ -9,6 +9,7 @@ import {
   type Row,
   type ScratchServer,
   type ServerOptions,
+  serverPlugin,
 } from '../../scripts/lib/scratch-server.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
@@ -17,7 +18,7 @@ import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { compile, pluginDirectoryWith } from '../support/native.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
-const FILE_KEY_MANAGEMENT = '/usr/lib/mysql/plugin/file_key_management.so';
+const FILE_KEY_MANAGEMENT = serverPlugin('file_key_management');
 /** Flags of the encryption interface, and one of the probe. */
 const [ENCRYPT, NOPAD, IN_TWO] = [1, 2, 16];
 
