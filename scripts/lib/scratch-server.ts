@@ -279,8 +279,8 @@ export function serverPlugin(name: string): string {
 }
 
 /** How scripts/test-checked-server.ts has servers and mariadb-backup started. */
-export function watched(): string[] {
-  const launcher: unknown = JSON.parse(process.env['TEST_SERVER_LAUNCHER'] ?? '[]');
+export function watched(what: 'SERVER' | 'BACKUP' = 'SERVER'): string[] {
+  const launcher: unknown = JSON.parse(process.env[`TEST_${what}_LAUNCHER`] ?? '[]');
   return Array.isArray(launcher) ? launcher.map(String) : [];
 }
 

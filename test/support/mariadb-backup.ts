@@ -11,7 +11,7 @@ export interface BackupTool {
 
 /** Everything it printed. Rejects, with the same in `stdout` and `stderr`, when it fails. */
 export async function mariadbBackup(args: readonly string[], { command, cwd }: BackupTool = {}): Promise<string> {
-  const [program = '', ...first] = command ?? [...watched(), 'mariadb-backup'];
+  const [program = '', ...first] = command ?? [...watched('BACKUP'), 'mariadb-backup'];
   const user = process.getuid?.() === 0 ? ['--user=root'] : [];
   const { stdout, stderr } = await run(program, [...first, ...args, ...user], {
     env: { PATH, ...TEST_CREDENTIALS },
