@@ -67,7 +67,7 @@ describe('translate', () => {
 
   test('errors that a test provokes are expected', () => {
     expect(translated('t/innodb-missing-key.test', 'SELECT 1;\n')).toMatch(
-      /^--disable_query_log\n(?:call mtr.add_suppression\("AWS KMS plugin: .*"\);\n){2}--enable_query_log\nSELECT 1;\n$/,
+      /^--disable_query_log\n(?:call mtr.add_suppression\("AWS KMS plugin: .*"\);\n){3}--enable_query_log\nSELECT 1;\n$/,
     );
   });
 });
