@@ -12,8 +12,8 @@
 
 #define LOG_HEADER 512u
 #define LOG_CHECKSUM_AT 508u
-#define LOG_ENCRYPTED 0x80000000u       /* in the format of every encrypted redo log from 10.3 on */
-#define LOG_FORMAT_10_8 0x50687973u     /* its header names the key */
+#define LOG_FORMAT_ENCRYPTED 0xF09F979Du        /* as 10.11.19 writes it; its header names the key */
+#define LOG_FORMAT_ENCRYPTED_10_8 0xD0687973u   /* FORMAT_10_8 with the flag of encrypted logs */
 #define LOG_KEY_ID_AT 48u
 #define LOG_KEY_VERSION_AT 52u
 #define FITTING_MAX 1024u
@@ -82,7 +82,7 @@ static bool redo_log_is_missing(const struct search *search, int directory, cons
   close(file);
   note_trouble(search->use, error);
   uint32_t format= is_read ? tablespace_big_endian(header) : 0;
-  return format == (LOG_ENCRYPTED | LOG_FORMAT_10_8) &&
+  return (format == LOG_FORMAT_ENCRYPTED || format == LOG_FORMAT_ENCRYPTED_10_8) &&
          tablespace_big_endian(header + LOG_CHECKSUM_AT) == tablespace_crc32c(header, LOG_CHECKSUM_AT) &&
          is_missing(search, tablespace_big_endian(header + LOG_KEY_ID_AT),
                     tablespace_big_endian(header + LOG_KEY_VERSION_AT), "", name);

@@ -114,7 +114,7 @@ static void redo_log_names_its_version(void)
   header[3]++;                          /* a later format may mean something else by the same bytes, too */
   put_redo_log(header);
   CHECK(!missing(&use));
-  header[3]--;
+  memcpy(header, "\xF0\x9F\x97\x9D", 4);
   put_redo_log(header);
   CHECK(missing(&use));
   put("ib_logfile0", 100, "x", 1);      /* damaged */
