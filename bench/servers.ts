@@ -1,13 +1,13 @@
 /** Servers to compare: each with another key plugin, and, where the plugin lets one choose, with the same keys. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileNative, linkPlugins } from '../scripts/lib/native.ts';
 import {
-  BUILD,
   installDatabase,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
+  serverPlugin,
 } from '../scripts/lib/scratch-server.ts';
 import { systemClock } from '../src/cli/system.ts';
 import { type DevKms, startDevKms } from '../src/kms/embedded/index.ts';
@@ -16,18 +16,6 @@ import { startVaultStandIn } from './vault-stand-in.ts';
 export type Cipher = 'CBC' | 'CTR';
 /** By key id. */
 export type Keys = ReadonlyMap<number, Uint8Array>;
-
-/** Where packages put plugins, and where scripts/setup.sh unpacks those that are not installed. */
-const PLUGIN_DIRECTORIES = ['/usr/lib', '/usr/lib64', join(BUILD, 'bench-plugins/usr/lib')].flatMap((lib) => [
-  join(lib, 'mysql/plugin'),
-  join(lib, 'mariadb/plugin'),
-]);
-
-export function library(plugin: string): string {
-  const found = PLUGIN_DIRECTORIES.map((directory) => join(directory, `${plugin}.so`)).find((file) => existsSync(file));
-  if (found === undefined) throw new Error(`no ${plugin}.so; npm run bench gets it (scripts/setup.sh bench)`);
-  return found;
-}
 
 export class Servers {
   readonly kms: DevKms;
@@ -45,7 +33,7 @@ export class Servers {
     this.kms = kms;
     this.#closings.push(() => kms.close());
     process.on('exit', this.#onExit);
-    const plugins = ['file_key_management', 'hashicorp_key_management', 'example_key_management'].map(library);
+    const plugins = ['file_key_management', 'hashicorp_key_management', 'example_key_management'].map(serverPlugin);
     const bench = compileNative(join(import.meta.dirname, 'native/encryption_bench.c'), 'library', '-O2');
     this.#common = {
       ...common,

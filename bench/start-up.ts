@@ -2,7 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { pluginOptions, ScratchServer, type ServerOptions, TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
+import {
+  pluginOptions,
+  ScratchServer,
+  type ServerOptions,
+  serverPlugin,
+  TEST_CREDENTIALS,
+} from '../scripts/lib/scratch-server.ts';
 import { wipe } from '../src/bytes.ts';
 import { systemClock } from '../src/cli/system.ts';
 import { keyId, keyVersion } from '../src/ids.ts';
@@ -11,7 +17,6 @@ import { createAwsKmsClient } from '../src/kms/aws.ts';
 import { Secrets } from '../src/secrets.ts';
 import { type KmsProcess, startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';
-import { library } from './servers.ts';
 import { median, table, withSpread } from './statistics.ts';
 import { installTemplate } from './template.ts';
 
@@ -116,7 +121,7 @@ async function run({ directory, quick, rounds = 1, progress }: BenchOptions): Pr
           pluginOptions(kms.url, { ...SERVER_OPTIONS, aws_key_management_keyfile_dir: keys }),
         ),
         other: server(`file-${versions}`, {
-          plugin_dir: dirname(library('file_key_management')),
+          plugin_dir: dirname(serverPlugin('file_key_management')),
           plugin_load_add: 'file_key_management',
           file_key_management_filename: file,
         }),

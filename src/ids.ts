@@ -44,8 +44,8 @@ export interface KeyIdSet {
 }
 
 /**
- * Parses `aws_key_management_key_ids`, or an option that takes the same: numbers and ranges separated by commas, such as `1-2,100-199`; spaces around
- * them are allowed; empty means any id.
+ * Parses `aws_key_management_key_ids`, or an option that takes the same: numbers and ranges separated by commas, such as
+ * `1-2,100-199`; spaces around them are allowed; empty means any id.
  * @throws KeyError BAD_OPTION
  */
 export function parseKeyIdSet(text: string, option = 'aws_key_management_key_ids'): KeyIdSet {

@@ -271,10 +271,10 @@ export class ScratchServer {
  * @throws Error when it is neither
  */
 export function serverPlugin(name: string): string {
-  const file = ['/usr', join(BUILD, 'mariadb-test/usr')]
-    .flatMap((root) => ['mysql', 'mariadb'].map((vendor) => join(root, 'lib', vendor, 'plugin', `${name}.so`)))
+  const file = ['/usr/lib', '/usr/lib64', join(BUILD, 'mariadb-test/usr/lib'), join(BUILD, 'bench-plugins/usr/lib')]
+    .flatMap((lib) => ['mysql', 'mariadb'].map((vendor) => join(lib, vendor, 'plugin', `${name}.so`)))
     .find((path) => existsSync(path));
-  if (file === undefined) throw new Error(`no ${name}.so: sh scripts/setup.sh suite`);
+  if (file === undefined) throw new Error(`no ${name}.so: scripts/setup.sh suite gets it, or scripts/setup.sh bench`);
   return file;
 }
 

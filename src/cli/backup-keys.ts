@@ -1,12 +1,14 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import type { Surroundings } from '../doctor/surroundings.ts';
+import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { storeUnavailable } from '../keystore/failures.ts';
+import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { printProblem, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
@@ -36,10 +38,9 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
           hint: 'name a directory that goes where the backups go',
         });
       }
-      const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
-      const result = await backUpKeys({ from, to, tool: `mariadb-aws-kms ${outside.release}` }, disk);
+      const result = await backUpKeys({ from, to, tool: `mariadb-aws-kms ${outside.release}` }, diskOf(outside));
       report(io, { from, to, isJson: options.json ?? false }, result);
-      io.exit(result.problems.length === 0 ? 0 : 1);
+      io.exit(result.problems.length === 0 ? 0 : FAILED);
     });
 }
 
@@ -73,18 +74,14 @@ interface Reported {
 function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, problems }: BackupResult): void {
   const keys = new Set(manifest.keys.map(({ name }) => name.id)).size;
   if (isJson) {
-    const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
     const versions = manifest.keys.map(({ name, encryptionAlgorithm }) => ({
       keyId: name.id,
       keyVersion: name.version,
       encryptionAlgorithm,
     }));
-    io.stdout(JSON.stringify({ from, to, added, keys: versions, problems: named }, null, 2));
+    io.stdout(JSON.stringify({ from, to, added, keys: versions, problems: problemsAsJson(problems) }, null, 2));
     return;
   }
-  for (const { message, hint } of problems) {
-    io.stderr(`mariadb-aws-kms: error: not backed up: ${message}`);
-    if (hint !== '') io.stderr(`hint: ${hint}`);
-  }
+  for (const problem of problems) printProblem(io, problem, 'not backed up: ');
   io.stdout(`${to}: ${keys} keys, ${describeVersions(manifest, 'versions')}; ${added} files added from ${from}`);
 }

@@ -3,22 +3,23 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import type { Configuration } from '../doctor/configuration.ts';
-import { dataKeyClient } from '../doctor/data-key-client.ts';
+import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
-import type { Surroundings } from '../doctor/surroundings.ts';
+import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
 import { storeUnavailable } from '../keystore/failures.ts';
 import { syncDirectory } from '../keystore/files.ts';
-import { KmsCaller } from '../kms/caller.ts';
+import type { KmsCaller } from '../kms/caller.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { startDeadline } from '../kms/retry.ts';
 import { makeDirectory } from './backup-keys.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { printProblem, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
@@ -64,14 +65,10 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
       // The identity is that of whoever runs this, also for root: a server's has no right to ReEncrypt.
       const kms = await outside.connectKms({ ...kmsTarget(outside, server, CALL_MS), sharedFiles: undefined });
       try {
-        const caller = new KmsCaller([dataKeyClient(kms)], outside.clock, outside.random, {
-          attemptStarted: () => undefined,
-          attemptEnded: () => undefined,
-        });
+        const caller = dataKeyCaller(kms, outside);
         const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);
         const isDryRun = options.dryRun ?? false;
         const release = isDryRun ? () => undefined : await holdAlone(server.keyfileDir);
-        const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
         const request = {
           directory: server.keyfileDir,
           newMasterKeyArn,
@@ -79,7 +76,12 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
           tool: `mariadb-aws-kms ${outside.release}`,
         };
-        const result = await rewrapKeys(request, { disk, kms: caller, client: kms, context: server.context });
+        const result = await rewrapKeys(request, {
+          disk: diskOf(outside),
+          kms: caller,
+          client: kms,
+          context: server.context,
+        });
         release();
         const notes = await notesOn(server, newMasterKeyArn, kms);
         report(io, { directory: server.keyfileDir, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
@@ -195,22 +197,18 @@ function report(io: CliIo, { directory, newMasterKeyArn, isDryRun, isJson }: Rep
   const problems = result.problems.map(withoutSecrets);
   if (isJson) {
     const listed = (names: readonly KeyName[]) => names.map(({ id, version }) => ({ keyId: id, keyVersion: version }));
-    const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
     const lists = {
       moved: listed(moved),
       already: listed(already),
       untried: listed(untried),
       others: listed(others),
-      problems: named,
+      problems: problemsAsJson(problems),
     };
     const about = { directory, masterKeyArn: newMasterKeyArn, dryRun: isDryRun, backup };
     io.stdout(JSON.stringify({ ...about, ...lists }, null, 2));
     return;
   }
-  for (const { message, hint } of problems) {
-    io.stderr(`mariadb-aws-kms: error: not moved: ${message}`);
-    if (hint !== '') io.stderr(`hint: ${hint}`);
-  }
+  for (const problem of problems) printProblem(io, problem, 'not moved: ');
   if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${namesOf(untried)}`);
   const did = isDryRun ? 'would be moved' : 'moved';
   io.stdout(

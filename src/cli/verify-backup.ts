@@ -1,15 +1,16 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { dataKeyClient } from '../doctor/data-key-client.ts';
+import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
-import type { Surroundings } from '../doctor/surroundings.ts';
+import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import type { KeyError } from '../errors.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
-import { KmsCaller } from '../kms/caller.ts';
 import { startDeadline } from '../kms/retry.ts';
+import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { printProblem, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
@@ -40,8 +41,7 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
     .action(async (path: string, options: VerifyBackupOptions) => {
       const outside = surroundings();
       const directory = resolve(path);
-      const disk = { fileSystem: outside.files.keyDirectory, clock: outside.clock, random: outside.random };
-      const { manifest, damage, unlisted, gaps } = await checkBackup(directory, disk);
+      const { manifest, damage, unlisted, gaps } = await checkBackup(directory, diskOf(outside));
       const problems = [...damage, ...unlisted, ...gaps];
       // Bytes that are not those of the backup tell nothing when KMS refuses them.
       const isAsked = options.kms && damage.length === 0;
@@ -56,20 +56,23 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
           masterKeyArn,
           encryptionAlgorithm,
         }));
-        const named = problems.map(({ code, message, hint }) => ({ code, message, hint }));
         const { created, updated } = manifest;
         const ok = problems.length === 0;
         io.stdout(
-          JSON.stringify({ directory, ok, created, updated, keys, unwrapped: isAsked, problems: named }, null, 2),
+          JSON.stringify(
+            { directory, ok, created, updated, keys, unwrapped: isAsked, problems: problemsAsJson(problems) },
+            null,
+            2,
+          ),
         );
       } else {
-        for (const problem of problems) reportProblem(io, problem);
+        for (const problem of problems) printProblem(io, problem);
         const found = `${directory}: ${describeVersions(manifest, 'key versions')} of ${manifest.updated}`;
         if (problems.length > 0)
           io.stdout(`${found}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`);
         else io.stdout(`${found}: all there and unchanged${isAsked ? ', and KMS opens each' : '; KMS was not asked'}`);
       }
-      io.exit(problems.length === 0 ? 0 : 1);
+      io.exit(problems.length === 0 ? 0 : FAILED);
     });
 }
 
@@ -85,24 +88,19 @@ async function unwrap(
     encryption_context: options.encryptionContext,
   };
   const server = await readServer(options, { variables }, surroundings);
-  const { clock, random, files } = surroundings;
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
-  const deadline = startDeadline(clock, UNWRAP_MS);
+  const deadline = startDeadline(surroundings.clock, UNWRAP_MS);
   try {
-    const caller = new KmsCaller([dataKeyClient(kms)], clock, random, {
-      attemptStarted: () => undefined,
-      attemptEnded: () => undefined,
-    });
-    const disk = { fileSystem: files.keyDirectory, clock, random };
-    const problems = await unwrapBackup(directory, names, { disk, caller, context: server.context }, deadline);
+    const caller = dataKeyCaller(kms, surroundings);
+    const problems = await unwrapBackup(
+      directory,
+      names,
+      { disk: diskOf(surroundings), caller, context: server.context },
+      deadline,
+    );
     return problems.map(withoutSecrets);
   } finally {
     deadline.cancel();
     kms.close();
   }
-}
-
-function reportProblem(io: CliIo, { message, hint }: KeyError): void {
-  io.stderr(`mariadb-aws-kms: error: ${message}`);
-  if (hint !== '') io.stderr(`hint: ${hint}`);
 }

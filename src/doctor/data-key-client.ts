@@ -1,9 +1,19 @@
 import { KeyError } from '../errors.ts';
+import { KmsCaller } from '../kms/caller.ts';
 import type { DataKeyClient } from '../kms/client.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** Calls with retries, of one Region, which nobody watches. */
+export function dataKeyCaller(kms: KmsInspector, { clock, random }: Pick<Surroundings, 'clock' | 'random'>): KmsCaller {
+  return new KmsCaller([dataKeyClient(kms)], clock, random, {
+    attemptStarted: () => undefined,
+    attemptEnded: () => undefined,
+  });
+}
 
 /** What unwraps stored keys, in the Region of the inspector. */
-export function dataKeyClient(kms: KmsInspector): DataKeyClient {
+function dataKeyClient(kms: KmsInspector): DataKeyClient {
   const decline = async (): Promise<never> => {
     throw new KeyError('INTERNAL', 'who examines or moves keys makes none');
   };

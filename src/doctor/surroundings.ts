@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../clock.ts';
 import type { FileSystem } from '../keystore/directory.ts';
+import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 
 /** Everything outside the program that the doctor looks at, passed in so that tests can be it. */
@@ -17,6 +18,10 @@ export interface Surroundings {
   /** Who runs the doctor. */
   readonly uid: number;
   readonly connectKms: (target: KmsTarget) => Promise<KmsInspector>;
+}
+
+export function diskOf({ files, clock, random }: Surroundings): Disk {
+  return { fileSystem: files.keyDirectory, clock, random };
 }
 
 /** The calls of node:fs/promises that checks need, beside those of a key directory. */

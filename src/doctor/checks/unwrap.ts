@@ -4,10 +4,10 @@ import type { EncryptionContext } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
 import type { StoredKey } from '../../keystore/directory.ts';
-import { KmsCaller } from '../../kms/caller.ts';
+import type { KmsCaller } from '../../kms/caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { dataKeyClient } from '../data-key-client.ts';
+import { dataKeyCaller } from '../data-key-client.ts';
 import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import { possibleContexts } from '../stored-context.ts';
 
@@ -25,11 +25,8 @@ export const unwrap: Check = {
     const { facts, surroundings } = examination;
     if (facts.stored.length === 0) return [skipped('there are no key files to unwrap')];
     const kms = await examination.kms();
-    const { clock, random } = surroundings;
-    const caller = new KmsCaller([dataKeyClient(kms)], clock, random, {
-      attemptStarted: () => undefined,
-      attemptEnded: () => undefined,
-    });
+    const { clock } = surroundings;
+    const caller = dataKeyCaller(kms, surroundings);
     const deadline = startDeadline(clock, ALL_MS, signal);
     const failures: KeyError[] = [];
     let unwrapped = 0;
