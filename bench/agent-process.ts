@@ -1,8 +1,11 @@
 /** An agent as the plugin starts it, and what it is asked. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
 import { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { helloSettings } from '../scripts/lib/hello-settings.ts';
 import { TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
 import { wipe } from '../src/bytes.ts';
@@ -35,9 +38,12 @@ export interface AgentQuestion {
   /** `Trace` tells of the first call. */
   readonly logLevel?: 'Off' | 'Trace';
   readonly environment?: NodeJS.ProcessEnv;
+  /** A directory to be made: the agent is started with `--listen` on a socket in it, and not with one as its descriptor 3. */
+  readonly listenIn?: string;
 }
 
 const DEADLINE_MS = 300_000;
+const CONNECT_EVERY_MS = 1;
 
 export async function runAgent({
   command,
@@ -47,14 +53,21 @@ export async function runAgent({
   ask,
   logLevel = 'Off',
   environment,
+  listenIn,
 }: AgentQuestion): Promise<AgentRun> {
   const [file = '', ...rest] = command;
+  const path = listenIn === undefined ? undefined : join(listenIn, 'agent.sock');
+  const listens =
+    path === undefined
+      ? []
+      : ['--listen', path, '--keyfile-dir', keyDirectory, '--region', 'us-east-1', '--endpoint-url', kmsUrl];
+  if (listenIn !== undefined) mkdirSync(listenIn, { mode: 0o700 });
   const startMs = performance.now();
-  const child = spawn(file, [...rest, 'agent', ...args], {
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+  const child = spawn(file, [...rest, 'agent', ...args, ...listens], {
+    stdio: ['ignore', 'inherit', path === undefined ? 'inherit' : 'ignore', 'pipe'],
     env: environment ?? TEST_CREDENTIALS,
   });
-  const stream = child.stdio[3];
+  const stream = path === undefined ? child.stdio[3] : await connected(path, child);
   if (!(stream instanceof Duplex)) throw new Error('no socket to the agent');
   const since = (): number => performance.now() - startMs;
   stream.write(
@@ -98,6 +111,20 @@ export async function runAgent({
     stream.destroy();
     child.kill('SIGKILL');
     await ended;
+  }
+}
+
+/** Of an agent that does not listen yet. */
+async function connected(path: string, child: ChildProcess): Promise<Duplex> {
+  for (;;) {
+    const socket = createConnection(path);
+    try {
+      await once(socket, 'connect');
+      return socket;
+    } catch (error) {
+      if (child.exitCode !== null) throw error;
+      await delay(CONNECT_EVERY_MS);
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 /** From the start of an agent to its first key, and what it holds in memory, as it is shipped and in other ways. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT, BUILD, TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
-import { runAgent } from './agent-process.ts';
+import { type AgentQuestion, runAgent } from './agent-process.ts';
 import { startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { median, ratios, table, withSpread } from './statistics.ts';
@@ -20,6 +20,7 @@ interface Candidate {
 }
 
 const MB = 1e6;
+const JIT = ['--node-options=--no-jitless'];
 
 async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: BenchOptions): Promise<string> {
   const kms = await startKmsProcess();
@@ -32,20 +33,25 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
     writeFileSync(empty, '');
     // No shared files, which would need the SDK.
     const environment = { ...TEST_CREDENTIALS, HOME: directory };
-    const agent = (name: string, command: readonly string[], args: readonly string[] = []): Candidate => ({
+    const agent = (
+      name: string,
+      command: readonly string[],
+      how: Pick<AgentQuestion, 'args' | 'listenIn'> = {},
+    ): Candidate => ({
       name,
       run: async () => {
         await kms.takeCalls();
         const ask = { type: 'load' } as const;
         const found = await runAgent({
           command,
-          args,
           keyDirectory,
           kmsUrl: kms.url,
           ask,
           logLevel: 'Trace',
           environment,
+          ...how,
         });
+        if (how.listenIn !== undefined) rmSync(how.listenIn, { recursive: true });
         const calls = await kms.takeCalls();
         if (found.keys !== 1 || calls !== 1) throw new Error(`${name}: ${found.keys} keys with ${calls} calls`);
         const { welcomeMs, firstCallMs, residentBytes, privateBytes } = found;
@@ -53,12 +59,20 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
       },
     });
     const bundle = join(BUILD, 'agent.cjs');
+    const listenIn = join(directory, 'run');
+    const bun = bunExecutable(bundle, join(directory, 'bun'));
     const candidates = [
       { name: 'an empty Node.js process', run: async () => emptyProcess(empty) },
-      agent('the executable, with a JIT', [executable], ['--node-options=--no-jitless']),
+      agent('the executable, with a JIT', [executable], { args: JIT }),
       agent('the executable, without', [executable]),
       agent('its bundle under `node`', [process.execPath, bundle]),
       agent('its bundle under `node --jitless`', [process.execPath, '--jitless', bundle]),
+      ...(bun === undefined
+        ? []
+        : [
+            agent('listening: the executable, with a JIT', [executable], { args: JIT, listenIn }),
+            agent('listening: an executable made by Bun', [bun], { listenIn }),
+          ]),
     ];
     const figures = new Map(candidates.map((candidate): [Candidate, Figures[]] => [candidate, []]));
     for (let round = 0; round < rounds; round += 1) {
@@ -82,6 +96,15 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
   } finally {
     await kms.close();
   }
+}
+
+/**
+ * The same code for another runtime, where its compiler is at hand. Bun leaves the descriptor that the plugin hands over
+ * alone and ends, so that it is compared with an agent that listens.
+ */
+function bunExecutable(bundle: string, path: string): string | undefined {
+  const args = ['build', '--compile', '--minify', '--bytecode', '--target=bun', bundle, '--outfile', path];
+  return spawnSync('bun', args, { stdio: 'ignore' }).status === 0 ? path : undefined;
 }
 
 function emptyProcess(script: string): Figures {
