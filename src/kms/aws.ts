@@ -1,11 +1,12 @@
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
 import type { Secrets } from '../secrets.ts';
-import { keepAliveAgents } from './agents.ts';
 import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
 import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from './client.ts';
 import { type Identity, IdentitySource } from './credentials/identity.ts';
 import { type Endpoint, kmsEndpoint } from './endpoint.ts';
+import { transportTo } from './http/connect.ts';
+import type { Transport } from './http/transport.ts';
 import { callJson, type JsonAnswer, type Metadata } from './json-call.ts';
 import { RequestSigner } from './sigv4.ts';
 
@@ -88,13 +89,17 @@ const USER_AGENT = 'mariadb-aws-kms';
 /** Beyond that, AWS says that a request is of another time; half of it is no cause to doubt our clock. */
 const SKEW_MS = 240_000;
 
+interface Way extends Endpoint {
+  readonly transport: Transport;
+}
+
 /** KMS in one Region, over connections that are kept. */
 class Connection {
   readonly #options: AwsOptions;
   readonly #environment: NodeJS.ProcessEnv;
-  readonly #agents: ReturnType<typeof keepAliveAgents>;
+  readonly #surroundings: AwsSurroundings;
   readonly #identity: IdentitySource;
-  #endpoint: Promise<Endpoint> | undefined;
+  #way: Promise<Way> | undefined;
   #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
   /** To be added to our clock, when the service's is another. */
   #clockOffsetMs = 0;
@@ -103,18 +108,18 @@ class Connection {
     const { environment = surroundings.proxyEnvironment, secrets } = surroundings;
     this.#options = options;
     this.#environment = environment;
-    this.#agents = keepAliveAgents({ ...surroundings, maxSockets: MOST_CALLS_AT_ONCE });
+    this.#surroundings = surroundings;
     this.#identity = new IdentitySource(() => credentialsOf(options, surroundings), environment, secrets);
   }
 
   async call(operation: Operation, input: object, signal: AbortSignal): Promise<JsonAnswer> {
-    const { region, endpointUrl, requestTimeoutMs } = this.#options;
+    const { requestTimeoutMs } = this.#options;
     const identity = await this.#identity.get(this.#wallMs);
-    this.#endpoint ??= kmsEndpoint(region, endpointUrl, this.#environment).catch((error: unknown) => {
-      this.#endpoint = undefined;
+    this.#way ??= this.#find().catch((error: unknown) => {
+      this.#way = undefined;
       throw error;
     });
-    const { url, signingRegion } = await this.#endpoint;
+    const { url, signingRegion, transport } = await this.#way;
     if (this.#signer?.identity !== identity) {
       const scope = { region: signingRegion, service: 'kms', path: url.pathname };
       this.#signer = { identity, signer: new RequestSigner(scope, identity) };
@@ -130,8 +135,7 @@ class Connection {
       this.#wallMs,
     );
     const options = {
-      url,
-      agents: this.#agents,
+      transport,
       connectTimeoutMs: requestTimeoutMs || CONNECT_TIMEOUT_MS,
       requestTimeoutMs: requestTimeoutMs || REQUEST_TIMEOUT_MS,
     };
@@ -146,8 +150,20 @@ class Connection {
   }
 
   close(): void {
-    this.#agents.http.destroy();
-    this.#agents.https.destroy();
+    void this.#way?.then(
+      ({ transport }) => transport.close(),
+      // Whoever called was told.
+      () => undefined,
+    );
+  }
+
+  async #find(): Promise<Way> {
+    const { region, endpointUrl } = this.#options;
+    const endpoint = await kmsEndpoint(region, endpointUrl, this.#environment);
+    return {
+      ...endpoint,
+      transport: await transportTo(endpoint.url, { ...this.#surroundings, maxSockets: MOST_CALLS_AT_ONCE }),
+    };
   }
 
   get #wallMs(): number {

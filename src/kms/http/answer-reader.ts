@@ -1,0 +1,202 @@
+import { wipe } from '../../bytes.ts';
+import { type HttpAnswer, MOST_ANSWER_BYTES } from './transport.ts';
+
+/** As Node.js. */
+const MOST_HEAD_BYTES = 16_384;
+const MOST_LINE_BYTES = 1_024;
+const CRLF = '\r\n';
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t -~\x80-\xff]*)?$/;
+const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*$/;
+const CHUNK_SIZE_LINE = /^([0-9a-fA-F]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?$/;
+
+/** Classified as what a proxy or a gateway sends in place of an answer. */
+class NoHttpError extends Error {
+  override readonly name = 'UnreadableAnswer';
+
+  constructor(what: string) {
+    super(`the answer is not HTTP/1.1: ${what}`);
+  }
+}
+
+type State = 'head' | 'sized' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'until closed' | 'whole';
+
+/**
+ * Reads one answer to a POST request (RFC 9112), in pieces as they come, and stricter than it might: what a lenient reader
+ * makes of a dubious answer is what attacks between proxies are made of. Keeps no reference to a piece.
+ */
+export class AnswerReader {
+  #state: State = 'head';
+  /** Of a head or a line, what came of it. */
+  #unread: Buffer = Buffer.alloc(0);
+  #status = 0;
+  #headers: Record<string, string> = {};
+  readonly #body: Buffer[] = [];
+  #bodyBytes = 0;
+  /** Bytes that are missing of the body, or of its chunk. */
+  #missing = 0;
+  #keepsConnection = true;
+
+  /** Whether another answer may come over the same connection. */
+  get keepsConnection(): boolean {
+    return this.#state === 'whole' && this.#keepsConnection;
+  }
+
+  /**
+   * @returns whether the answer is whole
+   * @throws Error UnreadableAnswer
+   */
+  feed(piece: Buffer): boolean {
+    const before = this.#unread;
+    const bytes = before.length === 0 ? piece : Buffer.concat([before, piece]);
+    let at = 0;
+    try {
+      for (let next = this.#step(bytes, at); next !== undefined; next = this.#step(bytes, at)) at = next;
+      if (this.#state === 'whole') {
+        if (at < bytes.length) this.#keepsConnection = false;
+        at = bytes.length;
+      }
+      this.#unread = Buffer.from(bytes.subarray(at));
+    } finally {
+      // A part of the body may have come with the end of the head.
+      if (bytes !== piece) wipe(bytes);
+      wipe(before);
+    }
+    return this.#state === 'whole';
+  }
+
+  get hasBegun(): boolean {
+    return this.#state !== 'head' || this.#unread.length > 0;
+  }
+
+  /** The connection has ended. Returns whether the answer was to end with it. */
+  end(): boolean {
+    if (this.#state !== 'until closed') return false;
+    this.#state = 'whole';
+    return true;
+  }
+
+  /** Of a whole answer. Its body is the receiver's to wipe. */
+  take(): HttpAnswer {
+    const [first] = this.#body;
+    const single = this.#body.length === 1 ? first : undefined;
+    const body = single ?? Buffer.concat(this.#body);
+    if (single === undefined) this.wipe();
+    this.#body.length = 0;
+    return { status: this.#status, headers: this.#headers, body };
+  }
+
+  /** Of half an answer, too, a data key may be a part. */
+  wipe(): void {
+    wipe(this.#unread);
+    for (const piece of this.#body) wipe(piece);
+  }
+
+  /** Returns up to where it read; undefined: more has to come first. */
+  #step(bytes: Buffer, at: number): number | undefined {
+    switch (this.#state) {
+      case 'head':
+        return this.#head(bytes, at);
+      case 'sized':
+      case 'chunk':
+        return this.#content(bytes, at, this.#missing);
+      case 'until closed':
+        return this.#content(bytes, at, Number.POSITIVE_INFINITY);
+      case 'chunk size':
+        return this.#line(bytes, at, (line) => this.#chunkSize(line));
+      case 'chunk end':
+        return this.#line(bytes, at, (line) => {
+          if (line !== '') throw new NoHttpError('a chunk is longer than it says');
+          this.#state = 'chunk size';
+        });
+      case 'trailers':
+        return this.#line(bytes, at, (line) => {
+          if (line === '') this.#state = 'whole';
+        });
+      case 'whole':
+        return undefined;
+    }
+  }
+
+  #head(bytes: Buffer, at: number): number | undefined {
+    const end = bytes.indexOf(CRLF + CRLF, at, 'latin1');
+    if ((end < 0 ? bytes.length : end) - at > MOST_HEAD_BYTES) throw new NoHttpError('its head is too long');
+    if (end < 0) {
+      // What speaks another protocol does not send an end of a head.
+      const start = bytes.toString('latin1', at, Math.min(at + 5, bytes.length));
+      if (!'HTTP/'.startsWith(start)) throw new NoHttpError('it does not start with HTTP/');
+      return undefined;
+    }
+    const [statusLine = '', ...lines] = bytes.toString('latin1', at, end).split(CRLF);
+    const [matched, minor, status] = STATUS_LINE.exec(statusLine) ?? [];
+    if (matched === undefined) throw new NoHttpError('its first line is no status line');
+    this.#status = Number(status);
+    this.#headers = headersOf(lines);
+    // 100 and 103 announce the answer; nobody asked for 101.
+    if (this.#status === 101) throw new NoHttpError('it changes the protocol');
+    if (this.#status >= 200) this.#frame(minor === '1');
+    return end + 2 * CRLF.length;
+  }
+
+  /** How the end of the body is told: RFC 9112, 6.3. */
+  #frame(isLatest: boolean): void {
+    const { connection, 'transfer-encoding': coding, 'content-length': length } = this.#headers;
+    this.#keepsConnection = isLatest && !/\bclose\b/i.test(connection ?? '');
+    if (this.#status === 204 || this.#status === 304) this.#state = 'whole';
+    else if (coding !== undefined) {
+      if (length !== undefined) throw new NoHttpError('it has two lengths');
+      if (coding.toLowerCase() !== 'chunked') throw new NoHttpError('it has an unknown Transfer-Encoding');
+      this.#state = 'chunk size';
+    } else if (length !== undefined) {
+      if (!/^\d{1,15}$/.test(length)) throw new NoHttpError('its Content-Length is no number');
+      this.#missing = Number(length);
+      this.#state = this.#missing === 0 ? 'whole' : 'sized';
+    } else {
+      this.#keepsConnection = false;
+      this.#state = 'until closed';
+    }
+  }
+
+  #content(bytes: Buffer, at: number, missing: number): number | undefined {
+    if (at === bytes.length) return undefined;
+    const piece = Buffer.from(bytes.subarray(at, Math.min(bytes.length, at + missing)));
+    this.#body.push(piece);
+    this.#bodyBytes += piece.length;
+    if (this.#state !== 'until closed') {
+      this.#missing -= piece.length;
+      if (this.#missing === 0) this.#state = this.#state === 'chunk' ? 'chunk end' : 'whole';
+    }
+    if (this.#bodyBytes > MOST_ANSWER_BYTES) {
+      // Cut short, it is no JSON: that says what there is to say of it.
+      this.#keepsConnection = false;
+      this.#state = 'whole';
+    }
+    return at + piece.length;
+  }
+
+  #line(bytes: Buffer, at: number, read: (line: string) => void): number | undefined {
+    const end = bytes.indexOf(CRLF, at, 'latin1');
+    if ((end < 0 ? bytes.length : end) - at > MOST_LINE_BYTES) throw new NoHttpError('a line of its body is too long');
+    if (end < 0) return undefined;
+    read(bytes.toString('latin1', at, end));
+    return end + CRLF.length;
+  }
+
+  #chunkSize(line: string): void {
+    const [, size] = CHUNK_SIZE_LINE.exec(line) ?? [];
+    if (size === undefined) throw new NoHttpError('the size of a chunk is no number');
+    this.#missing = Number.parseInt(size, 16);
+    this.#state = this.#missing === 0 ? 'trailers' : 'chunk';
+  }
+}
+
+function headersOf(lines: readonly string[]): Record<string, string> {
+  const headers: Record<string, string> = Object.create(null);
+  for (const line of lines) {
+    const [, name, value = ''] = HEADER_LINE.exec(line) ?? [];
+    if (name === undefined) throw new NoHttpError('a line of its head is no header');
+    const key = name.toLowerCase();
+    const before = headers[key];
+    headers[key] = before === undefined ? value : `${before}, ${value}`;
+  }
+  return headers;
+}

@@ -1,0 +1,84 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { wipe } from '../../bytes.ts';
+import { type AgentOptions, keepAliveAgents } from '../agents.ts';
+import {
+  bareHost,
+  connectTimeout,
+  type HttpOutcome,
+  type HttpRequest,
+  MOST_ANSWER_BYTES,
+  type Transport,
+} from './transport.ts';
+
+/** Node's own client, which knows proxies. */
+export class ProxyTransport implements Transport {
+  readonly #url: URL;
+  readonly #agents: ReturnType<typeof keepAliveAgents>;
+
+  constructor(url: URL, options: AgentOptions) {
+    this.#url = url;
+    this.#agents = keepAliveAgents(options);
+  }
+
+  post(
+    { headers, body, connectTimeoutMs }: HttpRequest,
+    ended: (outcome: HttpOutcome) => void,
+  ): (error: unknown) => void {
+    const { protocol, hostname, port, pathname } = this.#url;
+    const options = { method: 'POST', headers, path: pathname, host: bareHost(hostname), port };
+    const chunks: Buffer[] = [];
+    let isOver = false;
+    const fail = (error: unknown): void => {
+      if (isOver) return;
+      isOver = true;
+      // Of half an answer, too, a data key may be a part.
+      for (const chunk of chunks) wipe(chunk);
+      ended({ error });
+    };
+    const answered = (answer: IncomingMessage): void => {
+      let size = 0;
+      const end = (): void => {
+        if (isOver) return;
+        isOver = true;
+        const body = Buffer.concat(chunks);
+        for (const chunk of chunks) wipe(chunk);
+        ended({ answer: { status: answer.statusCode ?? 0, headers: answer.headers, body } });
+      };
+      answer.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        size += chunk.length;
+        // Cut short, it is no JSON: that says what there is to say of it.
+        if (size <= MOST_ANSWER_BYTES) return;
+        end();
+        request.destroy();
+      });
+      answer.on('error', fail);
+      answer.on('end', end);
+    };
+    const request: ClientRequest =
+      protocol === 'https:'
+        ? httpsRequest({ ...options, agent: this.#agents.https }, answered)
+        : httpRequest({ ...options, agent: this.#agents.http }, answered);
+    const giveUp = (error: unknown): void => {
+      fail(error);
+      request.destroy();
+    };
+    request.on('error', fail);
+    request.on('socket', (socket) => {
+      if (!socket.connecting) return;
+      const connecting = setTimeout(() => giveUp(connectTimeout(connectTimeoutMs)), connectTimeoutMs);
+      const stop = (): void => clearTimeout(connecting);
+      socket.once('connect', stop);
+      socket.once('close', stop);
+    });
+    request.end(body);
+    return giveUp;
+  }
+
+  close(): void {
+    this.#agents.http.destroy();
+    this.#agents.https.destroy();
+  }
+}
