@@ -1,6 +1,7 @@
 /** See kms-process.ts. Ends when its parent does. */
 import { mkdirSync } from 'node:fs';
 import { MASTER_KEY, startCountedKms } from './counted-kms.ts';
+import { startReplayingKms } from './replaying-kms.ts';
 import { storeKeys } from './stored-keys.ts';
 
 export type Question =
@@ -10,17 +11,20 @@ export type Question =
   | { readonly type: 'make keys'; readonly directory: string; readonly ids: number; readonly versions: number };
 
 const { kms, count } = await startCountedKms();
+const replaying = await startReplayingKms(Number(new URL(kms.url).port));
+const allCalls = (): number => count() + replaying.replayed();
 let before = 0;
 
 function answer(question: Question): string | number {
   switch (question.type) {
     case 'url':
-      return kms.url;
+      return replaying.url;
     case 'latency':
+      replaying.latencyMs = question.ms;
       kms.faults.set(question.ms === 0 ? [] : [{ kind: 'latency', ms: question.ms }]);
       return '';
     case 'take calls': {
-      const taken = count() - before;
+      const taken = allCalls() - before;
       before += taken;
       return taken;
     }

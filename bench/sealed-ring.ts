@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pluginOptions, ScratchServer } from '../scripts/lib/scratch-server.ts';
 import { KEY_RING_FILE } from '../src/format/key-file-name.ts';
-import { type CountedKms, MASTER_KEY, startCountedKms } from './counted-kms.ts';
+import { type KmsProcess, startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { median, table, withSpread } from './statistics.ts';
-import { type Shape, storeKeys, versionsOf } from './stored-keys.ts';
+import { type Shape, versionsOf } from './stored-keys.ts';
 import { installTemplate } from './template.ts';
 
 const SHAPES: readonly Shape[] = [
@@ -32,19 +32,19 @@ interface Measured {
 class Candidate {
   readonly shape: Shape;
   readonly #server: ScratchServer;
-  readonly #kms: CountedKms;
+  readonly #kms: KmsProcess;
   readonly #found = new Map<string, Measured>();
 
-  private constructor(shape: Shape, server: ScratchServer, kms: CountedKms) {
+  private constructor(shape: Shape, server: ScratchServer, kms: KmsProcess) {
     this.shape = shape;
     this.#server = server;
     this.#kms = kms;
   }
 
-  static async make(shape: Shape, directory: string, template: string, kms: CountedKms): Promise<Candidate> {
+  static async make(shape: Shape, directory: string, template: string, kms: KmsProcess): Promise<Candidate> {
     const server = new ScratchServer({ directory, options: {} });
     server.copyDatabase(template);
-    storeKeys(server.datadir, shape, kms.kms, MASTER_KEY);
+    await kms.makeKeys(server.datadir, shape.ids, shape.versions);
     const candidate = new Candidate(shape, server, kms);
     // The first start with the ring is an ordinary one, after which the agent writes it.
     server.options = candidate.#options('ON');
@@ -67,14 +67,14 @@ class Candidate {
 
   async start(ring: Ring, latencyMs: number): Promise<void> {
     const server = this.#server;
-    this.#kms.kms.faults.set(latencyMs > 0 ? [{ kind: 'latency', ms: latencyMs }] : []);
-    const before = this.#kms.count();
+    await this.#kms.setLatency(latencyMs);
+    await this.#kms.takeCalls();
     server.options = this.#options(ring);
     const started = performance.now();
     try {
       await server.start();
       const seconds = (performance.now() - started) / 1000;
-      const calls = this.#kms.count() - before;
+      const calls = await this.#kms.takeCalls();
       const loaded = Number(await server.variable('STATUS', 'Aws_key_management_versions_loaded'));
       const [row] = await server.sql('SELECT i FROM d.t');
       const expected = versionsOf(this.shape);
@@ -96,7 +96,7 @@ class Candidate {
   }
 
   #options(ring: Ring) {
-    return pluginOptions(this.#kms.kms.url, {
+    return pluginOptions(this.#kms.url, {
       aws_key_management_sealed_key_ring: ring,
       aws_key_management_start_timeout: 600,
     });
@@ -105,7 +105,7 @@ class Candidate {
 
 async function runSealedRing({ quick, rounds = quick ? 1 : 3, directory, progress }: BenchOptions): Promise<string> {
   const template = await installTemplate(directory);
-  const kms = await startCountedKms();
+  const kms = await startKmsProcess();
   try {
     const candidates: Candidate[] = [];
     for (const shape of quick ? QUICK_SHAPES : SHAPES) {
@@ -137,7 +137,7 @@ async function runSealedRing({ quick, rounds = quick ? 1 : 3, directory, progres
       rows,
     );
   } finally {
-    await kms.kms.close();
+    await kms.close();
   }
 }
 

@@ -7,7 +7,6 @@ import type { FileSystem } from '../keystore/directory.ts';
 import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
-import { createMockKmsClient } from '../kms/mock.ts';
 import { becomeServerUser } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
@@ -41,7 +40,11 @@ export async function servePluginThatStartedUs(): Promise<void> {
 }
 
 async function connectKms(settings: Settings): Promise<KmsClients> {
-  if (settings.mock) return [createMockKmsClient(settings.keyfileDir, systemClock)];
+  if (settings.mock) {
+    // It brings an HTTP server along, which a start with AWS need not wait for.
+    const { createMockKmsClient } = await import('../kms/mock.ts');
+    return [createMockKmsClient(settings.keyfileDir, systemClock)];
+  }
   const surroundings = {
     proxyEnvironment: process.env,
     trustedCertificates: trustedCertificates(process.env),

@@ -14,7 +14,7 @@ export async function transportTo(url: URL, options: AgentOptions): Promise<Tran
   const host = bareHost(url.hostname);
   const open =
     url.protocol === 'https:'
-      ? await tlsSockets(host, Number(url.port || 443), options.trustedCertificates)
+      ? tlsSockets(host, Number(url.port || 443), options.trustedCertificates)
       : plainSockets(host, Number(url.port || 80));
   return new DirectTransport(open, url.pathname);
 }

@@ -1,4 +1,5 @@
 import { isIP, connect as netConnect, type Socket } from 'node:net';
+import { createSecureContext, connect as tlsConnect } from 'node:tls';
 import { AnswerReader } from './answer-reader.ts';
 import { connectTimeout, type HttpOutcome, type HttpRequest, type Transport } from './transport.ts';
 
@@ -10,18 +11,12 @@ export function plainSockets(host: string, port: number): OpenSocket {
 }
 
 /** @param trusted PEM certificates; undefined: the usual ones */
-export async function tlsSockets(
-  host: string,
-  port: number,
-  trusted: readonly string[] | undefined,
-): Promise<OpenSocket> {
-  // Takes about 10 ms to load, which an endpoint without TLS need not wait for.
-  const { connect, createSecureContext } = await import('node:tls');
+export function tlsSockets(host: string, port: number, trusted: readonly string[] | undefined): OpenSocket {
   const secureContext = createSecureContext(trusted === undefined ? {} : { ca: [...trusted] });
   const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'] };
   let session: Buffer | undefined;
   return () => {
-    const socket = connect({
+    const socket = tlsConnect({
       ...where,
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(session === undefined ? {} : { session }),
