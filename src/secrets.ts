@@ -19,6 +19,8 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
  */
 export class Secrets {
   readonly #forms = new Map<string, readonly string[]>();
+  /** All of them, the longest first; undefined since one was added. */
+  #longestFirst: readonly string[] | undefined;
 
   add(...values: readonly (string | undefined)[]): void {
     for (const value of values) {
@@ -26,6 +28,7 @@ export class Secrets {
       const forms = this.#forms.get(value) ?? formsOf(value);
       this.#forms.delete(value);
       this.#forms.set(value, forms);
+      this.#longestFirst = undefined;
     }
     for (const oldest of this.#forms.keys()) {
       if (this.#forms.size <= MOST) break;
@@ -47,8 +50,8 @@ export class Secrets {
   redact(text: string): string {
     let redacted = text;
     for (const [pattern, replacement] of PATTERNS) redacted = redacted.replace(pattern, replacement);
-    const forms = [...this.#forms.values()].flat().sort((a, b) => b.length - a.length);
-    for (const form of forms) redacted = redacted.replaceAll(form, HIDDEN);
+    this.#longestFirst ??= [...this.#forms.values()].flat().sort((a, b) => b.length - a.length);
+    for (const form of this.#longestFirst) redacted = redacted.replaceAll(form, HIDDEN);
     return redacted;
   }
 

@@ -6,7 +6,7 @@ import {
   fstatSync,
   fsyncSync,
   openSync,
-  readFileSync,
+  readSync,
   writeFileSync,
 } from 'node:fs';
 import { type FileSystem, nodeFileSystem, type OpenFile } from './directory.ts';
@@ -26,10 +26,19 @@ export const promptFileSystem: FileSystem = {
 };
 
 function promptFile(descriptor: number): OpenFile {
+  let size: number | undefined;
   return {
     writeFile: async (bytes) => writeFileSync(descriptor, bytes),
-    readFile: async () => readFileSync(descriptor),
-    stat: async () => fstatSync(descriptor),
+    readFile: async () => {
+      // readFileSync() asks for the size once more.
+      const bytes = Buffer.alloc(size ?? fstatSync(descriptor).size);
+      return bytes.subarray(0, readSync(descriptor, bytes));
+    },
+    stat: async () => {
+      const found = fstatSync(descriptor);
+      size = found.size;
+      return found;
+    },
     chown: async (uid, gid) => fchownSync(descriptor, uid, gid),
     chmod: async (mode) => fchmodSync(descriptor, mode),
     sync: async () => fsyncSync(descriptor),

@@ -197,7 +197,8 @@ export async function askRegions<T extends Answer>(
     }
   } finally {
     for (const asked of running) giveUp(asked, question, parts, signal.aborted ? undefined : decidedBy);
-    round.abort(new Error('another Region answered'));
+    // An error with its stack is dear, and with one Region nobody is left who would hear it.
+    if (running.length > 0) round.abort(new Error('another Region answered'));
     round.release();
   }
 }
