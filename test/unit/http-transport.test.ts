@@ -1,5 +1,5 @@
 import { createServer as createHttpServer } from 'node:http';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -120,8 +120,23 @@ describe('an answer', () => {
   it.each([
     [204, []],
     [304, [['content-length', '7']]],
-  ] as const)('with status %s has no body', (status, pairs) => {
-    expect(read(Buffer.from(head(status, pairs))).answer?.body.length).toBe(0);
+  ] as const)('with status %s has no body, and what comes behind it is no answer', (status, pairs) => {
+    const { answer, reader } = read(Buffer.from(head(status, pairs)));
+    expect(answer?.body.length).toBe(0);
+    expect(reader.keepsConnection).toBe(false);
+  });
+
+  it('is without the blanks around its values, however many', () => {
+    const blanks = ' \t'.repeat(2000);
+    const { answer } = read(
+      Buffer.from(
+        head(200, [
+          ['a', `${blanks}x${blanks}y${blanks}`],
+          ['content-length', '0'],
+        ]),
+      ),
+    );
+    expect(answer?.headers['a']).toBe(`x${blanks}y`);
   });
 
   it.each([
@@ -157,6 +172,11 @@ describe('an answer', () => {
     ['a chunk that goes on', `${head(200, [['transfer-encoding', 'chunked']])}1\r\nxy\r\n`],
     ['an endless chunk size', `${head(200, [['transfer-encoding', 'chunked']])}1;${'x'.repeat(2000)}`],
     ['an endless head', `HTTP/1.1 200 OK\r\na: ${'x'.repeat(20_000)}`],
+    ['a trailer that is none', `${head(200, [['transfer-encoding', 'chunked']])}0\r\n\x00HTTP/1.1 200 OK\r\n\r\n`],
+    ['endless trailers', `${head(200, [['transfer-encoding', 'chunked']])}0\r\n${'a: b\r\n'.repeat(17)}`],
+    ['endless announcements', head(103, []).repeat(17)],
+    ['too many pieces', `${head(200, [['transfer-encoding', 'chunked']])}${'1\r\nx\r\n'.repeat(4097)}`],
+    ['a line of blanks that ends badly', `HTTP/1.1 200 OK\r\na:${' '.repeat(16_000)}\x00\r\n\r\n`],
     ['a change of protocol', head(101, [['upgrade', 'websocket']])],
   ])('with %s is refused', (_, sent) => {
     for (const at of [[], [3], [20, 21], [sent.length - 1]]) {
@@ -289,6 +309,57 @@ describe('connections', () => {
     await expect(post(transport, '{}', 20)).rejects.toThrow('given up');
     await until('the connection is left', () => sockets[0]?.destroyed === true);
     expect(await post(transport)).toBe('2');
+  });
+
+  it('serve the next request after one that is given up too late', async () => {
+    const { port } = await scripted([sized('1'), sized('2')]);
+    const transport = await direct(`http://127.0.0.1:${port}/`);
+    const request = { headers: { host: 'h' }, body: '{}', connectTimeoutMs: 5000 };
+    let giveUp: (error: unknown) => void = () => undefined;
+    await new Promise<void>((resolve) => {
+      giveUp = transport.post(request, () => resolve());
+    });
+    const second = post(transport);
+    giveUp(new Error('too late'));
+    expect(await second).toBe('2');
+  });
+
+  it('name a TLS handshake that is cut off', async () => {
+    const { port } = await scripted([], (socket) => socket.end());
+    const transport = await direct(`https://localhost:${port}/`);
+    await expect(post(transport)).rejects.toMatchObject({
+      code: 'ECONNRESET',
+      message: 'Client network socket disconnected before secure TLS connection was established',
+    });
+  });
+
+  it('do not resume a session with which nobody answers', async () => {
+    const identity = new CertificateAuthority().issue({ hosts: 'DNS:localhost' });
+    const server = createTlsServer({ cert: identity.certificate, key: identity.key }, (socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', () => socket.write(sized('x', ['connection', 'close'])));
+    });
+    const target = await listening(server);
+    let connections = 0;
+    const swallowing = createServer((client) => {
+      connections += 1;
+      client.on('error', () => undefined);
+      if (connections === 2) return;
+      const to = connect(target, '127.0.0.1');
+      to.on('error', () => client.destroy());
+      client.pipe(to).pipe(client);
+    });
+    const transport = await transportTo(new URL(`https://localhost:${await listening(swallowing)}/`), {
+      proxyEnvironment: {},
+      trustedCertificates: [identity.certificate],
+    });
+    cleanUp(() => transport.close());
+    const resumed: boolean[] = [];
+    server.on('secureConnection', (socket) => resumed.push(socket.isSessionReused()));
+    expect(await post(transport)).toBe('x');
+    await expect(post(transport, '{}', 200)).rejects.toThrow('given up');
+    expect(await post(transport)).toBe('x');
+    expect(resumed).toEqual([false, false]);
   });
 
   it('end with the transport, and with them what is asked', async () => {

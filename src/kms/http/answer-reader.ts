@@ -4,9 +4,14 @@ import { type HttpAnswer, MOST_ANSWER_BYTES } from './transport.ts';
 /** As Node.js. */
 const MOST_HEAD_BYTES = 16_384;
 const MOST_LINE_BYTES = 1_024;
+/** Each is an object, however short: of one byte each they would be large together. */
+const MOST_PIECES = 4_096;
+/** Of heads that only announce the answer, and of lines after it. */
+const MOST_EXTRAS = 16;
 const CRLF = '\r\n';
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t -~\x80-\xff]*)?$/;
-const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*$/;
+/** With the blanks around the value: a pattern that took them off would go through a long line of them again and again. */
+const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)$/;
 const CHUNK_SIZE_LINE = /^([0-9a-fA-F]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?$/;
 
 /** Classified as what a proxy or a gateway sends in place of an answer. */
@@ -34,6 +39,7 @@ export class AnswerReader {
   #bodyBytes = 0;
   /** Bytes that are missing of the body, or of its chunk. */
   #missing = 0;
+  #extras = 0;
   #keepsConnection = true;
 
   /** Whether another answer may come over the same connection. */
@@ -111,6 +117,10 @@ export class AnswerReader {
       case 'trailers':
         return this.#line(bytes, at, (line) => {
           if (line === '') this.#state = 'whole';
+          else {
+            headersOf([line]);
+            this.#countExtra();
+          }
         });
       case 'whole':
         return undefined;
@@ -134,6 +144,7 @@ export class AnswerReader {
     // 100 and 103 announce the answer; nobody asked for 101.
     if (this.#status === 101) throw new NoHttpError('it changes the protocol');
     if (this.#status >= 200) this.#frame(minor === '1');
+    else this.#countExtra();
     return end + 2 * CRLF.length;
   }
 
@@ -141,8 +152,11 @@ export class AnswerReader {
   #frame(isLatest: boolean): void {
     const { connection, 'transfer-encoding': coding, 'content-length': length } = this.#headers;
     this.#keepsConnection = isLatest && !/\bclose\b/i.test(connection ?? '');
-    if (this.#status === 204 || this.#status === 304) this.#state = 'whole';
-    else if (coding !== undefined) {
+    if (this.#status === 204 || this.#status === 304) {
+      // Whoever sends a body all the same does not put it before the next answer.
+      this.#keepsConnection = false;
+      this.#state = 'whole';
+    } else if (coding !== undefined) {
       if (length !== undefined) throw new NoHttpError('it has two lengths');
       if (coding.toLowerCase() !== 'chunked') throw new NoHttpError('it has an unknown Transfer-Encoding');
       this.#state = 'chunk size';
@@ -159,7 +173,7 @@ export class AnswerReader {
   #content(bytes: Buffer, at: number, missing: number): number | undefined {
     if (at === bytes.length) return undefined;
     const piece = Buffer.from(bytes.subarray(at, Math.min(bytes.length, at + missing)));
-    this.#body.push(piece);
+    if (this.#body.push(piece) > MOST_PIECES) throw new NoHttpError('its body comes in too many pieces');
     this.#bodyBytes += piece.length;
     if (this.#state !== 'until closed') {
       this.#missing -= piece.length;
@@ -181,6 +195,11 @@ export class AnswerReader {
     return end + CRLF.length;
   }
 
+  #countExtra(): void {
+    this.#extras += 1;
+    if (this.#extras > MOST_EXTRAS) throw new NoHttpError('there is no end to what comes with it');
+  }
+
   #chunkSize(line: string): void {
     const [, size] = CHUNK_SIZE_LINE.exec(line) ?? [];
     if (size === undefined) throw new NoHttpError('the size of a chunk is no number');
@@ -192,11 +211,21 @@ export class AnswerReader {
 function headersOf(lines: readonly string[]): Record<string, string> {
   const headers: Record<string, string> = Object.create(null);
   for (const line of lines) {
-    const [, name, value = ''] = HEADER_LINE.exec(line) ?? [];
+    const [, name, padded = ''] = HEADER_LINE.exec(line) ?? [];
     if (name === undefined) throw new NoHttpError('a line of its head is no header');
     const key = name.toLowerCase();
+    const value = withoutBlanks(padded);
     const before = headers[key];
     headers[key] = before === undefined ? value : `${before}, ${value}`;
   }
   return headers;
+}
+
+/** Around it. Those of HTTP, which are fewer than `trim()` takes off. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
+  let [from, to] = [0, text.length];
+  while (from < to && isBlank(from)) from += 1;
+  while (to > from && isBlank(to - 1)) to -= 1;
+  return text.slice(from, to);
 }

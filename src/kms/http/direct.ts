@@ -16,16 +16,16 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
   const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'] };
   let session: Buffer | undefined;
   return () => {
+    // Each is for one connection, which brings the next: what refuses or swallows resumed sessions does so once.
+    const resumed = session;
+    session = undefined;
     const socket = tlsConnect({
       ...where,
       ...(isIP(host) === 0 ? { servername: host } : {}),
-      ...(session === undefined ? {} : { session }),
+      ...(resumed === undefined ? {} : { session: resumed }),
     });
     socket.on('session', (given) => {
       session = given;
-    });
-    socket.once('error', () => {
-      session = undefined;
     });
     return socket;
   };
@@ -58,8 +58,7 @@ export class DirectTransport implements Transport {
   ): (error: unknown) => void {
     const text = requestText(this.#path, headers, body);
     const connection = this.#takeIdle() ?? this.#connect(connectTimeoutMs);
-    connection.ask(text, ended);
-    return (error) => connection.fail(error);
+    return connection.ask(text, ended);
   }
 
   close(): void {
@@ -128,10 +127,15 @@ class Connection {
     return this.#goodUntilMs;
   }
 
-  ask(text: string, ended: (outcome: HttpOutcome) => void): void {
-    this.#asked = { reader: new AnswerReader(), ended };
+  /** @returns what gives it up */
+  ask(text: string, ended: (outcome: HttpOutcome) => void): (error: unknown) => void {
+    const asked = { reader: new AnswerReader(), ended };
+    this.#asked = asked;
     this.#socket.ref();
     this.#socket.write(text);
+    return (error) => {
+      if (this.#asked === asked) this.fail(error);
+    };
   }
 
   /** The connection is not used again; whoever waits for an answer learns why. */
@@ -158,6 +162,8 @@ class Connection {
   }
 
   #end(): void {
+    // TLS that ended too early says so in an error, which comes after this.
+    if (this.#socket.destroyed) return;
     if (this.#asked?.reader.end()) this.#finish(this.#asked);
     else this.fail(hangUp(this.#asked?.reader));
   }
