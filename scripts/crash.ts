@@ -34,16 +34,7 @@ const kills = Number(values.kills);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const random = seededRandom(seed);
 const started = performance.now();
-let running: ScratchServer | undefined;
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    const remove = (): void => {
-      if (running !== undefined) rmSync(running.directory, { recursive: true, force: true });
-      process.exit(1);
-    };
-    void (running?.kill() ?? Promise.resolve()).finally(remove);
-  });
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 function keys(kmsUrl: string): ServerOptions {
   if (!values.control) return pluginOptions(kmsUrl);
@@ -57,12 +48,13 @@ function keys(kmsUrl: string): ServerOptions {
 /** @param before kills in directories before this one */
 async function campaign(count: number, before: number): Promise<CampaignResult> {
   const directory = mkdtempSync(join(tmpdir(), 'mariadb-aws-kms-crash-'));
+  const remove = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
   const server = new ScratchServer({
     directory,
     options: { ...keys(kms.url), ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 },
   });
-  running = server;
+  process.once('exit', remove);
   try {
     await installDatabase(server.datadir);
     await server.start();
@@ -81,7 +73,8 @@ async function campaign(count: number, before: number): Promise<CampaignResult> 
   } finally {
     await server.kill();
     await kms.close();
-    rmSync(directory, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }
 

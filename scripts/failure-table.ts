@@ -137,18 +137,16 @@ const [name = ''] = process.argv.slice(2);
 const subject = SUBJECTS[name];
 if (subject === undefined) throw new Error(`expected kms or files, got ${name}`);
 const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
-try {
-  const template = join(directory, 'template');
-  await installDatabase(template);
-  const { rows, broken } = await subject.run(directory, template);
-  for (const line of broken) console.error(line);
-  if (broken.length > 0) process.exitCode = 1;
-  else
-    writeSection(
-      join(import.meta.dirname, '../docs/reliability.md'),
-      `made by npm run reliability:${name}`,
-      `\n${tables(rows, subject)}\n`,
-    );
-} finally {
-  rmSync(directory, { recursive: true, force: true });
-}
+process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+const template = join(directory, 'template');
+await installDatabase(template);
+const { rows, broken } = await subject.run(directory, template);
+for (const line of broken) console.error(line);
+if (broken.length > 0) process.exitCode = 1;
+else
+  writeSection(
+    join(import.meta.dirname, '../docs/reliability.md'),
+    `made by npm run reliability:${name}`,
+    `\n${tables(rows, subject)}\n`,
+  );

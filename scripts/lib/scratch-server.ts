@@ -192,6 +192,7 @@ export class ScratchServer {
       detached: this.#detached,
     });
     if (this.#detached) child.unref();
+    else endWithProcess(child);
     this.#process = child;
     const failed = once(child, 'error').then(([error]) => {
       throw error;
@@ -264,6 +265,17 @@ export class ScratchServer {
     for (const connection of this.#connections) connection.destroy();
     this.#connections.clear();
   }
+}
+
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/** Also with one that is interrupted, where that makes it exit. */
+function endWithProcess(child: ChildProcess): void {
+  running.add(child);
+  child.once('exit', () => running.delete(child));
 }
 
 /**
