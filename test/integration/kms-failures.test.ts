@@ -37,7 +37,8 @@ const LASTING: Readonly<Record<string, string>> = {
   'throttles all the time': 'ThrottlingException: You have exceeded the rate at which you may call KMS\\.',
   'has internal errors (status 500)': 'KMSInternalException',
   'is a proxy that sends HTML (status 502)': 'UnreadableAnswer: HTTP 502, text/html',
-  'sends half an answer and hangs up': 'ECONNRESET: the connection ended in the middle of the answer',
+  // Commands call KMS through the AWS SDK, and with it through Node's client: `rewrap` says it as that does.
+  'sends half an answer and hangs up': 'ECONNRESET: (?:the connection ended in the middle of the answer|aborted)',
 };
 
 /** What is said, without `key N version N`; nothing: it succeeds. */
