@@ -6,6 +6,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { hasEnded } from '../scripts/lib/children.ts';
 import { helloSettings } from '../scripts/lib/hello-settings.ts';
 import { TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
 import { wipe } from '../src/bytes.ts';
@@ -122,7 +123,7 @@ async function connected(path: string, child: ChildProcess): Promise<Duplex> {
       await once(socket, 'connect');
       return socket;
     } catch (error) {
-      if (child.exitCode !== null) throw error;
+      if (child.pid === undefined || hasEnded(child.pid)) throw error;
       await delay(CONNECT_EVERY_MS);
     }
   }

@@ -32,7 +32,11 @@ function promptFile(descriptor: number): OpenFile {
     readFile: async () => {
       // readFileSync() asks for the size once more.
       const bytes = Buffer.alloc(size ?? fstatSync(descriptor).size);
-      return bytes.subarray(0, readSync(descriptor, bytes));
+      let read = 0;
+      // A file system in user space may give less at once than there is.
+      for (let more = -1; more !== 0 && read < bytes.length; read += more)
+        more = readSync(descriptor, bytes, { offset: read });
+      return bytes.subarray(0, read);
     },
     stat: async () => {
       const found = fstatSync(descriptor);

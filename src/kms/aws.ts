@@ -96,7 +96,6 @@ interface Way extends Endpoint {
 /** KMS in one Region, over connections that are kept. */
 class Connection {
   readonly #options: AwsOptions;
-  readonly #environment: NodeJS.ProcessEnv;
   readonly #surroundings: AwsSurroundings;
   readonly #identity: IdentitySource;
   #way: Promise<Way> | undefined;
@@ -107,7 +106,6 @@ class Connection {
   constructor(options: AwsOptions, surroundings: AwsSurroundings) {
     const { environment = surroundings.proxyEnvironment, secrets } = surroundings;
     this.#options = options;
-    this.#environment = environment;
     this.#surroundings = surroundings;
     this.#identity = new IdentitySource(() => credentialsOf(options, surroundings), environment, secrets);
   }
@@ -159,7 +157,8 @@ class Connection {
 
   async #find(): Promise<Way> {
     const { region, endpointUrl } = this.#options;
-    const endpoint = await kmsEndpoint(region, endpointUrl, this.#environment);
+    const { environment, proxyEnvironment } = this.#surroundings;
+    const endpoint = await kmsEndpoint(region, endpointUrl, environment ?? proxyEnvironment);
     return {
       ...endpoint,
       transport: await transportTo(endpoint.url, { ...this.#surroundings, maxSockets: MOST_CALLS_AT_ONCE }),

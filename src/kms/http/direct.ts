@@ -1,7 +1,8 @@
 import { isIP, connect as netConnect, type Socket } from 'node:net';
 import { createSecureContext, connect as tlsConnect } from 'node:tls';
+import { wipe } from '../../bytes.ts';
 import { AnswerReader } from './answer-reader.ts';
-import { connectTimeout, type HttpOutcome, type HttpRequest, type Transport } from './transport.ts';
+import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } from './transport.ts';
 
 /** Starts to connect. */
 export type OpenSocket = () => Socket;
@@ -67,7 +68,7 @@ export class DirectTransport implements Transport {
 
   #takeIdle(): Connection | undefined {
     for (let found = this.#idle.pop(); found !== undefined; found = this.#idle.pop()) {
-      if (found.isGoodUntilMs > performance.now()) return found;
+      if (found.goodUntilMs > performance.now()) return found;
       found.fail(hangUp());
     }
     return undefined;
@@ -110,20 +111,15 @@ class Connection {
     this.#events = events;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, PROBE_AFTER_MS);
-    const connecting = setTimeout(() => this.fail(connectTimeout(connectTimeoutMs)), connectTimeoutMs);
-    const stop = (): void => clearTimeout(connecting);
-    socket.once('connect', stop);
+    limitConnecting(socket, connectTimeoutMs, (error) => this.fail(error));
     socket.on('data', (piece: Buffer) => this.#read(piece));
     socket.on('end', () => this.#end());
     socket.on('error', (error) => this.fail(error));
-    socket.on('close', () => {
-      stop();
-      this.fail(hangUp(this.#asked?.reader));
-    });
+    socket.on('close', () => this.fail(hangUp(this.#asked?.reader)));
   }
 
   /** By `performance.now()`. */
-  get isGoodUntilMs(): number {
+  get goodUntilMs(): number {
     return this.#goodUntilMs;
   }
 
@@ -157,7 +153,7 @@ class Connection {
       this.fail(error);
     } finally {
       // A data key may be in it.
-      piece.fill(0);
+      wipe(piece);
     }
   }
 

@@ -5,9 +5,9 @@ import { wipe } from '../../bytes.ts';
 import { type AgentOptions, keepAliveAgents } from '../agents.ts';
 import {
   bareHost,
-  connectTimeout,
   type HttpOutcome,
   type HttpRequest,
+  limitConnecting,
   MOST_ANSWER_BYTES,
   type Transport,
 } from './transport.ts';
@@ -67,11 +67,7 @@ export class ProxyTransport implements Transport {
     };
     request.on('error', fail);
     request.on('socket', (socket) => {
-      if (!socket.connecting) return;
-      const connecting = setTimeout(() => giveUp(connectTimeout(connectTimeoutMs)), connectTimeoutMs);
-      const stop = (): void => clearTimeout(connecting);
-      socket.once('connect', stop);
-      socket.once('close', stop);
+      if (socket.connecting) limitConnecting(socket, connectTimeoutMs, giveUp);
     });
     request.end(body);
     return giveUp;

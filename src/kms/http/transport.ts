@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net';
+
 /** What came back, whatever it says. */
 export interface HttpAnswer {
   readonly status: number;
@@ -33,8 +35,12 @@ export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-export function connectTimeout(ms: number): TimeoutError {
-  return new TimeoutError(`no connection within ${ms} ms`);
+/** Of a socket that is connecting. */
+export function limitConnecting(socket: Socket, limitMs: number, giveUp: (error: TimeoutError) => void): void {
+  const timer = setTimeout(() => giveUp(new TimeoutError(`no connection within ${limitMs} ms`)), limitMs);
+  const stop = (): void => clearTimeout(timer);
+  socket.once('connect', stop);
+  socket.once('close', stop);
 }
 
 /** Of an IPv6 address, which a URL has in brackets. */
