@@ -4,13 +4,13 @@
  * --quick: small and short, for a look whether it runs. --write: puts the tables into the document. Exit status 1 when a
  * section failed; the others run nevertheless.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, release, tmpdir } from 'node:os';
+import { availableParallelism, cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Section } from '../bench/section.ts';
 import { SECTIONS } from '../bench/sections.ts';
 import { writeSection } from './lib/document-section.ts';
+import { withScratchDirectory } from './lib/scratch-directory.ts';
 import { installedServer } from './lib/scratch-server.ts';
 
 const DOCUMENT = join(import.meta.dirname, '../docs/performance.md');
@@ -49,13 +49,12 @@ function circumstances(): string {
 async function run(section: Section): Promise<string> {
   const started = performance.now();
   const before = circumstances();
-  const directory = mkdtempSync(join(tmpdir(), 'mak-bench-'));
-  const remove = (): void => rmSync(directory, { recursive: true, force: true });
-  process.once('exit', remove);
   console.log(`## ${section.title} (${section.name})\n`);
   try {
     const progress = (text: string): void => console.error(`  ${section.name}: ${text}`);
-    const text = await section.run({ quick, rounds, directory, progress });
+    const text = await withScratchDirectory('mak-bench-', (directory) =>
+      section.run({ quick, rounds, directory, progress }),
+    );
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
     const whole = `${text}\n*${before}; took ${seconds} s.*\n`;
     console.log(whole);
@@ -65,13 +64,8 @@ async function run(section: Section): Promise<string> {
     process.exitCode = 1;
     console.error(error);
     return `${section.name}: FAILED`;
-  } finally {
-    process.off('exit', remove);
-    remove();
   }
 }
-
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 const started = performance.now();
 const results: string[] = [];

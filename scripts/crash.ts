@@ -3,13 +3,12 @@
  *   npm run test:crash [-- --kills N] [--seed N]
  *   npm run test:crash:control           MariaDB's debug_key_management has the keys; only the server is killed
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/kms/embedded/index.ts';
 import { type CampaignResult, runCampaign } from './lib/crash-campaign.ts';
+import { withScratchDirectory } from './lib/scratch-directory.ts';
 import {
   EVERYTHING_ENCRYPTED,
   installDatabase,
@@ -34,7 +33,6 @@ const kills = Number(values.kills);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const random = seededRandom(seed);
 const started = performance.now();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 function keys(kmsUrl: string): ServerOptions {
   if (!values.control) return pluginOptions(kmsUrl);
@@ -46,15 +44,12 @@ function keys(kmsUrl: string): ServerOptions {
 }
 
 /** @param before kills in directories before this one */
-async function campaign(count: number, before: number): Promise<CampaignResult> {
-  const directory = mkdtempSync(join(tmpdir(), 'mariadb-aws-kms-crash-'));
-  const remove = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+async function campaign(directory: string, count: number, before: number): Promise<CampaignResult> {
   const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
   const server = new ScratchServer({
     directory,
     options: { ...keys(kms.url), ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 },
   });
-  process.once('exit', remove);
   try {
     await installDatabase(server.datadir);
     await server.start();
@@ -73,15 +68,14 @@ async function campaign(count: number, before: number): Promise<CampaignResult> 
   } finally {
     await server.kill();
     await kms.close();
-    process.off('exit', remove);
-    remove();
   }
 }
 
 console.log(`${kills} kills, seed ${seed}`);
 const results: CampaignResult[] = [];
 for (let done = 0; done < kills; done += KILLS_OF_A_DIRECTORY) {
-  results.push(await campaign(Math.min(KILLS_OF_A_DIRECTORY, kills - done), done));
+  const count = Math.min(KILLS_OF_A_DIRECTORY, kills - done);
+  results.push(await withScratchDirectory('mariadb-aws-kms-crash-', (directory) => campaign(directory, count, done)));
 }
 const sum = (of: (result: CampaignResult) => number): number =>
   results.reduce((total, result) => total + of(result), 0);

@@ -4,13 +4,12 @@
  *   npm run reliability:kms
  *   npm run reliability:files
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FAILURE_TABLE } from '../src/kms/classify.ts';
 import { writeSection } from './lib/document-section.ts';
 import { brokenByFault, FAULT_MOMENTS, runFaults } from './lib/file-faults.ts';
 import { brokenByKms, MOMENTS, runFailures } from './lib/kms-failures.ts';
+import { withScratchDirectory } from './lib/scratch-directory.ts';
 import { installDatabase } from './lib/scratch-server.ts';
 import type { Cell, Moment } from './lib/trial.ts';
 
@@ -136,12 +135,11 @@ function tables(rows: readonly Row[], { subject, moments }: Subject): string {
 const [name = ''] = process.argv.slice(2);
 const subject = SUBJECTS[name];
 if (subject === undefined) throw new Error(`expected kms or files, got ${name}`);
-const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
-process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-const template = join(directory, 'template');
-await installDatabase(template);
-const { rows, broken } = await subject.run(directory, template);
+const { rows, broken } = await withScratchDirectory('mak-failures-', async (directory) => {
+  const template = join(directory, 'template');
+  await installDatabase(template);
+  return await subject.run(directory, template);
+});
 for (const line of broken) console.error(line);
 if (broken.length > 0) process.exitCode = 1;
 else
