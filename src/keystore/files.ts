@@ -1,5 +1,5 @@
 /** Small files, read whole and written durably. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import type { Random } from '../clock.ts';
@@ -68,5 +68,5 @@ export function temporaryPath(directory: string, random: Random): string {
 }
 
 export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }

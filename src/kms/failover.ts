@@ -145,9 +145,10 @@ export async function askRegions<T extends Answer>(
   signal: AbortSignal,
 ): Promise<RoundResult<T>> {
   const { clock, observer } = parts;
-  const round = childOf(signal);
   const willing = regions.filter(({ isLeftAlone }) => !isLeftAlone);
   const queue = willing.length > 0 ? willing : [...regions];
+  // A signal of its own is dear where many keys are unwrapped, and with one Region nobody is to be told anything else.
+  const round = queue.length > 1 ? childOf(signal) : undefined;
   const running: Asked<T>[] = [];
   const failures: RegionalFailure[] = [];
   const reasons: string[] = [];
@@ -155,7 +156,7 @@ export async function askRegions<T extends Answer>(
   try {
     for (;;) {
       const next = queue.shift();
-      if (next !== undefined) running.push(ask(question, next, parts, round.signal));
+      if (next !== undefined) running.push(ask(question, next, parts, round?.signal ?? signal));
       const newest = running.at(-1);
       const patienceMs = newest?.region.patienceMs ?? 0;
       const settled = await settledOrLate(running, queue.length > 0, clock);
@@ -197,9 +198,8 @@ export async function askRegions<T extends Answer>(
     }
   } finally {
     for (const asked of running) giveUp(asked, question, parts, signal.aborted ? undefined : decidedBy);
-    // An error with its stack is dear, and with one Region nobody is left who would hear it.
-    if (running.length > 0) round.abort(new Error('another Region answered'));
-    round.release();
+    if (running.length > 0) round?.abort(new Error('another Region answered'));
+    round?.release();
   }
 }
 

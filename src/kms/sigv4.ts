@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 
 export interface AccessKey {
   readonly accessKeyId: string;
@@ -24,7 +24,7 @@ export class RequestSigner {
   readonly #accessKey: AccessKey;
   readonly #path: string;
   #day = '';
-  #signingKey: Buffer = Buffer.alloc(0);
+  #signingKey: KeyObject | undefined;
 
   constructor(scope: SigningScope, accessKey: AccessKey) {
     this.#scope = scope;
@@ -57,11 +57,11 @@ export class RequestSigner {
     return signed;
   }
 
-  #keyOf(day: string): Buffer {
-    if (day !== this.#day) {
+  #keyOf(day: string): KeyObject {
+    if (this.#signingKey === undefined || day !== this.#day) {
       const { region, service } = this.#scope;
       const secret: Buffer = Buffer.from(`AWS4${this.#accessKey.secretAccessKey}`);
-      this.#signingKey = [day, region, service, 'aws4_request'].reduce(hmac, secret);
+      this.#signingKey = createSecretKey([day, region, service, 'aws4_request'].reduce(hmac, secret));
       this.#day = day;
     }
     return this.#signingKey;
@@ -80,9 +80,9 @@ function canonicalValue(value: string): string {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text, 'hex');
 }
 
-function hmac(key: Buffer, text: string): Buffer {
+function hmac(key: Buffer | KeyObject, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest();
 }
