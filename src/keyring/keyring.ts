@@ -135,13 +135,15 @@ export class Keyring {
   /** Unwraps and announces each; returns those that stay wrapped. */
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
+    // The first ones are needed before a thread has started.
+    const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE), 'keys');
     await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
       try {
         await this.#unwrapStored(name, true, deadline, keep);
       } catch (error) {
         failures.push({ name, error: toKeyError(error) });
       }
-    });
+    }).finally(endReading);
     return failures;
   }
 

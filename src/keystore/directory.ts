@@ -18,6 +18,7 @@ import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOf
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { changedMeanwhile, storeUnavailable, unreadable } from './failures.ts';
 import { accessOf, READ_ONLY, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
+import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
 export interface FileSystem {
@@ -29,6 +30,8 @@ export interface FileSystem {
   stat(path: string): Promise<{ readonly mtimeMs: number }>;
   /** The file's beginning, at once: returns the number of bytes. Does not wait for a FIFO's other end. */
   readNow(path: string, into: Uint8Array): number;
+  /** Undefined: there is no other thread. */
+  readonly startReadAhead?: (request: ReadAheadRequest) => ReadAhead;
 }
 
 /** Who may read a file. */
@@ -48,7 +51,7 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
-export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat, readNow };
+export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat, readNow, startReadAhead };
 
 /** A tenth of the time that opening, looking, reading and closing by promises takes. */
 function readNow(path: string, into: Uint8Array): number {
@@ -111,6 +114,9 @@ export interface Replacement {
 
 /** Work in progress older than this was left behind by a process that ended. */
 const ABANDONED_AFTER_MS = 3_600_000;
+/** To start a thread takes as long as to read some hundred files. */
+const WORTH_A_THREAD = 1_000;
+const READ_AHEAD_FILES = 2_048;
 
 /**
  * A directory of wrapped keys: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. Files are
@@ -123,6 +129,7 @@ export class KeyDirectory {
   readonly #random: Random;
   /** One byte more than a wrapped key may have. */
   readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
+  #ahead: ReadAhead | undefined;
   #syncing: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
@@ -164,6 +171,24 @@ export class KeyDirectory {
     };
   }
 
+  /**
+   * `read` of these, or `digest`, is to follow soon and in this order: another thread begins to read their files.
+   * @returns what ends that
+   */
+  readAhead(names: readonly KeyName[], what: 'keys' | 'digests'): () => void {
+    if (names.length < WORTH_A_THREAD) return () => undefined;
+    const files = names.flatMap((name) =>
+      what === 'keys' ? [keyFileName(name), sidecarFileName(name)] : [keyFileName(name)],
+    );
+    const window = what === 'keys' ? READ_AHEAD_FILES : files.length;
+    const ahead = this.#fs.startReadAhead?.({ directory: this.path, files, maxBytes: MAX_WRAPPED_KEY_BYTES, window });
+    this.#ahead = ahead;
+    return () => {
+      ahead?.close();
+      if (this.#ahead === ahead) this.#ahead = undefined;
+    };
+  }
+
   /** @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_FILE_SWAPPED, KEY_UNKNOWN when there is no such file */
   async read(name: KeyName): Promise<StoredKey> {
     const wrapped = await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES);
@@ -192,6 +217,8 @@ export class KeyDirectory {
 
   /** SHA-256 of the key file as it is now; undefined when it cannot be read, or is no wrapped key by its size. */
   digest(name: KeyName): Buffer | undefined {
+    const ahead = this.#ahead?.take(keyFileName(name));
+    if (ahead !== undefined && ahead.length > 0) return hash('sha256', ahead, 'buffer');
     let length: number;
     try {
       length = this.#fs.readNow(`${this.path}/${keyFileName(name)}`, this.#page);
@@ -405,6 +432,8 @@ export class KeyDirectory {
 
   /** Undefined only when there is no such file. */
   async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
+    const ahead = this.#ahead?.take(file);
+    if (ahead !== undefined) return ahead;
     try {
       return await readWhole(this.#fs, join(this.path, file), maxBytes);
     } catch (cause) {
