@@ -19,6 +19,8 @@ export const ERROR_CODES = [
   'KEY_FILE_SWAPPED',
   /** A sidecar tells of a key version whose key file is gone. */
   'KEY_FILE_MISSING',
+  /** No stored key has that id, and one would be made if the plugin said that no data is under it: it looks, or has found some. */
+  'KEY_OF_DATA',
   /** The manifest of backed-up keys is missing, damaged, or not one. */
   'MANIFEST_CORRUPT',
   /** The sealed key ring is damaged, of other key files, or of other settings: KMS unwraps the keys. */

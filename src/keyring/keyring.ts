@@ -149,9 +149,9 @@ export class Keyring {
 
   /**
    * Makes a key id usable: unwraps what is stored for it, or creates version 1 when nothing is.
-   * @param mayCreate false: the server has data under it already, so that it is not new
+   * @param mayCreate false: the server has data under it already, or has not looked, so that it may not be new
    * @returns the latest version
-   * @throws KeyError
+   * @throws KeyError; KEY_OF_DATA when a key would have been created, had it been allowed
    */
   async open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
     return await once(this.#opening, id, () => this.#inTurn(id, () => this.#open(id, mayCreate, deadline)));
@@ -215,10 +215,12 @@ export class Keyring {
     // Rule: only a directory that was listed and holds nothing of that id means "new key".
     const lost = listing.lost.find((name) => name.id === id);
     if (lost !== undefined) throw lostKey(lost, store.path);
-    if (!mayCreate) throw keyOfData(id, store.path);
     // The list limits new ids only: a key that exists may always get another version.
     if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
     if (shrunk !== undefined) throw shrunk;
+    this.#refuseToCreate(id);
+    // Last: the plugin looks at all its data when nothing else is in the way.
+    if (!mayCreate) throw keyOfData(id, store.path);
     return await this.#createNext(id, keyVersion(1), deadline);
   }
 
@@ -276,12 +278,18 @@ export class Keyring {
     );
   }
 
-  /** Creates `first`, or the next free version when another process was faster. */
-  async #createNext(id: KeyId, first: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
-    const { store, settings, role, events } = this.#parts;
+  /** @throws KeyError KEY_NOT_ALLOWED where no version of any key is created */
+  #refuseToCreate(id: KeyId): void {
+    const { store, settings, role } = this.#parts;
     if (role === 'backup') throw backupNeverCreates(id, store.path);
     // Mock mode is for trials: its one master key needs no name.
     if (settings.masterKeyId === '' && !settings.mock) throw noMasterKey(id);
+  }
+
+  /** Creates `first`, or the next free version when another process was faster. */
+  async #createNext(id: KeyId, first: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
+    const { store, events } = this.#parts;
+    this.#refuseToCreate(id);
     let version = first;
     for (let races = 0; ; races += 1) {
       try {

@@ -18,7 +18,7 @@ export function lostKey(name: KeyName, path: string): KeyError {
 
 export function keyOfData(id: KeyId, path: string): KeyError {
   const message = `key ${id} is not among the key files in ${path}, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made in its place`;
-  return new KeyError('KEY_FILE_MISSING', message, {
+  return new KeyError('KEY_OF_DATA', message, {
     hint: `restore the files aws-kms-key.${id}.* from a backup of the key directory; without them those tables cannot be read`,
   });
 }

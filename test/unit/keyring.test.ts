@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { keyCheckValue } from '../../src/bytes.ts';
+import type { ErrorCode } from '../../src/errors.ts';
 import type { KeyName } from '../../src/format/key-file-name.ts';
 import { keyFileName } from '../../src/format/key-file-name.ts';
 import { type KeyId, keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
@@ -316,9 +317,40 @@ describe('a key that the data directory names', () => {
     const process = new Process();
     const message =
       /^key 1 is not among the key files in \/keys, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made/;
-    await expectKeyError(process.open(one, false), 'KEY_FILE_MISSING', message);
+    await expectKeyError(process.open(one, false), 'KEY_OF_DATA', message);
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual([]);
+    // That was no more than a question: the next one may say that no data is under it.
+    expect(await process.open(one)).toBe(1);
+  });
+
+  it.each<[string, Partial<Settings>, 'server' | 'backup', number, ErrorCode, RegExp]>([
+    ['a lost key file', {}, 'server', 0, 'KEY_FILE_MISSING', /its key file aws-kms-key.3.1 is gone$/],
+    [
+      'the allowed ids',
+      { keyIds: parseKeyIdSet('1') },
+      'server',
+      0,
+      'KEY_NOT_ALLOWED',
+      /^key 9 is not among the key ids/,
+    ],
+    ['fewer key files than are known', {}, 'server', 2, 'STORE_UNAVAILABLE', /: nothing is created there$/],
+    ['a backup', {}, 'backup', 0, 'KEY_NOT_ALLOWED', /a backup never creates keys$/],
+    [
+      'no master key',
+      { masterKeyId: '' },
+      'server',
+      0,
+      'KEY_NOT_ALLOWED',
+      /^key 9 cannot be created: .*master_key_id is empty$/,
+    ],
+  ])('is not to be looked for where %s is in the way already', async (_, changes, role, held, code, message) => {
+    store(1, 1);
+    if (code === 'KEY_FILE_MISSING')
+      fs.files.set('/keys/aws-kms-key.3.1.json', { bytes: Buffer.from('{}'), synced: true });
+    const id = keyId(code === 'KEY_FILE_MISSING' ? 3 : 9);
+    await expectKeyError(new Process(changes, role, held).open(id, false), code, message);
+    expect(kms.calls).toEqual([]);
   });
 
   it('is unwrapped once its file is there', async () => {
