@@ -38,8 +38,8 @@ struct agent_config
   const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
   /*
-    Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Called from any
-    thread, without locks.
+    Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Asked when nothing
+    else is in the way, once for all who wait for the key, by a thread of theirs, without locks.
   */
   bool (*may_create)(uint32_t id);
   /* Called from any thread, without locks. text is one line without a prefix. */

@@ -38,6 +38,18 @@ struct agent_limits
   int64_t interrupt_every;
 };
 
+/*
+  At the data, whether a key may be made. It costs much, and only the agent knows whether there is a key already, or none may
+  be made anyway: so it is asked without first, and whoever waits looks if it says that nothing else is in the way.
+*/
+enum look
+{
+  LOOK_NOT_NEEDED,
+  LOOK_WANTED,
+  LOOK_UNDER_WAY,
+  LOOK_DONE
+};
+
 struct request
 {
   struct request *next;
@@ -49,6 +61,7 @@ struct request
   unsigned refs;                        /* callers waiting, and the list that holds it */
   bool internal;                        /* LOAD or CHECK that the I/O thread itself asked for */
   bool may_create;                      /* OPEN */
+  enum look look;
   bool charged;                         /* holds a token of the bucket */
   bool sent;
   bool sent_before;                     /* to an agent that ended without doing it */
@@ -149,6 +162,18 @@ void agent_release(struct request *request);
 
 /* Ends a request that is in the list. failure NULL: success. Needs the lock; agent_log_ended() is due after it. */
 void agent_end_request(struct agent *agent, struct request *request, const struct agent_failure *failure, bool own);
+
+/* Whether it is not to be sent now. Needs the lock. */
+bool agent_is_held(const struct request *request);
+
+/*
+  Holds a request that failed for want of a look; it is sent again, once, when somebody who waits for it has looked. Returns
+  false if that is not why it failed. Needs the lock.
+*/
+bool agent_hold(struct request *request, const struct agent_failure *failure);
+
+/* Looks for a request that wants it. Needs the lock, but not while it looks; the request must not go away meanwhile. */
+void agent_look(struct agent *agent, struct request *request);
 
 /* Queues a request and waits until it has ended. interrupt may be NULL. */
 bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,

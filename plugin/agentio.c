@@ -160,6 +160,15 @@ static void watch_master_keys(struct agent *agent, int64_t now)
   output_queue_check(agent);
 }
 
+/* Needs the lock. */
+static bool anything_to_send(const struct agent *agent)
+{
+  const struct request *each= agent->requests;
+  while (each && agent_is_held(each))
+    each= each->next;
+  return each != NULL;
+}
+
 /* Starts the agent if somebody needs it. */
 static void start_if_wanted(struct agent *agent, int64_t now)
 {
@@ -173,7 +182,7 @@ static void start_if_wanted(struct agent *agent, int64_t now)
   if (io->connection != CONNECTION_NONE)
     return;
   pthread_mutex_lock(&agent->lock);
-  bool wanted= agent->requests != NULL;
+  bool wanted= anything_to_send(agent);
   if (wanted && now < io->refuse_until)
     while (agent->requests)
       agent_end_request(agent, agent->requests, &io->start_failure, true);

@@ -208,7 +208,7 @@ static bool fail(struct agent *agent, const struct frame *frame, struct agent_fa
     agent->master_key= MASTER_KEY_UNKNOWN;
     agent->days_left= NO_DAYS;
   }
-  if (request)
+  if (request && !agent_hold(request, &failure))
     agent_end_request(agent, request, &failure, false);
   pthread_mutex_unlock(&agent->lock);
   if (reload)

@@ -135,7 +135,7 @@ void output_queue(struct agent *agent)
   bool room= queue_settings(agent);
   for (struct request *each= agent->requests; room && each; each= each->next)
   {
-    if (each->sent)
+    if (each->sent || agent_is_held(each))
       continue;
     uint8_t *space= output_space(io, request_max);
     if (space)

@@ -11,6 +11,8 @@
 
 #include "clock.h"
 
+/* Of src/errors.ts: no key is stored, one would be made, were it known that no data is under it. */
+#define CODE_OF_LOOK "KEY_OF_DATA"
 #define START_SLACK_MS 500              /* for the I/O thread to say itself that a start took too long */
 
 /* Needs the lock. Keeps the server from sleeping on a request for ever, should the I/O thread itself hang (a dead NFS). */
@@ -19,8 +21,9 @@ static int64_t longest_wait_until(const struct agent *agent, const struct reques
   const struct agent_limits *limits= &agent->limits;
   if (agent->start_until && request->type == FRAME_LOAD)
     return agent->start_until + TIME_LEFT_MIN_MS + limits->answer_grace + START_SLACK_MS;
-  return clock_ms() + request->deadline_ms + limits->patience + limits->welcome + limits->write +
-         3 * limits->answer_grace;
+  /* A look is not the I/O thread's. */
+  int64_t from= request->look == LOOK_UNDER_WAY ? clock_ms() : request->asked_at;
+  return from + request->deadline_ms + limits->patience + limits->welcome + limits->write + 3 * limits->answer_grace;
 }
 
 void agent_release(struct request *request)
@@ -76,15 +79,51 @@ static bool interrupted(struct agent *agent, const struct agent_interrupt *inter
   return wanted;
 }
 
+bool agent_is_held(const struct request *request)
+{
+  return request->look == LOOK_WANTED || request->look == LOOK_UNDER_WAY;
+}
+
+bool agent_hold(struct request *request, const struct agent_failure *failure)
+{
+  if (request->type != FRAME_OPEN || request->may_create || request->look != LOOK_NOT_NEEDED ||
+      strcmp(failure->code, CODE_OF_LOOK) != 0)
+    return false;
+  request->look= LOOK_WANTED;
+  request->sent= false;
+  pthread_cond_broadcast(&request->ready);
+  return true;
+}
+
+void agent_look(struct agent *agent, struct request *request)
+{
+  int64_t began= clock_ms();
+  request->look= LOOK_UNDER_WAY;
+  pthread_mutex_unlock(&agent->lock);
+  bool may_create= agent->config.may_create(request->id);
+  pthread_mutex_lock(&agent->lock);
+  request->look= LOOK_DONE;
+  /* Asked again in any case: what the agent says without leave is how the request ends, the key may be stored by now. */
+  request->may_create= may_create;
+  request->sent_before= false;
+  request->asked_at+= clock_ms() - began;
+  agent_wake(agent);
+}
+
 /* Waits until the request has ended. Needs the lock, and has it again afterwards. */
 static bool await(struct agent *agent, struct request *request, const struct agent_interrupt *interrupt,
                   struct agent_failure *failure)
 {
-  int64_t until= longest_wait_until(agent, request);
   bool stopped= false;
   while (!request->done && !stopped)
   {
-    int64_t now= clock_ms(), next= interrupt ? now + agent->limits.interrupt_every : until;
+    if (request->look == LOOK_WANTED)
+    {
+      agent_look(agent, request);
+      continue;
+    }
+    int64_t now= clock_ms(), until= longest_wait_until(agent, request);
+    int64_t next= interrupt ? now + agent->limits.interrupt_every : until;
     struct timespec limit= clock_timespec(next < until ? next : until);
     if (now >= until)
       break;
@@ -153,7 +192,7 @@ static bool is_worth_asking(struct agent *agent, uint8_t type, uint32_t id, uint
 }
 
 /* OPEN or FETCH: asks once however many threads want it. */
-static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, bool may_create)
+static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
 {
   struct agent_failure failure;
   bool ok= false, is_refused= false;
@@ -167,7 +206,7 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
       request->refs++;
     else if ((request= charge(agent, type, id, version, &is_refused)))
     {
-      request->may_create= may_create;
+      request->may_create= !agent->config.may_create;
       agent_wake(agent);
     }
     if (request)
@@ -179,26 +218,14 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
   return ok;
 }
 
-/* Whether an OPEN would go to the agent now. */
-static bool is_to_be_asked(struct agent *agent, uint32_t id)
-{
-  pthread_mutex_lock(&agent->lock);
-  bool asks= !loaded(agent, FRAME_OPEN, id, 0) && is_worth_asking(agent, FRAME_OPEN, id, 0) &&
-             !in_flight(agent, FRAME_OPEN, id, 0);
-  pthread_mutex_unlock(&agent->lock);
-  return asks;
-}
-
 bool agent_open(struct agent *agent, uint32_t id)
 {
-  /* It looks at many files: without the lock, and not for the sake of a failure that is known. */
-  bool may_create= is_to_be_asked(agent, id) && (!agent->config.may_create || agent->config.may_create(id));
-  return ask_for_key(agent, FRAME_OPEN, id, 0, may_create);
+  return ask_for_key(agent, FRAME_OPEN, id, 0);
 }
 
 bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version)
 {
-  return ask_for_key(agent, FRAME_FETCH, id, version, false);
+  return ask_for_key(agent, FRAME_FETCH, id, version);
 }
 
 bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,
@@ -248,10 +275,10 @@ static bool worth_logging(struct agent *agent, const struct request *request, co
   return recent_add(&agent->recent, request->type, request->id, request->version, reason, clock_ms());
 }
 
-/* Neither asked KMS in vain: what was fetched is not asked for again, a refusal is the agent's own. */
+/* Neither asked KMS in vain: what was fetched is not asked for again, a refusal is the agent's own. A look costs. */
 static bool cost_nothing(const struct request *request, const struct agent_failure *failure)
 {
-  return failure ? is_refusal(failure) : request->type == FRAME_FETCH;
+  return failure ? is_refusal(failure) && request->look == LOOK_NOT_NEEDED : request->type == FRAME_FETCH;
 }
 
 void agent_end_request(struct agent *agent, struct request *request, const struct agent_failure *failure, bool own)

@@ -137,27 +137,6 @@ static void key_that_was_fetched_or_is_not_allowed_leaves_the_bucket_full(void)
   fake_destroy(agent);
 }
 
-static atomic_int looks;
-
-static bool only_even(uint32_t id)
-{
-  atomic_fetch_add(&looks, 1);
-  return id % 2 == 0;
-}
-
-static void key_that_data_names_is_not_to_be_made(void)
-{
-  struct agent *agent= fake_started_client();
-  agent->config.may_create= only_even;
-  CHECK(agent_open(agent, 4) && atomic_load(&fake.may_create) == 1);
-  CHECK(agent_open(agent, 5) && atomic_load(&fake.may_create) == 0);
-  CHECK(agent_open(agent, 4) && agent_open(agent, 5) && atomic_load(&looks) == 2);
-  CHECK(!agent_open(agent, REFUSED) && !agent_open(agent, REFUSED) && atomic_load(&looks) == 3);
-  agent->config.may_create= NULL;
-  CHECK(agent_open(agent, 7) && atomic_load(&fake.may_create) == 1);
-  fake_destroy(agent);
-}
-
 static void setting_is_told_before_the_next_request(void)
 {
   struct agent *agent= fake_started_client();
@@ -226,7 +205,6 @@ void agent_tests(void)
   TEST(flood_of_key_ids_has_a_budget);
   TEST(statements_may_not_ask_for_any_number_of_keys);
   TEST(key_that_was_fetched_or_is_not_allowed_leaves_the_bucket_full);
-  TEST(key_that_data_names_is_not_to_be_made);
   TEST(setting_is_told_before_the_next_request);
   TEST(interrupted_rotation_ends_in_the_log);
   TEST(text_that_does_not_fit_keeps_the_hint);

@@ -153,11 +153,22 @@ static bool answer_load(int fd, uint32_t request)
   return true;
 }
 
-static bool answer_open(int fd, uint32_t request, uint32_t id)
+/* As the agent does: nothing but a look is in the way. */
+static bool wants_look(uint32_t id, bool may_create)
+{
+  return id == NEVER_SEEN || (!may_create && (id < UNASKED_KEY || id == NO_MORE_ALLOWED || id > NEVER_SEEN));
+}
+
+static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create)
 {
   static const uint8_t garbage[64]= {0xFF, 0xFF};
   char text[64];
   int count= atomic_fetch_add(&fake.opens, 1);
+  if (wants_look(id, may_create))
+  {
+    send_fail(fd, request, "KEY_OF_DATA", "data is under it");
+    return true;
+  }
   usleep(30000);
   switch (id)
   {
@@ -201,6 +212,7 @@ static bool answer_open(int fd, uint32_t request, uint32_t id)
     send_fail(fd, request, "CODE", "no\nsuch key");
     return true;
   case NOT_ALLOWED:
+  case NO_MORE_ALLOWED:
     send_fail(fd, request, "KEY_NOT_ALLOWED", "not that one");
     return true;
   case NUMBERED:
@@ -273,7 +285,7 @@ static bool answer(int fd, const struct frame *frame)
   case FRAME_OPEN:
     first= frame_u32(&reader);
     atomic_store(&fake.may_create, frame_u8(&reader));
-    return answer_open(fd, frame->request, first);
+    return answer_open(fd, frame->request, first, atomic_load(&fake.may_create));
   case FRAME_FETCH:
     first= frame_u32(&reader);
     return answer_fetch(fd, frame->request, first, frame_u32(&reader));

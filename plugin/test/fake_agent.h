@@ -12,7 +12,7 @@
 
 #include "agent_int.h"
 
-/* Key ids of OPEN that mean something; others are created. */
+/* Key ids of OPEN that mean something; others are created if they may be. */
 enum
 {
   UNASKED_KEY= 101,                     /* sends a current key of id 7 that nobody asked for, then what was asked */
@@ -30,7 +30,10 @@ enum
   DEAF,                                 /* reads nothing any more */
   REFUSED,
   NOT_ALLOWED,
-  NUMBERED                              /* fails with a text that names the number of the call */
+  NUMBERED,                             /* fails with a text that names the number of the call */
+  STORED,                               /* is there: need not be created */
+  NO_MORE_ALLOWED,                      /* may be created no more once it has been looked for */
+  NEVER_SEEN                            /* is to be looked for, whatever the plugin says */
 };
 
 /* Versions of FETCH and ids of ROTATE. */

@@ -23,6 +23,7 @@ int main(int count, char **arguments)
   secrecy_tests();
   fake_open();
   agent_tests();
+  look_tests();
   protocol_tests();
   start_tests();
   limits_tests();

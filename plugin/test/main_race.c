@@ -8,6 +8,7 @@ int main(void)
   race_tests();
   fake_open();
   agent_tests();
+  look_tests();
   protocol_tests();
   start_tests();
   limits_tests();

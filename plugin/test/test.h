@@ -36,6 +36,7 @@ void tablespace_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);
+void look_tests(void);
 void protocol_tests(void);
 void start_tests(void);
 void limits_tests(void);

@@ -1,5 +1,5 @@
 /** What a user who may create tables in one database can do to the server's keys, and to its bill of KMS. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection, SqlError } from 'mariadb';
 import { expect, it } from 'vitest';
@@ -30,20 +30,31 @@ function createTable(id: number): string {
   return `CREATE TABLE d.t${id} (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`;
 }
 
-it('creates no key outside key_ids, and costs no call of KMS by trying', async () => {
+/** Tells whether the tables of a database were read: the data directory is searched for a key that has no file yet. */
+function lookout(folder: string): () => boolean {
+  const table = join(folder, 'lookout.ibd');
+  writeFileSync(table, Buffer.alloc(65_536));
+  utimesSync(table, 1, 2);
+  return () => statSync(table).atimeMs !== 1000;
+}
+
+it('creates no key outside key_ids, and costs neither a call of KMS nor a look at the tables by trying', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_ids: '1-2,10-12' });
   const user = await guest(server);
   const files = keyFiles(server.datadir);
+  const wasLookedAt = lookout(join(server.datadir, 'd'));
   kms.calls.clear();
   for (let id = 100; id < 400; id += 1) expect(await complaints(user, createTable(id))).not.toBe('');
   await user.query('SET innodb_default_encryption_key_id=401');
   expect(await complaints(user, 'CREATE TABLE d.t401 (i INT) ENGINE=InnoDB ENCRYPTED=YES')).not.toBe('');
   expect(keyFiles(server.datadir)).toEqual(files);
   expect(operations(kms)).toEqual([]);
+  expect(wasLookedAt()).toBe(false);
   // Nor has it used up what others may ask for.
   await user.query(createTable(10));
   expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
+  expect(wasLookedAt(), 'a file system without access times shows no look').toBe(true);
   expect(await server.variable('STATUS', 'Aws_key_management_last_error')).toBe('');
   // Said now and then, and counted, not for each key.
   expect(server.log.match(/AWS KMS plugin: key \d+ is not among the key ids/g)?.length).toBeLessThanOrEqual(40);

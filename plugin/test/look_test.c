@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  When the data is looked at, and what goes on meanwhile.
+*/
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fake_agent.h"
+#include "test.h"
+
+#define THREADS 8u
+#define SLOW 1000u                      /* a key id that is looked for until it is let go */
+
+static atomic_int looks;
+static atomic_bool is_let_go;
+
+/* What is odd, data is under. */
+static bool only_even(uint32_t id)
+{
+  atomic_fetch_add(&looks, 1);
+  while (id == SLOW && !atomic_load(&is_let_go))
+    usleep(1000);
+  return id % 2 == 0;
+}
+
+static struct agent *looking_client(void)
+{
+  struct agent *agent= fake_started_client();
+  agent->config.may_create= only_even;
+  atomic_store(&looks, 0);
+  atomic_store(&is_let_go, false);
+  return agent;
+}
+
+/* An empty last_error says so of all that was asked. */
+static bool is_untroubled(struct agent *agent)
+{
+  struct agent_status status;
+  agent_get_status(agent, &status);
+  return fake_logged() == 0 && status.last_error[0] == 0;
+}
+
+static bool bucket_is_full(const struct agent *agent)
+{
+  return agent->bucket.full_at <= clock_ms();
+}
+
+static void new_key_is_looked_for_and_made(void)
+{
+  struct agent *agent= looking_client();
+  int before= atomic_load(&fake.opens);
+  CHECK(agent_open(agent, 4) && atomic_load(&looks) == 1);
+  CHECK(atomic_load(&fake.opens) == before + 2 && atomic_load(&fake.may_create) == 1);
+  CHECK(agent_open(agent, 4) && atomic_load(&looks) == 1 && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+static void key_that_data_names_is_not_made(void)
+{
+  struct agent *agent= looking_client();
+  CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1 && atomic_load(&fake.may_create) == 0);
+  /* It is known for a while. */
+  CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1);
+  CHECK(fake_last_error_has(agent, "data is under it; make one"));
+  CHECK(agent_open(agent, STORED) && fake_logged() == 1 && fake_has_logged("data is under it; make one"));
+  fake_destroy(agent);
+}
+
+static void nothing_is_looked_for_that_would_not_be_made(void)
+{
+  struct agent *agent= looking_client();
+  CHECK(!agent_open(agent, NOT_ALLOWED) && !agent_open(agent, NOT_ALLOWED) && bucket_is_full(agent));
+  CHECK(agent_open(agent, STORED) && atomic_load(&fake.may_create) == 0 && !agent_open(agent, REFUSED));
+  CHECK(agent_fetch(agent, 3, 9) && atomic_load(&looks) == 0);
+  fake_destroy(agent);
+}
+
+static void where_nobody_can_look_a_key_is_made_at_once(void)
+{
+  struct agent *agent= fake_started_client();
+  int before= atomic_load(&fake.opens);
+  CHECK(agent_open(agent, 7) && atomic_load(&fake.may_create) == 1 && atomic_load(&fake.opens) == before + 1);
+  CHECK(!agent_open(agent, NEVER_SEEN) && atomic_load(&fake.opens) == before + 2);
+  fake_destroy(agent);
+}
+
+/* Whatever the agent says. */
+static void look_is_made_once_and_paid_for(void)
+{
+  struct agent *agent= looking_client();
+  CHECK(!agent_open(agent, NO_MORE_ALLOWED) && atomic_load(&looks) == 1 && !bucket_is_full(agent));
+  int before= atomic_load(&fake.opens);
+  CHECK(!agent_open(agent, NEVER_SEEN) && atomic_load(&looks) == 2 && atomic_load(&fake.opens) == before + 2);
+  fake_destroy(agent);
+}
+
+struct opener
+{
+  pthread_t thread;
+  struct agent *agent;
+  uint32_t first, end;                  /* key ids */
+  int opened;
+};
+
+static void *open_keys(void *argument)
+{
+  struct opener *opener= argument;
+  for (uint32_t id= opener->first; id < opener->end; id++)
+    opener->opened+= agent_open(opener->agent, id);
+  return NULL;
+}
+
+static void start_opener(struct opener *opener, struct agent *agent, uint32_t first, uint32_t count)
+{
+  *opener= (struct opener) {.agent= agent, .first= first, .end= first + count};
+  CHECK(pthread_create(&opener->thread, NULL, open_keys, opener) == 0);
+}
+
+static int opened_by(struct opener *opener)
+{
+  pthread_join(opener->thread, NULL);
+  return opener->opened;
+}
+
+static void looks_for_many_keys_are_bounded(void)
+{
+  struct opener openers[THREADS];
+  struct agent *agent= looking_client();
+  int64_t started= clock_ms();
+  int opened= 0;
+  for (uint32_t i= 0; i < THREADS; i++)
+    start_opener(&openers[i], agent, 2000 + 40 * i, 40);
+  for (uint32_t i= 0; i < THREADS; i++)
+    opened+= opened_by(&openers[i]);
+  int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS), made= atomic_load(&looks);
+  CHECK(made >= BUCKET_SIZE && made <= most && opened > 0 && opened < made);
+  CHECK(fake_has_logged("SQL statements name too many keys"));
+  fake_destroy(agent);
+}
+
+/* Returns once a thread that opens SLOW is looking. */
+static void start_slow(struct opener *openers, uint32_t count, struct agent *agent)
+{
+  for (uint32_t i= 0; i < count; i++)
+    start_opener(&openers[i], agent, SLOW, 1);
+  while (atomic_load(&looks) == 0)
+    usleep(1000);
+}
+
+static int let_go(struct opener *openers, uint32_t count)
+{
+  int opened= 0;
+  atomic_store(&is_let_go, true);
+  for (uint32_t i= 0; i < count; i++)
+    opened+= opened_by(&openers[i]);
+  return opened;
+}
+
+static void many_threads_look_once(void)
+{
+  struct opener openers[THREADS];
+  struct agent *agent= looking_client();
+  int before= atomic_load(&fake.opens);
+  start_slow(openers, THREADS, agent);
+  usleep(100000);
+  CHECK(let_go(openers, THREADS) == (int) THREADS && atomic_load(&looks) == 1);
+  CHECK(atomic_load(&fake.opens) == before + 2 && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+/* Neither those who want other keys, nor those who wait for this one: a look is no silence of the agent. */
+static void look_holds_up_nobody(void)
+{
+  struct opener openers[2];
+  struct agent_status status;
+  struct agent *agent= looking_client();
+  int before= atomic_load(&fake.connections);
+  CHECK(agent_open(agent, 4));
+  agent->limits.request= 1000;
+  agent->limits.answer_grace= agent->limits.patience= agent->limits.welcome= agent->limits.write= 100;
+  start_slow(openers, 2, agent);
+  int64_t started= clock_ms();
+  agent_get_status(agent, &status);
+  CHECK(agent_open(agent, 4) && agent_open(agent, STORED) && agent_open(agent, 6) && clock_ms() - started < 1000);
+  usleep(2500000);
+  CHECK(let_go(openers, 2) == 2 && atomic_load(&fake.connections) == before && !agent->hangs && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+static void agent_may_end_during_a_look(void)
+{
+  struct opener opener;
+  struct agent *agent= looking_client();
+  start_slow(&opener, 1, agent);
+  int before= atomic_load(&fake.connections);
+  fake_stop_listening();
+  fake_listen();
+  usleep(300000);
+  /* Nothing is started for what cannot be asked yet. */
+  CHECK(atomic_load(&fake.connections) == before);
+  CHECK(let_go(&opener, 1) == 1 && atomic_load(&fake.connections) == before + 1 && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+static void request_may_end_during_a_look(void)
+{
+  struct opener opener;
+  struct agent *agent= looking_client();
+  start_slow(&opener, 1, agent);
+  fake_stop_listening();
+  agent->limits.patience= 0;
+  CHECK(!agent_open(agent, STORED));
+  CHECK(let_go(&opener, 1) == 0 && fake_last_error_has(agent, "no agent listens"));
+  fake_destroy(agent);
+  fake_listen();
+}
+
+void look_tests(void)
+{
+  TEST(new_key_is_looked_for_and_made);
+  TEST(key_that_data_names_is_not_made);
+  TEST(nothing_is_looked_for_that_would_not_be_made);
+  TEST(where_nobody_can_look_a_key_is_made_at_once);
+  TEST(look_is_made_once_and_paid_for);
+  TEST(looks_for_many_keys_are_bounded);
+  TEST(many_threads_look_once);
+  TEST(look_holds_up_nobody);
+  TEST(agent_may_end_during_a_look);
+  TEST(request_may_end_during_a_look);
+}
