@@ -32,7 +32,8 @@ enum step
   STEP_SET,                             /* u8 setting */
   STEP_CLOSE,
   STEP_WAIT,                            /* u8: half seconds */
-  STEP_DEAF                             /* the agent stops to read, or reads again */
+  STEP_DEAF,                            /* the agent stops to read, or reads again */
+  STEP_LOOK                             /* one of the callers that are to look at the data does */
 };
 
 struct input
@@ -227,6 +228,26 @@ static void ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t version
     agent_release(request);
 }
 
+static bool may_create(uint32_t id)
+{
+  return id % 2;
+}
+
+static void look(struct agent *agent)
+{
+  struct request *request= agent->requests;
+  while (request && request->look != LOOK_WANTED)
+    request= request->next;
+  if (!request)
+    return;
+  /* Held until then, and for this once. */
+  if (request->sent || request->may_create)
+    abort();
+  pthread_mutex_lock(&agent->lock);
+  agent_look(agent, request);
+  pthread_mutex_unlock(&agent->lock);
+}
+
 static void arrive(struct agent *agent, struct input *input, size_t size)
 {
   arriving.at= input->at;
@@ -265,6 +286,7 @@ static void follow(struct agent *agent, struct input *input)
   case STEP_CLOSE: closed= agent->io.fd != -1; break;
   case STEP_WAIT: now_ms+= take(input) * 500; break;
   case STEP_DEAF: deaf= !deaf; break;
+  case STEP_LOOK: look(agent); break;
   default: return;
   }
   /* The first connects, the second writes. */
@@ -278,6 +300,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   struct agent_failure failure;
   struct agent_config config= {
     .target= "unix:/fuzz", .role= ROLE_SERVER, .start_timeout_ms= 10000, .table= &table, .log= check_line,
+    .may_create= may_create,
   };
   uint8_t how= take(&input);
   config.allow_missing_keys= how & 1;

@@ -23,7 +23,16 @@ export function recordedTraffic(): { readonly from: 'plugin' | 'agent'; readonly
 }
 
 /** Steps of plugin/fuzz/client_fuzz.c. */
-const STEP = { load: 0x80, open: 0x81, fetch: 0x82, rotate: 0x83, check: 0x84, set: 0x85, close: 0x86 } as const;
+const STEP = {
+  load: 0x80,
+  open: 0x81,
+  fetch: 0x82,
+  rotate: 0x83,
+  check: 0x84,
+  set: 0x85,
+  close: 0x86,
+  look: 0x89,
+} as const;
 const MOST_BYTES_AT_ONCE = 127;
 
 /** Seeds of the plugin's fuzzers: what callers asked and the agent answered as a script, and the agent's bytes alone. */
@@ -59,7 +68,8 @@ function asked(bytes: Buffer): Buffer | undefined {
     case 'fetch':
       return Buffer.of(STEP.fetch, message.id, message.version);
     case 'open':
-      return Buffer.of(STEP.open, message.id);
+      // Sent by itself once somebody has looked.
+      return message.mayCreate ? Buffer.of(STEP.look) : Buffer.of(STEP.open, message.id);
     case 'rotate':
       return Buffer.of(STEP.rotate, message.id === 'all' ? 0 : message.id);
     case 'set':
