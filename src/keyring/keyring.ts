@@ -11,6 +11,7 @@ import type { KmsCaller } from '../kms/caller.ts';
 import { MOST_CALLS_AT_ONCE } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
+import { mendSidecar } from './mend-sidecar.ts';
 import {
   backupNeverCreates,
   idNotAllowed,
@@ -25,7 +26,7 @@ import {
 } from './refusals.ts';
 import { SealedKeyRing } from './sealed-key-ring.ts';
 import type { Settings } from './settings.ts';
-import { provenFacts, type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
+import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** Where the keyring puts what it has: the protocol server, or a test. */
@@ -257,25 +258,13 @@ export class Keyring {
 
   async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline, keep?: SealedKeyRing): Promise<void> {
     const { store, kms, settings, events } = this.#parts;
-    const stored = await store.read(name);
+    const stored = await store.readToUnwrap(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
     const unwrapped = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
-    if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
-      await this.#restoreSidecar(name, stored.wrapped, unwrapped);
-    }
-    keep?.add({ ...unwrapped, name }, stored.wrapped, stored.sidecar?.masterKeyArn ?? unwrapped.masterKeyArn);
+    await mendSidecar(this.#parts, name, stored, unwrapped);
+    const { masterKeyArn } = stored.mismatch === undefined ? (stored.sidecar ?? unwrapped) : unwrapped;
+    keep?.add({ ...unwrapped, name }, stored.wrapped, masterKeyArn);
     this.#handOver(name, current, unwrapped);
-  }
-
-  /** A key whose maker was killed before it stored the sidecar. */
-  async #restoreSidecar(name: KeyName, wrapped: Buffer, unwrapped: UnwrappedKey): Promise<void> {
-    const { store, role, events } = this.#parts;
-    const facts = provenFacts(unwrapped);
-    if (role !== 'server' || facts === undefined) return;
-    await store.addSidecar(name, wrapped, facts).then(
-      () => events.log('note', `${describeKey(name)}: its sidecar was missing, and was written anew`),
-      (error: unknown) => events.log('warning', withHint(toKeyError(error))),
-    );
   }
 
   /** @throws KeyError KEY_NOT_ALLOWED where no version of any key is created */

@@ -1,5 +1,5 @@
 import { keyCheckValue } from '../bytes.ts';
-import { type KeyError, toKeyError } from '../errors.ts';
+import { KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import {
   algorithmOf,
@@ -10,6 +10,7 @@ import {
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
 import type { StoredKey } from '../keystore/directory.ts';
+import { restoreOrMove } from '../keystore/failures.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -27,23 +28,34 @@ export interface UnwrappedKey extends DecryptedKey {
 
 /**
  * A stored version unwrapped; the caller wipes its plaintext. Without a sidecar nothing tells the context: KMS knows.
+ * Bytes that the sidecar does not describe are taken under whatever master key KMS finds, if they hold the very data key
+ * that it does describe: that is what a copy made during a rewrap looks like.
  * @throws KeyError
  */
 export async function unwrapStoredKey(
   kms: KmsCaller,
   configured: EncryptionContext,
   name: KeyName,
-  { wrapped, sidecar }: StoredKey,
+  { wrapped, sidecar, mismatch }: StoredKey,
   deadline: Deadline,
 ): Promise<UnwrappedKey> {
+  // Without a key check value nothing could tell whether it is the data key of that sidecar.
+  if (mismatch !== undefined && sidecar?.keyCheckValue === undefined) throw mismatch;
+  const subject = mismatch?.message ?? `${describeKey(name)} (file ${keyFileName(name)})`;
   const unwrap = async (encryptionContext: EncryptionContext, isContextGuessed: boolean): Promise<UnwrappedKey> => {
-    const { masterKeyArn, keySpec, keyCheckValue: expected } = sidecar ?? {};
+    const { keySpec, keyCheckValue: expected } = sidecar ?? {};
+    // The sidecar's is the master key of the bytes that it describes.
+    const masterKeyArn = mismatch === undefined ? sidecar?.masterKeyArn : undefined;
     const request = { wrapped, masterKeyArn, keySpec, keyCheckValue: expected, encryptionContext, isContextGuessed };
     const algorithm = algorithmOf(encryptionContext);
-    const opened = await kms.decrypt(`${describeKey(name)} (file ${keyFileName(name)})`, request, deadline);
+    const opened = await kms.decrypt(subject, request, deadline);
     return { ...opened, encryptionContext, algorithm };
   };
-  if (sidecar !== undefined) return await unwrap(sidecar.encryptionContext, false);
+  if (sidecar !== undefined) {
+    return await unwrap(sidecar.encryptionContext, false).catch((thrown: unknown) => {
+      throw mismatch === undefined ? thrown : notThatDataKey(name, toKeyError(thrown));
+    });
+  }
   let refused: KeyError | undefined;
   let denied: KeyError | undefined;
   // Asked once more, since perhaps only another Region refused a guess, while the first was out.
@@ -76,6 +88,12 @@ export function provenFacts({
   const keySpec = KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
   if (servedBy !== undefined || keySpec === undefined || isEmptyContext(encryptionContext)) return undefined;
   return { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
+}
+
+/** What passes, and what an operator can remove, says nothing about the bytes. */
+function notThatDataKey(name: KeyName, error: KeyError): KeyError {
+  if (error.code !== 'KMS_CORRUPT' && error.code !== 'KMS_BAD_ANSWER') return error;
+  return new KeyError('KEY_FILE_CORRUPT', error.message, { hint: restoreOrMove(name), cause: error });
 }
 
 function explained(refused: KeyError | undefined, configured: EncryptionContext): KeyError | undefined {

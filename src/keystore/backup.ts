@@ -35,26 +35,30 @@ interface Copy {
 
 /**
  * Copies every key file and sidecar, and writes the manifest last: what it names is durable. Files are added and never
- * replaced. A server may rotate meanwhile: key files appear whole and never change, and the directory is looked at until
- * it has nothing new.
+ * replaced. A server may rotate meanwhile: key files appear whole, and the directory is looked at until it has nothing
+ * new. So may `rewrap` be at work: each version is copied as it was before, or after.
  * @throws KeyError KEY_EXISTS when the target holds keys of another server, MANIFEST_CORRUPT, STORE_UNAVAILABLE and what
  * `checkBackup` finds in an earlier run's files; nothing was added then
  */
 export async function backUpKeys({ from, to, tool }: BackupRequest, disk: Disk): Promise<BackupResult> {
   const before = await earlierRun(to, disk);
-  let added = 0;
+  const added = new Set<string>();
   for (let isFirst = true; ; isFirst = false) {
-    const { copies, problems } = await readKeys(from, disk);
+    const { copies: all, problems } = await readKeys(from, disk);
+    // What `rewrap` replaces meanwhile was copied as a pair that fits, and opens.
+    const copies = all.filter(({ file }) => !added.has(file));
     const isNew = await Promise.all(copies.map((copy) => isMissing(copy, to, disk)));
     if (isFirst) await refuseStrangers(copies, before, to, disk);
     const fresh = copies.filter((_, index) => isNew[index]);
     if (fresh.length === 0) {
       const manifest = await writeManifest(to, tool, before, disk);
-      return { manifest, added, problems };
+      return { manifest, added: added.size, problems };
     }
-    for (const copy of fresh) await storing(to, copy.file, () => publish(copy, to, disk));
+    for (const copy of fresh) {
+      await storing(to, copy.file, () => publish(copy, to, disk));
+      added.add(copy.file);
+    }
     await storing(to, 'the copies', () => syncDirectory(disk.fileSystem, to));
-    added += fresh.length;
   }
 }
 
@@ -73,11 +77,11 @@ async function readKeys(from: string, { fileSystem, clock, random }: Disk) {
   const problems = lostKeys(listing);
   for (const name of listing.stored) {
     try {
-      const { wrapped, sidecarProblem } = await store.read(name);
+      const { wrapped, sidecarProblem, sidecarText } = await store.read(name);
       if (sidecarProblem?.code === 'KEY_FILE_UNREADABLE') throw sidecarProblem;
       copies.push({ name, file: keyFileName(name), bytes: wrapped });
-      const sidecar = await readIfThere(join(from, sidecarFileName(name)), MAX_SIDECAR_BYTES, fileSystem);
-      if (sidecar !== undefined) copies.push({ name, file: sidecarFileName(name), bytes: sidecar });
+      if (sidecarText !== undefined) copies.push({ name, file: sidecarFileName(name), bytes: sidecarText });
+      else if (sidecarProblem !== undefined) throw sidecarProblem;
     } catch (thrown) {
       problems.push(toKeyError(thrown));
     }
@@ -136,8 +140,7 @@ async function writeManifest(to: string, tool: string, before: Manifest | undefi
   const store = new KeyDirectory(to, fileSystem, clock, random);
   const keys: ManifestKey[] = [];
   for (const name of [...(await store.list()).stored].sort(compareKeyNames)) {
-    const { wrapped, sidecar } = await store.read(name);
-    const text = await readIfThere(join(to, sidecarFileName(name)), MAX_SIDECAR_BYTES, fileSystem);
+    const { wrapped, sidecar, sidecarText: text } = await store.read(name);
     keys.push({
       name,
       sha256: sha256(wrapped),

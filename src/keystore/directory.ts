@@ -16,7 +16,7 @@ import {
 } from '../format/key-file-name.ts';
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import { changedMeanwhile, storeUnavailable, unreadable } from './failures.ts';
+import { changedMeanwhile, otherBytes, storeUnavailable, unreadable } from './failures.ts';
 import { accessOf, READ_ONLY, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
@@ -80,6 +80,10 @@ export interface StoredKey {
   readonly sidecar: Sidecar | undefined;
   /** Why an existing sidecar is of no use. The key loads all the same, unpinned from its master key. */
   readonly sidecarProblem: KeyError | undefined;
+  /** What was read as the sidecar, of use or not; undefined when there is none, or none that can be read. */
+  readonly sidecarText: Buffer | undefined;
+  /** The sidecar is of other bytes than these. Never set by `read`. */
+  readonly mismatch?: KeyError | undefined;
 }
 
 export interface VerifiedKey<T> {
@@ -189,8 +193,22 @@ export class KeyDirectory {
     };
   }
 
-  /** @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_FILE_SWAPPED, KEY_UNKNOWN when there is no such file */
+  /**
+   * A pair that fits, also while `replace` is at work on it: that changes the sidecar first.
+   * @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_FILE_SWAPPED, KEY_UNKNOWN when there is no such file
+   */
   async read(name: KeyName): Promise<StoredKey> {
+    const stored = await this.readToUnwrap(name);
+    if (stored.mismatch !== undefined) throw stored.mismatch;
+    return stored;
+  }
+
+  /**
+   * As `read`, but also bytes that their sidecar does not describe: who has KMS unwrap them can tell whether they hold
+   * the data key that it does describe (`unwrapStoredKey`).
+   * @throws KeyError as `read`
+   */
+  async readToUnwrap(name: KeyName): Promise<StoredKey> {
     const wrapped = await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES);
     if (wrapped === undefined) {
       throw new KeyError('KEY_UNKNOWN', `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.path}`, {
@@ -200,19 +218,13 @@ export class KeyDirectory {
     if (wrapped.length === 0) {
       throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
     }
-    const { sidecar, sidecarProblem } = await this.#readSidecar(name);
-    if (sidecar === undefined) return { wrapped, sidecar, sidecarProblem };
+    const found = await this.#readSidecar(name);
+    if (found.sidecar === undefined) return { wrapped, ...found };
     // The wrapped key is the very one that the sidecar describes.
-    const fitting = sidecarOfBytes(sidecar, sha256(wrapped));
-    if (fitting === undefined) {
-      throw corrupt(
-        name,
-        keyFileName(name),
-        `its SHA-256 is ${sha256(wrapped)}, its sidecar says ${sidecar.wrappedSha256}`,
-        `restore the file from a backup; if you replaced it on purpose, move ${sidecarFileName(name)} away`,
-      );
-    }
-    return { wrapped, sidecar: fitting, sidecarProblem };
+    const sum = sha256(wrapped);
+    const fitting = sidecarOfBytes(found.sidecar, sum);
+    if (fitting === undefined) return { wrapped, ...found, mismatch: otherBytes(name, sum, found.sidecar) };
+    return { wrapped, ...found, sidecar: fitting };
   }
 
   /** SHA-256 of the key file as it is now; undefined when it cannot be read, or is no wrapped key by its size. */
@@ -248,27 +260,33 @@ export class KeyDirectory {
    * @throws KeyError STORE_UNAVAILABLE; the one before is still there then, or already the new one
    */
   async replaceKeyRing(bytes: Uint8Array): Promise<void> {
+    await this.#overwrite(KEY_RING_FILE, bytes);
+  }
+
+  async #overwrite(file: string, bytes: Uint8Array): Promise<void> {
     const temporary = temporaryPath(this.path, this.#random);
     try {
       await writeNew(this.#fs, temporary, bytes);
-      await this.#fs.rename(temporary, join(this.path, KEY_RING_FILE));
+      await this.#fs.rename(temporary, join(this.path, file));
     } catch (cause) {
-      throw storeUnavailable(this.path, `store ${KEY_RING_FILE} in`, cause);
+      throw storeUnavailable(this.path, `store ${file} in`, cause);
     } finally {
       await this.#discard(temporary);
     }
     await this.sync();
   }
 
-  async #readSidecar(name: KeyName): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem'>> {
+  async #readSidecar(name: KeyName): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem' | 'sidecarText'>> {
+    let sidecarText: Buffer | undefined;
     try {
-      const text = await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
-      return { sidecar: text && parseSidecar(name, text.toString('utf8')), sidecarProblem: undefined };
+      sidecarText = await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
+      const sidecar = sidecarText && parseSidecar(name, sidecarText.toString('utf8'));
+      return { sidecar, sidecarProblem: undefined, sidecarText };
     } catch (thrown) {
       const error = toKeyError(thrown);
       // A damaged sidecar says nothing; one of another key says that the key file may be another's, too.
       if (error.code === 'KEY_FILE_SWAPPED') throw error;
-      return { sidecar: undefined, sidecarProblem: error };
+      return { sidecar: undefined, sidecarProblem: error, sidecarText };
     }
   }
 
@@ -329,6 +347,19 @@ export class KeyDirectory {
     } finally {
       await this.#discard(temporary);
     }
+  }
+
+  /**
+   * Has the sidecar speak of bytes that it did not, and that KMS opened to its data key. One that fits by now stays.
+   * @throws KeyError STORE_UNAVAILABLE, and what `read` throws
+   */
+  async correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<void> {
+    const { sidecar, mismatch, wrapped: found } = await this.readToUnwrap(name);
+    if (sidecar === undefined || mismatch === undefined || !found.equals(wrapped)) return;
+    const { masterKeyArn: arn, wrappedSha256, requestId } = sidecar;
+    const replaces = { masterKeyArn: arn, wrappedSha256, requestId };
+    const facts = { masterKeyArn, wrappedSha256: sha256(wrapped), requestId: '', replaces };
+    await this.#overwrite(sidecarFileName(name), Buffer.from(formatSidecar(name, { ...sidecar, ...facts })));
   }
 
   /**
@@ -448,7 +479,8 @@ export class KeyDirectory {
   }
 }
 
-function corrupt(name: KeyName, file: string, reason: string, hint = 'restore the file from a backup'): KeyError {
+function corrupt(name: KeyName, file: string, reason: string): KeyError {
   const kind = file === sidecarFileName(name) ? 'sidecar' : 'key file';
+  const hint = 'restore the file from a backup';
   return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: ${kind} ${file}: ${reason}`, { hint });
 }

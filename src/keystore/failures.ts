@@ -1,5 +1,6 @@
 import { KeyError, systemErrorCode } from '../errors.ts';
-import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
+import type { Sidecar } from '../format/sidecar.ts';
 
 /** What to do about a system error in a key directory, by its code. */
 const HINTS: Readonly<Record<string, string>> = {
@@ -48,6 +49,20 @@ export function unreadable(path: string, name: KeyName, file: string, cause: unk
       cause,
     },
   );
+}
+
+/** Of a key file that its sidecar does not describe. */
+export function otherBytes(name: KeyName, found: string, { wrappedSha256, keyCheckValue }: Sidecar): KeyError {
+  const text = `${describeKey(name)}: key file ${keyFileName(name)}: its SHA-256 is ${found}, its sidecar says ${wrappedSha256}`;
+  const hint = restoreOrMove(name);
+  const perhaps = 'the next start of the server tells whether it is the same data key, and corrects the sidecar then';
+  return new KeyError('KEY_FILE_CORRUPT', text, {
+    hint: keyCheckValue === undefined ? hint : `${perhaps}; if not, ${hint}`,
+  });
+}
+
+export function restoreOrMove(name: KeyName): string {
+  return `restore the file from a backup; if you replaced it on purpose, move ${sidecarFileName(name)} away`;
 }
 
 export function changedMeanwhile(name: KeyName): KeyError {

@@ -69,6 +69,7 @@ describe.each([
       wrapped,
       sidecar: { ...facts, wrappedSha256: sha256, keyCheckValue: CHECK },
       sidecarProblem: undefined,
+      sidecarText: readFileSync(join(path, 'aws-kms-key.7.3.json')),
     });
   });
 

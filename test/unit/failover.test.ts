@@ -86,7 +86,7 @@ const servedBy = (region: string, because: string): string =>
 
 describe('Decrypt of a key without a sidecar, with a context configured', () => {
   const name = { id: keyId(1), version: keyVersion(1) };
-  const stored = { wrapped, sidecar: undefined, sidecarProblem: undefined };
+  const stored = { wrapped, sidecar: undefined, sidecarProblem: undefined, sidecarText: undefined };
   const unwrap = async (): Promise<UnwrappedKey> => {
     const deadline = startDeadline(clock, 60_000);
     const unwrapped = unwrapStoredKey(caller, { cluster: 'orders' }, name, stored, deadline);

@@ -1,0 +1,58 @@
+import { toKeyError } from '../errors.ts';
+import { describeKey, type KeyName } from '../format/key-file-name.ts';
+import type { StoredKey } from '../keystore/directory.ts';
+import type { KeyringParts } from './keyring.ts';
+import { withHint } from './refusals.ts';
+import { provenFacts, type UnwrappedKey } from './unwrap.ts';
+
+type Parts = Pick<KeyringParts, 'store' | 'role' | 'events'>;
+
+/** What KMS just proved of a key goes into its sidecar, where that lacks it. Failing to costs the key nothing. */
+export async function mendSidecar(
+  parts: Parts,
+  name: KeyName,
+  stored: StoredKey,
+  unwrapped: UnwrappedKey,
+): Promise<void> {
+  if (stored.mismatch !== undefined) {
+    const { masterKeyArn } = unwrapped;
+    const what = `KMS opens it under ${masterKeyArn}, and it is the same data key, as when the two are copied while rewrap replaces them`;
+    parts.events.log(
+      'warning',
+      `${stored.mismatch.message}; ${what}; ${await corrected(parts, name, stored, unwrapped)}`,
+    );
+  } else if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
+    await added(parts, name, stored, unwrapped);
+  }
+}
+
+/** Of a copy that was made during a rewrap. @returns what became of it */
+async function corrected(
+  { store, role }: Parts,
+  name: KeyName,
+  { wrapped }: StoredKey,
+  unwrapped: UnwrappedKey,
+): Promise<string> {
+  // A replica's ARN would be that of another Region.
+  if (role !== 'server' || unwrapped.servedBy !== undefined)
+    return 'its sidecar is corrected by a later start of the server';
+  return await store.correctSidecar(name, wrapped, unwrapped.masterKeyArn).then(
+    () => 'its sidecar was corrected',
+    (error: unknown) => `its sidecar was not corrected: ${withHint(toKeyError(error))}`,
+  );
+}
+
+/** Of a key whose maker was killed before it stored the sidecar. */
+async function added(
+  { store, role, events }: Parts,
+  name: KeyName,
+  { wrapped }: StoredKey,
+  unwrapped: UnwrappedKey,
+): Promise<void> {
+  const facts = provenFacts(unwrapped);
+  if (role !== 'server' || facts === undefined) return;
+  await store.addSidecar(name, wrapped, facts).then(
+    () => events.log('note', `${describeKey(name)}: its sidecar was missing, and was written anew`),
+    (error: unknown) => events.log('warning', withHint(toKeyError(error))),
+  );
+}

@@ -1,0 +1,367 @@
+/** A copy of the key directory that was made while `rewrap` was at work: key files of after, sidecars of before. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { keyCheckValue } from '../../src/bytes.ts';
+import { type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
+import { parseKeyRing } from '../../src/format/key-ring.ts';
+import { parseSidecar } from '../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../src/ids.ts';
+import { Keyring } from '../../src/keyring/keyring.ts';
+import { mendSidecar } from '../../src/keyring/mend-sidecar.ts';
+import { unwrapStoredKey } from '../../src/keyring/unwrap.ts';
+import { unwrapBackup } from '../../src/keyring/unwrap-backup.ts';
+import { backUpKeys } from '../../src/keystore/backup.ts';
+import { KeyDirectory } from '../../src/keystore/directory.ts';
+import { sha256 } from '../../src/keystore/files.ts';
+import { checkBackup } from '../../src/keystore/verify-backup.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { EmbeddedClient } from '../support/embedded-client.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { rewrap } from '../support/rewrapping.ts';
+import { kmsError } from '../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../support/settings.ts';
+import { type StoredHow, storeKey } from '../support/stored-keys.ts';
+
+const CONTEXT = { cluster: 'orders' };
+const MISMATCH =
+  'key 1 version 1: key file aws-kms-key\\.1\\.1: its SHA-256 is [0-9a-f]{64}, its sidecar says [0-9a-f]{64}';
+
+let clock: FakeClock;
+let kms: EmbeddedClient;
+let fs: MemoryFs;
+/** Key check values, by file. */
+let truth: Map<string, string>;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  kms = new EmbeddedClient(clock, ['alias/a', 'alias/b']);
+  fs = new MemoryFs();
+  truth = new Map();
+});
+
+function name(id: number): KeyName {
+  return { id: keyId(id), version: keyVersion(1) };
+}
+
+function store(id: number, how: StoredHow = {}): void {
+  truth.set(keyFileName(name(id)), keyCheckValue(storeKey(fs, kms, name(id), how)));
+}
+
+function arnOf(alias: string): string {
+  return kms.kms.ensureAlias(DEFAULT_REGION, alias);
+}
+
+function bytesOf(file: string): Buffer | undefined {
+  return fs.files.get(`/keys/${file}`)?.bytes;
+}
+
+/** What a copy has that read every sidecar before the run and every key file after it. */
+async function moveUnderTheCopy(): Promise<void> {
+  const before = new Map([...fs.files].filter(([path]) => path.endsWith('.json')));
+  const { problems } = await rewrap({ fileSystem: fs, kms, clock });
+  expect(problems).toEqual([]);
+  for (const path of [...fs.files.keys()]) if (path.startsWith('/backup')) fs.files.delete(path);
+  for (const [path, file] of before) fs.files.set(path, file);
+  kms.calls.length = 0;
+}
+
+function caller(): KmsCaller {
+  return new KmsCaller([kms.client], clock, () => 0.5, {
+    attemptStarted: () => undefined,
+    attemptEnded: () => undefined,
+  });
+}
+
+function directory(path = '/keys'): KeyDirectory {
+  return new KeyDirectory(path, fs, clock, Math.random);
+}
+
+function disk() {
+  return { fileSystem: fs, clock, random: Math.random };
+}
+
+/** A start of the server, or of mariadb-backup. */
+async function load(role: 'server' | 'backup' = 'server', sealedKeyRing = false) {
+  const loaded = new Map<string, string>();
+  const warnings: string[] = [];
+  const keyring = new Keyring({
+    role,
+    held: 0,
+    settings: { ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyRing },
+    store: directory(),
+    kms: caller(),
+    clock,
+    events: {
+      announce: (key, _, __, dataKey) => void loaded.set(keyFileName(key), keyCheckValue(dataKey)),
+      log: (severity, text) => void (severity === 'warning' && warnings.push(text)),
+      count: () => undefined,
+    },
+  });
+  const deadline = startDeadline(clock, 60_000);
+  const { failures } = await clock.runUntil(keyring.loadAll(deadline).finally(() => deadline.cancel()));
+  if (keyring.sealing !== undefined) await clock.runUntil(keyring.sealing);
+  return { loaded, warnings, failures };
+}
+
+async function refusal() {
+  const { failures } = await load();
+  expect(failures).toHaveLength(1);
+  return failures[0]?.error;
+}
+
+describe('a start', () => {
+  it.each<[string, StoredHow]>([
+    ['without a context', {}],
+    ['bound to a context', { configured: CONTEXT }],
+    ['of AES_CTR', { algorithm: 'AES_CTR' }],
+  ])('opens a key %s, says so once, and has the sidecar speak of it', async (_, how) => {
+    store(1, how);
+    const before = parseSidecar(name(1), String(bytesOf('aws-kms-key.1.1.json')));
+    await moveUnderTheCopy();
+    const { loaded, warnings, failures } = await load();
+    expect(failures).toEqual([]);
+    expect(loaded).toEqual(truth);
+    const end = `KMS opens it under ${arnOf('alias/b')}, and it is the same data key, as when the two are copied while rewrap replaces them; its sidecar was corrected`;
+    expect(warnings).toEqual([expect.stringMatching(new RegExp(`^${MISMATCH}; ${end}$`))]);
+    const { masterKeyArn, wrappedSha256, requestId } = before;
+    expect(parseSidecar(name(1), String(bytesOf('aws-kms-key.1.1.json')))).toEqual({
+      ...before,
+      masterKeyArn: arnOf('alias/b'),
+      wrappedSha256: sha256(bytesOf('aws-kms-key.1.1') ?? Buffer.alloc(0)),
+      requestId: '',
+      replaces: { masterKeyArn, wrappedSha256, requestId },
+    });
+    expect(kms.calls).toHaveLength(1);
+    expect([...fs.afterPowerLoss().files.keys()].sort()).toEqual([
+      '/keys/aws-kms-key.1.1',
+      '/keys/aws-kms-key.1.1.json',
+    ]);
+    expect(await load()).toMatchObject({ warnings: [], failures: [] });
+    expect(await rewrap({ fileSystem: fs, kms, clock })).toMatchObject({ moved: [], problems: [], others: [] });
+  });
+
+  it('of mariadb-backup opens it and leaves the sidecar alone', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    const before = bytesOf('aws-kms-key.1.1.json');
+    const { loaded, warnings } = await load('backup');
+    expect(loaded).toEqual(truth);
+    expect(warnings).toEqual([expect.stringMatching(/; its sidecar is corrected by a later start of the server$/)]);
+    expect(bytesOf('aws-kms-key.1.1.json')).toEqual(before);
+  });
+
+  it('that another Region serves leaves the sidecar alone, which names a key of this one', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    const before = bytesOf('aws-kms-key.1.1.json');
+    const stored = await directory().readToUnwrap(name(1));
+    const deadline = startDeadline(clock, 60_000);
+    const unwrapped = await unwrapStoredKey(caller(), CONTEXT, name(1), stored, deadline);
+    deadline.cancel();
+    const warnings: string[] = [];
+    const events = {
+      announce: () => undefined,
+      count: () => undefined,
+      log: (_: unknown, text: string) => warnings.push(text),
+    };
+    const parts = { store: directory(), role: 'server', events } as const;
+    await mendSidecar(parts, name(1), stored, { ...unwrapped, servedBy: 'eu-west-1' });
+    expect(warnings).toEqual([expect.stringMatching(/; its sidecar is corrected by a later start of the server$/)]);
+    expect(bytesOf('aws-kms-key.1.1.json')).toEqual(before);
+  });
+
+  it('opens it also where no sidecar can be stored', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    fs.before = (call) => {
+      if (call === 'rename') throw systemError('EROFS');
+    };
+    const { loaded, warnings, failures } = await load();
+    expect(failures).toEqual([]);
+    expect(loaded).toEqual(truth);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /; its sidecar was not corrected: cannot store aws-kms-key\.1\.1\.json in the key directory \/keys: EROFS: injected; the file system is mounted read-only/,
+      ),
+    ]);
+  });
+
+  it('does not touch what a rewrap brought in order meanwhile', async () => {
+    store(1);
+    const old = bytesOf('aws-kms-key.1.1.json') ?? Buffer.alloc(0);
+    await rewrap({ fileSystem: fs, kms, clock });
+    const right = bytesOf('aws-kms-key.1.1.json') ?? Buffer.alloc(0);
+    fs.files.set('/keys/aws-kms-key.1.1.json', { bytes: old, synced: true });
+    kms.on = () => void fs.files.set('/keys/aws-kms-key.1.1.json', { bytes: right, synced: true });
+    expect((await load()).loaded).toEqual(truth);
+    expect(bytesOf('aws-kms-key.1.1.json')).toEqual(right);
+  });
+
+  it('seals it under the master key that it is under', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    await load('server', true);
+    const ring = bytesOf('aws-kms-sealed-key-ring');
+    expect(ring && parseKeyRing(ring).header.masterKeyArn).toBe(arnOf('alias/b'));
+  });
+});
+
+describe('a key file in the place of another', () => {
+  it('without a context is refused: it holds another data key', async () => {
+    store(1);
+    store(2);
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: bytesOf('aws-kms-key.2.1') ?? Buffer.alloc(0), synced: true });
+    const sidecar = bytesOf('aws-kms-key.1.1.json');
+    const error = await refusal();
+    expect(error).toMatchObject({
+      code: 'KEY_FILE_CORRUPT',
+      message: expect.stringMatching(
+        new RegExp(
+          `^${MISMATCH}: KMS in us-east-1 answered wrongly: the data key is not the one .*check value differs`,
+        ),
+      ),
+      hint: 'restore the file from a backup; if you replaced it on purpose, move aws-kms-key.1.1.json away',
+    });
+    expect(bytesOf('aws-kms-key.1.1.json')).toEqual(sidecar);
+  });
+
+  it('of another length is refused', async () => {
+    store(1);
+    const made = kms.kms.generateDataKeyWithoutPlaintext({
+      region: DEFAULT_REGION,
+      keyId: 'alias/a',
+      keySpec: 'AES_256',
+    });
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: Buffer.from(made.ciphertextBlob), synced: true });
+    expect(await refusal()).toMatchObject({
+      code: 'KEY_FILE_CORRUPT',
+      message: expect.stringMatching(new RegExp(`^${MISMATCH}: .*"data key" expected 16 bytes for AES_128, got 32`)),
+    });
+  });
+
+  it.each<[string, () => Buffer]>([
+    ['bound to its place', () => bytesOf('aws-kms-key.2.1') ?? Buffer.alloc(0)],
+    ['damaged', () => Buffer.from('no wrapped key')],
+  ])('%s is refused by KMS', async (_, bytes) => {
+    store(1, { configured: CONTEXT });
+    store(2, { configured: CONTEXT });
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: bytes(), synced: true });
+    expect(await refusal()).toMatchObject({
+      code: 'KEY_FILE_CORRUPT',
+      message: expect.stringMatching(new RegExp(`^${MISMATCH}: KMS Decrypt failed: InvalidCiphertextException`)),
+      hint: expect.stringMatching(/^restore the file from a backup; /),
+    });
+  });
+
+  it('without a key check value is refused, and KMS is not asked', async () => {
+    store(1, { sidecar: 'early' });
+    await moveUnderTheCopy();
+    expect(await refusal()).toMatchObject({
+      code: 'KEY_FILE_CORRUPT',
+      message: expect.stringMatching(new RegExp(`^${MISMATCH}$`)),
+      hint: 'restore the file from a backup; if you replaced it on purpose, move aws-kms-key.1.1.json away',
+    });
+    expect(kms.calls).toEqual([]);
+  });
+
+  it('of which KMS cannot tell for now is not called damaged', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    const sidecar = bytesOf('aws-kms-key.1.1.json');
+    kms.on = () => {
+      throw kmsError('AccessDeniedException');
+    };
+    expect(await refusal()).toMatchObject({
+      code: 'KMS_OPERATOR',
+      message: expect.stringMatching(new RegExp(`^${MISMATCH}: KMS Decrypt failed: AccessDeniedException`)),
+    });
+    expect(bytesOf('aws-kms-key.1.1.json')).toEqual(sidecar);
+    kms.on = () => undefined;
+    expect((await load()).loaded).toEqual(truth);
+  });
+});
+
+describe('such a pair', () => {
+  const HINT =
+    /^the next start of the server tells whether it is the same data key, and corrects the sidecar then; if not/;
+
+  beforeEach(async () => {
+    store(1);
+    await moveUnderTheCopy();
+  });
+
+  it('is not backed up, and named', async () => {
+    const { manifest, problems } = await backUpKeys({ from: '/keys', to: '/copy', tool: 'test' }, disk());
+    expect(manifest.keys).toEqual([]);
+    expect(problems).toMatchObject([
+      {
+        code: 'KEY_FILE_CORRUPT',
+        message: expect.stringMatching(new RegExp(`^${MISMATCH}$`)),
+        hint: expect.stringMatching(HINT),
+      },
+    ]);
+  });
+
+  it('is no good backup', async () => {
+    const deadline = startDeadline(clock, 60_000);
+    const parts = { disk: disk(), caller: caller(), context: CONTEXT };
+    const problems = await unwrapBackup('/keys', [name(1)], parts, deadline);
+    deadline.cancel();
+    expect(problems).toMatchObject([{ code: 'KEY_FILE_CORRUPT', hint: expect.stringMatching(HINT) }]);
+  });
+
+  it('is not moved before a start of the server corrected it', async () => {
+    const { moved, problems } = await rewrap({ fileSystem: fs, kms, clock });
+    expect(moved).toEqual([]);
+    expect(problems).toMatchObject([{ code: 'KEY_FILE_CORRUPT', hint: expect.stringMatching(HINT) }]);
+    await expectKeyError(directory().read(name(1)), 'KEY_FILE_CORRUPT', new RegExp(`^${MISMATCH}$`));
+  });
+});
+
+it('a backup of the keys at every moment of a rewrap has pairs that fit, and all of them open', async () => {
+  for (const id of [1, 2]) store(id, id === 1 ? {} : { configured: CONTEXT });
+  const original = new Map(fs.files);
+  /** What the directory holds after each step of the run. */
+  const states: Map<string, { bytes: Buffer; synced: boolean }>[] = [];
+  fs.before = (call, path) => {
+    if (path.startsWith('/keys') && call === 'rename') states.push(new Map(fs.files));
+  };
+  await rewrap({ fileSystem: fs, kms, clock });
+  states.push(new Map(fs.files));
+  expect(states.length).toBe(5);
+  const show = (state: (typeof states)[number]): void => {
+    for (const [path, file] of state) if (/^\/keys\/aws-kms-key/.test(path)) fs.files.set(path, file);
+  };
+  let calls = 0;
+  for (let first = 1, isOver = false; !isOver; first += 1) {
+    for (const pause of [1, 2, 3, 5, 8]) {
+      fs.files.clear();
+      show(original);
+      calls = 0;
+      fs.before = () => {
+        calls += 1;
+        const state = states[Math.floor((calls - first) / pause)];
+        if (calls >= first) show(state ?? states.at(-1) ?? original);
+      };
+      const { problems, manifest } = await backUpKeys({ from: '/keys', to: '/copy', tool: 'test' }, disk());
+      isOver = calls < first;
+      fs.before = () => undefined;
+      expect(problems).toEqual([]);
+      expect(manifest.keys).toHaveLength(2);
+      expect(await checkBackup('/copy', disk())).toMatchObject({ damage: [], unlisted: [], gaps: [] });
+      for (const id of [1, 2]) {
+        const deadline = startDeadline(clock, 60_000);
+        const stored = await directory('/copy').read(name(id));
+        const { plaintext } = await unwrapStoredKey(caller(), CONTEXT, name(id), stored, deadline);
+        deadline.cancel();
+        expect(keyCheckValue(plaintext)).toBe(truth.get(keyFileName(name(id))));
+        expect(fs.files.has(`/copy/${sidecarFileName(name(id))}`)).toBe(true);
+      }
+    }
+  }
+  // Otherwise nothing was interrupted.
+  expect(calls).toBeGreaterThan(20);
+});
