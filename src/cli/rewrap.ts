@@ -1,12 +1,11 @@
-import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import type { Configuration } from '../doctor/configuration.ts';
 import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
-import { KeyError, systemErrorCode } from '../errors.ts';
+import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
@@ -68,21 +67,21 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const caller = dataKeyCaller(kms, outside);
         const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);
         const isDryRun = options.dryRun ?? false;
-        const release = isDryRun ? () => undefined : await holdAlone(server.keyfileDir);
         const request = {
           directory: server.keyfileDir,
           newMasterKeyArn,
           keyIds,
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
           tool: `mariadb-aws-kms ${outside.release}`,
+          holder: { host: hostname(), pid: process.pid },
         };
         const result = await rewrapKeys(request, {
           disk: diskOf(outside),
           kms: caller,
           client: kms,
           context: server.context,
+          tell: (line) => io.stderr(`mariadb-aws-kms: note: ${line}`),
         });
-        release();
         const notes = await notesOn(server, newMasterKeyArn, kms);
         report(io, { directory: server.keyfileDir, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
         for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
@@ -142,27 +141,6 @@ async function makeBackupDirectory(parent: string, { clock, files }: Surrounding
     throw storeUnavailable(directory, 'sync', cause);
   }
   return made;
-}
-
-/**
- * Two at once would take each other's keys for damaged. A name in Linux's abstract namespace goes away with its process,
- * however that ends.
- * @returns what lets go of it @throws KeyError KEY_EXISTS, STORE_UNAVAILABLE
- */
-async function holdAlone(directory: string): Promise<() => void> {
-  const { dev, ino } = await stat(directory).catch((cause: unknown) => {
-    throw storeUnavailable(directory, 'look at', cause);
-  });
-  const server = createServer();
-  await new Promise<void>((done, fail) => {
-    server.once('error', fail);
-    server.listen(`\0mariadb-aws-kms rewrap ${dev} ${ino}`, done);
-  }).catch((cause: unknown) => {
-    if (systemErrorCode(cause) !== 'EADDRINUSE') throw cause;
-    throw new KeyError('KEY_EXISTS', `another rewrap of ${directory} is at work`, { hint: 'wait until it has ended' });
-  });
-  server.unref();
-  return () => void server.close();
 }
 
 /** Of the server's own settings, which decide about new versions and the next start. */

@@ -9,6 +9,8 @@ export const TEMPORARY_PREFIX = '.aws-kms-tmp-';
 export const MOCK_STATE_FILE = 'aws-kms-key.mock.json';
 /** Not a name that mariadb-backup copies: it would be out of date in a backup, which needs the key files only. */
 export const KEY_RING_FILE = 'aws-kms-sealed-key-ring';
+/** Of a rewrap at work. Not a name that mariadb-backup copies, either. */
+export const REWRAP_LOCK_FILE = 'aws-kms-rewrap-lock';
 
 const KEY_FILE = /^aws-kms-key\.([1-9]\d{0,9})\.([1-9]\d{0,9})(\.json)?$/;
 
@@ -20,7 +22,7 @@ export interface KeyName {
 /** What a name in a key directory stands for. */
 export type FileName =
   | { readonly kind: 'wrapped-key' | 'sidecar'; readonly name: KeyName }
-  | { readonly kind: 'temporary' | 'mock-state' | 'key-ring' | 'stray' | 'foreign' };
+  | { readonly kind: 'temporary' | 'mock-state' | 'key-ring' | 'rewrap-lock' | 'stray' | 'foreign' };
 
 export function keyFileName({ id, version }: KeyName): string {
   return `${KEY_FILE_PREFIX}${id}.${version}`;
@@ -35,6 +37,7 @@ export function parseFileName(file: string): FileName {
   if (file.startsWith(TEMPORARY_PREFIX)) return { kind: 'temporary' };
   if (file === MOCK_STATE_FILE) return { kind: 'mock-state' };
   if (file === KEY_RING_FILE) return { kind: 'key-ring' };
+  if (file === REWRAP_LOCK_FILE) return { kind: 'rewrap-lock' };
   if (!file.startsWith(KEY_FILE_PREFIX)) return { kind: 'foreign' };
   const parts = KEY_FILE.exec(file);
   const id = Number(parts?.[1]);

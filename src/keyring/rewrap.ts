@@ -8,6 +8,7 @@ import { backUpKeys } from '../keystore/backup.ts';
 import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
 import { changedMeanwhile } from '../keystore/failures.ts';
 import { sha256 } from '../keystore/files.ts';
+import { type LockHolder, RewrapLock } from '../keystore/rewrap-lock.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { ReEncryptClient } from '../kms/client.ts';
@@ -27,6 +28,8 @@ export interface RewrapRequest {
   readonly makeBackupDirectory: (() => Promise<string>) | undefined;
   /** Name and release of this program, for the manifest of that. */
   readonly tool: string;
+  /** Who this is, for another one that comes meanwhile. */
+  readonly holder: LockHolder;
 }
 
 export interface RewrapParts {
@@ -35,6 +38,8 @@ export interface RewrapParts {
   readonly client: ReEncryptClient;
   /** What keys without a sidecar may be bound to. */
   readonly context: EncryptionContext;
+  /** Hears why this takes a while. */
+  readonly tell: (line: string) => void;
 }
 
 export interface RewrapResult {
@@ -58,9 +63,26 @@ export const REWRAP_MS = 30_000;
  * Moves wrapped keys to another master key: KMS wraps the same data keys again (ReEncrypt), they are unwrapped and compared,
  * and only then does the new wrapped key take the place of the old one, of which there is a copy. Servers may use the
  * directory meanwhile. What is under the new master key already is left alone: a second run goes on where one ended.
- * @throws KeyError STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was replaced then
+ * @throws KeyError KEY_EXISTS when another one is at work, STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was
+ * replaced then
  */
 export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Promise<RewrapResult> {
+  const { directory, makeBackupDirectory, holder } = request;
+  if (makeBackupDirectory === undefined) return await moveKeys(request, parts, undefined);
+  const lock = await RewrapLock.take(directory, holder, parts.disk, parts.tell);
+  try {
+    return await moveKeys(request, parts, lock);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** @param lock undefined: a dry run */
+async function moveKeys(
+  request: RewrapRequest,
+  parts: RewrapParts,
+  lock: RewrapLock | undefined,
+): Promise<RewrapResult> {
   const { directory, newMasterKeyArn, keyIds, makeBackupDirectory, tool } = request;
   const { fileSystem, clock, random } = parts.disk;
   const store = new KeyDirectory(directory, fileSystem, clock, random);
@@ -78,8 +100,11 @@ export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Pr
     }
   }
   const backup = planned.length === 0 ? undefined : await makeBackupDirectory?.();
-  const saved = backup === undefined ? undefined : await saveKeys(directory, backup, tool, parts.disk);
-  const rewrapping = new Rewrapping(parts, store, newMasterKeyArn, saved);
+  const safe =
+    backup === undefined || lock === undefined
+      ? undefined
+      : { saved: await saveKeys(directory, backup, tool, parts.disk), lock };
+  const rewrapping = new Rewrapping(parts, store, newMasterKeyArn, safe);
   const untried: KeyName[] = [];
   let isOver = false;
   await forEachBounded(planned, CONCURRENCY, async (name) => {
@@ -117,23 +142,25 @@ interface KnownKey {
   readonly keyCheckValue: string;
 }
 
+/** What must be, before anything is replaced. */
+interface Safe {
+  /** SHA-256 of each key file that there is a copy of, by its name. */
+  readonly saved: ReadonlyMap<string, string>;
+  readonly lock: RewrapLock;
+}
+
 class Rewrapping {
   readonly #parts: RewrapParts;
   readonly #store: KeyDirectory;
   readonly #newMasterKeyArn: string;
   /** Undefined: nothing is replaced. */
-  readonly #saved: ReadonlyMap<string, string> | undefined;
+  readonly #safe: Safe | undefined;
 
-  constructor(
-    parts: RewrapParts,
-    store: KeyDirectory,
-    newMasterKeyArn: string,
-    saved: ReadonlyMap<string, string> | undefined,
-  ) {
+  constructor(parts: RewrapParts, store: KeyDirectory, newMasterKeyArn: string, safe: Safe | undefined) {
     this.#parts = parts;
     this.#store = store;
     this.#newMasterKeyArn = newMasterKeyArn;
-    this.#saved = saved;
+    this.#safe = safe;
   }
 
   /** @returns false: it was there already @throws KeyError; the version is as it was, or moved */
@@ -161,11 +188,12 @@ class Rewrapping {
     if (here !== kms.region) throw otherRegion(name, masterKeyArn, kms.region);
     const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
     const keys = { old: masterKeyArn, new: newMasterKeyArn };
-    const isDryRun = this.#saved === undefined;
+    const safe = this.#safe;
+    const isDryRun = safe === undefined;
     const request = { wrapped: before.wrapped, masterKeyArn, encryptionContext, newMasterKeyArn, isDryRun };
     const made = await kms.reEncrypt(client, subject, request, deadline).catch(refusedFor(keys));
     if (isDryRun) return true;
-    if (this.#saved?.get(keyFileName(name)) !== sha256(before.wrapped)) throw changedMeanwhile(name);
+    if (safe.saved.get(keyFileName(name)) !== sha256(before.wrapped)) throw changedMeanwhile(name);
     await this.#store.replace({
       name,
       before,
@@ -178,6 +206,7 @@ class Rewrapping {
         wipe(plaintext);
         return expected;
       },
+      assertAlone: () => safe.lock.assertHeld(),
     });
     return true;
   }
@@ -192,7 +221,7 @@ class Rewrapping {
     const { plaintext, masterKeyArn, encryptionContext } = unwrapped;
     try {
       const facts = sidecar === undefined ? provenFacts(unwrapped) : undefined;
-      if (facts !== undefined && this.#saved !== undefined) {
+      if (facts !== undefined && this.#safe !== undefined) {
         // Before a server that loads it meanwhile does, and describes the bytes that are no longer there.
         await this.#store.addSidecar(name, before.wrapped, facts);
         return { ...facts, keyCheckValue: keyCheckValue(plaintext), before: await this.#read(name) };

@@ -114,6 +114,8 @@ export interface Replacement {
   readonly requestId: string;
   /** Unwraps the bytes that were stored; returns the key check value. */
   readonly verify: (stored: Buffer) => Promise<string>;
+  /** Called right before each file gets its name; throws when somebody else may do the same. */
+  readonly assertAlone: () => Promise<void>;
 }
 
 /** Work in progress older than this was left behind by a process that ended. */
@@ -367,7 +369,7 @@ export class KeyDirectory {
    * both, then the key file: whenever this is cut short, a whole key is there. Whoever could read it still can.
    * @throws KeyError STORE_UNAVAILABLE, and what `verify` throws; the key file is as it was then, or already the new one
    */
-  async replace({ name, before, wrapped, masterKeyArn, requestId, verify }: Replacement): Promise<void> {
+  async replace({ name, before, wrapped, masterKeyArn, requestId, verify, assertAlone }: Replacement): Promise<void> {
     const temporary = temporaryPath(this.path, this.#random);
     const temporarySidecar = temporaryPath(this.path, this.#random);
     const [keyFile, sidecarFile] = [join(this.path, keyFileName(name)), join(this.path, sidecarFileName(name))];
@@ -376,7 +378,6 @@ export class KeyDirectory {
       await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped, access));
       const stored = await this.#storing(name, () => readWhole(this.#fs, temporary, MAX_WRAPPED_KEY_BYTES));
       const keyCheckValue = await verify(stored);
-      // A run on another machine, say. What is left is the moment between here and the renames.
       if (!(await this.read(name)).wrapped.equals(before.wrapped)) throw changedMeanwhile(name);
       if (before.sidecar !== undefined) {
         const { masterKeyArn: arn, wrappedSha256, requestId: request } = before.sidecar;
@@ -384,9 +385,11 @@ export class KeyDirectory {
         const facts = { masterKeyArn, wrappedSha256: sha256(wrapped), requestId, keyCheckValue, replaces };
         const text = Buffer.from(formatSidecar(name, { ...before.sidecar, ...facts }));
         await this.#storing(name, () => writeNew(this.#fs, temporarySidecar, text, access));
+        await assertAlone();
         await this.#storing(name, () => this.#fs.rename(temporarySidecar, sidecarFile));
         await this.sync();
       }
+      await assertAlone();
       await this.#storing(name, () => this.#fs.rename(temporary, keyFile));
       await this.sync();
     } finally {

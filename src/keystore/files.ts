@@ -37,15 +37,18 @@ export async function accessOf(fs: FileSystem, path: string): Promise<Access> {
 
 /**
  * A new file, synced; its name is not until `syncDirectory`.
- * @param like of the file whose place it takes
+ * @param like such as of the file whose place it takes
  */
-export async function writeNew(fs: FileSystem, path: string, bytes: Uint8Array, like?: Access): Promise<void> {
+export async function writeNew(
+  fs: FileSystem,
+  path: string,
+  bytes: Uint8Array,
+  like: Partial<Access> = {},
+): Promise<void> {
   const file = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
   try {
-    if (like !== undefined) {
-      await file.chown(like.uid, like.gid);
-      await file.chmod(like.mode & 0o777);
-    }
+    if (like.uid !== undefined && like.gid !== undefined) await file.chown(like.uid, like.gid);
+    if (like.mode !== undefined) await file.chmod(like.mode & 0o777);
     await file.writeFile(bytes);
     await file.sync();
   } finally {

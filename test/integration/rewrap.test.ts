@@ -1,20 +1,22 @@
 /** Keys of a server that is written to and rotates, moved to another master key; the old one is of no use afterwards. */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { failingCall } from '../../scripts/lib/agent-launcher.ts';
 import { COMMAND, PATH, type ScratchServer, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
 import { Writers } from '../../scripts/lib/writers.ts';
 import { DEFAULT_REGION, type DevKms } from '../../src/kms/embedded/index.ts';
-import { MASTER_KEY, startKms, startServer } from '../support/lab.ts';
+import { keyFiles, MASTER_KEY, startKms, startServer } from '../support/lab.ts';
+import { until } from '../support/scratch.ts';
 
 const NEXT = 'alias/next';
+const LOCK = 'aws-kms-rewrap-lock';
 /** The calls by which one version is replaced, after the backup is there or not; each is cut once. */
 const CUTS = [
-  'fsync:when=1',
-  'fsync:when=6',
-  'fsync:when=9',
+  'fsync:when=2',
+  'fsync:when=7',
+  'fsync:when=10',
   'rename,renameat,renameat2:when=2',
   'rename,renameat,renameat2:when=3',
 ];
@@ -68,13 +70,17 @@ it('moves the keys of a server at work, cut at each step, and the server starts 
     const [call = '', when = ''] = cut.split(':');
     const ended = await rewrap(server, kms, failingCall(`${call}:signal=SIGKILL:${when}`));
     expect(ended.code, `${cut}: ${ended.stdout}${ended.stderr}`).not.toBe(0);
+    const isLocked = existsSync(join(server.datadir, LOCK));
+    // As the message says; the last run waits.
+    if (isLocked && cut !== CUTS.at(-1)) rmSync(join(server.datadir, LOCK));
     await server.restart().catch((error: unknown) => expect.fail(`${cut}: ${String(error)}`));
     await rotate();
   }
   await server.sql(`SET GLOBAL aws_key_management_master_key_id='${next}'`);
   const writers = await Writers.start(server, 'd.t', 2);
   const ended = await rewrap(server, kms);
-  expect(ended, ended.stderr).toMatchObject({ code: 0 });
+  expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: expect.stringContaining('waiting up to 20 s') });
+  expect(existsSync(join(server.datadir, LOCK))).toBe(false);
   await rotate();
   expect(writers.lap().commits).toBeGreaterThan(0);
   await writers.stop();
@@ -94,4 +100,55 @@ it('moves the keys of a server at work, cut at each step, and the server starts 
     keyId: next,
   });
   expect(opened.plaintext).toHaveLength(16);
+});
+
+it('a copy made meanwhile, of sidecars before and key files after, starts a server without the old master key', async () => {
+  const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
+  const [old = '', next = ''] = kms.keyArns;
+  const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('INSERT INTO d.t VALUES (42)');
+  const sidecars = keyFiles(server.datadir).filter((file) => file.endsWith('.json'));
+  const copies = join(server.directory, 'sidecars');
+  mkdirSync(copies);
+  for (const file of sidecars) copyFileSync(join(server.datadir, file), join(copies, file));
+  expect(await rewrap(server, kms)).toMatchObject({ code: 0 });
+  await server.stop();
+  for (const file of sidecars) copyFileSync(join(copies, file), join(server.datadir, file));
+  kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'ScheduleKeyDeletion', { KeyId: old });
+  server.options = { ...server.options, aws_key_management_master_key_id: next };
+  const logged = server.log.length;
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  const said = server.log.slice(logged).match(/\[Warning\].*key 3 version 1: .*its SHA-256 is.*/g);
+  expect(said).toEqual([expect.stringMatching(/it is the same data key, .*; its sidecar was corrected$/)]);
+  await server.restart();
+  expect(server.log.slice(logged).match(/its SHA-256 is/g)).toHaveLength(sidecars.length);
+  expect(await rewrap(server, kms)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining(': 0 key versions moved'),
+  });
+});
+
+it('of two at once, the second in a container of its own, one is refused while the other finishes', async () => {
+  const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
+  const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
+  kms.faults.set([{ kind: 'latency', ms: 4_000 }]);
+  const first = rewrap(server, kms);
+  await until('the first has begun', () => existsSync(join(server.datadir, LOCK)));
+  // It sees neither sockets nor processes of the first.
+  const second = await rewrap(server, kms, 'unshare --net --pid --uts --fork', '--to', kms.keyArns[1] ?? '');
+  expect(second).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /error: another rewrap of \S+ is at work: process \d+ on \S+ since \S+\nhint: wait until it has ended; should it be killed, .*rm \S+\/aws-kms-rewrap-lock/,
+    ),
+  });
+  kms.faults.set([]);
+  expect(await first).toMatchObject({ code: 0 });
+  expect(await rewrap(server, kms)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining(': 0 key versions moved'),
+  });
 });

@@ -41,7 +41,7 @@ export class MemoryFs implements FileSystem {
     return {
       writeFile: async (bytes) => {
         this.#enter('write', path);
-        file.bytes = Buffer.from(bytes);
+        file.bytes = Buffer.concat([file.bytes, bytes]);
       },
       readFile: async () => {
         this.#enter('read', path);

@@ -12,12 +12,20 @@ export interface Rewrap {
   readonly clock: Clock;
   readonly keyIds?: string;
   readonly isDryRun?: boolean;
+  readonly tell?: (line: string) => void;
 }
 
 let runs = 0;
 
 /** Moves the keys of /keys to alias/b, with a backup in /backup-N. */
-export async function rewrap({ fileSystem, kms, clock, keyIds = '', isDryRun = false }: Rewrap): Promise<RewrapResult> {
+export async function rewrap({
+  fileSystem,
+  kms,
+  clock,
+  keyIds = '',
+  isDryRun = false,
+  tell = () => undefined,
+}: Rewrap): Promise<RewrapResult> {
   const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
   const request = {
     directory: '/keys',
@@ -30,6 +38,7 @@ export async function rewrap({ fileSystem, kms, clock, keyIds = '', isDryRun = f
           return `/backup-${runs}`;
         },
     tool: 'mariadb-aws-kms test',
+    holder: { host: 'db1', pid: 4711 },
   };
   const { client } = kms;
   return await rewrapKeys(request, {
@@ -37,5 +46,6 @@ export async function rewrap({ fileSystem, kms, clock, keyIds = '', isDryRun = f
     kms: new KmsCaller([client], clock, () => 0.5, observer),
     client,
     context: { cluster: 'orders' },
+    tell,
   });
 }

@@ -64,5 +64,6 @@ describe('names in a key directory', () => {
     expect(parseFileName('.aws-kms-tmp-1x')).toEqual({ kind: 'temporary' });
     expect(parseFileName('aws-kms-key.mock.json')).toEqual({ kind: 'mock-state' });
     expect(parseFileName('aws-kms-sealed-key-ring')).toEqual({ kind: 'key-ring' });
+    expect(parseFileName('aws-kms-rewrap-lock')).toEqual({ kind: 'rewrap-lock' });
   });
 });

@@ -12,6 +12,7 @@ import { KmsCaller } from '../../src/kms/caller.ts';
 import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { EmbeddedClient } from '../support/embedded-client.ts';
+import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
 import { type Rewrap, rewrap } from '../support/rewrapping.ts';
@@ -186,7 +187,7 @@ describe('moving every kind of key', () => {
       if (seen.has(state)) continue;
       seen.add(state);
       await masterKeysOf(left).catch((error: unknown) => expect.fail(`${at}: ${String(error)}`));
-      const result = await move({ fileSystem: left });
+      const result = await clock.runUntil(move({ fileSystem: left }));
       expect(result, at).toMatchObject({ problems: [], untried: [], others: [] });
       expect(await masterKeysOf(left), at).toEqual(new Set([arnOf('alias/b')]));
     }
@@ -213,9 +214,109 @@ describe('moving every kind of key', () => {
       );
       left.before = () => undefined;
       await masterKeysOf(left);
-      expect(await move({ fileSystem: left }), `call ${failing}`).toMatchObject({ problems: [], others: [] });
+      const result = await clock.runUntil(move({ fileSystem: left }));
+      expect(result, `call ${failing}`).toMatchObject({ problems: [], others: [] });
     }
     expect(calls).toBeGreaterThan(100);
+  });
+});
+
+describe('two runs at once', () => {
+  beforeEach(() => {
+    store(name(1));
+    store(name(2));
+  });
+
+  it('are one: the second is refused, says who the first is, and replaces nothing', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    kms.on = async (operation) => {
+      if (operation !== 'ReEncrypt') return;
+      arrived.resolve();
+      await answer.promise;
+    };
+    const first = move();
+    await arrived.promise;
+    const before = bytesIn('/keys');
+    const told: string[] = [];
+    const error = await expectKeyError(
+      clock.runUntil(move({ tell: (line) => told.push(line) })),
+      'KEY_EXISTS',
+      'another rewrap of /keys is at work: process 4711 on db1 since 2030-01-01T00:00:00.000Z',
+    );
+    expect(error.hint).toContain('or at once after: rm /keys/aws-kms-rewrap-lock');
+    expect(told).toEqual([expect.stringContaining('(if you know that it is not: rm /keys/aws-kms-rewrap-lock)')]);
+    const { 'aws-kms-rewrap-lock': _, ...keys } = Object.fromEntries(before);
+    expect(Object.fromEntries(bytesIn('/keys'))).toMatchObject(keys);
+    answer.resolve();
+    expect(await first).toMatchObject({ moved: [name(1), name(2)], problems: [] });
+    expect(await masterKeysOf(fs)).toEqual(new Set([arnOf('alias/b')]));
+  });
+
+  it('are one when the first was killed: the second takes over and finishes', async () => {
+    const killed = copyOf(fs);
+    fs.before = (call, path) => {
+      if (call !== 'rename' || path !== '/keys/aws-kms-key.1.1') return;
+      killed.files.clear();
+      for (const [file, found] of copyOf(fs).files) killed.files.set(file, found);
+    };
+    await move();
+    expect([...killed.files.keys()]).toContain('/keys/aws-kms-rewrap-lock');
+    const told: string[] = [];
+    const startedMs = clock.monotonicMs();
+    const result = await clock.runUntil(move({ fileSystem: killed, tell: (line) => told.push(line) }));
+    expect(result).toMatchObject({ problems: [], others: [] });
+    expect(told).toEqual([
+      expect.stringMatching(
+        /^\/keys\/aws-kms-rewrap-lock is of process 4711 on db1 since .*; waiting up to 20 s to see/,
+      ),
+    ]);
+    expect(clock.monotonicMs() - startedMs).toBeGreaterThanOrEqual(20_000);
+    expect([...killed.files.keys()].filter((file) => file.includes('lock'))).toEqual([]);
+    expect(await masterKeysOf(killed)).toEqual(new Set([arnOf('alias/b')]));
+  });
+
+  it.each<[string, (taken: () => void) => void, readonly string[]]>([
+    [
+      'sidecar',
+      (taken) => {
+        kms.on = (operation) => (operation === 'Decrypt' ? taken() : undefined);
+      },
+      [],
+    ],
+    [
+      'key file',
+      (taken) => {
+        fs.before = (call, path) => (call === 'rename' && path === '/keys/aws-kms-key.1.1.json' ? taken() : undefined);
+      },
+      ['aws-kms-key.1.1.json'],
+    ],
+  ])('do not replace the %s when the first has lost its lock to the second', async (_, at, changed) => {
+    const sums = bytesIn('/keys');
+    at(() => {
+      const bytes = Buffer.from('rewrap by process 9 on db2 since then x\n');
+      fs.files.set('/keys/aws-kms-rewrap-lock', { bytes, synced: true });
+    });
+    const { moved, problems } = await move({ keyIds: '1' });
+    expect(moved).toEqual([]);
+    expect(problems).toMatchObject([
+      {
+        code: 'STORE_UNAVAILABLE',
+        message:
+          'this rewrap does not have aws-kms-rewrap-lock in /keys any more: it is of process 9 on db2 since then',
+      },
+    ]);
+    const after = bytesIn('/keys');
+    expect([...sums.keys()].filter((file) => sums.get(file) !== after.get(file))).toEqual(changed);
+    expect(after.has('aws-kms-rewrap-lock')).toBe(true);
+    await masterKeysOf(fs);
+  });
+
+  it('do not meet in a dry run', async () => {
+    const bytes = Buffer.from('of another');
+    fs.files.set('/keys/aws-kms-rewrap-lock', { bytes, synced: true });
+    expect(await move({ isDryRun: true })).toMatchObject({ problems: [] });
+    expect(fs.files.get('/keys/aws-kms-rewrap-lock')?.bytes).toEqual(bytes);
   });
 });
 

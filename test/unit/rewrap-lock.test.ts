@@ -1,0 +1,153 @@
+import { beforeEach, expect, it } from 'vitest';
+import { RewrapLock } from '../../src/keystore/rewrap-lock.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../support/memory-fs.ts';
+
+const PATH = '/keys/aws-kms-rewrap-lock';
+const OTHERS = 'rewrap by process 9 on db2 since 2029-12-31T23:59:00.000Z x\n';
+const LOST = 'this rewrap does not have aws-kms-rewrap-lock in /keys any more: ';
+let clock: FakeClock;
+let fs: MemoryFs;
+let told: string[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  fs = new MemoryFs();
+  told = [];
+});
+
+/** A process on a machine of its own, whose clock may be another. */
+async function take(host = 'db1', itsClock = clock): Promise<RewrapLock> {
+  const disk = { fileSystem: fs, clock: itsClock, random: Math.random };
+  const tell = (line: string): void => void told.push(line);
+  return await itsClock.runUntil(RewrapLock.take('/keys', { host, pid: 4711 }, disk, tell));
+}
+
+function put(text: string): void {
+  fs.files.set(PATH, { bytes: Buffer.from(text), synced: true });
+}
+
+function lockText(): string | undefined {
+  return fs.files.get(PATH)?.bytes.toString();
+}
+
+it('is a line that a person can read, grows while it is held, and goes with its holder', async () => {
+  const lock = await take();
+  expect(lockText()).toMatch(/^rewrap by process 4711 on db1 since 2030-01-01T00:00:00.000Z \S+\n$/);
+  expect([...fs.files.keys()]).toEqual([PATH]);
+  await clock.advance(6_000);
+  expect(lockText()).toMatch(/\n{4}$/);
+  await lock.assertHeld();
+  await lock.release();
+  expect([...fs.files.keys()]).toEqual([]);
+  expect(clock.pendingTimers).toBe(0);
+  expect(told).toEqual([]);
+});
+
+it('is refused while another one lives, whatever the wall clocks say', async () => {
+  const lock = await take();
+  clock.jumpWall(-86_400_000);
+  const error = await expectKeyError(
+    take('db2'),
+    'KEY_EXISTS',
+    'another rewrap of /keys is at work: process 4711 on db1 since 2030-01-01T00:00:00.000Z',
+  );
+  expect(error.hint).toContain(`has seen no sign of life for 20 s, or at once after: rm ${PATH}`);
+  expect([...fs.files.keys()]).toEqual([PATH]);
+  await lock.assertHeld();
+  await lock.release();
+});
+
+it.each([
+  ['of one that was killed', OTHERS, 'process 9 on db2 since 2029-12-31T23:59:00.000Z'],
+  ['cut off by a power loss', '', 'a process that it does not name'],
+  ['of anything', '\u001b[2J\n', 'a process that it does not name'],
+])('is taken over, %s, when it has not changed for 20 s', async (_, text, who) => {
+  put(text);
+  const startedMs = clock.monotonicMs();
+  const lock = await take();
+  expect(clock.monotonicMs() - startedMs).toBe(20_000);
+  expect(told).toEqual([
+    `${PATH} is of ${who}; waiting up to 20 s to see whether that is still at work (if you know that it is not: rm ${PATH})`,
+  ]);
+  expect(lockText()).toContain('process 4711');
+  await lock.assertHeld();
+  await lock.release();
+  expect([...fs.files.keys()]).toEqual([]);
+});
+
+it('is there at once when somebody removes that of one that was killed', async () => {
+  put(OTHERS);
+  const taking = take();
+  await clock.settle();
+  fs.files.delete(PATH);
+  const lock = await taking;
+  expect(clock.monotonicMs()).toBeLessThan(3_000);
+  await lock.release();
+});
+
+it('is of one alone when two take it over at the same moment', async () => {
+  put(OTHERS);
+  const disk = { fileSystem: fs, clock, random: Math.random };
+  const both = ['db1', 'db2'].map((host) => RewrapLock.take('/keys', { host, pid: 1 }, disk, () => undefined));
+  const taken = await clock.runUntil(Promise.allSettled(both));
+  const locks = taken.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const held = await Promise.allSettled(locks.map((lock) => lock.assertHeld()));
+  expect(held.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  for (const lock of locks) await lock.release();
+  expect([...fs.files.keys()]).toEqual([]);
+});
+
+it('that another took over, or somebody removed, is noticed, and stays what it is', async () => {
+  const lock = await take();
+  put(OTHERS);
+  const text = `${LOST}it is of process 9 on db2 since 2029-12-31T23:59:00.000Z`;
+  await expectKeyError(lock.assertHeld(), 'STORE_UNAVAILABLE', text);
+  await lock.release();
+  expect(lockText()).toBe(OTHERS);
+  fs.files.delete(PATH);
+  const next = await take();
+  fs.files.delete(PATH);
+  await expectKeyError(next.assertHeld(), 'STORE_UNAVAILABLE', `${LOST}it is gone`);
+  await next.release();
+});
+
+it('that could not be renewed for half of that time is none: nothing more is replaced under it', async () => {
+  const lock = await take();
+  fs.before = (call) => {
+    if (call === 'write') throw systemError('ENOSPC');
+  };
+  await clock.advance(10_000);
+  await lock.assertHeld();
+  await clock.advance(1_000);
+  await expectKeyError(lock.assertHeld(), 'STORE_UNAVAILABLE', `${LOST}it could not be renewed for 11 s`);
+  fs.before = () => undefined;
+  await clock.advance(2_000);
+  await lock.assertHeld();
+  await lock.release();
+});
+
+it('is ours when a file server did it and said that it was there already', async () => {
+  const link = fs.link.bind(fs);
+  fs.link = async (existing, path) => {
+    await link(existing, path);
+    throw systemError('EEXIST');
+  };
+  const lock = await take();
+  expect(told).toEqual([]);
+  await lock.assertHeld();
+  await lock.release();
+});
+
+it('that cannot be made says so, and leaves nothing behind', async () => {
+  fs.before = (call) => {
+    if (call === 'link') throw systemError('EROFS');
+  };
+  await expectKeyError(
+    take(),
+    'STORE_UNAVAILABLE',
+    'cannot make aws-kms-rewrap-lock in the key directory /keys: EROFS: injected',
+  );
+  expect([...fs.files.keys()]).toEqual([]);
+});
