@@ -1,4 +1,5 @@
 import { wipe } from '../bytes.ts';
+import { onAbort } from '../on-abort.ts';
 import { type HttpAnswer, TimeoutError, type Transport } from './http/transport.ts';
 
 /** What `readMetadata` reads, of an answer or of an error. */
@@ -98,15 +99,14 @@ async function exchange(
   return await new Promise((resolve, reject) => {
     const giveUp = transport.post({ headers, body, connectTimeoutMs }, (outcome) => {
       clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
+      release();
       if ('answer' in outcome) resolve(outcome.answer);
       else reject(outcome.error);
     });
-    const abort = (): void => giveUp(signal.reason);
+    const release = onAbort(signal, () => giveUp(signal.reason));
     const timer = setTimeout(
       () => giveUp(new TimeoutError(`no answer within ${requestTimeoutMs} ms`)),
       requestTimeoutMs,
     );
-    signal.addEventListener('abort', abort);
   });
 }

@@ -1,3 +1,4 @@
+import { onAbort } from '../on-abort.ts';
 import { MOST_CALLS_AT_ONCE } from './client.ts';
 
 /** What it begins with: a fleet that starts at once must not spend the account's quota in its first moment. */
@@ -71,8 +72,7 @@ export class CallLimiter {
       reject(signal.reason);
     };
     this.#waiting.add(resolve);
-    signal.addEventListener('abort', giveUp, { once: true });
-    await promise.finally(() => signal.removeEventListener('abort', giveUp));
+    await promise.finally(onAbort(signal, giveUp));
   }
 
   #wake(): void {

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../clock.ts';
+import { onAbort } from '../on-abort.ts';
 
 /** Exponential back-off with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"). */
 const BASE_MS = 100;
@@ -31,11 +32,10 @@ export function childOf(parent: AbortSignal | undefined): Child {
   const controller = new AbortController();
   const end = (): void => controller.abort(parent?.reason);
   if (parent?.aborted) end();
-  parent?.addEventListener('abort', end, { once: true });
   return {
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),
-    release: () => parent?.removeEventListener('abort', end),
+    release: parent === undefined ? () => undefined : onAbort(parent, end),
   };
 }
 
@@ -74,14 +74,14 @@ export async function unlessAborted<T>(
     const isFirst = (): boolean => {
       if (isOver) return false;
       isOver = true;
-      signal.removeEventListener('abort', abort);
+      release();
       return true;
     };
     const abort = (): void => {
       if (isFirst()) reject(signal.reason);
     };
+    const release = onAbort(signal, abort);
     if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort);
     promise.then(
       (value) => {
         if (isFirst()) resolve(value);
