@@ -20,6 +20,36 @@ export function withSpread(values: readonly number[], digits: number): string {
   return values.length === 1 ? middle : `${middle} (${text(Math.min(...values))}–${text(Math.max(...values))})`;
 }
 
+export function geometricMean(values: readonly number[]): number {
+  return values.reduce((product, value) => product * value, 1) ** (1 / values.length);
+}
+
+/**
+ * Two of the values, between which the median of all rounds that one could make lies in 95 % of all cases, whatever the
+ * distribution: a round is as likely above that median as below it. Undefined where there are too few values.
+ */
+export function medianInterval(values: readonly number[]): readonly [number, number] | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  let interval: readonly [number, number] | undefined;
+  // Of as many rounds on one side of the median as are left out of the interval, or fewer.
+  let outside = 0;
+  let probability = 2 * 0.5 ** sorted.length;
+  for (let out = 0; out < sorted.length / 2; out += 1) {
+    outside += probability;
+    probability *= (sorted.length - out) / (out + 1);
+    const [low, high] = [sorted[out], sorted[sorted.length - 1 - out]];
+    if (outside > 0.05 || low === undefined || high === undefined) break;
+    interval = [low, high];
+  }
+  return interval;
+}
+
+/** The median, and the 95 % confidence interval of the median in brackets where there are enough rounds for one. */
+export function withInterval(values: readonly number[], digits: number): string {
+  const interval = medianInterval(values)?.map((value) => value.toFixed(digits));
+  return median(values).toFixed(digits) + (interval === undefined ? '' : ` (${interval.join('–')})`);
+}
+
 /** A Markdown table whose first column holds text, and whose others hold figures. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`;
