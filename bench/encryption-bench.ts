@@ -42,6 +42,11 @@ export async function longestCall(server: ScratchServer, ms: number): Promise<{ 
   return { ns, calls };
 }
 
+/** That the server has used; what /proc says is in units of 10 ms. */
+export async function cpuNanoseconds(server: ScratchServer): Promise<number> {
+  return Number(await call(server, 'cpu', 0, 0, 0));
+}
+
 export async function keyBytes(server: ScratchServer, id: number): Promise<Uint8Array> {
   return await call(server, 'key', id, 1, 0);
 }

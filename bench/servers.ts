@@ -21,6 +21,7 @@ export class Servers {
   readonly kms: DevKms;
   readonly #directory: string;
   readonly #common: ServerOptions;
+  readonly #launcher: readonly string[] | undefined;
   readonly #running: ScratchServer[] = [];
   readonly #closings: (() => Promise<void>)[] = [];
   /** Where somebody ends the benchmark, nobody waits for close(). */
@@ -28,8 +29,9 @@ export class Servers {
     for (const server of this.#running) if (server.isRunning) process.kill(server.pid, 'SIGKILL');
   };
 
-  private constructor(directory: string, kms: DevKms, common: ServerOptions) {
+  private constructor(directory: string, kms: DevKms, common: ServerOptions, launcher?: readonly string[]) {
     this.#directory = directory;
+    this.#launcher = launcher;
     this.kms = kms;
     this.#closings.push(() => kms.close());
     process.on('exit', this.#onExit);
@@ -43,11 +45,14 @@ export class Servers {
     };
   }
 
-  /** @param common options of every server */
-  static async open(directory: string, common: ServerOptions = {}): Promise<Servers> {
+  /**
+   * @param common options of every server
+   * @param launcher command that starts every server
+   */
+  static async open(directory: string, common: ServerOptions = {}, launcher?: readonly string[]): Promise<Servers> {
     await installDatabase(join(directory, 'template'));
     const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
-    return new Servers(directory, kms, common);
+    return new Servers(directory, kms, common, launcher);
   }
 
   async plain(): Promise<ScratchServer> {
@@ -59,11 +64,17 @@ export class Servers {
     return await this.#start(`ours-${cipher}`, pluginOptions(this.kms.url, { ...algorithm, ...options }));
   }
 
-  async fileKeyManagement(cipher: Cipher, keys: Keys, options: ServerOptions = {}): Promise<ScratchServer> {
-    const file = join(this.#directory, `keys-${cipher}`);
+  /** @param name where there is more than one */
+  async fileKeyManagement(
+    cipher: Cipher,
+    keys: Keys,
+    options: ServerOptions = {},
+    name = `file-${cipher}`,
+  ): Promise<ScratchServer> {
+    const file = join(this.#directory, `keys-${name}`);
     const lines = [...keys].map(([id, key]) => `${id};${Buffer.from(key).toString('hex')}\n`);
     writeFileSync(file, lines.join(''), { mode: 0o600 });
-    return await this.#start(`file-${cipher}`, {
+    return await this.#start(name, {
       plugin_load_add: 'file_key_management',
       file_key_management_filename: file,
       file_key_management_encryption_algorithm: `AES_${cipher}`,
@@ -94,7 +105,11 @@ export class Servers {
   async #start(name: string, options: ServerOptions): Promise<ScratchServer> {
     const directory = join(this.#directory, name);
     mkdirSync(directory);
-    const server = new ScratchServer({ directory, options: { ...this.#common, ...options } });
+    const server = new ScratchServer({
+      directory,
+      options: { ...this.#common, ...options },
+      ...(this.#launcher === undefined ? {} : { launcher: this.#launcher }),
+    });
     this.#closings.push(() => server.kill());
     this.#running.push(server);
     server.copyDatabase(join(this.#directory, 'template'));

@@ -10,7 +10,9 @@
   error.
     encryption_bench('longest', id, ms, 0)        asks for the latest version now and then, before all other threads where
                                                   the system allows that
-  answers "ns calls": the longest of so many calls. For cross-checks:
+  answers "ns calls": the longest of so many calls.
+    encryption_bench('cpu', 0, 0, 0)              the server's CPU time, of all its threads that are and were, in ns
+  For cross-checks:
     encryption_bench('key', id, version, 0)       the bytes of a key
     encryption_bench('page', id, version, size)   the ciphertext of a page of that size; it was decrypted again
     encryption_bench('padded', id, version, size) the same for data that may grow, as temporary files have them
@@ -300,6 +302,11 @@ EXPORT char *encryption_bench(UDF_INIT *init, UDF_ARGS *args, char *result, unsi
   if (!strcmp(operation, "longest"))
   {
     *error= (unsigned char) measure_longest(id, third, result, result_length);
+    return result;
+  }
+  if (!strcmp(operation, "cpu"))
+  {
+    *result_length= (unsigned long) sprintf(result, "%.0f", clock_ns(CLOCK_PROCESS_CPUTIME_ID));
     return result;
   }
   if (!strcmp(operation, "key"))

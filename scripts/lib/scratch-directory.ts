@@ -5,8 +5,12 @@ import { join } from 'node:path';
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /** Has the action use a new directory, which is gone afterwards: also when it throws, and when the script is interrupted. */
-export async function withScratchDirectory<T>(prefix: string, action: (directory: string) => Promise<T>): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), prefix));
+export async function withScratchDirectory<T>(
+  prefix: string,
+  action: (directory: string) => Promise<T>,
+  parent = tmpdir(),
+): Promise<T> {
+  const directory = mkdtempSync(join(parent, prefix));
   // What ends servers on exit was told first; what they leave behind as they end is tried again.
   const remove = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   const end = (): void => process.exit(1);
