@@ -1,11 +1,16 @@
-/** One server under sysbench's OLTP load. */
+/** Servers under sysbench's OLTP loads. */
 import { execFile } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+import { cpuNanoseconds } from './encryption-bench.ts';
+import { onOneCore, type Runner, takeTurns } from './turns.ts';
 
 const run = promisify(execFile);
+
+/** Short against what disturbs a machine, long against what it takes to fill the processor's caches anew. */
+const TURN_MS = 50;
 
 export const WORKLOADS = ['oltp_write_only', 'oltp_read_write', 'oltp_point_select'] as const;
 export type Workload = (typeof WORKLOADS)[number];
@@ -25,7 +30,8 @@ export interface Throughput {
   readonly decryptedPages: number;
 }
 
-async function sysbench(server: ScratchServer, load: Load, ...args: readonly string[]): Promise<string> {
+/** Shares the server's core: on another one, the cost of waking each other would hide that of the work. */
+function sysbenchCommand(server: ScratchServer, load: Load, ...args: readonly string[]): [string, string[]] {
   const options = {
     'db-driver': 'mysql',
     'mysql-socket': server.socket,
@@ -33,14 +39,12 @@ async function sysbench(server: ScratchServer, load: Load, ...args: readonly str
     'mysql-db': 'sbtest',
     tables: load.tables,
     'table-size': load.rows,
+    threads: load.threads,
     // Every row is as likely as any other, so that a small buffer pool does not hold what is asked for.
     'rand-type': 'uniform',
   };
-  const { stdout } = await run('sysbench', [
-    ...args,
-    ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
-  ]);
-  return stdout;
+  const [command = 'sysbench', ...rest] = [...onOneCore(), 'sysbench', ...args];
+  return [command, [...rest, ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)]];
 }
 
 const tableNames = ({ tables }: Load): string[] => Array.from({ length: tables }, (_, i) => `sbtest.sbtest${i + 1}`);
@@ -50,7 +54,7 @@ export async function prepare(servers: readonly ScratchServer[], load: Load): Pr
   const [first] = servers;
   if (first === undefined) return;
   for (const server of servers) await server.sql('CREATE DATABASE sbtest');
-  await sysbench(first, load, 'oltp_read_write', 'prepare');
+  await run(...sysbenchCommand(first, load, 'oltp_read_write', 'prepare'));
   for (const name of tableNames(load)) {
     const file = join(first.directory, name);
     await first.sql(`SELECT * INTO OUTFILE '${file}' FROM ${name}`);
@@ -78,44 +82,103 @@ export async function encryptedTables(server: ScratchServer): Promise<number> {
   return Number(row?.['n']);
 }
 
-/** User and system time of a process in microseconds. */
-function cpuMicroseconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // After the name, which may hold blanks: state is field 3, utime and stime are 14 and 15, in ticks of 10 ms.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+interface Transactions {
+  readonly count: number;
+  readonly perSecond: number;
 }
 
-interface Counters {
-  readonly cpu: number;
-  readonly encrypted: number;
-  readonly decrypted: number;
+function transactions(said: string): Transactions {
+  const [, count, perSecond] = /transactions: +(\d+) +\(([\d.]+) per sec\.\)/.exec(said) ?? [];
+  if (count === undefined) throw new Error(`sysbench printed no transactions:\n${said}`);
+  return { count: Number(count), perSecond: Number(perSecond) };
 }
+
+/** Keeps the server busy for so long; returns transactions a second. */
+export async function runFor(server: ScratchServer, workload: Workload, load: Load, seconds: number): Promise<number> {
+  const { stdout } = await run(...sysbenchCommand(server, load, workload, 'run', `--time=${seconds}`));
+  return transactions(stdout).perSecond;
+}
+
+/** Nanoseconds of the processor, and pages. */
+type Counters = Readonly<Record<'cpu' | 'encrypted' | 'decrypted', number>>;
 
 async function counters(server: ScratchServer): Promise<Counters> {
-  const [encrypted, decrypted] = [
-    Number(await server.variable('STATUS', 'Innodb_num_pages_encrypted')),
-    Number(await server.variable('STATUS', 'Innodb_num_pages_decrypted')),
-  ];
-  return { cpu: cpuMicroseconds(server.pid), encrypted, decrypted };
+  return {
+    encrypted: Number(await server.variable('STATUS', 'Innodb_num_pages_encrypted')),
+    decrypted: Number(await server.variable('STATUS', 'Innodb_num_pages_decrypted')),
+    cpu: await cpuNanoseconds(server),
+  };
 }
 
-export async function measureLoad(
-  server: ScratchServer,
-  workload: Workload,
-  load: Load,
-  seconds: number,
-): Promise<Throughput> {
-  const before = await counters(server);
-  const said = await sysbench(server, load, workload, 'run', `--threads=${load.threads}`, `--time=${seconds}`);
-  const after = await counters(server);
-  const found = /transactions: +(\d+) +\(([\d.]+) per sec\.\)/.exec(said);
-  if (found === null) throw new Error(`sysbench printed no transactions:\n${said}`);
-  const each = (of: keyof Counters): number => (after[of] - before[of]) / Number(found[1]);
+/** All other servers are stopped meanwhile: one that writes its pages back would disturb. */
+export async function alone<T>(server: ScratchServer, work: () => Promise<T>): Promise<T> {
+  process.kill(server.pid, 'SIGCONT');
+  try {
+    return await work();
+  } finally {
+    if (server.isRunning) process.kill(server.pid, 'SIGSTOP');
+  }
+}
+
+interface Client extends Runner {
+  readonly ended: Promise<string>;
+  readonly kill: () => void;
+}
+
+/** sysbench and its server, both stopped. */
+function startClient(server: ScratchServer, job: Job): Client {
+  const { workload, load, events, seed } = job;
+  const args = ['run', '--time=0', `--events=${events}`, `--rand-seed=${seed}`];
+  const running = run(...sysbenchCommand(server, load, workload, ...args));
+  const { child } = running;
+  child.kill('SIGSTOP');
+  // One that is stopped would outlive this process.
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
   return {
-    transactionsPerSecond: Number(found[2]),
-    cpuMicroseconds: each('cpu'),
-    encryptedPages: each('encrypted'),
-    decryptedPages: each('decrypted'),
+    resume: () => {
+      process.kill(server.pid, 'SIGCONT');
+      child.kill('SIGCONT');
+    },
+    stop: () => {
+      child.kill('SIGSTOP');
+      if (server.isRunning) process.kill(server.pid, 'SIGSTOP');
+    },
+    ended: running.then(({ stdout }) => stdout).finally(() => process.off('exit', kill)),
+    kill,
   };
+}
+
+export interface Job {
+  readonly workload: Workload;
+  readonly load: Load;
+  /** Transactions of each server. */
+  readonly events: number;
+  /** The same seed makes the same queries. */
+  readonly seed: number;
+}
+
+/** The same work on each of the servers, which are stopped before and after, in turns. */
+export async function measureInTurns(servers: readonly ScratchServer[], job: Job): Promise<Throughput[]> {
+  const before: Counters[] = [];
+  for (const server of servers) before.push(await alone(server, () => counters(server)));
+  const clients = servers.map((server) => startClient(server, job));
+  try {
+    const spentMs = await takeTurns(clients, TURN_MS);
+    const measured: Throughput[] = [];
+    for (const [i, server] of servers.entries()) {
+      const { count } = transactions((await clients[i]?.ended) ?? '');
+      const after = await alone(server, () => counters(server));
+      const each = (of: keyof Counters): number => (after[of] - (before[i]?.[of] ?? Number.NaN)) / count;
+      measured.push({
+        transactionsPerSecond: (count / (spentMs[i] ?? Number.NaN)) * 1000,
+        cpuMicroseconds: each('cpu') / 1000,
+        encryptedPages: each('encrypted'),
+        decryptedPages: each('decrypted'),
+      });
+    }
+    return measured;
+  } finally {
+    for (const { kill } of clients) kill();
+  }
 }

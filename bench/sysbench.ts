@@ -1,13 +1,18 @@
 /** sysbench's OLTP loads on servers that differ in the key plugin and the cipher alone. */
+import { existsSync, statfsSync } from 'node:fs';
+import { freemem } from 'node:os';
 import { join } from 'node:path';
+import { withScratchDirectory } from '../scripts/lib/scratch-directory.ts';
 import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
 import { keyBytes } from './encryption-bench.ts';
 import {
+  alone,
   checksums,
   encryptedTables,
   type Load,
-  measureLoad,
+  measureInTurns,
   prepare,
+  runFor,
   type Throughput,
   WORKLOADS,
   type Workload,
@@ -15,13 +20,15 @@ import {
 import { type Profile, profile } from './profile.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { type Cipher, Servers } from './servers.ts';
-import { ratios, table, withSpread } from './statistics.ts';
+import { geometricMean, ratios, table, withInterval } from './statistics.ts';
+import { onOneCore } from './turns.ts';
 
 interface Candidate {
   readonly name: string;
   /** Undefined: nothing is encrypted. */
   readonly cipher: Cipher | undefined;
-  readonly who: 'ours' | 'theirs' | 'nobody';
+  /** `again`: differs from `theirs` in nothing, so that its ratios show what a ratio means on this machine. */
+  readonly who: 'ours' | 'theirs' | 'again' | 'nobody';
   readonly server: ScratchServer;
 }
 
@@ -37,12 +44,19 @@ const PHASES: readonly Phase[] = [
   { title: 'The data is larger than the buffer pool', pool: '16M' },
 ];
 
-/** What the processor does is to decide, and not the disk: nobody waits for it, and pages come from the system's cache. */
+const MEMORY = '/dev/shm';
+const TMPFS = 0x01021994;
+const NEEDED_BYTES = 4 * 2 ** 30;
+
+/** Sampled for each profile. */
+const PROFILE_SECONDS = 2;
+
+/** What the processor does is to decide, and not the disk: nobody waits for it. */
 const COMMON = {
   innodb_flush_log_at_trx_commit: 2,
   innodb_flush_method: 'fsync',
-  // Small, so that pages have to be written back all the time.
-  innodb_log_file_size: '16M',
+  // Small, so that pages have to be written back all the time, and in each round as many.
+  innodb_log_file_size: '4M',
   innodb_encryption_threads: 0,
 } as const;
 
@@ -54,9 +68,13 @@ async function startAll(servers: Servers): Promise<Candidate[]> {
   ];
   for (const cipher of CIPHERS) {
     const ours = await servers.ours(cipher, ENCRYPTED);
-    const theirs = await servers.fileKeyManagement(cipher, new Map([[1, await keyBytes(ours, 1)]]), ENCRYPTED);
+    const keys = new Map([[1, await keyBytes(ours, 1)]]);
+    const theirs = await servers.fileKeyManagement(cipher, keys, ENCRYPTED);
     candidates.push({ name: `file_key_management, ${cipher}`, cipher, who: 'theirs', server: theirs });
     candidates.push({ name: `aws_key_management, ${cipher}`, cipher, who: 'ours', server: ours });
+    if (cipher !== 'CBC') continue;
+    const again = await servers.fileKeyManagement(cipher, keys, ENCRYPTED, 'file-again');
+    candidates.push({ name: `file_key_management, ${cipher}, again`, cipher, who: 'again', server: again });
   }
   return candidates;
 }
@@ -72,48 +90,65 @@ async function check(candidates: readonly Candidate[], load: Load): Promise<void
   if (sums.size !== 1) throw new Error(`the servers hold different rows: ${[...sums].join('; ')}`);
 }
 
-/** All other servers are stopped meanwhile: one that writes its pages back would disturb. */
-async function alone<T>({ server }: Candidate, work: () => Promise<T>): Promise<T> {
-  process.kill(server.pid, 'SIGCONT');
-  try {
-    return await work();
-  } finally {
-    process.kill(server.pid, 'SIGSTOP');
-  }
-}
-
 type Results = ReadonlyMap<Candidate, Throughput[]>;
 
+type Figure = keyof Throughput;
+
+function figures(results: Results, figure: Figure, who: Candidate['who'], cipher?: Cipher): number[] {
+  return [...results]
+    .filter(([candidate]) => candidate.who === who && candidate.cipher === cipher)
+    .flatMap(([, measured]) => measured.map((each) => each[figure]));
+}
+
 function resultRows(results: Results): string[][] {
-  const values = (who: Candidate['who'], cipher: Cipher | undefined): Throughput[] =>
-    [...results].find(([candidate]) => candidate.who === who && candidate.cipher === cipher)?.[1] ?? [];
-  return [...results].map(([{ name, cipher }, measured]) => {
-    const columns = (of: (each: Throughput) => number, digits: number): string[] => [
-      withSpread(measured.map(of), digits),
-      withSpread(ratios(measured.map(of), values('nobody', undefined).map(of)), 3),
-      cipher === undefined ? '–' : withSpread(ratios(measured.map(of), values('theirs', cipher).map(of)), 3),
-    ];
-    return [name, ...columns((each) => each.transactionsPerSecond, 0), ...columns((each) => each.cpuMicroseconds, 0)];
+  return [...results].map(([{ name, cipher, who }]) => {
+    const columns = (figure: Figure, digits: number): string[] => {
+      const values = figures(results, figure, who, cipher);
+      const to = (other: Candidate['who'], of?: Cipher): string =>
+        who === other ? '1' : withInterval(ratios(values, figures(results, figure, other, of)), 3);
+      return [withInterval(values, digits), to('nobody'), cipher === undefined ? '–' : to('theirs', cipher)];
+    };
+    return [name, ...columns('transactionsPerSecond', 0), ...columns('cpuMicroseconds', 1)];
   });
 }
 
 /** What encryption costs this plugin's server, and with how many pages. */
 function costOfEncryption(workload: Workload, results: Results): string[] {
-  const of = (figure: keyof Throughput, who: Candidate['who'], cipher?: Cipher): number[] =>
-    [...results]
-      .filter(([candidate]) => candidate.who === who && candidate.cipher === cipher)
-      .flatMap(([, measured]) => measured.map((each) => each[figure]));
-  const pages = (['encryptedPages', 'decryptedPages'] as const).map((figure) => of(figure, 'ours', 'CBC'));
-  const none = of('cpuMicroseconds', 'nobody');
-  const added = CIPHERS.map((cipher) =>
-    of('cpuMicroseconds', 'ours', cipher).map((cpu, round) => cpu - (none[round] ?? Number.NaN)),
+  const pages = (['encryptedPages', 'decryptedPages'] as const).map((figure) =>
+    figures(results, figure, 'ours', 'CBC'),
   );
-  return [`\`${workload}\``, ...pages.map((each) => withSpread(each, 2)), ...added.map((each) => withSpread(each, 0))];
+  const none = figures(results, 'cpuMicroseconds', 'nobody');
+  const added = CIPHERS.map((cipher) =>
+    figures(results, 'cpuMicroseconds', 'ours', cipher).map((cpu, round) => cpu - (none[round] ?? Number.NaN)),
+  );
+  return [
+    `\`${workload}\``,
+    ...pages.map((each) => withInterval(each, 2)),
+    ...added.map((each) => withInterval(each, 1)),
+  ];
+}
+
+/** The ratios to file_key_management of all loads at once: of each round, their geometric mean. */
+function summary(candidates: readonly Candidate[], loads: readonly Results[]): string {
+  const rows = candidates.flatMap(({ name, who, cipher }) => {
+    if (who !== 'ours' && who !== 'again') return [];
+    const columns = (['transactionsPerSecond', 'cpuMicroseconds'] as const).map((figure) => {
+      const ofLoads = loads.map((each) =>
+        ratios(figures(each, figure, who, cipher), figures(each, figure, 'theirs', cipher)),
+      );
+      const ofRounds = ofLoads[0]?.map((_, round) => geometricMean(ofLoads.map((each) => each[round] ?? Number.NaN)));
+      return withInterval(ofRounds ?? [], 4);
+    });
+    return [[name, ...columns]];
+  });
+  const header = ['all loads together, to file_key_management', 'transactions a second', 'CPU time of a transaction'];
+  return table(header, rows);
 }
 
 interface Plan {
   readonly load: Load;
   readonly rounds: number;
+  /** Of each server in a round, about. */
   readonly seconds: number;
   readonly workloads: readonly Workload[];
 }
@@ -124,13 +159,16 @@ async function measureWorkload(
   { load, rounds, seconds }: Plan,
 ): Promise<Results> {
   const results = new Map(candidates.map((candidate) => [candidate, [] as Throughput[]]));
+  const [first] = candidates;
+  if (first === undefined) return results;
+  const perSecond = await alone(first.server, () => runFor(first.server, workload, load, 1));
+  const events = Math.ceil(perSecond * seconds);
   for (let round = 0; round < rounds; round += 1) {
-    // Back and forth, so that what drifts meets the first as often as the last.
+    // Back and forth, so that nobody always comes after the same other one.
     const order = round % 2 === 0 ? candidates : candidates.toReversed();
-    for (const candidate of order) {
-      const measured = await alone(candidate, () => measureLoad(candidate.server, workload, load, seconds));
-      results.get(candidate)?.push(measured);
-    }
+    const servers = order.map(({ server }) => server);
+    const measured = await measureInTurns(servers, { workload, load, events, seed: round + 1 });
+    for (const [i, each] of measured.entries()) results.get(order[i] ?? first)?.push(each);
   }
   return results;
 }
@@ -147,11 +185,11 @@ function profileRow(name: string, sampled: Profile): string[] {
 async function whereTheTimeGoes(candidates: readonly Candidate[], plan: Plan, directory: string): Promise<string> {
   const [workload = 'oltp_write_only'] = plan.workloads;
   const rows: string[][] = [];
-  for (const candidate of candidates) {
-    const { server, name } = candidate;
-    const sampled = await alone(candidate, async () => {
-      const busy = measureLoad(server, workload, plan.load, plan.seconds + 1);
-      const sampling = profile(server.pid, join(directory, 'perf.data'), plan.seconds);
+  for (const { server, name, who } of candidates) {
+    if (who === 'again') continue;
+    const sampled = await alone(server, async () => {
+      const busy = runFor(server, workload, plan.load, PROFILE_SECONDS + 1);
+      const sampling = profile(server.pid, join(directory, 'perf.data'), PROFILE_SECONDS);
       await Promise.allSettled([busy, sampling]);
       return await sampling;
     });
@@ -167,9 +205,8 @@ async function phaseText(
   phase: Phase,
   candidates: readonly Candidate[],
   plan: Plan,
-  options: BenchOptions,
-): Promise<string> {
-  const { directory, progress } = options;
+  { directory, progress }: BenchOptions,
+): Promise<{ text: string; results: Results[] }> {
   progress(phase.title);
   for (const { server } of candidates) {
     process.kill(server.pid, 'SIGCONT');
@@ -179,11 +216,12 @@ async function phaseText(
     }
     // Reads every page once, and takes what is slow only the first time.
     await checksums(server, plan.load);
-    await measureLoad(server, 'oltp_read_write', plan.load, plan.seconds);
+    await runFor(server, 'oltp_read_write', plan.load, 1);
     process.kill(server.pid, 'SIGSTOP');
   }
   const parts = [`### ${phase.title}`];
   const costs: string[][] = [];
+  const all: Results[] = [];
   for (const workload of plan.workloads) {
     progress(`${workload}, rounds: ${plan.rounds}`);
     const results = await measureWorkload(candidates, workload, plan);
@@ -195,6 +233,7 @@ async function phaseText(
       'to no encryption',
       'to file_key_management',
     ];
+    all.push(results);
     parts.push(table([`\`${workload}\``, ...header], resultRows(results)));
     costs.push(costOfEncryption(workload, results));
   }
@@ -207,16 +246,21 @@ async function phaseText(
   const profiles = whereTheTimeGoes(candidates, plan, directory);
   // Not every machine lets perf look.
   parts.push(await profiles.catch((error: unknown) => `No profile: ${String(error).split('\n')[0]}\n`));
-  return parts.join('\n');
+  return { text: parts.join('\n'), results: all };
 }
 
-async function runSysbench(options: BenchOptions): Promise<string> {
+async function measureAll(options: BenchOptions): Promise<string> {
   const { quick, directory, progress } = options;
   const plan: Plan = quick
-    ? { load: { tables: 2, rows: 20_000, threads: 2 }, rounds: 1, seconds: 1, workloads: ['oltp_read_write'] }
-    : { load: { tables: 4, rows: 60_000, threads: 2 }, rounds: options.rounds ?? 5, seconds: 2, workloads: WORKLOADS };
+    ? { load: { tables: 2, rows: 20_000, threads: 2 }, rounds: 1, seconds: 0.5, workloads: ['oltp_read_write'] }
+    : {
+        load: { tables: 4, rows: 60_000, threads: 2 },
+        rounds: options.rounds ?? 9,
+        seconds: 0.8,
+        workloads: WORKLOADS,
+      };
   const phases = quick ? PHASES.slice(1) : PHASES;
-  const servers = await Servers.open(directory, { ...COMMON, innodb_buffer_pool_size: phases[0]?.pool });
+  const servers = await Servers.open(directory, { ...COMMON, innodb_buffer_pool_size: phases[0]?.pool }, onOneCore());
   try {
     progress('starting servers, making tables');
     const candidates = await startAll(servers);
@@ -226,11 +270,29 @@ async function runSysbench(options: BenchOptions): Promise<string> {
     );
     await check(candidates, plan.load);
     const texts: string[] = [];
-    for (const phase of phases) texts.push(await phaseText(phase, candidates, plan, options));
-    return texts.join('\n');
+    const loads: Results[] = [];
+    for (const phase of phases) {
+      const { text, results } = await phaseText(phase, candidates, plan, options);
+      texts.push(text);
+      loads.push(...results);
+    }
+    return [summary(candidates, loads), ...texts].join('\n');
   } finally {
     await servers.close();
   }
+}
+
+function fitsIntoMemory(): boolean {
+  if (!existsSync(MEMORY)) return false;
+  const { type, bavail, bsize } = statfsSync(MEMORY);
+  return type === TMPFS && Math.min(bavail * bsize, freemem()) > NEEDED_BYTES;
+}
+
+/** In memory where there is room, since a disk that is written to disturbs those who do not wait for it, too. */
+async function runSysbench(options: BenchOptions): Promise<string> {
+  if (!fitsIntoMemory())
+    return `${await measureAll(options)}\nThe servers' directories were on a disk, whose work disturbs: ${MEMORY} had no room.\n`;
+  return await withScratchDirectory('mak-bench-', (directory) => measureAll({ ...options, directory }), MEMORY);
 }
 
 export const sysbench: Section = {
