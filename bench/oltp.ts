@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
 import { cpuNanoseconds } from './encryption-bench.ts';
@@ -12,9 +11,6 @@ const run = promisify(execFile);
 
 /** Short against what disturbs a machine, long against what it takes to fill the processor's caches anew. */
 const TURN_MS = 50;
-
-/** What is not written back after so long is left. */
-const WRITE_BACK_MS = 3000;
 
 export const WORKLOADS = ['oltp_write_only', 'oltp_read_write', 'oltp_point_select'] as const;
 export type Workload = (typeof WORKLOADS)[number];
@@ -115,16 +111,13 @@ async function counters(server: ScratchServer): Promise<Counters> {
 }
 
 /**
- * Has the server write back all pages that were changed, so that they are part of what a round costs. InnoDB writes them in
- * bursts; without this, one round would have a burst more than another.
+ * Has the server write back all pages of the tables that were changed, so that they are part of what a round costs: InnoDB
+ * writes them in bursts, of which one round would have more than another. One statement, since asking again and again
+ * whether it is done would cost CPU time, too.
  */
-export async function writeBack(server: ScratchServer): Promise<void> {
-  const percent = await server.variable('VARIABLES', 'innodb_max_dirty_pages_pct');
-  await server.sql('SET GLOBAL innodb_max_dirty_pages_pct=0');
-  const endMs = performance.now() + WRITE_BACK_MS;
-  while ((await server.variable('STATUS', 'Innodb_buffer_pool_pages_dirty')) !== '0' && performance.now() < endMs)
-    await pause(5);
-  await server.sql(`SET GLOBAL innodb_max_dirty_pages_pct=${percent}`);
+export async function writeBack(server: ScratchServer, load: Load): Promise<void> {
+  // What it locks is unlocked as its connection ends.
+  await server.sql(`FLUSH TABLES ${tableNames(load).join(', ')} FOR EXPORT`);
 }
 
 /** All other servers are stopped meanwhile: one that writes its pages back would disturb. */
@@ -186,7 +179,7 @@ export async function measureInTurns(servers: readonly ScratchServer[], job: Job
     for (const [i, server] of servers.entries()) {
       const { count } = transactions((await clients[i]?.ended) ?? '');
       const after = await alone(server, async () => {
-        await writeBack(server);
+        await writeBack(server, job.load);
         return await counters(server);
       });
       const each = (of: keyof Counters): number => (after[of] - (before[i]?.[of] ?? Number.NaN)) / count;

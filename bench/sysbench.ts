@@ -58,8 +58,6 @@ const COMMON = {
   innodb_flush_method: 'fsync',
   // Small, so that pages have to be written back all the time.
   innodb_log_file_size: '4M',
-  // Of a fast disk: writing back waits for nothing.
-  innodb_io_capacity: 20_000,
   innodb_encryption_threads: 0,
 } as const;
 
@@ -165,7 +163,7 @@ async function measureWorkload(
   const [first] = candidates;
   if (first === undefined) return results;
   const perSecond = await alone(first.server, () => runFor(first.server, workload, load, 1));
-  for (const { server } of candidates) await alone(server, () => writeBack(server));
+  for (const { server } of candidates) await alone(server, () => writeBack(server, load));
   const events = Math.ceil(perSecond * seconds);
   for (let round = 0; round < rounds; round += 1) {
     // Back and forth, so that nobody always comes after the same other one.
