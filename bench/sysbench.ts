@@ -149,30 +149,44 @@ function summary(candidates: readonly Candidate[], loads: readonly Results[]): s
 interface Plan {
   readonly load: Load;
   readonly rounds: number;
+  /** So often all servers start anew: what one start of a process makes faster or slower than another, an average has not. */
+  readonly starts: number;
   /** Of each server in a round, about. */
   readonly seconds: number;
   readonly workloads: readonly Workload[];
 }
 
+/** Adds the rounds of one start to the results. */
 async function measureWorkload(
   candidates: readonly Candidate[],
   workload: Workload,
-  { load, rounds, seconds }: Plan,
-): Promise<Results> {
-  const results = new Map(candidates.map((candidate) => [candidate, [] as Throughput[]]));
+  { load, rounds, starts, seconds }: Plan,
+  results: Results,
+): Promise<void> {
   const [first] = candidates;
-  if (first === undefined) return results;
+  if (first === undefined) return;
   const perSecond = await alone(first.server, () => runFor(first.server, workload, load, 1));
   for (const { server } of candidates) await alone(server, () => writeBack(server, load));
   const events = Math.ceil(perSecond * seconds);
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; round < Math.ceil(rounds / starts); round += 1) {
     // Back and forth, so that nobody always comes after the same other one.
     const order = round % 2 === 0 ? candidates : candidates.toReversed();
     const servers = order.map(({ server }) => server);
     const measured = await measureInTurns(servers, { workload, load, events, seed: round + 1 });
     for (const [i, each] of measured.entries()) results.get(order[i] ?? first)?.push(each);
   }
-  return results;
+}
+
+/** Starts all servers anew, and stops them when they have read every page and done what is slow only the first time. */
+async function restart(candidates: readonly Candidate[], pool: string, load: Load): Promise<void> {
+  for (const { server } of candidates) {
+    process.kill(server.pid, 'SIGCONT');
+    server.options = { ...server.options, innodb_buffer_pool_size: pool };
+    await server.restart();
+    await checksums(server, load);
+    await runFor(server, 'oltp_read_write', load, 1);
+    process.kill(server.pid, 'SIGSTOP');
+  }
 }
 
 const LIBRARIES = ['libcrypto.so.3', 'mariadbd', 'aws_key_management.so', '[kernel.kallsyms]', 'libc.so.6'];
@@ -210,23 +224,19 @@ async function phaseText(
   { directory, progress }: BenchOptions,
 ): Promise<{ text: string; results: Results[] }> {
   progress(phase.title);
-  for (const { server } of candidates) {
-    process.kill(server.pid, 'SIGCONT');
-    if (server.options['innodb_buffer_pool_size'] !== phase.pool) {
-      server.options = { ...server.options, innodb_buffer_pool_size: phase.pool };
-      await server.restart();
-    }
-    // Reads every page once, and takes what is slow only the first time.
-    await checksums(server, plan.load);
-    await runFor(server, 'oltp_read_write', plan.load, 1);
-    process.kill(server.pid, 'SIGSTOP');
+  const loads = plan.workloads.map((workload) => ({
+    workload,
+    results: new Map(candidates.map((candidate) => [candidate, [] as Throughput[]])),
+  }));
+  for (let start = 1; start <= plan.starts; start += 1) {
+    progress(`start ${start} of ${plan.starts}`);
+    // Not always the same one first.
+    await restart(start % 2 === 0 ? candidates : candidates.toReversed(), phase.pool, plan.load);
+    for (const { workload, results } of loads) await measureWorkload(candidates, workload, plan, results);
   }
   const parts = [`### ${phase.title}`];
   const costs: string[][] = [];
-  const all: Results[] = [];
-  for (const workload of plan.workloads) {
-    progress(`${workload}, rounds: ${plan.rounds}`);
-    const results = await measureWorkload(candidates, workload, plan);
+  for (const { workload, results } of loads) {
     const header = [
       'transactions a second',
       'to no encryption',
@@ -235,7 +245,6 @@ async function phaseText(
       'to no encryption',
       'to file_key_management',
     ];
-    all.push(results);
     parts.push(table([`\`${workload}\``, ...header], resultRows(results)));
     costs.push(costOfEncryption(workload, results));
   }
@@ -248,16 +257,23 @@ async function phaseText(
   const profiles = whereTheTimeGoes(candidates, plan, directory);
   // Not every machine lets perf look.
   parts.push(await profiles.catch((error: unknown) => `No profile: ${String(error).split('\n')[0]}\n`));
-  return { text: parts.join('\n'), results: all };
+  return { text: parts.join('\n'), results: loads.map(({ results }) => results) };
 }
 
 async function measureAll(options: BenchOptions): Promise<string> {
   const { quick, directory, progress } = options;
   const plan: Plan = quick
-    ? { load: { tables: 2, rows: 20_000, threads: 2 }, rounds: 1, seconds: 0.5, workloads: ['oltp_read_write'] }
+    ? {
+        load: { tables: 2, rows: 20_000, threads: 2 },
+        rounds: 1,
+        starts: 1,
+        seconds: 0.5,
+        workloads: ['oltp_read_write'],
+      }
     : {
         load: { tables: 4, rows: 60_000, threads: 2 },
         rounds: options.rounds ?? 9,
+        starts: 3,
         seconds: 0.6,
         workloads: WORKLOADS,
       };
