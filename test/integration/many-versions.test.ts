@@ -1,0 +1,59 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { storeKeys } from '../../bench/stored-keys.ts';
+import { AgentLauncher } from '../../scripts/lib/agent-launcher.ts';
+import { AGENT, pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { MASTER_KEY, newServer, startKms } from '../support/lab.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
+
+const SHAPE = { ids: 250, versions: 10 };
+const VERSIONS = SHAPE.ids * SHAPE.versions;
+
+/** Key files that each thread of the agent opened, by its id. */
+function openedBy(trace: string): Map<string, number> {
+  const opened = new Map<string, number>();
+  for (const [, thread = ''] of trace.matchAll(/^(\d+) openat\(.*aws-kms-key\.\d+\.\d+", /gm))
+    opened.set(thread, (opened.get(thread) ?? 0) + 1);
+  return opened;
+}
+
+it('starts with thousands of versions, whose files two threads read, with and without a JIT, and with a key ring', async () => {
+  const kms = await startKms();
+  const directory = scratchDirectory();
+  const trace = join(directory, 'trace');
+  const launcher = new AgentLauncher(directory);
+  launcher.prefix(`strace -f --seccomp-bpf -qq -o ${trace} -e trace=openat`);
+  const server = newServer(
+    pluginOptions(kms.url, { aws_key_management_agent: launcher.path, aws_key_management_sealed_key_ring: 'ON' }),
+  );
+  storeKeys(server.datadir, SHAPE, kms, MASTER_KEY);
+  const expectStart = async (said: string): Promise<void> => {
+    rmSync(trace, { force: true });
+    await server.start();
+    expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe(String(VERSIONS));
+    await until(`the log says "${said}"`, () => server.log.includes(said));
+    await server.stop();
+    const opened = [...openedBy(readFileSync(trace, 'utf8')).values()].filter((count) => count > 100);
+    expect(opened.length).toBe(2);
+  };
+  await expectStart(`sealed ${VERSIONS} key versions into`);
+  await expectStart(`loaded ${VERSIONS} key versions from the sealed key ring`);
+  rmSync(join(server.datadir, 'aws-kms-sealed-key-ring'));
+  // As a plugin does where memory may not be both written and executed: without --node-options=--no-jitless.
+  writeFileSync(
+    launcher.path,
+    `#!/bin/sh\nexec strace -f --seccomp-bpf -qq -o ${trace} -e trace=openat ${AGENT} agent\n`,
+  );
+  await expectStart(`sealed ${VERSIONS} key versions into`);
+}, 120_000);
+
+it('names the one of thousands of key files that is damaged', async () => {
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url));
+  storeKeys(server.datadir, SHAPE, kms, MASTER_KEY);
+  writeFileSync(join(server.datadir, 'aws-kms-key.200.7'), '');
+  await expect(server.start()).rejects.toThrow(
+    'key 200 version 7: key file aws-kms-key.200.7: expected 1 to 6144 bytes, got 0',
+  );
+});

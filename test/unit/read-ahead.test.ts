@@ -1,0 +1,91 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { type ReadAhead, startReadAhead } from '../../src/keystore/read-ahead.ts';
+import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
+
+const MAX_BYTES = 100;
+
+/** Files of different lengths, none empty. */
+function writeFiles(directory: string, count: number): string[] {
+  const files = Array.from({ length: count }, (_, index) => `file-${index}`);
+  for (const [index, file] of files.entries()) writeFileSync(join(directory, file), contentOf(file, index));
+  return files;
+}
+
+function contentOf(file: string, index: number): string {
+  return file.padEnd(index % (MAX_BYTES + 1), '.');
+}
+
+function start(directory: string, files: readonly string[], window = Number.MAX_SAFE_INTEGER): ReadAhead {
+  const ahead = startReadAhead({ directory, files, maxBytes: MAX_BYTES, window });
+  cleanUp(() => ahead.close());
+  return ahead;
+}
+
+/** Starts, and returns when all have been read: one of the files that follow them is there then. */
+async function startAndWait(directory: string, files: readonly string[]): Promise<ReadAhead> {
+  const followers = Array.from({ length: 400 }, (_, index) => `follower-${index}`);
+  for (const file of followers) writeFileSync(join(directory, file), 'x');
+  const ahead = start(directory, [...files, ...followers]);
+  await until('the files have been read', () => ahead.take(followers.shift() ?? '') !== undefined);
+  return ahead;
+}
+
+it('gives each file whole, and once', async () => {
+  const directory = scratchDirectory();
+  const files = writeFiles(directory, 1000);
+  const ahead = await startAndWait(directory, files);
+  for (const [index, file] of files.entries()) expect(ahead.take(file)?.toString()).toBe(contentOf(file, index));
+  expect(ahead.take('file-0')).toBeUndefined();
+});
+
+it('leaves what is no file of the expected length to who asks for it, and goes on', async () => {
+  const directory = scratchDirectory();
+  const files = writeFiles(directory, 200);
+  const make: Record<string, (path: string) => void> = {
+    'file-0': () => undefined,
+    'file-10': (path) => mkdirSync(path),
+    'file-20': (path) => execFileSync('mkfifo', [path]),
+    'file-30': (path) => symlinkSync('/nowhere', path),
+    'file-40': (path) => symlinkSync('/dev/zero', path),
+    'file-50': (path) => writeFileSync(path, 'x'.repeat(MAX_BYTES + 1)),
+  };
+  for (const [file, makeOther] of Object.entries(make)) {
+    rmSync(join(directory, file));
+    makeOther(join(directory, file));
+  }
+  writeFileSync(join(directory, 'file-60'), '');
+  writeFileSync(join(directory, 'file-70'), 'x'.repeat(MAX_BYTES));
+  const ahead = await startAndWait(directory, files);
+  for (const file of Object.keys(make)) expect(ahead.take(file), file).toBeUndefined();
+  expect(ahead.take('file-60')?.length).toBe(0);
+  expect(ahead.take('file-70')?.length).toBe(MAX_BYTES);
+  expect(ahead.take('file-71')?.toString()).toBe(contentOf('file-71', 71));
+});
+
+it('reads no further ahead than its window, and goes on as files are taken', async () => {
+  const directory = scratchDirectory();
+  const files = writeFiles(directory, 1024);
+  const ahead = start(directory, files, 512);
+  const first = files.slice(0, 128);
+  await until('the first files have been read', () => ahead.take(first.shift() ?? '') !== undefined);
+  // More time than all of them would take.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(ahead.take('file-1000')).toBeUndefined();
+  const found: boolean[] = [];
+  for (const [index, file] of files.slice(128, 1000).entries()) {
+    if (index % 64 === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    found.push(ahead.take(file) !== undefined);
+  }
+  expect(found).toEqual(found.map(() => true));
+});
+
+it('gives nothing after it was closed', async () => {
+  const directory = scratchDirectory();
+  const files = writeFiles(directory, 128);
+  const ahead = await startAndWait(directory, files);
+  ahead.close();
+  expect(ahead.take('file-1')).toBeUndefined();
+});
