@@ -12,7 +12,8 @@ import {
 import { wipe } from '../src/bytes.ts';
 import { systemClock } from '../src/cli/system.ts';
 import { keyId, keyVersion } from '../src/ids.ts';
-import { KeyDirectory, nodeFileSystem } from '../src/keystore/directory.ts';
+import { KeyDirectory } from '../src/keystore/directory.ts';
+import { nodeFileSystem } from '../src/keystore/file-system.ts';
 import { createAwsKmsClient } from '../src/kms/aws.ts';
 import { Secrets } from '../src/secrets.ts';
 import { type KmsProcess, startKmsProcess } from './kms-process.ts';

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
-import { nodeFileSystem } from '../keystore/directory.ts';
+import { nodeFileSystem } from '../keystore/file-system.ts';
 import { adoptLegacyVariables, servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
 

@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import { Session, type SessionParts } from '../agent/session.ts';
 import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
-import type { FileSystem } from '../keystore/directory.ts';
+import type { FileSystem } from '../keystore/file-system.ts';
 import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';

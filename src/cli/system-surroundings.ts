@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile, realpath, stat, statfs } from 'node:fs/promises';
 import { type CommandResult, type RunCommand, type Surroundings, SYSTEM_PATHS } from '../doctor/surroundings.ts';
 import { systemErrorCode } from '../errors.ts';
-import { nodeFileSystem } from '../keystore/directory.ts';
+import { nodeFileSystem } from '../keystore/file-system.ts';
 import { createKmsInspector } from '../kms/inspect.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';

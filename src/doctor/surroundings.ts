@@ -1,5 +1,5 @@
 import type { Clock, Random } from '../clock.ts';
-import type { FileSystem } from '../keystore/directory.ts';
+import type { FileSystem } from '../keystore/file-system.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 

@@ -1,6 +1,4 @@
 import { hash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
-import { link, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
@@ -17,51 +15,9 @@ import {
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { changedMeanwhile, otherBytes, storeUnavailable, unreadable } from './failures.ts';
-import { accessOf, READ_ONLY, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
-import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
-
-/** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
-export interface FileSystem {
-  open(path: string, flags: number, mode?: number): Promise<OpenFile>;
-  readdir(path: string): Promise<string[]>;
-  link(existing: string, path: string): Promise<void>;
-  rename(existing: string, path: string): Promise<void>;
-  unlink(path: string): Promise<void>;
-  stat(path: string): Promise<{ readonly mtimeMs: number }>;
-  /** The file's beginning, at once: returns the number of bytes. Does not wait for a FIFO's other end. */
-  readNow(path: string, into: Uint8Array): number;
-  /** Undefined: there is no other thread. */
-  readonly startReadAhead?: (request: ReadAheadRequest) => ReadAhead;
-}
-
-/** Who may read a file. */
-export interface Access {
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-}
-
-export interface OpenFile {
-  writeFile(bytes: Uint8Array): Promise<void>;
-  readFile(): Promise<Buffer>;
-  stat(): Promise<{ isFile(): boolean; readonly size: number } & Access>;
-  chown(uid: number, gid: number): Promise<void>;
-  chmod(mode: number): Promise<void>;
-  sync(): Promise<void>;
-  close(): Promise<void>;
-}
-
-export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat, readNow, startReadAhead };
-
-/** A tenth of the time that opening, looking, reading and closing by promises takes. */
-function readNow(path: string, into: Uint8Array): number {
-  const descriptor = openSync(path, READ_ONLY);
-  try {
-    return readSync(descriptor, into, 0, into.length, null);
-  } finally {
-    closeSync(descriptor);
-  }
-}
+import type { FileSystem } from './file-system.ts';
+import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
+import type { ReadAhead } from './read-ahead.ts';
 
 export interface Listing {
   /** Every wrapped key, by id and version. */

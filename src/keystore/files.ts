@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import type { Random } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
-import type { Access, FileSystem } from './directory.ts';
+import { type Access, type FileSystem, READ_ONLY } from './file-system.ts';
 
 const FILE_MODE = 0o600;
-/** Without blocking, so that a FIFO in the place of a key file holds nobody up. */
-export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /** @throws KeyError KEY_FILE_CORRUPT when it is no regular file or too large; the system's errors as they come */
 export async function readWhole(fs: FileSystem, path: string, maxBytes: number): Promise<Buffer> {

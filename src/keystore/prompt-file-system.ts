@@ -9,7 +9,7 @@ import {
   readSync,
   writeFileSync,
 } from 'node:fs';
-import { type FileSystem, nodeFileSystem, type OpenFile } from './directory.ts';
+import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts';
 
 const { O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY } = constants;
 

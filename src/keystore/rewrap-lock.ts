@@ -3,8 +3,8 @@ import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { REWRAP_LOCK_FILE } from '../format/key-file-name.ts';
-import type { FileSystem, OpenFile } from './directory.ts';
 import { storeUnavailable } from './failures.ts';
+import type { FileSystem, OpenFile } from './file-system.ts';
 import { readWhole, temporaryPath, writeNew } from './files.ts';
 import type { Disk } from './verify-backup.ts';
 

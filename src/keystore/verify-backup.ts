@@ -6,8 +6,9 @@ import { MANIFEST_FILE, type Manifest, parseManifest } from '../format/manifest.
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
 import { keyVersion } from '../ids.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import { type FileSystem, KeyDirectory } from './directory.ts';
+import { KeyDirectory } from './directory.ts';
 import { storeUnavailable, unreadable } from './failures.ts';
+import type { FileSystem } from './file-system.ts';
 import { readWhole, sha256 } from './files.ts';
 
 export interface Disk {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/clock.ts';
 import { parseKeyIdSet } from '../../src/ids.ts';
 import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
-import type { FileSystem } from '../../src/keystore/directory.ts';
+import type { FileSystem } from '../../src/keystore/file-system.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
 import type { EmbeddedClient } from './embedded-client.ts';

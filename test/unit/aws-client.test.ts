@@ -96,7 +96,7 @@ it('sees credentials that were renewed in the shared file', async () => {
     );
   write('wrong');
   const made = await client();
-  await expectKeyError(generate(made, 1), 'KMS_OPERATOR', /InvalidSignatureException/);
+  await expectKeyError(generate(made, 3), 'KMS_OPERATOR', /InvalidSignatureException/);
   write(TEST_ACCESS_KEY.secretAccessKey);
   expect(await generate(made)).toBe(kms.keyArns[0]);
 });

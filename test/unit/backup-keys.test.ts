@@ -20,7 +20,7 @@ import { describeVersions, MANIFEST_FILE } from '../../src/format/manifest.ts';
 import { formatSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { backUpKeys } from '../../src/keystore/backup.ts';
-import { type FileSystem, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { type FileSystem, nodeFileSystem } from '../../src/keystore/file-system.ts';
 import { checkBackup } from '../../src/keystore/verify-backup.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { systemError } from '../support/memory-fs.ts';

@@ -9,7 +9,8 @@ import { maxKeyRingBytes, parseKeyRing, sealKeyRing } from '../../src/format/key
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { Keyring, type LoadResult } from '../../src/keyring/keyring.ts';
 import type { Settings } from '../../src/keyring/settings.ts';
-import { type FileSystem, KeyDirectory, nodeFileSystem } from '../../src/keystore/directory.ts';
+import { KeyDirectory } from '../../src/keystore/directory.ts';
+import { type FileSystem, nodeFileSystem } from '../../src/keystore/file-system.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
 import { startDeadline } from '../../src/kms/retry.ts';

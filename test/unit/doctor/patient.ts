@@ -17,7 +17,7 @@ import { type EncryptionContext, keyContext } from '../../../src/format/encrypti
 import { keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
 import { formatSidecar } from '../../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
-import { nodeFileSystem } from '../../../src/keystore/directory.ts';
+import { nodeFileSystem } from '../../../src/keystore/file-system.ts';
 import { type AccessKey, type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
 import { createKmsInspector, type KmsInspector } from '../../../src/kms/inspect.ts';
 import { Secrets } from '../../../src/secrets.ts';
