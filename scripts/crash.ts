@@ -88,5 +88,7 @@ console.log(
 if (!values.control)
   console.log(`key versions: ${sum((r) => r.versions)}; each kept its bytes, and each that was announced has its file`);
 console.log(`acknowledged rows read back: ${sum((r) => r.rows)}`);
-console.log(`starts that an assertion of InnoDB ended, before one that went through: ${sum((r) => r.assertions)}`);
+console.log(
+  `redo logs that InnoDB left without an end: ${sum((r) => r.logsWithoutEnd)}; starts that failed on one, and went through with the end: ${sum((r) => r.startsWithoutEnd)}`,
+);
 if (!values.control) console.log(`pages that open with the key version that they name: ${sum((r) => r.pages)}`);
