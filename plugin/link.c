@@ -12,6 +12,8 @@
 #include "clock.h"
 #include "spawn.h"
 
+#define EXIT_NOT_EXECUTED 127
+
 void agent_plan_reload(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
@@ -106,7 +108,11 @@ static enum leaving reap(struct agent *agent, bool asked, char *text, size_t siz
   snprintf(text, size, "the agent ended");
   if (end == SPAWN_UNKNOWN)
     return LEFT_UNKNOWN;
-  if (end == SPAWN_EXITED)
+  /* POSIX: what a child ends with that could not execute its program, where posix_spawn could not say so itself. */
+  if (end == SPAWN_EXITED && detail == EXIT_NOT_EXECUTED)
+    snprintf(text, size, "the agent ended (exit status %d: '%.400s', or what it starts, could not be executed)", detail,
+             agent->target);
+  else if (end == SPAWN_EXITED)
     snprintf(text, size, "the agent ended (exit status %d)", detail);
   else
     snprintf(text, size, "the agent ended (signal %d, %s)", detail, sigdescr_np(detail) ? sigdescr_np(detail) : "?");

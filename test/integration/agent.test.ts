@@ -207,7 +207,12 @@ it.each([
     '#!/bin/sh\nprintf "HTTP/1.1 400 Bad Request\\r\\n\\r\\n" >&3\nsleep 60\n',
     /the agent broke the protocol/,
   ],
-  ['ends at once', '#!/bin/sh\nexit 7\n', /the agent ended \(exit status 7/],
+  ['ends at once', '#!/bin/sh\nexit 7\n', /the agent ended \(exit status 7\)/],
+  [
+    'starts what is not there',
+    '#!/bin/sh\nexec /nowhere/agent\n',
+    /the agent ended \(exit status 127: '\/.*agent', or what it starts, could not be executed\)/,
+  ],
   ['is no program', 'not a program', /cannot start/],
 ])('that %s keeps the server from starting, with the reason', async (_, script, reason) => {
   const kms = await startKms();
