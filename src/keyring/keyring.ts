@@ -216,9 +216,9 @@ export class Keyring {
     // Rule: only a directory that was listed and holds nothing of that id means "new key".
     const lost = listing.lost.find((name) => name.id === id);
     if (lost !== undefined) throw lostKey(lost, store.path);
+    if (shrunk !== undefined) throw shrunk;
     // The list limits new ids only: a key that exists may always get another version.
     if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
-    if (shrunk !== undefined) throw shrunk;
     this.#refuseToCreate(id);
     // Last: the plugin looks at all its data when nothing else is in the way.
     if (!mayCreate) throw keyOfData(id, store.path);
@@ -261,10 +261,16 @@ export class Keyring {
     const stored = await store.readToUnwrap(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
     const unwrapped = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
-    await mendSidecar(this.#parts, name, stored, unwrapped);
-    const { masterKeyArn } = stored.mismatch === undefined ? (stored.sidecar ?? unwrapped) : unwrapped;
-    keep?.add({ ...unwrapped, name }, stored.wrapped, masterKeyArn);
-    this.#handOver(name, current, unwrapped);
+    try {
+      await mendSidecar(this.#parts, name, stored, unwrapped);
+      // In the ring it would not be looked at again, and its sidecar stay as it is where it could not be corrected.
+      if (stored.mismatch === undefined) {
+        keep?.add({ ...unwrapped, name }, stored.wrapped, (stored.sidecar ?? unwrapped).masterKeyArn);
+      }
+      this.#handOver(name, current, unwrapped);
+    } finally {
+      wipe(unwrapped.plaintext);
+    }
   }
 
   /** @throws KeyError KEY_NOT_ALLOWED where no version of any key is created */

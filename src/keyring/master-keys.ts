@@ -71,16 +71,17 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
 async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
   const found = new Map<string, FoundKey>();
   for (const name of (await store.list()).stored) {
-    const stored = await store.read(name).catch(() => undefined);
+    const stored = await store.readToUnwrap(name).catch(() => undefined);
     if (stored === undefined) continue;
-    const { sidecar } = stored;
-    found.set(sidecar === undefined ? keyFileName(name) : policyGroup(sidecar), { name, stored });
+    const { sidecar, mismatch } = stored;
+    const isAlone = sidecar === undefined || mismatch !== undefined;
+    found.set(isAlone ? keyFileName(name) : policyGroup(sidecar), { name, stored });
   }
   return [...found.values()];
 }
 
 async function checkOne(found: FoundKey, parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
-  const arn = found.stored.sidecar?.masterKeyArn;
+  const arn = masterKeyOf(found);
   const { servedBy, failures } = await probe(found, parts, deadline);
   const [here] = failures;
   if (here === undefined) return { state: 'usable', daysLeft: undefined, troubles: [] };
@@ -101,6 +102,11 @@ async function checkOne(found: FoundKey, parts: MasterKeyParts, deadline: Deadli
   };
 }
 
+/** A sidecar that does not describe the bytes names the master key of others. */
+function masterKeyOf({ stored: { sidecar, mismatch } }: FoundKey): string | undefined {
+  return mismatch === undefined ? sidecar?.masterKeyArn : undefined;
+}
+
 function consequenceOf(state: MasterKeyState, servedBy: string | undefined): string {
   if (servedBy !== undefined) return `a running server goes on, the next start would be served by ${servedBy}`;
   return state === 'unknown'
@@ -109,15 +115,12 @@ function consequenceOf(state: MasterKeyState, servedBy: string | undefined): str
 }
 
 /** Without a sidecar nothing tells the context: KMS knows. */
-async function probe(
-  { name, stored }: FoundKey,
-  { kms, settings }: MasterKeyParts,
-  deadline: Deadline,
-): Promise<ProbeResult> {
+async function probe(found: FoundKey, { kms, settings }: MasterKeyParts, deadline: Deadline): Promise<ProbeResult> {
+  const { name, stored } = found;
   const { wrapped, sidecar } = stored;
   const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
   const probeWith = (encryptionContext: EncryptionContext): Promise<ProbeResult> =>
-    kms.probe(subject, { wrapped, masterKeyArn: sidecar?.masterKeyArn, encryptionContext }, deadline);
+    kms.probe(subject, { wrapped, masterKeyArn: masterKeyOf(found), encryptionContext }, deadline);
   if (sidecar !== undefined) return await probeWith(sidecar.encryptionContext);
   const [first, ...others] = contextCandidates(settings.encryptionContext, name);
   let result = await probeWith(first);

@@ -37,7 +37,7 @@ async function corrected(
   if (role !== 'server' || unwrapped.servedBy !== undefined)
     return 'its sidecar is corrected by a later start of the server';
   return await store.correctSidecar(name, wrapped, unwrapped.masterKeyArn).then(
-    () => 'its sidecar was corrected',
+    (isCorrected) => (isCorrected ? 'its sidecar was corrected' : 'one of them is another by now'),
     (error: unknown) => `its sidecar was not corrected: ${withHint(toKeyError(error))}`,
   );
 }

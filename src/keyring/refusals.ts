@@ -44,15 +44,20 @@ export function backupNeverCreates(id: KeyId, path: string): KeyError {
 
 export function noMasterKey(id: KeyId): KeyError {
   return new KeyError('KEY_NOT_ALLOWED', `key ${id} cannot be created: aws_key_management_master_key_id is empty`, {
-    hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
+    hint: `SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN; ${orLost(id)}`,
   });
 }
 
 export function idNotAllowed(id: KeyId): KeyError {
   const message = `key ${id} is not among the key ids that aws_key_management_key_ids allows`;
   return new KeyError('KEY_NOT_ALLOWED', message, {
-    hint: `use an allowed id, or add ${id} with SET GLOBAL aws_key_management_key_ids`,
+    hint: `use an allowed id, or add ${id} with SET GLOBAL aws_key_management_key_ids; ${orLost(id)}`,
   });
+}
+
+/** Nobody looked at the data: that is done when a key would be made otherwise. */
+function orLost(id: KeyId): string {
+  return `if there are tables under key ${id}, its files were lost: restore aws-kms-key.${id}.*`;
 }
 
 /** KMS says the same of a damaged key and of one that is bound to another context. */

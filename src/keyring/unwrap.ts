@@ -90,10 +90,14 @@ export function provenFacts({
   return { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
 }
 
-/** What passes, and what an operator can remove, says nothing about the bytes. */
+/** What passes says nothing about the bytes; what an operator can remove may be due to a file that is another server's. */
 function notThatDataKey(name: KeyName, error: KeyError): KeyError {
-  if (error.code !== 'KMS_CORRUPT' && error.code !== 'KMS_BAD_ANSWER') return error;
-  return new KeyError('KEY_FILE_CORRUPT', error.message, { hint: restoreOrMove(name), cause: error });
+  const { code, message } = error;
+  if (code === 'KMS_CORRUPT' || code === 'KMS_BAD_ANSWER')
+    return new KeyError('KEY_FILE_CORRUPT', message, { hint: restoreOrMove(name), cause: error });
+  if (code !== 'KMS_OPERATOR') return error;
+  const hint = `perhaps it is not the file of this key: ${restoreOrMove(name)}; if it is: ${error.hint}`;
+  return new KeyError(code, message, { hint, cause: error });
 }
 
 function explained(refused: KeyError | undefined, configured: EncryptionContext): KeyError | undefined {

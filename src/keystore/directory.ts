@@ -15,7 +15,7 @@ import {
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { changedMeanwhile, otherBytes, storeUnavailable, unreadable } from './failures.ts';
-import type { FileSystem } from './file-system.ts';
+import type { Access, FileSystem } from './file-system.ts';
 import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 import type { ReadAhead } from './read-ahead.ts';
 
@@ -167,7 +167,9 @@ export class KeyDirectory {
    * @throws KeyError as `read`
    */
   async readToUnwrap(name: KeyName): Promise<StoredKey> {
-    const wrapped = await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES);
+    // Both at once: beside a key file that is read later, a sidecar from before may be another's by then.
+    const [key, text] = [keyFileName(name), sidecarFileName(name)].map((file) => this.#ahead?.take(file));
+    const wrapped = key ?? (await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES));
     if (wrapped === undefined) {
       throw new KeyError('KEY_UNKNOWN', `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.path}`, {
         hint: 'restore the file from a backup of the key directory',
@@ -176,7 +178,7 @@ export class KeyDirectory {
     if (wrapped.length === 0) {
       throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
     }
-    const found = await this.#readSidecar(name);
+    const found = await this.#readSidecar(name, key === undefined ? undefined : text);
     if (found.sidecar === undefined) return { wrapped, ...found };
     // The wrapped key is the very one that the sidecar describes.
     const sum = sha256(wrapped);
@@ -221,10 +223,10 @@ export class KeyDirectory {
     await this.#overwrite(KEY_RING_FILE, bytes);
   }
 
-  async #overwrite(file: string, bytes: Uint8Array): Promise<void> {
+  async #overwrite(file: string, bytes: Uint8Array, like?: Access): Promise<void> {
     const temporary = temporaryPath(this.path, this.#random);
     try {
-      await writeNew(this.#fs, temporary, bytes);
+      await writeNew(this.#fs, temporary, bytes, like);
       await this.#fs.rename(temporary, join(this.path, file));
     } catch (cause) {
       throw storeUnavailable(this.path, `store ${file} in`, cause);
@@ -234,10 +236,14 @@ export class KeyDirectory {
     await this.sync();
   }
 
-  async #readSidecar(name: KeyName): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem' | 'sidecarText'>> {
-    let sidecarText: Buffer | undefined;
+  /** @param ahead its text, where that was read already */
+  async #readSidecar(
+    name: KeyName,
+    ahead: Buffer | undefined,
+  ): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem' | 'sidecarText'>> {
+    let sidecarText = ahead;
     try {
-      sidecarText = await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
+      sidecarText ??= await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
       const sidecar = sidecarText && parseSidecar(name, sidecarText.toString('utf8'));
       return { sidecar, sidecarProblem: undefined, sidecarText };
     } catch (thrown) {
@@ -308,16 +314,20 @@ export class KeyDirectory {
   }
 
   /**
-   * Has the sidecar speak of bytes that it did not, and that KMS opened to its data key. One that fits by now stays.
+   * Has the sidecar speak of bytes that it did not, and that KMS opened to its data key. Whoever could read it still can.
+   * @returns false: one that fits by now stays, as does one beside other bytes
    * @throws KeyError STORE_UNAVAILABLE, and what `read` throws
    */
-  async correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<void> {
+  async correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<boolean> {
     const { sidecar, mismatch, wrapped: found } = await this.readToUnwrap(name);
-    if (sidecar === undefined || mismatch === undefined || !found.equals(wrapped)) return;
+    if (sidecar === undefined || mismatch === undefined || !found.equals(wrapped)) return false;
     const { masterKeyArn: arn, wrappedSha256, requestId } = sidecar;
     const replaces = { masterKeyArn: arn, wrappedSha256, requestId };
     const facts = { masterKeyArn, wrappedSha256: sha256(wrapped), requestId: '', replaces };
-    await this.#overwrite(sidecarFileName(name), Buffer.from(formatSidecar(name, { ...sidecar, ...facts })));
+    const file = sidecarFileName(name);
+    const access = await this.#storing(name, () => accessOf(this.#fs, join(this.path, file)));
+    await this.#overwrite(file, Buffer.from(formatSidecar(name, { ...sidecar, ...facts })), access);
+    return true;
   }
 
   /**
@@ -422,8 +432,6 @@ export class KeyDirectory {
 
   /** Undefined only when there is no such file. */
   async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
-    const ahead = this.#ahead?.take(file);
-    if (ahead !== undefined) return ahead;
     try {
       return await readWhole(this.#fs, join(this.path, file), maxBytes);
     } catch (cause) {

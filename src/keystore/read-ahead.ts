@@ -115,6 +115,7 @@ function readFiles(require: NodeJS.Require): void {
       at += Math.max(length, 0);
       return length;
     });
-    parentPort?.postMessage({ from, lengths, bytes: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + at) });
+    const message = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + at);
+    parentPort?.postMessage({ from, lengths, bytes: message }, [message]);
   }
 }

@@ -15,6 +15,12 @@ export interface LockHolder {
 
 const RENEW_MS = 2_000;
 const LOOK_MS = 1_000;
+/** A file server, or the one who looks, was away meanwhile: what was seen before says nothing. */
+const GAP_MS = 3_000;
+/** The holder of a lock that lives is told from it sooner. */
+const TELL_AFTER_MS = 5_000;
+/** There, and not to be read. */
+const MOST_RIDDLES = 10;
 /** Whose lock has not changed for so long was ended, and loses it. */
 const ABANDONED_MS = 20_000;
 /** Sooner, by far: a holder who could not renew it for so long replaces nothing more. */
@@ -67,7 +73,11 @@ export class RewrapLock {
     try {
       await writeNew(fileSystem, temporary, text, EVERYBODY_READS);
       await claim(directory, temporary, text, disk, tell);
-      return new RewrapLock(directory, text, await fileSystem.open(pathIn(directory), APPEND), disk);
+      const file = await fileSystem.open(pathIn(directory), APPEND).catch(async (cause: unknown) => {
+        await fileSystem.unlink(pathIn(directory)).catch(() => undefined);
+        throw cause;
+      });
+      return new RewrapLock(directory, text, file, disk);
     } catch (cause) {
       throw storeUnavailable(directory, `make ${REWRAP_LOCK_FILE} in`, cause);
     } finally {
@@ -134,27 +144,36 @@ async function claim(
   const path = pathIn(directory);
   let first: Buffer | undefined;
   let firstMs = 0;
-  for (;;) {
+  let lookedMs = clock.monotonicMs();
+  let isTold = false;
+  for (let riddles = 0; ; ) {
     if (await isLinked(fileSystem, temporary, path)) return;
     const found = await readIfThere(directory, fileSystem);
+    const nowMs = clock.monotonicMs();
+    if (nowMs - lookedMs > GAP_MS) first = undefined;
+    lookedMs = nowMs;
     // The first answer of a file server was lost, and its second was that the name exists.
     if (found !== undefined && isOf(found, text)) return;
     if (found === undefined) {
-      // Released since.
+      // Released since, or a link to nothing.
+      riddles += 1;
+      if (riddles > MOST_RIDDLES) throw noLock(path, 'it is there, and cannot be read');
     } else if (first === undefined) {
       first = found;
-      firstMs = clock.monotonicMs();
-      tell(
-        `${path} is of ${holderOf(found)}; waiting up to ${ABANDONED_MS / 1000} s to see whether that is still at work (if you know that it is not: rm ${path})`,
-      );
+      firstMs = nowMs;
     } else if (!found.equals(first)) {
       throw new KeyError('KEY_EXISTS', `another rewrap of ${directory} is at work: ${holderOf(found)}`, {
         hint: `wait until it has ended; should it be killed, run this again: it takes over when it has seen no sign of life for ${ABANDONED_MS / 1000} s, or at once after: rm ${path}`,
       });
-    } else if (clock.monotonicMs() - firstMs >= ABANDONED_MS) {
+    } else if (nowMs - firstMs >= ABANDONED_MS) {
       // Of two that come to this together, the later rename has it, and `assertHeld` tells the other.
       await fileSystem.rename(temporary, path);
       return;
+    } else if (!isTold && nowMs - firstMs >= TELL_AFTER_MS) {
+      isTold = true;
+      tell(
+        `${path} is of ${holderOf(found)}, who has shown no sign of life for ${TELL_AFTER_MS / 1000} s; taking over after ${ABANDONED_MS / 1000} s (if you know that it is not at work any more: rm ${path})`,
+      );
     }
     await clock.sleep(LOOK_MS);
   }
@@ -175,6 +194,7 @@ async function readIfThere(directory: string, fs: FileSystem): Promise<Buffer | 
     return await readWhole(fs, pathIn(directory), MAX_BYTES);
   } catch (cause) {
     if (systemErrorCode(cause) === 'ENOENT') return undefined;
+    if (cause instanceof KeyError) throw noLock(pathIn(directory), cause.message);
     throw storeUnavailable(directory, `read ${REWRAP_LOCK_FILE} in`, cause);
   }
 }
@@ -191,6 +211,11 @@ function isOf(found: Buffer, text: Buffer): boolean {
 function holderOf(found: Buffer): string {
   const [, holder] = /^rewrap by (process [!-~ ]{1,400}) \S+\n/.exec(found.toString('latin1')) ?? [];
   return holder ?? 'a process that it does not name';
+}
+
+function noLock(path: string, why: string): KeyError {
+  const hint = `no rewrap makes it so: find out what it is, and move ${path} away`;
+  return new KeyError('STORE_UNAVAILABLE', `${path} is not the lock of a rewrap: ${why}`, { hint });
 }
 
 function notHeld(directory: string, why: string, hint: string): KeyError {

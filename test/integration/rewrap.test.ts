@@ -79,7 +79,7 @@ it('moves the keys of a server at work, cut at each step, and the server starts 
   await server.sql(`SET GLOBAL aws_key_management_master_key_id='${next}'`);
   const writers = await Writers.start(server, 'd.t', 2);
   const ended = await rewrap(server, kms);
-  expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: expect.stringContaining('waiting up to 20 s') });
+  expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: expect.stringContaining('taking over after 20 s') });
   expect(existsSync(join(server.datadir, LOCK))).toBe(false);
   await rotate();
   expect(writers.lap().commits).toBeGreaterThan(0);

@@ -196,16 +196,41 @@ describe('a start', () => {
     const right = bytesOf('aws-kms-key.1.1.json') ?? Buffer.alloc(0);
     fs.files.set('/keys/aws-kms-key.1.1.json', { bytes: old, synced: true });
     kms.on = () => void fs.files.set('/keys/aws-kms-key.1.1.json', { bytes: right, synced: true });
-    expect((await load()).loaded).toEqual(truth);
+    const { loaded, warnings } = await load();
+    expect(loaded).toEqual(truth);
+    expect(warnings).toEqual([expect.stringMatching(/; one of them is another by now$/)]);
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(right);
   });
 
-  it('seals it under the master key that it is under', async () => {
+  it('seals it when its pair is in order, and not before: a key in the ring is not looked at again', async () => {
     store(1);
+    store(2);
     await moveUnderTheCopy();
-    await load('server', true);
+    const sealed = (): readonly KeyName[] => {
+      const ring = bytesOf('aws-kms-sealed-key-ring');
+      return ring === undefined ? [] : parseKeyRing(ring).names;
+    };
+    fs.before = (call, path) => {
+      if (call === 'rename' && path.endsWith('.json')) throw systemError('ENOSPC');
+    };
+    expect((await load('server', true)).loaded).toEqual(truth);
+    expect(sealed()).toEqual([]);
+    fs.before = () => undefined;
+    expect((await load('server', true)).warnings).toHaveLength(2);
+    expect(await load('server', true)).toMatchObject({ loaded: truth, warnings: [] });
+    expect(sealed()).toEqual([name(1), name(2)]);
     const ring = bytesOf('aws-kms-sealed-key-ring');
     expect(ring && parseKeyRing(ring).header.masterKeyArn).toBe(arnOf('alias/b'));
+    await directory().read(name(1));
+  });
+
+  it('gives the corrected sidecar to whom the old one belonged', async () => {
+    store(1);
+    await moveUnderTheCopy();
+    const changed: string[] = [];
+    fs.before = (call) => void (call.startsWith('ch') && changed.push(call));
+    await load();
+    expect(changed).toEqual(['chown', 'chmod']);
   });
 });
 
@@ -277,6 +302,10 @@ describe('a key file in the place of another', () => {
     expect(await refusal()).toMatchObject({
       code: 'KMS_OPERATOR',
       message: expect.stringMatching(new RegExp(`^${MISMATCH}: KMS Decrypt failed: AccessDeniedException`)),
+      // Nobody is to grant a right to another server's master key.
+      hint: expect.stringMatching(
+        /^perhaps it is not the file of this key: restore the file .*; if it is: .*kms:Decrypt/,
+      ),
     });
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(sidecar);
     kms.on = () => undefined;

@@ -285,7 +285,8 @@ describe('opening a key id', () => {
   ])('creates nothing %s', async (_, changes, role, message) => {
     const process = new Process(changes, role);
     const error = await expectKeyError(process.open(keyId(9)), 'KEY_NOT_ALLOWED', message);
-    expect(error.hint).not.toBe('');
+    // Before these refusals nobody has looked at the data.
+    expect(error.hint).toContain(role === 'backup' ? 'key files that belong to this data' : 'restore aws-kms-key.9.*');
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual([]);
   });
@@ -335,6 +336,14 @@ describe('a key that the data directory names', () => {
       /^key 9 is not among the key ids/,
     ],
     ['fewer key files than are known', {}, 'server', 2, 'STORE_UNAVAILABLE', /: nothing is created there$/],
+    [
+      'fewer key files than are known, before the allowed ids',
+      { keyIds: parseKeyIdSet('1') },
+      'server',
+      2,
+      'STORE_UNAVAILABLE',
+      /: nothing is created there$/,
+    ],
     ['a backup', {}, 'backup', 0, 'KEY_NOT_ALLOWED', /a backup never creates keys$/],
     [
       'no master key',

@@ -130,6 +130,13 @@ it('asks for a key of AES_CTR that has lost its sidecar with the context that it
   expect(await check()).toMatchObject({ state: 'unknown' });
 });
 
+it('looks after the master key of a key file that its sidecar does not describe, whatever that says', async () => {
+  await store(1, 1, MASTER_KEY_ARN);
+  fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('moved'), synced: true });
+  await check();
+  expect(asked(kms)).toEqual([['wrapped:16:moved', undefined]]);
+});
+
 it('looks after a master key that only old versions need', async () => {
   await store(1, 1, OTHER_ARN);
   await store(1, 2, MASTER_KEY_ARN);

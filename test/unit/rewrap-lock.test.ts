@@ -55,8 +55,62 @@ it('is refused while another one lives, whatever the wall clocks say', async () 
   );
   expect(error.hint).toContain(`has seen no sign of life for 20 s, or at once after: rm ${PATH}`);
   expect([...fs.files.keys()]).toEqual([PATH]);
+  // Who hurries would remove the lock of one that lives.
+  expect(told).toEqual([]);
   await lock.assertHeld();
   await lock.release();
+});
+
+/** Of a machine, or of one whose file server, is away for a while. */
+class StallingClock extends FakeClock {
+  awayMs = 0;
+
+  override monotonicMs(): number {
+    return super.monotonicMs() + this.awayMs;
+  }
+}
+
+it('is not taken from its holder by one who was away himself: what he saw before says nothing', async () => {
+  put(OTHERS);
+  const stalling = new StallingClock();
+  let looks = 0;
+  fs.before = (call) => {
+    if (call !== 'link') return;
+    looks += 1;
+    if (looks === 3) stalling.awayMs = 25_000;
+    if (looks === 6) put(`${OTHERS}\n`);
+  };
+  await expectKeyError(
+    take('db1', stalling),
+    'KEY_EXISTS',
+    'another rewrap of /keys is at work: process 9 on db2 since 2029-12-31T23:59:00.000Z',
+  );
+  expect(looks).toBe(6);
+});
+
+it('that is a link to nothing is named, and not waited for', async () => {
+  fs.before = (call, path) => {
+    if (call === 'link') throw systemError('EEXIST');
+    if (call === 'open' && path === PATH) throw systemError('ENOENT');
+  };
+  const error = await expectKeyError(
+    take(),
+    'STORE_UNAVAILABLE',
+    `${PATH} is not the lock of a rewrap: it is there, and cannot be read`,
+  );
+  expect(error.hint).toContain(`move ${PATH} away`);
+});
+
+it('that cannot be kept alive is not left behind', async () => {
+  fs.before = (call, path) => {
+    if (call === 'open' && path === PATH) throw systemError('EMFILE');
+  };
+  await expectKeyError(
+    take(),
+    'STORE_UNAVAILABLE',
+    'cannot make aws-kms-rewrap-lock in the key directory /keys: EMFILE: injected',
+  );
+  expect([...fs.files.keys()]).toEqual([]);
 });
 
 it.each([
@@ -69,7 +123,7 @@ it.each([
   const lock = await take();
   expect(clock.monotonicMs() - startedMs).toBe(20_000);
   expect(told).toEqual([
-    `${PATH} is of ${who}; waiting up to 20 s to see whether that is still at work (if you know that it is not: rm ${PATH})`,
+    `${PATH} is of ${who}, who has shown no sign of life for 5 s; taking over after 20 s (if you know that it is not at work any more: rm ${PATH})`,
   ]);
   expect(lockText()).toContain('process 4711');
   await lock.assertHeld();
