@@ -25,18 +25,20 @@ async function run({ directory, quick, rounds = quick ? 1 : 5, progress }: Bench
     const longest = { rotating: [] as number[], idle: [] as number[] };
     for (let round = 0; round < rounds; round += 1) {
       progress(`round ${round + 1} of ${rounds}`);
-      longest.idle.push((await longestCall(server, 1000)).ns / 1e6);
       await kms.takeCalls();
-      const watching = longestCall(server, quick ? 1500 : 4000);
-      await pause(100);
       const startMs = performance.now();
       await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
       rotationMs.push(performance.now() - startMs);
       const calls = await kms.takeCalls();
       if (calls !== 2 * keys) throw new Error(`${keys} keys were rotated with ${calls} calls`);
+      longest.idle.push((await longestCall(server, 1000)).ns / 1e6);
+      // Not in the rotation that is timed: who watches takes the processor from it.
+      const watching = longestCall(server, quick ? 1500 : 4000);
+      await pause(100);
+      await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
       longest.rotating.push((await watching).ns / 1e6);
       const latest = await server.variable('STATUS', `Aws_key_management_key_${keys}_latest_version`);
-      if (latest !== String(round + 2)) throw new Error(`key ${keys} has version ${latest}`);
+      if (latest !== String(2 * round + 3)) throw new Error(`key ${keys} has version ${latest}`);
     }
     const seconds = rotationMs.map((ms) => ms / 1000);
     return table(
