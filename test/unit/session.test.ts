@@ -130,7 +130,7 @@ describe('a session', () => {
       type: 'fail',
       code: 'KEY_NOT_ALLOWED',
       message: 'key 7 cannot be created: aws_key_management_master_key_id is empty',
-      hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN",
+      hint: "SET GLOBAL aws_key_management_master_key_id = 'alias/...', or its key id or ARN; if there are tables under key 7, its files were lost: restore aws-kms-key.7.*",
     });
     send(0, { type: 'set', name: 'master_key_id', value: 'alias/b' });
     send(3, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 30_000 });
