@@ -12,6 +12,7 @@ import { masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { type Deadline, unlessAborted } from '../kms/retry.ts';
 import { forEachBounded } from './bounded.ts';
 import type { Settings } from './settings.ts';
+import { pinnedMasterKey } from './unwrap.ts';
 
 export interface MasterKeyReport {
   /** In the configured Region. Of all master keys that stored versions need, the worst. */
@@ -81,7 +82,7 @@ async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
 }
 
 async function checkOne(found: FoundKey, parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
-  const arn = masterKeyOf(found);
+  const arn = pinnedMasterKey(found.stored);
   const { servedBy, failures } = await probe(found, parts, deadline);
   const [here] = failures;
   if (here === undefined) return { state: 'usable', daysLeft: undefined, troubles: [] };
@@ -102,11 +103,6 @@ async function checkOne(found: FoundKey, parts: MasterKeyParts, deadline: Deadli
   };
 }
 
-/** A sidecar that does not describe the bytes names the master key of others. */
-function masterKeyOf({ stored: { sidecar, mismatch } }: FoundKey): string | undefined {
-  return mismatch === undefined ? sidecar?.masterKeyArn : undefined;
-}
-
 function consequenceOf(state: MasterKeyState, servedBy: string | undefined): string {
   if (servedBy !== undefined) return `a running server goes on, the next start would be served by ${servedBy}`;
   return state === 'unknown'
@@ -115,12 +111,15 @@ function consequenceOf(state: MasterKeyState, servedBy: string | undefined): str
 }
 
 /** Without a sidecar nothing tells the context: KMS knows. */
-async function probe(found: FoundKey, { kms, settings }: MasterKeyParts, deadline: Deadline): Promise<ProbeResult> {
-  const { name, stored } = found;
+async function probe(
+  { name, stored }: FoundKey,
+  { kms, settings }: MasterKeyParts,
+  deadline: Deadline,
+): Promise<ProbeResult> {
   const { wrapped, sidecar } = stored;
   const subject = `${describeKey(name)} (file ${keyFileName(name)})`;
   const probeWith = (encryptionContext: EncryptionContext): Promise<ProbeResult> =>
-    kms.probe(subject, { wrapped, masterKeyArn: masterKeyOf(found), encryptionContext }, deadline);
+    kms.probe(subject, { wrapped, masterKeyArn: pinnedMasterKey(stored), encryptionContext }, deadline);
   if (sidecar !== undefined) return await probeWith(sidecar.encryptionContext);
   const [first, ...others] = contextCandidates(settings.encryptionContext, name);
   let result = await probeWith(first);

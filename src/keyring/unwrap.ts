@@ -36,16 +36,16 @@ export async function unwrapStoredKey(
   kms: KmsCaller,
   configured: EncryptionContext,
   name: KeyName,
-  { wrapped, sidecar, mismatch }: StoredKey,
+  stored: StoredKey,
   deadline: Deadline,
 ): Promise<UnwrappedKey> {
+  const { wrapped, sidecar, mismatch } = stored;
   // Without a key check value nothing could tell whether it is the data key of that sidecar.
   if (mismatch !== undefined && sidecar?.keyCheckValue === undefined) throw mismatch;
   const subject = mismatch?.message ?? `${describeKey(name)} (file ${keyFileName(name)})`;
   const unwrap = async (encryptionContext: EncryptionContext, isContextGuessed: boolean): Promise<UnwrappedKey> => {
     const { keySpec, keyCheckValue: expected } = sidecar ?? {};
-    // The sidecar's is the master key of the bytes that it describes.
-    const masterKeyArn = mismatch === undefined ? sidecar?.masterKeyArn : undefined;
+    const masterKeyArn = pinnedMasterKey(stored);
     const request = { wrapped, masterKeyArn, keySpec, keyCheckValue: expected, encryptionContext, isContextGuessed };
     const algorithm = algorithmOf(encryptionContext);
     const opened = await kms.decrypt(subject, request, deadline);
@@ -73,6 +73,11 @@ export async function unwrapStoredKey(
     }
   }
   throw denied ?? explained(refused, configured);
+}
+
+/** The master key that KMS must name. A sidecar that does not describe the bytes tells that of others. */
+export function pinnedMasterKey({ sidecar, mismatch }: StoredKey): string | undefined {
+  return mismatch === undefined ? sidecar?.masterKeyArn : undefined;
 }
 
 /**
