@@ -325,12 +325,16 @@ export class Keyring {
       },
       report: (problem) => events.log('warning', withHint(problem)),
     });
-    events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
-    events.count('keysCreated');
-    if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
-    this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
-    this.#handOver(name, true, { algorithm, plaintext });
-    this.#ring?.sealSoon(false);
+    try {
+      events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
+      events.count('keysCreated');
+      if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
+      this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
+      this.#handOver(name, true, { algorithm, plaintext });
+      this.#ring?.sealSoon(false);
+    } finally {
+      wipe(plaintext);
+    }
   }
 
   #tellOfCtr(name: KeyName): void {
@@ -359,15 +363,10 @@ export class Keyring {
     current: boolean,
     { algorithm, plaintext }: Pick<UnwrappedKey, 'algorithm' | 'plaintext'>,
   ): void {
-    const { events } = this.#parts;
-    try {
-      this.#announce(name, current, algorithm, plaintext);
-      const suffix = algorithm === 'AES_CBC' ? '' : `, ${algorithm}`;
-      const length = `key length ${plaintext.length * 8} bit${suffix}`;
-      events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);
-    } finally {
-      wipe(plaintext);
-    }
+    this.#announce(name, current, algorithm, plaintext);
+    const suffix = algorithm === 'AES_CBC' ? '' : `, ${algorithm}`;
+    const length = `key length ${plaintext.length * 8} bit${suffix}`;
+    this.#parts.events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);
   }
 
   async #inTurn<T>(id: KeyId, action: () => Promise<T>): Promise<T> {
