@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { KeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
@@ -6,6 +7,7 @@ import { doctorCommand } from './doctor.ts';
 import { BAD_USAGE } from './exit-status.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
+import { failureAsJson } from './problems.ts';
 import { processIo } from './process-io.ts';
 import { rewrapCommand } from './rewrap.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
@@ -25,11 +27,23 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .addCommand(policyCommand(processIo).exitOverride())
     .addCommand(loginCommand(processIo).exitOverride())
     .addCommand(devKmsCommand(processIo).exitOverride());
+  const [, , verb, subject] = argv;
   try {
+    // Commander prints its help for a command that there is not, and never says that there is none.
+    if (verb === 'help' && subject !== undefined && subject !== 'help' && !isCommand(program, subject)) {
+      program.error(`error: unknown command '${subject}'`);
+    }
     await program.parseAsync(argv);
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
-    // Commander has printed its message already.
     process.exitCode = thrown.exitCode === 0 ? 0 : BAD_USAGE;
+    if (thrown.exitCode === 0) return;
+    // Commander has printed its message already.
+    const json = failureAsJson(argv, new KeyError('BAD_OPTION', thrown.message.replace(/^error: /, '')));
+    if (json !== undefined) processIo.stdout(json);
   }
+}
+
+function isCommand(program: Command, name: string): boolean {
+  return name.startsWith('-') || program.commands.some((command) => command.name() === name);
 }

@@ -1,13 +1,19 @@
 import { type KeyError, toKeyError } from '../errors.ts';
 import { BAD_USAGE, FAILED } from './exit-status.ts';
+import { watchOutput } from './output.ts';
+import { failureAsJson } from './problems.ts';
 import { servePluginThatStartedUs } from './serve-plugin.ts';
-import { processSecrets } from './system.ts';
+import { processSecrets, withoutSecrets } from './system.ts';
 
 async function main(): Promise<void> {
   const [, , verb, ...more] = process.argv;
   // A server waits for it: nothing is loaded that it does not need.
-  if (verb === 'agent' && more.length === 0) await servePluginThatStartedUs();
-  else await (await import('./commands.ts')).runCommand(process.argv);
+  if (verb === 'agent' && more.length === 0) {
+    await servePluginThatStartedUs();
+    return;
+  }
+  watchOutput((problem) => process.exit(report(problem)));
+  await (await import('./commands.ts')).runCommand(process.argv);
 }
 
 main().catch((thrown: unknown) => {
@@ -18,7 +24,10 @@ main().catch((thrown: unknown) => {
 process.on('uncaughtException', (thrown: unknown) => process.exit(report(toKeyError(thrown))));
 
 /** @returns the status to end with */
-function report({ code, message, hint, stack = '' }: KeyError): number {
+function report(error: KeyError): number {
+  const { code, message, hint, stack = '' } = error;
+  const json = failureAsJson(process.argv, withoutSecrets(error));
+  if (json !== undefined) console.log(json);
   console.error(processSecrets.redact(`mariadb-aws-kms: error: ${message}`));
   if (hint !== '') console.error(processSecrets.redact(`hint: ${hint}`));
   if (code === 'INTERNAL') console.error(processSecrets.redact(stack));

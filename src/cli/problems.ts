@@ -7,6 +7,21 @@ export function printProblem(io: CliIo, { message, hint }: KeyError, about = '')
   if (hint !== '') io.stderr(`hint: ${hint}`);
 }
 
+/**
+ * What `--json` prints of a command that ended before its own result: a script that reads JSON finds JSON. `doctor` prints
+ * an array of findings in every case.
+ */
+export function failureAsJson(argv: readonly string[], error: KeyError): string | undefined {
+  const [, , verb, ...more] = argv;
+  if (!more.includes('--json')) return undefined;
+  const { message: found, hint: fix } = error;
+  const answer =
+    verb === 'doctor'
+      ? [{ check: 'option-files', status: 'failure', found, ...(fix === '' ? {} : { fix }) }]
+      : { ok: false, problems: problemsAsJson([error]) };
+  return JSON.stringify(answer, null, 2);
+}
+
 /** As members of what `--json` prints. */
 export function problemsAsJson(problems: readonly KeyError[]): readonly Pick<KeyError, 'code' | 'message' | 'hint'>[] {
   return problems.map(({ code, message, hint }) => ({ code, message, hint }));

@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import type { DevKmsIo } from './dev-kms.ts';
+import { onReaderGone } from './output.ts';
 
 /** The terminal, the signals and the end of this process, passed in so that tests can be them. */
 export interface CliIo extends DevKmsIo {
@@ -22,13 +23,16 @@ export const processIo: CliIo = {
   onSignal: (handler) => {
     process.on('SIGINT', handler);
     process.on('SIGTERM', handler);
+    const forget = onReaderGone(handler);
     return () => {
+      forget();
       process.off('SIGINT', handler);
       process.off('SIGTERM', handler);
     };
   },
   hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
-  columns: process.stdout.isTTY ? process.stdout.columns : undefined,
+  // A serial console has 0: it does not know.
+  columns: process.stdout.isTTY ? process.stdout.columns || undefined : undefined,
   ask: async (question) => {
     if (process.stdin.isTTY) process.stderr.write(question);
     const lines = createInterface({ input: process.stdin });

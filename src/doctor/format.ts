@@ -11,6 +11,8 @@ const PLURALS: Readonly<Record<Status, string>> = {
   skipped: 'skipped',
 };
 const WIDTH = 'failure'.length + 2;
+/** What claims to be narrower does not know its width, or leaves no room for a word beside the status. */
+const NARROWEST = 40;
 
 /** @param columns of a terminal; undefined: no line is broken */
 export function formatFindings(findings: readonly Finding[], hasColours: boolean, columns?: number): readonly string[] {
@@ -59,7 +61,7 @@ function indented(line: string): string {
 
 /** Broken between words, each line as long as fits beside the status; a word that is longer stays whole. */
 function wrapped(text: string, columns: number | undefined): readonly string[] {
-  if (columns === undefined) return [text];
+  if (columns === undefined || columns < NARROWEST) return [text];
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
