@@ -2,6 +2,7 @@ import { systemErrorCode } from '../errors.ts';
 import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
 import type { FailureRow } from './failure-row.ts';
+import { isProxyRefusal, PROXY_REFUSED } from './proxy-gate.ts';
 
 export interface KmsFailure extends FailureRow {
   /** KMS's error name, or Node's error code. */
@@ -173,6 +174,12 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   /** The name the table gives to an answer that is not KMS's, or not a whole one: proxies and gateways send HTML or XML. */
   UnreadableAnswer: unreadableAnswer,
   ERR_PROXY_TUNNEL: proxyTrouble,
+  /** The name that the table gives to a 407. It is not asked again: a wrong password, repeated, locks the account. */
+  [PROXY_REFUSED]: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'the proxy does not accept its user and password: correct them in HTTPS_PROXY (percent-encoded) where the agent was started, or put the endpoint into NO_PROXY; the proxy is asked again after 30 seconds',
+  },
 };
 
 const unknown: FailureRow = {
@@ -202,7 +209,7 @@ export function isCredentialFailure({ name }: KmsFailure): boolean {
 export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const metadata = readMetadata('$metadata' in error ? error.$metadata : undefined);
-  const known = nameOf(error);
+  const known = isProxyRefusal(error) || metadata.status === 407 ? PROXY_REFUSED : nameOf(error);
   const unreadable = isUnreadable(error, known, metadata);
   const name = unreadable ? 'UnreadableAnswer' : known;
   const message = unreadable ? whatCame(error, metadata.status) : firstLine(textOf(error));

@@ -1,5 +1,6 @@
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 import type { Secrets } from '../secrets.ts';
+import type { ProxyGate } from './proxy-gate.ts';
 
 const SECRET_HEADERS = ['x-amz-security-token', 'x-amz-sso_bearer_token'];
 /** Of STS. */
@@ -7,16 +8,18 @@ const SECRET_PARAMETERS = ['WebIdentityToken', 'TokenCode'];
 
 type Handle = NodeHttpHandler['handle'];
 
-/** Remembers the secrets of each request: what answers may quote them. */
+/** Remembers the secrets of each request, because answers may quote them, and asks no proxy that has just refused. */
 export class RecordingHandler extends NodeHttpHandler {
   readonly #secrets: Secrets;
+  readonly #gate: ProxyGate | undefined;
 
-  constructor(options: NodeHttpHandlerOptions, secrets: Secrets) {
+  constructor(options: NodeHttpHandlerOptions, secrets: Secrets, gate: ProxyGate | undefined) {
     super(options);
     this.#secrets = secrets;
+    this.#gate = gate;
   }
 
-  override handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+  override async handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
     for (const [name, value] of Object.entries(request.headers)) {
       if (SECRET_HEADERS.includes(name.toLowerCase())) this.#secrets.add(value);
     }
@@ -24,6 +27,15 @@ export class RecordingHandler extends NodeHttpHandler {
       const parameters = new URLSearchParams(request.body);
       for (const name of SECRET_PARAMETERS) this.#secrets.add(parameters.get(name) ?? undefined);
     }
-    return super.handle(request, options);
+    const leave = await this.#gate?.enter();
+    const asked = super.handle(request, options);
+    if (leave === undefined) return await asked;
+    const answer = await asked.catch((error: unknown) => {
+      leave({ error });
+      throw error;
+    });
+    const refusal = leave({ status: answer.response.statusCode });
+    if (refusal !== undefined) throw refusal;
+    return answer;
   }
 }

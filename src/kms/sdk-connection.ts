@@ -3,6 +3,7 @@ import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
 import type { Secrets } from '../secrets.ts';
 import { type AgentOptions, keepAliveAgents } from './agents.ts';
 import { credentialChain } from './credentials/chain.ts';
+import { proxyGateOf } from './proxy-gate.ts';
 import { RecordingHandler } from './recording-handler.ts';
 
 /** Durations are milliseconds. */
@@ -42,6 +43,7 @@ export function sdkConnection(options: SdkConnectionOptions) {
         httpsAgent: agents.https,
       },
       secrets,
+      proxyGateOf(options.proxyEnvironment),
     ),
   };
   const choices = {

@@ -46,6 +46,7 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   WebIdentityIncomplete: ['operator', 'briefly', /AWS_ROLE_ARN/],
   WebIdentityTokenUnreadable: ['operator', 'briefly', /may read the file/],
   EMFILE: ['transient', 'until-deadline', /LimitNOFILE/],
+  ProxyAuthenticationRequired: ['operator', 'no', /HTTPS_PROXY/],
   ERR_PROXY_TUNNEL: ['transient', 'until-deadline', /HTTPS_PROXY/],
   EPROTO: ['operator', 'no', /does not speak TLS/],
   CredentialsProviderError: ['operator', 'briefly', /identity/],

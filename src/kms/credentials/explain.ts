@@ -1,6 +1,7 @@
+import { isProxyRefusal, PROXY_REFUSED } from '../proxy-gate.ts';
 import { type ChainStep, EXHAUSTED } from './chain-log.ts';
 import { explainContainer } from './container.ts';
-import { CredentialFailure } from './failure.ts';
+import { CredentialFailure, sentence } from './failure.ts';
 import { explainInstanceMetadata } from './instance.ts';
 import { explainProfile } from './profile.ts';
 import { unreadableSharedFile } from './shared-files.ts';
@@ -15,6 +16,8 @@ export async function explainCredentialFailure(
   steps: readonly ChainStep[],
   environment: NodeJS.ProcessEnv,
 ): Promise<CredentialFailure> {
+  // Whichever source it was for: another password for the proxy is what helps.
+  if (isProxyRefusal(error)) return new CredentialFailure(PROXY_REFUSED, sentence(error.message));
   const partial = partialEnvironment(environment);
   if (partial !== undefined) return partial;
   // The first source that was set up and failed is the one that was meant to be used.

@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { wipe } from '../../bytes.ts';
 import { type AgentOptions, keepAliveAgents } from '../agents.ts';
+import { type ProxyGate, proxyGateOf } from '../proxy-gate.ts';
 import {
   bareHost,
   type HttpOutcome,
@@ -16,13 +17,41 @@ import {
 export class ProxyTransport implements Transport {
   readonly #url: URL;
   readonly #agents: ReturnType<typeof keepAliveAgents>;
+  readonly #gate: ProxyGate | undefined;
 
   constructor(url: URL, options: AgentOptions) {
     this.#url = url;
     this.#agents = keepAliveAgents(options);
+    this.#gate = proxyGateOf(options.proxyEnvironment);
   }
 
-  post(
+  post(request: HttpRequest, ended: (outcome: HttpOutcome) => void): (error: unknown) => void {
+    if (this.#gate === undefined) return this.#send(request, ended);
+    let isGivenUp = false;
+    let giveUp = (error: unknown): void => {
+      isGivenUp = true;
+      ended({ error });
+    };
+    this.#gate.enter().then(
+      (leave) => {
+        if (isGivenUp) {
+          leave({ error: undefined });
+          return;
+        }
+        giveUp = this.#send(request, (outcome) => {
+          const refusal = leave('answer' in outcome ? { status: outcome.answer.status } : outcome);
+          if (refusal !== undefined && 'answer' in outcome) wipe(outcome.answer.body);
+          ended(refusal === undefined ? outcome : { error: refusal });
+        });
+      },
+      (error: unknown) => {
+        if (!isGivenUp) ended({ error });
+      },
+    );
+    return (error) => giveUp(error);
+  }
+
+  #send(
     { headers, body, connectTimeoutMs }: HttpRequest,
     ended: (outcome: HttpOutcome) => void,
   ): (error: unknown) => void {

@@ -89,6 +89,14 @@ export const NETWORK: FailureCases = {
   },
   EMFILE: (scene) =>
     failInChild(scene, 'connect EMFILE 127\\.0\\.0\\.1:1 .*', 'descriptors.ts', { argument: 'http://127.0.0.1:1' }),
+  ProxyAuthenticationRequired: async (scene) => {
+    const { url } = await refusingProxy(407);
+    return await failWith(
+      scene,
+      `Failed to establish tunnel to kms\\.example\\.com:443 via ${url}/?: HTTP/1\\.1 407 No`,
+      { endpointUrl: 'https://kms.example.com', surroundings: { proxyEnvironment: { HTTPS_PROXY: url } } },
+    );
+  },
   ERR_PROXY_TUNNEL: async (scene) => {
     const { url } = await refusingProxy(502);
     return await failWith(

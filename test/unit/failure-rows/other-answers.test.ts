@@ -92,7 +92,7 @@ describe('an error of KMS without a row', () => {
 });
 
 describe('a proxy', () => {
-  it.each([502, 407, 403] as const)('that answers CONNECT with %d, is named', async (status) => {
+  it.each([502, 403] as const)('that answers CONNECT with %d, is named', async (status) => {
     const { url } = await refusingProxy(status);
     const failure = await failing({
       endpointUrl: 'https://kms.example.com',

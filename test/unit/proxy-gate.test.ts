@@ -1,0 +1,114 @@
+import { createServer } from 'node:http';
+import { expect, it } from 'vitest';
+import { systemClock } from '../../src/cli/system.ts';
+import { createAwsKmsClient } from '../../src/kms/aws.ts';
+import { KmsCaller } from '../../src/kms/caller.ts';
+import { isProxyRefusal, ProxyGate } from '../../src/kms/proxy-gate.ts';
+import { startDeadline } from '../../src/kms/retry.ts';
+import { Secrets } from '../../src/secrets.ts';
+import { startScene } from '../support/aws-stand-ins/scene.ts';
+import { httpProxy, listening, refusingProxy } from '../support/fronts.ts';
+import { cleanUp } from '../support/scratch.ts';
+
+const KEYS = Array.from({ length: 40 }, (_, index) => `key ${index + 1} version 1`);
+const QUIET = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+
+/** What 40 keys that are asked for at the same moment come to. */
+async function outcomes(
+  endpoints: readonly [string, ...string[]],
+  proxyEnvironment: NodeJS.ProcessEnv,
+  environment: NodeJS.ProcessEnv,
+): Promise<readonly unknown[]> {
+  const make = (endpointUrl: string) =>
+    createAwsKmsClient(
+      { region: 'us-east-1', endpointUrl, requestTimeoutMs: 0 },
+      { proxyEnvironment, trustedCertificates: undefined, environment, secrets: new Secrets() },
+    );
+  const [first, ...others] = await Promise.all(endpoints.map(make));
+  if (first === undefined) throw new Error('no client');
+  const caller = new KmsCaller([first, ...others], systemClock, Math.random, QUIET);
+  const deadline = startDeadline(systemClock, 30_000);
+  cleanUp(() => {
+    deadline.cancel();
+    for (const client of [first, ...others]) client.close();
+  });
+  const request = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} } as const;
+  return await Promise.all(KEYS.map((key) => caller.generate(key, request, deadline).catch((error: unknown) => error)));
+}
+
+const KEYS_OF_A_USER = { AWS_ACCESS_KEY_ID: 'AKIAEXAMPLEEXAMPLE00', AWS_SECRET_ACCESS_KEY: 'not a secret' };
+const REFUSED = {
+  code: 'KMS_OPERATOR',
+  message: expect.stringContaining('ProxyAuthenticationRequired'),
+  hint: expect.stringContaining('HTTPS_PROXY'),
+};
+
+it('a proxy that refuses the password is asked once for all keys, and none is tried again', async () => {
+  const { url, asked } = await refusingProxy(407);
+  const found = await outcomes(['https://kms.example.com'], { HTTPS_PROXY: url }, KEYS_OF_A_USER);
+  for (const each of found) expect(each).toMatchObject(REFUSED);
+  expect(found).toHaveLength(KEYS.length);
+  expect(asked).toHaveLength(1);
+});
+
+it('a proxy that refuses the password for an http endpoint is asked once for all keys', async () => {
+  let asked = 0;
+  const proxy = createServer((_, answer) => {
+    asked += 1;
+    answer.writeHead(407, { 'proxy-authenticate': 'Basic' }).end('<html>no</html>');
+  });
+  const url = `http://127.0.0.1:${await listening(proxy)}`;
+  const found = await outcomes(['http://kms.example.com'], { HTTP_PROXY: url }, KEYS_OF_A_USER);
+  for (const each of found) expect(each).toMatchObject(REFUSED);
+  expect(asked).toBe(1);
+});
+
+it('a proxy that refuses the password to the call of STS is not asked by the keys that wait for credentials', async () => {
+  const scene = await startScene();
+  const { url, asked } = await refusingProxy(407);
+  scene.environment({
+    AWS_WEB_IDENTITY_TOKEN_FILE: scene.file('token', scene.issuer.secret('web-identity')),
+    AWS_ROLE_ARN: 'arn:aws:iam::111122223333:role/keys',
+    AWS_ENDPOINT_URL_STS: 'https://sts.example.com',
+  });
+  const found = await outcomes([scene.kmsUrl], { HTTPS_PROXY: url }, process.env);
+  for (const each of found) expect(each).toMatchObject(REFUSED);
+  expect(asked).toEqual(['sts.example.com:443']);
+});
+
+it('a proxy that accepts is used by all calls', async () => {
+  const scene = await startScene();
+  const key = scene.issuer.user();
+  const { url, asked } = await httpProxy();
+  const identity = { AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey };
+  const found = await outcomes([scene.kmsUrl], { HTTP_PROXY: url }, identity);
+  for (const each of found) expect(each).not.toBeInstanceOf(Error);
+  expect(asked).toHaveLength(KEYS.length);
+});
+
+it('a proxy that refused is asked again after half a minute, by one call', async () => {
+  let nowMs = 0;
+  const gate = new ProxyGate(() => nowMs);
+  const refuse = async (): Promise<unknown> => (await gate.enter())({ status: 407 });
+  expect(isProxyRefusal(await refuse())).toBe(true);
+  nowMs = 29_999;
+  await expect(gate.enter()).rejects.toSatisfy(isProxyRefusal);
+  nowMs = 30_000;
+  const leave = await gate.enter();
+  const second = gate.enter();
+  expect(leave({ status: 407 })).toBeInstanceOf(Error);
+  await expect(second).rejects.toSatisfy(isProxyRefusal);
+  nowMs = 60_000;
+  expect((await gate.enter())({ status: 200 })).toBeUndefined();
+  await Promise.all(KEYS.map(() => gate.enter()));
+});
+
+it('calls wait for a second at most for the first one, and a failure of the network keeps none back', async () => {
+  const gate = new ProxyGate();
+  const leave = await gate.enter();
+  // Nothing says how the first one went: the second goes on.
+  const second = await gate.enter();
+  expect(second({ error: new Error('connect ECONNREFUSED') })).toBeUndefined();
+  expect(leave({ error: undefined })).toBeUndefined();
+  await gate.enter();
+});
