@@ -178,6 +178,8 @@ try {
     await server.sql(
       `CREATE TABLE d.t (${TABLE}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9 SELECT seq AS i, 'x' AS s FROM d.seq_1_to_20`,
     );
+    // What is not written yet is written with the new version.
+    await server.restart();
     await server.sql('SET GLOBAL aws_key_management_rotate_key=9');
     await server.sql(`CREATE TABLE d.newer (${TABLE}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9`);
     await server.sql(`INSERT INTO d.newer ${ROWS}`);

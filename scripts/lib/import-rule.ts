@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
-const LAYERS = ['leaf', 'format', 'kms', 'keystore', 'keyring', 'doctor', 'agent', 'cli'] as const;
+const LAYERS = ['leaf', 'format', 'data', 'kms', 'keystore', 'keyring', 'doctor', 'agent', 'cli'] as const;
 type Layer = (typeof LAYERS)[number];
 
 /** Only these files of the plugin know the server. */

@@ -7,13 +7,13 @@
  * depends on the LSN but the lap. The log ends where no whole mini-transaction of the lap follows.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { crc32c } from '../../src/format/crc32c.ts';
+import { REDO_FORMAT, REDO_FORMAT_ENCRYPTED } from '../../src/format/innodb/redo-log.ts';
 
 const RING = 12_288;
+const REDO_FORMAT_ENCRYPTED_10_8 = 0xd0687973;
 const CHECKPOINTS = [4096, 8192];
 const CHECKPOINT_BYTES = 60;
-const FORMAT_IN_CLEAR = 0x50687973;
-/** Of 10.8; of later ones, 10.11.19 among them. */
-const FORMATS_ENCRYPTED = [0xd0687973, 0xf09f979d];
 const [NONCE_BYTES, CHECKSUM_BYTES] = [8, 4];
 const MOST_RECORD_BYTES = 1 << 20;
 /** The log is written in blocks of 512 or 4096 bytes. What repeats at its place in a large one does so in a small one. */
@@ -74,8 +74,8 @@ class Ring {
 
   constructor(file: Buffer) {
     const format = file.length > RING ? file.readUInt32BE(0) : 0;
-    this.encrypted = FORMATS_ENCRYPTED.includes(format);
-    if (!this.encrypted && format !== FORMAT_IN_CLEAR)
+    this.encrypted = format === REDO_FORMAT_ENCRYPTED || format === REDO_FORMAT_ENCRYPTED_10_8;
+    if (!this.encrypted && format !== REDO_FORMAT)
       throw new Error(`expected a redo log of MariaDB 10.8 or later, got format 0x${format.toString(16)}`);
     this.#firstLsn = Number(file.readBigUInt64BE(8));
     this.checkpoint = latestCheckpoint(file, this.#firstLsn);
@@ -153,17 +153,4 @@ function staleTail(ring: Ring, starts: readonly number[], end: number): StaleTai
     };
   }
   return undefined;
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
-  return crc;
-});
-
-/** @param before the checksum of what comes before the bytes */
-export function crc32c(bytes: Uint8Array, before = 0): number {
-  let crc = ~before;
-  for (const byte of bytes) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 255] ?? 0);
-  return ~crc >>> 0;
 }

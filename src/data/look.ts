@@ -1,0 +1,260 @@
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { systemErrorCode } from '../errors.ts';
+import { parseBinaryLogIndex } from '../format/binary-log.ts';
+import {
+  ariaUse,
+  binaryLogUse,
+  type EncryptedPage,
+  type KeyUse,
+  type ReadAt,
+  redoLogUse,
+  tablespaceUse,
+} from '../format/key-use.ts';
+import type { KeyId, KeyVersion } from '../ids.ts';
+import type { DataFiles } from './data-files.ts';
+import type { DataLocations } from './locations.ts';
+
+/** A key that data of the server is encrypted with. */
+export interface FoundUse {
+  readonly id: KeyId;
+  /** Undefined: the file names the key and none of its versions. */
+  readonly version: KeyVersion | undefined;
+  /** The first file that names it; relative when it is in the data directory. */
+  readonly file: string;
+  readonly files: number;
+  /** Whole pages on which the key can be tried. */
+  readonly pages: readonly FoundPage[];
+}
+
+export interface FoundPage extends EncryptedPage {
+  readonly file: string;
+}
+
+export interface Unseen {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface DataLook {
+  readonly uses: readonly FoundUse[];
+  /** What could not be looked at: it may be encrypted with any key. */
+  readonly unseen: readonly Unseen[];
+  /** How many files were looked at. */
+  readonly files: number;
+}
+
+/** Files between two chances for others to run. */
+const FILES_A_TURN = 64;
+/** Of each key version; a file that belongs to another server may hold some of them. */
+const [PAGES, PAGES_OF_A_FILE, DAMAGED_PAGES] = [16, 2, 64];
+const MAX_INDEX_BYTES = 1 << 20;
+const MAX_LINK_BYTES = 4096;
+
+/**
+ * Looks at every file that a server may encrypt, and changes nothing. Never throws for what a file or directory holds. When
+ * `signal` ends it, the rest is unseen.
+ */
+export async function lookAtData(files: DataFiles, locations: DataLocations, signal: AbortSignal): Promise<DataLook> {
+  const look = new Look(files, locations.datadir);
+  let taken = 0;
+  for (const step of steps(look, locations)) {
+    if (signal.aborted) {
+      look.miss(locations.datadir, 'there was no time to look at everything');
+      break;
+    }
+    step();
+    taken += 1;
+    if (taken % FILES_A_TURN === 0) await turn();
+  }
+  return look.result();
+}
+
+/** `unsure`: no file was seen that needs a key, and something could not be looked at. */
+export type KeyNeed = 'needs' | 'none' | 'unsure';
+
+/** Whether data that is there needs keys. */
+export function keyNeedOf({ uses, unseen }: DataLook): KeyNeed {
+  if (uses.length > 0) return 'needs';
+  return unseen.length > 0 ? 'unsure' : 'none';
+}
+
+/** One step a file, so that a look at thousands can pause between two. */
+function* steps(look: Look, locations: DataLocations): Generator<() => void> {
+  const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;
+  const root = look.names(datadir);
+  for (const name of root === undefined ? [] : (look.names(redoLogs) ?? []))
+    if (/^ib_(?:logfile0|[0-9a-f]{16}\.log)$/.test(name.name)) yield () => look.redoLog(join(redoLogs, name.name));
+  yield () => look.tablespace(systemTablespace);
+  for (const { name } of look.names(undoLogs) ?? [])
+    if (/^undo\d{3}$/.test(name)) yield () => look.tablespace(join(undoLogs, name));
+  const indexes = (root ?? []).filter(({ name }) => name.endsWith('.index')).map(({ name }) => join(datadir, name));
+  const directories = new Set(logIndexes.map((index) => dirname(index)));
+  directories.delete(datadir);
+  for (const directory of directories) {
+    const beside = (look.names(directory) ?? []).filter(({ name }) => name.endsWith('.index'));
+    indexes.push(...beside.map(({ name }) => join(directory, name)));
+  }
+  for (const index of new Set([...indexes, ...logIndexes])) {
+    for (const line of look.lines(index, MAX_INDEX_BYTES)) {
+      yield () => look.binaryLog([resolve(datadir, line), join(dirname(index), basename(line))]);
+    }
+  }
+  for (const { name, mayBeDirectory } of root ?? []) {
+    if (!mayBeDirectory || name.startsWith('.')) continue;
+    const folder = join(datadir, name);
+    for (const file of look.names(folder, true) ?? []) {
+      const path = join(folder, file.name);
+      if (file.name.endsWith('.ibd')) yield () => look.tablespace(path);
+      else if (file.name.endsWith('.MAI')) yield () => look.ariaTable(path);
+      else if (file.name.endsWith('.isl')) yield () => look.remoteTablespace(path);
+    }
+  }
+}
+
+class Look {
+  files = 0;
+  readonly #disk: DataFiles;
+  readonly #datadir: string;
+  readonly #uses = new Map<string, Gathered>();
+  readonly #unseen: Unseen[] = [];
+
+  constructor(disk: DataFiles, datadir: string) {
+    this.#disk = disk;
+    this.#datadir = datadir;
+  }
+
+  result(): DataLook {
+    const uses = [...this.#uses.values()].sort((a, b) => a.id - b.id || (a.version ?? 0) - (b.version ?? 0));
+    return { uses, unseen: this.#unseen, files: this.files };
+  }
+
+  miss(path: string, reason: string): void {
+    this.#unseen.push({ path: this.#shown(path), reason });
+  }
+
+  /** @param mayBeNone a name of the data directory may turn out to be no directory */
+  names(directory: string, mayBeNone = false): ReturnType<DataFiles['list']> | undefined {
+    return this.#attempt(directory, () => this.#disk.list(directory), mayBeNone ? ['ENOTDIR', 'ENOENT'] : []);
+  }
+
+  /** Of a small text file; none when there is no such file. */
+  lines(path: string, limit: number): readonly string[] {
+    return parseBinaryLogIndex(this.#with(path, ['ENOENT'], (read) => read(0, limit).toString('utf8')) ?? '');
+  }
+
+  redoLog(path: string): void {
+    this.#examine(path, [], redoLogUse);
+  }
+
+  tablespace(path: string): void {
+    this.#examine(path, ['ENOENT'], tablespaceUse);
+  }
+
+  /** A link of InnoDB's: a text file that names a tablespace elsewhere. That must be there. */
+  remoteTablespace(link: string): void {
+    const [path] = this.lines(link, MAX_LINK_BYTES);
+    if (path === undefined) this.miss(link, 'it names no file');
+    else this.#examine(resolve(this.#datadir, path.trim()), [], tablespaceUse);
+  }
+
+  ariaTable(path: string): void {
+    const data = `${path.slice(0, -'.MAI'.length)}.MAD`;
+    this.#examine(path, ['ENOENT'], (read) => {
+      const isThere = this.#with(data, ['ENOENT'], (readData) => ({ use: ariaUse(read, readData) }));
+      return isThere === undefined ? ariaUse(read, undefined) : isThere.use;
+    });
+  }
+
+  /** The first of these paths that exists. */
+  binaryLog(paths: readonly string[]): void {
+    for (const path of new Set(paths)) if (this.#examine(path, ['ENOENT', 'ENOTDIR'], binaryLogUse)) return;
+  }
+
+  #examine(
+    path: string,
+    harmless: readonly string[],
+    useOf: (read: ReadAt) => KeyUse | 'unknown' | undefined,
+  ): boolean {
+    const found = this.#with(path, harmless, (read) => {
+      this.files += 1;
+      const use = useOf(read);
+      if (use === 'unknown') this.miss(path, 'its format is not known');
+      else if (use !== undefined) this.#note(path, use);
+      return true;
+    });
+    return found === true;
+  }
+
+  /** Pages are kept only when they are whole, which needs the open file. */
+  #note(path: string, { id, versions, pages }: KeyUse): void {
+    const file = this.#shown(path);
+    this.#gather(id, undefined, file);
+    for (const version of versions) this.#gather(id, version, file);
+    for (const version of new Set(pages.map((page) => page.version))) {
+      const kept = this.#wholePages(this.#uses.get(keyOf(id, version)), file, pages, version);
+      if (kept.length > 0) this.#gather(id, version, file).pages.push(...kept);
+    }
+  }
+
+  #wholePages(
+    known: Gathered | undefined,
+    file: string,
+    pages: readonly EncryptedPage[],
+    version: KeyVersion,
+  ): readonly FoundPage[] {
+    if (known !== undefined && known.pages.length >= PAGES) return [];
+    const kept: FoundPage[] = [];
+    for (const page of pages.filter((candidate) => candidate.version === version).slice(0, DAMAGED_PAGES)) {
+      if (kept.length === PAGES_OF_A_FILE) break;
+      if (page.isWhole()) kept.push({ ...page, file });
+    }
+    return kept;
+  }
+
+  #gather(id: KeyId, version: KeyVersion | undefined, file: string): Gathered {
+    const known = this.#uses.get(keyOf(id, version));
+    if (known !== undefined) {
+      known.files += 1;
+      return known;
+    }
+    const gathered = { id, version, file, files: 1, pages: [] };
+    this.#uses.set(keyOf(id, version), gathered);
+    return gathered;
+  }
+
+  #with<T>(path: string, harmless: readonly string[], work: (read: ReadAt) => T): T | undefined {
+    const file = this.#attempt(path, () => this.#disk.open(path), harmless);
+    if (file === undefined) return undefined;
+    try {
+      return this.#attempt(path, () => work(file.read), []);
+    } finally {
+      file.close();
+    }
+  }
+
+  #attempt<T>(path: string, action: () => T, harmless: readonly string[]): T | undefined {
+    try {
+      return action();
+    } catch (error) {
+      const code = systemErrorCode(error);
+      if (code === undefined) throw error;
+      if (!harmless.includes(code)) this.miss(path, code);
+      return undefined;
+    }
+  }
+
+  #shown(path: string): string {
+    const inside = relative(this.#datadir, path);
+    return inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside) ? path : inside;
+  }
+}
+
+interface Gathered extends FoundUse {
+  files: number;
+  readonly pages: FoundPage[];
+}
+
+function keyOf(id: KeyId, version: KeyVersion | undefined): string {
+  return `${id}.${version ?? ''}`;
+}

@@ -1,0 +1,38 @@
+/** Binary and relay logs (MariaDB's log_event.h and rpl_constants.h): which key version the file is encrypted with. */
+
+/** Every encrypted log is under this key. */
+export const BINARY_LOG_KEY_ID = 1;
+/** Bytes of the file's beginning that `parseBinaryLogKeyVersion` needs: the events before the encrypted ones are short. */
+export const BINARY_LOG_HEAD = 4096;
+
+const MAGIC = Buffer.from([0xfe, 0x62, 0x69, 0x6e]);
+const EVENT_HEADER = 19;
+const [TYPE, LENGTH] = [4, 9];
+const FORMAT_DESCRIPTION_EVENT = 15;
+const START_ENCRYPTION_EVENT = 164;
+const SCHEME_1 = 1;
+/** Scheme, version and nonce. */
+const ENCRYPTION_DATA = 17;
+
+/** Undefined: the file is in the clear, or no binary log. */
+export function parseBinaryLogKeyVersion(head: Buffer): number | undefined {
+  if (!head.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  const second = endOfEvent(head, MAGIC.length, FORMAT_DESCRIPTION_EVENT, EVENT_HEADER);
+  if (second === undefined) return undefined;
+  const end = endOfEvent(head, second, START_ENCRYPTION_EVENT, EVENT_HEADER + ENCRYPTION_DATA);
+  const data = second + EVENT_HEADER;
+  if (end === undefined || head[data] !== SCHEME_1) return undefined;
+  return head.readUInt32LE(data + 1);
+}
+
+/** Undefined: there is no whole event of that type, with that many bytes at least. */
+function endOfEvent(head: Buffer, at: number, type: number, least: number): number | undefined {
+  if (at + least > head.length || head[at + TYPE] !== type) return undefined;
+  const length = head.readUInt32LE(at + LENGTH);
+  return length < least ? undefined : at + length;
+}
+
+/** The files that an index names, as they are written there. */
+export function parseBinaryLogIndex(text: string): readonly string[] {
+  return text.split('\n').filter((line) => line !== '');
+}

@@ -1,0 +1,108 @@
+import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
+import {
+  ARIA_BASE_HEAD,
+  ARIA_INDEX_HEAD,
+  ARIA_KEY_ID,
+  ARIA_PAGE_HEAD,
+  ariaPageVersion,
+  parseAriaBase,
+  parseAriaIndex,
+} from './aria-table.ts';
+import { BINARY_LOG_HEAD, BINARY_LOG_KEY_ID, parseBinaryLogKeyVersion } from './binary-log.ts';
+import { FIRST_JUDGED_PAGE, indexPageVersion, isWholePage, JUDGED_PAGES_END, PAGE_HEAD } from './innodb/page.ts';
+import { OLD_REDO_LOG_HEADER, parseRedoLog } from './innodb/redo-log.ts';
+import {
+  CRYPT_BLOCK,
+  cryptBlockOffset,
+  PAGE_ZERO_HEAD,
+  parseTablespace,
+  type Tablespace,
+} from './innodb/tablespace.ts';
+
+/** Reads from a file; fewer bytes at its end. */
+export type ReadAt = (offset: number, length: number) => Buffer;
+
+/** The key that a data file of the server is encrypted with. */
+export interface KeyUse {
+  readonly id: KeyId;
+  /** Those that were seen beside pages; more may be in the file. */
+  readonly versions: readonly KeyVersion[];
+  /** Pages on which a key can be tried. Whole ones were encrypted with their version of it. */
+  readonly pages: readonly EncryptedPage[];
+}
+
+export interface EncryptedPage {
+  readonly space: Tablespace;
+  readonly version: KeyVersion;
+  /** Its beginning, still encrypted. */
+  readonly head: Buffer;
+  /** Reads the whole page and page 0: a damaged page proves nothing. */
+  readonly isWhole: () => boolean;
+}
+
+/** Page 0 is a bitmap. */
+const [FIRST_ARIA_PAGE, ARIA_PAGES_END] = [1, 16];
+
+/** Undefined: no page is encrypted, or it is no tablespace. */
+export function tablespaceUse(read: ReadAt): KeyUse | undefined {
+  const head = read(0, PAGE_ZERO_HEAD);
+  if (head.length < PAGE_ZERO_HEAD) return undefined;
+  const block = read(cryptBlockOffset(head), CRYPT_BLOCK);
+  const space = block.length < CRYPT_BLOCK ? undefined : parseTablespace(head, block);
+  if (space === undefined) return undefined;
+  return use(space.keyId, [], encryptedPages(read, space));
+}
+
+/** `unknown`: of a format that may be encrypted in any way. */
+export function redoLogUse(read: ReadAt): KeyUse | 'unknown' | undefined {
+  const log = parseRedoLog(read(0, OLD_REDO_LOG_HEADER));
+  return log === undefined || log === 'unknown' ? log : use(log.id, log.versions);
+}
+
+export function binaryLogUse(read: ReadAt): KeyUse | undefined {
+  const version = parseBinaryLogKeyVersion(read(0, BINARY_LOG_HEAD)) ?? 0;
+  return isKeyVersion(version) ? use(BINARY_LOG_KEY_ID, [version]) : undefined;
+}
+
+/** @param readData of the .MAD file; undefined: there is none */
+export function ariaUse(read: ReadAt, readData: ReadAt | undefined): KeyUse | undefined {
+  const at = parseAriaIndex(read(0, ARIA_INDEX_HEAD));
+  if (at === undefined) return undefined;
+  const base = read(at, ARIA_BASE_HEAD);
+  if (base.length < ARIA_BASE_HEAD) return undefined;
+  const { isEncrypted, blockSize } = parseAriaBase(base);
+  return isEncrypted ? use(ARIA_KEY_ID, readData === undefined ? [] : ariaVersions(readData, blockSize)) : undefined;
+}
+
+function ariaVersions(read: ReadAt, blockSize: number): readonly number[] {
+  const versions: number[] = [];
+  for (let page = FIRST_ARIA_PAGE; page < ARIA_PAGES_END && blockSize >= ARIA_PAGE_HEAD; page += 1) {
+    const head = read(page * blockSize, ARIA_PAGE_HEAD);
+    if (head.length < ARIA_PAGE_HEAD) break;
+    versions.push(ariaPageVersion(head) ?? 0);
+  }
+  return versions;
+}
+
+function encryptedPages(read: ReadAt, space: Tablespace): readonly EncryptedPage[] {
+  const { pageSize } = space;
+  if (pageSize === undefined) return [];
+  const pages: EncryptedPage[] = [];
+  const isWhole = (number: number): boolean => {
+    const page = read(number * pageSize, pageSize);
+    return page.length === pageSize && isWholePage(page);
+  };
+  for (let number = FIRST_JUDGED_PAGE; number < JUDGED_PAGES_END; number += 1) {
+    const head = read(number * pageSize, PAGE_HEAD);
+    if (head.length < PAGE_HEAD) break;
+    const version = indexPageVersion(space, number, head) ?? 0;
+    if (isKeyVersion(version)) pages.push({ space, version, head, isWhole: () => isWhole(number) && isWhole(0) });
+  }
+  return pages;
+}
+
+/** What is no key id and no version is of a damaged file, and says nothing. */
+function use(id: number, versions: readonly number[], pages: readonly EncryptedPage[] = []): KeyUse | undefined {
+  if (!isKeyId(id)) return undefined;
+  return { id, versions: [...new Set(versions)].filter(isKeyVersion).sort((a, b) => a - b), pages };
+}
