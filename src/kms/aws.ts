@@ -1,7 +1,7 @@
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
 import { REGION } from '../format/region.ts';
 import type { Secrets } from '../secrets.ts';
-import { classifyKmsFailure, isCredentialFailure } from './classify.ts';
+import { classifyKmsFailure, isCredentialFailure, refusedAt } from './classify.ts';
 import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from './client.ts';
 import { type Identity, IdentitySource } from './credentials/identity.ts';
 import { type Endpoint, kmsEndpoint } from './endpoint.ts';
@@ -69,11 +69,7 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
     async describeMasterKey(arn, signal) {
       const { members } = await connection.call('DescribeKey', { KeyId: arn }, signal);
       const key = recordOf(members['KeyMetadata']);
-      const seconds = key['DeletionDate'];
-      return {
-        state: textOf(key['KeyState']),
-        deletionDate: typeof seconds === 'number' ? new Date(seconds * 1000) : undefined,
-      };
+      return { state: textOf(key['KeyState']), deletionDate: dateOf(key['DeletionDate']) };
     },
     region,
     description: `Region ${region}${options.endpointUrl === '' ? '' : `, endpoint ${options.endpointUrl}`}`,
@@ -123,6 +119,7 @@ class Connection {
       this.#signer = { identity, signer: new RequestSigner(scope, identity) };
     }
     const body = JSON.stringify(input);
+    const signedMs = this.#wallMs;
     const headers = this.#signer.signer.sign(
       {
         host: url.host,
@@ -130,7 +127,7 @@ class Connection {
         'x-amz-target': `TrentService.${operation}`,
       },
       body,
-      this.#wallMs,
+      signedMs,
     );
     const options = {
       transport,
@@ -138,10 +135,10 @@ class Connection {
       requestTimeoutMs: requestTimeoutMs || REQUEST_TIMEOUT_MS,
     };
     try {
-      return await callJson(options, { ...headers, 'user-agent': USER_AGENT }, body, signal, (date) =>
-        this.#heard(date),
-      );
+      return await callJson(options, { ...headers, 'user-agent': USER_AGENT }, body, signal);
     } catch (error) {
+      const theirsMs = refusedAt(error);
+      if (theirsMs !== undefined) this.#correctClock(theirsMs, signedMs);
       if (isCredentialFailure(classifyKmsFailure(error))) this.#identity.forget(identity);
       throw error;
     }
@@ -169,9 +166,12 @@ class Connection {
     return Date.now() + this.#clockOffsetMs;
   }
 
-  #heard(date: string): void {
-    const theirs = Date.parse(date);
-    if (Math.abs(theirs - this.#wallMs) >= SKEW_MS) this.#clockOffsetMs = theirs - Date.now();
+  /**
+   * After a signature was refused, and only then: a proxy may put any Date into any answer. When the time that was signed
+   * with agrees with the answer's Date, that Date may be what is wrong, and our own clock is tried again.
+   */
+  #correctClock(theirsMs: number, signedMs: number): void {
+    this.#clockOffsetMs = Math.abs(theirsMs - signedMs) >= SKEW_MS ? theirsMs - Date.now() : 0;
   }
 }
 
@@ -232,6 +232,12 @@ function bytesOf(base64: unknown): Buffer {
   const text = textOf(base64);
   const bytes = Buffer.alloc(Buffer.byteLength(text, 'base64'));
   return bytes.subarray(0, bytes.write(text, 'base64'));
+}
+
+/** Of seconds since 1970; undefined also for a number that no date has. */
+function dateOf(seconds: unknown): Date | undefined {
+  const date = new Date(typeof seconds === 'number' ? seconds * 1000 : Number.NaN);
+  return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
 function recordOf(value: unknown): Readonly<Record<string, unknown>> {

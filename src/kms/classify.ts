@@ -2,6 +2,7 @@ import { systemErrorCode } from '../errors.ts';
 import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
 import type { FailureRow } from './failure-row.ts';
+import { httpDate } from './http-date.ts';
 import { isProxyRefusal, PROXY_REFUSED } from './proxy-gate.ts';
 
 export interface KmsFailure extends FailureRow {
@@ -110,7 +111,13 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   KMSInvalidStateException: {
     kind: 'operator',
     retry: 'no',
-    hint: "look at the master key's state: `aws kms describe-key --key-id ARN`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`",
+    hint: "look at the master key's state: `aws kms describe-key --key-id ARN`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`; a key pending import needs its key material (`aws kms import-key-material`)",
+  },
+  /** KMSInvalidStateException, when its text tells of the key store or of a state that ends by itself. */
+  MasterKeyUnavailable: {
+    kind: 'transient',
+    retry: 'until-deadline',
+    hint: "the master key cannot be used at the moment: look at its state (`aws kms describe-key --key-id ARN`) and, when it is in an external or CloudHSM key store, at that store's connection (`aws kms describe-custom-key-stores`), its proxy and its key manager",
   },
   NotFoundException: {
     kind: 'operator',
@@ -136,12 +143,19 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   OptInRequired: badCredentials,
   NotAuthorized: badCredentials,
   IncompleteSignature: badCredentials,
+  IncompleteSignatureException: badCredentials,
   MissingAuthenticationToken: badCredentials,
   MissingAuthenticationTokenException: badCredentials,
   InvalidSignatureException: refusedSignature,
   SignatureDoesNotMatch: refusedSignature,
   RequestExpired: refusedSignature,
   RequestTimeTooSkewed: refusedSignature,
+  /** InvalidSignatureException of KMS, SignatureDoesNotMatch of STS, when their text names the Region. */
+  RegionNotServed: {
+    kind: 'operator',
+    retry: 'no',
+    hint: 'the endpoint serves another Region than the one asked for: check aws_key_management_region (AWS_REGION, the profile) against aws_key_management_endpoint_url',
+  },
   CredentialsProviderError: noCredentials,
   ...CREDENTIAL_FAILURES,
   ECONNREFUSED: unreachable,
@@ -205,14 +219,41 @@ export function isCredentialFailure({ name }: KmsFailure): boolean {
   return row !== undefined && (CREDENTIAL_ROWS.includes(row) || Object.hasOwn(CREDENTIAL_FAILURES, name));
 }
 
+/**
+ * KMS's and STS's names for what only their text tells apart, and the row of each.
+ * https://docs.aws.amazon.com/kms/latest/developerguide/xks-troubleshooting.html: for keys in an external key store KMS
+ * answers every failure with KMSInvalidStateException, that of a wrong encryption context as well.
+ */
+const TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, row: string])[] = [
+  [/^KMSInvalidStateException$/, /ciphertext.*(?:corrupt|invalid)/i, 'InvalidCiphertextException'],
+  // A time limit of the key store's proxy comes as this, too.
+  [/^KMSInternalException$/, /key store/i, 'MasterKeyUnavailable'],
+  [
+    /^KMSInvalidStateException$/,
+    /\bretry\b|transient|temporar|key store|CloudHSM|\bis (?:unavailable|creating|updating)\b|\bstate:? (?:is )?(?:Unavailable|Creating|Updating)\b/i,
+    'MasterKeyUnavailable',
+  ],
+  [
+    /^(?:InvalidSignatureException|SignatureDoesNotMatch|IncompleteSignature(?:Exception)?)$/,
+    /scoped to a valid region/i,
+    'RegionNotServed',
+  ],
+];
+
+function rowNameOf(name: string, text: string): string {
+  return TOLD_APART.find(([names, pattern]) => names.test(name) && pattern.test(text))?.[2] ?? name;
+}
+
 /** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */
 export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const metadata = readMetadata('$metadata' in error ? error.$metadata : undefined);
   const known = isProxyRefusal(error) || metadata.status === 407 ? PROXY_REFUSED : nameOf(error);
   const unreadable = isUnreadable(error, known, metadata);
-  const name = unreadable ? 'UnreadableAnswer' : known;
-  const message = unreadable ? whatCame(error, metadata.status) : firstLine(textOf(error));
+  const text = firstLine(textOf(error));
+  const name = unreadable ? 'UnreadableAnswer' : rowNameOf(known, text);
+  // The service's own name is what people search for.
+  const message = unreadable ? whatCame(error, metadata.status) : name === known ? text : `${known}: ${text}`;
   const row =
     FAILURE_TABLE[name] ??
     systemFailure(name) ??
@@ -265,16 +306,27 @@ export function inRequest(requestId: string): string {
 }
 
 /**
- * Milliseconds that the answer's Retry-After asks to wait; 0 when it asks nothing. A date in it is read by the clock of who
- * sent it, which the answer's Date tells: ours may be wrong.
+ * Milliseconds that the answer's x-amz-retry-after or Retry-After asks to wait; 0 when it asks nothing. A date in it is read
+ * by the clock of who sent it, which the answer's Date tells: ours may be wrong.
  * @param wallMs our clock, for an answer without Date
  */
 export function retryAfterOf(thrown: unknown, wallMs: number): number {
+  const askedMs = headerOf(thrown, 'x-amz-retry-after') ?? '';
+  if (/^\d+$/.test(askedMs)) return Math.min(Number(askedMs), LONGEST_RETRY_AFTER_MS);
   const asked = headerOf(thrown, 'retry-after');
   if (asked === undefined) return 0;
   const sentMs = httpDate(headerOf(thrown, 'date')) ?? wallMs;
   const waitMs = /^\d+$/.test(asked) ? Number(asked) * 1000 : (httpDate(asked) ?? sentMs) - sentMs;
   return Math.min(Math.max(waitMs, 0), LONGEST_RETRY_AFTER_MS);
+}
+
+/**
+ * The service's clock, in milliseconds since 1970, when it refused a signature; undefined: nothing that can be one. An answer
+ * that a cache kept (Age) tells no time.
+ */
+export function refusedAt(thrown: unknown): number | undefined {
+  if (FAILURE_TABLE[classifyKmsFailure(thrown).name] !== refusedSignature) return undefined;
+  return headerOf(thrown, 'age') === undefined ? httpDate(headerOf(thrown, 'date')) : undefined;
 }
 
 function headerOf(thrown: unknown, name: string): string | undefined {
@@ -285,13 +337,6 @@ function headerOf(thrown: unknown, name: string): string | undefined {
   if (typeof headers !== 'object' || headers === null) return undefined;
   const value: unknown = new Map(Object.entries(headers)).get(name);
   return typeof value === 'string' ? value.trim() : undefined;
-}
-
-/** RFC 9110, 5.6.7: a date is in GMT and says so. */
-function httpDate(text: string | undefined): number | undefined {
-  if (text === undefined || !text.endsWith(' GMT')) return undefined;
-  const ms = Date.parse(text);
-  return Number.isNaN(ms) ? undefined : ms;
 }
 
 function textOf(error: Error): string {

@@ -26,6 +26,8 @@ export const DOUBT_MS = 30_000;
 const REGIONAL_FAILURES: ReadonlySet<string> = new Set([
   'DisabledException',
   'KMSInvalidStateException',
+  'MasterKeyUnavailable',
+  'RegionNotServed',
   'AccessDeniedException',
   'NotFoundException',
   'OptInRequired',

@@ -30,21 +30,17 @@ export async function callJson(
   headers: Readonly<Record<string, string>>,
   body: string,
   signal: AbortSignal,
-  onDate: (text: string) => void,
 ): Promise<JsonAnswer> {
   const answer = await exchange(options, headers, body, signal);
   try {
-    return read(answer, onDate);
+    return read(answer);
   } finally {
     // A data key may be in it.
     wipe(answer.body);
   }
 }
 
-function read({ status, headers, body }: HttpAnswer, onDate: (text: string) => void): JsonAnswer {
-  // What a cache kept tells no time.
-  const { date, age } = headers;
-  if (typeof date === 'string' && age === undefined) onDate(date);
+function read({ status, headers, body }: HttpAnswer): JsonAnswer {
   const metadata = { httpStatusCode: status, requestId: requestIdOf(headers) };
   const context = { $metadata: metadata, $response: { statusCode: status, headers } };
   let members: unknown;

@@ -1,5 +1,6 @@
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 import type { Secrets } from '../secrets.ts';
+import { httpDate } from './http-date.ts';
 import type { ProxyGate } from './proxy-gate.ts';
 
 const SECRET_HEADERS = ['x-amz-security-token', 'x-amz-sso_bearer_token'];
@@ -8,7 +9,10 @@ const SECRET_PARAMETERS = ['WebIdentityToken', 'TokenCode'];
 
 type Handle = NodeHttpHandler['handle'];
 
-/** Remembers the secrets of each request, because answers may quote them, and asks no proxy that has just refused. */
+/**
+ * Remembers the secrets of each request, because answers may quote them, and asks no proxy that has just refused. Takes a
+ * Date that cannot be true out of the answer: the SDK sets its clock by every Date, and could sign nothing from then on.
+ */
 export class RecordingHandler extends NodeHttpHandler {
   readonly #secrets: Secrets;
   readonly #gate: ProxyGate | undefined;
@@ -28,14 +32,16 @@ export class RecordingHandler extends NodeHttpHandler {
       for (const name of SECRET_PARAMETERS) this.#secrets.add(parameters.get(name) ?? undefined);
     }
     const leave = await this.#gate?.enter();
-    const asked = super.handle(request, options);
-    if (leave === undefined) return await asked;
-    const answer = await asked.catch((error: unknown) => {
-      leave({ error });
+    const answer = await super.handle(request, options).catch((error: unknown) => {
+      leave?.({ error });
       throw error;
     });
-    const refusal = leave({ status: answer.response.statusCode });
+    const refusal = leave?.({ status: answer.response.statusCode });
     if (refusal !== undefined) throw refusal;
+    const { headers } = answer.response;
+    for (const [name, value] of Object.entries(headers)) {
+      if (name.toLowerCase() === 'date' && httpDate(value) === undefined) delete headers[name];
+    }
     return answer;
   }
 }

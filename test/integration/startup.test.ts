@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { AgentLauncher, failingCall } from '../../scripts/lib/agent-launcher.ts';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import type { DevKms, FaultRule } from '../../src/kms/embedded/index.ts';
 import { keyFiles, MASTER_KEY, newServer, operations, run, sqlError, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
@@ -27,6 +27,15 @@ interface Trouble {
   readonly cause: RegExp;
   readonly cure: RegExp;
 }
+
+/** AWS's text, for which it has no other error. */
+const externalKeyStoreHiccup: FaultRule = {
+  operation: 'Decrypt',
+  kind: 'error',
+  name: 'KMSInvalidStateException',
+  status: 400,
+  message: 'KMS rejected the request because the external key store proxy did not respond in time. Retry the request.',
+};
 
 const TROUBLES: readonly Trouble[] = [
   {
@@ -71,6 +80,16 @@ const TROUBLES: readonly Trouble[] = [
     },
     cause: /KMS Decrypt failed: KMSInvalidStateException: arn:aws:kms:\S+ is pending deletion\./,
     cure: /aws kms cancel-key-deletion/,
+  },
+  {
+    what: 'an external key store that stays away',
+    make: (_, kms) => {
+      kms.faults.set([externalKeyStoreHiccup]);
+      return undefined;
+    },
+    cause:
+      /KMS Decrypt failed after \d+ attempts: MasterKeyUnavailable: KMSInvalidStateException: KMS rejected the request/,
+    cure: /aws kms describe-custom-key-stores/,
   },
   {
     what: 'a refused Decrypt',
@@ -221,6 +240,18 @@ it('request_timeout bounds an attempt: a KMS that does not answer is asked again
   // At log level Off, too, whoever waits is told why.
   expect(server.log).toMatch(
     /\[Warning\] .*AWS KMS plugin: AWS KMS Decrypt: key \d version 1 .*TimeoutError: .*; trying again/,
+  );
+});
+
+it('starts when an external key store answers in the end', async () => {
+  const kms = await startKms();
+  const server = await usedServer(kms);
+  kms.faults.set([{ ...externalKeyStoreHiccup, count: 3 }]);
+  server.options = { ...server.options, aws_key_management_start_timeout: 20 };
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 42 }]);
+  expect(server.log).toMatch(
+    /\[Warning\] .*AWS KMS plugin: .*MasterKeyUnavailable: KMSInvalidStateException: .*; trying again/,
   );
 });
 

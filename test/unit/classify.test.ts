@@ -17,6 +17,7 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   ServiceUnavailableException: ['transient', 'until-deadline', /Health Dashboard/],
   DisabledException: ['operator', 'no', /enable-key/],
   KMSInvalidStateException: ['operator', 'no', /cancel-key-deletion/],
+  MasterKeyUnavailable: ['transient', 'until-deadline', /external or CloudHSM key store/],
   NotFoundException: ['operator', 'no', /one Region only/],
   AccessDeniedException: ['operator', 'no', /kms:GenerateDataKeyWithoutPlaintext and kms:Decrypt/],
   IncorrectKeyException: ['corrupt', 'no', /restore it from a backup/],
@@ -33,12 +34,14 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
   OptInRequired: ['operator', 'no', /access key/],
   NotAuthorized: ['operator', 'no', /access key/],
   IncompleteSignature: ['operator', 'no', /access key/],
+  IncompleteSignatureException: ['operator', 'no', /access key/],
   MissingAuthenticationToken: ['operator', 'no', /access key/],
   MissingAuthenticationTokenException: ['operator', 'no', /access key/],
   InvalidSignatureException: ['operator', 'briefly', /clock/],
   SignatureDoesNotMatch: ['operator', 'briefly', /clock/],
   RequestExpired: ['operator', 'briefly', /clock/],
   RequestTimeTooSkewed: ['operator', 'briefly', /clock/],
+  RegionNotServed: ['operator', 'no', /aws_key_management_region/],
   AccessDenied: ['operator', 'briefly', /trust policy/],
   InvalidIdentityTokenException: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
   IDPCommunicationErrorException: ['operator', 'briefly', /AWS_WEB_IDENTITY_TOKEN_FILE/],
@@ -183,3 +186,53 @@ it('cuts a long message between two words', () => {
   expect(classifyKmsFailure(new Error(message)).message).toBe(`${'x'.repeat(900)} …`);
   expect(classifyKmsFailure(new Error('y'.repeat(1000))).message).toBe('y'.repeat(1000));
 });
+
+describe('KMSInvalidStateException', () => {
+  const arn = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+  it.each([
+    'KMS rejected the request because the external key store proxy did not respond in time. Retry the request. If you see this error repeatedly, report it to your external key store proxy administrator.',
+    'KMS cannot communicate with the external key store proxy. This might be a transient failure. If you see this error repeatedly, verify that the proxy is active and functional.',
+    'The custom key store is not connected to its CloudHSM cluster.',
+    `${arn} is unavailable.`,
+    `${arn} is creating.`,
+  ])('that says "%s" passes, and its hint names the key store', (text) => {
+    const failure = classifyKmsFailure(kmsError('KMSInvalidStateException', text));
+    expect(failure).toMatchObject({
+      name: 'MasterKeyUnavailable',
+      kind: 'transient',
+      retry: 'until-deadline',
+      message: `KMSInvalidStateException: ${text}`,
+    });
+    expect(failure.hint).toContain('aws kms describe-custom-key-stores');
+  });
+
+  it.each([
+    `${arn} is pending deletion.`,
+    `${arn} is pending replica deletion.`,
+    `${arn} is pending import.`,
+    'what nobody knows',
+  ])('that says "%s" is for an operator', (text) => {
+    const failure = classifyKmsFailure(kmsError('KMSInvalidStateException', text));
+    expect(failure).toMatchObject({ name: 'KMSInvalidStateException', kind: 'operator', retry: 'no', message: text });
+  });
+});
+
+it.each([
+  'The external key store proxy rejected the request because the specified ciphertext or additional authenticated data is corrupted, missing, or otherwise invalid.',
+  'The ciphertext that the external key store proxy submitted for decryption, or the encryption context, is corrupted, missing, or otherwise invalid.',
+])('an external key store that says "%s" has another key or context', (text) => {
+  const failure = classifyKmsFailure(kmsError('KMSInvalidStateException', text));
+  expect(failure).toMatchObject({ name: 'InvalidCiphertextException', kind: 'corrupt', retry: 'no' });
+});
+
+it.each(['InvalidSignatureException', 'SignatureDoesNotMatch'])(
+  '%s that names the Region is not blamed on the secret key',
+  (name) => {
+    const failure = classifyKmsFailure(
+      kmsError(name, "Credential should be scoped to a valid region, not 'Frankfurt'."),
+    );
+    expect(failure).toMatchObject({ name: 'RegionNotServed', kind: 'operator', retry: 'no' });
+    expect(failure.hint).toContain('aws_key_management_region');
+    expect(failure.hint).not.toContain('secret');
+  },
+);

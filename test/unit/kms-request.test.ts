@@ -141,7 +141,7 @@ it.each(Object.entries(TRANSPORTS))(
     const transport = await transportTo(url, { proxyEnvironment, trustedCertificates: undefined });
     cleanUp(() => transport.close());
     const options = { transport, connectTimeoutMs: 10_000, requestTimeoutMs: 10_000 };
-    const call = callJson(options, { host: url.host }, '{}', new AbortController().signal, () => undefined);
+    const call = callJson(options, { host: url.host }, '{}', new AbortController().signal);
     await expect(call).rejects.toMatchObject({ name: 'SyntaxError', $metadata: { httpStatusCode: 200 } });
     await until('the client hangs up', () => hungUp);
     expect(sent).toBeLessThan(64 * 1024 * 1024);

@@ -21,6 +21,8 @@ const ALIAS = 'alias/a';
 const DEADLINE_MS = 8_000;
 
 export interface SceneOptions {
+  /** Default: that of the embedded KMS. */
+  readonly endpointUrl?: string;
   readonly requestTimeoutMs?: number;
   readonly surroundings?: Partial<AwsSurroundings>;
 }
@@ -110,9 +112,9 @@ export async function startScene(): Promise<Scene> {
       writeFileSync(full, text, { mode });
       return full;
     },
-    async client({ requestTimeoutMs = 0, surroundings = {} } = {}) {
+    async client({ requestTimeoutMs = 0, surroundings = {}, endpointUrl = kmsUrl } = {}) {
       const made = await createAwsKmsClient(
-        { region: 'us-east-1', endpointUrl: kmsUrl, requestTimeoutMs },
+        { region: 'us-east-1', endpointUrl, requestTimeoutMs },
         {
           proxyEnvironment: {},
           trustedCertificates: undefined,

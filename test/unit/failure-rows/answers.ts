@@ -5,10 +5,23 @@ import { failureOf } from '../../support/failing-call.ts';
 import { listening } from '../../support/fronts.ts';
 import { accept, type FailureCases, failWith } from './case.ts';
 
+/** Rows that KMS has no name for: its name and text. */
+const BY_TEXT: Readonly<Record<string, readonly [name: string, text: string]>> = {
+  MasterKeyUnavailable: [
+    'KMSInvalidStateException',
+    'KMS rejected the request because the external key store proxy did not respond in time. Retry the request. If you see this error repeatedly, report it to your external key store proxy administrator.',
+  ],
+  RegionNotServed: [
+    'InvalidSignatureException',
+    "Credential should be scoped to a valid region, not 'eu-central-1a'. ",
+  ],
+};
+
 /** What KMS itself answers has these names; the other rows are Node's, the SDK's, or a credential source's. */
 const NAMES = Object.keys(FAILURE_TABLE).filter(
   (name) =>
     !Object.hasOwn(CREDENTIAL_FAILURES, name) &&
+    !Object.hasOwn(BY_TEXT, name) &&
     !/^[A-Z0-9_]+$/.test(name) &&
     !['TimeoutError', 'UnreadableAnswer', 'CredentialsProviderError'].includes(name),
 );
@@ -22,6 +35,17 @@ export const ANSWERS: FailureCases = {
         scene.kms.faults.set([{ kind: 'error', name, status: 400, message: 'what KMS said' }]);
         const failure = await failureOf({ endpointUrl: scene.kms.url });
         return { failure, said: 'what KMS said', requestId: '[0-9a-f-]{36}' };
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(BY_TEXT).map(([row, [name, message]]) => [
+      row,
+      async (scene) => {
+        accept(scene);
+        scene.kms.faults.set([{ kind: 'error', name, status: 400, message }]);
+        const failure = await failureOf({ endpointUrl: scene.kms.url });
+        return { failure, said: `${name}: ${message.replaceAll(/[.?()]/g, '\\$&')}`, requestId: '[0-9a-f-]{36}' };
       },
     ]),
   ),

@@ -136,3 +136,17 @@ it('no attempt is made before Retry-After has passed', async () => {
   const failure = await failing({ endpointUrl });
   expect(failure.pauses).toEqual([7_000, 11_000]);
 });
+
+it.each([
+  [{ 'x-amz-retry-after': '7500' }, 7_500],
+  [{ 'x-amz-retry-after': '7500', 'retry-after': '9' }, 7_500],
+  [{ 'x-amz-retry-after': '9'.repeat(400) }, 30_000],
+  [{ 'retry-after': '9'.repeat(400) }, 30_000],
+  [{ 'retry-after': 'Sat, 13 Sep 275760 00:00:00 GMT' }, 0],
+  [{ 'retry-after': 'Sun, 01 Jan 2198 00:00:00 GMT' }, 30_000],
+  [{ 'retry-after': 'NaN' }, 0],
+  [{ 'retry-after': '-5', 'x-amz-retry-after': '-5' }, 0],
+])('the pause after an answer with %j is of %d ms', async (headers, pauseMs) => {
+  const failure = await failing({ endpointUrl: await answering(503, '<html>', headers) });
+  expect(failure.pauses[0]).toBe(pauseMs);
+});
