@@ -117,7 +117,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   MasterKeyUnavailable: {
     kind: 'transient',
     retry: 'until-deadline',
-    hint: "the master key cannot be used at the moment: look at its state (`aws kms describe-key --key-id ARN`) and, when it is in an external or CloudHSM key store, at that store's connection (`aws kms describe-custom-key-stores`), its proxy and its key manager",
+    hint: 'look at the master key (`aws kms describe-key --key-id ARN`) and, in an external or CloudHSM key store, at that (`aws kms describe-custom-key-stores`), its proxy and its key manager',
   },
   NotFoundException: {
     kind: 'operator',

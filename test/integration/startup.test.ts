@@ -89,7 +89,7 @@ const TROUBLES: readonly Trouble[] = [
     },
     cause:
       /KMS Decrypt failed after \d+ attempts: MasterKeyUnavailable: KMSInvalidStateException: KMS rejected the request/,
-    cure: /aws kms describe-custom-key-stores/,
+    cure: /describe-custom-key-stores/,
   },
   {
     what: 'a refused Decrypt',

@@ -9,7 +9,7 @@ export type ChainLink = 'profile' | 'web identity' | 'container' | 'instance met
 
 export interface ChainStep {
   readonly link: ChainLink;
-  /** What the profile led to: `process`, `sso`, `web-identity`, `http`, `env`; empty: nothing in particular. */
+  /** What the profile led to: `process`, `sso`, `login`, `web-identity`, `http`, `env`; empty: nothing in particular. */
   detail: string;
   /** Why it gave none, in the SDK's words and order. */
   readonly messages: string[];
@@ -28,11 +28,17 @@ const LINKS: Readonly<Record<string, ChainLink>> = {
  */
 export class ChainLog implements Logger {
   #steps: ChainStep[] = [];
+  #runs = 0;
   #current: ChainStep | undefined;
 
   /** The links that were tried, in order. */
   get steps(): readonly ChainStep[] {
     return this.#steps;
+  }
+
+  /** How often the chain was gone through; what it remembers it gives without that. */
+  get runs(): number {
+    return this.#runs;
   }
 
   debug(...content: unknown[]): void {
@@ -51,7 +57,10 @@ export class ChainLog implements Logger {
 
   #enter(marker: string): void {
     // Every run of the chain passes here first. (Its very first link is silent when AWS_PROFILE is set.)
-    if (marker === 'defaultProvider::fromSSO') this.#steps = [];
+    if (marker === 'defaultProvider::fromSSO') {
+      this.#steps = [];
+      this.#runs += 1;
+    }
     const link = LINKS[marker];
     this.#current = link === undefined ? undefined : { link, detail: '', messages: [] };
     if (this.#current !== undefined) this.#steps.push(this.#current);
@@ -67,5 +76,6 @@ function note(step: ChainStep, text: string): void {
   }
   const source = /^@aws-sdk\/credential-provider-ini - credential_source is (\w+)$/.exec(text)?.[1];
   const provider = /^@aws-sdk\/credential-provider-(?!ini)([\w-]+) - from/.exec(text)?.[1];
-  step.detail = source ?? provider ?? step.detail;
+  const login = text === '@aws-sdk/credential-providers - fromLoginCredentials' ? 'login' : undefined;
+  step.detail = source ?? provider ?? login ?? step.detail;
 }

@@ -5,8 +5,10 @@ import { kill } from 'node:process';
 import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
 import type { Secrets } from '../../secrets.ts';
 import { ChainLog } from './chain-log.ts';
-import { explainCredentialFailure } from './explain.ts';
+import { configuredLink } from './configured.ts';
+import { explainCredentialFailure, explainOtherIdentity } from './explain.ts';
 import { CredentialFailure } from './failure.ts';
+import { malformed } from './malformed.ts';
 import { secretsOfSharedFiles } from './shared-files.ts';
 import { sourceName } from './source-name.ts';
 
@@ -25,7 +27,8 @@ type Chain = ReturnType<typeof defaultProvider>;
 type Identity = Awaited<ReturnType<Chain>>;
 
 /**
- * The SDK's default credential chain, with failures that name their source.
+ * The SDK's default credential chain, with failures that name their source, and without the identity of another source than
+ * the one that is set up.
  * The provider rejects with CredentialFailure only.
  */
 export function credentialChain(
@@ -33,41 +36,61 @@ export function credentialChain(
   { environment, clientConfig, timeoutMs, secrets }: CredentialOptions,
 ): (properties?: Parameters<Chain>[0]) => Promise<Identity> {
   const log = new ChainLog();
-  const chain = defaultProvider({
-    ...init,
-    clientConfig,
-    logger: log,
-    // Files are read again by every run.
-    ignoreCache: true,
-    // A request that anybody can be tricked into forwarding is not a way to get credentials.
-    ec2MetadataV1Disabled: true,
-    // Retries are ours: they need the deadline, the clock and the log.
-    maxRetries: 0,
-  });
+  const current = (): NodeJS.ProcessEnv => withChoices(environment, init);
+  const newChain = (): Chain =>
+    defaultProvider({
+      ...init,
+      clientConfig,
+      logger: log,
+      // Files are read again by every run.
+      ignoreCache: true,
+      // A request that anybody can be tricked into forwarding is not a way to get credentials.
+      ec2MetadataV1Disabled: true,
+      // Retries are ours: they need the deadline, the clock and the log.
+      maxRetries: 0,
+    });
+  let chain = newChain();
   // Requests that waited for the same run failed by the same error.
   const explained = new WeakMap<object, Promise<CredentialFailure>>();
   const explain = (thrown: unknown): Promise<CredentialFailure> => {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    const known = explained.get(error) ?? explainCredentialFailure(error, log.steps, withChoices(environment, init));
+    const known = explained.get(error) ?? explainCredentialFailure(error, log.steps, current());
     explained.set(error, known);
     return known;
   };
   return async (properties) => {
+    const surroundings = current();
     const tooLate = Promise.withResolvers<never>();
     const children = watchChildren();
     // The SDK waits for ever for a credential process, and makes everyone who comes later wait with it.
     const timer = setTimeout(() => {
       children.kill();
-      const source = sourceName(log.steps.at(-1), withChoices(environment, init));
+      const source = sourceName(log.steps.at(-1), surroundings);
       tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
     }, timeoutMs);
     try {
+      const meant = await configuredLink(surroundings);
+      const runsBefore = log.runs;
       const identity = await Promise.race([chain(properties), tooLate.promise]);
       secrets.add(identity.secretAccessKey, identity.sessionToken);
+      const given = log.steps.at(-1)?.link;
+      if (log.runs > runsBefore && meant !== 'environment' && given !== undefined && given !== meant) {
+        // It remembers what it gave.
+        chain = newChain();
+        throw await explainOtherIdentity(meant, log.steps, surroundings);
+      }
+      const problem = malformed(
+        identity,
+        meant === 'environment' ? undefined : sourceName(log.steps.at(-1), surroundings),
+      );
+      if (problem !== undefined) {
+        chain = newChain();
+        throw problem;
+      }
       return identity;
     } catch (thrown) {
       // Keys that a role is taken with.
-      secrets.add(...(await secretsOfSharedFiles(withChoices(environment, init))));
+      secrets.add(...(await secretsOfSharedFiles(surroundings)));
       throw thrown instanceof CredentialFailure ? thrown : await explain(thrown);
     } finally {
       clearTimeout(timer);

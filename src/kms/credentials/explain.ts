@@ -1,10 +1,11 @@
 import { isProxyRefusal, PROXY_REFUSED } from '../proxy-gate.ts';
-import { type ChainStep, EXHAUSTED } from './chain-log.ts';
+import { type ChainLink, type ChainStep, EXHAUSTED } from './chain-log.ts';
 import { explainContainer } from './container.ts';
 import { CredentialFailure, sentence } from './failure.ts';
 import { explainInstanceMetadata } from './instance.ts';
 import { explainProfile } from './profile.ts';
 import { unreadableSharedFile } from './shared-files.ts';
+import { sourceName } from './source-name.ts';
 import { explainWebIdentity } from './web-identity.ts';
 
 /**
@@ -18,8 +19,6 @@ export async function explainCredentialFailure(
 ): Promise<CredentialFailure> {
   // Whichever source it was for: another password for the proxy is what helps.
   if (isProxyRefusal(error)) return new CredentialFailure(PROXY_REFUSED, sentence(error.message));
-  const partial = partialEnvironment(environment);
-  if (partial !== undefined) return partial;
   // The first source that was set up and failed is the one that was meant to be used.
   for (const step of steps) {
     // The chain goes on after an error that says so, and ends with one of its own.
@@ -29,6 +28,20 @@ export async function explainCredentialFailure(
   }
   // Also when instance metadata is switched off, and then no link of its own.
   return (await unreadableSharedFile(environment)) ?? new CredentialFailure('CredentialsProviderError', EXHAUSTED);
+}
+
+/** Why the link that was meant gave nothing, when another gave an identity that nobody chose. */
+export async function explainOtherIdentity(
+  meant: ChainLink,
+  steps: readonly ChainStep[],
+  environment: NodeJS.ProcessEnv,
+): Promise<CredentialFailure> {
+  const step = steps.find(({ link }) => link === meant) ?? { link: meant, detail: '', messages: [] };
+  const failure =
+    (await explainStep(step, undefined, environment)) ??
+    new CredentialFailure('ProfileUnusable', `${sourceName(step, environment)} gave no credentials`);
+  const other = sourceName(steps.at(-1), environment);
+  return new CredentialFailure(failure.name, `${failure.message}; ${other} is another identity and is not used`);
 }
 
 function explainStep(
@@ -47,16 +60,6 @@ function explainStep(
       // The last resort, tried on every machine: whoever has a shared file meant to use that.
       return unreadableSharedFile(environment).then((failure) => failure ?? explainInstanceMetadata(environment));
   }
-}
-
-function partialEnvironment(environment: NodeJS.ProcessEnv): CredentialFailure | undefined {
-  // The SDK does not look at them then.
-  if (environment['AWS_PROFILE']) return undefined;
-  const names = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
-  const [present, ...more] = names.filter((name) => environment[name]);
-  if (present === undefined || more.length > 0) return undefined;
-  const absent = names.find((name) => name !== present);
-  return new CredentialFailure('PartialEnvironment', `${present} is set and ${absent} is not`);
 }
 
 function isExhausted(error: Error): boolean {

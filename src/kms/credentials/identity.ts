@@ -1,5 +1,6 @@
 import type { Secrets } from '../../secrets.ts';
 import type { AccessKey } from '../sigv4.ts';
+import { malformed } from './malformed.ts';
 
 export interface Identity extends AccessKey {
   readonly expiration?: Date | undefined;
@@ -29,7 +30,11 @@ export class IdentitySource {
       known !== undefined &&
       (known.expiration === undefined || known.expiration.getTime() - wallMs > RENEW_BEFORE_MS)
     ) {
-      if (known !== this.#known) this.#secrets.add(known.secretAccessKey, known.sessionToken);
+      if (known !== this.#known) {
+        this.#secrets.add(known.secretAccessKey, known.sessionToken);
+        const problem = malformed(known);
+        if (problem !== undefined) throw problem;
+      }
       this.#known = known;
       return known;
     }

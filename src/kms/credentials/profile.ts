@@ -2,8 +2,9 @@ import type { ChainStep } from './chain-log.ts';
 import { explainContainer } from './container.ts';
 import { CredentialFailure, sentence } from './failure.ts';
 import { explainInstanceMetadata } from './instance.ts';
+import { wordsOfProcess } from './process-words.ts';
+import { notThere, readProfiles } from './profiles.ts';
 import { isFileError, isNetworkText, isProviderError } from './sdk-error.ts';
-import { sharedFiles } from './shared-files.ts';
 import { sourceName } from './source-name.ts';
 import { stsFailure, unreadableToken } from './web-identity.ts';
 
@@ -22,14 +23,10 @@ export function explainProfile(
   const unresolved = /^Could not resolve credentials using profile: \[(.*)\]/.exec(text)?.[1];
   if (unresolved !== undefined) {
     if (unresolved === 'default' && !environment['AWS_PROFILE']) return undefined;
-    const [config, credentials] = sharedFiles(environment);
-    const problem = `is not in ${config} or ${credentials}, or names no source of credentials there`;
-    return new CredentialFailure('ProfileUnusable', `profile "${unresolved}" ${problem}`);
+    return notThere(unresolved, environment);
   }
-  if (step.detail === 'process') {
-    const problem = /credential_process (returned [\w ]+|did not return Version 1)/.exec(text)?.[1] ?? 'failed';
-    return new CredentialFailure('CredentialProcessFailed', `${source} ${problem}`);
-  }
+  if (step.detail === 'process') return explainProcess(source, text, environment);
+  if (step.detail === 'login') return explainLogin(source, text);
   if (step.detail === 'sso') return explainSso(source, text);
   if (/multi-factor/.test(text)) {
     return new CredentialFailure('MfaRequired', `${source} asks for a multi-factor code (mfa_serial)`);
@@ -37,15 +34,34 @@ export function explainProfile(
   return new CredentialFailure('ProfileUnusable', `${source}: ${sentence(text)}`);
 }
 
+async function explainProcess(
+  source: string,
+  text: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<CredentialFailure> {
+  const problem = /credential_process (returned [\w ]+|did not return Version 1)/.exec(text)?.[1];
+  if (problem !== undefined) return new CredentialFailure('CredentialProcessFailed', `${source} ${problem}`);
+  const profiles = await readProfiles(environment);
+  const commands = Object.values(profiles).flatMap((profile) => profile?.['credential_process'] ?? []);
+  const said = commands.map((command) => wordsOfProcess(command, text)).find((words) => words !== '');
+  return new CredentialFailure('CredentialProcessFailed', `${source} failed${said === undefined ? '' : `: ${said}`}`);
+}
+
+function explainLogin(source: string, text: string): CredentialFailure {
+  const said = sentence(text.replace(/,? *(?:and|please)? *(?:please )?re-?authenticate.*/i, ''));
+  if (isNetworkText(said)) return new CredentialFailure('CredentialServiceUnreachable', `${source}, sign-in: ${said}`);
+  return new CredentialFailure('LoginSessionUnusable', `${source}: ${said}`);
+}
+
 function explainSso(source: string, text: string): CredentialFailure {
   const said = sentence(text.replace(/ To refresh this SSO session run .*/, ''));
-  if (/SSO|[Tt]oken/.test(said) && /expired|invalid|not found|Unauthorized|not present/.test(said)) {
+  // By the portal, or by the SDK when the profile or its session is not complete.
+  const isRefused = /^(?:Forbidden|ResourceNotFound|InvalidRequest)Exception|^Profile |^Conflicting |^Sso session/.test(
+    said,
+  );
+  if (!isRefused && /SSO|[Tt]oken/.test(said) && /expired|invalid|not found|Unauthorized|not present/.test(said)) {
     return new CredentialFailure('SsoSessionExpired', `${source}: ${said}`);
   }
   if (isNetworkText(said)) return new CredentialFailure('CredentialServiceUnreachable', `${source}, SSO: ${said}`);
-  // By the portal, or by the SDK when the profile or its session is not complete.
-  const refused = /^(?:Forbidden|ResourceNotFound|InvalidRequest)Exception|^Profile |^Conflicting |^Sso session/.test(
-    said,
-  );
-  return new CredentialFailure(refused ? 'SsoRefused' : 'CredentialServiceTrouble', `${source}, SSO: ${said}`);
+  return new CredentialFailure(isRefused ? 'SsoRefused' : 'CredentialServiceTrouble', `${source}, SSO: ${said}`);
 }

@@ -13,7 +13,7 @@ const credentialService: FailureRow = {
 const profile: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
-  hint: 'check AWS_PROFILE and the shared files (`aws configure list-profiles` as the user the server runs as): the profile needs keys, role_arn, credential_process or sso_session',
+  hint: 'check AWS_PROFILE and the shared files (`aws configure list-profiles` as the user the server runs as): the profile needs keys, credential_process, sso_session, or role_arn with source_profile, credential_source or web_identity_token_file',
 };
 const containerEndpoint: FailureRow = {
   kind: 'operator',
@@ -38,6 +38,16 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
     retry: 'briefly',
     hint: 'set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of the server, or neither',
   },
+  PartialProfile: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'give the profile both aws_access_key_id and aws_secret_access_key, or take the section out of the shared file',
+  },
+  CredentialsMalformed: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'write the value anew without what does not belong there: a Kubernetes secret made with `echo` ends with a line feed (`echo -n`, or `kubectl create secret generic NAME --from-literal=KEY=VALUE`)',
+  },
   SharedFileUnreadable: {
     kind: 'operator',
     retry: 'briefly',
@@ -58,6 +68,11 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
     kind: 'operator',
     retry: 'briefly',
     hint: 'run `aws sso login` with this profile as the user the server runs as; for a server that runs unattended a role is better',
+  },
+  LoginSessionUnusable: {
+    kind: 'operator',
+    retry: 'briefly',
+    hint: 'run `aws login` with this profile as the user the server runs as, which must be allowed signin:CreateOAuth2Token; such a session ends after 12 hours at most: give a server a role instead',
   },
   SsoRefused: {
     kind: 'operator',

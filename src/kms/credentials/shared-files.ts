@@ -4,12 +4,19 @@ import { join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
 import { CredentialFailure } from './failure.ts';
 
-/** The SDK takes a shared file that it cannot read for one that is not there. */
-export async function unreadableSharedFile(environment: NodeJS.ProcessEnv): Promise<CredentialFailure | undefined> {
+/**
+ * The SDK takes a shared file that it cannot read for one that is not there.
+ * @param isMeant whether a file in the usual place that cannot be read is one that counts
+ */
+export async function unreadableSharedFile(
+  environment: NodeJS.ProcessEnv,
+  isMeant: (path: string) => Promise<boolean> = async () => true,
+): Promise<CredentialFailure | undefined> {
   for (const path of sharedFiles(environment)) {
     const code = await readProblem(path);
     // In the usual place there need not be one.
-    if (code === undefined || (code === 'ENOENT' && /\/\.aws\/(?:config|credentials)$/.test(path))) continue;
+    const isUsual = /\/\.aws\/(?:config|credentials)$/.test(path);
+    if (code === undefined || (isUsual && (code === 'ENOENT' || !(await isMeant(path))))) continue;
     return new CredentialFailure('SharedFileUnreadable', `cannot read ${path} (${code})`);
   }
   return undefined;
@@ -33,9 +40,11 @@ export async function secretsOfSharedFiles(environment: NodeJS.ProcessEnv): Prom
 }
 
 export function sharedFiles(environment: NodeJS.ProcessEnv): readonly [config: string, credentials: string] {
-  const folder = join(environment['HOME'] || homedir(), '.aws');
-  return [
-    environment['AWS_CONFIG_FILE'] || join(folder, 'config'),
-    environment['AWS_SHARED_CREDENTIALS_FILE'] || join(folder, 'credentials'),
-  ];
+  const home = environment['HOME'] || homedir();
+  const [config, credentials] = [environment['AWS_CONFIG_FILE'], environment['AWS_SHARED_CREDENTIALS_FILE']].map(
+    (path) =>
+      // As the SDK.
+      path?.startsWith('~/') ? join(home, path.slice(2)) : path,
+  );
+  return [config || join(home, '.aws/config'), credentials || join(home, '.aws/credentials')];
 }

@@ -136,10 +136,15 @@ describe('a credential process', () => {
   it.each<[string, (scene: Scene) => string, RegExp]>([
     [
       'fails',
-      ({ issuer }) => `sh -c 'echo ${issuer.secret('printed')} >&2; exit 3' ${issuer.secret('argument')}`,
-      /: CredentialProcessFailed: credential_process of profile "default" failed$/,
+      ({ issuer }) =>
+        `sh -c 'echo first >&2; echo no ticket: ${issuer.secret('printed')} $0 >&2; exit 3' ${issuer.secret('argument')} `,
+      /: CredentialProcessFailed: credential_process of profile "default" failed: no \(hidden\) \(hidden\) \(hidden\)$/,
     ],
-    ['is not there', () => '/nowhere/source', /: CredentialProcessFailed: .* failed$/],
+    [
+      'is not there',
+      () => '/nowhere/source',
+      /: CredentialProcessFailed: .* failed: \/bin\/sh: 1: \/nowhere\/source: not found$/,
+    ],
     [
       'prints no JSON',
       ({ issuer }) => `echo ${issuer.secret('printed')}`,
@@ -147,7 +152,7 @@ describe('a credential process', () => {
     ],
     ['prints another version', () => `echo '{"Version":2}'`, /: CredentialProcessFailed: .* did not return Version 1$/],
     ['prints no keys', () => `echo '{"Version":1}'`, /: CredentialProcessFailed: .* returned invalid credentials$/],
-  ])('that %s is named, without its command line and its output', async (_, command, message) => {
+  ])('that %s is named, with the last line it said, without its arguments and secrets', async (_, command, message) => {
     const scene = await stage(command);
     const error = await scene.fails(await scene.client(), 'KMS_OPERATOR', message);
     expect(error.hint).toContain('by hand');

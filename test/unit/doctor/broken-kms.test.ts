@@ -208,9 +208,9 @@ it('the master key is pending deletion', async () => {
     "failure  master-key: MASTER-KEY is pending deletion, 7 days left: all data under it is lost then
              aws kms cancel-key-deletion --key-id MASTER-KEY && aws kms enable-key --key-id MASTER-KEY
     failure  permissions: cannot Decrypt with MASTER-KEY: KMSInvalidStateException: MASTER-KEY is pending deletion. (request ID)
-             look at the master key's state: \`aws kms describe-key --key-id ARN\`; a key pending deletion is saved by \`aws kms cancel-key-deletion\` and \`aws kms enable-key\`
+             look at the master key's state: \`aws kms describe-key --key-id ARN\`; a key pending deletion is saved by \`aws kms cancel-key-deletion\` and \`aws kms enable-key\`; a key pending import needs its key material (\`aws kms import-key-material\`)
     warning  permissions: cannot GenerateDataKeyWithoutPlaintext with MASTER-KEY: KMSInvalidStateException: MASTER-KEY is pending deletion. (request ID)
-             look at the master key's state: \`aws kms describe-key --key-id ARN\`; a key pending deletion is saved by \`aws kms cancel-key-deletion\` and \`aws kms enable-key\`
+             look at the master key's state: \`aws kms describe-key --key-id ARN\`; a key pending deletion is saved by \`aws kms cancel-key-deletion\` and \`aws kms enable-key\`; a key pending import needs its key material (\`aws kms import-key-material\`)
     exit 1"
   `);
 });

@@ -106,6 +106,15 @@ export const CREDENTIALS: FailureCases = {
     scene.environment({ AWS_ACCESS_KEY_ID: 'AKIA' });
     return fails(scene, 'AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not');
   },
+  PartialProfile: profile(
+    'aws_access_key_id = AKIA',
+    'profile "default" has aws_access_key_id and not aws_secret_access_key',
+  ),
+  CredentialsMalformed: (scene) => {
+    const { accessKeyId, secretAccessKey } = scene.issuer.user();
+    scene.environment({ AWS_ACCESS_KEY_ID: `${accessKeyId}\n`, AWS_SECRET_ACCESS_KEY: secretAccessKey });
+    return fails(scene, 'AWS_ACCESS_KEY_ID ends with a line feed');
+  },
   SharedFileUnreadable: (scene) => {
     const nothing = join(scene.home, 'nothing');
     scene.environment({ AWS_SHARED_CREDENTIALS_FILE: nothing });
@@ -122,6 +131,10 @@ export const CREDENTIALS: FailureCases = {
     100,
   ),
   SsoSessionExpired: sso(-1, 'keys', 'profile "default": .* has expired'),
+  LoginSessionUnusable: profile(
+    'login_session = arn:aws:iam::111122223333:user/alice',
+    'profile "default": Failed to load token from .*/\\.aws/login/cache/.*\\.json: Error: ENOENT: .*',
+  ),
   SsoRefused: sso(3_600_000, 'other', 'profile "default", SSO: ForbiddenException: No access'),
   MfaRequired: profile(
     `role_arn = ${ROLE}\nsource_profile = base\nmfa_serial = arn:aws:iam::1:mfa/u`,

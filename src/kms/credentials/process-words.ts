@@ -1,0 +1,43 @@
+const LONGEST = 300;
+const SHORTEST_SECRET = 16;
+const HIDDEN = '(hidden)';
+
+/**
+ * The last line that a credential process wrote to its standard error, without what may be a secret: its arguments, and
+ * long words that look like keys.
+ * @param command its command line
+ * @param text of the SDK's error, which begins with that
+ */
+export function wordsOfProcess(command: string, text: string): string {
+  const prefix = `Command failed: ${command}`;
+  if (!text.startsWith(prefix)) return '';
+  const said = text
+    .slice(prefix.length)
+    .split('\n')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
+    .map((line) => line.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim())
+    .filter((line) => line !== '')
+    .at(-1);
+  if (said === undefined) return '';
+  let shown = said;
+  for (const word of secretArguments(command)) shown = shown.replaceAll(word, HIDDEN);
+  shown = shown.replace(/[A-Za-z0-9+/=_~-]+/g, (word) => (looksSecret(word) ? HIDDEN : word));
+  return shown.length <= LONGEST ? shown : shown.slice(0, LONGEST).replace(/\S*$/, '…');
+}
+
+/** Options, paths and plain words are what a message is about; the value of `--password` is not. */
+function secretArguments(command: string): readonly string[] {
+  const [, ...words] = command.split(/\s+/).map((word) => word.replace(/^["']|["']$/g, ''));
+  return words.flatMap((word, index) => {
+    const [, name = words[index - 1] ?? '', value = word] = /^(-[\w-]+)=(.*)$/.exec(word) ?? [];
+    const isOfSecret = /^-.*(?:pass|secret|token|pin|key)/i.test(name) && !value.startsWith('-');
+    const isPlain = /^(?:[A-Za-z-]+|[~.]*\/.*)$/.test(value);
+    return value.length > 3 && (isOfSecret || !isPlain) ? [value] : [];
+  });
+}
+
+/** A path has one case mostly, a key has both and digits. */
+function looksSecret(word: string): boolean {
+  if (word.length < SHORTEST_SECRET || !/\d/.test(word)) return false;
+  return !word.startsWith('/') || (/[a-z]/.test(word) && /[A-Z]/.test(word));
+}
