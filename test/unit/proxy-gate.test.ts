@@ -36,7 +36,7 @@ async function outcomes(
   return await Promise.all(KEYS.map((key) => caller.generate(key, request, deadline).catch((error: unknown) => error)));
 }
 
-const KEYS_OF_A_USER = { AWS_ACCESS_KEY_ID: 'AKIAEXAMPLEEXAMPLE00', AWS_SECRET_ACCESS_KEY: 'not a secret' };
+const KEYS_OF_A_USER = { AWS_ACCESS_KEY_ID: 'AKIAEXAMPLEEXAMPLE00', AWS_SECRET_ACCESS_KEY: 'not-a-secret' };
 const REFUSED = {
   code: 'KMS_OPERATOR',
   message: expect.stringContaining('ProxyAuthenticationRequired'),
