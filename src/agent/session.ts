@@ -17,6 +17,7 @@ import { retryMissingKeys } from '../keyring/missing.ts';
 import { withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
+import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
 import type { FileSystem } from '../keystore/file-system.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
@@ -28,6 +29,8 @@ export interface SessionParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly fileSystem: FileSystem;
+  /** Undefined: the plugin named the key directory. */
+  readonly keysNamed?: Named | undefined;
   readonly connectKms: (settings: Settings) => Promise<KmsClients>;
   /** What this agent was told when it was started overrules what the plugin asks for. */
   readonly overrideSettings: (settings: Settings) => Settings;
@@ -129,7 +132,8 @@ export class Session {
         log: (severity, text) => this.#log(severity, text),
         count: (counter) => this.#count(counter),
       });
-      const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random);
+      const named = this.#parts.keysNamed ?? (hello.role === 'backup' ? KEYS_FOR_CALLER : KEYS_OF_SERVER);
+      const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random, named);
       const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
       const keyring = new Keyring({
         role: hello.role,

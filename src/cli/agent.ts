@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
+import { keysNamedBy } from '../keystore/failures.ts';
 import { nodeFileSystem } from '../keystore/file-system.ts';
 import { adoptLegacyVariables, servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
@@ -52,5 +53,6 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
   const report = (line: string): void => console.error(`mariadb-aws-kms: ${processSecrets.redact(line)}`);
-  await listenForPlugins(resolve(path), sessionParts(overrideSettings, nodeFileSystem), report, stop.signal);
+  const parts = { ...sessionParts(overrideSettings, nodeFileSystem), keysNamed: keysNamedBy('--keyfile-dir', 'agent') };
+  await listenForPlugins(resolve(path), parts, report, stop.signal);
 }

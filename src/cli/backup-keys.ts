@@ -1,16 +1,17 @@
-import { mkdir, realpath } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
-import { storeUnavailable } from '../keystore/failures.ts';
+import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import type { FileSystem } from '../keystore/file-system.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblem, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { readServer } from './read-server.ts';
+import { assertKeysAreServers, readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 interface BackupKeysOptions extends OptionFileOptions {
@@ -32,13 +33,20 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
       const outside = surroundings();
       const from = await keyDirectoryOf(options, outside);
       const to = resolve(options.to);
-      await makeDirectory(to);
+      await makeDirectory(outside.files.keyDirectory, to, '--to');
       if ((await realpath(to)) === (await realpath(from).catch(() => from))) {
         throw new KeyError('BAD_OPTION', `--to: ${to} is the key directory itself`, {
           hint: 'name a directory that goes where the backups go',
         });
       }
-      const result = await backUpKeys({ from, to, tool: `mariadb-aws-kms ${outside.release}` }, diskOf(outside));
+      const request = {
+        from,
+        fromNamed: options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir'),
+        to,
+        toNamed: backupNamedBy('--to'),
+        tool: `mariadb-aws-kms ${outside.release}`,
+      };
+      const result = await backUpKeys(request, diskOf(outside));
       report(io, { from, to, isJson: options.json ?? false }, result);
       io.exit(result.problems.length === 0 ? 0 : FAILED);
     });
@@ -47,6 +55,7 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
 async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surroundings): Promise<string> {
   if (options.keyfileDir !== undefined) return resolve(options.datadir ?? '.', options.keyfileDir);
   const server = await readServer(options, { datadir: options.datadir, variables: {} }, surroundings);
+  assertKeysAreServers(server);
   if (server.isMock) {
     throw new KeyError(
       'BAD_OPTION',
@@ -57,11 +66,14 @@ async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surround
 }
 
 /** @throws KeyError STORE_UNAVAILABLE */
-export async function makeDirectory(path: string): Promise<void> {
+export async function makeDirectory(fs: FileSystem, path: string, option: string): Promise<void> {
   try {
-    await mkdir(path, { mode: 0o700 });
+    await fs.mkdir(path, 0o700);
   } catch (error) {
-    if (systemErrorCode(error) !== 'EEXIST') throw storeUnavailable(path, 'create', error);
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST') return;
+    const hint = code === 'ENOENT' ? `create ${dirname(path)} first, or correct ${option}` : undefined;
+    throw storeUnavailable(path, 'create', error, backupNamedBy(option), hint);
   }
 }
 

@@ -5,6 +5,7 @@ import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { BAD_USAGE } from './exit-status.ts';
+import { fileServiceCommand } from './file-service.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { failureAsJson } from './problems.ts';
@@ -26,7 +27,8 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .addCommand(rewrapCommand(processIo).exitOverride())
     .addCommand(policyCommand(processIo).exitOverride())
     .addCommand(loginCommand(processIo).exitOverride())
-    .addCommand(devKmsCommand(processIo).exitOverride());
+    .addCommand(devKmsCommand(processIo).exitOverride())
+    .addCommand(fileServiceCommand().exitOverride(), { hidden: true });
   const [, , verb, subject] = argv;
   try {
     // Commander prints its help for a command that there is not, and never says that there is none.

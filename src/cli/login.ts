@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { withoutSession, withSession } from '../doctor/credentials-section.ts';
-import { type Owner, ownerOfPlace, replaceSecretFile } from '../doctor/replace-file.ts';
+import { type Owner, replaceSecretFile } from '../doctor/replace-file.ts';
 import { getSessionToken } from '../doctor/session-token.ts';
 import { SYSTEM_PATHS } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
+import { ownerOfPlace } from '../keystore/place-owner.ts';
 import { connectionOf } from '../kms/inspect.ts';
 import { regionOfChain } from '../kms/sdk-connection.ts';
 import type { CliIo } from './process-io.ts';
+import { NOGROUP } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
@@ -120,7 +122,8 @@ async function target({ output, user }: LoginOptions, environment: NodeJS.Proces
   const account = await accountOf(user, runnerUid === 0 && output === undefined && named === undefined, passwd);
   const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
   // Root writes for whoever owns the place: a file that the server may not read would be of no use.
-  const ids = account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(resolve(output)) : self);
+  const ids =
+    account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(dirname(resolve(output))) : self);
   const owner: Owner = { ...ids, runnerUid, asOwner: (action) => actAs(ids, action) };
   if (output !== undefined) return { path: resolve(output), owner };
   if (named !== undefined && isAbsolute(named)) return { path: named, owner };
@@ -134,8 +137,10 @@ async function target({ output, user }: LoginOptions, environment: NodeJS.Proces
 /** With that user's permissions, and root's again afterwards. */
 async function actAs<T>({ uid, gid }: Pick<Owner, 'uid' | 'gid'>, action: () => Promise<T>): Promise<T> {
   const before = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] };
-  process.setgroups?.([gid]);
-  process.setegid?.(gid);
+  // A directory of theirs in root's group gives them none of the group's rights.
+  const group = gid === 0 && uid !== 0 ? NOGROUP : gid;
+  process.setgroups?.([group]);
+  process.setegid?.(group);
   process.seteuid?.(uid);
   try {
     return await action();

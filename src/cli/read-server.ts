@@ -1,5 +1,5 @@
 import { type Configuration, readConfiguration } from '../doctor/configuration.ts';
-import type { PluginVariable } from '../doctor/plugin-options.ts';
+import { AGENT_SOCKET_PREFIX, type PluginVariable } from '../doctor/plugin-options.ts';
 import type { Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { defaultsOf, type OptionFileOptions } from './option-files.ts';
@@ -35,4 +35,12 @@ export async function readServer(
     throw new KeyError('BAD_OPTION', unread, { hint });
   }
   return configuration;
+}
+
+/** An agent of its own has its own key directory, whatever the server's options say. @throws KeyError BAD_OPTION */
+export function assertKeysAreServers({ agent }: Configuration): void {
+  if (!agent.startsWith(AGENT_SOCKET_PREFIX)) return;
+  throw new KeyError('BAD_OPTION', `the keys of this server are where its agent has them, which listens on ${agent}`, {
+    hint: "name the agent's directory, where it is: --keyfile-dir DIRECTORY",
+  });
 }

@@ -9,7 +9,7 @@ import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
-import { storeUnavailable } from '../keystore/failures.ts';
+import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import { syncDirectory } from '../keystore/files.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
@@ -20,7 +20,7 @@ import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblem, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { readServer } from './read-server.ts';
+import { assertKeysAreServers, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
@@ -69,6 +69,7 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const isDryRun = options.dryRun ?? false;
         const request = {
           directory: server.keyfileDir,
+          named: options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir'),
           newMasterKeyArn,
           keyIds,
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
@@ -100,6 +101,7 @@ async function configurationOf(options: RewrapOptions, surroundings: Surrounding
     encryption_context: options.encryptionContext,
   };
   const server = await readServer(options, { datadir: options.datadir, variables }, surroundings);
+  if (options.keyfileDir === undefined) assertKeysAreServers(server);
   if (!server.isMock) return server;
   throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: there is nothing to move');
 }
@@ -133,12 +135,12 @@ async function makeBackupDirectory(parent: string, { clock, files }: Surrounding
   const directory = resolve(parent);
   const time = new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
   const made = join(directory, `rewrap-${time}`);
-  await makeDirectory(directory);
-  await makeDirectory(made);
+  await makeDirectory(files.keyDirectory, directory, '--backup');
+  await makeDirectory(files.keyDirectory, made, '--backup');
   try {
     await syncDirectory(files.keyDirectory, directory);
   } catch (cause) {
-    throw storeUnavailable(directory, 'sync', cause);
+    throw storeUnavailable(directory, 'sync', cause, backupNamedBy('--backup'));
   }
   return made;
 }

@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { readFile, realpath, stat, statfs } from 'node:fs/promises';
 import { type CommandResult, type RunCommand, type Surroundings, SYSTEM_PATHS } from '../doctor/surroundings.ts';
 import { systemErrorCode } from '../errors.ts';
-import { nodeFileSystem } from '../keystore/file-system.ts';
 import { createKmsInspector } from '../kms/inspect.ts';
+import { commandFileSystem } from './file-service.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
@@ -17,7 +17,7 @@ export function systemSurroundings(): Surroundings {
     architecture: process.arch,
     clock: systemClock,
     random: Math.random,
-    files: { keyDirectory: nodeFileSystem, stat, readFile, realpath, statfs },
+    files: { keyDirectory: commandFileSystem(), stat, readFile, realpath, statfs },
     run: runCommand,
     paths: SYSTEM_PATHS,
     environment: process.env,

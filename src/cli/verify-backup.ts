@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
-import type { KeyError } from '../errors.ts';
-import { describeVersions } from '../format/manifest.ts';
+import { KeyError } from '../errors.ts';
+import { describeVersions, type Manifest } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
 import { startDeadline } from '../kms/retry.ts';
@@ -42,9 +42,9 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
       const outside = surroundings();
       const directory = resolve(path);
       const { manifest, damage, unlisted, gaps } = await checkBackup(directory, diskOf(outside));
-      const problems = [...damage, ...unlisted, ...gaps];
+      const problems = [...damage, ...unlisted, ...gaps, ...emptiness(directory, manifest)];
       // Bytes that are not those of the backup tell nothing when KMS refuses them.
-      const isAsked = options.kms && damage.length === 0;
+      const isAsked = options.kms && damage.length === 0 && manifest.keys.length > 0;
       if (isAsked) {
         const names = manifest.keys.map(({ name }) => name);
         problems.push(...(await unwrap(names, directory, options, outside)));
@@ -74,6 +74,16 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
       }
       io.exit(problems.length === 0 ? 0 : FAILED);
     });
+}
+
+/** A backup of nothing is none: what made it may have looked into a directory whose file system was not mounted. */
+function emptiness(directory: string, { keys }: Manifest): readonly KeyError[] {
+  if (keys.length > 0) return [];
+  return [
+    new KeyError('KEY_FILE_MISSING', `the manifest in ${directory} names no key`, {
+      hint: 'nothing that is encrypted can be restored with it: run backup-keys again, from the directory of the keys of the server',
+    }),
+  ];
 }
 
 async function unwrap(

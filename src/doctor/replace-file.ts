@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
+import { ownerOfPlace } from '../keystore/place-owner.ts';
 
 /** Whose the file is, and who asks. */
 export interface Owner {
@@ -28,19 +29,11 @@ export async function replaceSecretFile(path: string, owner: Owner, change: (tex
     throw refused(path, 'it would belong to another user', 'run this as root or as that user');
   }
   // Where the owner can put links in root's way, root has nothing to lose that the owner has not.
-  if (owner.runnerUid !== owner.uid && (await ownerOfPlace(path)).uid !== 0) {
+  if (owner.runnerUid !== owner.uid && (await ownerOfPlace(dirname(path))).uid !== 0) {
     await owner.asOwner(() => replace(path, { ...owner, runnerUid: owner.uid }, change));
   } else {
     await replace(path, owner, change);
   }
-}
-
-/** Of the nearest directory above that exists. */
-export async function ownerOfPlace(path: string): Promise<{ readonly uid: number; readonly gid: number }> {
-  const above = dirname(path);
-  const facts = await lstat(above).catch(() => undefined);
-  if (facts !== undefined) return { uid: facts.uid, gid: facts.gid };
-  return above === path ? { uid: 0, gid: 0 } : await ownerOfPlace(above);
 }
 
 async function replace(path: string, owner: Owner, change: (text: string) => string): Promise<void> {

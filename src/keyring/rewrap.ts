@@ -1,12 +1,12 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
-import { type KeyError, toKeyError } from '../errors.ts';
+import { KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName, SIDECAR_SUFFIX } from '../format/key-file-name.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
 import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
-import { changedMeanwhile } from '../keystore/failures.ts';
+import { backupNamedBy, changedMeanwhile, type Named, noKeys } from '../keystore/failures.ts';
 import { sha256 } from '../keystore/files.ts';
 import { type LockHolder, RewrapLock } from '../keystore/rewrap-lock.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
@@ -21,6 +21,7 @@ import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 export interface RewrapRequest {
   /** The key directory. */
   readonly directory: string;
+  readonly named: Named;
   /** ARN of the master key that the keys are to be under. */
   readonly newMasterKeyArn: string;
   readonly keyIds: KeyIdSet;
@@ -56,6 +57,7 @@ export interface RewrapResult {
 }
 
 const CONCURRENCY = 16;
+const NAMED_IDS = 10;
 /** For the calls of one version. */
 export const REWRAP_MS = 30_000;
 
@@ -63,7 +65,7 @@ export const REWRAP_MS = 30_000;
  * Moves wrapped keys to another master key: KMS wraps the same data keys again (ReEncrypt), they are unwrapped and compared,
  * and only then does the new wrapped key take the place of the old one, of which there is a copy. Servers may use the
  * directory meanwhile. What is under the new master key already is left alone: a second run goes on where one ended.
- * @throws KeyError KEY_EXISTS when another one is at work, STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was
+ * @throws KeyError KEY_EXISTS when another one is at work, KEY_FILE_MISSING or KEY_UNKNOWN when there is no key, STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was
  * replaced then
  */
 export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Promise<RewrapResult> {
@@ -83,16 +85,25 @@ async function moveKeys(
   parts: RewrapParts,
   lock: RewrapLock | undefined,
 ): Promise<RewrapResult> {
-  const { directory, newMasterKeyArn, keyIds, makeBackupDirectory, tool } = request;
+  const { directory, named, newMasterKeyArn, keyIds, makeBackupDirectory } = request;
   const { fileSystem, clock, random } = parts.disk;
-  const store = new KeyDirectory(directory, fileSystem, clock, random);
+  const store = new KeyDirectory(directory, fileSystem, clock, random, named);
   const isUnder = async (name: KeyName): Promise<boolean> => {
     const { sidecar } = await store.read(name);
     return sidecar !== undefined && isSameMasterKey(sidecar.masterKeyArn, newMasterKeyArn);
   };
   const done = { moved: [] as KeyName[], already: [] as KeyName[], problems: [] as KeyError[] };
   const planned: KeyName[] = [];
-  for (const name of (await store.list()).stored.filter(({ id }) => allowsKeyId(keyIds, id))) {
+  const { stored } = await store.list();
+  if (stored.length === 0) throw noKeys(directory, named);
+  const wanted = stored.filter(({ id }) => allowsKeyId(keyIds, id));
+  if (wanted.length === 0) {
+    const found = [...new Set(stored.map(({ id }) => id))];
+    throw new KeyError('KEY_UNKNOWN', `none of these key ids is in ${directory}`, {
+      hint: `the first of those that are: ${found.slice(0, NAMED_IDS).join(', ')}`,
+    });
+  }
+  for (const name of wanted) {
     try {
       ((await isUnder(name)) ? done.already : planned).push(name);
     } catch (thrown) {
@@ -103,7 +114,7 @@ async function moveKeys(
   const safe =
     backup === undefined || lock === undefined
       ? undefined
-      : { saved: await saveKeys(directory, backup, tool, parts.disk), lock };
+      : { saved: await saveKeys(request, backup, parts.disk), lock };
   const rewrapping = new Rewrapping(parts, store, newMasterKeyArn, safe);
   const untried: KeyName[] = [];
   let isOver = false;
@@ -129,8 +140,12 @@ async function moveKeys(
 }
 
 /** SHA-256 of each key file that is safe, by its name. */
-async function saveKeys(from: string, to: string, tool: string, disk: Disk): Promise<ReadonlyMap<string, string>> {
-  const { manifest } = await backUpKeys({ from, to, tool }, disk);
+async function saveKeys(
+  { directory: from, named: fromNamed, tool }: RewrapRequest,
+  to: string,
+  disk: Disk,
+): Promise<ReadonlyMap<string, string>> {
+  const { manifest } = await backUpKeys({ from, fromNamed, to, toNamed: backupNamedBy('--backup'), tool }, disk);
   return new Map(manifest.keys.map(({ name, sha256: sum }) => [keyFileName(name), sum]));
 }
 

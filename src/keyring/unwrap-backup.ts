@@ -3,6 +3,7 @@ import { type KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
+import { backupNamedBy } from '../keystore/failures.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -25,7 +26,13 @@ export async function unwrapBackup(
   { disk: { fileSystem, clock, random }, caller, context }: UnwrapParts,
   deadline: Deadline,
 ): Promise<readonly KeyError[]> {
-  const store = new KeyDirectory(directory, fileSystem, clock, random);
+  const store = new KeyDirectory(
+    directory,
+    fileSystem,
+    clock,
+    random,
+    backupNamedBy('the directory on the command line'),
+  );
   const problems: KeyError[] = [];
   await forEachBounded(names, CONCURRENCY, async (name) => {
     try {

@@ -6,17 +6,21 @@ import { formatManifest, MANIFEST_FILE, type Manifest, type ManifestKey } from '
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory, type Listing } from './directory.ts';
-import { storeUnavailable } from './failures.ts';
+import { type Named, noKeys, notLookedAt } from './failures.ts';
 import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 import { checkBackup, type Disk, readManifest } from './verify-backup.ts';
 
 export interface BackupRequest {
   /** The key directory. */
   readonly from: string;
+  readonly fromNamed: Named;
   /** An existing directory: empty, of an earlier run, or with a mariadb-backup of the same server. */
   readonly to: string;
+  readonly toNamed: Named;
   /** Name and release of this program. */
   readonly tool: string;
+  /** Whether nothing in the data of the server is encrypted, by proof: only then may there be no keys. */
+  readonly needsNone?: (() => Promise<boolean>) | undefined;
 }
 
 export interface BackupResult {
@@ -40,18 +44,19 @@ interface Copy {
  * @throws KeyError KEY_EXISTS when the target holds keys of another server, MANIFEST_CORRUPT, STORE_UNAVAILABLE and what
  * `checkBackup` finds in an earlier run's files; nothing was added then
  */
-export async function backUpKeys({ from, to, tool }: BackupRequest, disk: Disk): Promise<BackupResult> {
-  const before = await earlierRun(to, disk);
+export async function backUpKeys(request: BackupRequest, disk: Disk): Promise<BackupResult> {
+  const { to } = request;
+  const before = await earlierRun(request, disk);
   const added = new Set<string>();
   for (let isFirst = true; ; isFirst = false) {
-    const { copies: all, problems } = await readKeys(from, disk);
+    const { copies: all, problems } = await readKeys(request, disk);
     // What `rewrap` replaces meanwhile was copied as a pair that fits, and opens.
     const copies = all.filter(({ file }) => !added.has(file));
-    const isNew = await Promise.all(copies.map((copy) => isMissing(copy, to, disk)));
-    if (isFirst) await refuseStrangers(copies, before, to, disk);
+    const isNew = await Promise.all(copies.map((copy) => isMissing(copy, request, disk)));
+    if (isFirst) await refuseStrangers(copies, before, request, disk);
     const fresh = copies.filter((_, index) => isNew[index]);
     if (fresh.length === 0) {
-      const manifest = await writeManifest(to, tool, before, disk);
+      const manifest = await writeManifest(request, before, disk);
       return { manifest, added: added.size, problems };
     }
     for (const copy of fresh) {
@@ -62,17 +67,18 @@ export async function backUpKeys({ from, to, tool }: BackupRequest, disk: Disk):
   }
 }
 
-async function earlierRun(to: string, disk: Disk): Promise<Manifest | undefined> {
-  if ((await readManifest(to, disk.fileSystem)) === undefined) return undefined;
-  const { manifest, damage } = await checkBackup(to, disk);
+async function earlierRun({ to, toNamed }: BackupRequest, disk: Disk): Promise<Manifest | undefined> {
+  if ((await readManifest(to, disk.fileSystem, toNamed)) === undefined) return undefined;
+  const { manifest, damage } = await checkBackup(to, disk, toNamed);
   const [first] = damage;
   if (first !== undefined) throw first;
   return manifest;
 }
 
-async function readKeys(from: string, { fileSystem, clock, random }: Disk) {
-  const store = new KeyDirectory(from, fileSystem, clock, random);
+async function readKeys({ from, fromNamed, needsNone }: BackupRequest, { fileSystem, clock, random }: Disk) {
+  const store = new KeyDirectory(from, fileSystem, clock, random, fromNamed);
   const listing = await store.list();
+  if (listing.stored.length + listing.lost.length === 0 && !(await needsNone?.())) throw noKeys(from, fromNamed);
   const copies: Copy[] = [];
   const problems = lostKeys(listing);
   for (const name of listing.stored) {
@@ -97,8 +103,12 @@ function lostKeys({ lost }: Listing): KeyError[] {
 }
 
 /** @throws KeyError KEY_EXISTS */
-async function isMissing({ name, file, bytes }: Copy, to: string, { fileSystem }: Disk): Promise<boolean> {
-  const there = await readIfThere(join(to, file), MAX_SIDECAR_BYTES, fileSystem);
+async function isMissing(
+  { name, file, bytes }: Copy,
+  { to, toNamed }: BackupRequest,
+  { fileSystem }: Disk,
+): Promise<boolean> {
+  const there = await readIfThere(to, file, toNamed, fileSystem);
   if (there === undefined) return true;
   if (there.equals(bytes)) return false;
   throw new KeyError('KEY_EXISTS', `${describeKey(name)}: ${to} has another ${file}`, {
@@ -110,10 +120,10 @@ async function isMissing({ name, file, bytes }: Copy, to: string, { fileSystem }
 async function refuseStrangers(
   copies: readonly Copy[],
   before: Manifest | undefined,
-  to: string,
+  { to, toNamed }: BackupRequest,
   { fileSystem, clock, random }: Disk,
 ): Promise<void> {
-  const { stored, lost } = await new KeyDirectory(to, fileSystem, clock, random).list();
+  const { stored, lost } = await new KeyDirectory(to, fileSystem, clock, random, toNamed).list();
   const known = new Set([...copies, ...(before?.keys ?? [])].map(({ name }) => keyFileName(name)));
   const stranger = [...stored, ...lost].find((name) => !known.has(keyFileName(name)));
   if (stranger === undefined) return;
@@ -135,9 +145,13 @@ async function publish({ file, bytes }: Copy, to: string, { fileSystem, random }
 }
 
 /** Of what is in the directory now, as read back from there. One that says the same already stays as it is. */
-async function writeManifest(to: string, tool: string, before: Manifest | undefined, disk: Disk): Promise<Manifest> {
+async function writeManifest(
+  { to, toNamed, tool }: BackupRequest,
+  before: Manifest | undefined,
+  disk: Disk,
+): Promise<Manifest> {
   const { fileSystem, clock, random } = disk;
-  const store = new KeyDirectory(to, fileSystem, clock, random);
+  const store = new KeyDirectory(to, fileSystem, clock, random, toNamed);
   const keys: ManifestKey[] = [];
   for (const name of [...(await store.list()).stored].sort(compareKeyNames)) {
     const { wrapped, sidecar, sidecarText: text } = await store.read(name);
@@ -166,12 +180,17 @@ async function writeManifest(to: string, tool: string, before: Manifest | undefi
   return manifest;
 }
 
-async function readIfThere(path: string, maxBytes: number, fs: Disk['fileSystem']): Promise<Buffer | undefined> {
+async function readIfThere(
+  directory: string,
+  file: string,
+  named: Named,
+  fs: Disk['fileSystem'],
+): Promise<Buffer | undefined> {
   try {
-    return await readWhole(fs, path, Math.max(maxBytes, MAX_WRAPPED_KEY_BYTES));
+    return await readWhole(fs, join(directory, file), Math.max(MAX_SIDECAR_BYTES, MAX_WRAPPED_KEY_BYTES));
   } catch (cause) {
     if (systemErrorCode(cause) === 'ENOENT') return undefined;
-    throw storeUnavailable(path, 'read', cause);
+    throw await notLookedAt(directory, `read ${file} in`, cause, named, fs);
   }
 }
 

@@ -14,7 +14,15 @@ import {
 } from '../format/key-file-name.ts';
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import { changedMeanwhile, otherBytes, storeUnavailable, unreadable } from './failures.ts';
+import {
+  changedMeanwhile,
+  KEYS_OF_SERVER,
+  type Named,
+  notLookedAt,
+  otherBytes,
+  storeUnavailable,
+  unreadable,
+} from './failures.ts';
 import type { Access, FileSystem } from './file-system.ts';
 import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 import type { ReadAhead } from './read-ahead.ts';
@@ -89,17 +97,19 @@ export class KeyDirectory {
   readonly #fs: FileSystem;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #named: Named;
   /** One byte more than a wrapped key may have. */
   readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
   #ahead: ReadAhead | undefined;
   #syncing: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
-  constructor(path: string, fs: FileSystem, clock: Clock, random: Random) {
+  constructor(path: string, fs: FileSystem, clock: Clock, random: Random, named: Named = KEYS_OF_SERVER) {
     this.path = path;
     this.#fs = fs;
     this.#clock = clock;
     this.#random = random;
+    this.#named = named;
   }
 
   /** @throws KeyError STORE_UNAVAILABLE; "could not look" is never "nothing there" */
@@ -108,7 +118,7 @@ export class KeyDirectory {
     try {
       files = await this.#fs.readdir(this.path);
     } catch (cause) {
-      throw storeUnavailable(this.path, 'list', cause);
+      throw await notLookedAt(this.path, 'list', cause, this.#named, this.#fs);
     }
     const stored: KeyName[] = [];
     const keyFiles = new Set<string>();
@@ -211,7 +221,7 @@ export class KeyDirectory {
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
       if (cause instanceof KeyError) throw new KeyError('KEY_RING_UNUSABLE', cause.message, { cause });
-      throw storeUnavailable(this.path, `read ${KEY_RING_FILE} in`, cause);
+      throw storeUnavailable(this.path, `read ${KEY_RING_FILE} in`, cause, this.#named);
     }
   }
 
@@ -229,7 +239,7 @@ export class KeyDirectory {
       await writeNew(this.#fs, temporary, bytes, like);
       await this.#fs.rename(temporary, join(this.path, file));
     } catch (cause) {
-      throw storeUnavailable(this.path, `store ${file} in`, cause);
+      throw storeUnavailable(this.path, `store ${file} in`, cause, this.#named);
     } finally {
       await this.#discard(temporary);
     }
@@ -397,7 +407,7 @@ export class KeyDirectory {
     try {
       await syncDirectory(this.#fs, this.path);
     } catch (cause) {
-      throw storeUnavailable(this.path, 'sync', cause);
+      throw storeUnavailable(this.path, 'sync', cause, this.#named);
     }
   }
 
@@ -411,7 +421,7 @@ export class KeyDirectory {
           cause,
         });
       }
-      throw storeUnavailable(this.path, `create ${keyFileName(name)} in`, cause);
+      throw storeUnavailable(this.path, `create ${keyFileName(name)} in`, cause, this.#named);
     }
     await this.sync();
   }
@@ -426,7 +436,7 @@ export class KeyDirectory {
     try {
       return await action();
     } catch (cause) {
-      throw storeUnavailable(this.path, `store ${describeKey(name)} in`, cause);
+      throw storeUnavailable(this.path, `store ${describeKey(name)} in`, cause, this.#named);
     }
   }
 
@@ -437,7 +447,7 @@ export class KeyDirectory {
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
       if (cause instanceof KeyError) throw corrupt(name, file, cause.message);
-      throw unreadable(this.path, name, file, cause);
+      throw await unreadable(this.path, name, file, cause, this.#named, this.#fs);
     }
   }
 

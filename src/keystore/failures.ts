@@ -1,54 +1,140 @@
+import { join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import type { Sidecar } from '../format/sidecar.ts';
+import type { FileSystem } from './file-system.ts';
 
-/** What to do about a system error in a key directory, by its code. */
-const HINTS: Readonly<Record<string, string>> = {
-  ENOENT:
-    'create the directory that aws_key_management_keyfile_dir names, owned by the user the server runs as, mode 0750',
-  ENOTDIR: 'aws_key_management_keyfile_dir must name a directory',
-  EACCES:
-    'the user the server runs as must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor',
-  EPERM:
-    'the file system refuses it: it must support hard links, and the user the server runs as must own the directory',
-  EROFS: 'the file system is mounted read-only: existing keys still load, new ones cannot be stored',
-  ENOSPC: 'the file system is full: free some space, then repeat the statement',
-  EDQUOT: 'the disk quota is used up: raise it, then repeat the statement',
-  EMFILE: 'the process has no file descriptors left: raise LimitNOFILE',
-  ENFILE: 'the machine has no file descriptors left: raise fs.file-max',
-  EIO: 'the disk reports errors: look at the kernel log before anything else',
-  ELOOP: 'the path has too many symbolic links',
+/** What a directory is, and what named it: a hint speaks of that. */
+export interface Named {
+  readonly what: 'key directory' | 'backup directory';
+  /** An option, a variable, or where else it was named. */
+  readonly by: string;
+  /** As whom those run who look there. */
+  readonly runner: 'server' | 'agent' | 'caller';
+}
+
+const KEYS = { what: 'key directory', by: 'aws_key_management_keyfile_dir' } as const;
+export const KEYS_OF_SERVER: Named = { ...KEYS, runner: 'server' };
+/** For a mariadb-backup, and for commands that have it from the option files. */
+export const KEYS_FOR_CALLER: Named = { ...KEYS, runner: 'caller' };
+
+export function keysNamedBy(by: string, runner: Named['runner'] = 'caller'): Named {
+  return { what: 'key directory', by, runner };
+}
+
+export function backupNamedBy(by: string): Named {
+  return { what: 'backup directory', by, runner: 'caller' };
+}
+
+/** What to do about a system error in a directory, by its code. */
+const HINTS: Readonly<Record<string, (named: Named) => string>> = {
+  ENOENT: ({ by, runner }) =>
+    runner === 'caller'
+      ? `there is no such directory: correct ${by}`
+      : `create the directory that ${by} names, owned by the user the ${runner} runs as, mode 0750`,
+  ENOTDIR: ({ by }) => `${by} must name a directory`,
+  EACCES: ({ runner }) =>
+    `the user ${RUNS[runner]} must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor`,
+  EPERM: ({ runner }) =>
+    `the file system refuses it: it must support hard links, and the user ${RUNS[runner]} must own the directory`,
+  EROFS: ({ runner }) =>
+    runner === 'caller'
+      ? 'the file system is mounted read-only: remount it, or name another directory'
+      : 'the file system is mounted read-only: existing keys still load, new ones cannot be stored',
+  ENOSPC: ({ runner }) => `the file system is full: free some space, then ${REPEAT[runner]}`,
+  EDQUOT: ({ runner }) => `the disk quota is used up: raise it, then ${REPEAT[runner]}`,
+  EMFILE: () => 'the process has no file descriptors left: raise LimitNOFILE',
+  ENFILE: () => 'the machine has no file descriptors left: raise fs.file-max',
+  EIO: () => 'the disk reports errors: look at the kernel log before anything else',
+  ELOOP: () => 'a link is not followed in a directory that others than its owner may write, and nowhere in a circle',
 };
 
-function hintFor(cause: unknown): string {
-  return HINTS[systemErrorCode(cause) ?? ''] ?? 'look at the system error in this message';
+const RUNS = { server: 'the server runs as', agent: 'the agent runs as', caller: 'who runs this' } as const;
+const REPEAT = { server: 'repeat the statement', agent: 'repeat the statement', caller: 'run this again' } as const;
+
+function hintFor(cause: unknown, named: Named): string {
+  return HINTS[systemErrorCode(cause) ?? '']?.(named) ?? 'look at the system error in this message';
 }
 
 function describeCause(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-export function storeUnavailable(path: string, action: string, cause: unknown): KeyError {
+/** @param hint in the place of the usual one */
+export function storeUnavailable(
+  path: string,
+  action: string,
+  cause: unknown,
+  named: Named = KEYS_OF_SERVER,
+  hint: string = hintFor(cause, named),
+): KeyError {
   if (cause instanceof KeyError) return cause;
-  return new KeyError('STORE_UNAVAILABLE', `cannot ${action} the key directory ${path}: ${describeCause(cause)}`, {
-    hint: hintFor(cause),
-    cause,
-  });
+  const text = `cannot ${action} the ${named.what} ${path}: ${describeCause(cause)}`;
+  return new KeyError('STORE_UNAVAILABLE', text, { hint, cause });
 }
 
-export function unreadable(path: string, name: KeyName, file: string, cause: unknown): KeyError {
-  const hint =
-    systemErrorCode(cause) === 'EACCES'
-      ? `the user the server runs as must be allowed to read it: chown and chmod 0600 ${file}`
-      : hintFor(cause);
-  return new KeyError(
-    'KEY_FILE_UNREADABLE',
-    `${describeKey(name)}: cannot read ${file} in ${path}: ${describeCause(cause)}`,
-    {
-      hint,
-      cause,
-    },
-  );
+/** As `storeUnavailable`, of what cannot be looked at: says who tried. */
+export async function notLookedAt(
+  path: string,
+  action: string,
+  cause: unknown,
+  named: Named,
+  fs: FileSystem,
+): Promise<KeyError> {
+  const hint = await deniedHint(path, path, cause, named, fs);
+  return storeUnavailable(path, action, cause, named, hint);
+}
+
+export async function unreadable(
+  path: string,
+  name: KeyName,
+  file: string,
+  cause: unknown,
+  named: Named,
+  fs: FileSystem,
+): Promise<KeyError> {
+  const text = `${describeKey(name)}: cannot read ${file} in ${path}: ${describeCause(cause)}`;
+  const hint = (await deniedHint(path, join(path, file), cause, named, fs)) ?? hintFor(cause, named);
+  return new KeyError('KEY_FILE_UNREADABLE', text, { hint, cause });
+}
+
+/** Whose it is and who tried: a member of the server's group, who may list the directory, may read no key file. */
+async function deniedHint(
+  directory: string,
+  path: string,
+  cause: unknown,
+  named: Named,
+  fs: FileSystem,
+): Promise<string | undefined> {
+  if (systemErrorCode(cause) !== 'EACCES') return undefined;
+  const [who, place, found] = await Promise.all([
+    fs.uidAt(directory),
+    fs.stat(directory).catch(() => undefined),
+    fs.stat(path).catch(() => undefined),
+  ]);
+  const runs = named.runner === 'caller' ? `this runs as user ${who}` : `the ${named.runner} runs as user ${who}`;
+  if (place === undefined || found === undefined) {
+    return `${runs}, and must be allowed to read ${path}: check owner and modes, also of the directories above, and SELinux or AppArmor`;
+  }
+  const isDirectory = path === directory;
+  const mode = (found.mode & 0o777).toString(8).padStart(4, '0');
+  const whose = `${runs}, and ${path} is of user ${found.uid} with mode ${mode}`;
+  if (named.runner === 'caller' && place.uid !== who && found.uid !== who) {
+    return `${whose}: run it as root, or as the user of the server, whose the key files are`;
+  }
+  const needed = isDirectory ? 0o500 : 0o400;
+  const cure = [
+    ...(found.uid === who ? [] : [`chown ${who} ${path}`]),
+    ...((found.mode & needed) === needed ? [] : [`chmod ${isDirectory ? '0750' : '0600'} ${path}`]),
+  ];
+  return `${whose}: ${cure.length === 0 ? 'look at SELinux or AppArmor' : cure.join(' && ')}`;
+}
+
+/** Where none is no good answer: a file system that is not mounted looks the same. */
+export function noKeys(path: string, { by }: Named): KeyError {
+  return new KeyError('KEY_FILE_MISSING', `there is no key file in ${path}`, {
+    hint: `is its file system mounted, and does ${by} name the directory of the server's keys? A server that has encrypted nothing yet has none, and nothing to back up`,
+  });
 }
 
 /** Of a key file that its sidecar does not describe. */

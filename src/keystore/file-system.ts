@@ -1,15 +1,19 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { link, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
 export interface FileSystem {
   open(path: string, flags: number, mode?: number): Promise<OpenFile>;
   readdir(path: string): Promise<string[]>;
+  mkdir(path: string, mode: number): Promise<void>;
   link(existing: string, path: string): Promise<void>;
   rename(existing: string, path: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  stat(path: string): Promise<{ readonly mtimeMs: number }>;
+  stat(path: string): Promise<{ readonly mtimeMs: number } & Access>;
+  /** With whose rights calls are made there. */
+  uidAt(path: string): Promise<number>;
   /** The file's beginning, at once: returns the number of bytes. Does not wait for a FIFO's other end. */
   readNow(path: string, into: Uint8Array): number;
   /** Undefined: there is no other thread. */
@@ -36,7 +40,18 @@ export interface OpenFile {
 /** Without blocking, so that a FIFO in the place of a key file holds nobody up. */
 export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-export const nodeFileSystem: FileSystem = { open, readdir, link, rename, unlink, stat, readNow, startReadAhead };
+export const nodeFileSystem: FileSystem = {
+  open,
+  readdir,
+  mkdir: async (path, mode) => void (await mkdir(path, { mode })),
+  link,
+  rename,
+  unlink,
+  stat,
+  uidAt: async () => userInfo().uid,
+  readNow,
+  startReadAhead,
+};
 
 /** A tenth of the time that opening, looking, reading and closing by promises takes. */
 function readNow(path: string, into: Uint8Array): number {

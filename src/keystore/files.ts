@@ -3,11 +3,13 @@ import { hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import type { Random } from '../clock.ts';
-import { KeyError } from '../errors.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
 import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
-import { type Access, type FileSystem, READ_ONLY } from './file-system.ts';
+import { type Access, type FileSystem, type OpenFile, READ_ONLY } from './file-system.ts';
 
 const FILE_MODE = 0o600;
+const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW } = constants;
+const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW;
 
 /** @throws KeyError KEY_FILE_CORRUPT when it is no regular file or too large; the system's errors as they come */
 export async function readWhole(fs: FileSystem, path: string, maxBytes: number): Promise<Buffer> {
@@ -43,15 +45,35 @@ export async function writeNew(
   bytes: Uint8Array,
   like: Partial<Access> = {},
 ): Promise<void> {
-  const file = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
+  await (await createNew(fs, path, bytes, like)).close();
+}
+
+/** As `writeNew`; it stays open, and whatever is written to it goes to its end and to no other file. */
+export async function createNew(
+  fs: FileSystem,
+  path: string,
+  bytes: Uint8Array,
+  like: Partial<Access> = {},
+): Promise<OpenFile> {
+  const file = await fs.open(path, NEW_FILE, FILE_MODE);
   try {
-    if (like.uid !== undefined && like.gid !== undefined) await file.chown(like.uid, like.gid);
+    await giveTo(file, like);
     if (like.mode !== undefined) await file.chmod(like.mode & 0o777);
     await file.writeFile(bytes);
     await file.sync();
-  } finally {
-    await file.close();
+    return file;
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    throw error;
   }
+}
+
+/** Only root gives files away. Somebody else's new file that is of the same group can be read by whoever could read the old one. */
+async function giveTo(file: OpenFile, { uid, gid }: Partial<Access>): Promise<void> {
+  if (uid === undefined || gid === undefined) return;
+  await file.chown(uid, gid).catch(async (error: unknown) => {
+    if (systemErrorCode(error) !== 'EPERM' || (await file.stat()).gid !== gid) throw error;
+  });
 }
 
 export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {

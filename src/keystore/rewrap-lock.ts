@@ -1,11 +1,10 @@
-import { constants } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { REWRAP_LOCK_FILE } from '../format/key-file-name.ts';
-import { storeUnavailable } from './failures.ts';
+import { KEYS_FOR_CALLER, storeUnavailable } from './failures.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
-import { readWhole, temporaryPath, writeNew } from './files.ts';
+import { createNew, readWhole, temporaryPath } from './files.ts';
 import type { Disk } from './verify-backup.ts';
 
 export interface LockHolder {
@@ -29,7 +28,6 @@ const DOUBTFUL_MS = 10_000;
 const MAX_BYTES = 4 * 2 ** 20;
 /** Whoever may list the directory may know. */
 const EVERYBODY_READS = { mode: 0o644 };
-const APPEND = constants.O_WRONLY | constants.O_APPEND;
 
 /**
  * One rewrap of a directory at a time, whatever machine it runs on: a file that is made exclusively, by a link, and that
@@ -70,16 +68,15 @@ export class RewrapLock {
     const temporary = temporaryPath(directory, random);
     const since = new Date(clock.wallMs()).toISOString();
     const text = Buffer.from(`rewrap by process ${pid} on ${host} since ${since} ${basename(temporary)}\n`);
+    let file: OpenFile | undefined;
     try {
-      await writeNew(fileSystem, temporary, text, EVERYBODY_READS);
+      // By its name, which others may have given to another file meanwhile, it is not opened again.
+      file = await createNew(fileSystem, temporary, text, EVERYBODY_READS);
       await claim(directory, temporary, text, disk, tell);
-      const file = await fileSystem.open(pathIn(directory), APPEND).catch(async (cause: unknown) => {
-        await fileSystem.unlink(pathIn(directory)).catch(() => undefined);
-        throw cause;
-      });
       return new RewrapLock(directory, text, file, disk);
     } catch (cause) {
-      throw storeUnavailable(directory, `make ${REWRAP_LOCK_FILE} in`, cause);
+      await file?.close().catch(() => undefined);
+      throw storeUnavailable(directory, `make ${REWRAP_LOCK_FILE} in`, cause, KEYS_FOR_CALLER);
     } finally {
       await fileSystem.unlink(temporary).catch(() => undefined);
     }
@@ -195,7 +192,7 @@ async function readIfThere(directory: string, fs: FileSystem): Promise<Buffer | 
   } catch (cause) {
     if (systemErrorCode(cause) === 'ENOENT') return undefined;
     if (cause instanceof KeyError) throw noLock(pathIn(directory), cause.message);
-    throw storeUnavailable(directory, `read ${REWRAP_LOCK_FILE} in`, cause);
+    throw storeUnavailable(directory, `read ${REWRAP_LOCK_FILE} in`, cause, KEYS_FOR_CALLER);
   }
 }
 

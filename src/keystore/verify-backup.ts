@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
-import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { MANIFEST_FILE, type Manifest, parseManifest } from '../format/manifest.ts';
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
 import { keyVersion } from '../ids.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory } from './directory.ts';
-import { storeUnavailable, unreadable } from './failures.ts';
+import { backupNamedBy, type Named, notLookedAt, unreadable } from './failures.ts';
 import type { FileSystem } from './file-system.ts';
 import { readWhole, sha256 } from './files.ts';
 
@@ -32,13 +32,13 @@ const MAX_MANIFEST_BYTES = 512 * 2 ** 20;
 const NAMED_GAPS = 20;
 
 /** Undefined only when there is no manifest. @throws KeyError MANIFEST_CORRUPT, STORE_UNAVAILABLE */
-export async function readManifest(directory: string, fs: FileSystem): Promise<Manifest | undefined> {
+export async function readManifest(directory: string, fs: FileSystem, named: Named): Promise<Manifest | undefined> {
   try {
     const bytes = await readWhole(fs, join(directory, MANIFEST_FILE), MAX_MANIFEST_BYTES);
     return parseManifest(bytes.toString('utf8'));
   } catch (cause) {
     if (systemErrorCode(cause) === 'ENOENT') return undefined;
-    throw storeUnavailable(directory, `read ${MANIFEST_FILE} in`, cause);
+    throw await notLookedAt(directory, `read ${MANIFEST_FILE} in`, cause, named, fs);
   }
 }
 
@@ -46,10 +46,14 @@ export async function readManifest(directory: string, fs: FileSystem): Promise<M
  * Whether every key file is there and as it was when it was backed up.
  * @throws KeyError MANIFEST_CORRUPT, STORE_UNAVAILABLE
  */
-export async function checkBackup(directory: string, disk: Disk): Promise<CheckedBackup> {
+export async function checkBackup(
+  directory: string,
+  disk: Disk,
+  named: Named = backupNamedBy('the directory on the command line'),
+): Promise<CheckedBackup> {
   const { fileSystem, clock, random } = disk;
-  const { stored, lost } = await new KeyDirectory(directory, fileSystem, clock, random).list();
-  const manifest = await readManifest(directory, fileSystem);
+  const { stored, lost } = await new KeyDirectory(directory, fileSystem, clock, random, named).list();
+  const manifest = await readManifest(directory, fileSystem, named);
   if (manifest === undefined) {
     throw new KeyError('MANIFEST_CORRUPT', `there is no manifest ${MANIFEST_FILE} in ${directory}`, {
       hint: 'backup-keys writes it: name the directory that was given to --to',
@@ -65,7 +69,7 @@ export async function checkBackup(directory: string, disk: Disk): Promise<Checke
     for (const [file, hash, maxBytes] of files) {
       if (hash === undefined) continue;
       known.add(file);
-      const problem = await problemOf({ directory, name, file, hash, maxBytes }, fileSystem);
+      const problem = await problemOf({ directory, named, name, file, hash, maxBytes }, fileSystem);
       if (problem !== undefined) damage.push(problem);
     }
   }
@@ -84,6 +88,7 @@ export async function checkBackup(directory: string, disk: Disk): Promise<Checke
 
 interface ListedFile {
   readonly directory: string;
+  readonly named: Named;
   readonly name: KeyName;
   readonly file: string;
   readonly hash: string;
@@ -91,7 +96,7 @@ interface ListedFile {
 }
 
 async function problemOf(
-  { directory, name, file, hash, maxBytes }: ListedFile,
+  { directory, named, name, file, hash, maxBytes }: ListedFile,
   fs: FileSystem,
 ): Promise<KeyError | undefined> {
   const hint = 'take it from another copy of the backup, or from the server';
@@ -107,7 +112,7 @@ async function problemOf(
     if (cause instanceof KeyError) {
       return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: ${file}: ${cause.message}`, { hint });
     }
-    return toKeyError(unreadable(directory, name, file, cause));
+    return await unreadable(directory, name, file, cause, named, fs);
   }
 }
 

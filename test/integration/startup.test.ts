@@ -205,10 +205,15 @@ it('an unreadable key directory is named, with FORCE and ON, and nothing is mint
     if (activation === 'FORCE') await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
     else await server.start();
     expect(server.log.slice(from)).toMatch(
-      /\[ERROR\] .*AWS KMS plugin: cannot list the key directory \S+keys: EACCES.*; the user the server runs as must be allowed to read and write the directory/,
+      /\[ERROR\] .*AWS KMS plugin: cannot list the key directory \S+keys: EACCES.*; the server runs as user \d+, and \S+keys is of user 0 with mode 0000: chown \d+ \S+keys && chmod 0750 \S+keys$/m,
     );
   }
   expect(kms.calls.list()).toEqual([]);
+  await server.stop();
+  const [cure = ''] = /chown \d+ \S+ && chmod 0750 \S+$/m.exec(server.log) ?? [];
+  await run('sh', ['-c', cure]);
+  await server.start();
+  expect(kms.calls.list()).not.toEqual([]);
 });
 
 it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, and tells how many are missing', async () => {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import type { FileSystem, OpenFile } from '../../src/keystore/file-system.ts';
+import type { Access, FileSystem, OpenFile } from '../../src/keystore/file-system.ts';
 
 export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code });
@@ -103,10 +103,18 @@ export class MemoryFs implements FileSystem {
     if (!this.files.delete(path)) throw systemError('ENOENT');
   }
 
-  async stat(path: string): Promise<{ mtimeMs: number }> {
+  async mkdir(path: string): Promise<void> {
+    this.#enter('mkdir', path);
+  }
+
+  async stat(path: string): Promise<{ mtimeMs: number } & Access> {
     this.#enter('stat', path);
     if (!this.files.has(path)) throw systemError('ENOENT');
-    return { mtimeMs: 0 };
+    return { mtimeMs: 0, ...ROOT_ONLY };
+  }
+
+  async uidAt(): Promise<number> {
+    return 0;
   }
 
   readNow(path: string, into: Uint8Array): number {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/clock.ts';
 import { parseKeyIdSet } from '../../src/ids.ts';
 import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
+import { KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
 import type { FileSystem } from '../../src/keystore/file-system.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
@@ -29,6 +30,7 @@ export async function rewrap({
   const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
   const request = {
     directory: '/keys',
+    named: KEYS_FOR_CALLER,
     newMasterKeyArn: kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b'),
     keyIds: parseKeyIdSet(keyIds),
     makeBackupDirectory: isDryRun

@@ -20,6 +20,7 @@ import { describeVersions, MANIFEST_FILE } from '../../src/format/manifest.ts';
 import { formatSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { backUpKeys } from '../../src/keystore/backup.ts';
+import { backupNamedBy, keysNamedBy } from '../../src/keystore/failures.ts';
 import { type FileSystem, nodeFileSystem } from '../../src/keystore/file-system.ts';
 import { checkBackup } from '../../src/keystore/verify-backup.ts';
 import { expectKeyError } from '../support/expect-error.ts';
@@ -63,8 +64,9 @@ function disk(fileSystem: FileSystem = nodeFileSystem) {
   return { fileSystem, clock: systemClock, random: Math.random };
 }
 
-async function backUp(fileSystem?: FileSystem) {
-  return await backUpKeys({ from, to, tool: 'mariadb-aws-kms 1.0.0' }, disk(fileSystem));
+async function backUp(fileSystem?: FileSystem, needsNone?: () => Promise<boolean>) {
+  const named = { fromNamed: keysNamedBy('--keyfile-dir'), toNamed: backupNamedBy('--to') };
+  return await backUpKeys({ from, to, ...named, tool: 'mariadb-aws-kms 1.0.0', needsNone }, disk(fileSystem));
 }
 
 async function messages(): Promise<readonly string[]> {
@@ -203,4 +205,34 @@ it('sees each kind of damage', async () => {
   expect((await messages())[0]).toBe('KEY_FILE_CORRUPT key 1 version 1: aws-kms-key.1.1: it is not a regular file');
   rmSync(join(to, MANIFEST_FILE));
   await expectKeyError(messages(), 'MANIFEST_CORRUPT', `there is no manifest ${MANIFEST_FILE} in ${to}`);
+});
+
+it('of a directory without keys is a failure, unless the data needs none by proof', async () => {
+  rmSync(from, { recursive: true });
+  mkdirSync(from);
+  writeFileSync(join(from, 'ibdata1'), '');
+  const error = await expectKeyError(backUp(), 'KEY_FILE_MISSING', `there is no key file in ${from}`);
+  expect(error.hint).toMatch(/^is its file system mounted, and does --keyfile-dir name the directory/);
+  await expectKeyError(
+    backUp(undefined, async () => false),
+    'KEY_FILE_MISSING',
+    `there is no key file in ${from}`,
+  );
+  expect(readdirSync(to)).toEqual([]);
+  const { manifest, problems } = await backUp(undefined, async () => true);
+  expect([manifest.keys, problems]).toEqual([[], []]);
+  // What was proven once is no proof for later.
+  await expectKeyError(backUp(), 'KEY_FILE_MISSING', `there is no key file in ${from}`);
+  makeKey(1, 1);
+  expect((await backUp()).manifest.keys).toHaveLength(1);
+});
+
+it('names what named the directory that cannot be looked at', async () => {
+  rmSync(from, { recursive: true });
+  const error = await expectKeyError(
+    backUp(),
+    'STORE_UNAVAILABLE',
+    `cannot list the key directory ${from}: ENOENT: no such file or directory, scandir '${from}'`,
+  );
+  expect(error.hint).toBe('there is no such directory: correct --keyfile-dir');
 });

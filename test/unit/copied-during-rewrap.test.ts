@@ -11,6 +11,7 @@ import { unwrapStoredKey } from '../../src/keyring/unwrap.ts';
 import { unwrapBackup } from '../../src/keyring/unwrap-backup.ts';
 import { backUpKeys } from '../../src/keystore/backup.ts';
 import { KeyDirectory } from '../../src/keystore/directory.ts';
+import { backupNamedBy, KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
 import { sha256 } from '../../src/keystore/files.ts';
 import { checkBackup } from '../../src/keystore/verify-backup.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
@@ -24,6 +25,14 @@ import { rewrap } from '../support/rewrapping.ts';
 import { kmsError } from '../support/scripted-kms.ts';
 import { TEST_SETTINGS } from '../support/settings.ts';
 import { type StoredHow, storeKey } from '../support/stored-keys.ts';
+
+const COPYING = {
+  from: '/keys',
+  fromNamed: KEYS_FOR_CALLER,
+  to: '/copy',
+  toNamed: backupNamedBy('--to'),
+  tool: 'test',
+};
 
 const CONTEXT = { cluster: 'orders' };
 const MISMATCH =
@@ -323,7 +332,7 @@ describe('such a pair', () => {
   });
 
   it('is not backed up, and named', async () => {
-    const { manifest, problems } = await backUpKeys({ from: '/keys', to: '/copy', tool: 'test' }, disk());
+    const { manifest, problems } = await backUpKeys(COPYING, disk());
     expect(manifest.keys).toEqual([]);
     expect(problems).toMatchObject([
       {
@@ -375,7 +384,7 @@ it('a backup of the keys at every moment of a rewrap has pairs that fit, and all
         const state = states[Math.floor((calls - first) / pause)];
         if (calls >= first) show(state ?? states.at(-1) ?? original);
       };
-      const { problems, manifest } = await backUpKeys({ from: '/keys', to: '/copy', tool: 'test' }, disk());
+      const { problems, manifest } = await backUpKeys(COPYING, disk());
       isOver = calls < first;
       fs.before = () => undefined;
       expect(problems).toEqual([]);

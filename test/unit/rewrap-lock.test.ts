@@ -1,8 +1,13 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
+import { nodeFileSystem } from '../../src/keystore/file-system.ts';
 import { RewrapLock } from '../../src/keystore/rewrap-lock.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../support/memory-fs.ts';
+import { scratchDirectory } from '../support/scratch.ts';
 
 const PATH = '/keys/aws-kms-rewrap-lock';
 const OTHERS = 'rewrap by process 9 on db2 since 2029-12-31T23:59:00.000Z x\n';
@@ -101,16 +106,30 @@ it('that is a link to nothing is named, and not waited for', async () => {
   expect(error.hint).toContain(`move ${PATH} away`);
 });
 
-it('that cannot be kept alive is not left behind', async () => {
-  fs.before = (call, path) => {
-    if (call === 'open' && path === PATH) throw systemError('EMFILE');
+it.each(['link', 'FIFO'])('writes to the file that it made, and to no %s that was put in its place', async (what) => {
+  const directory = scratchDirectory();
+  const victim = join(directory, 'victim');
+  writeFileSync(victim, 'of somebody else');
+  // Whoever owns the directory is faster than the one who makes the lock in it.
+  const fileSystem = {
+    ...nodeFileSystem,
+    link: async (existing: string, path: string) => {
+      renameSync(existing, join(directory, 'made'));
+      if (what === 'link') symlinkSync(victim, existing);
+      else execFileSync('mkfifo', [existing]);
+      await nodeFileSystem.link(existing, path);
+    },
   };
-  await expectKeyError(
-    take(),
-    'STORE_UNAVAILABLE',
-    'cannot make aws-kms-rewrap-lock in the key directory /keys: EMFILE: injected',
+  const disk = { fileSystem, clock, random: Math.random };
+  const lock = await RewrapLock.take(directory, { host: 'db1', pid: 4711 }, disk, () => undefined);
+  const made = (): string => readFileSync(join(directory, 'made'), 'utf8');
+  while (!made().endsWith('\n\n')) await clock.advance(2_000);
+  expect(readFileSync(victim, 'utf8')).toBe('of somebody else');
+  await expect(lock.assertHeld()).rejects.toThrow(
+    what === 'link' ? 'any more: it is of a process that it does not name' : 'it is not a regular file',
   );
-  expect([...fs.files.keys()]).toEqual([]);
+  await lock.release();
+  expect(readFileSync(victim, 'utf8')).toBe('of somebody else');
 });
 
 it.each([

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { becomeServerUser } from '../../src/cli/server-user.ts';
+import { becomeServerUser, becomeUser } from '../../src/cli/server-user.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 
 function rootProcess(env: NodeJS.ProcessEnv) {
@@ -10,6 +10,8 @@ function rootProcess(env: NodeJS.ProcessEnv) {
     setgroups: (groups: readonly (string | number)[]) => calls.push(`setgroups ${groups.join()}`),
     setgid: (id: string | number) => calls.push(`setgid ${id}`),
     setuid: (id: string | number) => calls.push(`setuid ${id}`),
+    seteuid: (id: string | number) => calls.push(`seteuid ${id}`),
+    initgroups: (user: string | number, group: string | number) => calls.push(`initgroups ${user} ${group}`),
   };
 }
 
@@ -34,4 +36,24 @@ it.each(['', '34', 'root:root', '34:35:36', '-1:0'])('refuses %j rather than sta
     `AKM_BECOME: expected user and group id, got "${AKM_BECOME}"`,
   );
   expect(process.calls).toEqual([]);
+});
+
+it('becomes a user with the groups that the system knows, and with those of the directory otherwise', async () => {
+  const known = rootProcess({});
+  becomeUser(known, { uid: 34, gid: 0 }, () => 35);
+  expect(known.calls).toEqual(['seteuid 34', 'seteuid 0', 'initgroups 34 35', 'setgid 35', 'setuid 34']);
+  for (const [gid, group] of [
+    [36, 36],
+    // Not root's, with all that is open to it.
+    [0, 65_534],
+  ] as const) {
+    const unknown = rootProcess({});
+    becomeUser(unknown, { uid: 34, gid }, () => {
+      throw new Error('ENOENT: no such user');
+    });
+    expect(unknown.calls).toEqual(['seteuid 34', 'seteuid 0', 'setgroups ', `setgid ${group}`, 'setuid 34']);
+  }
+  const root = rootProcess({});
+  await expectKeyError(() => becomeUser(root, { uid: 0, gid: 0 }), 'BAD_OPTION', 'cannot become user 0');
+  expect(root.calls).toEqual([]);
 });

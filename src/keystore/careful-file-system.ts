@@ -1,0 +1,76 @@
+import { constants } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { RemoteFileSystem } from './file-service.ts';
+import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts';
+import { ownerOfPlace, type PlaceOwner } from './place-owner.ts';
+
+/** Starts what makes the calls with the rights of a user; it ends with this process. */
+export type ActAs = (owner: PlaceOwner) => RemoteFileSystem;
+
+/**
+ * For commands that root runs. Where a directory is another user's, or the way to it is, every call is made with the rights
+ * of that user and no others: a link then leads to what this user may read and write anyway, and what is made is theirs. In
+ * a directory of root's that others may write, no link in the place of a file is followed.
+ */
+export class CarefulFileSystem implements FileSystem {
+  readonly #actAs: ActAs;
+  readonly #services = new Map<number, RemoteFileSystem>();
+
+  constructor(actAs: ActAs) {
+    this.#actAs = actAs;
+  }
+
+  async open(path: string, flags: number, mode?: number): Promise<OpenFile> {
+    const isDirectory = (flags & constants.O_DIRECTORY) !== 0;
+    const owner = await ownerOfPlace(isDirectory ? path : dirname(resolve(path)));
+    const more = owner.isShared && !isDirectory ? constants.O_NOFOLLOW : 0;
+    return await this.#at(owner).open(path, flags | more, mode);
+  }
+
+  async readdir(path: string): Promise<string[]> {
+    return await this.#at(await ownerOfPlace(path)).readdir(path);
+  }
+
+  async mkdir(path: string, mode: number): Promise<void> {
+    await (await this.#around(path)).mkdir(path, mode);
+  }
+
+  /** Both in one directory. */
+  async link(existing: string, path: string): Promise<void> {
+    await (await this.#around(path)).link(existing, path);
+  }
+
+  /** Both in one directory. */
+  async rename(existing: string, path: string): Promise<void> {
+    await (await this.#around(path)).rename(existing, path);
+  }
+
+  async unlink(path: string): Promise<void> {
+    await (await this.#around(path)).unlink(path);
+  }
+
+  async stat(path: string): ReturnType<FileSystem['stat']> {
+    return await (await this.#around(path)).stat(path);
+  }
+
+  async uidAt(path: string): Promise<number> {
+    return (await ownerOfPlace(path)).uid;
+  }
+
+  /** Only an agent is in that hurry. */
+  readNow(path: string): never {
+    throw new Error(`${path}: is not read at once here`);
+  }
+
+  /** Of an entry: whoever owns its directory decides what it is. */
+  async #around(path: string): Promise<RemoteFileSystem> {
+    return this.#at(await ownerOfPlace(dirname(resolve(path))));
+  }
+
+  #at(owner: PlaceOwner): RemoteFileSystem {
+    if (owner.uid === 0) return nodeFileSystem;
+    const service = this.#services.get(owner.uid) ?? this.#actAs(owner);
+    this.#services.set(owner.uid, service);
+    return service;
+  }
+}

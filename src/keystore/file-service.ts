@@ -1,0 +1,195 @@
+/** The calls of a key directory, made by another process: both ends of what they say to each other. */
+import { KeyError } from '../errors.ts';
+import type { Access, FileSystem, OpenFile } from './file-system.ts';
+
+/** Between two processes that copy what they send, bytes included. */
+export interface Channel {
+  send(message: unknown): void;
+  onMessage(listener: (message: unknown) => void): void;
+  /** The other process is gone. */
+  onClose(listener: () => void): void;
+}
+
+export type RemoteFileSystem = Pick<FileSystem, 'open' | 'readdir' | 'mkdir' | 'link' | 'rename' | 'unlink' | 'stat'>;
+
+type Arguments = readonly unknown[];
+
+/** Makes the calls that come over the channel, with the rights of this process. */
+export function serveFiles(channel: Channel, fs: RemoteFileSystem): void {
+  const files = new Map<number, OpenFile>();
+  let opened = 0;
+  const fileOf = (handle: unknown): OpenFile => files.get(whole(handle)) ?? malformed('an open file');
+  const calls: Readonly<Record<string, (given: Arguments) => unknown>> = {
+    open: async ([path, flags, mode]) => {
+      const file = await fs.open(text(path), whole(flags), mode === undefined ? undefined : whole(mode));
+      opened += 1;
+      files.set(opened, file);
+      return opened;
+    },
+    readdir: async ([path]) => await fs.readdir(text(path)),
+    mkdir: async ([path, mode]) => await fs.mkdir(text(path), whole(mode)),
+    link: async ([existing, path]) => await fs.link(text(existing), text(path)),
+    rename: async ([existing, path]) => await fs.rename(text(existing), text(path)),
+    unlink: async ([path]) => await fs.unlink(text(path)),
+    stat: async ([path]) => {
+      const { mtimeMs, uid, gid, mode } = await fs.stat(text(path));
+      return { mtimeMs, uid, gid, mode };
+    },
+    writeFile: async ([handle, bytes]) => await fileOf(handle).writeFile(bytesOf(bytes)),
+    readFile: async ([handle]) => await fileOf(handle).readFile(),
+    fstat: async ([handle]) => {
+      const found = await fileOf(handle).stat();
+      return { isFile: found.isFile(), size: found.size, uid: found.uid, gid: found.gid, mode: found.mode };
+    },
+    chown: async ([handle, uid, gid]) => await fileOf(handle).chown(whole(uid), whole(gid)),
+    chmod: async ([handle, mode]) => await fileOf(handle).chmod(whole(mode)),
+    sync: async ([handle]) => await fileOf(handle).sync(),
+    close: async ([handle]) => {
+      const file = fileOf(handle);
+      files.delete(whole(handle));
+      await file.close();
+    },
+  };
+  channel.onMessage((message) => {
+    const { id, call, given } = fieldsOf(message);
+    const answer = async (): Promise<unknown> => {
+      const made = calls[text(call)];
+      if (made === undefined || !Array.isArray(given)) return malformed('a call');
+      return await made(given);
+    };
+    answer().then(
+      (value) => channel.send({ id, value }),
+      (error: unknown) => channel.send({ id, error: describe(error) }),
+    );
+  });
+}
+
+function describe(error: unknown): { readonly message: string; readonly code: unknown } {
+  const message = error instanceof Error ? error.message : String(error);
+  return { message, code: error instanceof Error && 'code' in error ? error.code : undefined };
+}
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * Has the process at the other end of the channel make the calls. What it answers is believed as far as files are that it
+ * may read: it may be somebody else by now.
+ * @param who is named in what fails
+ */
+export class FileServiceClient implements RemoteFileSystem {
+  readonly #channel: Channel;
+  readonly #who: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #asked = 0;
+  #isGone = false;
+
+  constructor(channel: Channel, who: string) {
+    this.#channel = channel;
+    this.#who = who;
+    channel.onMessage((message) => this.#take(message));
+    channel.onClose(() => {
+      this.#isGone = true;
+      for (const { reject } of this.#waiting.values()) reject(this.#gone());
+      this.#waiting.clear();
+    });
+  }
+
+  async open(path: string, flags: number, mode?: number): Promise<OpenFile> {
+    const handle = whole(await this.#call('open', path, flags, mode));
+    return {
+      writeFile: async (bytes) => void (await this.#call('writeFile', handle, bytes)),
+      readFile: async () => Buffer.from(bytesOf(await this.#call('readFile', handle))),
+      stat: async () => {
+        const { isFile, size, ...access } = fieldsOf(await this.#call('fstat', handle));
+        return { isFile: () => isFile === true, size: whole(size), ...accessOf(access) };
+      },
+      chown: async (uid, gid) => void (await this.#call('chown', handle, uid, gid)),
+      chmod: async (to) => void (await this.#call('chmod', handle, to)),
+      sync: async () => void (await this.#call('sync', handle)),
+      close: async () => void (await this.#call('close', handle)),
+    };
+  }
+
+  async readdir(path: string): Promise<string[]> {
+    const names = await this.#call('readdir', path);
+    return Array.isArray(names) ? names.map(text) : malformed('a list of names');
+  }
+
+  async mkdir(path: string, mode: number): Promise<void> {
+    await this.#call('mkdir', path, mode);
+  }
+
+  async link(existing: string, path: string): Promise<void> {
+    await this.#call('link', existing, path);
+  }
+
+  async rename(existing: string, path: string): Promise<void> {
+    await this.#call('rename', existing, path);
+  }
+
+  async unlink(path: string): Promise<void> {
+    await this.#call('unlink', path);
+  }
+
+  async stat(path: string): Promise<{ readonly mtimeMs: number } & Access> {
+    const { mtimeMs, ...access } = fieldsOf(await this.#call('stat', path));
+    return { mtimeMs: typeof mtimeMs === 'number' ? mtimeMs : malformed('a time'), ...accessOf(access) };
+  }
+
+  async #call(call: string, ...given: Arguments): Promise<unknown> {
+    if (this.#isGone) throw this.#gone();
+    const id = ++this.#asked;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, { resolve, reject });
+    this.#channel.send({ id, call, given });
+    return await promise;
+  }
+
+  #take(message: unknown): void {
+    const { id, value, error } = fieldsOf(message);
+    const waiting = this.#waiting.get(whole(id));
+    if (waiting === undefined) return;
+    this.#waiting.delete(whole(id));
+    if (error === undefined) waiting.resolve(value);
+    else waiting.reject(this.#errorOf(error));
+  }
+
+  #errorOf(error: unknown): Error {
+    const { message, code } = fieldsOf(error);
+    const thrown = new Error(`${text(message)} (as ${this.#who})`);
+    return typeof code === 'string' ? Object.assign(thrown, { code }) : thrown;
+  }
+
+  #gone(): KeyError {
+    return new KeyError('STORE_UNAVAILABLE', `the process that looks at files as ${this.#who} has ended`, {
+      hint: 'find out what ended it (kernel log: out of memory?), then run this again',
+    });
+  }
+}
+
+function fieldsOf(message: unknown): Readonly<Record<string, unknown>> {
+  return typeof message === 'object' && message !== null ? { ...message } : malformed('a message');
+}
+
+function accessOf({ uid, gid, mode }: Readonly<Record<string, unknown>>): Access {
+  return { uid: whole(uid), gid: whole(gid), mode: whole(mode) };
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : malformed('text');
+}
+
+function whole(value: unknown): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : malformed('a number');
+}
+
+function bytesOf(value: unknown): Uint8Array {
+  return value instanceof Uint8Array ? value : malformed('bytes');
+}
+
+function malformed(expected: string): never {
+  throw new KeyError('INTERNAL', `file service: expected ${expected}`);
+}

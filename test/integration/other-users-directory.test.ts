@@ -1,0 +1,227 @@
+/** Commands that root runs in directories of another user, who puts what they like in their way. */
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, expect, it } from 'vitest';
+import { COMMAND, PATH, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { formatManifest, MANIFEST_FILE } from '../../src/format/manifest.ts';
+import { MASTER_KEY, startKms, startServer } from '../support/lab.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+
+const USER = 'nobody';
+const LOCK = 'aws-kms-rewrap-lock';
+const NEXT = 'alias/next';
+const THEN = '2030-01-01T00:00:00.000Z';
+const SECRET = 'only root may read this';
+let home: string;
+let keys: string;
+let copy: string;
+
+beforeEach(() => {
+  if (process.getuid?.() !== 0) throw new Error('only root can act as another user: run these tests as root');
+  home = scratchDirectory();
+  chmodSync(home, 0o755);
+  keys = join(home, 'keys');
+  copy = join(home, 'copy');
+  mkdirSync(keys);
+  mkdirSync(join(home, 'roots'), { mode: 0o700 });
+  writeFileSync(join(home, 'roots/secret'), SECRET, { mode: 0o600 });
+  give(keys);
+});
+
+function give(path: string): void {
+  execFileSync('chown', ['-h', `${USER}:`, path]);
+}
+
+function putKey(name: string, text = `wrapped ${name}`): void {
+  writeFileSync(join(keys, name), text, { mode: 0o600 });
+  give(join(keys, name));
+}
+
+interface Ended {
+  readonly code: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function command(...args: readonly string[]): Promise<Ended> {
+  const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
+  return await new Promise((resolve) => {
+    // What hangs is ended, and then its code tells.
+    execFile(COMMAND, [...args], { env, encoding: 'utf8', timeout: 100_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : (error.code ?? 'killed'), stdout, stderr });
+    });
+  });
+}
+
+function copied(): readonly string[] {
+  return readdirSync(copy).filter((name) => name.startsWith('aws-kms-key.'));
+}
+
+it.each<[string, (path: string) => void]>([
+  ['a link', (path) => symlinkSync(join(home, 'roots/secret'), path)],
+  ['a second name', (path) => linkSync(join(home, 'roots/secret'), path)],
+])('backup-keys copies no file that the owner of the directory may not read, through %s', async (_, put) => {
+  putKey('aws-kms-key.1.1');
+  put(join(keys, 'aws-kms-key.77.1'));
+  put(join(keys, 'aws-kms-key.1.1.json'));
+  const { code, stderr } = await command('backup-keys', '--keyfile-dir', keys, '--to', copy);
+  expect(code).toBe(1);
+  for (const name of ['aws-kms-key.77.1', 'aws-kms-key.1.1.json']) {
+    expect(stderr).toMatch(new RegExp(`cannot read ${name} in ${keys}: EACCES: .*\\(as user 65534\\)$`, 'm'));
+  }
+  expect(copied()).toEqual([]);
+  expect(execFileSync('grep', ['-rlc', SECRET, home], { encoding: 'utf8' }).trim().split('\n')).not.toContain(copy);
+});
+
+it('backup-keys follows no directory that its owner put in the place of the keys', async () => {
+  putKey('aws-kms-key.1.1');
+  renameSync(keys, join(home, 'roots/of-another-server'));
+  const theirs = join(home, 'theirs');
+  mkdirSync(theirs);
+  symlinkSync(join(home, 'roots/of-another-server'), join(theirs, 'keys'));
+  give(theirs);
+  const { code, stderr } = await command('backup-keys', '--keyfile-dir', join(theirs, 'keys'), '--to', copy);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /^mariadb-aws-kms: error: cannot list the key directory \S+theirs\/keys: EACCES: .*user 65534/,
+  );
+  expect(copied()).toEqual([]);
+});
+
+it('links that are good are followed: to files of the owner, and those that root made in a directory of root', async () => {
+  putKey('aws-kms-key.1.1');
+  const elsewhere = join(home, 'elsewhere');
+  mkdirSync(elsewhere);
+  renameSync(join(keys, 'aws-kms-key.1.1'), join(elsewhere, 'key'));
+  symlinkSync('../elsewhere/key', join(keys, 'aws-kms-key.1.1'));
+  give(join(keys, 'aws-kms-key.1.1'));
+  expect(await command('backup-keys', '--keyfile-dir', keys, '--to', copy)).toMatchObject({ code: 0, stderr: '' });
+  expect(lstatSync(join(copy, 'aws-kms-key.1.1')).isFile()).toBe(true);
+
+  // As Kubernetes mounts a secret: sticky, everybody may write, and each file a link through a link.
+  const mounted = join(home, 'mounted');
+  mkdirSync(join(mounted, '..2030'), { recursive: true });
+  chmodSync(mounted, 0o1777);
+  writeFileSync(join(mounted, '..2030/aws-kms-key.1.1'), 'wrapped', { mode: 0o644 });
+  symlinkSync('..2030', join(mounted, '..data'));
+  symlinkSync('..data/aws-kms-key.1.1', join(mounted, 'aws-kms-key.1.1'));
+  const second = await command('backup-keys', '--keyfile-dir', mounted, '--to', join(home, 'second'));
+  expect(second).toMatchObject({ code: 0, stderr: '' });
+  expect(readFileSync(join(home, 'second/aws-kms-key.1.1'), 'utf8')).toBe('wrapped');
+});
+
+it('a backup in a directory of another user is theirs, and nothing is written through their links', async () => {
+  putKey('aws-kms-key.1.1');
+  mkdirSync(copy);
+  give(copy);
+  symlinkSync(join(home, 'roots'), join(home, 'theirs'));
+  lchownSync(join(home, 'theirs'), 65_534, 65_534);
+  const to = join(home, 'theirs');
+  const refused = await command('backup-keys', '--keyfile-dir', keys, '--to', to);
+  expect(refused.stderr).toContain('EACCES');
+  expect([refused.code, readdirSync(join(home, 'roots'))]).toEqual([1, ['secret']]);
+  expect(await command('backup-keys', '--keyfile-dir', keys, '--to', copy)).toMatchObject({ code: 0, stderr: '' });
+  expect(statSync(join(copy, 'aws-kms-key.1.1')).uid).toBe(65_534);
+  expect(await command('verify-backup', copy, '--no-kms')).toMatchObject({ code: 0, stderr: '' });
+  // A manifest of root's in its place.
+  rmSync(join(copy, 'mariadb-aws-kms-keys.json'));
+  symlinkSync(join(home, 'roots/secret'), join(copy, 'mariadb-aws-kms-keys.json'));
+  const { code, stderr } = await command('verify-backup', copy, '--no-kms');
+  expect([code, stderr]).toEqual([1, expect.stringContaining('EACCES: permission denied')]);
+  expect(stderr).not.toContain(SECRET);
+});
+
+it('rewrap works as the owner of the directory, and neither a link nor a FIFO in the place of its lock matters', async () => {
+  const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
+  const server = await startServer(kms, { aws_key_management_keyfile_dir: keys }, { user: USER });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('INSERT INTO d.t VALUES (1)');
+  await server.stop();
+  const backup = join(home, 'before');
+  const options = ['--no-defaults', '--keyfile-dir', keys, '--endpoint-url', kms.url, '--backup', backup, '--to', NEXT];
+  for (const put of [
+    (path: string) => symlinkSync(join(home, 'roots/secret'), path),
+    (path: string) => execFileSync('mkfifo', [path]),
+  ]) {
+    put(join(keys, LOCK));
+    give(join(keys, LOCK));
+    const { code, stderr } = await command('rewrap', ...options);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/aws-kms-rewrap-lock .*(?:EACCES|not a regular file)/)]);
+    rmSync(join(keys, LOCK));
+  }
+  expect(readFileSync(join(home, 'roots/secret'), 'utf8')).toBe(SECRET);
+  expect(existsSync(backup)).toBe(false);
+  const moved = await command('rewrap', ...options);
+  expect(moved).toMatchObject({ code: 0, stdout: expect.stringMatching(/ moved to .*\nas they were: /) });
+  for (const name of readdirSync(keys)) expect(statSync(join(keys, name)).uid, name).toBe(65_534);
+  // What was there before belongs to who ran it.
+  for (const name of readdirSync(backup)) expect(statSync(join(backup, name)).uid).toBe(0);
+  await server.start();
+  expect(await server.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);
+});
+
+it.each(['backup-keys', 'rewrap', 'verify-backup'])('%s of nothing is a failure', async (verb) => {
+  const kms = await startKms({ aliases: [NEXT] });
+  const at = ['--no-defaults', '--endpoint-url', kms.url];
+  const none = {
+    'backup-keys': ['--keyfile-dir', keys, '--to', copy],
+    rewrap: [...at, '--keyfile-dir', keys, '--backup', copy, '--to', NEXT],
+    'verify-backup': [...at, copy],
+  };
+  if (verb === 'verify-backup') {
+    mkdirSync(copy);
+    writeFileSync(join(copy, MANIFEST_FILE), formatManifest({ created: THEN, updated: THEN, tool: 'x', keys: [] }));
+  }
+  const { code, stdout, stderr } = await command(verb, ...none[verb as keyof typeof none]);
+  expect([code, stdout]).toEqual([
+    1,
+    verb === 'verify-backup' ? `${copy}: 0 key versions of ${THEN}: 1 problem\n` : '',
+  ]);
+  expect(stderr).toContain(
+    verb === 'verify-backup' ? `error: the manifest in ${copy} names no key` : `error: there is no key file in ${keys}`,
+  );
+  expect(stderr).toMatch(/^hint: /m);
+});
+
+it('hints speak of what named the directory', async () => {
+  const said = async (...args: readonly string[]) => (await command(...args)).stderr;
+  expect(await said('verify-backup', '/nowhere')).toBe(
+    "mariadb-aws-kms: error: cannot list the backup directory /nowhere: ENOENT: no such file or directory, scandir '/nowhere'\nhint: there is no such directory: correct the directory on the command line\n",
+  );
+  expect(await said('backup-keys', '--keyfile-dir', '/nowhere', '--to', copy)).toMatch(
+    /cannot list the key directory \/nowhere: ENOENT.*\nhint: there is no such directory: correct --keyfile-dir\n$/,
+  );
+  expect(await said('backup-keys', '--keyfile-dir', keys, '--to', '/nowhere/copy')).toMatch(
+    /cannot create the backup directory \/nowhere\/copy: ENOENT.*\nhint: create \/nowhere first, or correct --to\n$/,
+  );
+  const file = join(home, 'server.cnf');
+  writeFileSync(file, '[mysqld]\naws_key_management_keyfile_dir=/nowhere\n');
+  expect(await said('backup-keys', '--defaults-file', file, '--datadir', home, '--to', copy)).toMatch(
+    /\nhint: there is no such directory: correct aws_key_management_keyfile_dir\n$/,
+  );
+  writeFileSync(file, '[mysqld]\naws_key_management_agent=unix:/run/x/agent.sock\n');
+  for (const verb of ['backup-keys', 'rewrap']) {
+    const more = verb === 'rewrap' ? ['--backup', copy, '--to', NEXT] : ['--to', copy];
+    const asked = await command(verb, '--defaults-file', file, '--datadir', home, ...more);
+    expect(asked.code).toBe(2);
+    expect(asked.stderr).toBe(
+      "mariadb-aws-kms: error: the keys of this server are where its agent has them, which listens on unix:/run/x/agent.sock\nhint: name the agent's directory, where it is: --keyfile-dir DIRECTORY\n",
+    );
+  }
+});

@@ -1,0 +1,118 @@
+/** What root's commands do in other users' directories, with both ends in one process. */
+import { EventEmitter } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { CarefulFileSystem } from '../../src/keystore/careful-file-system.ts';
+import { type Channel, FileServiceClient, serveFiles } from '../../src/keystore/file-service.ts';
+import { nodeFileSystem, READ_ONLY } from '../../src/keystore/file-system.ts';
+import { createNew, readWhole, syncDirectory } from '../../src/keystore/files.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { systemError } from '../support/memory-fs.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+
+const SOMEBODY = 65_534;
+
+/** Copies what is sent, as a channel between processes does. */
+function channels(): { here: Channel; there: Channel; cut: () => void } {
+  const events = new EventEmitter();
+  const end = (mine: string, others: string): Channel => ({
+    send: (message) => void setImmediate(() => events.emit(others, structuredClone(message))),
+    onMessage: (listener) => events.on(mine, listener),
+    onClose: (listener) => events.once('close', listener),
+  });
+  return { here: end('here', 'there'), there: end('there', 'here'), cut: () => void events.emit('close') };
+}
+
+it('makes every call of a key directory, and passes on what fails with its code', async () => {
+  const { here, there } = channels();
+  serveFiles(there, nodeFileSystem);
+  const fs = new FileServiceClient(here, 'user 7');
+  const home = scratchDirectory();
+  const path = (name: string): string => join(home, name);
+  await fs.mkdir(path('keys'), 0o700);
+  const whole = { ...nodeFileSystem, open: fs.open.bind(fs) };
+  const file = await createNew(whole, path('keys/a'), Buffer.from('wrapped'), { uid: 0, gid: 0, mode: 0o640 });
+  await file.writeFile(Buffer.from('!'));
+  await file.close();
+  await fs.link(path('keys/a'), path('keys/b'));
+  await fs.rename(path('keys/a'), path('keys/c'));
+  await fs.unlink(path('keys/b'));
+  await syncDirectory(whole, path('keys'));
+  expect(await fs.readdir(path('keys'))).toEqual(['c']);
+  expect(await readWhole(whole, path('keys/c'), 100)).toEqual(Buffer.from('wrapped!'));
+  const { mtimeMs, mode } = await fs.stat(path('keys/c'));
+  expect([Math.abs(Date.now() - mtimeMs) < 3_600_000, mode & 0o777]).toEqual([true, 0o640]);
+  await expect(fs.link(path('keys/c'), path('keys/c'))).rejects.toMatchObject({ code: 'EEXIST' });
+  await expect(fs.open(path('none'), READ_ONLY)).rejects.toMatchObject({
+    code: 'ENOENT',
+    message: `ENOENT: no such file or directory, open '${path('none')}' (as user 7)`,
+  });
+  const closed = await fs.open(path('keys/c'), READ_ONLY);
+  await closed.close();
+  await expect(closed.readFile()).rejects.toThrow('file service: expected an open file (as user 7)');
+});
+
+it('believes no answer that is none, and waits for nobody who is gone', async () => {
+  const { here, there, cut } = channels();
+  there.onMessage((message) => {
+    const { id, call } = message as { id: number; call: string };
+    if (call !== 'unlink') there.send({ id, value: call === 'stat' ? { mtimeMs: 'x' } : [7] });
+  });
+  const fs = new FileServiceClient(here, 'user 7');
+  await expectKeyError(fs.readdir('/x'), 'INTERNAL', 'file service: expected text');
+  await expectKeyError(fs.open('/x', READ_ONLY), 'INTERNAL', 'file service: expected a number');
+  await expectKeyError(fs.stat('/x'), 'INTERNAL', 'file service: expected a time');
+  const gone = 'the process that looks at files as user 7 has ended';
+  const waiting = expectKeyError(fs.unlink('/x'), 'STORE_UNAVAILABLE', gone);
+  cut();
+  await waiting;
+  await expectKeyError(fs.readdir('/x'), 'STORE_UNAVAILABLE', gone);
+});
+
+it('asks whom a place belongs to, once for each user, and does the rest as root', async () => {
+  const home = scratchDirectory();
+  chmodSync(home, 0o755);
+  for (const name of ['roots', 'theirs', 'shared']) mkdirSync(join(home, name));
+  chownSync(join(home, 'theirs'), SOMEBODY, SOMEBODY);
+  chmodSync(join(home, 'shared'), 0o770);
+  const acted: number[] = [];
+  const refuse = async (): Promise<never> => {
+    throw systemError('EACCES');
+  };
+  const fs = new CarefulFileSystem(({ uid }) => {
+    acted.push(uid);
+    return { ...nodeFileSystem, open: refuse, mkdir: refuse, link: refuse, rename: refuse, unlink: refuse };
+  });
+  const path = (name: string): string => join(home, name);
+  const calls = [
+    () => fs.open(path('theirs/x'), READ_ONLY),
+    () => fs.open(path('theirs'), constants.O_DIRECTORY),
+    () => fs.mkdir(path('theirs/x'), 0o700),
+    () => fs.link(path('theirs/x'), path('theirs/y')),
+    () => fs.rename(path('theirs/x'), path('theirs/y')),
+    () => fs.unlink(path('theirs/x')),
+  ];
+  for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'EACCES' });
+  await fs.readdir(path('theirs'));
+  expect([acted, await fs.uidAt(path('theirs')), await fs.uidAt(path('roots'))]).toEqual([[SOMEBODY], SOMEBODY, 0]);
+
+  writeFileSync(path('file'), 'of root');
+  for (const place of ['roots', 'shared']) {
+    symlinkSync(path('file'), path(`${place}/link`));
+    linkSync(path('file'), path(`${place}/file`));
+    expect((await readWhole(fs, path(`${place}/file`), 100)).toString()).toBe('of root');
+  }
+  expect((await readWhole(fs, path('roots/link'), 100)).toString()).toBe('of root');
+  await expect(readWhole(fs, path('shared/link'), 100)).rejects.toMatchObject({ code: 'ELOOP' });
+  expect(readFileSync(path('file'), 'utf8')).toBe('of root');
+});
