@@ -5,6 +5,7 @@ import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { nodeFileSystem } from '../keystore/file-system.ts';
+import { printable } from '../printable.ts';
 import { adoptLegacyVariables, servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
 
@@ -52,7 +53,7 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
-  const report = (line: string): void => console.error(`mariadb-aws-kms: ${processSecrets.redact(line)}`);
+  const report = (line: string): void => console.error(printable(`mariadb-aws-kms: ${processSecrets.redact(line)}`));
   const parts = { ...sessionParts(overrideSettings, nodeFileSystem), keysNamed: keysNamedBy('--keyfile-dir', 'agent') };
   await listenForPlugins(resolve(path), parts, report, stop.signal);
 }

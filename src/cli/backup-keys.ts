@@ -7,6 +7,7 @@ import { describeVersions } from '../format/manifest.ts';
 import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import type { FileSystem } from '../keystore/file-system.ts';
+import { printableJson } from '../printable.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblem, problemsAsJson } from './problems.ts';
@@ -91,7 +92,7 @@ function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, pr
       keyVersion: name.version,
       encryptionAlgorithm,
     }));
-    io.stdout(JSON.stringify({ from, to, added, keys: versions, problems: problemsAsJson(problems) }, null, 2));
+    io.stdout(printableJson({ from, to, added, keys: versions, problems: problemsAsJson(problems) }, 2), 'prepared');
     return;
   }
   for (const problem of problems) printProblem(io, problem, 'not backed up: ');

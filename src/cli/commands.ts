@@ -42,7 +42,7 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     if (thrown.exitCode === 0) return;
     // Commander has printed its message already.
     const json = failureAsJson(argv, new KeyError('BAD_OPTION', thrown.message.replace(/^error: /, '')));
-    if (json !== undefined) processIo.stdout(json);
+    if (json !== undefined) processIo.stdout(json, 'prepared');
   }
 }
 

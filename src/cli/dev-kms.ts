@@ -11,12 +11,16 @@ import {
   startDevKms,
   TEST_ACCESS_KEY,
 } from '../kms/embedded/index.ts';
+import { printableJson } from '../printable.ts';
 import { systemClock } from './system.ts';
 
 /** The terminal and the signals, passed in so that tests can be them. */
 export interface DevKmsIo {
-  /** One line, without its end. */
-  stdout(line: string): void;
+  /**
+   * One line, without its end. What a terminal would obey is taken out; of what is `prepared`, as JSON and colours are, the
+   * caller did so.
+   */
+  stdout(line: string, form?: 'prepared'): void;
   stderr(line: string): void;
   /** Calls `handler` for SIGINT and SIGTERM, instead of ending the process, until the returned function is called. */
   onSignal(handler: () => void): () => void;
@@ -71,7 +75,7 @@ async function run(io: DevKmsIo, options: DevKmsCliOptions): Promise<void> {
     });
   });
   for (const line of warning(options.state)) io.stderr(line);
-  const report = options.json ? (call: CallRecord) => JSON.stringify({ event: 'call', ...call }) : callLine;
+  const report = options.json ? (call: CallRecord) => printableJson({ event: 'call', ...call }) : callLine;
   const accessKeys = options.accessKey.length > 0 ? options.accessKey : [TEST_ACCESS_KEY];
   const kms = await startDevKms({
     clock: systemClock,
@@ -117,7 +121,7 @@ function listening(kms: DevKms, options: DevKmsCliOptions): readonly string[] {
 
 function listeningJson(kms: DevKms, options: DevKmsCliOptions): string {
   const aliases = Object.fromEntries(options.alias.map((alias, index) => [alias, kms.keyArns[index] ?? '']));
-  return JSON.stringify({ event: 'listening', url: kms.url, port: kms.port, region: options.region, aliases });
+  return printableJson({ event: 'listening', url: kms.url, port: kms.port, region: options.region, aliases });
 }
 
 function callLine(call: CallRecord): string {
@@ -128,13 +132,9 @@ function callLine(call: CallRecord): string {
     call.region || '-',
     call.operation || '-',
     `${call.keyId || '-'}${context}${call.dryRun ? ' dry run' : ''}`,
-    `-> ${outcome}${call.message === '' ? '' : `: ${oneLine(call.message)}`}`,
+    `-> ${outcome}${call.message === '' ? '' : `: ${call.message}`}`,
     `(${call.durationMs} ms, request ${call.requestId}${call.fault === '' ? '' : `, fault ${call.fault}`})`,
   ].join(' ');
-}
-
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
 }
 
 function parsePort(text: string): number {

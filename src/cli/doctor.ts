@@ -54,8 +54,8 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--json', 'print an array of { check, status, found, fix }')
     .action(async (options: DoctorOptions) => {
       const findings = (await examine(requestOf(options), surroundings())).map(withoutSecrets);
-      if (options.json) io.stdout(findingsJson(findings));
-      else for (const line of formatFindings(findings, io.hasColours, io.columns)) io.stdout(line);
+      if (options.json) io.stdout(findingsJson(findings), 'prepared');
+      else for (const line of formatFindings(findings, io.hasColours, io.columns)) io.stdout(line, 'prepared');
       io.exit(exitCode(findings));
     });
 }

@@ -4,6 +4,7 @@ import { optionName } from '../doctor/plugin-options.ts';
 import { minimalPolicy } from '../doctor/policy.ts';
 import type { Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
+import { printableJson } from '../printable.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
@@ -55,7 +56,7 @@ export function policyCommand(
         requireMfa: options.requireMfa ?? false,
         withDescribe: options.withDescribe ?? false,
       });
-      io.stdout(JSON.stringify(document, null, 2));
+      io.stdout(printableJson(document, 2), 'prepared');
       for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
     });
 }

@@ -1,4 +1,5 @@
 import type { KeyError } from '../errors.ts';
+import { printableJson } from '../printable.ts';
 import type { CliIo } from './process-io.ts';
 
 /** @param about what it means for the command, such as `not backed up: ` */
@@ -19,7 +20,7 @@ export function failureAsJson(argv: readonly string[], error: KeyError): string 
     verb === 'doctor'
       ? [{ check: 'option-files', status: 'failure', found, ...(fix === '' ? {} : { fix }) }]
       : { ok: false, problems: problemsAsJson([error]) };
-  return JSON.stringify(answer, null, 2);
+  return printableJson(answer, 2);
 }
 
 /** As members of what `--json` prints. */

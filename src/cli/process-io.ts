@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { printable } from '../printable.ts';
 import type { DevKmsIo } from './dev-kms.ts';
 import { onReaderGone } from './output.ts';
 
@@ -18,8 +19,8 @@ export interface CliIo extends DevKmsIo {
 const FLUSH_MS = 1_000;
 
 export const processIo: CliIo = {
-  stdout: (line) => void process.stdout.write(`${line}\n`),
-  stderr: (line) => void process.stderr.write(`${line}\n`),
+  stdout: (line, form) => void process.stdout.write(`${form === 'prepared' ? line : printable(line)}\n`),
+  stderr: (line) => void process.stderr.write(`${printable(line)}\n`),
   onSignal: (handler) => {
     process.on('SIGINT', handler);
     process.on('SIGTERM', handler);
@@ -34,7 +35,7 @@ export const processIo: CliIo = {
   // A serial console has 0: it does not know.
   columns: process.stdout.isTTY ? process.stdout.columns || undefined : undefined,
   ask: async (question) => {
-    if (process.stdin.isTTY) process.stderr.write(question);
+    if (process.stdin.isTTY) process.stderr.write(printable(question));
     const lines = createInterface({ input: process.stdin });
     try {
       for await (const line of lines) return line;

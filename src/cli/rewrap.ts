@@ -15,6 +15,7 @@ import type { KmsCaller } from '../kms/caller.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { startDeadline } from '../kms/retry.ts';
+import { printableJson } from '../printable.ts';
 import { makeDirectory } from './backup-keys.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
@@ -185,7 +186,7 @@ function report(io: CliIo, { directory, newMasterKeyArn, isDryRun, isJson }: Rep
       problems: problemsAsJson(problems),
     };
     const about = { directory, masterKeyArn: newMasterKeyArn, dryRun: isDryRun, backup };
-    io.stdout(JSON.stringify({ ...about, ...lists }, null, 2));
+    io.stdout(printableJson({ ...about, ...lists }, 2), 'prepared');
     return;
   }
   for (const problem of problems) printProblem(io, problem, 'not moved: ');

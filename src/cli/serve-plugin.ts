@@ -7,6 +7,7 @@ import type { FileSystem } from '../keystore/file-system.ts';
 import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
+import { printable } from '../printable.ts';
 import { becomeServerUser } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
@@ -70,7 +71,7 @@ export function sessionParts(
     fileSystem,
     connectKms,
     overrideSettings,
-    redact: (text) => processSecrets.redact(text),
+    redact: (text) => printable(processSecrets.redact(text)),
     idleTimeoutMs,
   };
 }

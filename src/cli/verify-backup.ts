@@ -8,6 +8,7 @@ import { describeVersions, type Manifest } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
 import { startDeadline } from '../kms/retry.ts';
+import { printableJson } from '../printable.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblem, problemsAsJson } from './problems.ts';
@@ -59,11 +60,11 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
         const { created, updated } = manifest;
         const ok = problems.length === 0;
         io.stdout(
-          JSON.stringify(
+          printableJson(
             { directory, ok, created, updated, keys, unwrapped: isAsked, problems: problemsAsJson(problems) },
-            null,
             2,
           ),
+          'prepared',
         );
       } else {
         for (const problem of problems) printProblem(io, problem);

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { printable, printableJson } from '../printable.ts';
 import type { Finding, Status } from './finding.ts';
 
 /** What needs somebody comes first. */
@@ -22,12 +23,12 @@ export function formatFindings(findings: readonly Finding[], hasColours: boolean
     findings
       .filter((finding) => finding.status === status)
       .flatMap(({ check, found, fix }) => {
-        const [first, ...more] = wrapped(`${check}: ${oneLine(found)}`, columns);
+        const [first, ...more] = wrapped(`${check}: ${printable(found)}`, columns);
         return [
           `${paint(status, status.padEnd(WIDTH))}${first}`,
           ...more.map(indented),
           // A command is there to be copied: the terminal breaks it without a line end.
-          ...(fix === undefined ? [] : fix.split('\n').map(indented)),
+          ...(fix === undefined ? [] : fix.split('\n').map(printable).map(indented)),
         ];
       }),
   );
@@ -36,9 +37,8 @@ export function formatFindings(findings: readonly Finding[], hasColours: boolean
 
 /** A promise to scripts: fields may be added, never renamed. */
 export function findingsJson(findings: readonly Finding[]): string {
-  return JSON.stringify(
+  return printableJson(
     findings.map(({ check, status, found, fix }) => ({ check, status, found, ...(fix === undefined ? {} : { fix }) })),
-    null,
     2,
   );
 }
@@ -69,8 +69,4 @@ function wrapped(text: string, columns: number | undefined): readonly string[] {
     else lines.push(word);
   }
   return lines;
-}
-
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
 }
