@@ -47,7 +47,7 @@ it('knows the secrets of an environment', () => {
   const basic = Buffer.from('user:pass@word').toString('base64');
   const text = `AKIAEXAMPLE, the secret key, the session token, the container token, /the-full-path, /run/token, pass@word, Basic ${basic}`;
   expect(secrets.redact(text)).toBe(
-    'AKIAEXAMPLE, (hidden), (hidden), (hidden), (hidden), /run/token, (hidden), Basic (hidden)Q=',
+    'AKIAEXAMPLE, (hidden), (hidden), (hidden), (hidden), /run/token, (hidden), Basic (hidden)',
   );
 });
 
@@ -88,4 +88,65 @@ it('forgets the oldest of many', () => {
   expect(secrets.redact('secret-100 secret-101 secret-102 secret-103 secret-104')).toBe(
     'secret-100 secret-101 (hidden) (hidden) (hidden)',
   );
+});
+
+it.each(['base64', 'base64url'] as const)(
+  'hides a whole value of %s with its padding, wherever the secret begins',
+  (form) => {
+    for (let size = 6; size < 24; size += 1) {
+      for (const before of ['', 'x', 'xy', 'user:']) {
+        const secret = 'p>?~ssword-of-a-proxy-1234'.slice(0, size);
+        const secrets = new Secrets();
+        secrets.add(secret);
+        const value = Buffer.from(`${before}${secret}`).toString(form);
+        expect(secrets.redact(`Basic ${value}, "${value}"`)).toBe('Basic (hidden), "(hidden)"');
+        expect(secrets.redact(`a=${encodeURIComponent(value)}&b=1`)).toBe('a=(hidden)&b=1');
+      }
+    }
+  },
+);
+
+it('cuts a text without end, and leaves no half of a secret at its end', () => {
+  const secret = 'half of this secret with blanks is still too much';
+  const secrets = new Secrets();
+  secrets.add(secret);
+  for (const at of [65_530, 65_500, 65_490]) {
+    const redacted = secrets.redact(`${'x '.repeat(at / 2)}${secret}`);
+    expect(redacted.length).toBeLessThanOrEqual(65_537);
+    expect(redacted).toMatch(/…$/);
+    expect(redacted).not.toContain('half');
+  }
+  expect(secrets.redact('a'.repeat(100_000))).toBe('…');
+});
+
+/** Each made the time of the search grow with the square of its length. */
+const HOSTILE = [
+  '://',
+  '://a@',
+  "Unexpected token '",
+  "Unexpected token '', ",
+  'Signature=',
+  'Signature=0f',
+  'a',
+  'a ',
+  '=',
+];
+
+it.each(HOSTILE)('takes time in proportion to the length of a text of %j', (piece) => {
+  const secrets = new Secrets();
+  secrets.add(SECRET);
+  const took = (bytes: number): number => {
+    const text = piece.repeat(bytes / piece.length);
+    // The fastest of several: the machine may be busy.
+    return Math.min(
+      ...Array.from({ length: 7 }, () => {
+        const started = performance.now();
+        secrets.redact(text);
+        return performance.now() - started;
+      }),
+    );
+  };
+  took(1_000);
+  // Sixteen times as long: 256 times as much time if it grew with the square.
+  expect(took(64_000)).toBeLessThan(100 * Math.max(took(4_000), 0.05));
 });
