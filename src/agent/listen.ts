@@ -6,6 +6,8 @@ import { Session, type SessionParts } from './session.ts';
 
 /** `sun_path` holds 108 bytes with the NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;
+/** A plugin uses one connection; a backup of its server another one. */
+export const MOST_CONNECTIONS = 32;
 
 /**
  * Serves every plugin that connects to a unix socket, until the signal is aborted.
@@ -22,6 +24,7 @@ export async function listenForPlugins(
   await clearStaleSocket(path);
   const streams = new Set<Socket>();
   const sessions = new Set<Promise<void>>();
+  let isToldOfDrop = false;
   const server = createServer((stream) => {
     streams.add(stream);
     const session = new Session(stream, parts)
@@ -30,8 +33,15 @@ export async function listenForPlugins(
       .finally(() => {
         streams.delete(stream);
         sessions.delete(session);
+        isToldOfDrop = false;
       });
     sessions.add(session);
+  });
+  server.maxConnections = MOST_CONNECTIONS;
+  server.on('drop', () => {
+    if (!isToldOfDrop)
+      report(`error: connection refused: ${MOST_CONNECTIONS} are open, which is the most there may be`);
+    isToldOfDrop = true;
   });
   await listen(server, path);
   // One connection that cannot be accepted (no descriptors left) is not the end of the others.

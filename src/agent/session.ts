@@ -34,11 +34,19 @@ export interface SessionParts {
   readonly connectKms: (settings: Settings) => Promise<KmsClients>;
   /** What this agent was told when it was started overrules what the plugin asks for. */
   readonly overrideSettings: (settings: Settings) => Settings;
-  /** Takes secrets out of a text that is about to leave the process. */
+  /** Takes secrets, and what a terminal would obey, out of a text that is about to leave the process. */
   readonly redact: (text: string) => string;
   /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
   readonly idleTimeoutMs: number | undefined;
 }
+
+/**
+ * Requests of one plugin that are worked on at a time; the next ones stay unread. A plugin asks for each key once at a time,
+ * in its server's statements, so that it does not come near this number.
+ */
+export const MOST_REQUESTS_AT_ONCE = 256;
+/** What a plugin has not read yet. While it is more, no further request is read. */
+const MOST_UNREAD_BYTES = 1_048_576;
 
 type Request = Exclude<PluginMessage, { type: 'hello' | 'set' }>;
 
@@ -64,10 +72,15 @@ export class Session {
   readonly #answering = new Set<Promise<void>>();
   #idleTimer = new AbortController();
   #outbox: Buffer[] = [];
+  /** Ends the wait for room. */
+  #lookAgain = (): void => undefined;
+  /** Of the versions that the last LOAD left wrapped. */
+  #retrying = new AbortController();
 
   constructor(stream: Duplex, parts: SessionParts) {
     this.#stream = stream;
     this.#parts = parts;
+    for (const event of ['drain', 'close']) stream.on(event, () => this.#lookAgain());
   }
 
   /**
@@ -78,7 +91,10 @@ export class Session {
     this.#restartIdleTimer();
     try {
       for await (const chunk of this.#stream) {
-        for (const frame of this.#decoder.feed(chunk)) await this.#receive(frame);
+        for (const frame of this.#decoder.feed(chunk)) {
+          await this.#room();
+          if (!this.#stream.destroyed) await this.#receive(frame);
+        }
       }
       if (this.#decoder.isInsideFrame)
         throw new KeyError('PROTOCOL', 'the plugin closed the connection inside a frame');
@@ -87,6 +103,7 @@ export class Session {
     } finally {
       this.#ending.abort(new Error('the connection has ended'));
       this.#idleTimer.abort();
+      this.#retrying.abort();
       this.#flush();
       this.#stream.destroy();
       const keyring = this.#opened?.keyring;
@@ -94,6 +111,18 @@ export class Session {
       // They give up at once, and take their temporary files with them.
       await Promise.all([...this.#answering, keyring?.sealing]);
       for (const client of this.#opened?.clients ?? []) client.close();
+    }
+  }
+
+  /** Until another request may be taken. Whoever sends more, or reads no answers, is not read meanwhile. */
+  async #room(): Promise<void> {
+    while (
+      !this.#stream.destroyed &&
+      (this.#answering.size >= MOST_REQUESTS_AT_ONCE || this.#stream.writableLength > MOST_UNREAD_BYTES)
+    ) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#lookAgain = resolve;
+      await promise;
     }
   }
 
@@ -110,7 +139,10 @@ export class Session {
       return;
     }
     // Requests overlap: the next frame is read while this one is worked on.
-    const answering = this.#answer(frame.request, message, opened).finally(() => this.#answering.delete(answering));
+    const answering = this.#answer(frame.request, message, opened).finally(() => {
+      this.#answering.delete(answering);
+      this.#lookAgain();
+    });
     this.#answering.add(answering);
   }
 
@@ -260,10 +292,13 @@ export class Session {
       if (still.length === 0) this.#log('note', 'every stored key version is loaded now');
     };
     this.#busy += 1;
+    // What an earlier LOAD missed, this one has tried, too.
+    this.#retrying.abort();
+    this.#retrying = new AbortController();
     void retryMissingKeys(
       failures.map(({ name }) => name),
       { keyring, clock, random, report },
-      this.#ending.signal,
+      this.#retrying.signal,
     ).finally(() => {
       this.#busy -= 1;
       this.#restartIdleTimer();

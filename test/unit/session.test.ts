@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { helloSettings } from '../../scripts/lib/hello-settings.ts';
-import { Session } from '../../src/agent/session.ts';
+import { MOST_REQUESTS_AT_ONCE, Session } from '../../src/agent/session.ts';
 import { FrameDecoder } from '../../src/format/frames.ts';
 import {
   type AgentMessage,
@@ -148,6 +148,74 @@ describe('a session', () => {
     expect(received.some(({ request }) => request === 2)).toBe(false);
     await clock.advance(30_000);
     expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'TIMEOUT' });
+  });
+
+  it('works on so many requests at a time, leaves the next ones unread, and answers all in the end', async () => {
+    await hello();
+    const waits: (() => void)[] = [];
+    kms.on = async (operation) => {
+      if (operation !== 'Decrypt') await new Promise<void>((resolve) => waits.push(resolve));
+    };
+    const count = 3 * MOST_REQUESTS_AT_ONCE;
+    for (let key = 1; key <= count; key += 1) {
+      // Each lists the directory first.
+      send(key + 1, { type: 'open', id: keyId(key), mayCreate: true, deadlineMs: 4_000_000_000 });
+    }
+    let begun = 0;
+    const list = fs.readdir.bind(fs);
+    fs.readdir = async (path) => {
+      begun += 1;
+      return await list(path);
+    };
+    await clock.settle();
+    await clock.advance(1);
+    await clock.settle();
+    expect(begun).toBeGreaterThan(0);
+    expect(begun).toBeLessThanOrEqual(MOST_REQUESTS_AT_ONCE);
+    kms.on = () => undefined;
+    for (let answered = 0; answered < count; ) {
+      for (const wait of waits.splice(0)) wait();
+      await clock.advance(1);
+      answered = received.filter(({ request }) => request > 1).length;
+    }
+    expect(sent('done')).toHaveLength(count);
+  });
+
+  it('reads no further request of a plugin that reads no answers, and ends when that goes away', async () => {
+    await hello([['master_key_id', '']]);
+    socket.pause();
+    const requests = 40_000;
+    for (let request = 2; request < requests; request += 1) {
+      // The answer is twenty times as long.
+      send(request, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 60_000 });
+    }
+    let before = -1;
+    // Until nothing moves any more.
+    for (let still = 0; still < 3; still = agentStream.bytesWritten === before ? still + 1 : 0) {
+      before = agentStream.bytesWritten;
+      await clock.settle();
+      await clock.advance(1);
+    }
+    expect(agentStream.writableLength).toBeGreaterThan(0);
+    expect(agentStream.writableLength).toBeLessThan(2 * 1024 * 1024);
+    socket.destroy();
+    expect(await ended).toBe('closed');
+  });
+
+  it('goes on trying for the last LOAD only', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
+    kms.on = () => {
+      throw kmsError('AccessDeniedException', 'no');
+    };
+    await hello([['allow_missing_keys', 'ON']]);
+    for (let request = 2; request < 22; request += 1) {
+      send(request, { type: 'load', deadlineMs: 60_000 });
+      await answerTo(request);
+    }
+    const before = sent('missing').length;
+    await clock.advance(5_000);
+    await clock.settle();
+    expect(sent('missing').length - before).toBe(1);
   });
 
   it('fails LOAD with one line for each version that stays wrapped', async () => {
