@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { BUILT_IN_OPTIONS } from '../src/cli/runtime-settings.ts';
 
 const root = join(import.meta.dirname, '..');
 const out = join(root, 'build');
@@ -40,9 +41,10 @@ writeFileSync(
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
     // Without a JIT it runs where memory may not be both writable and executable. A plugin that may map such memory
-    // starts it with --node-options=--no-jitless; nothing from the environment adds options to it.
+    // starts it with --node-options=--no-jitless, and the program accepts no other; nothing from the environment adds
+    // options to it. Without --disable-sigusr1 that signal opens a debugger to every user of the machine.
     // The code cache is made with a JIT, and only accepted with one: without, Node.js warns of that.
-    execArgv: ['--jitless', '--disable-warning=Warning'],
+    execArgv: BUILT_IN_OPTIONS,
     execArgvExtension: 'cli',
   }),
 );

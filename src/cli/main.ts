@@ -1,14 +1,21 @@
 import { type KeyError, toKeyError } from '../errors.ts';
+import { printable } from '../printable.ts';
+import { forbidCoreDumps } from './core-dumps.ts';
 import { BAD_USAGE, FAILED } from './exit-status.ts';
 import { watchOutput } from './output.ts';
 import { failureAsJson } from './problems.ts';
+import { dropRuntimeSettings } from './runtime-settings.ts';
 import { servePluginThatStartedUs } from './serve-plugin.ts';
 import { processSecrets, withoutSecrets } from './system.ts';
 
 async function main(): Promise<void> {
   const [, , verb, ...more] = process.argv;
+  const isStartedByPlugin = verb === 'agent' && more.length === 0;
+  dropRuntimeSettings(isStartedByPlugin);
+  const exposed = await forbidCoreDumps(isStartedByPlugin);
+  if (exposed !== undefined) printError(`mariadb-aws-kms: warning: a core dump would hold secrets: ${exposed}`);
   // A server waits for it: nothing is loaded that it does not need.
-  if (verb === 'agent' && more.length === 0) {
+  if (isStartedByPlugin) {
     await servePluginThatStartedUs();
     return;
   }
@@ -28,8 +35,13 @@ function report(error: KeyError): number {
   const { code, message, hint, stack = '' } = error;
   const json = failureAsJson(process.argv, withoutSecrets(error));
   if (json !== undefined) console.log(json);
-  console.error(processSecrets.redact(`mariadb-aws-kms: error: ${message}`));
-  if (hint !== '') console.error(processSecrets.redact(`hint: ${hint}`));
-  if (code === 'INTERNAL') console.error(processSecrets.redact(stack));
+  printError(`mariadb-aws-kms: error: ${message}`);
+  if (hint !== '') printError(`hint: ${hint}`);
+  // Indented: an unknown text is in it, which must not pass for a line of ours.
+  if (code === 'INTERNAL') for (const line of stack.split('\n')) printError(`  ${line}`);
   return code === 'BAD_OPTION' ? BAD_USAGE : FAILED;
+}
+
+function printError(line: string): void {
+  console.error(printable(processSecrets.redact(line)));
 }

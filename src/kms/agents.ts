@@ -24,6 +24,8 @@ export function keepAliveAgents({ maxSockets, proxyEnvironment, trustedCertifica
     http: new HttpAgent(options),
     https: new HttpsAgent({
       ...options,
+      // Said here, NODE_TLS_REJECT_UNAUTHORIZED has no say.
+      rejectUnauthorized: true,
       ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
     }),
   };

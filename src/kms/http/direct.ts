@@ -14,7 +14,8 @@ export function plainSockets(host: string, port: number): OpenSocket {
 /** @param trusted PEM certificates; undefined: the usual ones */
 export function tlsSockets(host: string, port: number, trusted: readonly string[] | undefined): OpenSocket {
   const secureContext = createSecureContext(trusted === undefined ? {} : { ca: [...trusted] });
-  const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'] };
+  // Said here, NODE_TLS_REJECT_UNAUTHORIZED has no say.
+  const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true };
   let session: Buffer | undefined;
   return () => {
     // Each is for one connection, which brings the next: what refuses or swallows resumed sessions does so once.

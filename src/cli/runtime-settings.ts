@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { isSea } from 'node:sea';
+import { stopCoverage } from 'node:v8';
+import { KeyError } from '../errors.ts';
+
+/** The options that the build gives to the executable, and the one that a plugin adds (`--node-options=--no-jitless`). */
+export const BUILT_IN_OPTIONS = [
+  '--jitless',
+  '--disable-sigusr1',
+  '--disable-warning=Warning',
+  '--disable-warning=ExperimentalWarning',
+] as const;
+const COMPILE = '--no-jitless';
+
+/**
+ * What Node.js, OpenSSL and ICU read. With such variables a process lists what it does, writes coverage, compiled code or
+ * its warnings into files, loads libraries, takes messages from a descriptor, or trusts other certificates or all of them.
+ */
+const VARIABLES = /^(?:NODE|OPENSSL|ICU)_/;
+
+/** As the process was started: Node.js takes some of them out of `process.env`. */
+function runtimeVariables(): readonly string[] {
+  const names = new Set(Object.keys(process.env));
+  try {
+    for (const entry of readFileSync('/proc/self/environ', 'latin1').split('\0')) names.add(entry.replace(/=.*/s, ''));
+  } catch {
+    // Without /proc, what is left in process.env.
+  }
+  return [...names].filter((name) => VARIABLES.test(name));
+}
+
+/**
+ * Ends the influence of variables and arguments that are meant for the runtime and not for this program. Most variables
+ * are read before the first line of a program runs, so that the process starts itself anew without them, as the same
+ * process. Nothing happens where Node.js runs the sources: whoever develops may debug.
+ * @throws KeyError BAD_OPTION
+ */
+export function dropRuntimeSettings(isStartedByPlugin: boolean): void {
+  if (!isSea()) return;
+  const strange = process.execArgv.filter((option) => ![...BUILT_IN_OPTIONS, COMPILE].includes(option));
+  if (strange.length > 0) {
+    throw new KeyError('BAD_OPTION', `--node-options: ${strange.join(' ')} is not allowed`, {
+      hint: `the only option of Node.js that may be given is ${COMPILE}`,
+    });
+  }
+  const found = runtimeVariables();
+  if (found.length === 0) return;
+  // A new start would close the descriptor that the plugin passes.
+  if (isStartedByPlugin) {
+    stopCoverage();
+    throw new KeyError('BAD_OPTION', `the agent was started with ${found.join(', ')} in its environment`, {
+      hint: 'the plugin passes no such variable: take it out of the program that aws_key_management_agent names; certificates to trust are named by AWS_CA_BUNDLE or SSL_CERT_FILE',
+    });
+  }
+  startAnew(Object.fromEntries(Object.entries(process.env).filter(([name]) => !VARIABLES.test(name))));
+}
+
+function startAnew(environment: NodeJS.ProcessEnv): never {
+  const { execve, execPath, execArgv, argv0, argv } = process;
+  if (execve === undefined) throw new KeyError('INTERNAL', 'this platform cannot replace a process');
+  const compile = execArgv.includes(COMPILE) ? [`--node-options=${COMPILE}`] : [];
+  return execve.call(process, execPath, [argv0, ...argv.slice(2), ...compile], environment);
+}
