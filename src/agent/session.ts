@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { mergeAlike } from '../format/alike.ts';
 import { type Frame, FrameDecoder } from '../format/frames.ts';
 import {
   type AgentMessage,
@@ -260,7 +261,7 @@ export class Session {
   async #load({ keyring, settings }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
     const { keys, versions, failures } = await keyring.loadAll(deadline);
     if (failures.length === 0) return [keys, versions];
-    for (const { error } of failures) this.#log('error', withHint(error));
+    for (const error of mergeAlike(failures.map(({ error }) => error))) this.#log('error', withHint(error));
     const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
     const [first] = failures;
     if (!settings.allowMissingKeys) {

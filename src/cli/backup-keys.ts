@@ -10,7 +10,7 @@ import type { FileSystem } from '../keystore/file-system.ts';
 import { printableJson } from '../printable.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
-import { printProblem, problemsAsJson } from './problems.ts';
+import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { assertKeysAreServers, readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
@@ -95,6 +95,6 @@ function report(io: CliIo, { from, to, isJson }: Reported, { manifest, added, pr
     io.stdout(printableJson({ from, to, added, keys: versions, problems: problemsAsJson(problems) }, 2), 'prepared');
     return;
   }
-  for (const problem of problems) printProblem(io, problem, 'not backed up: ');
+  printProblems(io, problems, 'not backed up: ');
   io.stdout(`${to}: ${keys} keys, ${describeVersions(manifest, 'versions')}; ${added} files added from ${from}`);
 }

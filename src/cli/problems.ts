@@ -1,11 +1,17 @@
 import type { KeyError } from '../errors.ts';
+import { mergeAlike } from '../format/alike.ts';
 import { printableJson } from '../printable.ts';
 import type { CliIo } from './process-io.ts';
 
-/** @param about what it means for the command, such as `not backed up: ` */
-export function printProblem(io: CliIo, { message, hint }: KeyError, about = ''): void {
-  io.stderr(`mariadb-aws-kms: error: ${about}${message}`);
-  if (hint !== '') io.stderr(`hint: ${hint}`);
+/**
+ * A line for each cause, with the key versions that have it.
+ * @param about what it means for the command, such as `not backed up: `
+ */
+export function printProblems(io: CliIo, problems: readonly KeyError[], about = ''): void {
+  for (const { message, hint } of mergeAlike(problems)) {
+    io.stderr(`mariadb-aws-kms: error: ${about}${message}`);
+    if (hint !== '') io.stderr(`hint: ${hint}`);
+  }
 }
 
 /**

@@ -19,7 +19,7 @@ import { printableJson } from '../printable.ts';
 import { makeDirectory } from './backup-keys.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
-import { printProblem, problemsAsJson } from './problems.ts';
+import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { assertKeysAreServers, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
@@ -189,7 +189,7 @@ function report(io: CliIo, { directory, newMasterKeyArn, isDryRun, isJson }: Rep
     io.stdout(printableJson({ ...about, ...lists }, 2), 'prepared');
     return;
   }
-  for (const problem of problems) printProblem(io, problem, 'not moved: ');
+  printProblems(io, problems, 'not moved: ');
   if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${namesOf(untried)}`);
   const did = isDryRun ? 'would be moved' : 'moved';
   io.stdout(

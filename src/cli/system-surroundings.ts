@@ -22,14 +22,17 @@ export function systemSurroundings(): Surroundings {
     paths: SYSTEM_PATHS,
     environment: process.env,
     uid: process.getuid?.() ?? 0,
-    connectKms: (target) =>
-      createKmsInspector({
+    connectKms: (target) => {
+      // It may have been given what the server's has.
+      processSecrets.addEnvironment(process.env);
+      return createKmsInspector({
         ...target,
         environment: process.env,
         trustedCertificates: trustedCertificates(process.env),
         secrets: processSecrets,
         wallMs: systemClock.wallMs,
-      }),
+      });
+    },
   };
 }
 

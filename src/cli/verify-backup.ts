@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { kmsTarget } from '../doctor/kms-target.ts';
+import { adoptEnvironment } from '../doctor/service/server-environment.ts';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { describeVersions, type Manifest } from '../format/manifest.ts';
@@ -11,7 +12,7 @@ import { startDeadline } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
-import { printProblem, problemsAsJson } from './problems.ts';
+import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
@@ -67,7 +68,7 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
           'prepared',
         );
       } else {
-        for (const problem of problems) printProblem(io, problem);
+        printProblems(io, problems);
         const found = `${directory}: ${describeVersions(manifest, 'key versions')} of ${manifest.updated}`;
         if (problems.length > 0)
           io.stdout(`${found}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`);
@@ -99,6 +100,8 @@ async function unwrap(
     encryption_context: options.encryptionContext,
   };
   const server = await readServer(options, { variables }, surroundings);
+  // The credential chain reads variables: before anything connects.
+  adoptEnvironment(surroundings.environment, server.service);
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
   const deadline = startDeadline(surroundings.clock, UNWRAP_MS);
   try {

@@ -3,6 +3,7 @@ import type { Listing, StoredKey } from '../keystore/directory.ts';
 import type { KmsInspector, MasterKey, Reached } from '../kms/inspect.ts';
 import type { Configuration } from './configuration.ts';
 import type { CheckId, Report } from './finding.ts';
+import type { Adoption } from './service/server-environment.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** One look at one thing. */
@@ -20,6 +21,8 @@ export interface Check {
 export interface Examination {
   readonly surroundings: Surroundings;
   readonly configuration: Configuration;
+  /** What of the server's environment counts in this examination. */
+  readonly adoption: Adoption;
   /** One connection for all checks. */
   readonly kms: () => Promise<KmsInspector>;
   /** One unsigned request for all checks. */

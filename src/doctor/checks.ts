@@ -14,6 +14,7 @@ import { permissions } from './checks/permissions.ts';
 import { pluginLibrary } from './checks/plugin-library.ts';
 import { replicas } from './checks/replicas.ts';
 import { serverVersion } from './checks/server-version.ts';
+import { service } from './checks/service.ts';
 import { startTimeout } from './checks/start-timeout.ts';
 import { surplusPermissions } from './checks/surplus-permissions.ts';
 import { unwrap } from './checks/unwrap.ts';
@@ -26,6 +27,7 @@ export const ALL_CHECKS: readonly Check[] = [
   activation,
   keyDirectory,
   keyFiles,
+  service,
   credentials,
   clock,
   endpoint,

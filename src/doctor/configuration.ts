@@ -6,12 +6,14 @@ import { REGION } from '../format/region.ts';
 import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
 import { describeChoices, type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
+import { startDeadline, unlessAborted } from '../kms/retry.ts';
 import { type Account, findAccount } from './account.ts';
 import { failure, type Report, warning } from './finding.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
 import { readServerFacts } from './read-options.ts';
 import type { DoctorRequest } from './request.ts';
 import type { ServerOptions } from './server-options.ts';
+import { readService, type Service } from './service/server-environment.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** What the server would be started with, as far as encryption goes. */
@@ -22,6 +24,8 @@ export interface Configuration {
   readonly serverVersion: string | undefined;
   /** How the option files were read, and values in them that the plugin would refuse. */
   readonly reports: readonly Report[];
+  /** How the server is started. */
+  readonly service: Service;
   /** Whom the server runs as. */
   readonly account: Account;
   readonly datadir: string;
@@ -52,6 +56,7 @@ export interface Configuration {
 const DATADIR = '/var/lib/mysql';
 const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
 const START_TIMEOUT_SECONDS = 60;
+const SERVICE_MS = 3_000;
 const CORRECT = 'correct it in the option file';
 
 export async function readConfiguration(
@@ -106,12 +111,15 @@ export async function readConfiguration(
 
   const datadir = resolve(options.last('datadir') ?? DATADIR);
   const keyfileDir = resolve(datadir, text('keyfile_dir'));
+  const service = await serviceInTime(request, surroundings, datadir, signal);
+  const user = options.last('user') ?? service.unit?.last('User');
   return {
     options,
     unread,
     serverVersion: version,
     reports,
-    account: await serverAccount(options.last('user'), surroundings, reports),
+    service,
+    account: await serverAccount(user, surroundings, reports),
     datadir,
     pluginDir: resolve(options.last('plugin_dir') ?? (await defaultPluginDir(surroundings))),
     keyfileDir,
@@ -133,6 +141,29 @@ export async function readConfiguration(
     hasSealedKeyRing: options.isOn(optionName('sealed_key_ring'), false) ?? false,
     deep: request.deep,
   };
+}
+
+/** A file system that hangs must not keep the checks that name it from their turn. */
+async function serviceInTime(
+  request: DoctorRequest,
+  { files, paths, clock }: Surroundings,
+  datadir: string,
+  signal: AbortSignal,
+): Promise<Service> {
+  const deadline = startDeadline(clock, SERVICE_MS, signal);
+  try {
+    const reading = readService(files, paths, datadir, isOfDistribution(request));
+    return await unlessAborted(reading, deadline.signal, () => undefined);
+  } catch {
+    return { unit: undefined, running: undefined, variables: new Map() };
+  } finally {
+    deadline.cancel();
+  }
+}
+
+/** With option files of its own a server is seldom that of the distribution's service. */
+function isOfDistribution({ defaults, datadir }: DoctorRequest): boolean {
+  return datadir === undefined && (defaults === undefined || /^--defaults-(?:extra-)?file=\/etc\//.test(defaults));
 }
 
 function isPlainUrl(text: string): boolean {

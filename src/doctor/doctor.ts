@@ -7,6 +7,7 @@ import { type Configuration, readConfiguration } from './configuration.ts';
 import { type CheckId, type Finding, failure, type Report, skipped } from './finding.ts';
 import { kmsTarget } from './kms-target.ts';
 import type { DoctorRequest } from './request.ts';
+import { adoptEnvironment } from './service/server-environment.ts';
 import type { Surroundings } from './surroundings.ts';
 
 const CHECK_MS = 10_000;
@@ -60,6 +61,8 @@ function openExamination(surroundings: Surroundings, configuration: Configuratio
   return {
     surroundings,
     configuration,
+    // The credential chain reads variables: before anything connects.
+    adoption: adoptEnvironment(surroundings.environment, configuration.service),
     facts: { stored: [], identity: '' },
     kms: connect,
     reach: async (signal) => {

@@ -7,6 +7,7 @@ export const CHECKS = [
   'activation',
   'key-directory',
   'key-files',
+  'service',
   'credentials',
   'clock',
   'endpoint',

@@ -12,14 +12,23 @@ export function kmsTarget(surroundings: Surroundings, configuration: Configurati
   };
 }
 
+/** The shared files of the server's user. */
+export function sharedFilePaths(
+  { environment }: Surroundings,
+  { account }: Configuration,
+): readonly [credentials: string, config: string] {
+  return [
+    environment['AWS_SHARED_CREDENTIALS_FILE'] ?? `${account.home}/.aws/credentials`,
+    environment['AWS_CONFIG_FILE'] ?? `${account.home}/.aws/config`,
+  ];
+}
+
 /** Root looks where the server's user would: in that user's home. */
 function sharedFilesOf(
-  { uid, environment }: Surroundings,
-  { account }: Configuration,
+  surroundings: Surroundings,
+  configuration: Configuration,
 ): { credentials: string; config: string } | undefined {
-  if (uid === account.uid) return undefined;
-  return {
-    credentials: environment['AWS_SHARED_CREDENTIALS_FILE'] ?? `${account.home}/.aws/credentials`,
-    config: environment['AWS_CONFIG_FILE'] ?? `${account.home}/.aws/config`,
-  };
+  if (surroundings.uid === configuration.account.uid) return undefined;
+  const [credentials, config] = sharedFilePaths(surroundings, configuration);
+  return { credentials, config };
 }

@@ -4,6 +4,11 @@ export const LIBRARY = 'aws_key_management.so';
 export const AGENT_NAME = 'aws_key_management_agent';
 export const AGENT_SOCKET_PREFIX = 'unix:';
 
+/** Of the recommended set-up: writable under the units of Debian and Red Hat, and not in the data directory. */
+export const KEY_DIRECTORY = '/var/lib/mariadb-aws-kms';
+/** Read by the server's user, named by AWS_SHARED_CREDENTIALS_FILE in a drop-in of its service. */
+export const CREDENTIALS_FILE = '/etc/mariadb-aws-kms/credentials';
+
 /** The plugin's variables, without their prefix. */
 export const PLUGIN_VARIABLES = [
   'master_key_id',

@@ -73,6 +73,10 @@ export interface SystemPaths {
   /** AppArmor: the list of loaded profiles, and the directory of their texts. */
   readonly apparmorProfiles: string;
   readonly apparmorDirectory: string;
+  /** Of processes. */
+  readonly proc: string;
+  /** Where systemd looks for units, the most important first: systemd.unit(5). */
+  readonly units: readonly string[];
 }
 
 export const SYSTEM_PATHS: SystemPaths = {
@@ -81,6 +85,20 @@ export const SYSTEM_PATHS: SystemPaths = {
   selinux: '/sys/fs/selinux',
   apparmorProfiles: '/sys/kernel/security/apparmor/profiles',
   apparmorDirectory: '/etc/apparmor.d',
+  proc: '/proc',
+  units: [
+    '/etc/systemd/system.control',
+    '/run/systemd/system.control',
+    '/run/systemd/transient',
+    '/run/systemd/generator.early',
+    '/etc/systemd/system',
+    '/run/systemd/system',
+    '/run/systemd/generator',
+    '/usr/local/lib/systemd/system',
+    '/usr/lib/systemd/system',
+    '/lib/systemd/system',
+    '/run/systemd/generator.late',
+  ],
 };
 
 export interface KmsTarget {

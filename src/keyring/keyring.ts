@@ -1,6 +1,7 @@
 import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
+import { mergeAlike } from '../format/alike.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
@@ -196,7 +197,8 @@ export class Keyring {
       }
     });
     if (failures.length === 0) return latest.size;
-    for (const { error } of failures) this.#parts.events.log('error', withHint(error));
+    for (const error of mergeAlike(failures.map(({ error }) => error)))
+      this.#parts.events.log('error', withHint(error));
     throw someNotRotated(latest.size, failures);
   }
 

@@ -91,7 +91,9 @@ it('of all keys tries every key, reports each that failed, and fails the stateme
   expect(error).toMatch(
     /^AWS KMS plugin: rotated 2 of 4 keys; key \d version 2 .*AccessDeniedException: no.*; not rotated: \d, \d/,
   );
-  expect(server.log.match(/\[ERROR\] .*AWS KMS plugin: key \d version 2 .*AccessDeniedException: no/g)).toHaveLength(2);
+  expect(
+    server.log.match(/\[ERROR\] .*AWS KMS plugin: keys \d(?:-| and )\d version 2 .*AccessDeniedException: no/g),
+  ).toHaveLength(1);
   const versions = await Promise.all([1, 2, 3, 4].map((id) => latest(server, id)));
   expect([...versions].sort()).toEqual(['1', '1', '2', '2']);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');

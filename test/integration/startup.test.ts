@@ -41,7 +41,7 @@ const TROUBLES: readonly Trouble[] = [
   {
     what: 'the wrong Region',
     make: () => ({ aws_key_management_region: 'eu-central-1' }),
-    cause: /key 3 version 1 \(file aws-kms-key\.3\.1\): KMS Decrypt failed: \w+Exception: .* \(request [0-9a-f-]+\)/,
+    cause: /keys 1 and 3 version 1: KMS Decrypt failed: \w+Exception: .* \(request [0-9a-f-]+\)/,
     cure: /aws_key_management_region|does not exist in this Region/,
   },
   {
@@ -51,7 +51,7 @@ const TROUBLES: readonly Trouble[] = [
       return undefined;
     },
     cause:
-      /key 3 version 1 .*KMS Decrypt failed.*: CredentialsProviderError: Could not load credentials from any providers/,
+      /keys 1 and 3 version 1: KMS Decrypt failed.*: CredentialsProviderError: Could not load credentials from any providers/,
     cure: /give the server an identity: an instance, task or pod role/,
   },
   {
@@ -69,7 +69,7 @@ const TROUBLES: readonly Trouble[] = [
       kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId: kms.keyArns[0] });
       return undefined;
     },
-    cause: /key 3 version 1 .*KMS Decrypt failed: DisabledException: arn:aws:kms:\S+ is disabled\./,
+    cause: /keys 1 and 3 version 1: KMS Decrypt failed: DisabledException: arn:aws:kms:\S+ is disabled\./,
     cure: /aws kms enable-key/,
   },
   {
@@ -222,7 +222,7 @@ it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, 
   kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId: kms.keyArns[0] });
   server.options = { ...server.options, aws_key_management_allow_missing_keys: 'ON' };
   await server.start();
-  expect(server.log).toMatch(/\[ERROR\] .*key 3 version 1 .*DisabledException/);
+  expect(server.log).toMatch(/\[ERROR\] .*keys 1 and 3 version 1: .*DisabledException/);
   expect(server.log).toMatch(/\[Warning\] .*2 of 2 stored key versions cannot be unwrapped; starting without them/);
   expect(await server.variable('STATUS', 'Aws_key_management_versions_missing')).toBe('2');
   kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId: kms.keyArns[0] });

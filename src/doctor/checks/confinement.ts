@@ -3,7 +3,9 @@ import { systemErrorCode } from '../../errors.ts';
 import type { Check, Examination } from '../check.ts';
 import type { Configuration } from '../configuration.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
-import { AGENT_NAME, AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
+import { sharedFilePaths } from '../kms-target.ts';
+import { AGENT_NAME, AGENT_SOCKET_PREFIX, KEY_DIRECTORY } from '../plugin-options.ts';
+import { sandboxOf } from '../service/sandbox.ts';
 import type { Files } from '../surroundings.ts';
 
 const BOOLEAN = 'mysql_connect_any';
@@ -16,10 +18,57 @@ export const confinement: Check = {
   id: 'confinement',
   isOptional: true,
   async run(examination, signal) {
-    const reports = [...(await selinux(examination, signal)), ...(await apparmor(examination))];
-    return reports.length > 0 ? reports : [ok('neither SELinux nor AppArmor confines the server')];
+    const reports = [
+      ...(await systemd(examination)),
+      ...(await selinux(examination, signal)),
+      ...(await apparmor(examination)),
+    ];
+    return reports.length > 0 ? reports : [ok('neither systemd nor SELinux nor AppArmor is in the way')];
   },
 };
+
+/** What the unit takes away although file modes allow it. */
+async function systemd({ surroundings, configuration }: Examination): Promise<readonly Report[]> {
+  const { unit } = configuration.service;
+  if (unit === undefined) return [];
+  const { files } = surroundings;
+  const sandbox = sandboxOf(unit);
+  const edit = (line: string): string => `systemctl edit ${unit.name}: [Service], then ${line}`;
+  const reports: Report[] = [];
+  const separate = isSeparateAgent(configuration);
+  const socket = separate ? [configuration.agent.slice(AGENT_SOCKET_PREFIX.length)] : [];
+  const shared = sharedFilePaths(surroundings, configuration);
+  const read = separate ? socket : [...shared, surroundings.environment['AWS_CA_BUNDLE'] ?? ''];
+  if (!separate) {
+    const directory = await files.realpath(configuration.keyfileDir).catch(() => configuration.keyfileDir);
+    const { access, because } = sandbox.accessTo(directory);
+    if (access !== 'write') {
+      const verb = access === 'none' ? 'not be seen' : 'be read only';
+      const found = `${because} of ${unit.name}: ${directory} can ${verb}, no new keys can be stored there`;
+      const fix = `keep the keys below /var/lib: ${KEY_DIRECTORY}; or ${edit(`ReadWritePaths=${directory}`)}`;
+      reports.push(access === 'none' || configuration.masterKeyId !== '' ? failure(found, fix) : warning(found, fix));
+    }
+  }
+  for (const path of read) {
+    const isThere = await files.stat(path).then(
+      () => true,
+      () => false,
+    );
+    const { access, because } = sandbox.accessTo(path);
+    if (!isThere || access !== 'none') continue;
+    const found = `${because} of ${unit.name}: the server does not see ${path}`;
+    reports.push(failure(found, `keep it elsewhere, such as below /etc/mariadb-aws-kms`));
+  }
+  if (!separate && sandbox.noNetwork !== undefined) {
+    const found = `${sandbox.noNetwork} of ${unit.name}: the agent cannot reach AWS`;
+    const fix = 'run the agent on its own: aws_key_management_agent = unix:/run/mariadb-aws-kms/agent.sock';
+    reports.push(failure(found, fix));
+  }
+  if (!separate && sandbox.deniesJit) {
+    reports.push(ok(`MemoryDenyWriteExecute of ${unit.name}: the agent runs without its JIT compiler`));
+  }
+  return reports;
+}
 
 async function selinux(examination: Examination, signal: AbortSignal): Promise<readonly Report[]> {
   const { surroundings, configuration } = examination;

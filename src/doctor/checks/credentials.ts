@@ -14,7 +14,7 @@ export const credentials: Check = {
   id: 'credentials',
   unneeded: mockNeedsNoKms,
   async run(examination, signal) {
-    const { surroundings, facts } = examination;
+    const { surroundings, facts, configuration, adoption } = examination;
     const kms = await examination.kms();
     let summary: CredentialSummary;
     try {
@@ -26,13 +26,16 @@ export const credentials: Check = {
     // For a message only: KMS tells what this identity may.
     facts.identity = await kms.callerIdentity(signal).catch(() => '');
     const who = facts.identity === '' ? `access key ending ${summary.accessKeyEnd}` : facts.identity;
-    const found = `${who}, from ${source}`;
+    let found = `${who}, from ${source}`;
     const { expiresMs } = summary;
     const reports = [
       ...(expiresMs === undefined ? [] : expiryReports(found, expiresMs - surroundings.clock.wallMs())),
       ...(source === FILE_SOURCE ? await fileReports(examination) : []),
     ];
-    if (source === ENVIRONMENT_SOURCE) {
+    const given = configuration.service.variables.get('AWS_ACCESS_KEY_ID');
+    if (source === ENVIRONMENT_SOURCE && adoption.adopted.includes('AWS_ACCESS_KEY_ID') && given !== undefined) {
+      found += ` of ${given.from}`;
+    } else if (source === ENVIRONMENT_SOURCE) {
       const fix = 'the server needs them as well: systemctl show mariadb -p Environment -p EnvironmentFiles';
       reports.push(warning(`${found} of whoever runs this`, fix));
     }

@@ -1,5 +1,6 @@
 import { wipe } from '../../bytes.ts';
 import { type KeyError, toKeyError } from '../../errors.ts';
+import { mergeAlike } from '../../format/alike.ts';
 import type { EncryptionContext } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
@@ -66,8 +67,9 @@ function reportsOf(
     ];
   }
   const report = configuration.allowsMissingKeys ? warning : failure;
-  const more = failures.length > NAMED ? `; ${failures.length - NAMED} more failed` : '';
-  return failures
+  const causes = mergeAlike(failures);
+  const more = causes.length > NAMED ? `; ${causes.length - NAMED} other causes` : '';
+  return causes
     .slice(0, NAMED)
     .map(({ message, hint }, index) => report(index === 0 ? `${count}${more}; ${message}` : message, hint));
 }

@@ -24,14 +24,15 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "ok       surplus-permissions: none of GenerateDataKey, Encrypt, ReEncrypt, CreateGrant is allowed",
       "ok       surplus-permissions: the key policy, which the server need not read, gives it no administration; IAM policies may, and are not seen from here. An administrator can ask",
       "         aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:user/mariadb --resource-arns MASTER-KEY --action-names kms:ScheduleKeyDeletion kms:DisableKey kms:DeleteImportedKeyMaterial kms:PutKeyPolicy kms:CreateGrant --query 'EvaluationResults[].[EvalActionName,EvalDecision]'",
-      "ok       confinement: neither SELinux nor AppArmor confines the server",
+      "ok       confinement: neither systemd nor SELinux nor AppArmor is in the way",
       "ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 1 key version old",
       "ok       backup: the keys are in the data directory: mariadb-backup copies them",
       "ok       start-timeout: start_timeout 60 s, TimeoutStartSec of mariadb.service 15min",
+      "skipped  service: systemd has no unit of the server here",
       "skipped  replicas: the master key is in one Region only, and no failover is set",
       "skipped  unwrap: only with --deep: one Decrypt per key version",
       "",
-      "0 failures, 0 warnings, 19 ok, 2 skipped: nothing found that stops the server",
+      "0 failures, 0 warnings, 19 ok, 3 skipped: nothing found that stops the server",
     ]
   `);
   expect(exit).toBe(0);

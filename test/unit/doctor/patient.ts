@@ -126,7 +126,7 @@ export class Patient {
 
   async examine(): Promise<Transcript> {
     const before = readdirSync(this.data).sort();
-    const findings = await examine(this.#request(), this.#surroundings());
+    const findings = await examine(this.#request(), this.surroundings);
     expect(readdirSync(this.data).sort(), 'the doctor leaves nothing behind').toEqual(before);
     for (const { status, found, fix } of findings) {
       if (status === 'failure' || status === 'warning') expect(fix, `what fixes "${found}"`).toBeTruthy();
@@ -163,7 +163,7 @@ export class Patient {
     };
   }
 
-  #surroundings(): Surroundings {
+  get surroundings(): Surroundings {
     const ours = process.getuid?.() ?? 0;
     const mapped = async (path: string): Promise<FileFacts> => {
       if (this.hidden.includes(path)) {
@@ -190,6 +190,8 @@ export class Patient {
         selinux: join(this.system, 'selinux'),
         apparmorProfiles: join(this.system, 'profiles'),
         apparmorDirectory: join(this.system, 'apparmor.d'),
+        proc: join(this.system, 'proc'),
+        units: ['etc', 'run', 'lib'].map((name) => join(this.system, name)),
       },
       environment,
       uid: 0,

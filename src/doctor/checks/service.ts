@@ -1,0 +1,79 @@
+import type { Check, Examination } from '../check.ts';
+import { failure, ok, type Report, skipped, warning } from '../finding.ts';
+import type { ServiceUnit } from '../service/unit.ts';
+
+const SECRET = /^AWS_(?:SECRET_ACCESS_KEY|SESSION_TOKEN)$/;
+const OTHERS_MAY_READ = 0o004;
+
+/** What starts the server, and what it gives to the agent: credentials may be in its environment alone. */
+export const service: Check = {
+  id: 'service',
+  isOptional: true,
+  async run(examination) {
+    const { unit, running, variables } = examination.configuration.service;
+    if (unit === undefined && running === undefined) return [skipped('systemd has no unit of the server here')];
+    const reports = [
+      ...(unit === undefined ? [] : await unitReports(examination, unit)),
+      ...blindReports(examination),
+      ...keptReports(examination),
+    ];
+    if (reports.length > 0) return reports;
+    const who = unit?.name ?? `process ${running?.pid}, which no service started,`;
+    const names = [...variables.keys()].sort().join(', ');
+    return [ok(`${who} gives the server ${names === '' ? 'no variable of AWS' : names}`)];
+  },
+};
+
+async function unitReports(
+  { surroundings, configuration }: Examination,
+  unit: ServiceUnit,
+): Promise<readonly Report[]> {
+  const reports: Report[] = [];
+  for (const { path, reason, isAbsent } of unit.unreadable) {
+    if (isAbsent) {
+      const fix = `put the file there, or write EnvironmentFile=-${path} if it may be absent`;
+      reports.push(failure(`${unit.name} names ${path}, which is not there: systemd does not start the server`, fix));
+    } else {
+      const found = `${path} of ${unit.name} cannot be read (${reason}): what it gives the server is unknown`;
+      reports.push(warning(found, 'run this as root'));
+    }
+  }
+  const secrets = [...unit.environment.keys()].filter((name) => SECRET.test(name));
+  for (const path of new Set(secrets.map((name) => unit.origins.get(name) ?? ''))) {
+    const isUnit = unit.files.includes(path);
+    const mode = await surroundings.files.stat(path).then(
+      (facts) => facts.mode,
+      () => 0,
+    );
+    if (!isUnit && (mode & OTHERS_MAY_READ) === 0) continue;
+    const found = isUnit
+      ? `${path} holds a secret of AWS: systemctl shows it to every user`
+      : `${path} holds a secret of AWS, and every user may read it`;
+    const place = `/etc/mariadb-aws-kms/credentials (mode 0600, owner ${configuration.account.name})`;
+    const fix = isUnit ? `move it to ${place}, and set AWS_SHARED_CREDENTIALS_FILE in its place` : `chmod 0600 ${path}`;
+    reports.push(warning(found, fix));
+  }
+  return reports;
+}
+
+function blindReports({ configuration }: Examination): readonly Report[] {
+  const { unit, running } = configuration.service;
+  if (unit !== undefined || running === undefined || running.environment !== undefined) return [];
+  const found = `the environment of the running server (process ${running.pid}) may not be read: credentials in it are unknown here`;
+  return [warning(found, 'run this as root')];
+}
+
+/** Then the examination is of another identity than the server's. */
+function keptReports({ configuration, adoption }: Examination): readonly Report[] {
+  const { kept } = adoption;
+  if (kept.length === 0) return [];
+  const from = configuration.service.variables.get(kept[0] ?? '')?.from ?? 'the server';
+  const found = `whoever runs this has other AWS variables than ${from}, and theirs count here: ${kept.join(', ')}`;
+  const all = kept.filter((name) => !SECRET.test(name));
+  return [
+    warning(
+      found,
+      `env ${[...all, ...kept.filter((name) => SECRET.test(name))].map((name) => `-u ${name}`).join(' ')} mariadb-aws-kms doctor`,
+    ),
+  ];
+}

@@ -1,0 +1,79 @@
+import { KeyError } from '../errors.ts';
+
+const FIRST_SUBJECT = /key \d+(?: version \d+)?(?: \(file aws-kms-key\.\d+\.\d+\))?/;
+const SUBJECTS = /\bkey (\d+)(?: version (\d+))?/g;
+const FILES = /aws-kms-key\.(\d+\.\d+)/g;
+/** Each call of KMS has one of its own. */
+const REQUESTS = /\brequest [\w-]+/g;
+/** How long it took, and how often it was tried, is chance. */
+const AMOUNTS = /\b\d+(?:\.\d+)? (?:s|ms|attempts?)\b/g;
+const ROTATE = /\b(aws_key_management_rotate_key) ?= ?\d+/g;
+/** Ranges of numbers in one list; a log line ends somewhere. */
+const NAMED = 20;
+
+/**
+ * One failure for all that differ in nothing but the key version, which it lists: when KMS refuses, every version of every
+ * key fails for the same reason.
+ */
+export function mergeAlike(errors: readonly KeyError[]): readonly KeyError[] {
+  const groups = new Map<string, KeyError[]>();
+  for (const error of errors) {
+    const cause = `${error.code}\n${withoutNames(error.message)}\n${withoutNames(error.hint)}`;
+    groups.set(cause, [...(groups.get(cause) ?? []), error]);
+  }
+  return [...groups.values()].map((group) => merged(group));
+}
+
+function merged(group: readonly KeyError[]): KeyError {
+  const [first, ...more] = group;
+  if (first === undefined) throw new KeyError('INTERNAL', 'a group of failures without one');
+  if (more.length === 0) return first;
+  const subjects = group.map(({ message }) => FIRST_SUBJECT.exec(message)?.[0] ?? '');
+  const files = [...new Set(group.flatMap(({ hint }) => [...hint.matchAll(FILES)].map(([, name]) => name ?? '')))];
+  // As a shell takes it.
+  const restore = files.length > 1 ? first.hint.replaceAll(FILES, `aws-kms-key.{${files.join(',')}}`) : first.hint;
+  const hint = restore.replaceAll(ROTATE, '$1=ID');
+  const message = first.message.replace(FIRST_SUBJECT, describeSubjects(subjects));
+  return new KeyError(first.code, message, { hint, cause: first });
+}
+
+function withoutNames(text: string): string {
+  const rest = text.replace(FIRST_SUBJECT, 'key').replaceAll(SUBJECTS, 'key').replaceAll(FILES, 'file');
+  return [REQUESTS, AMOUNTS, ROTATE].reduce((left, pattern) => left.replaceAll(pattern, ''), rest);
+}
+
+/** `key 1 versions 1-3 and 5, keys 2-9 version 1` */
+function describeSubjects(subjects: readonly string[]): string {
+  const versions = new Map<number, Set<number>>();
+  for (const [, id, version] of subjects.flatMap((text) => [...text.matchAll(SUBJECTS)])) {
+    const known = versions.get(Number(id)) ?? new Set();
+    if (version !== undefined) known.add(Number(version));
+    versions.set(Number(id), known);
+  }
+  const alike = new Map<string, number[]>();
+  for (const [id, known] of versions) {
+    const text = counted('version', [...known]);
+    alike.set(text, [...(alike.get(text) ?? []), id]);
+  }
+  return [...alike]
+    .map(([text, ids]) => ({ first: Math.min(...ids), text: `${counted('key', ids)}${text === '' ? '' : ` ${text}`}` }))
+    .toSorted((a, b) => a.first - b.first)
+    .map(({ text }) => text)
+    .join(', ');
+}
+
+/** `version 3`, `versions 1-3 and 5`; empty for none. */
+function counted(what: string, numbers: readonly number[]): string {
+  if (numbers.length === 0) return '';
+  const ranges: [number, number][] = [];
+  for (const number of numbers.toSorted((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && number === last[1] + 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  const texts = ranges.slice(0, NAMED).map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
+  const left = ranges.slice(NAMED).reduce((count, [from, to]) => count + to - from + 1, 0);
+  const end = left > 0 ? `${left} more` : texts.pop();
+  const list = texts.length === 0 ? end : `${texts.join(', ')} and ${end}`;
+  return `${numbers.length === 1 ? what : `${what}s`} ${list}`;
+}
