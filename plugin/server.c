@@ -16,6 +16,10 @@
 #define AS_NOTE 1024ul                  /* ME_NOTE */
 #define AS_WARNING 2048ul               /* ME_WARNING */
 
+/* Bits of privilege_t, which is stored in mysql.global_priv. */
+#define PRIVILEGE_PROCESS (1ull << 8)
+#define PRIVILEGE_SUPER (1ull << 15)
+
 #define PREFIX "AWS KMS plugin: "
 /* The server cuts a message off after 511 bytes (ERRMSGSIZE), prefix included. */
 #define PIECE SERVER_SQL_ERROR_MAX
@@ -133,6 +137,13 @@ long long server_statement_id(MYSQL_THD thd)
 bool server_is_killed(MYSQL_THD thd)
 {
   return thd && thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED;
+}
+
+bool server_may_read_failures(void)
+{
+  MYSQL_THD thd= _current_thd ? _current_thd() : NULL;
+  return thd && _Z19check_global_accessP3THD11privilege_tb &&
+         !_Z19check_global_accessP3THD11privilege_tb(thd, PRIVILEGE_PROCESS | PRIVILEGE_SUPER, true);
 }
 
 /*

@@ -37,6 +37,8 @@ extern int my_aes_crypt(unsigned mode, int flags, const unsigned char *from, uns
                         unsigned *written, const unsigned char *key, unsigned key_length, const unsigned char *iv,
                         unsigned iv_length) SERVER_SYMBOL;
 extern unsigned my_aes_get_size(unsigned mode, unsigned length) SERVER_SYMBOL;
+/* check_global_access(THD*, privilege_t, bool) of C++; privilege_t is an enum of 64 bits. Any of the privileges is enough. */
+extern bool _Z19check_global_accessP3THD11privilege_tb(MYSQL_THD thd, unsigned long long any, bool quietly) SERVER_SYMBOL;
 /* Global variables of mariadb-backup, of nothing else. */
 extern char xtrabackup_backup SERVER_SYMBOL;
 extern char *xtrabackup_incremental_dir SERVER_SYMBOL;
@@ -84,6 +86,12 @@ long long server_statement_id(MYSQL_THD thd);
 
 /* Whether the statement was killed, or the server is shutting down. */
 bool server_is_killed(MYSQL_THD thd);
+
+/*
+  Whether the user of the current statement may read whole texts of failures, which name accounts, roles and paths of this
+  installation: with PROCESS or SUPER, as for what the server tells of itself. No, where the server does not say.
+*/
+bool server_may_read_failures(void);
 
 /* Memory until the end of the current statement; NULL if there is none, or no statement. */
 void *server_statement_alloc(MYSQL_THD thd, size_t size);

@@ -67,6 +67,25 @@ static int by_id(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
+/*
+  Without the privilege to read them, a text of a failure is cut to the key that it begins with, and the reader sent to who
+  may: the rest names accounts, roles and paths.
+*/
+static void withhold(char *text, size_t size)
+{
+  static const char rest[]= "the text is shown with the PROCESS privilege, and in the error log";
+  unsigned id, version;
+  int id_end= 0, version_end= 0;
+  if (!text[0])
+    return;
+  if (sscanf(text, "key %10u%n version %10u%n", &id, &id_end, &version, &version_end) < 1)
+    id_end= 0;
+  int keep= version_end ? version_end : id_end;
+  if (keep < 0 || (size_t) keep + sizeof rest + 2 > size)
+    keep= 0;
+  snprintf(text + keep, size - (size_t) keep, "%s%s", keep ? ": " : "", rest);
+}
+
 static void add_agent(struct snapshot *snapshot)
 {
   const struct agent_status *status= &snapshot->status;
@@ -124,6 +143,8 @@ static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, stru
   snapshot->used= 0;
   snapshot->next= rows;
   agent_get_status(agent, &snapshot->status);
+  if (!server_may_read_failures())
+    withhold(snapshot->status.last_error, sizeof snapshot->status.last_error);
   snapshot->days_left[0]= 0;
   if (snapshot->status.days_left != NO_DAYS)
     snprintf(snapshot->days_left, sizeof snapshot->days_left, "%u", snapshot->status.days_left);

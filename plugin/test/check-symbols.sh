@@ -4,7 +4,7 @@
 # plugin *service* would tie it to one server series.
 set -u
 library=$1
-weak=' my_printf_error thd_alloc thd_strmake _current_thd thd_query_id thd_kill_level xtrabackup_backup xtrabackup_incremental_dir WSREP_ON_ my_aes_crypt_init my_aes_crypt my_aes_get_size '
+weak=' my_printf_error thd_alloc thd_strmake _current_thd thd_query_id thd_kill_level xtrabackup_backup xtrabackup_incremental_dir WSREP_ON_ my_aes_crypt_init my_aes_crypt my_aes_get_size _Z19check_global_accessP3THD11privilege_tb '
 bad=0
 complain() { echo "check-symbols: $1" >&2; bad=1; }
 

@@ -142,3 +142,29 @@ it('changes no variable of the plugin and reads no secret from it', async () => 
       expect(all.toLowerCase()).not.toContain(key.toString(encoding).toLowerCase());
   }
 });
+
+it('a user without privileges learns of a failure which key it is about, and no account, role or path', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  const user = await guest(server);
+  await user.query(createTable(7));
+  const seen = async (connection: Connection): Promise<string> => {
+    const texts = [
+      await connection.query("SHOW GLOBAL STATUS LIKE 'Aws_key_management_last_error'"),
+      await connection.query(
+        "SELECT VARIABLE_VALUE AS Value FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Aws_key_management_last_error'",
+      ),
+    ].map(([row]: { Value: string }[]) => row?.Value ?? '');
+    expect(texts[0]).toBe(texts[1]);
+    return texts[0] ?? '';
+  };
+  expect(await seen(user)).toBe('');
+  const message = 'User: arn:aws:iam::111122223333:role/secret-role is not authorized';
+  kms.faults.set([{ operation: '*', kind: 'error', name: 'AccessDeniedException', status: 400, message }]);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=7').catch(() => undefined);
+  const whole = await server.variable('STATUS', 'Aws_key_management_last_error');
+  expect(whole).toMatch(/^key 7 version 2 .*AccessDeniedException: User: arn:aws:iam::111122223333:role\/secret-role/);
+  expect(await seen(user)).toBe('key 7 version 2: the text is shown with the PROCESS privilege, and in the error log');
+  await server.sql('GRANT PROCESS ON *.* TO guest@localhost');
+  expect(await seen(await server.connect('guest'))).toBe(whole);
+});
