@@ -1,5 +1,6 @@
 /**
- * Writes test/traffic/session.json: the frames between a real server's plugin and a real agent, as the fuzzers' seeds.
+ * Writes test/traffic/session.json, or the file named on the command line: the frames between a real server's plugin and a
+ * real agent, as the fuzzers' seeds. It shows every frame type that a server without mistakes causes.
  * The keys in it are data keys of an embedded KMS that is gone with this command: they protect nothing.
  */
 import { spawn } from 'node:child_process';
@@ -20,7 +21,10 @@ const keys = join(directory, 'keys');
 for (const path of [run, keys]) mkdirSync(path, { mode: 0o700 });
 const agentSocket = join(run, 'agent');
 const proxySocket = join(run, 'proxy');
+/** The least that the server takes. */
+const WATCH_SECONDS = 1;
 const recorded: Recorded[] = [];
+const connections = new Set<Socket>();
 
 function record(from: Recorded['from'], source: Socket, to: Socket): void {
   const decoder = new FrameDecoder();
@@ -35,6 +39,12 @@ function record(from: Recorded['from'], source: Socket, to: Socket): void {
   source.on('error', () => to.destroy());
 }
 
+async function untilRecorded(type: number): Promise<void> {
+  const found = (): boolean => recorded.some(({ hex }) => Number.parseInt(hex.slice(8, 10), 16) === type);
+  for (let i = 0; i < 600 && !found(); i += 1) await systemClock.sleep(100);
+  if (!found()) throw new Error(`no frame of type 0x${type.toString(16)} was seen`);
+}
+
 const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
 const agent = spawn(COMMAND, ['agent', '--listen', agentSocket, '--keyfile-dir', keys, '--endpoint-url', kms.url], {
   env: { ...TEST_CREDENTIALS, PATH: process.env['PATH'] },
@@ -42,6 +52,7 @@ const agent = spawn(COMMAND, ['agent', '--listen', agentSocket, '--keyfile-dir',
 });
 const proxy = createServer((plugin) => {
   const toAgent = connect(agentSocket);
+  connections.add(plugin);
   record('plugin', plugin, toAgent);
   record('agent', toAgent, plugin);
 });
@@ -76,10 +87,23 @@ try {
   kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1').catch(() => undefined);
   kms.faults.set([]);
-  await server.restart();
+  // Another agent for a server that has keys already.
+  for (const connection of connections) connection.destroy();
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
   await server.stop();
-  writeFileSync(TRAFFIC, `${JSON.stringify(recorded).replaceAll('},{', '},\n{')}\n`);
-  console.log(`${recorded.length} frames in ${TRAFFIC}`);
+  server.options = {
+    ...server.options,
+    aws_key_management_allow_missing_keys: 'ON',
+    aws_key_management_watch_interval: WATCH_SECONDS,
+  };
+  kms.faults.set([{ operation: 'Decrypt', kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
+  await server.start();
+  await server.sql('SELECT * FROM d.t').catch(() => undefined);
+  kms.faults.set([]);
+  await untilRecorded(0x88);
+  await server.stop();
+  writeFileSync(process.argv[2] ?? TRAFFIC, `${JSON.stringify(recorded).replaceAll('},{', '},\n{')}\n`);
+  console.log(`${recorded.length} frames in ${process.argv[2] ?? TRAFFIC}`);
 } finally {
   await server.kill();
   agent.kill('SIGKILL');
