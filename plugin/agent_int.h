@@ -68,6 +68,7 @@ struct request
   bool done;
   bool ok;
   bool log;                             /* its end is to be logged */
+  bool spoilt;                          /* by a key that contradicts one in memory: fails, with failure, when answered */
   bool own;                             /* failure is the plugin's own, its message does not name the key */
   uint32_t wire;                        /* request number while sent */
   int64_t give_up_at;
@@ -95,6 +96,8 @@ struct agent_io
   int64_t try_at;                       /* next connect() */
   uint32_t next_wire;
   uint32_t hello_wire;
+  struct keytable_walk held;            /* key versions that the agent is still to be told of */
+  uint32_t held_left;
   struct frame_parser parser;
   uint8_t out[2 * FRAME_TOTAL_MAX];
   size_t out_from;
@@ -199,8 +202,11 @@ struct agent_failure agent_plain(const char *message);
 
 /* Below: of the I/O thread, without the lock. */
 
-/* Puts into the output what the agent does not know yet: settings, then requests. */
-void output_queue(struct agent *agent);
+/*
+  Puts into the output what the agent does not know yet: names of keys, settings, then requests. Returns false if there is no
+  room for the rest yet.
+*/
+bool output_queue(struct agent *agent);
 
 /* Asks for the missing keys on the connection that is up. */
 void output_queue_reload(struct agent *agent);

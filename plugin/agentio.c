@@ -248,6 +248,20 @@ static void end(struct agent *agent)
   pthread_mutex_unlock(&agent->lock);
 }
 
+/* What found no room is queued as soon as there is some: nothing else would wake this thread for it. */
+static void queue_and_write(struct agent *agent)
+{
+  struct agent_io *io= &agent->io;
+  while (io->connection == CONNECTION_UP && !output_queue(agent))
+  {
+    output_write(io);
+    if (io->out_from < io->out_size)
+      return;
+  }
+  if (io->fd != -1)
+    output_write(io);
+}
+
 bool agent_io_round(struct agent *agent)
 {
   int64_t now= clock_ms();
@@ -263,10 +277,7 @@ bool agent_io_round(struct agent *agent)
   start_if_wanted(agent, now);
   if (agent->io.connection == CONNECTION_WAITING)
     link_try_connect(agent, now);
-  if (agent->io.connection == CONNECTION_UP)
-    output_queue(agent);
-  if (agent->io.fd != -1)
-    output_write(&agent->io);
+  queue_and_write(agent);
   check_limits(agent, now);
   agent_log_ended(agent);
   agent_log_untold(agent, now);

@@ -12,6 +12,8 @@
 #include "clock.h"
 #include "text.h"
 
+#define SYSTEM_DATA 1u                  /* MariaDB's ENCRYPTION_KEY_SYSTEM_DATA: more than tables is under it */
+
 struct why
 {
   char *text;
@@ -94,6 +96,68 @@ static void warn_unlocked(struct agent *agent)
              "server (systemd: LimitMEMLOCK=)", strerrordesc_np(error));
 }
 
+/* What can still be done about a key whose file is another's. A restart comes too late for the second and third way. */
+static struct agent_failure describe_conflict(const struct agent *agent, uint32_t id, uint32_t version)
+{
+  struct agent_failure failure= agent_plain("");
+  const char *directory= agent->is_socket ? "the agent's key directory" : agent->settings[SETTING_KEYFILE_DIR];
+  snprintf(failure.message, sizeof failure.message,
+           "key %u version %u: the file aws-kms-key.%u.%u in %s is not the key that the server has in memory and has encrypted "
+           "data with; the one in memory stays in use", id, version, id, version, directory ? directory : "?");
+  int size= snprintf(failure.hint, sizeof failure.hint,
+                     "do not restart the server yet, it could not read that data then: move aws-kms-key.%u.%u and its .json "
+                     "away, keep them, and put those back from a backup of this server's key files; without a backup, ",
+                     id, version);
+  if (size < 0 || (size_t) size >= sizeof failure.hint)
+    return failure;
+  if (id == SYSTEM_DATA)
+    snprintf(failure.hint + size, sizeof failure.hint - (size_t) size, "%s",
+             "copy all data out with mariadb-dump, and load it into a new server");
+  else
+    snprintf(failure.hint + size, sizeof failure.hint - (size_t) size,
+             "SET GLOBAL aws_key_management_rotate_key=%u, then rebuild every table under key %u: ALTER TABLE ... FORCE", id,
+             id);
+  return failure;
+}
+
+/* Whether that request must not succeed after a version came that contradicts the one in memory. */
+static bool spoils(const struct request *request, uint32_t id, uint32_t version)
+{
+  switch (request->type)
+  {
+  case FRAME_OPEN:
+    return request->id == id;
+  case FRAME_FETCH:
+    return request->id == id && request->version == version;
+  case FRAME_ROTATE:
+    return request->id == id || request->id == 0;
+  case FRAME_LOAD:
+    /* Of our own: for the keys that are still missing. */
+    return !request->internal;
+  default:
+    return false;
+  }
+}
+
+static void tell_conflict(struct agent *agent, uint32_t id, uint32_t version)
+{
+  char text[AGENT_FAILURE_TEXT];
+  pthread_mutex_lock(&agent->lock);
+  struct agent_failure failure= describe_conflict(agent, id, version);
+  agent_failure_text(&failure, text, sizeof text);
+  for (struct request *each= agent->requests; each; each= each->next)
+    if (each->sent && !each->spoilt && spoils(each, id, version))
+    {
+      each->spoilt= true;
+      each->failure= failure;
+    }
+  agent_note_error(agent, text);
+  bool log= recent_add(&agent->recent, FRAME_KEY, id, version, "conflict", clock_ms());
+  pthread_mutex_unlock(&agent->lock);
+  if (log)
+    agent_logf(agent, SEVERITY_ERROR, "%s", text);
+}
+
 static bool key(struct agent *agent, const struct frame *frame, const struct why *why)
 {
   struct frame_reader reader= frame_read(frame);
@@ -119,8 +183,8 @@ static bool key(struct agent *agent, const struct frame *frame, const struct why
   case KEYTABLE_SAME:
     return true;
   case KEYTABLE_CONFLICT:
-    return broken(why, "key %u version %u came with other bytes or another algorithm than before; the first ones stay in "
-                  "use", id, version);
+    tell_conflict(agent, id, version);
+    return true;
   case KEYTABLE_NO_MEMORY:
     return broken(why, "key %u version %u: out of memory", id, version);
   case KEYTABLE_BAD_LENGTH:
@@ -163,8 +227,13 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
     return broken(why, "malformed DONE");
   pthread_mutex_lock(&agent->lock);
   struct request *request= frame->request ? asked(agent, frame->request) : NULL;
-  bool right= request && borne_out(agent, request, first, second);
-  if (right)
+  bool right= request && (request->spoilt || borne_out(agent, request, first, second));
+  if (right && request->spoilt)
+  {
+    struct agent_failure failure= request->failure;
+    agent_end_request(agent, request, &failure, false);
+  }
+  else if (right)
   {
     if (request->type == FRAME_LOAD)
     {

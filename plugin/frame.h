@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
 #define FRAME_PREFIX 4u                 /* bytes of the length field */
 #define FRAME_MIN 5u                    /* smallest value of the length field: type and request */
@@ -25,6 +25,7 @@ enum frame_type
   FRAME_FETCH= 0x05,
   FRAME_ROTATE= 0x06,
   FRAME_CHECK= 0x07,
+  FRAME_HELD= 0x08,
   FRAME_WELCOME= 0x81,
   FRAME_KEY= 0x82,
   FRAME_DONE= 0x83,

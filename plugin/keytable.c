@@ -210,6 +210,22 @@ bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version)
   return keytable_find(table, id, version) != NULL;
 }
 
+struct keytable_walk keytable_walk_begin(const struct keytable *table)
+{
+  return (struct keytable_walk) {.array= atomic_load_explicit(&table->keys, memory_order_acquire)};
+}
+
+const struct key_record *keytable_walk_next(struct keytable_walk *walk)
+{
+  while (walk->array && walk->at < (size_t) 1 << walk->array->bits)
+  {
+    const struct key_record *record= atomic_load_explicit(&walk->array->slots[walk->at++], memory_order_acquire);
+    if (record)
+      return record;
+  }
+  return NULL;
+}
+
 size_t keytable_list(const struct keytable *table, struct keytable_id *list, size_t capacity)
 {
   const struct id_array *array= atomic_load_explicit(&table->ids, memory_order_acquire);

@@ -99,6 +99,20 @@ enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t ver
 /* Whether the key version is loaded. */
 bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version);
 
+/*
+  A walk over the key versions. It meets each that was loaded when it began, and may meet later ones. Safe beside writers.
+*/
+struct keytable_walk
+{
+  const struct key_array *array;
+  size_t at;
+};
+
+struct keytable_walk keytable_walk_begin(const struct keytable *table);
+
+/* The next key version, NULL at the end. */
+const struct key_record *keytable_walk_next(struct keytable_walk *walk);
+
 struct keytable_id
 {
   uint32_t id;

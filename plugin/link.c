@@ -34,6 +34,7 @@ void link_close(struct agent *agent)
   io->connection= CONNECTION_NONE;
   frame_parser_reset(&io->parser);
   io->out_from= io->out_size= 0;
+  io->held_left= 0;
 }
 
 /* A start failed: whoever waits hears why, and for a second so does whoever comes. */
@@ -177,7 +178,7 @@ static bool end_sent(struct agent *agent, enum leaving left, const struct agent_
     next= each->next;
     if (!each->sent)
       continue;
-    each->sent= false;
+    each->sent= each->spoilt= false;
     if (may_ask_again(left, each))
     {
       each->sent_before= true;
@@ -240,7 +241,9 @@ static void greet(struct agent *agent)
   frame_put_u16(&hello, PROTOCOL_VERSION);
   frame_put_u8(&hello, (uint8_t) agent->config.role);
   size_t held= atomic_load(&agent->config.table->version_count);
-  frame_put_u32(&hello, held > UINT32_MAX ? UINT32_MAX : (uint32_t) held);
+  io->held= keytable_walk_begin(agent->config.table);
+  io->held_left= held > UINT32_MAX ? UINT32_MAX : (uint32_t) held;
+  frame_put_u32(&hello, io->held_left);
   frame_put_u16(&hello, SETTING_COUNT);
   pthread_mutex_lock(&agent->lock);
   io->limit_at= welcome_limit(agent, io->greeted_at, agent->start_until);

@@ -27,8 +27,38 @@ uint8_t *output_space(struct agent_io *io, size_t size)
   return sizeof io->out - io->out_size < size ? NULL : io->out + io->out_size;
 }
 
-/* Needs the lock. Returns false if there is no room yet. */
 #define CHECK_DEADLINE_MS 30000u
+#define HELD_EACH 8u                    /* bytes of one name in HELD */
+#define HELD_MAX ((FRAME_MAX - FRAME_MIN - 2) / HELD_EACH)
+
+/*
+  The names of the key versions in memory, so that the agent makes none of them a second time, whatever its directory lists.
+  Before anything is asked. Returns false if there is no room yet.
+*/
+static bool queue_held(struct agent_io *io)
+{
+  while (io->held_left)
+  {
+    uint32_t count= io->held_left < HELD_MAX ? io->held_left : HELD_MAX;
+    size_t size= FRAME_PREFIX + FRAME_MIN + 2 + (size_t) count * HELD_EACH;
+    uint8_t *space= output_space(io, size);
+    if (!space)
+      return false;
+    struct frame_writer held= frame_begin(space, size, FRAME_HELD, 0);
+    frame_put_u16(&held, (uint16_t) count);
+    for (uint32_t i= 0; i < count; i++)
+    {
+      const struct key_record *record= keytable_walk_next(&io->held);
+      frame_put_u32(&held, record ? record->id : 0);
+      frame_put_u32(&held, record ? record->version : 0);
+    }
+    io->out_size+= frame_finish(&held);
+    io->held_left-= count;
+  }
+  return true;
+}
+
+/* Needs the lock. Returns false if there is no room yet. */
 
 static bool queue_settings(struct agent *agent)
 {
@@ -127,10 +157,12 @@ void output_queue_check(struct agent *agent)
   queue_own(agent, FRAME_CHECK, CHECK_DEADLINE_MS);
 }
 
-void output_queue(struct agent *agent)
+bool output_queue(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
   const size_t request_max= 64;
+  if (!queue_held(io))
+    return false;
   pthread_mutex_lock(&agent->lock);
   bool room= queue_settings(agent);
   for (struct request *each= agent->requests; room && each; each= each->next)
@@ -144,6 +176,7 @@ void output_queue(struct agent *agent)
       room= false;
   }
   pthread_mutex_unlock(&agent->lock);
+  return room;
 }
 
 /* A broken pipe is not reported here: what the agent said before it ended can still be read. */

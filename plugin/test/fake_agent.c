@@ -188,10 +188,10 @@ static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create)
     return true;
   case CONFLICT:
     send_key(fd, 0, 1, 1, 0xEE);
-    return true;
+    break;
   case OTHER_ALGORITHM:
     send_key_of(KEY_AES_CTR, fd, 0, 1, 1, 1);
-    return true;
+    break;
   case ALGORITHM_0:
   case ALGORITHM_3:
     send_key_of(id == ALGORITHM_0 ? 0 : 3, fd, 0, id, 1, 1);
@@ -266,13 +266,44 @@ static bool answer_check(int fd, uint32_t request)
   return true;
 }
 
+uint64_t fake_hash(uint32_t id, uint32_t version)
+{
+  uint64_t name= ((uint64_t) id << 32 | version) * UINT64_C(0x9E3779B97F4A7C15);
+  return (name ^ name >> 31) * UINT64_C(0xBF58476D1CE4E5B9);
+}
+
+static void greeted(struct frame_reader reader)
+{
+  frame_u16(&reader);
+  frame_u8(&reader);
+  atomic_store(&fake.held, frame_u32(&reader));
+  atomic_store(&fake.names, 0);
+  atomic_store(&fake.names_hash, 0);
+}
+
+static bool named(struct frame_reader reader)
+{
+  for (uint16_t left= frame_u16(&reader); left && !reader.bad; left--)
+  {
+    uint32_t id= frame_u32(&reader);
+    atomic_fetch_add(&fake.names_hash, fake_hash(id, frame_u32(&reader)));
+    atomic_fetch_add(&fake.names, 1);
+  }
+  return frame_end(&reader);
+}
+
 static bool answer(int fd, const struct frame *frame)
 {
   struct frame_reader reader= frame_read(frame);
   uint32_t first= 0;
+  if (frame->type != FRAME_HELLO && frame->type != FRAME_HELD && atomic_load(&fake.names) != atomic_load(&fake.held))
+    atomic_store(&fake.held_late, true);
   switch (frame->type)
   {
+  case FRAME_HELD:
+    return named(reader);
   case FRAME_HELLO:
+    greeted(reader);
     return answer_hello(fd, frame->request);
   case FRAME_SET:
     frame_str(&reader);

@@ -20,8 +20,8 @@ enum
   GARBAGE,
   CLOSES,
   NO_KEY,                               /* says DONE without having sent a key */
-  CONFLICT,                             /* sends other bytes for key 1 version 1 */
-  OTHER_ALGORITHM,                      /* sends key 1 version 1 as one of AES_CTR */
+  CONFLICT,                             /* sends other bytes for key 1 version 1, then what was asked */
+  OTHER_ALGORITHM,                      /* sends key 1 version 1 as one of AES_CTR, likewise */
   ALGORITHM_0,
   ALGORITHM_3,
   CTR_KEY,
@@ -78,10 +78,17 @@ struct fake
   _Atomic uint32_t load_deadline;       /* of the last LOAD */
   atomic_bool told_alias;
   _Atomic uint8_t may_create;           /* of the last OPEN */
+  _Atomic uint32_t held;                /* of the last HELLO */
+  _Atomic uint32_t names;               /* that HELD has told of since */
+  _Atomic uint64_t names_hash;          /* of all of them, in any order */
+  atomic_bool held_late;                /* a request came before all of them */
   struct keytable table;
 };
 
 extern struct fake fake;
+
+/* Of one name; what a set of names has is the sum. */
+uint64_t fake_hash(uint32_t id, uint32_t version);
 
 /* Serves the connection until it is closed. */
 void fake_serve(int fd);

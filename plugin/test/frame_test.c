@@ -247,8 +247,94 @@ static void random_bytes_do_no_harm(void)
   free(parser);
 }
 
+/* Fields as in docs/protocol.md: 1, 2 and 4 are integers of so many bytes, s a str, k a u8 and as many bytes. */
+static const char *fields_of(uint8_t type)
+{
+  switch (type)
+  {
+  case FRAME_WELCOME: return "2s";
+  case FRAME_KEY: return "4411k";
+  case FRAME_DONE: return "44";
+  case FRAME_FAIL: return "sss";
+  case FRAME_LOG: return "1s";
+  case FRAME_MISSING: return "4";
+  case FRAME_MASTERKEY: return "14";
+  case FRAME_SET: return "ss";
+  case FRAME_LOAD:
+  case FRAME_CHECK: return "4";
+  case FRAME_OPEN: return "414";
+  case FRAME_FETCH: return "444";
+  case FRAME_ROTATE: return "44";
+  default: return NULL;
+  }
+}
+
+static bool has_fields(const struct frame *frame)
+{
+  struct frame_reader reader= frame_read(frame);
+  if (frame->type == FRAME_STATS)
+    for (uint8_t left= frame_u8(&reader); left; left--)
+    {
+      frame_u8(&reader);
+      frame_u32(&reader);
+    }
+  else if (frame->type == FRAME_HELLO)
+  {
+    frame_u16(&reader);
+    frame_u8(&reader);
+    frame_u32(&reader);
+    for (uint16_t left= frame_u16(&reader); left; left--)
+    {
+      frame_str(&reader);
+      frame_str(&reader);
+    }
+  }
+  else
+    for (const char *field= fields_of(frame->type); field && *field; field++)
+      *field == '1'   ? (void) frame_u8(&reader)
+      : *field == '2' ? (void) frame_u16(&reader)
+      : *field == '4' ? (void) frame_u32(&reader)
+      : *field == 's' ? (void) frame_str(&reader)
+                      : (void) frame_bytes(&reader, frame_u8(&reader));
+  return frame_end(&reader);
+}
+
+/* Lines "plugin HEX" or "agent HEX": one frame each. */
+static void conversation_of_protocol_1_is_read_frame_by_frame(void)
+{
+  static char line[2 * FRAME_TOTAL_MAX + 16];
+  FILE *vectors= fopen("../test/vectors/protocol-1/session.txt", "r");
+  struct frame_parser *parser= new_parser();
+  bool seen[256]= {false};
+  int frames= 0;
+  CHECK(vectors);
+  while (vectors && fgets(line, sizeof line, vectors))
+  {
+    uint8_t bytes[FRAME_TOTAL_MAX];
+    const char *hex= strchr(line, ' ') + 1;
+    size_t size= 0, taken;
+    struct frame frame;
+    for (unsigned byte; size < sizeof bytes && sscanf(hex + 2 * size, "%2x", &byte) == 1; size++)
+      bytes[size]= (uint8_t) byte;
+    CHECK(feed(parser, bytes, size, 7, &frame, &taken) == FRAME_READY && taken == size);
+    CHECK(has_fields(&frame) && (frame.type & 0x80) == (line[0] == 'a' ? 0x80 : 0));
+    seen[frame.type]= true;
+    frames++;
+    frame_parser_next(parser);
+  }
+  if (vectors)
+    fclose(vectors);
+  for (uint8_t type= FRAME_HELLO; type <= FRAME_CHECK; type++)
+    CHECK(seen[type]);
+  for (uint8_t type= FRAME_WELCOME; type <= FRAME_MASTERKEY; type++)
+    CHECK(seen[type]);
+  CHECK(frames == 104);
+  free(parser);
+}
+
 void frame_tests(void)
 {
+  TEST(conversation_of_protocol_1_is_read_frame_by_frame);
   TEST(frame_is_big_endian_as_documented);
   TEST(frame_round_trip_in_pieces_of_every_size);
   TEST(frames_back_to_back_never_mix);

@@ -10,6 +10,14 @@
 #include "fake_agent.h"
 #include "test.h"
 
+static bool is_first_key(void)
+{
+  uint8_t key[16];
+  size_t length;
+  return keytable_get(&fake.table, 1, 1, key, sizeof key, &length) == KEYTABLE_FOUND && key[0] == 1 &&
+         keytable_algorithm(&fake.table, 1, 1) == KEY_AES_CBC;
+}
+
 static void broken_protocol_closes_the_connection(void)
 {
   static const struct
@@ -20,15 +28,11 @@ static void broken_protocol_closes_the_connection(void)
     {KEY_WITH_REQUEST, "broke the protocol: KEY with a request number"},
     {GARBAGE, "broke the protocol: length of a frame out of range"},
     {NO_KEY, "broke the protocol: DONE (105, 1) does not match the keys that came before it"},
-    {CONFLICT, "broke the protocol: key 1 version 1 came with other bytes or another algorithm than before"},
-    {OTHER_ALGORITHM, "broke the protocol: key 1 version 1 came with other bytes or another algorithm than before"},
     {ALGORITHM_0, "broke the protocol: malformed KEY"},
     {ALGORITHM_3, "broke the protocol: malformed KEY"},
     {LOG_OF_TWO_LINES, "broke the protocol: malformed LOG"},
   };
   struct agent *agent= fake_started_client();
-  uint8_t key[16];
-  size_t length;
   CHECK(agent_open(agent, 1));
   for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
   {
@@ -39,8 +43,60 @@ static void broken_protocol_closes_the_connection(void)
     CHECK(keytable_latest(&fake.table, rows[i].id) == KEY_VERSION_NONE);
     CHECK(agent_open(agent, 20 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
   }
-  CHECK(keytable_get(&fake.table, 1, 1, key, sizeof key, &length) == KEYTABLE_FOUND && key[0] == 1);
-  CHECK(keytable_algorithm(&fake.table, 1, 1) == KEY_AES_CBC);
+  CHECK(is_first_key());
+  fake_destroy(agent);
+}
+
+#define CONFLICT_OF_1 "key 1 version 1: the file aws-kms-key.1.1 in the agent's key directory is not the key that the server"
+
+/* The others must go on, and the log has to say it before the next start does. */
+static void key_that_contradicts_one_in_memory_is_an_error_in_the_log(void)
+{
+  struct agent *agent= fake_started_client();
+  CHECK(agent_open(agent, 1));
+  int connections= atomic_load(&fake.connections);
+  CHECK(agent_open(agent, CONFLICT) && is_first_key());
+  CHECK(fake_has_logged(CONFLICT_OF_1) && fake_last_error_has(agent, CONFLICT_OF_1));
+  CHECK(fake_has_logged("put those back from a backup of this server's key files; without a backup, copy all data out"));
+  CHECK(agent_open(agent, OTHER_ALGORITHM) && is_first_key());
+  CHECK(atomic_load(&fake.connections) == connections);
+  fake_destroy(agent);
+}
+
+static void request_for_a_key_that_contradicts_one_in_memory_fails(void)
+{
+  static const uint8_t held[16]= {0xEE};
+  struct agent_failure failure;
+  struct agent *agent= fake_started_client();
+  CHECK(keytable_put(&fake.table, 6, 2, held, sizeof held, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+  CHECK(!agent_rotate(agent, 6, NULL, &failure));
+  CHECK(strstr(failure.message, "key 6 version 2: the file aws-kms-key.6.2 in"));
+  CHECK(strstr(failure.hint, "SET GLOBAL aws_key_management_rotate_key=6, then rebuild every table under key 6"));
+  CHECK(fake_has_logged("key 6 version 2: the file aws-kms-key.6.2 in"));
+  CHECK(keytable_put(&fake.table, 8, 1, held, sizeof held, KEY_AES_CBC, false) == KEYTABLE_ADDED);
+  CHECK(!agent_open(agent, 8) && keytable_latest(&fake.table, 8) == KEY_VERSION_NONE);
+  CHECK(fake_last_error_has(agent, "key 8 version 1: the file aws-kms-key.8.1 in"));
+  fake_destroy(agent);
+}
+
+/* More than the output has room for at once. */
+static void names_of_the_keys_in_memory_follow_hello(void)
+{
+  static const uint8_t bytes[16];
+  uint64_t hash= 0;
+  struct agent *agent= fake_started_client();
+  CHECK(atomic_load(&fake.held) == 0 && atomic_load(&fake.names) == 0);
+  for (uint32_t id= 1000; id < 11000; id++)
+    for (uint32_t version= 1; version <= 2; version++)
+    {
+      CHECK(keytable_put(&fake.table, id, version, bytes, sizeof bytes, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+      hash+= fake_hash(id, version);
+    }
+  CHECK(!agent_open(agent, GARBAGE));
+  atomic_store(&fake.held_late, false);
+  CHECK(agent_open(agent, 20000) && !atomic_load(&fake.held_late));
+  CHECK(atomic_load(&fake.held) == 20000 && atomic_load(&fake.names) == 20000);
+  CHECK(atomic_load(&fake.names_hash) == hash);
   fake_destroy(agent);
 }
 
@@ -153,7 +209,7 @@ static struct agent_failure start_that_fails(enum fake_hello hello, enum fake_lo
 static void start_with_a_broken_protocol_says_so(void)
 {
   struct agent_failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
-  CHECK(strstr(failure.message, "agent te st speaks protocol version 2, this plugin 1"));
+  CHECK(strstr(failure.message, "agent te st speaks protocol version 3, this plugin 2"));
   failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
   CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
   failure= start_that_fails(HELLO_REFUSED, LOAD_DONE);
@@ -185,6 +241,9 @@ static void rotation_is_not_asked_again(void)
 void protocol_tests(void)
 {
   TEST(broken_protocol_closes_the_connection);
+  TEST(key_that_contradicts_one_in_memory_is_an_error_in_the_log);
+  TEST(request_for_a_key_that_contradicts_one_in_memory_fails);
+  TEST(names_of_the_keys_in_memory_follow_hello);
   TEST(key_of_ctr_needs_a_server_that_can);
   TEST(key_that_nobody_asked_for_is_kept_but_not_current);
   TEST(key_counts_as_current_while_keys_are_missing);

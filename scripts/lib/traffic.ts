@@ -12,6 +12,18 @@ export interface Recorded {
   readonly hex: string;
 }
 
+/** What plugin and agent of protocol 1 said: a plugin of then stays in a running server's memory when the agent is replaced. */
+export function conversationOfProtocol1(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
+  const path = join(import.meta.dirname, '../../test/vectors/protocol-1/session.txt');
+  return readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const [from = '', hex = ''] = line.split(' ');
+      return { from: from === 'plugin' ? 'plugin' : 'agent', bytes: Buffer.from(hex, 'hex') };
+    });
+}
+
 /** In the order in which they were seen. */
 export function recordedTraffic(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
   const recorded: unknown = JSON.parse(readFileSync(TRAFFIC, 'utf8'));
@@ -74,6 +86,9 @@ function asked(bytes: Buffer): Buffer | undefined {
       return Buffer.of(STEP.rotate, message.id === 'all' ? 0 : message.id);
     case 'set':
       return Buffer.of(STEP.set, 1);
+    case 'held':
+      // Sent by itself.
+      return Buffer.alloc(0);
     case 'load':
     case 'check':
       return Buffer.of(STEP[message.type]);

@@ -4,10 +4,13 @@ import type { Clock, Random } from '../clock.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { mergeAlike } from '../format/alike.ts';
 import { type Frame, FrameDecoder } from '../format/frames.ts';
+import type { KeyName } from '../format/key-file-name.ts';
 import {
   type AgentMessage,
   type Counter,
   encodeAgentMessage,
+  MOST_HELD,
+  OLDEST_PROTOCOL_VERSION,
   type PluginMessage,
   PROTOCOL_VERSION,
   parsePluginMessage,
@@ -49,7 +52,7 @@ export const MOST_REQUESTS_AT_ONCE = 256;
 /** What a plugin has not read yet. While it is more, no further request is read. */
 const MOST_UNREAD_BYTES = 1_048_576;
 
-type Request = Exclude<PluginMessage, { type: 'hello' | 'set' }>;
+type Request = Exclude<PluginMessage, { type: 'hello' | 'held' | 'set' }>;
 
 interface Opened {
   readonly settings: Settings;
@@ -68,6 +71,8 @@ export class Session {
   readonly #counters = new Map<Counter, number>();
   #opened: Opened | undefined;
   #helloSeen = false;
+  /** Key versions of the plugin that HELD has not named yet. */
+  #unnamed = 0;
   #busy = 0;
   /** Requests under way. None of them rejects. */
   readonly #answering = new Set<Promise<void>>();
@@ -135,6 +140,12 @@ export class Session {
     }
     const opened = this.#opened;
     if (opened === undefined) throw new KeyError('PROTOCOL', `${message.type}: HELLO must come first`);
+    if (message.type === 'held') {
+      this.#hold(opened.keyring, message.names);
+      return;
+    }
+    if (this.#unnamed > 0)
+      throw new KeyError('PROTOCOL', `${message.type}: HELD must name ${this.#unnamed} more first`);
     if (message.type === 'set') {
       this.#set(opened.settings, message.name, message.value);
       return;
@@ -151,11 +162,8 @@ export class Session {
     if (this.#helloSeen) throw new KeyError('PROTOCOL', 'hello: it comes once');
     this.#helloSeen = true;
     try {
-      if (hello.protocol !== PROTOCOL_VERSION) {
-        throw new KeyError('PROTOCOL', `the plugin speaks protocol ${hello.protocol}, this agent ${PROTOCOL_VERSION}`, {
-          hint: 'install plugin and agent of the same release; a running server needs a restart after an upgrade',
-        });
-      }
+      checkProtocol(hello);
+      const isNamed = hello.protocol > OLDEST_PROTOCOL_VERSION;
       const settings = this.#parts.overrideSettings(parseSettings(hello.settings));
       const { clock, random, fileSystem } = this.#parts;
       const clients = await this.#parts.connectKms(settings);
@@ -170,7 +178,7 @@ export class Session {
       const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
       const keyring = new Keyring({
         role: hello.role,
-        held: hello.held,
+        unnamedHeld: isNamed ? 0 : hello.held,
         settings,
         store,
         kms,
@@ -178,7 +186,8 @@ export class Session {
         events: this.#events(),
       });
       this.#opened = { settings, keyring, store, clients, kms };
-      this.#send(request, { type: 'welcome', protocol: PROTOCOL_VERSION, agentVersion: this.#parts.agentVersion });
+      this.#unnamed = isNamed ? hello.held : 0;
+      this.#send(request, { type: 'welcome', protocol: hello.protocol, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {
         this.#log(
           'warning',
@@ -189,6 +198,14 @@ export class Session {
     } catch (thrown) {
       this.#fail(request, toKeyError(thrown));
     }
+  }
+
+  #hold(keyring: Keyring, names: readonly KeyName[]): void {
+    if (names.length > this.#unnamed) {
+      throw new KeyError('PROTOCOL', `held: expected at most ${this.#unnamed} key versions, got ${names.length}`);
+    }
+    this.#unnamed -= names.length;
+    keyring.hold(names);
   }
 
   #events(): KeyringEvents {
@@ -281,6 +298,7 @@ export class Session {
   async #check(opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
     const { state, daysLeft, troubles } = await checkMasterKeys({ ...opened, clock: this.#parts.clock }, deadline);
     for (const { severity, text } of troubles) this.#log(severity, text);
+    await opened.keyring.warnOfShrunkStore();
     this.#send(0, { type: 'masterKey', state, daysLeft });
     return [0, 0];
   }
@@ -358,6 +376,19 @@ export class Session {
       },
       () => undefined,
     );
+  }
+}
+
+/** @throws KeyError PROTOCOL */
+function checkProtocol({ protocol, held }: Extract<PluginMessage, { type: 'hello' }>): void {
+  if (protocol < OLDEST_PROTOCOL_VERSION || protocol > PROTOCOL_VERSION) {
+    const spoken = `this agent ${OLDEST_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
+    throw new KeyError('PROTOCOL', `the plugin speaks protocol ${protocol}, ${spoken}`, {
+      hint: 'install plugin and agent of the same release; a running server needs a restart after an upgrade',
+    });
+  }
+  if (protocol > OLDEST_PROTOCOL_VERSION && held > MOST_HELD) {
+    throw new KeyError('PROTOCOL', `hello: expected at most ${MOST_HELD} key versions, got ${held}`);
   }
 }
 

@@ -2,9 +2,13 @@ import { KeyError } from '../errors.ts';
 import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
+import type { KeyName } from './key-file-name.ts';
 
-/** The message layer of docs/protocol.md. */
-export const PROTOCOL_VERSION = 1;
+/** The message layer of docs/protocol.md. The agent also speaks the versions from the oldest on. */
+export const PROTOCOL_VERSION = 2;
+export const OLDEST_PROTOCOL_VERSION = 1;
+/** Key versions that a plugin may name in HELD frames: more than a key directory ever has. */
+export const MOST_HELD = 1_000_000;
 
 const TYPE = {
   hello: 0x01,
@@ -14,6 +18,7 @@ const TYPE = {
   fetch: 0x05,
   rotate: 0x06,
   check: 0x07,
+  held: 0x08,
   welcome: 0x81,
   key: 0x82,
   done: 0x83,
@@ -46,10 +51,11 @@ export type PluginMessage =
       readonly type: 'hello';
       readonly protocol: number;
       readonly role: Role;
-      /** Key versions that the plugin has already. */
+      /** Key versions that the plugin has already. From protocol 2 on HELD names them. */
       readonly held: number;
       readonly settings: ReadonlyMap<string, string>;
     }
+  | { readonly type: 'held'; readonly names: readonly KeyName[] }
   | { readonly type: 'set'; readonly name: string; readonly value: string }
   | { readonly type: 'load'; readonly deadlineMs: number }
   | { readonly type: 'open'; readonly id: KeyId; readonly mayCreate: boolean; readonly deadlineMs: number }
@@ -92,10 +98,14 @@ export function parsePluginMessage(frame: Frame): PluginMessage {
   const reader = new PayloadReader(`frame 0x${frame.type.toString(16)}`, frame.payload);
   const message = readPluginMessage(frame.type, reader);
   reader.end();
-  if ((frame.request === 0) !== (message.type === 'set')) {
+  if ((frame.request === 0) !== isUnanswered(message)) {
     throw new KeyError('PROTOCOL', `${message.type}: request number ${frame.request} is not allowed`);
   }
   return message;
+}
+
+function isUnanswered({ type }: PluginMessage): boolean {
+  return type === 'set' || type === 'held';
 }
 
 function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
@@ -108,6 +118,8 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
         held: reader.u32(),
         settings: readSettings(reader),
       };
+    case TYPE.held:
+      return { type: 'held', names: Array.from({ length: reader.u16() }, () => readKeyName(reader)) };
     case TYPE.set:
       return { type: 'set', name: reader.str(), value: reader.str() };
     case TYPE.load:
@@ -148,6 +160,10 @@ function readSettings(reader: PayloadReader): Map<string, string> {
     settings.set(name, reader.str());
   }
   return settings;
+}
+
+function readKeyName(reader: PayloadReader): KeyName {
+  return { id: readKeyId(reader), version: readKeyVersion(reader) };
 }
 
 function readKeyId(reader: PayloadReader): KeyId {
@@ -215,6 +231,10 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
         .u32(message.held)
         .u16(message.settings.size);
       for (const [name, value] of message.settings) writer.str(name).str(value);
+      break;
+    case 'held':
+      writer.u16(message.names.length);
+      for (const { id, version } of message.names) writer.u32(id).u32(version);
       break;
     case 'set':
       writer.str(message.name).str(message.value);

@@ -15,6 +15,8 @@ import { forEachBounded } from './bounded.ts';
 import { mendSidecar } from './mend-sidecar.ts';
 import {
   backupNeverCreates,
+  filesGone,
+  heldAlready,
   idNotAllowed,
   keyOfData,
   lostKey,
@@ -40,8 +42,8 @@ export interface KeyringEvents {
 
 export interface KeyringParts {
   readonly role: Role;
-  /** Key versions that the server has already: the store lists them. */
-  readonly held: number;
+  /** Key versions that the server has already, and that no `hold` names: the store lists as many. */
+  readonly unnamedHeld: number;
   readonly settings: Settings;
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
@@ -78,7 +80,7 @@ export class Keyring {
   readonly #toldOfCtr = new Set<string>();
   /** Undefined when there is to be none. */
   readonly #ring: SealedKeyRing | undefined;
-  /** Files of the versions that were handed over: none of them goes away. */
+  /** Files of the versions that the server has: none of them goes away, and none is made again. */
   readonly #known = new Set<string>();
 
   constructor(parts: KeyringParts) {
@@ -95,6 +97,20 @@ export class Keyring {
     return this.#ring?.sealing;
   }
 
+  /** The server has these versions, from agents before this one. */
+  hold(names: readonly KeyName[]): void {
+    for (const name of names) this.#known.add(keyFileName(name));
+  }
+
+  /**
+   * Tells the log when the store lacks versions that the server has: its next start would, too.
+   * @throws KeyError STORE_UNAVAILABLE
+   */
+  async warnOfShrunkStore(): Promise<void> {
+    const { shrunk } = await this.#list();
+    if (shrunk !== undefined) this.#parts.events.log('error', withHint(shrunk));
+  }
+
   /** Nothing is asked of it any more. */
   close(): void {
     this.#ring?.close();
@@ -106,7 +122,8 @@ export class Keyring {
    */
   async loadAll(deadline: Deadline): Promise<LoadResult> {
     const { store, events } = this.#parts;
-    const listing = await store.list();
+    const { listing, shrunk } = await this.#list();
+    if (shrunk !== undefined) events.log('error', withHint(shrunk));
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
     }
@@ -236,14 +253,14 @@ export class Keyring {
 
   /** Rule: nothing is created where key files went missing. What lies in the place of an unmounted file system is lost. */
   async #list(): Promise<{ readonly listing: Listing; readonly shrunk: KeyError | undefined }> {
-    const { store, held } = this.#parts;
+    const { store, unnamedHeld } = this.#parts;
     // Those of before: a version that is made meanwhile may be listed or not.
     const known = [...this.#known];
     const listing = await store.list();
     const listed = new Set(listing.stored.map(keyFileName));
-    if (listed.size < held || known.some((file) => !listed.has(file))) {
-      return { listing, shrunk: storeShrunk(store.path, listed.size, Math.max(held, known.length)) };
-    }
+    const gone = known.filter((file) => !listed.has(file)).sort();
+    if (gone.length > 0) return { listing, shrunk: filesGone(store.path, gone) };
+    if (listed.size < unnamedHeld) return { listing, shrunk: storeShrunk(store.path, listed.size, unnamedHeld) };
     return { listing, shrunk: undefined };
   }
 
@@ -302,13 +319,15 @@ export class Keyring {
           return version;
         }
         events.log('note', `${error.message}; taking the next version`);
-        version = nextVersion(id, latestVersions(await store.list()).get(id) ?? version);
+        version = nextVersion(id, latestVersions(await this.#listWhole()).get(id) ?? version);
       }
     }
   }
 
   async #create(name: KeyName, deadline: Deadline): Promise<void> {
     const { store, kms, clock, settings, events } = this.#parts;
+    // Whatever the store says: data is encrypted with the one that the server has.
+    if (this.#known.has(keyFileName(name))) throw heldAlready(name);
     // One and the same for the whole creation: the setting may change meanwhile.
     const { masterKeyId, keySpec, encryptionAlgorithm: algorithm } = settings;
     const subject = describeKey(name);

@@ -30,6 +30,21 @@ export function storeShrunk(path: string, listed: number, known: number): KeyErr
   });
 }
 
+/** @param gone files of key versions that the server has in use */
+export function filesGone(path: string, gone: readonly string[]): KeyError {
+  const [first = ''] = gone;
+  const files = gone.length === 1 ? `${first} is` : `${first} and ${gone.length - 1} more are`;
+  const message = `${files} not in ${path} any more, and the server has the keys of those files in use: nothing is created there`;
+  return new KeyError('STORE_UNAVAILABLE', message, {
+    hint: 'if its file system is not mounted, mount it; if key files were deleted or moved, or older ones put back, bring these back from a backup before the server is restarted: data encrypted with these keys cannot be read without their files',
+  });
+}
+
+/** No other process made it: the file may be gone. */
+export function heldAlready(name: KeyName): KeyError {
+  return new KeyError('KEY_EXISTS', `${describeKey(name)}: the server has that version already`);
+}
+
 export function unknownKey(id: KeyId): KeyError {
   return new KeyError('KEY_UNKNOWN', `key ${id} does not exist`, {
     hint: `a key is created when the first table uses it: CREATE TABLE ... ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`,

@@ -3,22 +3,29 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { childrenOf } from '../../scripts/lib/children.ts';
 import { AGENT, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { systemErrorCode } from '../../src/errors.ts';
 import { sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
 const ROTATE = 'SET GLOBAL aws_key_management_rotate_key=1';
 
+const ANOTHER_ID = 'key of another id';
+
 const WAYS: readonly (readonly [string, RegExp])[] = [
   ['garbage', /the agent broke the protocol: length of a frame out of range/],
   ['half a frame', /the agent ended/],
   ['wrong request', /the agent broke the protocol: DONE answers nothing that was asked/],
-  ['key of another id', /the agent broke the protocol: DONE \(1, \d+\) does not match the keys/],
   ['key id 0', /the agent broke the protocol: KEY 0 version \d+: there is no such key/],
   ['key of 15 bytes', /the agent broke the protocol: key 1 version \d+: expected 16, 24 or 32 bytes, got 15/],
   ['key of no algorithm', /the agent broke the protocol: malformed KEY/],
-  ['other bytes for a key', /the agent broke the protocol: key 1 version 1 came with other bytes or another algorithm/],
+  [
+    'other bytes for a key',
+    /key 1 version 1: the file aws-kms-key\.1\.1 in \S+ is not the key that the server has in memory/,
+  ],
   ['closes at once', /the agent ended \(exit status 0\)/],
   ['dies after HELLO', /the agent ended \(exit status 9\)/],
+  // The last one: a key that the server was given stays, and no directory has its file.
+  [ANOTHER_ID, /the agent broke the protocol: DONE \(1, \d+\) does not match the keys/],
 ];
 
 function zombiesOf(server: ScratchServer): number {
@@ -36,6 +43,15 @@ function linkOf(path: string): string {
     return readlinkSync(path);
   } catch {
     return '';
+  }
+}
+
+/** It may end by itself meanwhile. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ESRCH') throw error;
   }
 }
 
@@ -64,7 +80,7 @@ it('whatever an agent says, the server writes on; it is told once, and nothing i
   const sockets = socketsOf(server);
   for (const [name, reason] of WAYS) {
     await until('the agent of the way before has gone', async () => {
-      for (const pid of childrenOf(server.pid)) process.kill(pid, 'SIGKILL');
+      for (const pid of childrenOf(server.pid)) killIfThere(pid);
       return (await server.variable('STATUS', 'Aws_key_management_agent_state')) !== 'running';
     });
     writeFileSync(way, name);
@@ -79,6 +95,9 @@ it('whatever an agent says, the server writes on; it is told once, and nothing i
     const lines = server.log.slice(logged).match(/\[(?:ERROR|Warning)\] .*AWS KMS plugin: .*/g) ?? [];
     expect(lines.length, `${name}: ${lines.join('\n')}`).toBeLessThanOrEqual(1);
     writeFileSync(way, 'honest');
+    // Not every way ends the connection.
+    for (const pid of childrenOf(server.pid)) killIfThere(pid);
+    if (name === ANOTHER_ID) break;
     await until('the next rotation works', async () => {
       return await server.sql(ROTATE).then(
         () => true,
@@ -86,6 +105,9 @@ it('whatever an agent says, the server writes on; it is told once, and nothing i
       );
     });
   }
+  await until('the next rotation is refused for the key without a file', async () =>
+    /aws-kms-key\.77\.\d+ is not in \S+ any more/.test(await sqlError(server, ROTATE)),
+  );
   // A client's connection that is closed is there for a moment more.
   await until('no socket is left over', () => socketsOf(server) <= sockets);
   stop = true;

@@ -12,7 +12,7 @@ it("recorded traffic is what today's plugin and agent say", () => {
     return (from === 'plugin' ? parsePluginMessage(frame) : parseAgentMessage(frame)).type;
   });
   expect(new Set(types)).toEqual(
-    new Set(['hello', 'set', 'load', 'open', 'rotate', 'welcome', 'key', 'done', 'fail', 'log', 'stats']),
+    new Set('hello held set load open fetch rotate check welcome key done fail log stats missing masterKey'.split(' ')),
   );
 });
 

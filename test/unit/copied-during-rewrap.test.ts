@@ -98,7 +98,7 @@ async function load(role: 'server' | 'backup' = 'server', sealedKeyRing = false)
   const warnings: string[] = [];
   const keyring = new Keyring({
     role,
-    held: 0,
+    unnamedHeld: 0,
     settings: { ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyRing },
     store: directory(),
     kms: caller(),

@@ -32,6 +32,10 @@ const pluginMessage: fc.Arbitrary<PluginMessage> = fc.oneof(
     settings: fc.array(fc.tuple(text, text), { maxLength: 8 }).map((entries) => new Map(entries)),
   }),
   fc.record({ type: fc.constant('set' as const), name: text, value: text }),
+  fc.record({
+    type: fc.constant('held' as const),
+    names: fc.array(fc.record({ id, version }), { maxLength: 2047, size: 'max' }),
+  }),
   fc.record({ type: fc.constant('load' as const), deadlineMs: u32 }),
   fc.record({ type: fc.constant('open' as const), id, mayCreate: fc.boolean(), deadlineMs: u32 }),
   fc.record({ type: fc.constant('fetch' as const), id, version, deadlineMs: u32 }),
@@ -89,7 +93,7 @@ describe('messages', () => {
   it('of the plugin round-trip', () => {
     fc.assert(
       fc.property(pluginMessage, request, (message, number) => {
-        const sent = message.type === 'set' ? 0 : number;
+        const sent = ['set', 'held'].includes(message.type) ? 0 : number;
         const [frame] = decode(encodePluginMessage(sent, message));
         expect(frame?.request).toBe(sent);
         expect(frame && parsePluginMessage(frame)).toEqual(message);
@@ -125,6 +129,7 @@ describe('messages', () => {
   it('with any truncated payload are refused', async () => {
     const messages: PluginMessage[] = [
       { type: 'hello', protocol: 1, role: 'server', held: 3, settings: new Map([['a', 'b']]) },
+      { type: 'held', names: [{ id: keyId(1), version: keyVersion(2) }] },
       { type: 'set', name: 'key_ids', value: '1-2' },
       { type: 'load', deadlineMs: 5 },
       { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 5 },
@@ -133,7 +138,7 @@ describe('messages', () => {
       { type: 'check', deadlineMs: 5 },
     ];
     for (const message of messages) {
-      const number = message.type === 'set' ? 0 : 1;
+      const number = ['set', 'held'].includes(message.type) ? 0 : 1;
       const [frame] = decode(encodePluginMessage(number, message));
       if (frame === undefined) throw new Error('no frame');
       for (let length = 0; length < frame.payload.length; length += 1) {

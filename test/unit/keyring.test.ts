@@ -45,7 +45,7 @@ class Process {
     this.settings = { ...TEST_SETTINGS, ...changes };
     this.keyring = new Keyring({
       role,
-      held,
+      unnamedHeld: held,
       settings: this.settings,
       store: new KeyDirectory('/keys', fs, clock, Math.random),
       kms: new KmsCaller([kms], clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
@@ -369,8 +369,9 @@ describe('a key that the data directory names', () => {
 });
 
 describe('a directory that lists fewer versions than are known', () => {
-  async function expectNothingIsCreated(process: Process): Promise<void> {
-    const shrunk = /^\/keys lists \d key versions, and 2 are known: nothing is created there$/;
+  const GONE = 'not in /keys any more, and the server has the keys of those files in use: nothing is created there';
+
+  async function expectNothingIsCreated(process: Process, shrunk: string): Promise<void> {
     const calls = kms.calls.length;
     const before = files();
     await expectKeyError(process.open(keyId(2)), 'STORE_UNAVAILABLE', shrunk);
@@ -386,7 +387,10 @@ describe('a directory that lists fewer versions than are known', () => {
 
   it('gets no key from an agent that the server told what it has', async () => {
     store(1, 1);
-    await expectNothingIsCreated(new Process({}, 'server', 2));
+    await expectNothingIsCreated(
+      new Process({}, 'server', 2),
+      '/keys lists 1 key versions, and 2 are known: nothing is created there',
+    );
   });
 
   it('gets no key from the agent that listed more, until they are back', async () => {
@@ -396,10 +400,58 @@ describe('a directory that lists fewer versions than are known', () => {
     await process.run((keyring, deadline) => keyring.loadAll(deadline));
     const mounted = [...fs.files];
     fs.files.clear();
-    await expectNothingIsCreated(process);
+    await expectNothingIsCreated(process, `aws-kms-key.1.1 and 1 more are ${GONE}`);
     for (const [path, file] of mounted) fs.files.set(path, file);
     expect(await process.open(keyId(2))).toBe(1);
     expect(await process.rotate(one)).toBe(3);
+  });
+
+  it('gets no version that the server has, though it lists as many key files', async () => {
+    store(2, 1);
+    store(3, 1);
+    const process = new Process();
+    process.keyring.hold([name(2, 1), name(2, 2)]);
+    const gone =
+      'aws-kms-key.2.2 is not in /keys any more, and the server has the keys of those files in use: nothing is created there';
+    const before = files();
+    await expectKeyError(process.rotate(keyId(2)), 'STORE_UNAVAILABLE', gone);
+    await expectKeyError(process.open(keyId(4)), 'STORE_UNAVAILABLE', gone);
+    await expectKeyError(
+      process.run((keyring, deadline) => keyring.rotateAll(deadline)),
+      'STORE_UNAVAILABLE',
+      gone,
+    );
+    expect(kms.calls).toEqual([]);
+    expect(files()).toEqual(before);
+    // What is stored can be read all the same, and the log is told.
+    await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    expect(process.names).toEqual(['2.1', '3.1']);
+    expect(process.logged.find((line) => line.startsWith('error: '))).toContain(gone);
+    store(2, 2);
+    expect(await process.rotate(keyId(2))).toBe(3);
+  });
+
+  it('gets no version 1 in the place of an old one that the server has', async () => {
+    store(3, 1);
+    const process = new Process();
+    process.keyring.hold([name(2, 1)]);
+    await expectKeyError(process.open(keyId(2)), 'STORE_UNAVAILABLE', /^aws-kms-key\.2\.1 is not in \/keys any more/);
+    expect(kms.calls).toEqual([]);
+  });
+
+  it('gets no version that the server has, when the one that was made at the same time is gone again', async () => {
+    store(2, 1);
+    const process = new Process();
+    await process.run((keyring, deadline) => keyring.loadAll(deadline));
+    fs.before = (call, path) => {
+      if (call !== 'link' || !path.endsWith('aws-kms-key.2.2')) return;
+      fs.before = () => undefined;
+      // Another server was faster, and an older state was put back.
+      store(2, 2);
+      fs.files.delete('/keys/aws-kms-key.2.1');
+    };
+    await expectKeyError(process.rotate(keyId(2)), 'STORE_UNAVAILABLE', /^aws-kms-key\.2\.1 is not in \/keys any more/);
+    expect(files().filter((path) => path.includes('key.2.3'))).toEqual([]);
   });
 
   it('is not one whose newest file is listed before it is announced', async () => {
@@ -432,7 +484,7 @@ describe('a directory that lists fewer versions than are known', () => {
     await process.open(one);
     await process.rotate(one);
     fs.files.clear();
-    await expectNothingIsCreated(process);
+    await expectNothingIsCreated(process, `aws-kms-key.1.1 and 1 more are ${GONE}`);
   });
 });
 

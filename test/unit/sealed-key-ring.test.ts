@@ -74,7 +74,7 @@ class Agent {
     const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
     this.keyring = new Keyring({
       role,
-      held: 0,
+      unnamedHeld: 0,
       settings: this.settings,
       store: new KeyDirectory(this.settings.keyfileDir, disk, clock, Math.random),
       kms: new KmsCaller([kms.client], clock, () => 0.5, observer),

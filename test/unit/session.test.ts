@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { helloSettings } from '../../scripts/lib/hello-settings.ts';
 import { MOST_REQUESTS_AT_ONCE, Session } from '../../src/agent/session.ts';
 import { FrameDecoder } from '../../src/format/frames.ts';
+import type { KeyName } from '../../src/format/key-file-name.ts';
 import {
   type AgentMessage,
   encodePluginMessage,
@@ -85,6 +86,15 @@ async function hello(
 ): Promise<AgentMessage> {
   send(1, { type: 'hello', protocol: 1, role, held: 0, settings: new Map([...HELLO_SETTINGS, ...changes]) });
   return await answerTo(1);
+}
+
+async function greet(held: number): Promise<AgentMessage> {
+  send(1, { type: 'hello', protocol: 2, role: 'server', held, settings: new Map(HELLO_SETTINGS) });
+  return await answerTo(1);
+}
+
+function heldName(id: number, version: number): KeyName {
+  return { id: keyId(id), version: keyVersion(version) };
 }
 
 function sent<T extends AgentMessage['type']>(type: T): AgentMessage[] {
@@ -297,11 +307,51 @@ describe('a session', () => {
   });
 
   it('refuses another protocol version and says which', async () => {
-    send(1, { type: 'hello', protocol: 2, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
+    send(1, { type: 'hello', protocol: 3, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
     expect(await answerTo(1)).toMatchObject({
       type: 'fail',
       code: 'PROTOCOL',
-      message: 'the plugin speaks protocol 2, this agent 1',
+      message: 'the plugin speaks protocol 3, this agent 1 to 2',
+    });
+  });
+
+  it('makes no version that HELD names, and tells the log at each look', async () => {
+    for (const key of ['2.1', '3.1'])
+      fs.files.set(`/keys/aws-kms-key.${key}`, { bytes: wrappedKey(key), synced: true });
+    expect(await greet(3)).toEqual({ type: 'welcome', protocol: 2, agentVersion: '9.9.9' });
+    send(0, { type: 'held', names: [heldName(2, 1)] });
+    send(0, { type: 'held', names: [heldName(2, 2), heldName(3, 1)] });
+    send(2, { type: 'rotate', id: keyId(2), deadlineMs: 30_000 });
+    const message =
+      'aws-kms-key.2.2 is not in /keys any more, and the server has the keys of those files in use: nothing is created there';
+    expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'STORE_UNAVAILABLE', message });
+    send(3, { type: 'check', deadlineMs: 30_000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 0, second: 0 });
+    expect(sent('log')).toContainEqual({ type: 'log', severity: 'error', text: expect.stringContaining(message) });
+  });
+
+  it.each<[string, () => void, string]>([
+    [
+      'a request before HELD has named them all',
+      () => send(2, { type: 'load', deadlineMs: 1 }),
+      'load: HELD must name 1 more first',
+    ],
+    [
+      'more names than HELLO said',
+      () => send(0, { type: 'held', names: [heldName(1, 1), heldName(1, 2)] }),
+      'held: expected at most 1 key versions, got 2',
+    ],
+  ])('ends on %s', async (_, act, message) => {
+    await greet(1);
+    act();
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message });
+  });
+
+  it('refuses more names than a key directory ever has', async () => {
+    expect(await greet(1_000_001)).toMatchObject({
+      type: 'fail',
+      code: 'PROTOCOL',
+      message: 'hello: expected at most 1000000 key versions, got 1000001',
     });
   });
 
