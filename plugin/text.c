@@ -58,6 +58,24 @@ size_t text_cut(const char *text, size_t size, size_t limit)
   return cut;
 }
 
+/*
+  Bytes of a character at p[0..left) that a terminal obeys, 0 if it is none: control characters with C1 (U+0080..U+009F), line
+  and paragraph separators (U+2028, U+2029), and the controls of direction (Unicode Standard Annex 9: U+061C, U+200E,
+  U+200F, U+202A..U+202E, U+2066..U+2069).
+*/
+static size_t command_size(const uint8_t *p, size_t left)
+{
+  if (p[0] < 0x20 || p[0] == 0x7F)
+    return 1;
+  if (left >= 2 && ((p[0] == 0xC2 && p[1] < 0xA0) || (p[0] == 0xD8 && p[1] == 0x9C)))
+    return 2;
+  if (left < 3 || p[0] != 0xE2)
+    return 0;
+  if (p[1] == 0x80 && (p[2] == 0x8E || p[2] == 0x8F || (p[2] >= 0xA8 && p[2] <= 0xAE)))
+    return 3;
+  return p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9 ? 3 : 0;
+}
+
 void text_clean(char *to, size_t capacity, const void *from, size_t size)
 {
   if (capacity == 0)
@@ -65,16 +83,9 @@ void text_clean(char *to, size_t capacity, const void *from, size_t size)
   size_t length= text_cut(from, size, capacity - 1);
   memcpy(to, from, length);
   to[length]= 0;
-  for (size_t i= 0; i < length; i++)
+  for (size_t i= 0, size_of_one; i < length; i+= size_of_one ? size_of_one : 1)
   {
-    uint8_t c= (uint8_t) to[i];
-    /* U+0080..U+009F are control characters too, C2 80..C2 9F in UTF-8. */
-    if (c == 0xC2 && i + 1 < length && (uint8_t) to[i + 1] < 0xA0)
-    {
-      to[i]= ' ';
-      to[i + 1]= ' ';
-    }
-    else if (c < 0x20 || c == 0x7F)
-      to[i]= ' ';
+    size_of_one= command_size((const uint8_t *) to + i, length - i);
+    memset(to + i, ' ', size_of_one);
   }
 }

@@ -15,8 +15,9 @@ bool text_is_utf8(const uint8_t *bytes, size_t size);
 size_t text_cut(const char *text, size_t size, size_t limit);
 
 /*
-  Copies from[0..size) to to[0..capacity), always NUL terminated, cut at a character. Control characters become spaces:
-  what another process says must not be able to forge a log line or move a terminal's cursor.
+  Copies from[0..size) to to[0..capacity), always NUL terminated, cut at a character. Control characters, separators of
+  lines and controls of direction become spaces: what another process says must not be able to forge a log line or move a
+  terminal's cursor.
 */
 void text_clean(char *to, size_t capacity, const void *from, size_t size);
 

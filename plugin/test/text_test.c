@@ -48,6 +48,12 @@ static void clean_removes_control_characters(void)
   CHECK(strcmp(to, "a b [2Jc ") == 0);
   text_clean(to, sizeof to, "x\xC2\x9By", 4);
   CHECK(strcmp(to, "x  y") == 0);
+  text_clean(to, sizeof to, "x\xE2\x80\xAEy\xE2\x81\xA9", 8);
+  CHECK(strcmp(to, "x   y   ") == 0);
+  text_clean(to, sizeof to, "\xE2\x80\xA8\xD8\x9C\xE2\x80\x8E", 8);
+  CHECK(strcmp(to, "        ") == 0);
+  text_clean(to, sizeof to, "\xE2\x82\xAC\xC2\xA0\xE2\x80", 7);
+  CHECK(strcmp(to, "\xE2\x82\xAC\xC2\xA0\xE2\x80") == 0);
   text_clean(to, 4, "abcdef", 6);
   CHECK(strcmp(to, "abc") == 0);
   text_clean(to, 4, "ab\xC3\xBC", 4);

@@ -74,14 +74,14 @@ async function sleep(ms: number): Promise<void> {
   await new Promise<void>((resolve) => void setTimeout(resolve, ms).unref());
 }
 
-const gates = new WeakMap<NodeJS.ProcessEnv, ProxyGate>();
+const gates = new Map<string, ProxyGate>();
 
-/** One gate for everything that is reached through the proxies of one environment; undefined: it names none. */
+/** One gate of the process for everything that goes through the same proxies; undefined: the environment names none. */
 export function proxyGateOf(environment: NodeJS.ProcessEnv): ProxyGate | undefined {
-  if (!Object.entries(environment).some(([name, value]) => /^(?:https?|all)_proxy$/i.test(name) && value)) {
-    return undefined;
-  }
-  const gate = gates.get(environment) ?? new ProxyGate();
-  gates.set(environment, gate);
+  const proxies = Object.entries(environment).filter(([name, value]) => /^(?:https?|all)_proxy$/i.test(name) && value);
+  if (proxies.length === 0) return undefined;
+  const key = proxies.sort().join('\n');
+  const gate = gates.get(key) ?? new ProxyGate();
+  gates.set(key, gate);
   return gate;
 }

@@ -1,8 +1,10 @@
 import { createServer } from 'node:http';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/cli/system.ts';
+import { dataKeyCaller } from '../../src/doctor/data-key-client.ts';
 import { createAwsKmsClient } from '../../src/kms/aws.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
+import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { isProxyRefusal, ProxyGate } from '../../src/kms/proxy-gate.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { Secrets } from '../../src/secrets.ts';
@@ -74,6 +76,41 @@ it('a proxy that refuses the password to the call of STS is not asked by the key
   const found = await outcomes([scene.kmsUrl], { HTTPS_PROXY: url }, process.env);
   for (const each of found) expect(each).toMatchObject(REFUSED);
   expect(asked).toEqual(['sts.example.com:443']);
+});
+
+it('a proxy that refuses the password to a command is asked once for all keys of a backup', async () => {
+  const { url, asked } = await refusingProxy(407);
+  (await startScene()).environment(KEYS_OF_A_USER);
+  const environment = { ...process.env, HTTPS_PROXY: url };
+  const kms = await createKmsInspector({
+    region: 'us-east-1',
+    endpointUrl: 'https://kms.example.com',
+    stsEndpointUrl: '',
+    timeoutMs: 5_000,
+    sharedFiles: undefined,
+    environment,
+    trustedCertificates: undefined,
+    secrets: new Secrets(),
+    wallMs: systemClock.wallMs,
+  });
+  const deadline = startDeadline(systemClock, 30_000);
+  cleanUp(() => {
+    deadline.cancel();
+    kms.close();
+  });
+  const caller = dataKeyCaller(kms, { clock: systemClock, random: Math.random });
+  const request = {
+    wrapped: Buffer.alloc(200),
+    masterKeyArn: undefined,
+    encryptionContext: {},
+    keySpec: undefined,
+    keyCheckValue: undefined,
+  };
+  const found = await Promise.all(
+    KEYS.map((key) => caller.decrypt(key, request, deadline).catch((error: unknown) => error)),
+  );
+  for (const each of found) expect(each).toMatchObject(REFUSED);
+  expect(asked).toHaveLength(1);
 });
 
 it('a proxy that accepts is used by all calls', async () => {
