@@ -35,6 +35,8 @@ struct agent_config
   uint32_t start_timeout_ms;
   uint32_t watch_interval_ms;           /* between looks at the master keys; 0: none */
   bool allow_missing_keys;
+  /* What to do when nobody listens on the socket, which nobody is about to change. NULL: its agent may be about to start. */
+  const char *nobody_listens;
   const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
   /*

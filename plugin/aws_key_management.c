@@ -203,6 +203,8 @@ static bool start(void)
     server_log(SERVER_ERROR, "out of memory");
     return false;
   }
+  if (server_is_backup() && !server_makes_backup())
+    sysvars_say_whose_keys_prepare();
   agent= agent_create(&config, &failure);
   if (agent && !sysvars_attach(agent))
     return false;

@@ -298,7 +298,7 @@ void link_begin(struct agent *agent)
   }
   io->connection= CONNECTION_WAITING;
   io->try_at= clock_ms();
-  io->limit_at= start_until ? start_until : io->try_at + agent->limits.patience;
+  io->limit_at= start_until && !agent->config.nobody_listens ? start_until : io->try_at + agent->limits.patience;
 }
 
 void link_try_connect(struct agent *agent, int64_t now)
@@ -321,7 +321,8 @@ void link_try_connect(struct agent *agent, int64_t now)
     break;
   }
   struct agent_failure failure= agent_plain(why);
-  snprintf(failure.hint, sizeof failure.hint, "%s", "check aws_key_management_agent and that its agent runs");
+  const char *hint= agent->config.nobody_listens;
+  snprintf(failure.hint, sizeof failure.hint, "%s", hint ? hint : "check aws_key_management_agent and that its agent runs");
   io->connection= CONNECTION_NONE;
   refuse(agent, &failure);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "sysvars.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,10 @@
 #include "target.h"
 
 #define PREFIX "aws_key_management_"
+#define KEY_FILE "aws-kms-key."
+/* mariadb-backup refuses options of a plugin that are not loose, and passes all of them on. */
+#define PREPARE_ELSEWHERE "mariadb-backup --defaults-file=BACKUP/backup-my.cnf --prepare --target-dir=BACKUP " \
+  "--loose-aws-key-management-agent= --loose-aws-key-management-keyfile-dir=DIRECTORY-OF-THE-KEY-FILES"
 
 /* The server writes these. */
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
@@ -445,6 +451,7 @@ bool sysvars_open(struct agent_config *config)
   config->target= target;
   config->start_timeout_ms= (start_timeout ? start_timeout : 60) * 1000;
   config->allow_missing_keys= allow_missing_keys;
+  config->nobody_listens= config->role == ROLE_BACKUP && !server_makes_backup() ? PREPARE_ELSEWHERE : NULL;
   config->watch_interval_ms= config->role == ROLE_BACKUP ? 0 : watch_interval * 1000;
   return true;
 }
@@ -476,21 +483,52 @@ bool sysvars_attach(struct agent *agent)
   return false;
 }
 
+static bool is_of_its_own(const char *agent)
+{
+  return strncmp(agent, "unix:", 5) == 0;
+}
+
 static bool is_here(const char *path)
 {
   struct stat there, here;
   return stat(path, &there) == 0 && stat(".", &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
+/* What cannot be looked at may hold some. */
+static bool holds_key_files(const char *path)
+{
+  DIR *directory= opendir(path);
+  if (!directory)
+    return errno != ENOENT;
+  const struct dirent *entry;
+  bool found= false;
+  while (!found && (entry= readdir(directory)))
+    found= strncmp(entry->d_name, KEY_FILE, sizeof KEY_FILE - 1) == 0;
+  closedir(directory);
+  return found;
+}
+
 void sysvars_say_what_backup_lacks(void)
 {
-  const char *directory= text_or_empty(keyfile_dir);
-  if (directory[0] && !is_here(directory))
+  char directory[PATH_MAX];
+  bool is_named= text_or_empty(keyfile_dir)[0] != 0;
+  if (is_of_its_own(target) && !holds_key_files("."))
+    server_logf(SERVER_WARNING, "THIS BACKUP HOLDS NO KEYS, and without them nobody can restore it; when it is done, add "
+                "those of the agent on %s, where it runs: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT "
+                "--to DIRECTORY", target);
+  else if (is_of_its_own(target))
+    server_logf(SERVER_NOTE, "this backup holds the keys that are in the data directory; if the agent on %s has others, add "
+                "them: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY", target);
+  else if (is_named && !is_here(keyfile_dir) && absolute_keyfile_dir(directory, sizeof directory))
     server_logf(SERVER_WARNING, "THIS BACKUP HOLDS NO KEYS, and without them nobody can restore it; when it is done, add "
                 "them: mariadb-aws-kms backup-keys --keyfile-dir %s --to DIRECTORY", directory);
-  else if (!directory[0] && strncmp(target, "unix:", 5) == 0)
-    server_logf(SERVER_NOTE, "this backup holds the keys only if those of the agent on %s are in the data directory; add "
-                "them otherwise: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY", target);
+}
+
+void sysvars_say_whose_keys_prepare(void)
+{
+  if (is_of_its_own(target))
+    server_logf(SERVER_NOTE, "the keys come from the agent on %s, as backup-my.cnf says; elsewhere, or with other key files: "
+                PREPARE_ELSEWHERE, target);
 }
 
 void sysvars_close(void)

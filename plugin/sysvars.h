@@ -27,6 +27,9 @@ bool sysvars_attach(struct agent *agent);
 /* In mariadb-backup --backup: warns if the key files are where it does not copy them from. */
 void sysvars_say_what_backup_lacks(void);
 
+/* In mariadb-backup --prepare: notes an agent of its own, which may be on the machine of the backup only. */
+void sysvars_say_whose_keys_prepare(void);
+
 /* No change reaches the agent any more. */
 void sysvars_close(void);
 

@@ -29,6 +29,21 @@ static void nobody_listens_until_the_start_deadline(void)
   fake_listen();
 }
 
+/* To prepare a backup nobody starts one. */
+static void nobody_who_will_listen_is_not_waited_for(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(20000, false);
+  agent->config.nobody_listens= "name the key files";
+  agent->limits.patience= 300;
+  fake_stop_listening();
+  int64_t took= failing_start(agent, &failure);
+  CHECK(took >= 300 && took < 15000 && strstr(failure.message, "no agent listens"));
+  CHECK(strcmp(failure.hint, "name the key files") == 0);
+  fake_destroy(agent);
+  fake_listen();
+}
+
 static void agent_that_is_slow_has_the_whole_start_deadline(void)
 {
   struct agent_failure failure;
@@ -199,6 +214,7 @@ static void bad_targets_are_refused(void)
 void start_tests(void)
 {
   TEST(nobody_listens_until_the_start_deadline);
+  TEST(nobody_who_will_listen_is_not_waited_for);
   TEST(agent_that_is_slow_has_the_whole_start_deadline);
   TEST(silent_agent_ends_with_the_start_deadline);
   TEST(second_load_has_only_the_time_that_is_left);

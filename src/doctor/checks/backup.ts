@@ -2,6 +2,7 @@ import { sep } from 'node:path';
 import type { Check } from '../check.ts';
 import type { Configuration } from '../configuration.ts';
 import { ok, type Report, warning } from '../finding.ts';
+import { AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
 
 /** Whether the keys go where the data goes: into backups, and to nodes of a cluster that join. */
 export const backup: Check = {
@@ -12,7 +13,16 @@ export const backup: Check = {
   },
 };
 
-function backupReports({ isKeyfileDirDatadir, keyfileDir }: Configuration): readonly Report[] {
+function backupReports({ isKeyfileDirDatadir, keyfileDir, agent }: Configuration): readonly Report[] {
+  if (agent.startsWith(AGENT_SOCKET_PREFIX)) {
+    const found = `the keys are where the agent on ${agent} has them, and mariadb-backup copies them only if that is the data directory`;
+    return [
+      warning(
+        found,
+        'after every backup, where the agent runs: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY',
+      ),
+    ];
+  }
   if (isKeyfileDirDatadir) return [];
   const found = `${keyfileDir} is in no mariadb-backup: without it no backup can be read`;
   return [warning(found, `after every backup: mariadb-aws-kms backup-keys --to DIRECTORY`)];
