@@ -1,15 +1,24 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { Socket } from 'node:net';
 import { isSea } from 'node:sea';
 import { Command } from 'commander';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { CarefulFileSystem } from '../keystore/careful-file-system.ts';
-import { type Channel, FileServiceClient, type RemoteFileSystem, serveFiles } from '../keystore/file-service.ts';
+import {
+  type Channel,
+  channelOver,
+  FileServiceClient,
+  type RemoteFileSystem,
+  serveFiles,
+} from '../keystore/file-service.ts';
 import { type FileSystem, nodeFileSystem } from '../keystore/file-system.ts';
 import type { PlaceOwner } from '../keystore/place-owner.ts';
+import { isSocket } from './serve-plugin.ts';
 import { becomeUser } from './server-user.ts';
 
 const VERB = 'file-service';
+const DESCRIPTOR = 3;
 
 /** Key directories and backups, as the commands see them. */
 export function commandFileSystem(): FileSystem {
@@ -22,34 +31,33 @@ function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
   const child = spawn(process.execPath, [...program, VERB, `${uid}`, `${gid}`], {
     env: {},
     cwd: '/',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
-  return new FileServiceClient(channelTo(child), `user ${uid}`);
+  child.unref();
+  const stream = child.stdio[DESCRIPTOR];
+  if (!(stream instanceof Socket)) throw new KeyError('INTERNAL', `${VERB}: no pair of sockets`);
+  child.once('error', () => stream.destroy());
+  return new FileServiceClient(whileAwaited(stream), `user ${uid}`);
 }
 
 /** It holds this process up only while an answer is awaited. */
-function channelTo(child: ChildProcess): Channel {
+function whileAwaited(stream: Socket): Channel {
+  const channel = channelOver(stream);
   let awaited = 0;
-  child.unref();
-  child.channel?.unref();
+  stream.unref();
   return {
+    ...channel,
     send: (message) => {
       awaited += 1;
-      child.channel?.ref();
-      // What cannot be sent is told by the end of the process.
-      child.send(message as object, () => undefined);
+      stream.ref();
+      channel.send(message);
     },
     onMessage: (listener) =>
-      child.on('message', (message) => {
+      channel.onMessage((message) => {
         awaited -= 1;
-        if (awaited === 0) child.channel?.unref();
+        if (awaited === 0) stream.unref();
         listener(message);
       }),
-    onClose: (listener) => {
-      child.once('error', listener);
-      child.once('disconnect', listener);
-    },
   };
 }
 
@@ -59,18 +67,12 @@ export function fileServiceCommand(): Command {
     .argument('<uid>')
     .argument('<gid>')
     .action((uid: string, gid: string) => {
-      if (process.send === undefined) throw new KeyError('BAD_OPTION', `${VERB} is for this program itself`);
+      if (!isSocket(DESCRIPTOR)) throw new KeyError('BAD_OPTION', `${VERB} is for this program itself`);
       becomeUser(process, { uid: idOf(uid), gid: parseDecimal(gid) ?? 0 });
       process.umask(0o077);
-      process.once('disconnect', () => process.exit(0));
-      serveFiles(
-        {
-          send: (message) => void process.send?.(message),
-          onMessage: (listener) => process.on('message', listener),
-          onClose: (listener) => process.once('disconnect', listener),
-        },
-        nodeFileSystem,
-      );
+      const channel = channelOver(new Socket({ fd: DESCRIPTOR, readable: true, writable: true }));
+      channel.onClose(() => process.exit(0));
+      serveFiles(channel, nodeFileSystem);
     });
 }
 

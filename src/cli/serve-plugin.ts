@@ -82,7 +82,7 @@ export function adoptLegacyVariables(environment: NodeJS.ProcessEnv): void {
   if (legacy !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] ??= legacy;
 }
 
-function isSocket(descriptor: number): boolean {
+export function isSocket(descriptor: number): boolean {
   try {
     return fstatSync(descriptor).isSocket();
   } catch {

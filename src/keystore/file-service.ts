@@ -1,14 +1,18 @@
 /** The calls of a key directory, made by another process: both ends of what they say to each other. */
+import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
 import { KeyError } from '../errors.ts';
 import type { Access, FileSystem, OpenFile } from './file-system.ts';
 
 /** Between two processes that copy what they send, bytes included. */
 export interface Channel {
-  send(message: unknown): void;
+  send(message: Message): void;
   onMessage(listener: (message: unknown) => void): void;
-  /** The other process is gone. */
+  /** The other process is gone, or makes no sense. */
   onClose(listener: () => void): void;
 }
+
+export type Message = Readonly<Record<string, unknown>>;
 
 export type RemoteFileSystem = Pick<FileSystem, 'open' | 'readdir' | 'mkdir' | 'link' | 'rename' | 'unlink' | 'stat'>;
 
@@ -98,7 +102,7 @@ export class FileServiceClient implements RemoteFileSystem {
   }
 
   async open(path: string, flags: number, mode?: number): Promise<OpenFile> {
-    const handle = whole(await this.#call('open', path, flags, mode));
+    const handle = whole(await this.#call('open', path, flags, ...(mode === undefined ? [] : [mode])));
     return {
       writeFile: async (bytes) => void (await this.#call('writeFile', handle, bytes)),
       readFile: async () => Buffer.from(bytesOf(await this.#call('readFile', handle))),
@@ -168,6 +172,38 @@ export class FileServiceClient implements RemoteFileSystem {
       hint: 'find out what ended it (kernel log: out of memory?), then run this again',
     });
   }
+}
+
+/** A message is a line of JSON, in which an object with `base64` stands for bytes. */
+export function channelOver(stream: Duplex): Channel {
+  const ended = new AbortController();
+  stream.on('error', () => ended.abort()).on('close', () => ended.abort());
+  return {
+    send: (message) => void stream.write(`${JSON.stringify(message, forBytes)}\n`),
+    onMessage: (listener) => {
+      const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
+      lines.on('line', (line) => {
+        try {
+          listener(JSON.parse(line, toBytes));
+        } catch {
+          stream.destroy();
+        }
+      });
+    },
+    onClose: (listener) => ended.signal.addEventListener('abort', listener, { once: true }),
+  };
+}
+
+/** Of a Buffer, JSON.stringify shows the numbers that its toJSON() makes. */
+function forBytes(this: unknown, key: string, value: unknown): unknown {
+  const own: unknown =
+    typeof this === 'object' && this !== null ? Object.getOwnPropertyDescriptor(this, key)?.value : value;
+  return own instanceof Uint8Array ? { base64: Buffer.from(own).toString('base64') } : value;
+}
+
+function toBytes(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('base64' in value)) return value;
+  return Buffer.from(text(value.base64), 'base64');
 }
 
 function fieldsOf(message: unknown): Readonly<Record<string, unknown>> {

@@ -1,5 +1,4 @@
 /** What root's commands do in other users' directories, with both ends in one process. */
-import { EventEmitter } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -11,9 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { duplexPair } from 'node:stream';
 import { expect, it } from 'vitest';
 import { CarefulFileSystem } from '../../src/keystore/careful-file-system.ts';
-import { type Channel, FileServiceClient, serveFiles } from '../../src/keystore/file-service.ts';
+import { type Channel, channelOver, FileServiceClient, serveFiles } from '../../src/keystore/file-service.ts';
 import { nodeFileSystem, READ_ONLY } from '../../src/keystore/file-system.ts';
 import { createNew, readWhole, syncDirectory } from '../../src/keystore/files.ts';
 import { expectKeyError } from '../support/expect-error.ts';
@@ -22,15 +22,10 @@ import { scratchDirectory } from '../support/scratch.ts';
 
 const SOMEBODY = 65_534;
 
-/** Copies what is sent, as a channel between processes does. */
+/** As between two processes. */
 function channels(): { here: Channel; there: Channel; cut: () => void } {
-  const events = new EventEmitter();
-  const end = (mine: string, others: string): Channel => ({
-    send: (message) => void setImmediate(() => events.emit(others, structuredClone(message))),
-    onMessage: (listener) => events.on(mine, listener),
-    onClose: (listener) => events.once('close', listener),
-  });
-  return { here: end('here', 'there'), there: end('there', 'here'), cut: () => void events.emit('close') };
+  const [here, there] = duplexPair();
+  return { here: channelOver(here), there: channelOver(there), cut: () => void here.destroy() };
 }
 
 it('makes every call of a key directory, and passes on what fails with its code', async () => {
@@ -66,7 +61,7 @@ it('believes no answer that is none, and waits for nobody who is gone', async ()
   const { here, there, cut } = channels();
   there.onMessage((message) => {
     const { id, call } = message as { id: number; call: string };
-    if (call !== 'unlink') there.send({ id, value: call === 'stat' ? { mtimeMs: 'x' } : [7] });
+    if (call !== 'unlink') there.send({ id, value: call === 'stat' ? { mtimeMs: 'x' } : call === 'open' ? 'x' : [7] });
   });
   const fs = new FileServiceClient(here, 'user 7');
   await expectKeyError(fs.readdir('/x'), 'INTERNAL', 'file service: expected text');
@@ -115,4 +110,27 @@ it('asks whom a place belongs to, once for each user, and does the rest as root'
   expect((await readWhole(fs, path('roots/link'), 100)).toString()).toBe('of root');
   await expect(readWhole(fs, path('shared/link'), 100)).rejects.toMatchObject({ code: 'ELOOP' });
   expect(readFileSync(path('file'), 'utf8')).toBe('of root');
+});
+
+it('ends what makes no sense, and keeps every byte', async () => {
+  const [here, there] = duplexPair();
+  const fs = new FileServiceClient(channelOver(here), 'user 7');
+  const waiting = expectKeyError(
+    fs.readdir('/x'),
+    'STORE_UNAVAILABLE',
+    'the process that looks at files as user 7 has ended',
+  );
+  there.write('{"id": 1, "value": [\n');
+  await waiting;
+
+  const whole = channels();
+  serveFiles(whole.there, nodeFileSystem);
+  const client = new FileServiceClient(whole.here, 'user 7');
+  const path = join(scratchDirectory(), 'bytes');
+  const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => index % 256));
+  const file = await createNew({ ...nodeFileSystem, open: client.open.bind(client) }, path, bytes);
+  await file.close();
+  expect(readFileSync(path).equals(bytes)).toBe(true);
+  const back = await readWhole({ ...nodeFileSystem, open: client.open.bind(client) }, path, 100_000);
+  expect(back.equals(bytes)).toBe(true);
 });

@@ -104,6 +104,8 @@ it('nothing listens on the socket of an agent of its own', async () => {
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  agent: no agent listens on /nowhere/agent.sock
              mariadb-aws-kms agent --listen /nowhere/agent.sock --keyfile-dir DIR, or its service, must run before the server
+    warning  backup: the keys are where the agent on unix:/nowhere/agent.sock has them, and mariadb-backup copies them only if that is the data directory
+             after every backup, where the agent runs: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY
     exit 1"
   `);
 });
