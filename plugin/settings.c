@@ -56,6 +56,55 @@ static bool check_master_key_id(const char *value, size_t size, char *why, size_
   return true;
 }
 
+static bool is_lower(char c)
+{
+  return c >= 'a' && c <= 'z';
+}
+
+static size_t skip_while(bool (*is_part)(char), const char *value, size_t size, size_t at)
+{
+  while (at < size && is_part(value[at]))
+    at++;
+  return at;
+}
+
+static bool is_digit(char c)
+{
+  return c >= '0' && c <= '9';
+}
+
+/* As src/format/region.ts: words of small letters, a number of one or two digits, hyphens between; two words at least. */
+static bool is_region(const char *value, size_t size)
+{
+  size_t at= skip_while(is_lower, value, size, 0);
+  size_t words= 1;
+  if (at < 2)
+    return false;
+  for (;;)
+  {
+    if (at == size || value[at] != '-')
+      return false;
+    size_t start= ++at;
+    at= skip_while(is_lower, value, size, start);
+    if (at == start)
+      break;
+    words++;
+  }
+  size_t end= skip_while(is_digit, value, size, at);
+  return words >= 2 && end == size && end > at && end - at <= 2;
+}
+
+static bool check_region(const char *value, size_t size, char *why, size_t why_size)
+{
+  if (size == 0 || is_region(value, size))
+    return true;
+  /* An availability zone is the Region and a letter. */
+  bool is_zone= is_lower(value[size - 1]) && is_region(value, size - 1);
+  snprintf(why, why_size, "expected the name of a Region such as eu-central-1%s",
+           is_zone ? ", got an availability zone: leave its letter out" : "");
+  return false;
+}
+
 static void skip_spaces(const char *value, size_t size, size_t *at)
 {
   while (*at < size && value[*at] == ' ')
@@ -142,6 +191,8 @@ bool setting_check(enum setting setting, const char *value, size_t size, char *w
   {
   case SETTING_MASTER_KEY_ID:
     return check_master_key_id(value, size, why, why_size);
+  case SETTING_REGION:
+    return check_region(value, size, why, why_size);
   case SETTING_KEY_IDS:
     return check_key_ids(value, size, why, why_size);
   default:

@@ -56,7 +56,8 @@ export class Secrets {
   }
 
   #addProxy(text: string): void {
-    const { username = '', password = '' } = URL.parse(text) ?? {};
+    // HOST:PORT means http://HOST:PORT.
+    const { username = '', password = '' } = URL.parse(text.includes('://') ? text : `http://${text}`) ?? {};
     if (password === '') return;
     // As the Proxy-Authorization header has them.
     this.add(password, decoded(password), `${decoded(username)}:${decoded(password)}`);

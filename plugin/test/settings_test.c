@@ -39,6 +39,25 @@ static void key_id_lists(void)
     CHECK(!good(SETTING_KEY_IDS, wrong[i]));
 }
 
+/* The vectors of test/unit/region.test.ts. */
+static void regions(void)
+{
+  static const struct
+  {
+    const char *value;
+    bool is_right;
+  } vectors[]= {
+#include "region_vectors.h"
+  };
+  for (size_t i= 0; i < sizeof vectors / sizeof vectors[0]; i++)
+    CHECK(good(SETTING_REGION, vectors[i].value) == vectors[i].is_right);
+  char why[160];
+  CHECK(!setting_check(SETTING_REGION, "eu-central-1a", 13, why, sizeof why) && strstr(why, "availability zone"));
+  CHECK(!setting_check(SETTING_REGION, "Frankfurt", 9, why, sizeof why) && !strstr(why, "zone"));
+  CHECK(!setting_check(SETTING_REGION, "eu-central-1\0", 13, why, sizeof why));
+  CHECK(setting_check(SETTING_REGION, "eu-central-12", 12, why, sizeof why));
+}
+
 static void control_characters_and_bad_text(void)
 {
   CHECK(!good(SETTING_REGION, "eu-west-1\t"));
@@ -58,7 +77,7 @@ static void lengths_have_limits(void)
   {
     size_t limit= setting_limit((enum setting) s);
     CHECK(!setting_check((enum setting) s, text, limit + 1, why, sizeof why));
-    if (s != SETTING_KEY_IDS)
+    if (s != SETTING_KEY_IDS && s != SETTING_REGION)
       CHECK(setting_check((enum setting) s, text, limit, why, sizeof why));
   }
   free(text);
@@ -98,6 +117,7 @@ void settings_tests(void)
   TEST(choice_is_a_whole_name_in_any_case);
   TEST(master_key_ids);
   TEST(key_id_lists);
+  TEST(regions);
   TEST(control_characters_and_bad_text);
   TEST(lengths_have_limits);
   TEST(largest_settings_fit_into_one_hello);

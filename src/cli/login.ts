@@ -9,7 +9,7 @@ import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { ownerOfPlace } from '../keystore/place-owner.ts';
 import { connectionOf } from '../kms/inspect.ts';
-import { regionOfChain } from '../kms/sdk-connection.ts';
+import { chosenRegion } from '../kms/region.ts';
 import type { CliIo } from './process-io.ts';
 import { NOGROUP } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
@@ -65,7 +65,7 @@ async function login(
 ): Promise<void> {
   const mfaSerial = parseSerial(options.mfaSerial);
   const connection = connectionOf({
-    region: options.region ?? (await regionOfChain()),
+    region: options.region ?? (await chosenRegion(environment)),
     endpointUrl: options.endpointUrl,
     timeoutMs: TIMEOUT_MS,
     sharedFiles: undefined,

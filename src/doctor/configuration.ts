@@ -2,7 +2,8 @@ import { join, resolve } from 'node:path';
 import { toKeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
-import { REGION } from '../format/region.ts';
+import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
 import { describeChoices, type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
@@ -100,10 +101,11 @@ export async function readConfiguration(
   choice('log_level', LOG_LEVELS, 'Error');
   expect(options.number(optionName('watch_interval'), 0) !== undefined, 'watch_interval', 'seconds');
   const endpointUrl = text('endpoint_url');
-  const isEndpoint = endpointUrl === '' || isPlainUrl(endpointUrl);
-  expect(isEndpoint, 'endpoint_url', 'an http or https URL without user and password');
+  const endpointProblem = endpointUrl === '' ? undefined : problemOfEndpointUrl(endpointUrl);
+  if (endpointProblem !== undefined)
+    reports.push(failure(`${optionName('endpoint_url')}: ${endpointProblem}`, CORRECT));
   const region = text('region');
-  expect(region === '' || REGION.test(region), 'region', 'the name of a Region such as eu-central-1');
+  expect(region === '' || REGION.test(region), 'region', REGION_EXPECTED);
   const startTimeoutSeconds = options.number(optionName('start_timeout'), START_TIMEOUT_SECONDS);
   expect(startTimeoutSeconds !== undefined, 'start_timeout', 'seconds');
   const requestTimeoutMs = options.number(optionName('request_timeout'), 0);
@@ -130,7 +132,7 @@ export async function readConfiguration(
     encryptionAlgorithm,
     keyIds: reading(() => parseKeyIdSet(text('key_ids')), { ranges: [] }),
     region: REGION.test(region) ? region : '',
-    endpointUrl: isEndpoint ? endpointUrl : '',
+    endpointUrl: endpointProblem === undefined ? endpointUrl : '',
     stsEndpointUrl: request.stsEndpointUrl,
     context: reading(() => parseEncryptionContext(text('encryption_context')), {}),
     failoverRegions: reading(() => parseFailoverRegions(text('failover_regions')), []),
@@ -164,11 +166,6 @@ async function serviceInTime(
 /** With option files of its own a server is seldom that of the distribution's service. */
 function isOfDistribution({ defaults, datadir }: DoctorRequest): boolean {
   return datadir === undefined && (defaults === undefined || /^--defaults-(?:extra-)?file=\/etc\//.test(defaults));
-}
-
-function isPlainUrl(text: string): boolean {
-  const url = URL.parse(text);
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
 }
 
 async function defaultPluginDir({ files }: Surroundings): Promise<string> {

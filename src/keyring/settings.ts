@@ -1,7 +1,8 @@
 import { KeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
-import { REGION } from '../format/region.ts';
+import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
 
@@ -78,7 +79,7 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
     encryptionAlgorithm: parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value('encryption_algorithm')),
     logLevel: parseChoice('log_level', LOG_LEVELS, value('log_level')),
     keyIds: parseKeyIdSet(value('key_ids')),
-    region: value('region'),
+    region: parseRegion(value('region')),
     endpointUrl: parseEndpoint('endpoint_url', value('endpoint_url')),
     requestTimeoutMs: parseMilliseconds('request_timeout', value('request_timeout')),
     mock: parseSwitch('mock', value('mock')),
@@ -165,17 +166,15 @@ export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
   });
 }
 
+/** The plugin refuses the same before it starts an agent. */
+function parseRegion(text: string): string {
+  if (text !== '' && !REGION.test(text)) throw badOption('region', REGION_EXPECTED, text);
+  return text;
+}
+
 function parseEndpoint(name: string, text: string): string {
   if (text === '') return text;
-  const url = URL.parse(text);
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    throw badOption(name, 'a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com', text);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new KeyError(
-      'BAD_OPTION',
-      `aws_key_management_${name}: credentials do not belong into a URL that every SQL user can read`,
-    );
-  }
+  const problem = problemOfEndpointUrl(text);
+  if (problem !== undefined) throw new KeyError('BAD_OPTION', `aws_key_management_${name}: ${problem}`);
   return text;
 }

@@ -1,17 +1,19 @@
 import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
-import { REGION } from '../format/region.ts';
 import type { Secrets } from '../secrets.ts';
 import { classifyKmsFailure, isCredentialFailure, refusedAt } from './classify.ts';
 import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from './client.ts';
+import { configuredEndpoint } from './configured-endpoint.ts';
 import { type Identity, IdentitySource } from './credentials/identity.ts';
 import { type Endpoint, kmsEndpoint } from './endpoint.ts';
 import { transportTo } from './http/connect.ts';
 import type { Transport } from './http/transport.ts';
 import { callJson, type JsonAnswer, type Metadata } from './json-call.ts';
+import { proxiesOf } from './proxies.ts';
+import { chosenRegion } from './region.ts';
 import { RequestSigner } from './sigv4.ts';
 
 export interface AwsOptions {
-  /** Empty: the SDK's own chain (AWS_REGION, profile), then us-east-1. */
+  /** Empty: as `chosenRegion` has it. */
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
@@ -21,7 +23,7 @@ export interface AwsOptions {
 
 /** What the surroundings of the process say about the way to AWS. */
 export interface AwsSurroundings {
-  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case. */
+  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
   /** PEM certificates to trust; undefined: the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
@@ -40,9 +42,13 @@ const CREDENTIAL_REQUESTS = 3;
  * KMS without the SDK's client: one of its calls costs about as much as starting the agent. The SDK still says who we are
  * and where KMS is, and is loaded when that takes more than a look at the environment. Makes no request until it is asked
  * to.
+ * @throws KeyError BAD_OPTION for what the environment or the profile says of Region, endpoint and proxies and cannot be used
  */
 export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
-  const region = options.region || (await regionOf(surroundings.environment ?? surroundings.proxyEnvironment));
+  const environment = surroundings.environment ?? surroundings.proxyEnvironment;
+  proxiesOf(surroundings.proxyEnvironment);
+  const region = options.region || (await chosenRegion(environment));
+  if (options.endpointUrl === '') await configuredEndpoint(environment);
   const connection = new Connection({ ...options, region }, surroundings);
   return {
     async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }, signal) {
@@ -173,13 +179,6 @@ class Connection {
   #correctClock(theirsMs: number, signedMs: number): void {
     this.#clockOffsetMs = Math.abs(theirsMs - signedMs) >= SKEW_MS ? theirsMs - Date.now() : 0;
   }
-}
-
-const REGION_VARIABLE = 'AWS_REGION';
-
-async function regionOf(environment: NodeJS.ProcessEnv): Promise<string> {
-  const region = environment[REGION_VARIABLE] ?? '';
-  return REGION.test(region) ? region : await (await import('./sdk-connection.ts')).regionOfChain();
 }
 
 async function credentialsOf(

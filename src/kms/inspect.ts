@@ -16,7 +16,9 @@ import type { KeySpec } from '../format/sidecar.ts';
 import type { Secrets } from '../secrets.ts';
 import { classifyKmsFailure } from './classify.ts';
 import type { ReEncryptClient } from './client.ts';
-import { regionOfChain, type SdkConnection, sdkConnection } from './sdk-connection.ts';
+import { configuredEndpoint } from './configured-endpoint.ts';
+import { chosenRegion } from './region.ts';
+import { type SdkConnection, sdkConnection } from './sdk-connection.ts';
 
 export interface InspectorOptions extends ConnectionOptions {
   /** Empty: the Region's public endpoint of STS. */
@@ -26,7 +28,7 @@ export interface InspectorOptions extends ConnectionOptions {
 }
 
 export interface ConnectionOptions {
-  /** Empty: the SDK's own chain (AWS_REGION, profile), then us-east-1. */
+  /** Empty: as `chosenRegion` has it. */
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
@@ -112,6 +114,8 @@ export interface KmsInspector extends ReEncryptClient {
   readonly description: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
+  /** What names the endpoint. */
+  readonly endpointFrom: string;
   /** Without a signature: says whether something like KMS answers, whoever asks. */
   reach(signal: AbortSignal): Promise<Reached>;
   credentials(signal: AbortSignal): Promise<CredentialSummary>;
@@ -139,18 +143,33 @@ const STS_TIMEOUT_MS = 3_000;
 const CREDENTIALS_MS = 8_000;
 
 export async function createKmsInspector(options: InspectorOptions): Promise<KmsInspector> {
-  const region = options.region === '' ? await regionOfChain() : options.region;
-  return inspector({ ...options, region });
+  const environment = surroundingsOf(options);
+  const region = options.region || (await chosenRegion(environment));
+  const found = options.endpointUrl === '' ? await configuredEndpoint(environment) : undefined;
+  return inspector({ ...options, region, endpointUrl: found?.url ?? options.endpointUrl }, found?.from);
 }
 
-function inspector(options: InspectorOptions): KmsInspector {
+/** With the files that are read in the place of those in the home directory. */
+function surroundingsOf({ environment, sharedFiles, profile }: ConnectionOptions): NodeJS.ProcessEnv {
+  return {
+    ...environment,
+    ...(profile === undefined ? {} : { AWS_PROFILE: profile }),
+    ...(sharedFiles === undefined
+      ? {}
+      : { AWS_SHARED_CREDENTIALS_FILE: sharedFiles.credentials, AWS_CONFIG_FILE: sharedFiles.config }),
+  };
+}
+
+/** @param endpointFrom what names the endpoint, when that is no option of the plugin */
+function inspector(options: InspectorOptions, endpointFrom?: string): KmsInspector {
   const { region, endpointUrl } = options;
   const kms = new KMSClient(connectionOf(options));
   const others: KmsInspector[] = [];
   return {
     region,
     endpointUrl,
-    description: `Region ${region}${endpointUrl === '' ? '' : `, endpoint ${endpointUrl}`}`,
+    endpointFrom: endpointFrom ?? 'aws_key_management_endpoint_url',
+    description: `Region ${region}${endpointUrl === '' ? '' : `, endpoint ${endpointUrl}`}${endpointFrom === undefined ? '' : ` (${endpointFrom})`}`,
     reach: (abortSignal) => reach(options, abortSignal),
     async credentials() {
       const identity = await kms.config.credentials();
@@ -253,7 +272,10 @@ function inspector(options: InspectorOptions): KmsInspector {
       }
     },
     inRegion(other, url = endpointInRegion(endpointUrl, region, other)) {
-      const made = inspector({ ...options, region: other, endpointUrl: url });
+      const made = inspector(
+        { ...options, region: other, endpointUrl: url },
+        url === endpointUrl ? endpointFrom : undefined,
+      );
       others.push(made);
       return made;
     },

@@ -1,4 +1,3 @@
-import { KMSClient } from '@aws-sdk/client-kms';
 import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
 import type { Secrets } from '../secrets.ts';
 import { type AgentOptions, keepAliveAgents } from './agents.ts';
@@ -60,18 +59,4 @@ export function sdkConnection(options: SdkConnectionOptions) {
       ),
     ...connection,
   };
-}
-
-const FALLBACK_REGION = 'us-east-1';
-
-/** AWS_REGION, the profile, then us-east-1. */
-export async function regionOfChain(): Promise<string> {
-  const client = new KMSClient({});
-  try {
-    return await client.config.region();
-  } catch {
-    return FALLBACK_REGION;
-  } finally {
-    client.destroy();
-  }
 }

@@ -286,12 +286,12 @@ describe('a session', () => {
     [
       'endpoint_url',
       'kms',
-      'aws_key_management_endpoint_url: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com, got "kms"',
+      'aws_key_management_endpoint_url: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com',
     ],
     [
       'endpoint_url',
       'https://u:p@kms',
-      'aws_key_management_endpoint_url: credentials do not belong into a URL that every SQL user can read',
+      'aws_key_management_endpoint_url: credentials do not belong into the URL of an endpoint',
     ],
     ['request_timeout', '1s', 'aws_key_management_request_timeout: expected milliseconds, got "1s"'],
     ['mock', 'yes', 'aws_key_management_mock: expected ON or OFF, got "yes"'],

@@ -1,3 +1,4 @@
+import type { KmsInspector } from '../../kms/inspect.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
@@ -18,7 +19,7 @@ export const endpoint: Check = {
     } catch (error) {
       return [kmsFailure(kms.description, error)];
     }
-    const reports = [...regionReports(examination, kms.region), ...transportReports(kms.endpointUrl)];
+    const reports = [...regionReports(examination, kms.region), ...transportReports(kms)];
     return reports.length > 0 ? reports : [ok(`${kms.description}: KMS answers`)];
   },
 };
@@ -41,7 +42,12 @@ function regionReports({ configuration, surroundings, facts }: Examination, regi
     return [failure(found, `aws_key_management_region = ${regionOf(elsewhere[0])}`)];
   }
   const { environment } = surroundings;
-  const isChosen = configuration.region !== '' || environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'];
+  const { AWS_REGION: variable, AWS_DEFAULT_REGION: lastVariable } = environment;
+  const isChosen = configuration.region !== '' || variable || lastVariable;
+  if (configuration.region === '' && !variable && lastVariable && lastVariable !== region) {
+    const found = `AWS_DEFAULT_REGION is ${lastVariable}, and the profile names ${region}, which the server asks`;
+    return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
+  }
   if (!isChosen && named === undefined && region === 'us-east-1') {
     const found = 'no Region is set: us-east-1 is asked';
     return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
@@ -49,10 +55,10 @@ function regionReports({ configuration, surroundings, facts }: Examination, regi
   return [];
 }
 
-function transportReports(endpointUrl: string): readonly Report[] {
+function transportReports({ endpointUrl, endpointFrom }: KmsInspector): readonly Report[] {
   const url = endpointUrl === '' ? null : URL.parse(endpointUrl);
   if (url === null || url.protocol === 'https:' || LOOPBACK.test(url.hostname)) return [];
-  const found = 'aws_key_management_endpoint_url is http: data keys cross the network readable';
+  const found = `${endpointFrom} is http: data keys cross the network readable`;
   return [failure(found, 'use https')];
 }
 

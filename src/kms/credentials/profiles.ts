@@ -1,4 +1,4 @@
-import { parseKnownFiles } from '@smithy/core/config';
+import { loadSharedConfigFiles, parseKnownFiles } from '@smithy/core/config';
 import { CredentialFailure } from './failure.ts';
 import { sharedFiles } from './shared-files.ts';
 import { profileOf } from './source-name.ts';
@@ -26,6 +26,15 @@ const SOURCES = [
 export async function readProfiles(environment: NodeJS.ProcessEnv): Promise<Profiles> {
   const [configFilepath, filepath] = sharedFiles(environment);
   return await parseKnownFiles({ filepath, configFilepath, ignoreCache: true });
+}
+
+/** The two files apart: a section of services counts in the config file only. */
+export async function readSharedFiles(
+  environment: NodeJS.ProcessEnv,
+): Promise<{ readonly config: Profiles; readonly credentials: Profiles }> {
+  const [configFilepath, filepath] = sharedFiles(environment);
+  const { configFile, credentialsFile } = await loadSharedConfigFiles({ filepath, configFilepath, ignoreCache: true });
+  return { config: configFile, credentials: credentialsFile };
 }
 
 export function namesSource(profile: Profile | undefined): boolean {

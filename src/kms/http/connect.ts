@@ -1,13 +1,13 @@
 import type { AgentOptions } from '../agents.ts';
+import { proxiesOf } from '../proxies.ts';
 import { DirectTransport, plainSockets, tlsSockets } from './direct.ts';
 import { bareHost, type Transport } from './transport.ts';
-
-const PROXY_VARIABLES = ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy'] as const;
 
 /** Makes no connection yet. */
 export async function transportTo(url: URL, options: AgentOptions): Promise<Transport> {
   // Whether one of them is for this place is for Node.js to say.
-  if (PROXY_VARIABLES.some((name) => (options.proxyEnvironment[name] ?? '') !== '')) {
+  const { http_proxy: http, https_proxy: https } = proxiesOf(options.proxyEnvironment);
+  if (http !== undefined || https !== undefined) {
     const { ProxyTransport } = await import('./through-proxy.ts');
     return new ProxyTransport(url, options);
   }

@@ -146,7 +146,7 @@ it('the endpoint has a password in its URL', async () => {
   const { problems, lines } = await patient.examine();
   expect(lines.join()).not.toContain('hunter2');
   expect(problems).toMatchInlineSnapshot(`
-    "failure  option-files: aws_key_management_endpoint_url: expected an http or https URL without user and password
+    "failure  option-files: aws_key_management_endpoint_url: credentials do not belong into the URL of an endpoint
              correct it in the option file
     failure  endpoint: Region us-east-1: ENOTFOUND: getaddrinfo ENOTFOUND
              the server must reach the KMS endpoint: check aws_key_management_region, aws_key_management_endpoint_url, DNS, routes, security groups, proxy variables and, under SELinux, \`setsebool -P mysql_connect_any 1\`

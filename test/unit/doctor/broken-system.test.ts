@@ -55,7 +55,7 @@ it('settings are malformed', async () => {
              correct it in the option file
     failure  option-files: aws_key_management_encryption_context: "cluster" is no name=value pair
              write name=value pairs separated by commas, for example cluster=orders,environment=production
-    failure  option-files: aws_key_management_failover_regions: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com, got "ftp://kms.example.com"
+    failure  option-files: aws_key_management_failover_regions: expected a URL such as https://vpce-1234.kms.eu-central-1.vpce.amazonaws.com
              correct it in the option file
     exit 1"
   `);
