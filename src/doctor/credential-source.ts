@@ -1,5 +1,7 @@
 export const ENVIRONMENT_SOURCE = 'AWS_* variables of the environment';
 export const FILE_SOURCE = 'the shared credentials file';
+export const SSO_SOURCE = 'an SSO session';
+export const LOGIN_SOURCE = 'an `aws login` session';
 
 /**
  * The AWS SDK's marks for its credential sources, and what people call those. An identity carries several when several
@@ -9,8 +11,8 @@ const SOURCES: readonly (readonly [RegExp, string])[] = [
   [/WEB_ID/, 'a web identity token (IRSA)'],
   [/ASSUME_ROLE|SOURCE_PROFILE/, 'a role that a profile assumes'],
   [/PROCESS/, 'credential_process of a profile'],
-  [/SSO/, 'an SSO session'],
-  [/LOGIN/, 'an `aws login` session'],
+  [/SSO/, SSO_SOURCE],
+  [/LOGIN/, LOGIN_SOURCE],
   [/HTTP/, 'a container endpoint (ECS or EKS Pod Identity)'],
   [/IMDS/, 'EC2 instance metadata'],
   [/^CREDENTIALS_PROFILE$/, FILE_SOURCE],

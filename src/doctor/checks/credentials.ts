@@ -1,7 +1,7 @@
 import type { CredentialSummary } from '../../kms/inspect.ts';
 import { READ } from '../account.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { credentialSource, ENVIRONMENT_SOURCE, FILE_SOURCE } from '../credential-source.ts';
+import { credentialSource, ENVIRONMENT_SOURCE, FILE_SOURCE, LOGIN_SOURCE, SSO_SOURCE } from '../credential-source.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
 import { findObstacle } from '../obstacle.ts';
@@ -38,6 +38,12 @@ export const credentials: Check = {
     } else if (source === ENVIRONMENT_SOURCE) {
       const fix = 'the server needs them as well: systemctl show mariadb -p Environment -p EnvironmentFiles';
       reports.push(warning(`${found} of whoever runs this`, fix));
+    }
+    const longest = { [LOGIN_SOURCE]: 'after 12 hours at most', [SSO_SOURCE]: 'when the portal says so' }[source];
+    if (longest !== undefined) {
+      reports.push(
+        warning(`${found}: the session of a person, which ends ${longest}`, 'give the server a role instead'),
+      );
     }
     const until = expiresMs === undefined ? 'without expiry' : `until ${new Date(expiresMs).toISOString()}`;
     return reports.length > 0 ? reports : [ok(`${found}, ${until}`)];

@@ -87,7 +87,7 @@ export function credentialChain(
         chain = newChain();
         throw problem;
       }
-      return identity;
+      return given === 'instance metadata' ? ofInstance(identity) : identity;
     } catch (thrown) {
       // Keys that a role is taken with.
       secrets.add(...(await secretsOfSharedFiles(surroundings)));
@@ -97,6 +97,12 @@ export function credentialChain(
       children.forget();
     }
   };
+}
+
+/** The SDK marks what each source gave, and leaves this one out. */
+function ofInstance(identity: Identity): Identity {
+  const marks = '$source' in identity ? identity.$source : {};
+  return Object.assign({}, identity, { $source: Object.assign({}, marks, { CREDENTIALS_IMDS: '0' }) });
 }
 
 const SHELL_COMMAND = '-c';

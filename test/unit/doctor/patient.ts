@@ -59,6 +59,8 @@ export class Patient {
   /** Changes what the doctor sees of KMS. */
   spoil: (inspector: KmsInspector) => KmsInspector = (inspector) => inspector;
 
+  /** Of whoever runs the doctor. */
+  readonly environment: NodeJS.ProcessEnv = { HOME: '/root' };
   /** Options that need a path of this patient. */
   alsoSet: Readonly<Record<string, string>> = {};
   /** Paths that whoever runs the doctor may not look at. */
@@ -176,7 +178,7 @@ export class Patient {
       Object.assign(facts, { uid: owner, gid: owner });
       return facts;
     };
-    const environment = { HOME: '/root' };
+    const { environment } = this;
     return {
       release: '0.1.0',
       architecture: 'x64',
