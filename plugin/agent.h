@@ -27,6 +27,15 @@ enum agent_severity
   SEVERITY_NOTE= 3
 };
 
+struct agent_failure
+{
+  char code[64];                        /* of src/errors.ts, empty if the failure is the plugin's own */
+  char message[1024];
+  char hint[1024];                      /* may be empty */
+};
+
+#define AGENT_FAILURE_TEXT 2100u        /* bytes that hold "message; hint" with room for a subject */
+
 struct agent_config
 {
   /* Absolute path of the executable, or "unix:" and the absolute path of a socket. */
@@ -41,21 +50,12 @@ struct agent_config
   struct keytable *table;
   /*
     Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Asked when nothing
-    else is in the way, once for all who wait for the key, by a thread of theirs, without locks.
+    else is in the way, once for all who wait for the key, by a thread of theirs, without locks. *why: what stands against it.
   */
-  bool (*may_create)(uint32_t id);
+  bool (*may_create)(uint32_t id, struct agent_failure *why);
   /* Called from any thread, without locks. text is one line without a prefix. */
   void (*log)(enum agent_severity severity, const char *text);
 };
-
-struct agent_failure
-{
-  char code[64];                        /* of src/errors.ts, empty if the failure is the plugin's own */
-  char message[1024];
-  char hint[1024];                      /* may be empty */
-};
-
-#define AGENT_FAILURE_TEXT 2100u        /* bytes that hold "message; hint" with room for a subject */
 
 struct agent;
 

@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "crypt.h"
 #include "datadir.h"
+#include "datatext.h"
 #include "keytable.h"
 #include "server.h"
 #include "status.h"
@@ -21,6 +22,7 @@ static struct keytable table;
 static bool table_is_kept;
 static struct agent *agent;
 static struct aes aes;
+static struct locations locations;
 
 /* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
 static __attribute__((noinline)) unsigned int open_key(unsigned int id)
@@ -124,27 +126,19 @@ static bool has_any(void *unused, uint32_t id, uint32_t version)
   return true;
 }
 
-#define KEYS_CAME_FROM "where this data came from (the donor of a Galera state transfer, the server that was backed up)"
-
-static void say_unreadable(const struct datadir_use *use, bool starts)
+/* Read at the start: what the option files say later is not what the server was started with. */
+static void read_locations(void)
 {
-  char version[24]= "";
-  if (use->version)
-    snprintf(version, sizeof version, " version %u", use->version);
-  if (use->is_other_key)
-    server_logf(starts ? SERVER_WARNING : SERVER_ERROR,
-                "key %u%s is among the key files, but %s in the data directory is encrypted with another key of this number; "
-                "nothing was changed; move the files aws-kms-key.* away from the directory of this server's key files and "
-                "keep them, copy those from " KEYS_CAME_FROM " into it, and start the server again (do not use "
-                "innodb_force_recovery); if no table of this server is in that file, move only that file away%s",
-                use->id, version, use->file,
-                starts ? "; starting all the same, as aws_key_management_allow_missing_keys says" : "");
-  else
-    server_logf(SERVER_ERROR, "key %u%s is not among the key files, and %s in the data directory is encrypted with it; "
-                "no new key is made in its place, and nothing was changed; copy the files aws-kms-key.* from "
-                KEYS_CAME_FROM " into the directory of this server's key files, and start it again (do not use "
-                "innodb_force_recovery); if no table of this server is in that file, move that file away instead",
-                use->id, version, use->file);
+  int count;
+  char **arguments;
+  const char *why= server_arguments(&count, &arguments);
+  if (why)
+  {
+    locations_unknown(&locations, why);
+    return;
+  }
+  locations_read(&locations, (size_t) count, (const char *const *) arguments);
+  server_free_arguments(arguments);
 }
 
 /*
@@ -158,10 +152,12 @@ static bool data_has_its_keys(bool may_be_missing)
   };
   bool has_none= atomic_load(&table.id_count) == 0;
   struct datadir_use use;
+  char text[DATATEXT_MAX];
   if ((has_none && may_be_missing) ||
-      !datadir_find_unreadable(".", has_none || server_is_galera_node() ? DATADIR_WHOLE : DATADIR_SAMPLE, &keys, &use))
+      !datadir_find_unreadable(&locations, has_none || server_is_galera_node() ? DATADIR_WHOLE : DATADIR_SAMPLE, &keys, &use))
     return true;
-  say_unreadable(&use, may_be_missing);
+  datatext_of_start(text, &use, sysvars_key_files(), may_be_missing);
+  server_log(use.is_other_key && may_be_missing ? SERVER_WARNING : SERVER_ERROR, text);
   return may_be_missing;
 }
 
@@ -172,11 +168,14 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
 }
 
 /* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
-static bool may_create(uint32_t id)
+static bool may_create(uint32_t id, struct agent_failure *why)
 {
   const struct datadir_keys keys= {.has= is_other, .context= &id};
   struct datadir_use use;
-  return !datadir_find_unreadable(".", DATADIR_WHOLE, &keys, &use) && !use.is_unsure;
+  bool found= datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use);
+  if (found || use.is_unsure)
+    datatext_of_creation(why, id, &use, found, sysvars_key_files());
+  return !found && !use.is_unsure;
 }
 
 /* Returns why keys of AES_CTR cannot be used, NULL if they can. The server reads the descriptor after init(). */
@@ -205,6 +204,8 @@ static bool start(void)
   }
   if (server_is_backup() && !server_makes_backup())
     sysvars_say_whose_keys_prepare();
+  if (config.role == ROLE_SERVER)
+    read_locations();
   agent= agent_create(&config, &failure);
   if (agent && !sysvars_attach(agent))
     return false;

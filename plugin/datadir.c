@@ -1,92 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "datadir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "aria.h"
+#include "search.h"
 #include "tablespace.h"
 
-#define LOG_HEADER 512u
-#define LOG_CHECKSUM_AT 508u
-#define LOG_FORMAT_ENCRYPTED 0xF09F979Du        /* as 10.11.19 writes it; its header names the key */
-#define LOG_FORMAT_ENCRYPTED_10_8 0xD0687973u   /* FORMAT_10_8 with the flag of encrypted logs */
-#define LOG_KEY_ID_AT 48u
-#define LOG_KEY_VERSION_AT 52u
-#define FITTING_MAX 1024u
-
-struct search
-{
-  const struct datadir_keys *keys;
-  enum datadir_extent extent;
-  struct datadir_use *use;
-  /* The key versions that a page was decrypted with. */
-  size_t fitting;
-  struct
-  {
-    uint32_t id, version;
-  } fits[FITTING_MAX];
-};
-
-static void note_trouble(struct datadir_use *use, int error)
-{
-  if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO || error == ESTALE)
-    use->is_unsure= true;
-}
-
-static struct dirent *next_entry(struct datadir_use *use, DIR *directory)
-{
-  errno= 0;
-  struct dirent *entry= readdir(directory);
-  if (!entry)
-    note_trouble(use, errno);
-  return entry;
-}
-
-/* O_NONBLOCK: a FIFO that has the name of a table must not stop the start. */
-static int open_at(struct datadir_use *use, int directory, const char *name)
-{
-  int file= openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file == -1)
-    note_trouble(use, errno);
-  return file;
-}
-
-static void note(struct datadir_use *use, uint32_t id, uint32_t version, const char *folder, const char *name)
-{
-  use->id= id;
-  use->version= version;
-  snprintf(use->file, sizeof use->file, "%s%s%s", folder, folder[0] ? "/" : "", name);
-}
-
-/* Once another key was found, that stays what is said: its cure is that of a missing one, too. */
-static bool is_missing(const struct search *search, uint32_t id, uint32_t version, const char *folder, const char *name)
-{
-  if (search->keys->has(search->keys->context, id, version))
-    return false;
-  if (!search->use->is_other_key)
-    note(search->use, id, version, folder, name);
-  return true;
-}
-
-static bool redo_log_is_missing(const struct search *search, int directory, const char *name)
-{
-  uint8_t header[LOG_HEADER];
-  int error= 0, file= open_at(search->use, directory, name);
-  if (file == -1)
-    return false;
-  bool is_read= tablespace_read_at(file, 0, header, sizeof header, &error);
-  close(file);
-  note_trouble(search->use, error);
-  uint32_t format= is_read ? tablespace_big_endian(header) : 0;
-  return (format == LOG_FORMAT_ENCRYPTED || format == LOG_FORMAT_ENCRYPTED_10_8) &&
-         tablespace_big_endian(header + LOG_CHECKSUM_AT) == tablespace_crc32c(header, LOG_CHECKSUM_AT) &&
-         is_missing(search, tablespace_big_endian(header + LOG_KEY_ID_AT),
-                    tablespace_big_endian(header + LOG_KEY_VERSION_AT), "", name);
-}
+#define UNDO_TABLESPACES 127u
 
 static bool is_known_to_fit(const struct search *search, uint32_t id, uint32_t version)
 {
@@ -98,7 +23,7 @@ static bool is_known_to_fit(const struct search *search, uint32_t id, uint32_t v
 
 static void note_fit(struct search *search, uint32_t id, uint32_t version)
 {
-  if (search->fitting < FITTING_MAX)
+  if (search->fitting < SEARCH_FITTING_MAX)
   {
     search->fits[search->fitting].id= id;
     search->fits[search->fitting++].version= version;
@@ -112,7 +37,7 @@ static void note_fit(struct search *search, uint32_t id, uint32_t version)
   say. So one suspicion at a time is kept until the end, and no new one once what fits cannot be remembered.
 */
 static void try_key(struct search *search, const struct tablespace *space, uint32_t page, const struct key_record *key,
-                    const char *folder, const char *name)
+                    const struct place *place)
 {
   struct datadir_use *use= search->use;
   if (is_known_to_fit(search, key->id, key->version))
@@ -120,14 +45,14 @@ static void try_key(struct search *search, const struct tablespace *space, uint3
   enum tablespace_verdict verdict= tablespace_judge(space, page, key, search->keys->aes);
   if (verdict == TABLESPACE_KEY_FITS)
     note_fit(search, key->id, key->version);
-  else if (verdict == TABLESPACE_OTHER_KEY && !use->is_other_key && search->fitting < FITTING_MAX)
+  else if (verdict == TABLESPACE_OTHER_KEY && !use->is_other_key && search->fitting < SEARCH_FITTING_MAX)
   {
-    note(use, key->id, key->version, folder, name);
+    search_note(use, key->id, key->version, place);
     use->is_other_key= true;
   }
 }
 
-static bool page_is_missing(struct search *search, const struct tablespace *space, const char *folder, const char *name)
+static bool page_is_missing(struct search *search, const struct tablespace *space, const struct place *place)
 {
   for (uint32_t page= TABLESPACE_FIRST_PAGE; page < TABLESPACE_PAGES_END; page++)
   {
@@ -136,78 +61,180 @@ static bool page_is_missing(struct search *search, const struct tablespace *spac
       continue;
     if (!search->keys->has(search->keys->context, space->key_id, version) && !tablespace_is_whole(space, page))
       continue;
-    if (is_missing(search, space->key_id, version, folder, name))
+    if (search_is_missing(search, space->key_id, version, place))
       return true;
     const struct key_record *key= keytable_find(search->keys->table, space->key_id, version);
     if (key)
-      try_key(search, space, page, key, folder, name);
+      try_key(search, space, page, key, place);
   }
   return false;
 }
 
 /* That a tablespace names a key id does not say that a page was encrypted with it yet: no reason not to start by itself. */
-static bool tablespace_is_missing(struct search *search, int directory, const char *folder, const char *name)
+bool search_tablespace(struct search *search, const struct place *place, bool is_needed)
 {
   struct tablespace space;
-  int error= 0, file= open_at(search->use, directory, name);
+  int error= 0, file= search_open(search, place, is_needed);
   if (file == -1)
     return false;
   bool found= tablespace_read(&space, file, &error) &&
-              ((search->extent == DATADIR_WHOLE && is_missing(search, space.key_id, 0, folder, name)) ||
-               (search->keys->aes && page_is_missing(search, &space, folder, name)));
+              ((search->extent == DATADIR_WHOLE && search_is_missing(search, space.key_id, 0, place)) ||
+               (search->keys->aes && page_is_missing(search, &space, place)));
   close(file);
-  note_trouble(search->use, error);
+  search_trouble(search, place, error);
   return found;
 }
 
-static bool is_table(const char *name)
+/* The link is a text file: the path of the table, of whatever server wrote it last. */
+static bool remote_table_is_missing(struct search *search, const struct place *link)
 {
-  size_t length= strlen(name);
-  return length > 4 && strcmp(name + length - 4, ".ibd") == 0;
-}
-
-static bool folder_is_missing(struct search *search, int parent, const char *folder)
-{
-  int file= openat(parent, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *directory= file == -1 ? NULL : fdopendir(file);
-  bool found= false;
-  if (!directory)
+  char path[PATH_MAX];
+  int file= search_open(search, link, false);
+  if (file == -1)
+    return false;
+  ssize_t size;
+  do
+    size= read(file, path, sizeof path);
+  while (size == -1 && errno == EINTR);
+  int error= size == -1 ? errno : 0;
+  close(file);
+  search_trouble(search, link, error);
+  while (size > 0 && (path[size - 1] == '\n' || path[size - 1] == '\r' || path[size - 1] == ' '))
+    size--;
+  if (size <= 0 || (size_t) size >= sizeof path)
   {
-    note_trouble(search->use, errno);
-    if (file != -1)
-      close(file);
+    search_unsure(search, link, "it names no file");
     return false;
   }
-  for (struct dirent *entry; !found && (entry= next_entry(search->use, directory));)
-    found= is_table(entry->d_name) && tablespace_is_missing(search, file, folder, entry->d_name);
-  closedir(directory);
-  return found;
+  path[size]= 0;
+  const struct place table= {AT_FDCWD, "", path, DATADIR_REMOTE_TABLE};
+  return search_tablespace(search, &table, true);
 }
 
-static bool folders_are_missing(struct search *search, DIR *directory)
+static bool aria_table_is_missing(struct search *search, const struct place *place)
 {
-  int file= dirfd(directory);
+  struct datafile_keys keys;
+  char name[NAME_MAX + 1];
+  int error= 0, index= search_open(search, place, false), data;
+  if (index == -1)
+    return false;
+  size_t length= (size_t) snprintf(name, sizeof name, "%s", place->name);
+  memcpy(name + length - 1, "D", 1);
+  const struct place data_place= {place->directory, place->folder, name, DATADIR_ARIA};
+  data= search_open(search, &data_place, false);
+  enum datafile_says says= aria_read(index, data, &keys, &error);
+  close(index);
+  if (data != -1)
+    close(data);
+  search_trouble(search, place, error);
+  return search_are_missing(search, says, &keys, place);
+}
+
+static bool ends(const char *name, const char *with)
+{
+  size_t length= strlen(name), end= strlen(with);
+  return length > end && strcmp(name + length - end, with) == 0;
+}
+
+static bool entry_is_missing(struct search *search, struct place *place)
+{
+  if (ends(place->name, ".ibd"))
+    return search_tablespace(search, place, false);
+  if (ends(place->name, ".isl"))
+    return remote_table_is_missing(search, place);
+  place->kind= DATADIR_ARIA;
+  return ends(place->name, ".MAI") && aria_table_is_missing(search, place);
+}
+
+/* A symbolic link to nothing may be a database on a volume that is not mounted; with a dot in its name it is a socket, say. */
+static bool folder_is_missing(struct search *search, int parent, const char *name)
+{
+  const struct place folder= {parent, "", name, DATADIR_TABLE};
+  if (strchr(name, '.') && faccessat(parent, name, F_OK, 0) != 0)
+    return false;
+  DIR *directory= search_list(search, &folder, false);
   bool found= false;
-  if (search->extent == DATADIR_SAMPLE)
-    return folder_is_missing(search, file, "mysql");
-  for (struct dirent *entry; !found && (entry= next_entry(search->use, directory));)
-    found= entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) &&
-           folder_is_missing(search, file, entry->d_name);
-  return found;
-}
-
-bool datadir_find_unreadable(const char *path, enum datadir_extent extent, const struct datadir_keys *keys,
-                             struct datadir_use *use)
-{
-  struct search search= {.keys= keys, .extent= extent, .use= use};
-  DIR *directory= opendir(path);
-  use->is_other_key= false;
-  use->is_unsure= !directory;
   if (!directory)
     return false;
-  bool found= redo_log_is_missing(&search, dirfd(directory), "ib_logfile0") ||
-              tablespace_is_missing(&search, dirfd(directory), "", "ibdata1") ||
-              folders_are_missing(&search, directory);
+  for (struct dirent *entry; !found && (entry= search_next(search, directory, &folder));)
+  {
+    struct place place= {dirfd(directory), name, entry->d_name, DATADIR_TABLE};
+    found= entry_is_missing(search, &place);
+  }
   closedir(directory);
+  return found;
+}
+
+/* What file systems put into their root belongs to root alone. */
+static bool may_be_folder(const struct dirent *entry)
+{
+  return entry->d_name[0] != '.' && strcmp(entry->d_name, "lost+found") != 0 &&
+         (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN);
+}
+
+static bool folders_are_missing(struct search *search)
+{
+  const struct place here= {AT_FDCWD, "", search->locations->paths[LOCATION_DATA], DATADIR_TABLE};
+  DIR *directory= search_list(search, &here, true);
+  bool found= false;
+  if (!directory)
+    return false;
+  if (search->extent == DATADIR_SAMPLE)
+    found= folder_is_missing(search, dirfd(directory), "mysql");
+  else
+    for (struct dirent *entry; !found && (entry= search_next(search, directory, &here));)
+      found= may_be_folder(entry) && folder_is_missing(search, dirfd(directory), entry->d_name);
+  closedir(directory);
+  return found;
+}
+
+/* The first file has the page that names the key; the others are looked at as well, for little. */
+static bool system_tablespace_is_missing(struct search *search)
+{
+  const char *home= search->locations->paths[LOCATION_SYSTEM], *next= search->locations->system_files;
+  bool is_here= strcmp(home, ".") == 0, found= false;
+  char path[PATH_MAX + LOCATIONS_FILES_MAX];
+  while (!found && *next)
+  {
+    size_t entry= strcspn(next, ";"), length= strcspn(next, ":;");
+    bool has_home= home[0] && !is_here;
+    snprintf(path, sizeof path, "%s%s%.*s", has_home ? home : "", has_home ? "/" : "", (int) length, next);
+    const struct place place= {AT_FDCWD, "", path, DATADIR_SYSTEM};
+    found= path[0] && search_tablespace(search, &place, false);
+    next+= entry;
+    next+= *next == ';';
+  }
+  return found;
+}
+
+static bool undo_tablespaces_are_missing(struct search *search)
+{
+  const char *home= search->locations->paths[LOCATION_UNDO];
+  bool is_here= strcmp(home, ".") == 0, found= false;
+  const struct place folder= {AT_FDCWD, "", home, DATADIR_SYSTEM};
+  DIR *directory= search_list(search, &folder, true);
+  if (!directory)
+    return false;
+  for (unsigned number= 1; !found && number <= UNDO_TABLESPACES; number++)
+  {
+    char name[sizeof "undo4294967295"];
+    snprintf(name, sizeof name, "undo%03u", number);
+    const struct place place= {dirfd(directory), is_here ? "" : home, name, DATADIR_SYSTEM};
+    found= search_tablespace(search, &place, false);
+  }
+  closedir(directory);
+  return found;
+}
+
+bool datadir_find_unreadable(const struct locations *locations, enum datadir_extent extent, const struct datadir_keys *keys,
+                             struct datadir_use *use)
+{
+  struct search search= {.locations= locations, .keys= keys, .extent= extent, .use= use};
+  memset(use, 0, sizeof *use);
+  if (locations->unknown)
+    search_unsure(&search, NULL, locations->unknown);
+  bool found= search_redo_logs(&search) || system_tablespace_is_missing(&search) ||
+              (extent == DATADIR_WHOLE && undo_tablespaces_are_missing(&search)) || folders_are_missing(&search) ||
+              (extent == DATADIR_WHOLE && search_binlogs(&search));
   return found || use->is_other_key;
 }

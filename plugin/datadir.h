@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Which keys the data directory's InnoDB files are encrypted with. A missing key must not be taken for a new one when data
-  under it is here already, nor another key of the same number for the right one: after a state transfer or a restore that
-  brought no key files. Pure POSIX.
+  Which keys the server's files are encrypted with, wherever it keeps them. A missing key must not be taken for a new one when
+  data under it is here already, nor another key of the same number for the right one: after a state transfer or a restore
+  that brought no key files. Pure POSIX.
 */
 #ifndef AKM_DATADIR_H
 #define AKM_DATADIR_H
@@ -13,6 +13,7 @@
 
 #include "crypt.h"
 #include "keytable.h"
+#include "locations.h"
 
 struct datadir_keys
 {
@@ -25,25 +26,41 @@ struct datadir_keys
 enum datadir_extent
 {
   DATADIR_WHOLE,
-  DATADIR_SAMPLE                        /* what every server has: the same effort, however many tables there are */
+  DATADIR_SAMPLE                        /* what every server has: the same effort, however many tables and logs there are */
 };
+
+enum datadir_kind
+{
+  DATADIR_TABLE,                        /* of InnoDB: a .ibd */
+  DATADIR_REMOTE_TABLE,                 /* the same, which a .isl in the data directory names */
+  DATADIR_SYSTEM,                       /* a system or undo tablespace */
+  DATADIR_REDO,
+  DATADIR_BINLOG,                       /* or a relay log */
+  DATADIR_ARIA                          /* a .MAI or .MAD */
+};
+
+#define DATADIR_FILE_MAX 600u
+#define DATADIR_WHY_MAX 160u
 
 struct datadir_use
 {
   uint32_t id;
-  uint32_t version;                     /* of the redo log or a page; 0: a tablespace, which may have many */
+  uint32_t version;                     /* 0: of a table, which may have many */
   bool is_other_key;                    /* the key version is there, but the page was encrypted with another key */
-  char file[600];                       /* relative to the data directory */
-  bool is_unsure;                       /* without a find: something could not be looked at */
+  enum datadir_kind kind;
+  char file[DATADIR_FILE_MAX];          /* relative to the data directory, where it is in there */
+  bool is_unsure;                       /* something could not be looked at: the first of it, and why */
+  char unsure_file[DATADIR_FILE_MAX];   /* empty: not a file */
+  char unsure_why[DATADIR_WHY_MAX];
 };
 
 /*
-  Looks at the redo log, the system tablespace and tables below directory. Returns true with *use at the first that names a
-  key for which has() says no; or at the end, if no page at all could be decrypted with a key version that should have. What
-  is damaged or not ours proves nothing: InnoDB will say so itself. Where descriptors, memory or the disk fail,
-  use->is_unsure is set.
+  Looks at the redo log, the tablespaces, Aria's tables and the binary and relay logs. Returns true with *use at the first
+  that names a key for which has() says no; or at the end, if no page at all could be decrypted with a key version that
+  should have. What is damaged or not ours proves nothing: the server will say so itself. What cannot be looked at sets
+  use->is_unsure; what is not there does not.
 */
-bool datadir_find_unreadable(const char *directory, enum datadir_extent extent, const struct datadir_keys *keys,
+bool datadir_find_unreadable(const struct locations *locations, enum datadir_extent extent, const struct datadir_keys *keys,
                              struct datadir_use *use);
 
 #endif

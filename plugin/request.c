@@ -99,9 +99,16 @@ void agent_look(struct agent *agent, struct request *request)
 {
   request->look= LOOK_UNDER_WAY;
   pthread_mutex_unlock(&agent->lock);
-  bool may_create= agent->config.may_create(request->id);
+  struct agent_failure why= agent_plain("");
+  bool may_create= agent->config.may_create(request->id, &why);
   pthread_mutex_lock(&agent->lock);
   request->look= LOOK_DONE;
+  /* Better than what the agent can say: it does not know what was found. */
+  if (!may_create && !request->done)
+  {
+    request->failure= why;
+    snprintf(request->failure.code, sizeof request->failure.code, "%s", CODE_OF_LOOK);
+  }
   /* Asked again in any case: what the agent says without leave is how the request ends, the key may be stored by now. */
   request->may_create= may_create;
   request->sent_before= false;
@@ -281,6 +288,13 @@ static bool cost_nothing(const struct request *request, const struct agent_failu
   return failure ? is_refusal(failure) && request->look == LOOK_NOT_NEEDED : request->type == FRAME_FETCH;
 }
 
+/* Whether the look has said already why the key may not be made, and the agent says no more than that. */
+static bool is_explained(const struct request *request, const struct agent_failure *failure)
+{
+  return request->look == LOOK_DONE && !request->may_create && request->failure.message[0] &&
+         strcmp(failure->code, CODE_OF_LOOK) == 0;
+}
+
 void agent_end_request(struct agent *agent, struct request *request, const struct agent_failure *failure, bool own)
 {
   struct request **at= &agent->requests;
@@ -296,8 +310,9 @@ void agent_end_request(struct agent *agent, struct request *request, const struc
   if (failure)
   {
     char text[AGENT_FAILURE_TEXT];
-    request->failure= *failure;
-    agent_failure_text(failure, text, sizeof text);
+    if (!is_explained(request, failure))
+      request->failure= *failure;
+    agent_failure_text(&request->failure, text, sizeof text);
     if (!is_refusal(failure))
       agent_note_error(agent, text);
     /* Before the lock is free again: a caller that comes now must not ask once more. */

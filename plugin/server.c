@@ -2,8 +2,10 @@
 #include "server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +49,89 @@ bool server_is_galera_node(void)
 struct aes server_aes(void)
 {
   return (struct aes) {.init= my_aes_crypt_init, .crypt= my_aes_crypt, .size= my_aes_get_size};
+}
+
+#define NO_DEFAULTS "--no-defaults"
+#define DEFAULTS_FILE "--defaults-file="
+#define EXTRA_FILE "--defaults-extra-file="
+#define GROUP_SUFFIX "--defaults-group-suffix="
+#define DEFAULTS_MAX 3u                 /* of these that may come together */
+
+static bool begins(const char *text, const char *with)
+{
+  return text && strncmp(text, with, strlen(with)) == 0;
+}
+
+/* How many arguments, from the first on, say where option files are: the server takes them there only. */
+static int defaults_given(void)
+{
+  int given= 1;
+  if (given < orig_argc && orig_argv[given] && strcmp(orig_argv[given], NO_DEFAULTS) == 0)
+    return given;
+  while (given < orig_argc && (begins(orig_argv[given], DEFAULTS_FILE) || begins(orig_argv[given], EXTRA_FILE) ||
+                               begins(orig_argv[given], GROUP_SUFFIX)))
+    given++;
+  return given - 1;
+}
+
+/*
+  The server was in another directory, and another user maybe, when it read its option files: a path of the command line
+  may be relative to that directory, the server's own variable is not.
+*/
+static const char *load(int *count, char ***arguments)
+{
+  static char options[DEFAULTS_MAX][PATH_MAX + sizeof GROUP_SUFFIX];
+  const struct
+  {
+    const char *option, *value;
+    bool is_file;
+  } given[DEFAULTS_MAX]= {
+    {DEFAULTS_FILE, my_defaults_file, true},
+    {EXTRA_FILE, my_defaults_extra_file, true},
+    {GROUP_SUFFIX, my_defaults_group_suffix, false},
+  };
+  int skipped= defaults_given(), used= 0;
+  char **own= calloc((size_t) orig_argc + DEFAULTS_MAX + 1, sizeof *own);
+  if (!own)
+    return "out of memory";
+  const char *why= NULL;
+  own[used++]= orig_argv[0];
+  for (size_t i= 0; !why && i < DEFAULTS_MAX; i++)
+  {
+    if (!given[i].value || !given[i].value[0])
+      continue;
+    int length= snprintf(options[i], sizeof options[i], "%s%s", given[i].option, given[i].value);
+    if (length < 0 || (size_t) length >= sizeof options[i] || (given[i].is_file && access(given[i].value, R_OK) != 0))
+      why= "the option file that the server was started with cannot be read any more";
+    own[used++]= options[i];
+  }
+  for (int i= skipped + 1; i < orig_argc; i++)
+    own[used++]= orig_argv[i];
+  *count= used;
+  *arguments= own;
+  if (!why && my_load_defaults("my", load_default_groups, count, arguments, NULL) != 0)
+    why= "the option files that the server was started with cannot be read any more";
+  free(own);
+  return why;
+}
+
+const char *server_arguments(int *count, char ***arguments)
+{
+  if (!&orig_argc || !&orig_argv || !&load_default_groups || !&my_defaults_file || !&my_defaults_extra_file ||
+      !&my_defaults_group_suffix || !my_load_defaults || !free_defaults || !orig_argv || orig_argc < 1)
+    return "this server does not say what it was started with";
+  /* What is read may be put into the server's variables anew, from strings of ours. */
+  const char *file= my_defaults_file, *extra= my_defaults_extra_file, *suffix= my_defaults_group_suffix;
+  const char *why= load(count, arguments);
+  my_defaults_file= file;
+  my_defaults_extra_file= extra;
+  my_defaults_group_suffix= suffix;
+  return why;
+}
+
+void server_free_arguments(char **arguments)
+{
+  free_defaults(arguments);
 }
 
 /*

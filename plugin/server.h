@@ -45,6 +45,17 @@ extern char *xtrabackup_incremental_dir SERVER_SYMBOL;
 /* A bool of C++; set before a state transfer, which comes before the plugins. */
 extern char WSREP_ON_ SERVER_SYMBOL;
 
+/* What the server was started with, and how it reads its option files. */
+extern int orig_argc SERVER_SYMBOL;
+extern char **orig_argv SERVER_SYMBOL;
+extern const char *load_default_groups[] SERVER_SYMBOL;
+extern const char *my_defaults_file SERVER_SYMBOL;
+extern const char *my_defaults_extra_file SERVER_SYMBOL;
+extern const char *my_defaults_group_suffix SERVER_SYMBOL;
+extern int my_load_defaults(const char *file, const char **groups, int *count, char ***arguments,
+                            const char ***directories) SERVER_SYMBOL;
+extern void free_defaults(char **arguments) SERVER_SYMBOL;
+
 /* Whether we are inside mariadb-backup. */
 bool server_is_backup(void);
 
@@ -59,6 +70,13 @@ bool server_is_galera_node(void);
 
 /* The server's AES functions; a pointer is NULL where it does not export one. */
 struct aes server_aes(void);
+
+/*
+  The arguments that the server was started with: those of its option files, read once more, then those of its command line.
+  Returns NULL, or why they cannot be known. For the thread that initialises the plugin. To be freed.
+*/
+const char *server_arguments(int *count, char ***arguments);
+void server_free_arguments(char **arguments);
 
 enum server_severity
 {

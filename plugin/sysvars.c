@@ -33,6 +33,7 @@ static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
 static char key_ids_value[KEY_IDS_MAX + 1];
 
 static char target[TARGET_SIZE];
+static char key_files[PATH_MAX + TARGET_SIZE + 64];
 static struct agent *attached;
 static const char *no_ctr;              /* as in struct agent_config */
 
@@ -456,11 +457,26 @@ bool sysvars_open(struct agent_config *config)
   return true;
 }
 
+/* An agent that was not started by the server has a directory of its own, which it is asked for in vain. */
+static void name_key_files(const char *directory)
+{
+  if (strncmp(target, "unix:", 5) == 0)
+    snprintf(key_files, sizeof key_files, "the key files of the agent on %s", target);
+  else
+    snprintf(key_files, sizeof key_files, "the key files in %s", directory);
+}
+
+const char *sysvars_key_files(void)
+{
+  return key_files;
+}
+
 bool sysvars_attach(struct agent *agent)
 {
   char directory[PATH_MAX], milliseconds[16];
   if (!absolute_keyfile_dir(directory, sizeof directory))
     return false;
+  name_key_files(directory);
   snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
   attached= agent;
   if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&

@@ -24,6 +24,9 @@ bool sysvars_open(struct agent_config *config);
 /* Hands every setting to the agent, and from now on also each change. Returns false if there is no memory. */
 bool sysvars_attach(struct agent *agent);
 
+/* "the key files in /directory", for messages; from sysvars_attach() on. */
+const char *sysvars_key_files(void);
+
 /* In mariadb-backup --backup: warns if the key files are where it does not copy them from. */
 void sysvars_say_what_backup_lacks(void);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "tablespace.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "datafile.h"
 
 #define SPACE_ID_AT 34u                 /* FIL_PAGE_SPACE_ID */
 #define FLAGS_AT 54u                    /* FSP_SPACE_FLAGS */
@@ -33,22 +33,6 @@
 #define OLD_INFIMUM_AT 101u             /* PAGE_OLD_INFIMUM: ROW_FORMAT=REDUNDANT */
 #define PIECE 4096u                     /* the smallest page */
 
-uint32_t tablespace_big_endian(const uint8_t from[4])
-{
-  return (uint32_t) from[0] << 24 | (uint32_t) from[1] << 16 | (uint32_t) from[2] << 8 | from[3];
-}
-
-bool tablespace_read_at(int file, off_t offset, uint8_t *to, size_t size, int *error)
-{
-  ssize_t got;
-  do
-    got= pread(file, to, size, offset);
-  while (got == -1 && errno == EINTR);
-  if (got == -1)
-    *error= errno;
-  return got >= 0 && (size_t) got == size;
-}
-
 /* Where page 0 holds the crypt block: behind the descriptors of the extents that one page describes. */
 static off_t crypt_block_at(uint32_t flags)
 {
@@ -70,17 +54,17 @@ bool tablespace_read(struct tablespace *space, int file, int *error)
 {
   static const uint8_t magic[]= {0x73, 0x0E, 0x0C, 0x52, 0x45, 0x74};
   uint8_t header[PAGE_0_HEADER], block[CRYPT_BLOCK];
-  if (!tablespace_read_at(file, 0, header, sizeof header, error))
+  if (!datafile_read_at(file, 0, header, sizeof header, error))
     return false;
-  uint32_t flags= tablespace_big_endian(header + FLAGS_AT);
-  if (!tablespace_read_at(file, crypt_block_at(flags), block, sizeof block, error) ||
+  uint32_t flags= datafile_big_endian(header + FLAGS_AT);
+  if (!datafile_read_at(file, crypt_block_at(flags), block, sizeof block, error) ||
       memcmp(block, magic, sizeof magic) != 0 || block[CRYPT_TYPE_AT] != CRYPT_SCHEME_1)
     return false;
-  if (block[CRYPT_ENCRYPTION_AT] == ENCRYPTION_OFF && tablespace_big_endian(block + CRYPT_MIN_VERSION_AT) == 0)
+  if (block[CRYPT_ENCRYPTION_AT] == ENCRYPTION_OFF && datafile_big_endian(block + CRYPT_MIN_VERSION_AT) == 0)
     return false;
   space->file= file;
-  space->id= tablespace_big_endian(header + SPACE_ID_AT);
-  space->key_id= tablespace_big_endian(block + CRYPT_KEY_ID_AT);
+  space->id= datafile_big_endian(header + SPACE_ID_AT);
+  space->key_id= datafile_big_endian(block + CRYPT_KEY_ID_AT);
   space->page_size= block[CRYPT_IV_LENGTH_AT] == sizeof space->iv ? judged_page_size(flags) : 0;
   memcpy(space->iv, block + CRYPT_IV_AT, sizeof space->iv);
   memcpy(space->states, header + STATES_AT, sizeof space->states);
@@ -104,28 +88,11 @@ uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page)
   int error;
   /* A free page may be left from before the last change of the plugin or of its keys. */
   if (!space->page_size || page >= TABLESPACE_PAGES_END || is_free(space, page) ||
-      !tablespace_read_at(space->file, page_at(space, page), head, sizeof head, &error) ||
-      tablespace_big_endian(head + PAGE_NUMBER_AT) != page ||
+      !datafile_read_at(space->file, page_at(space, page), head, sizeof head, &error) ||
+      datafile_big_endian(head + PAGE_NUMBER_AT) != page ||
       (head[PAGE_TYPE_AT] << 8 | head[PAGE_TYPE_AT + 1]) != PAGE_TYPE_INDEX)
     return KEY_VERSION_NONE;
-  return tablespace_big_endian(head);
-}
-
-/* CRC-32C, without a table: few pages are ever suspected. */
-static uint32_t checksum(uint32_t crc, const uint8_t *bytes, size_t size)
-{
-  for (size_t i= 0; i < size; i++)
-  {
-    crc^= bytes[i];
-    for (int bit= 0; bit < 8; bit++)
-      crc= crc >> 1 ^ (crc & 1 ? UINT32_C(0x82F63B78) : 0);
-  }
-  return crc;
-}
-
-uint32_t tablespace_crc32c(const uint8_t *bytes, size_t size)
-{
-  return ~checksum(UINT32_MAX, bytes, size);
+  return datafile_big_endian(head);
 }
 
 /* Whether the page has its right checksum, and begins with head[0..size). */
@@ -137,12 +104,12 @@ static bool page_is_whole(const struct tablespace *space, uint32_t page, const u
   for (uint32_t at= 0; at < space->page_size; at+= PIECE)
   {
     bool is_last= at + PIECE == space->page_size;
-    if (!tablespace_read_at(space->file, page_at(space, page) + at, piece, sizeof piece, &error) ||
+    if (!datafile_read_at(space->file, page_at(space, page) + at, piece, sizeof piece, &error) ||
         (at == 0 && size && memcmp(piece, head, size) != 0))
       return false;
-    crc= checksum(crc, piece, is_last ? PIECE - CHECKSUM : PIECE);
+    crc= datafile_crc32c_add(crc, piece, is_last ? PIECE - CHECKSUM : PIECE);
   }
-  return ~crc == tablespace_big_endian(piece + PIECE - CHECKSUM);
+  return ~crc == datafile_big_endian(piece + PIECE - CHECKSUM);
 }
 
 bool tablespace_is_whole(const struct tablespace *space, uint32_t page)
@@ -188,12 +155,12 @@ enum tablespace_verdict tablespace_judge(const struct tablespace *space, uint32_
   int error;
   bool fits= false, is_other= false;
   if (tablespace_page_version(space, page) != key->version ||
-      !tablespace_read_at(space->file, page_at(space, page), head, sizeof head, &error))
+      !datafile_read_at(space->file, page_at(space, page), head, sizeof head, &error))
     return TABLESPACE_UNPROVEN;
   if (decrypt(space, head, key, aes, clear))
   {
     fits= is_infimum(clear + INFIMUM_AT) || is_infimum(clear + OLD_INFIMUM_AT);
-    is_other= !fits && tablespace_big_endian(clear + SPACE_ID_AT) != space->id;
+    is_other= !fits && datafile_big_endian(clear + SPACE_ID_AT) != space->id;
   }
   explicit_bzero(clear, sizeof clear);
   if (fits)

@@ -35,15 +35,8 @@ enum tablespace_verdict
   TABLESPACE_OTHER_KEY
 };
 
-uint32_t tablespace_big_endian(const uint8_t from[4]);
-
-/* Reads to[0..size) whole, or returns false; *error is then an errno, and left alone at the end of the file. */
-bool tablespace_read_at(int file, off_t offset, uint8_t *to, size_t size, int *error);
-
-/* Returns false if the file is no encrypted tablespace. *error as above. */
+/* Returns false if the file is no encrypted tablespace. *error as datafile_read_at(). */
 bool tablespace_read(struct tablespace *space, int file, int *error);
-
-uint32_t tablespace_crc32c(const uint8_t *bytes, size_t size);
 
 /* The key version that a page of an index is encrypted with; 0: none, free, not judged, or no such page. */
 uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page);

@@ -228,8 +228,9 @@ static void ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t version
     agent_release(request);
 }
 
-static bool may_create(uint32_t id)
+static bool may_create(uint32_t id, struct agent_failure *why)
 {
+  snprintf(why->message, sizeof why->message, "%u", id);
   return id % 2;
 }
 

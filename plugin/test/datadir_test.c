@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "datadir.h"
+#include "datafile.h"
 #include "tablespace.h"
 
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include "test.h"
 
 static char root[]= "/tmp/akm-datadir-XXXXXX";
+static struct locations locations;
 
 static const char *path_of(const char *name)
 {
@@ -49,7 +51,7 @@ static bool has_key_1(void *unused, uint32_t id, uint32_t version)
 static bool missing(struct datadir_use *use)
 {
   const struct datadir_keys keys= {.has= has_key_1};
-  return datadir_find_unreadable(root, DATADIR_WHOLE, &keys, use) && !use->is_other_key;
+  return datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, use) && !use->is_other_key;
 }
 
 static void tablespaces_of_every_page_size(void)
@@ -88,18 +90,23 @@ static void table_in_the_clear_names_no_key(void)
   CHECK(!missing(&use));
 }
 
-static void put_redo_log(uint8_t header[512])
+static void put_redo_log_as(const char *name, uint8_t header[512])
 {
-  uint32_t sum= tablespace_crc32c(header, 508);
+  uint32_t sum= datafile_crc32c(header, 508);
   for (int i= 0; i < 4; i++)
     header[508 + i]= (uint8_t) (sum >> (24 - 8 * i));
-  put("ib_logfile0", 0, header, 512);
+  put(name, 0, header, 512);
+}
+
+static void put_redo_log(uint8_t header[512])
+{
+  put_redo_log_as("ib_logfile0", header);
 }
 
 static void redo_log_names_its_version(void)
 {
   struct datadir_use use;
-  uint8_t header[512]= {0xD0, 0x68, 0x79, 0x73, [51]= 1, [55]= 3};
+  uint8_t header[512]= {0x50, 0x68, 0x79, 0x73, [51]= 1, [55]= 3};
   put_redo_log(header);
   CHECK(missing(&use));
   CHECK(use.id == 1 && use.version == 3 && strcmp(use.file, "ib_logfile0") == 0);
@@ -107,18 +114,156 @@ static void redo_log_names_its_version(void)
   put_redo_log(header);
   CHECK(!missing(&use));
   header[55]= 3;
-  header[0]= 0x50;                      /* not encrypted: the rest means something else */
+  CHECK(!use.is_unsure);
+  header[3]++;                          /* a later format may mean something else by the same bytes */
   put_redo_log(header);
-  CHECK(!missing(&use));
-  header[0]= 0xD0;
-  header[3]++;                          /* a later format may mean something else by the same bytes, too */
-  put_redo_log(header);
-  CHECK(!missing(&use));
+  CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_file, "ib_logfile0") == 0);
   memcpy(header, "\xF0\x9F\x97\x9D", 4);
   put_redo_log(header);
   CHECK(missing(&use));
   put("ib_logfile0", 100, "x", 1);      /* damaged */
   CHECK(!missing(&use));
+}
+
+/* A table of key 7 where the path names it. */
+static void put_key_7(const char *name)
+{
+  put_table(name, 0x15, 10428, 1, 7);
+}
+
+static void what_is_elsewhere_is_found(void)
+{
+  static struct locations elsewhere;
+  struct datadir_use use;
+  const struct datadir_keys keys= {.has= has_key_1};
+  char system[PATH_MAX], files[PATH_MAX], undo[PATH_MAX], log[PATH_MAX];
+  snprintf(system, sizeof system, "--innodb_data_home_dir=%s/", path_of("d"));
+  snprintf(undo, sizeof undo, "--innodb-undo-directory=%s", path_of("d"));
+  snprintf(log, sizeof log, "--innodb-log-group-home-dir=%s", path_of("d"));
+  snprintf(files, sizeof files, "--innodb-data-file-path=%s:12M;sub:1M:autoextend", path_of("d/one"));
+  const char *const homes[]= {"mariadbd", system, "--innodb-data-file-path=one:12M;two:1M:autoextend"};
+  const char *const whole[]= {"mariadbd", "--innodb-data-home-dir=", files};
+  const char *const undo_home[]= {"mariadbd", undo};
+  const char *const log_home[]= {"mariadbd", log};
+
+  put_key_7("d/two");
+  locations_read(&elsewhere, 3, homes);
+  CHECK(datadir_find_unreadable(&elsewhere, DATADIR_SAMPLE, &keys, &use) == false);
+  CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM && use.id == 7);
+  CHECK(strcmp(use.file, path_of("d/two")) == 0 && unlink(path_of("d/two")) == 0);
+
+  put_key_7("d/one");
+  locations_read(&elsewhere, 3, whole);
+  CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM);
+  CHECK(strcmp(use.file, path_of("d/one")) == 0 && unlink(path_of("d/one")) == 0);
+
+  put_key_7("d/undo127");
+  locations_read(&elsewhere, 2, undo_home);
+  CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM);
+  CHECK(strcmp(use.file, path_of("d/undo127")) == 0 && unlink(path_of("d/undo127")) == 0);
+
+  uint8_t header[512]= {0xF0, 0x9F, 0x97, 0x9D, [51]= 1, [55]= 9};
+  put_redo_log_as("d/ib_00000000DEADBEEF.log", header);
+  locations_read(&elsewhere, 2, log_home);
+  CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_REDO && use.version == 9);
+  CHECK(strcmp(use.file, path_of("d/ib_00000000DEADBEEF.log")) == 0 && unlink(path_of("d/ib_00000000DEADBEEF.log")) == 0);
+
+  locations_read(&elsewhere, 2, undo_home);
+  snprintf(elsewhere.paths[LOCATION_UNDO], sizeof elsewhere.paths[0], "%s", path_of("gone"));
+  CHECK(!datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
+  CHECK(strcmp(use.unsure_file, path_of("gone")) == 0);
+  locations_unknown(&elsewhere, "nobody knows");
+  CHECK(!datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
+  CHECK(use.unsure_file[0] == 0 && strcmp(use.unsure_why, "nobody knows") == 0);
+}
+
+static void links_are_followed(void)
+{
+  struct datadir_use use;
+  char target[PATH_MAX];
+  int length= snprintf(target, sizeof target, "%s\n", path_of("remote.ibd"));
+  put("d/t.isl", 0, target, (size_t) length);
+  CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_why, "it is not there") == 0);
+  CHECK(strcmp(use.unsure_file, path_of("remote.ibd")) == 0);
+  put_key_7("remote.ibd");
+  CHECK(missing(&use) && use.kind == DATADIR_REMOTE_TABLE && strcmp(use.file, path_of("remote.ibd")) == 0);
+  CHECK(truncate(path_of("d/t.isl"), 0) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(path_of("d/t.isl")) == 0 && unlink(path_of("remote.ibd")) == 0);
+  CHECK(symlink("/nonexistent/gone", path_of("d/s.ibd")) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(path_of("d/s.ibd")) == 0);
+  CHECK(symlink("/nonexistent/gone", path_of("server.sock")) == 0 && !missing(&use) && !use.is_unsure);
+  CHECK(symlink("/nonexistent/gone", path_of("volume")) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(path_of("server.sock")) == 0 && unlink(path_of("volume")) == 0);
+}
+
+/* A format description of 20 bytes, and the event that begins encryption with this version. */
+static void put_binlog(const char *name, uint8_t version)
+{
+  uint8_t bytes[4 + 20 + 36]= {
+    0xFE, 'b', 'i', 'n', [4 + 4]= 15, [4 + 9]= 20, [24 + 4]= 164, [24 + 9]= 36, [24 + 19]= 1, [24 + 20]= version,
+  };
+  put(name, 0, bytes, sizeof bytes);
+}
+
+static void put_text(const char *name, const char *text)
+{
+  unlink(path_of(name));
+  put(name, 0, text, strlen(text));
+}
+
+static void logs_are_found_by_any_index(void)
+{
+  static struct locations named;
+  struct datadir_use use;
+  char index[PATH_MAX], relay[PATH_MAX], line[PATH_MAX];
+  const struct datadir_keys keys= {.has= has_key_1};
+  put_binlog("one.000001", 2);
+  put_binlog("one.000002", 3);
+  put_text("one.index", "./one.000000\n./one.000001\n");
+  CHECK(!missing(&use) && !use.is_unsure);
+  put_text("one.index", "./one.000000\n./one.000001\n./one.000002");
+  CHECK(missing(&use) && use.kind == DATADIR_BINLOG && use.id == 1 && use.version == 3);
+  CHECK(strcmp(use.file, "one.000002") == 0 && unlink(path_of("one.index")) == 0);
+  CHECK(!missing(&use));
+
+  snprintf(index, sizeof index, "--log-bin-index=%s", path_of("d/names"));
+  snprintf(line, sizeof line, "%s\n", path_of("one.000002"));
+  put_text("d/names", line);
+  const char *const with_index[]= {"mariadbd", index};
+  locations_read(&named, 2, with_index);
+  CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && strcmp(use.file, path_of("one.000002")) == 0);
+  CHECK(!datadir_find_unreadable(&named, DATADIR_SAMPLE, &keys, &use));
+
+  /* Written when the directory had another path. */
+  put_binlog("d/relay-two.000001", 9);
+  put_text("d/relay-two.index", "sub/relay-two.000001\n");
+  snprintf(relay, sizeof relay, "--relay_log=%s", path_of("d/relay"));
+  const char *const with_relay[]= {"mariadbd", relay};
+  locations_read(&named, 2, with_relay);
+  CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && use.version == 9);
+  CHECK(strcmp(use.file, path_of("d/relay-two.000001")) == 0);
+
+  static char endless[PATH_MAX + 100];
+  memset(endless, 'x', sizeof endless - 1);
+  put_text("d/relay-two.index", endless);
+  CHECK(!datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
+  static const char *const files[]= {"one.000001", "one.000002", "d/names", "d/relay-two.000001", "d/relay-two.index"};
+  for (size_t i= 0; i < sizeof files / sizeof files[0]; i++)
+    CHECK(unlink(path_of(files[i])) == 0);
+}
+
+static void aria_tables_are_found(void)
+{
+  struct datadir_use use;
+  uint8_t index[200]= {0xFE, 0xFE, 0x09, 0x03, [13]= 50, [50 + 91]= 1, [50 + 100]= 0x20};
+  uint8_t page[16]= {[7]= 1, [12]= 3};
+  put("d/t.MAI", 0, index, sizeof index);
+  CHECK(!missing(&use) && !use.is_unsure);
+  put("d/t.MAD", 8192, page, sizeof page);
+  CHECK(missing(&use) && use.kind == DATADIR_ARIA && use.id == 1 && use.version == 3 && strcmp(use.file, "d/t.MAI") == 0);
+  CHECK(unlink(path_of("d/t.MAD")) == 0 && symlink("/nonexistent/gone", path_of("d/t.MAD")) == 0);
+  CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_file, "d/t.MAD") == 0);
+  CHECK(unlink(path_of("d/t.MAI")) == 0 && unlink(path_of("d/t.MAD")) == 0);
 }
 
 static void what_cannot_be_read_proves_nothing(void)
@@ -129,7 +274,10 @@ static void what_cannot_be_read_proves_nothing(void)
   CHECK(!missing(&use));
   CHECK(!use.is_unsure);
   const struct datadir_keys keys= {.has= has_key_1};
-  CHECK(!datadir_find_unreadable(path_of("absent"), DATADIR_WHOLE, &keys, &use) && use.is_unsure);
+  static struct locations absent;
+  locations_read(&absent, 0, NULL);
+  snprintf(absent.paths[LOCATION_DATA], sizeof absent.paths[0], "%s", path_of("absent"));
+  CHECK(!datadir_find_unreadable(&absent, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
 }
 
 static void without_descriptors_it_is_unsure(void)
@@ -150,15 +298,23 @@ static void without_descriptors_it_is_unsure(void)
 
 void datadir_tests(void)
 {
-  CHECK(mkdtemp(root) != NULL);
+  int before= open(".", O_RDONLY | O_DIRECTORY);
+  CHECK(mkdtemp(root) != NULL && chdir(root) == 0);
+  locations_read(&locations, 0, NULL);
   CHECK(mkdir(path_of("d"), 0700) == 0);
-  tablespaces_of_every_page_size();
-  table_in_the_clear_names_no_key();
-  redo_log_names_its_version();
-  what_cannot_be_read_proves_nothing();
-  without_descriptors_it_is_unsure();
-  static const char *const files[]= {"d/t.ibd", "d/short.ibd", "d/fifo.ibd", "ib_logfile0"};
+  TEST(tablespaces_of_every_page_size);
+  TEST(table_in_the_clear_names_no_key);
+  TEST(redo_log_names_its_version);
+  unlink(path_of("ib_logfile0"));
+  TEST(what_is_elsewhere_is_found);
+  TEST(links_are_followed);
+  TEST(logs_are_found_by_any_index);
+  TEST(aria_tables_are_found);
+  TEST(what_cannot_be_read_proves_nothing);
+  TEST(without_descriptors_it_is_unsure);
+  static const char *const files[]= {"d/t.ibd", "d/short.ibd", "d/fifo.ibd"};
   for (size_t i= 0; i < sizeof files / sizeof files[0]; i++)
     CHECK(unlink(path_of(files[i])) == 0);
   CHECK(rmdir(path_of("d")) == 0 && rmdir(root) == 0);
+  CHECK(fchdir(before) == 0 && close(before) == 0);
 }

@@ -17,8 +17,10 @@ static atomic_int looks;
 static atomic_bool is_let_go;
 
 /* What is odd, data is under. */
-static bool only_even(uint32_t id)
+static bool only_even(uint32_t id, struct agent_failure *why)
 {
+  if (id % 2)
+    snprintf(why->message, sizeof why->message, "key %u: d/t.ibd is encrypted with it", id);
   atomic_fetch_add(&looks, 1);
   while (id == SLOW && !atomic_load(&is_let_go))
     usleep(1000);
@@ -63,8 +65,8 @@ static void key_that_data_names_is_not_made(void)
   CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1 && atomic_load(&fake.may_create) == 0);
   /* It is known for a while. */
   CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1);
-  CHECK(fake_last_error_has(agent, "data is under it; make one"));
-  CHECK(agent_open(agent, STORED) && fake_logged() == 1 && fake_has_logged("data is under it; make one"));
+  CHECK(fake_last_error_has(agent, "key 5: d/t.ibd is encrypted with it"));
+  CHECK(agent_open(agent, STORED) && fake_logged() == 1 && fake_has_logged("key 5: d/t.ibd is encrypted with it"));
   fake_destroy(agent);
 }
 

@@ -17,6 +17,8 @@ int main(int count, char **arguments)
   recent_tests();
   bucket_tests();
   datadir_tests();
+  vectors_tests();
+  locations_tests();
   tablespace_tests();
   spawn_tests();
   child_tests();

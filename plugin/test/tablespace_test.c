@@ -19,6 +19,7 @@
 #define KEY_ID 7u
 
 static char root[]= "/tmp/akm-tablespace-XXXXXX";
+static struct locations locations;
 static struct keytable table;
 static int pages_read;
 
@@ -148,7 +149,7 @@ static bool look(enum datadir_extent extent, const struct aes *aes, struct datad
 {
   const struct datadir_keys keys= {.has= has, .table= &table, .aes= aes};
   pages_read= 0;
-  return datadir_find_unreadable(root, extent, &keys, use);
+  return datadir_find_unreadable(&locations, extent, &keys, use);
 }
 
 static bool is_fine(void)
@@ -281,7 +282,9 @@ static void version_of_a_page_may_be_missing(void)
 void tablespace_tests(void)
 {
   uint8_t key[32];
-  CHECK(mkdtemp(root) != NULL && mkdir(path_of("d"), 0700) == 0 && mkdir(path_of("mysql"), 0700) == 0);
+  int before= open(".", O_RDONLY | O_DIRECTORY);
+  CHECK(mkdtemp(root) != NULL && chdir(root) == 0 && mkdir(path_of("d"), 0700) == 0 && mkdir(path_of("mysql"), 0700) == 0);
+  locations_read(&locations, 0, NULL);
   CHECK(keytable_init(&table));
   key_of(key, 1);
   CHECK(keytable_put(&table, KEY_ID, 1, key, sizeof key, KEY_AES_CBC, true) == KEYTABLE_ADDED);
@@ -293,4 +296,5 @@ void tablespace_tests(void)
   TEST(version_of_a_page_may_be_missing);
   keytable_destroy(&table);
   CHECK(rmdir(path_of("d")) == 0 && rmdir(path_of("mysql")) == 0 && rmdir(root) == 0);
+  CHECK(fchdir(before) == 0 && close(before) == 0);
 }

@@ -33,6 +33,8 @@ void recent_tests(void);
 void bucket_tests(void);
 void datadir_tests(void);
 void tablespace_tests(void);
+void vectors_tests(void);
+void locations_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);

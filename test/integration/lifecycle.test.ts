@@ -123,7 +123,7 @@ it('makes no key in the place of one whose file is gone and whose tables are her
         ),
   );
   expect(server.log).toMatch(
-    /a file in the data directory is encrypted with it, or cannot be looked at: no new key is made in its place; restore the files aws-kms-key\.3\.\*/,
+    /and d\/t3\.ibd in the data directory is encrypted with it: no new key is made in its place; restore the files aws-kms-key\.3\.\*/,
   );
   await create(4);
   expect(readdirSync(keys).filter((file) => file.startsWith('aws-kms-key.3.'))).toEqual([]);

@@ -48,7 +48,7 @@ it.each(ENCRYPTION_ALGORITHMS)('are refused by name, and its own open everything
   await expect(server.start()).rejects.toThrow('Failed to initialize plugins');
   const log = server.log.slice(server.log.lastIndexOf('Starting MariaDB'));
   expect(log).toContain(
-    'AWS KMS plugin: key 1 version 1 is among the key files, but ibdata1 in the data directory is encrypted with another key of this number; nothing was changed; move the files aws-kms-key.* away from the directory of this server',
+    `AWS KMS plugin: key 1 version 1 is among the key files in ${others}, but ibdata1 in the data directory is encrypted with another key of this number; nothing was changed; move the files aws-kms-key.* away from there and keep them`,
   );
   expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
   expect([server.datadir, own, others].flatMap(checksums)).toEqual(before);

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a binary or relay log says of its encryption, in its first two events. Pure POSIX. */
+#ifndef AKM_BINLOG_H
+#define AKM_BINLOG_H
+
+#include "datafile.h"
+
+/* *error as datafile_read_at(). */
+enum datafile_says binlog_read(int file, struct datafile_keys *keys, int *error);
+
+#endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What is said of data whose key is not there, and what to do. Pure text. */
+#ifndef AKM_DATATEXT_H
+#define AKM_DATATEXT_H
+
+#include "agent.h"
+#include "datadir.h"
+
+#define DATATEXT_MAX 2600u
+
+/*
+  For a start. keys: where the key files were looked for, "the key files in /directory". starts: the server starts all the same.
+*/
+void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, const char *keys, bool starts);
+
+/* For a key that is not made: a use that was found, or what could not be looked at. */
+void datatext_of_creation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+                          const char *keys);
+
+#endif

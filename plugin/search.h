@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the looks at the server's files share; the header of datadir.c and of what it is made of. */
+#ifndef AKM_SEARCH_H
+#define AKM_SEARCH_H
+
+#include <dirent.h>
+
+#include "datadir.h"
+#include "datafile.h"
+
+#define SEARCH_FITTING_MAX 1024u
+
+struct search
+{
+  const struct locations *locations;
+  const struct datadir_keys *keys;
+  enum datadir_extent extent;
+  struct datadir_use *use;
+  /* The key versions that a page was decrypted with. */
+  size_t fitting;
+  struct
+  {
+    uint32_t id, version;
+  } fits[SEARCH_FITTING_MAX];
+};
+
+/* A file or directory: its folder, for messages, and its name. */
+struct place
+{
+  int directory;                        /* that the name is relative to; AT_FDCWD */
+  const char *folder;                   /* "": the data directory */
+  const char *name;
+  enum datadir_kind kind;
+};
+
+/* The first that could not be looked at is kept. */
+void search_unsure(struct search *search, const struct place *place, const char *why);
+
+/* Notes nothing for 0, and for ENOENT: what is gone between the list and the look is not ours to miss. */
+void search_trouble(struct search *search, const struct place *place, int error);
+
+/*
+  Returns -1 with what it means noted. Not a regular file (a FIFO that has the name of a table): -1, and nothing is noted. is_needed:
+  what is not there is unsure, too.
+*/
+int search_open(struct search *search, const struct place *place, bool is_needed);
+
+/* NULL as search_open(). */
+DIR *search_list(struct search *search, const struct place *place, bool is_needed);
+struct dirent *search_next(struct search *search, DIR *directory, const struct place *place);
+
+/* Notes the use of a key that has() does not have. */
+bool search_is_missing(struct search *search, uint32_t id, uint32_t version, const struct place *place);
+
+/* The same for what a reader found. With DATADIR_SAMPLE an id without a version is none. */
+bool search_are_missing(struct search *search, enum datafile_says says, const struct datafile_keys *keys,
+                        const struct place *place);
+
+void search_note(struct datadir_use *use, uint32_t id, uint32_t version, const struct place *place);
+
+/* Whether key versions of the tablespace are missing; its own file. */
+bool search_tablespace(struct search *search, const struct place *place, bool is_needed);
+
+/* The redo log, and what innodb_log_archive left. */
+bool search_redo_logs(struct search *search);
+
+/* The binary and relay logs that any index names. */
+bool search_binlogs(struct search *search);
+
+#endif
