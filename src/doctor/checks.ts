@@ -15,6 +15,7 @@ import { pluginLibrary } from './checks/plugin-library.ts';
 import { replicas } from './checks/replicas.ts';
 import { serverVersion } from './checks/server-version.ts';
 import { service } from './checks/service.ts';
+import { sqlFiles } from './checks/sql-files.ts';
 import { startTimeout } from './checks/start-timeout.ts';
 import { surplusPermissions } from './checks/surplus-permissions.ts';
 import { unwrap } from './checks/unwrap.ts';
@@ -28,6 +29,7 @@ export const ALL_CHECKS: readonly Check[] = [
   keyDirectory,
   keyFiles,
   service,
+  sqlFiles,
   credentials,
   clock,
   endpoint,

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { toKeyError } from '../errors.ts';
+import { systemErrorCode, toKeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
@@ -65,8 +65,8 @@ export async function readConfiguration(
   surroundings: Surroundings,
   signal: AbortSignal,
 ): Promise<Configuration> {
-  const { options, unread, version, report } = await readServerFacts(request, surroundings, signal);
-  const reports = [report];
+  const { options, unread, version, report, unreadGroups } = await readServerFacts(request, surroundings, signal);
+  const reports = [report, ...unreadGroups];
   const text = (name: Parameters<typeof optionName>[0]): string => options.last(optionName(name)) ?? '';
   const reading = <T>(read: () => T, otherwise: T): T => {
     try {
@@ -121,7 +121,7 @@ export async function readConfiguration(
     serverVersion: version,
     reports,
     service,
-    account: await serverAccount(user, surroundings, reports),
+    account: await serverAccount(user, datadir, surroundings, reports),
     datadir,
     pluginDir: resolve(options.last('plugin_dir') ?? (await defaultPluginDir(surroundings))),
     keyfileDir,
@@ -182,20 +182,37 @@ async function defaultPluginDir({ files }: Surroundings): Promise<string> {
 /** Root starts the service that then runs as mysql: unless told, that is whose permissions count. */
 async function serverAccount(
   configured: string | undefined,
+  datadir: string,
   surroundings: Surroundings,
   reports: Report[],
 ): Promise<Account> {
   const { uid, environment } = surroundings;
   const self: Account = { name: `user ${uid}`, uid, groups: [], home: environment['HOME'] ?? '/' };
   const own = (await findAccount(uid, surroundings)) ?? self;
-  if (configured === undefined) return uid === 0 ? ((await findAccount('mysql', surroundings)) ?? own) : own;
+  if (configured === undefined) {
+    if (uid === 0) return (await findAccount('mysql', surroundings)) ?? own;
+    const owner = await surroundings.files.stat(datadir).then(
+      (facts) => facts.uid,
+      // Whoever may not even look there is not the server's user.
+      (error: unknown) => (systemErrorCode(error) === 'EACCES' ? 'mysql' : uid),
+    );
+    if (owner === uid) return own;
+    const account = await findAccount(owner, surroundings);
+    if (account === undefined) return own;
+    reports.push(othersReport(account));
+    return account;
+  }
   const found = await findAccount(configured, surroundings);
   if (found === undefined) {
     const fix = `useradd --system --user-group --home-dir ${DATADIR} --shell /usr/sbin/nologin ${configured}`;
     reports.push(failure(`user = ${configured}: this machine has no such user`, fix));
   } else if (uid !== 0 && uid !== found.uid) {
-    const text = `whoever runs this is neither root nor ${configured}, and may see less than the server`;
-    reports.push(warning(text, `sudo -u ${configured} mariadb-aws-kms doctor`));
+    reports.push(othersReport(found));
   }
   return found ?? own;
+}
+
+function othersReport({ name }: Account): Report {
+  const text = `whoever runs this is neither root nor ${name}, and may see less than the server`;
+  return warning(text, 'run this as root: sudo mariadb-aws-kms doctor');
 }

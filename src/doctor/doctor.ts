@@ -93,7 +93,8 @@ async function reportsOf(
   const soft = startDeadline(clock, CHECK_MS, all.signal);
   const hard = startDeadline(clock, CHECK_MS + GRACE_MS);
   try {
-    return await unlessAborted(check.run(examination, soft.signal), hard.signal, () => undefined);
+    const reports = await unlessAborted(check.run(examination, soft.signal), hard.signal, () => undefined);
+    return reports.map((report) => forWhoeverRuns(examination, report));
   } catch (thrown) {
     if (soft.signal.aborted || hard.signal.aborted) return [outOfTime(check, CHECK_MS)];
     if (isPermission(thrown)) return [unseen(examination, thrown)];
@@ -107,6 +108,12 @@ async function reportsOf(
 
 function isPermission(thrown: unknown): thrown is Error {
   return systemErrorCode(thrown) === 'EACCES' || systemErrorCode(thrown) === 'EPERM';
+}
+
+/** What this user may not look at, the server's may: the files need no other owner for that. */
+function forWhoeverRuns({ surroundings: { uid }, configuration: { account } }: Examination, report: Report): Report {
+  if (uid === 0 || uid === account.uid || !/\b(?:EACCES|EPERM)\b/.test(report.found)) return report;
+  return { ...report, fix: `run this as root or as ${account.name}` };
 }
 
 /** Nothing is known of the server then, and that is not "nothing is wrong". */

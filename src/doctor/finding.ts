@@ -8,6 +8,7 @@ export const CHECKS = [
   'key-directory',
   'key-files',
   'service',
+  'sql-files',
   'credentials',
   'clock',
   'endpoint',

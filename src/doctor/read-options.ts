@@ -3,6 +3,7 @@ import { PLUGIN_OPTIONS } from './plugin-options.ts';
 import type { DoctorRequest } from './request.ts';
 import { parseOptionLines, ServerOptions } from './server-options.ts';
 import type { Surroundings } from './surroundings.ts';
+import { unreadGroups } from './unread-groups.ts';
 
 export interface ServerFacts {
   readonly options: ServerOptions;
@@ -11,19 +12,28 @@ export interface ServerFacts {
   /** `10.11.19`; undefined when no mariadbd was found. */
   readonly version: string | undefined;
   readonly report: Report;
+  /** What the option files hold that the server does not read. */
+  readonly unreadGroups: readonly Report[];
 }
 
 /** The server's options: its option files, then the flags of the command line. */
 export async function readServerFacts(
   request: DoctorRequest,
-  { run }: Surroundings,
+  surroundings: Surroundings,
   signal: AbortSignal,
 ): Promise<ServerFacts> {
+  const { run } = surroundings;
   const version = await serverVersion(run, signal);
   const flags = parseOptionLines(flagLines(request), PLUGIN_OPTIONS);
   if (request.defaults === '--no-defaults') {
     const report = ok('not read, as asked: the flags count alone');
-    return { options: new ServerOptions(flags), unread: 'the option files were not to be read', version, report };
+    return {
+      options: new ServerOptions(flags),
+      unread: 'the option files were not to be read',
+      version,
+      report,
+      unreadGroups: [],
+    };
   }
   const groups = [...serverGroups(version), ...request.groups];
   const { defaults } = request;
@@ -39,7 +49,13 @@ export async function readServerFacts(
             `my_print_defaults failed: ${firstLine(read.stderr)}`,
             'the server reads the same files and would stop at the same place: correct that file',
           );
-    return { options: new ServerOptions(flags), unread: 'the option files could not be read', version, report };
+    return {
+      options: new ServerOptions(flags),
+      unread: 'the option files could not be read',
+      version,
+      report,
+      unreadGroups: [],
+    };
   }
   const entries = parseOptionLines(read.stdout, PLUGIN_OPTIONS);
   const from = defaults?.replace(/^--defaults-(?:extra-)?file=/, '') ?? 'the default option files';
@@ -47,7 +63,14 @@ export async function readServerFacts(
     entries.length > 0
       ? ok(`${entries.length} server options in ${from}`)
       : warning(`no server options in ${from}`, 'options of the server belong into the section [mariadb]');
-  return { options: new ServerOptions([...entries, ...flags]), unread: undefined, version, report };
+  const others = await unreadGroups(surroundings, defaults, groups, signal);
+  return {
+    options: new ServerOptions([...entries, ...flags]),
+    unread: undefined,
+    version,
+    report,
+    unreadGroups: others,
+  };
 }
 
 async function serverVersion(run: Surroundings['run'], signal: AbortSignal): Promise<string | undefined> {

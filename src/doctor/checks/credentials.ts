@@ -5,6 +5,7 @@ import { credentialSource, ENVIRONMENT_SOURCE, FILE_SOURCE, LOGIN_SOURCE, SSO_SO
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
 import { findObstacle } from '../obstacle.ts';
+import { secureFilePriv } from './sql-files.ts';
 
 const HOUR_MS = 3_600_000;
 const OTHERS_MAY_READ = 0o077;
@@ -75,7 +76,7 @@ async function fileReports({ surroundings, configuration }: Examination): Promis
   }
   if (configuration.unread === undefined && !options.last('secure_file_priv') && facts.uid === account.uid) {
     const found = `secure_file_priv is not set: SQL users with the FILE privilege can read ${path}`;
-    reports.push(warning(found, 'secure_file_priv = /var/lib/mysql-files'));
+    reports.push(warning(found, secureFilePriv(configuration)));
   }
   return reports;
 }

@@ -123,7 +123,12 @@ function switches(options: ServerOptions): readonly Report[] {
     return isOn ? [] : [warning(`${name} is OFF: in the clear stay ${what}`, `${name} = ON`)];
   });
   const hasBinaryLog = options.last('log_bin') !== undefined && options.last('log_bin') !== '0';
-  if (hasBinaryLog && options.isOn('encrypt_binlog', false) !== true) {
+  if (hasBinaryLog && /^innodb$/i.test(options.last('binlog_storage_engine') ?? '')) {
+    // MariaDB 12.3: InnoDB writes that log, and encrypt_binlog has no part in it.
+    const found =
+      'binlog_storage_engine is InnoDB: nothing encrypts such binary logs, with every statement, whatever encrypt_binlog says';
+    reports.push(warning(found, 'remove binlog_storage_engine, or keep the binary logs on an encrypted file system'));
+  } else if (hasBinaryLog && options.isOn('encrypt_binlog', false) !== true) {
     reports.push(
       warning('encrypt_binlog is OFF: in the clear stay the binary logs, with every statement', 'encrypt_binlog = ON'),
     );

@@ -1,8 +1,11 @@
+import { describeKey, keyFileName } from '../../format/key-file-name.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
 
+/** Key versions in one finding. */
+const NAMED = 5;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 export const endpoint: Check = {
@@ -24,23 +27,20 @@ export const endpoint: Check = {
   },
 };
 
-function regionReports({ configuration, surroundings, facts }: Examination, region: string): readonly Report[] {
+function regionReports(examination: Examination, region: string): readonly Report[] {
+  const { configuration, surroundings, facts } = examination;
   const { masterKeyId } = configuration;
   const named = regionOf(masterKeyId);
   if (named !== undefined && named !== region && !isMultiRegion(masterKeyId)) {
     const found = `the master key is in ${named}, the server asks ${region}`;
     return [failure(found, `aws_key_management_region = ${named}`)];
   }
-  const elsewhere = facts.stored
-    .flatMap(({ key }) => key.sidecar?.masterKeyArn ?? [])
-    .filter((arn) => {
-      const home = regionOf(arn);
-      return home !== undefined && home !== region && !isMultiRegion(arn);
-    });
-  if (elsewhere[0] !== undefined) {
-    const found = `${elsewhere.length} stored key versions are wrapped in ${regionOf(elsewhere[0])}, the server asks ${region}`;
-    return [failure(found, `aws_key_management_region = ${regionOf(elsewhere[0])}`)];
-  }
+  const elsewhere = facts.stored.filter(({ key }) => {
+    const arn = key.sidecar?.masterKeyArn ?? '';
+    const home = regionOf(arn);
+    return home !== undefined && home !== region && !isMultiRegion(arn);
+  });
+  if (elsewhere[0] !== undefined) return [strayReport(examination, elsewhere, region)];
   const { environment } = surroundings;
   const { AWS_REGION: variable, AWS_DEFAULT_REGION: lastVariable } = environment;
   const isChosen = configuration.region !== '' || variable || lastVariable;
@@ -53,6 +53,25 @@ function regionReports({ configuration, surroundings, facts }: Examination, regi
     return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
   }
   return [];
+}
+
+/** Another Region for the server helps only where every key is there; otherwise it breaks those that open now. */
+function strayReport({ facts }: Examination, elsewhere: readonly FoundKey[], region: string): Report {
+  const home = (found: FoundKey): string => regionOf(found.key.sidecar?.masterKeyArn ?? '') ?? '';
+  const regions = [...new Set(elsewhere.map(home))];
+  const others = facts.stored.length - elsewhere.length;
+  if (others === 0 && regions.length === 1) {
+    const found = `${elsewhere.length} stored key versions are wrapped in ${regions[0]}, the server asks ${region}`;
+    return failure(found, `aws_key_management_region = ${regions[0]}`);
+  }
+  const named = elsewhere.slice(0, NAMED).map((found) => `${describeKey(found.name)} in ${home(found)}`);
+  const more = elsewhere.length > NAMED ? ` and ${elsewhere.length - NAMED} more` : '';
+  const found = `${named.join(', ')}${more}: wrapped in another Region than ${region}, which the server asks, and the other ${others} are not`;
+  const files = elsewhere.slice(0, NAMED).map(({ name }) => keyFileName(name));
+  return failure(
+    found,
+    `no one Region opens them all: restore ${files.join(', ')} and the .json beside it from a backup of this server's keys`,
+  );
 }
 
 function transportReports({ endpointUrl, endpointFrom }: KmsInspector): readonly Report[] {

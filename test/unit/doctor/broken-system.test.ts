@@ -336,7 +336,7 @@ it('whoever runs it may not look at everything', async () => {
     "failure  key-directory: cannot look at the key directory ROOT/data: EACCES: permission denied, stat 'ROOT/data'
              the user the server runs as must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor
     warning  option-files: whoever runs this is neither root nor mysql, and may see less than the server
-             sudo -u mysql mariadb-aws-kms doctor
+             run this as root: sudo mariadb-aws-kms doctor
     exit 1"
   `);
 });

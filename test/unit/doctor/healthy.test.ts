@@ -15,6 +15,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "ok       activation: aws_key_management = FORCE_PLUS_PERMANENT: no start without the keys",
       "ok       key-directory: ROOT/data, the data directory: mode 0750, owner 777:777, hard links work",
       "ok       key-files: 2 keys, 3 versions, none missing",
+      "ok       sql-files: SQL users with the FILE privilege reach ROOT/system only",
       "ok       credentials: arn:aws:iam::111122223333:user/mariadb, from the shared credentials file, without expiry",
       "ok       clock: within a minute of the service",
       "ok       endpoint: Region us-east-1, endpoint KMS: KMS answers",
@@ -32,7 +33,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "skipped  replicas: the master key is in one Region only, and no failover is set",
       "skipped  unwrap: only with --deep: one Decrypt per key version",
       "",
-      "0 failures, 0 warnings, 19 ok, 3 skipped: nothing found that stops the server",
+      "0 failures, 0 warnings, 20 ok, 3 skipped: nothing found that stops the server",
     ]
   `);
   expect(exit).toBe(0);

@@ -63,6 +63,8 @@ export class Patient {
   readonly environment: NodeJS.ProcessEnv = { HOME: '/root' };
   /** Options that need a path of this patient. */
   alsoSet: Readonly<Record<string, string>> = {};
+  /** Of the command line, where it needs a path of this patient. */
+  request: Partial<DoctorRequest> = {};
   /** Paths that whoever runs the doctor may not look at. */
   hidden: readonly string[] = [];
   #isPinned = false;
@@ -162,6 +164,7 @@ export class Patient {
           }
         : {}),
       ...this.options.request,
+      ...this.request,
     };
   }
 
@@ -236,7 +239,7 @@ export class Patient {
       aws_key_management_master_key_id: ALIAS,
       aws_key_management_region: 'us-east-1',
       aws_key_management_endpoint_url: this.kms.url,
-      secure_file_priv: '/var/lib/mysql-files',
+      secure_file_priv: this.system,
       innodb_encrypt_tables: 'ON',
       innodb_encryption_threads: '4',
       innodb_encrypt_log: '',
