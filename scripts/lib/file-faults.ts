@@ -68,7 +68,7 @@ class Place {
     this.server = new ScratchServer({
       directory: join(directory, 'server'),
       user: USER,
-      launcher: ['nsenter', `--mount=/proc/${namespace.pid}/ns/mnt`],
+      launcher: ['nsenter', ...inside(namespace)],
       options: pluginOptions(kms.url, {
         aws_key_management_agent: this.agent.path,
         aws_key_management_keyfile_dir: join(this.#mountPoint, 'keys'),
@@ -109,8 +109,13 @@ class Place {
   }
 
   #inside(...command: readonly string[]): void {
-    execFileSync('nsenter', [`--mount=/proc/${this.#namespace.pid}/ns/mnt`, ...command]);
+    execFileSync('nsenter', [...inside(this.#namespace), ...command]);
   }
+}
+
+/** Who enters a mount namespace is at its root, which is another where this process has been put below a root of its own. */
+function inside({ pid }: ChildProcess): readonly string[] {
+  return [`--mount=/proc/${pid}/ns/mnt`, `--root=/proc/${pid}/root`, '--wd=/'];
 }
 
 function fill(disk: string): void {

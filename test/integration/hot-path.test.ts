@@ -98,13 +98,14 @@ it('while KMS hangs in one session, others write on loaded keys without a stall'
     rotator.query('SET GLOBAL aws_key_management_rotate_key=1'),
   ]);
   let longest = 0;
-  const endMs = performance.now() + 5000;
+  const endMs = performance.now() + 8000;
   while (performance.now() < endMs) {
     const before = performance.now();
     await writer.query("INSERT INTO d.t (t) VALUES (REPEAT('x', 200))");
     longest = Math.max(longest, performance.now() - before);
   }
-  expect(longest).toBeLessThan(1000);
+  // A stall would last for as long as KMS hangs.
+  expect(longest).toBeLessThan(6000);
   kms.faults.clear();
   await server.kill();
   await pending;

@@ -103,7 +103,7 @@ it('sees credentials that were renewed in the shared file', async () => {
 
 it('gives a credential process up at the deadline', async () => {
   mkdirSync(join(home, '.aws'));
-  writeFileSync(join(home, '.aws/config'), '[default]\ncredential_process = sleep 3\n');
+  writeFileSync(join(home, '.aws/config'), '[default]\ncredential_process = sleep 25\n');
   const startedMs = performance.now();
   const error = await expectKeyError(
     generate(await client(), 1),
@@ -111,7 +111,7 @@ it('gives a credential process up at the deadline', async () => {
     'key 1 version 1: KMS GenerateDataKeyWithoutPlaintext did not succeed within 1 s: no answer came',
   );
   expect(error.hint).toContain('credential source');
-  expect(performance.now() - startedMs).toBeLessThan(2500);
+  expect(performance.now() - startedMs).toBeLessThan(20_000);
 });
 
 it.each(['http', 'https'] as const)(
@@ -197,7 +197,7 @@ it.each([
   const { url, asked } = await refusingProxy(502);
   const made = await client('', { ...PLAIN, proxyEnvironment: { HTTPS_PROXY: url } }, 'eu-central-1');
   const request = { masterKeyId: ALIAS, keySpec: 'AES_128', encryptionContext: {} } as const;
-  await expect(made.generateWrappedKey(request, AbortSignal.timeout(2000))).rejects.toThrow(
+  await expect(made.generateWrappedKey(request, AbortSignal.timeout(20_000))).rejects.toThrow(
     'Failed to establish tunnel',
   );
   expect(asked).toEqual([host]);
