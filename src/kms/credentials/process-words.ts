@@ -36,8 +36,8 @@ function secretArguments(command: string): readonly string[] {
   });
 }
 
-/** A path has one case mostly, a key has both and digits. */
+/** Of a path, one of its parts. */
 function looksSecret(word: string): boolean {
-  if (word.length < SHORTEST_SECRET || !/\d/.test(word)) return false;
-  return !word.startsWith('/') || (/[a-z]/.test(word) && /[A-Z]/.test(word));
+  if (word.startsWith('/')) return word.split('/').some(looksSecret);
+  return word.length >= SHORTEST_SECRET && /\d/.test(word);
 }

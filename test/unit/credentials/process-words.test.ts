@@ -16,6 +16,8 @@ it.each([
   ],
   ['source', 'Traceback:\n  File "/x.py", line 3\nValueError: no ticket\n', 'ValueError: no ticket'],
   ['source', '\u001b[31mred\u001b[0m\u0007', '[31mred [0m'],
+  ['source', 'cat: /tmp/mak-kbwW1x/answer.json: gone', 'cat: /tmp/mak-kbwW1x/answer.json: gone'],
+  ['source', `/${SECRET.replaceAll('/', '8')}`, '(hidden)'],
   ['source', '', ''],
   ['source', ' \n\t\n', ''],
   ['source', `key ${SECRET} refused`, 'key (hidden) refused'],
