@@ -103,6 +103,12 @@ bool agent_rotate(struct agent *agent, uint32_t id, const struct agent_interrupt
 */
 bool agent_failure_text(const struct agent_failure *failure, char *text, size_t size);
 
+/*
+  Why the key could not be had a moment ago, for the one who asked. version 0: the key id as such. Returns false if that is
+  not known.
+*/
+bool agent_reason(struct agent *agent, uint32_t id, uint32_t version, struct agent_failure *failure);
+
 enum agent_state
 {
   AGENT_STARTING,

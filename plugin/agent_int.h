@@ -15,6 +15,7 @@
 #include "connect.h"
 #include "environment.h"
 #include "frame.h"
+#include "reasons.h"
 #include "recent.h"
 
 #define ROTATE_ALL_EACH_MS 50u
@@ -131,6 +132,7 @@ struct agent
   bool setting_changed[SETTING_COUNT];  /* the connected agent does not know yet */
   struct request *requests;             /* not ended, oldest first */
   struct recent recent;
+  struct reasons reasons;
   struct bucket bucket;                 /* what statements may still ask for */
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */

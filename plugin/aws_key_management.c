@@ -13,6 +13,7 @@
 #include "datadir.h"
 #include "datatext.h"
 #include "keytable.h"
+#include "reasons.h"
 #include "server.h"
 #include "status.h"
 #include "sysvars.h"
@@ -24,11 +25,47 @@ static struct agent *agent;
 static struct aes aes;
 static struct locations locations;
 
+/*
+  Says to the statement why it gets no key, once for each key: the server itself says "Wrong create options", or that a table
+  is corrupted.
+*/
+static unsigned int warn_of(unsigned int id, unsigned int version)
+{
+  static _Thread_local struct
+  {
+    long long statement;
+    unsigned int id, version;
+  } told;
+  char text[AGENT_FAILURE_TEXT], subject[48];
+  struct agent_failure failure;
+  long long statement= server_current_statement_id();
+  if (!statement || (told.statement == statement && told.id == id && told.version == version))
+    return ENCRYPTION_KEY_VERSION_INVALID;
+  told.statement= statement;
+  told.id= id;
+  told.version= version;
+  snprintf(subject, sizeof subject, version ? "key %u version %u" : "key %u", id, version);
+  if (!agent_reason(agent, id, version, &failure))
+    server_sql_warning("%s is not available; the error log says why", subject);
+  /* A refusal names variables only. */
+  else if (!server_may_read_failures() && strcmp(failure.code, "KEY_NOT_ALLOWED") != 0)
+    server_sql_warning("%s is not available: %s; the error log says more", subject, reason_for_everybody(&failure));
+  else
+  {
+    agent_failure_text(&failure, text, sizeof text);
+    server_sql_warning("%s%s%s", strncmp(text, "key ", 4) == 0 ? "" : subject, strncmp(text, "key ", 4) == 0 ? "" : ": ",
+                       text);
+  }
+  return ENCRYPTION_KEY_VERSION_INVALID;
+}
+
 /* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
 static __attribute__((noinline)) unsigned int open_key(unsigned int id)
 {
-  if (id == 0 || !agent || !agent_open(agent, id))
+  if (id == 0 || !agent)
     return ENCRYPTION_KEY_VERSION_INVALID;
+  if (!agent_open(agent, id))
+    return warn_of(id, 0);
   uint32_t version= keytable_latest(&table, id);
   return version != KEY_VERSION_NONE ? version : ENCRYPTION_KEY_VERSION_INVALID;
 }
@@ -53,8 +90,10 @@ static inline unsigned int get_loaded_key(unsigned int id, unsigned int version,
 static __attribute__((noinline)) unsigned int fetch_key(unsigned int id, unsigned int version, unsigned char *key,
                                                         unsigned int *length)
 {
-  if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent || !agent_fetch(agent, id, version))
+  if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent)
     return ENCRYPTION_KEY_VERSION_INVALID;
+  if (!agent_fetch(agent, id, version))
+    return warn_of(id, version);
   return get_loaded_key(id, version, key, length);
 }
 
@@ -218,6 +257,8 @@ static bool start(void)
   char text[AGENT_FAILURE_TEXT];
   agent_failure_text(&failure, text, sizeof text);
   server_log(SERVER_ERROR, text);
+  if (server_may_read_failures())
+    server_sql_warning("%s", text);
   return false;
 }
 

@@ -251,6 +251,16 @@ bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline
   return ok;
 }
 
+bool agent_reason(struct agent *agent, uint32_t id, uint32_t version, struct agent_failure *failure)
+{
+  pthread_mutex_lock(&agent->lock);
+  const struct agent_failure *found= reasons_find(&agent->reasons, id, version, clock_ms());
+  if (found)
+    *failure= *found;
+  pthread_mutex_unlock(&agent->lock);
+  return found != NULL;
+}
+
 /* All keys have the time of one, and a little for each: the agent rotates many of them at once. */
 static uint32_t rotation_deadline(const struct agent *agent, uint32_t id)
 {
@@ -313,6 +323,8 @@ void agent_end_request(struct agent *agent, struct request *request, const struc
     if (!is_explained(request, failure))
       request->failure= *failure;
     agent_failure_text(&request->failure, text, sizeof text);
+    if (request->type == FRAME_OPEN || request->type == FRAME_FETCH)
+      reasons_add(&agent->reasons, request->id, request->version, &request->failure, clock_ms());
     if (!is_refusal(failure))
       agent_note_error(agent, text);
     /* Before the lock is free again: a caller that comes now must not ask once more. */

@@ -214,9 +214,28 @@ void server_sql_error(const char *format, ...)
     my_printf_error(UNKNOWN_ERROR, PREFIX "%s", 0ul, piece);
 }
 
+/* The server's start has no session; a warning would then go to the error log, which has it already. */
+void server_sql_warning(const char *format, ...)
+{
+  char text[4200], piece[PIECE + 1];
+  va_list arguments;
+  if (!my_printf_error || !_current_thd || !_current_thd() || server_is_backup())
+    return;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  text_clean(piece, sizeof piece, text, strlen(text));
+  my_printf_error(UNKNOWN_ERROR, PREFIX "%s", AS_WARNING, piece);
+}
+
 long long server_statement_id(MYSQL_THD thd)
 {
   return thd && thd_query_id ? thd_query_id(thd) : 0;
+}
+
+long long server_current_statement_id(void)
+{
+  return server_statement_id(_current_thd ? _current_thd() : NULL);
 }
 
 bool server_is_killed(MYSQL_THD thd)

@@ -99,8 +99,15 @@ void server_logf(enum server_severity severity, const char *format, ...);
 __attribute__((format(printf, 1, 2)))
 void server_sql_error(const char *format, ...);
 
+/* Adds a warning to the current statement, for SHOW WARNINGS; nothing where there is no session. */
+__attribute__((format(printf, 1, 2)))
+void server_sql_warning(const char *format, ...);
+
 /* The number of the statement, unique in the server; 0: none. */
 long long server_statement_id(MYSQL_THD thd);
+
+/* Of the calling thread. */
+long long server_current_statement_id(void);
 
 /* Whether the statement was killed, or the server is shutting down. */
 bool server_is_killed(MYSQL_THD thd);

@@ -15,6 +15,7 @@ int main(int count, char **arguments)
   text_tests();
   settings_tests();
   recent_tests();
+  reasons_tests();
   bucket_tests();
   datadir_tests();
   vectors_tests();

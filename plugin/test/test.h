@@ -30,6 +30,7 @@ void crypt_tests(void);
 void text_tests(void);
 void settings_tests(void);
 void recent_tests(void);
+void reasons_tests(void);
 void bucket_tests(void);
 void datadir_tests(void);
 void tablespace_tests(void);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "reasons.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "test.h"
+
+static struct agent_failure failure_of(const char *code, const char *message)
+{
+  struct agent_failure failure= {.hint= ""};
+  snprintf(failure.code, sizeof failure.code, "%s", code);
+  snprintf(failure.message, sizeof failure.message, "%s", message);
+  return failure;
+}
+
+static void newest_reason_of_a_key_is_found_for_ten_seconds(void)
+{
+  static struct reasons reasons;
+  struct agent_failure first= failure_of("TIMEOUT", "first"), second= failure_of("TIMEOUT", "second");
+  CHECK(!reasons_find(&reasons, 5, 0, 1000) && !reasons_find(&reasons, 0, 1, 1000));
+  reasons_add(&reasons, 5, 0, &first, 1000);
+  reasons_add(&reasons, 5, 2, &second, 1000);
+  CHECK(strcmp(reasons_find(&reasons, 5, 0, 1001)->message, "first") == 0);
+  CHECK(strcmp(reasons_find(&reasons, 5, 2, 1001)->message, "second") == 0);
+  reasons_add(&reasons, 5, 0, &second, 2000);
+  CHECK(strcmp(reasons_find(&reasons, 5, 0, 11999)->message, "second") == 0);
+  CHECK(!reasons_find(&reasons, 5, 0, 12000) && !reasons_find(&reasons, 6, 0, 2000));
+}
+
+static void many_keys_push_out_the_oldest_reason(void)
+{
+  static struct reasons reasons;
+  struct agent_failure failure= failure_of("", "no");
+  for (uint32_t id= 1; id <= REASON_SLOTS + 1; id++)
+    reasons_add(&reasons, id, 0, &failure, 1000);
+  CHECK(!reasons_find(&reasons, 1, 0, 1000) && reasons_find(&reasons, 2, 0, 1000));
+  CHECK(reasons_find(&reasons, REASON_SLOTS + 1, 0, 1000) != NULL);
+}
+
+static void reason_for_everybody_names_no_account_and_no_path(void)
+{
+  const struct agent_failure failures[]= {
+    failure_of("KMS_OPERATOR", "arn:aws:kms:us-east-1:111122223333:key/1 /var/lib"), failure_of("NEW_CODE", "arn: /var/lib"),
+    failure_of("", "arn: /var/lib"),
+  };
+  for (size_t i= 0; i < sizeof failures / sizeof failures[0]; i++)
+  {
+    const char *text= reason_for_everybody(&failures[i]);
+    CHECK(text[0] && !strstr(text, "arn:") && !strstr(text, "/var") && !strstr(text, "1111"));
+  }
+}
+
+void reasons_tests(void)
+{
+  TEST(newest_reason_of_a_key_is_found_for_ten_seconds);
+  TEST(many_keys_push_out_the_oldest_reason);
+  TEST(reason_for_everybody_names_no_account_and_no_path);
+}

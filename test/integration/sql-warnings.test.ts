@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest';
+import { pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { newServer, startKms, startServer } from '../support/lab.ts';
+
+/** What SHOW WARNINGS says after the statement. */
+async function warnings(server: ScratchServer, statement: string, user = 'root', mustFail = true): Promise<string[]> {
+  const connection = await server.connect(user);
+  const failed = await connection.query(statement).then(
+    () => false,
+    () => true,
+  );
+  expect(failed, statement).toBe(mustFail);
+  const rows: unknown = await connection.query('SHOW WARNINGS');
+  return Array.isArray(rows) ? rows.map(({ Level, Message }) => `${Level}: ${Message}`) : [];
+}
+
+const OURS = /^(?:Warning|Error): AWS KMS plugin: /;
+const denied = {
+  operation: 'GenerateDataKeyWithoutPlaintext',
+  kind: 'error',
+  name: 'AccessDeniedException',
+  status: 400,
+  message: 'arn:aws:iam::111122223333:role/db may not',
+} as const;
+
+it('a statement that gets no key says why in SHOW WARNINGS, and to users without privileges no accounts or paths', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { aws_key_management_key_ids: '1-9' });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB');
+  await server.sql("CREATE USER u@localhost IDENTIFIED BY ''");
+  await server.sql('GRANT ALL ON d.* TO u@localhost');
+  const create = (id: number): string => `CREATE TABLE d.n (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=${id}`;
+  for (const user of ['root', 'u']) {
+    expect((await warnings(server, create(77), user)).filter((line) => OURS.test(line))).toEqual([
+      expect.stringMatching(
+        /^Warning: AWS KMS plugin: key 77 is not among the key ids that aws_key_management_key_ids allows/,
+      ),
+    ]);
+  }
+  kms.faults.set([denied]);
+  const admin = await warnings(server, create(5));
+  expect(admin.filter((line) => OURS.test(line))).toEqual([
+    expect.stringMatching(/^Warning: AWS KMS plugin: key 5 version 1 .*AccessDeniedException: arn:aws:iam::\d+:role/),
+  ]);
+  const altered = 'ALTER TABLE d.t ENCRYPTED=YES ENCRYPTION_KEY_ID=6';
+  const user = await warnings(server, altered, 'u');
+  expect(user.filter((line) => OURS.test(line))).toEqual([
+    'Warning: AWS KMS plugin: key 6 is not available: KMS refuses it; the error log says more',
+  ]);
+  expect(user.join()).not.toMatch(/111122223333|arn:/);
+  // It does not fail: InnoDB says that the key is not available, and now why.
+  const set = await warnings(server, 'SET SESSION innodb_default_encryption_key_id=8', 'root', false);
+  expect(set).toEqual([
+    expect.stringMatching(/^Warning: AWS KMS plugin: key 8 version 1 .*AccessDeniedException/),
+    'Warning: innodb_default_encryption_key=8 is not available',
+  ]);
+  kms.faults.clear();
+}, 120_000);
+
+it('INSTALL SONAME that fails says why', async () => {
+  const kms = await startKms();
+  const loaded = pluginOptions(kms.url);
+  const { plugin_load_add: _, aws_key_management: __, ...rest } = loaded;
+  const options = Object.fromEntries(Object.entries(rest).map(([name, value]) => [`loose_${name}`, value]));
+  const server = newServer({ ...options, loose_aws_key_management_encryption_context: 'malformed' });
+  await server.start();
+  const lines = await warnings(server, "INSTALL SONAME 'aws_key_management'");
+  expect(lines.join('\n')).toMatch(/AWS KMS plugin: aws_key_management_encryption_context: /);
+}, 120_000);
