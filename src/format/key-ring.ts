@@ -6,6 +6,7 @@ import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-al
 import { type EncryptionContext, isEmptyContext } from './encryption-context.ts';
 import { contextOf, objectOf, parseJson, textField } from './json-fields.ts';
 import { compareKeyNames, describeKey, type KeyName } from './key-file-name.ts';
+import { readBack } from './read-back.ts';
 
 /** The sealed key ring of docs/key-files.md: data keys, encrypted and bound to the wrapped keys that they come from. */
 
@@ -69,7 +70,10 @@ export function maxKeyRingBytes(versions: number): number {
   );
 }
 
-/** @param ringKey of 32 bytes, never used before and never again */
+/**
+ * @param ringKey of 32 bytes, never used before and never again
+ * @throws KeyError KMS_BAD_ANSWER: `parseKeyRing` would refuse it
+ */
 export function sealKeyRing(header: KeyRingHeader, keys: readonly RingKey[], ringKey: Uint8Array): Buffer {
   const sorted = [...keys].sort((a, b) => compareKeyNames(a.name, b.name));
   const text = Buffer.from(formatHeader(header));
@@ -91,7 +95,10 @@ export function sealKeyRing(header: KeyRingHeader, keys: readonly RingKey[], rin
       plain.set(dataKey, index * SEALED_BYTES + 2);
     }
     const cipher = createCipheriv(CIPHER, ringKey, NONCE, { authTagLength: TAG_BYTES }).setAAD(associated);
-    return Buffer.concat([associated, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+    const sealed = Buffer.concat([associated, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+    return readBack(sealed, (bytes) => {
+      parseKeyRing(bytes);
+    });
   } finally {
     wipe(plain);
   }

@@ -4,6 +4,7 @@ import { isKeyId, isKeyVersion } from '../ids.ts';
 import { countVersions, ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { objectOf, parseJson, textField } from './json-fields.ts';
 import type { KeyName } from './key-file-name.ts';
+import { readBack } from './read-back.ts';
 
 /** Not a name that mariadb-backup would carry into later backups, where it would be out of date. */
 export const MANIFEST_FILE = 'mariadb-aws-kms-keys.json';
@@ -34,7 +35,14 @@ export interface Manifest {
 const FORMAT = 1;
 const HASH = /^[0-9a-f]{64}$/;
 
-export function formatManifest({ created, updated, tool, keys }: Manifest): string {
+/** @throws KeyError KMS_BAD_ANSWER: `parseManifest` would refuse it */
+export function formatManifest(manifest: Manifest): string {
+  return readBack(format(manifest), (text) => {
+    parseManifest(text);
+  });
+}
+
+function format({ created, updated, tool, keys }: Manifest): string {
   const body = {
     format: FORMAT,
     created,

@@ -9,6 +9,7 @@ import {
 } from './encryption-context.ts';
 import { contextOf, objectOf, parseJson, type Refuse, textField } from './json-fields.ts';
 import { type KeyName, sidecarFileName } from './key-file-name.ts';
+import { readBack } from './read-back.ts';
 
 /** KMS's KeySpec for data keys. */
 export const KEY_SPECS = ['AES_128', 'AES_256'] as const;
@@ -55,16 +56,33 @@ export function policyGroup({ masterKeyArn, encryptionContext }: Sidecar): strin
 }
 
 const FORMAT = 1;
+const MAX_REQUEST_ID = 256;
 /** A sidecar is a few hundred bytes; anything near this is not one. */
 export const MAX_SIDECAR_BYTES = 65_536;
 
-export function formatSidecar(name: KeyName, { encryptionContext, ...facts }: Sidecar): string {
+/** @throws KeyError KMS_BAD_ANSWER: `parseSidecar` would refuse it */
+export function formatSidecar(name: KeyName, sidecar: Sidecar): string {
+  return readBack(format(name, sidecar), (text) => {
+    if (Buffer.byteLength(text) > MAX_SIDECAR_BYTES) throw corrupt(name, 'it is too long');
+    parseSidecar(name, text);
+  });
+}
+
+/** The request id only helps to find a call in CloudTrail: one that is no request id of AWS is cut, and costs no key. */
+function writtenFacts({ masterKeyArn, wrappedSha256, requestId }: WrappedFacts): WrappedFacts {
+  const cut = requestId.replace(/[^ -~]/g, '?').slice(0, MAX_REQUEST_ID);
+  return { masterKeyArn, wrappedSha256, requestId: cut };
+}
+
+function format(name: KeyName, { encryptionContext, replaces, ...facts }: Sidecar): string {
   const encryptionAlgorithm = algorithmOf(encryptionContext);
   const fields = {
     format: FORMAT,
     keyId: name.id,
     keyVersion: name.version,
     ...facts,
+    ...writtenFacts(facts),
+    ...(replaces === undefined ? {} : { replaces: writtenFacts(replaces) }),
     ...(encryptionAlgorithm === 'AES_CBC' ? {} : { encryptionAlgorithm }),
     ...(isEmptyContext(encryptionContext) ? {} : { encryptionContext }),
   };

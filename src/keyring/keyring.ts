@@ -6,6 +6,7 @@ import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { keyContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
+import { writtenTime } from '../format/written-time.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
 import type { KeyDirectory, Listing } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
@@ -338,7 +339,7 @@ export class Keyring {
     const plaintext = await store.create({
       name,
       wrapped: made.wrapped,
-      sidecar: { masterKeyArn, keySpec, created: new Date(clock.wallMs()).toISOString(), requestId, encryptionContext },
+      sidecar: { masterKeyArn, keySpec, created: writtenTime(clock.wallMs()), requestId, encryptionContext },
       verify: async (wrapped) => {
         const unwrapRequest = { wrapped, masterKeyArn, keySpec, keyCheckValue: undefined, encryptionContext };
         const { plaintext: value } = await kms.decrypt(subject, unwrapRequest, deadline);

@@ -15,6 +15,7 @@ import {
   sealKeyRing,
 } from '../format/key-ring.ts';
 import type { Severity } from '../format/messages.ts';
+import { writtenTime } from '../format/written-time.ts';
 import type { KeyDirectory, Listing } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { isSameMasterKey, masterKeyInRegion } from '../kms/master-key.ts';
@@ -189,7 +190,7 @@ export class SealedKeyRing {
       const { plaintext: ringKey } = await kms.decrypt(SUBJECT, unwrap, deadline);
       try {
         const header = {
-          created: new Date(clock.wallMs()).toISOString(),
+          created: writtenTime(clock.wallMs()),
           masterKeyId: settings.masterKeyId,
           encryptionContext: settings.encryptionContext,
           masterKeyArn,

@@ -4,6 +4,7 @@ import { algorithmOf } from '../format/encryption-context.ts';
 import { compareKeyNames, describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { formatManifest, MANIFEST_FILE, type Manifest, type ManifestKey } from '../format/manifest.ts';
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
+import { writtenTime } from '../format/written-time.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory, type Listing } from './directory.ts';
 import { type Named, noKeys, notLookedAt } from './failures.ts';
@@ -164,7 +165,7 @@ async function writeManifest(
     });
   }
   if (before !== undefined && JSON.stringify(before.keys) === JSON.stringify(keys)) return before;
-  const updated = new Date(clock.wallMs()).toISOString();
+  const updated = writtenTime(clock.wallMs());
   const manifest = { created: before?.created ?? updated, updated, tool, keys };
   const temporary = temporaryPath(to, random);
   await storing(to, MANIFEST_FILE, async () => {

@@ -13,6 +13,7 @@ import {
   sidecarFileName,
 } from '../format/key-file-name.ts';
 import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
+import { writtenTime } from '../format/written-time.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import {
   changedMeanwhile,
@@ -307,7 +308,7 @@ export class KeyDirectory {
     try {
       await this.#storing(name, async () => {
         const { mtimeMs } = await this.#fs.stat(join(this.path, keyFileName(name)));
-        const sidecar = { ...facts, created: new Date(mtimeMs).toISOString(), requestId: '' };
+        const sidecar = { ...facts, created: writtenTime(mtimeMs), requestId: '' };
         await writeNew(
           this.#fs,
           temporary,

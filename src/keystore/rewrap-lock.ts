@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { REWRAP_LOCK_FILE } from '../format/key-file-name.ts';
+import { writtenTime } from '../format/written-time.ts';
 import { KEYS_FOR_CALLER, storeUnavailable } from './failures.ts';
 import type { FileSystem, OpenFile } from './file-system.ts';
 import { createNew, readWhole, temporaryPath } from './files.ts';
@@ -66,7 +67,7 @@ export class RewrapLock {
   ): Promise<RewrapLock> {
     const { fileSystem, clock, random } = disk;
     const temporary = temporaryPath(directory, random);
-    const since = new Date(clock.wallMs()).toISOString();
+    const since = writtenTime(clock.wallMs());
     const text = Buffer.from(`rewrap by process ${pid} on ${host} since ${since} ${basename(temporary)}\n`);
     let file: OpenFile | undefined;
     try {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ALGORITHM_PAIR } from '../../src/format/encryption-context.ts';
 import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
+import { writtenTime } from '../../src/format/written-time.ts';
 import { keyId, keyVersion } from '../../src/ids.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { MASTER_KEY_ARN } from '../support/scripted-kms.ts';
@@ -44,6 +45,30 @@ describe('a sidecar', () => {
   ])('is refused when it is %s', async (text, message) => {
     const error = await expectKeyError(() => parseSidecar(name, text), 'KEY_FILE_CORRUPT', message);
     expect(error.message).toMatch(/^sidecar aws-kms-key\.7\.3\.json: /);
+  });
+
+  it('is written so that it can be read, whatever request ids KMS and proxies make up', () => {
+    const odd = { ...sidecar, requestId: 'r'.repeat(300), replaces: { ...sidecar, requestId: 'a\nb\u00e9' } };
+    const { replaces, requestId } = parseSidecar(name, formatSidecar(name, odd));
+    expect(requestId).toBe('r'.repeat(256));
+    expect(replaces?.requestId).toBe('a?b?');
+  });
+
+  it.each([
+    [{ masterKeyArn: `arn:${'x'.repeat(2049)}` }, /"masterKeyArn" is missing or malformed$/],
+    [{ created: '+010000-01-01T00:00:00.000Z' }, /"created" is missing or malformed$/],
+    [{ encryptionContext: { ...sidecar.encryptionContext, a: 'x'.repeat(65_536) } }, /it is too long$/],
+  ])('that could not be read back is not written: %#', async (change, message) => {
+    await expectKeyError(() => formatSidecar(name, { ...sidecar, ...change }), 'KMS_BAD_ANSWER', message);
+  });
+
+  it.each([
+    [-1, '1970-01-01T00:00:00.000Z'],
+    [8.64e15 + 1, '9999-12-31T00:00:00.000Z'],
+    [Number.POSITIVE_INFINITY, '9999-12-31T00:00:00.000Z'],
+    [1_893_456_000_000, '2030-01-01T00:00:00.000Z'],
+  ])('has a time of four digits for a file of the time %s', (ms, time) => {
+    expect(writtenTime(ms)).toBe(time);
   });
 
   it('names the algorithm only when that is not AES_CBC', () => {
