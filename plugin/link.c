@@ -111,8 +111,10 @@ static enum leaving reap(struct agent *agent, bool asked, char *text, size_t siz
     return LEFT_UNKNOWN;
   /* POSIX: what a child ends with that could not execute its program, where posix_spawn could not say so itself. */
   if (end == SPAWN_EXITED && detail == EXIT_NOT_EXECUTED)
-    snprintf(text, size, "the agent ended (exit status %d: '%.400s', or what it starts, could not be executed)", detail,
-             agent->target);
+    snprintf(text, size,
+             "the agent ended (exit status %d: '%.300s', or what it starts, could not be executed, or lacks a library: run "
+             "it with --version as root; for libatomic.so.1: apt install libatomic1)",
+             detail, agent->target);
   else if (end == SPAWN_EXITED)
     snprintf(text, size, "the agent ended (exit status %d)", detail);
   else

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh demo|test|suite|bench|debian-13
+#   scripts/setup.sh build|demo|test|suite|bench|debian-13
 #   scripts/setup.sh integration: only the apt packages that the integration tests need
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
@@ -11,15 +11,17 @@ say() { printf 'setup: %s\n' "$1" >&2; }
 
 # A file that shows that a package is there, and the package. Files, because a MariaDB of another source (MariaDB's own
 # repository, say) brings the same files in packages of other names.
-wanted_for_demo='
+wanted_for_build='
 /usr/bin/gcc gcc
 /usr/include/stdio.h libc6-dev
 /usr/bin/make make
+/usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
+'
+wanted_for_demo="$wanted_for_build
 /usr/sbin/mariadbd mariadb-server-core
 /usr/bin/mariadb-install-db mariadb-server-core
 /usr/bin/mariadb mariadb-client-core
-/usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
-'
+"
 wanted_for_integration='
 /usr/bin/mariadb-backup mariadb-backup
 /usr/bin/aws awscli
@@ -71,6 +73,7 @@ collect() {
 }
 
 case ${1-} in
+  build) collect "$wanted_for_build" ;;
   demo) collect "$wanted_for_demo" ;;
   test)
     collect "$wanted_for_demo$wanted_for_integration$wanted_for_test$wanted_for_suite"
@@ -81,7 +84,7 @@ case ${1-} in
   bench) collect "$wanted_for_demo$wanted_for_bench" ;;
   debian-13) collect "$wanted_for_demo$wanted_for_debian_13" ;;
   integration) collect "$wanted_for_demo$wanted_for_integration" ;;
-  *) fail "expected demo, test, suite, bench, debian-13 or integration, got '${1-}'" ;;
+  *) fail "expected build, demo, test, suite, bench, debian-13 or integration, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
 [ "$1" != bench ] || ls /usr/lib/*/libcurl.so.4 >/dev/null 2>&1 || missing="$missing libcurl4"

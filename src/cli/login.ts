@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { withoutSession, withSession } from '../doctor/credentials-section.ts';
+import { CREDENTIALS_FILE } from '../doctor/plugin-options.ts';
 import { type Owner, replaceSecretFile } from '../doctor/replace-file.ts';
 import { getSessionToken } from '../doctor/session-token.ts';
 import { SYSTEM_PATHS } from '../doctor/surroundings.ts';
@@ -52,6 +53,7 @@ export function loginCommand(
     .option('--clear', 'remove what login wrote, and nothing else')
     .action(async (options: LoginOptions) => {
       const place = await target(options, environment, passwd);
+      if (options.clear !== true) await requireGoodPlace(place.path);
       if (options.clear === true) await clear(io, options, place);
       else await login(io, options, place, environment);
     });
@@ -110,6 +112,33 @@ async function clear(io: LoginIo, options: LoginOptions, { path, owner }: Target
   io.stdout(hasChanged ? `removed session credentials from ${where}` : `nothing of login is in ${where}`);
 }
 
+/** MariaDB calls every directory in its data directory a database. */
+async function requireGoodPlace(path: string): Promise<void> {
+  const hint = `name another file: --output ${CREDENTIALS_FILE}, and give the service AWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS_FILE} (packaging/mariadb-aws-kms.conf)`;
+  for (let directory = dirname(path); directory !== dirname(directory); directory = dirname(directory)) {
+    if (await isDataDirectory(directory)) {
+      const message = `${path} is in the data directory ${directory}: the server would call its directory a database`;
+      throw new KeyError('BAD_OPTION', message, { hint });
+    }
+  }
+  const home = dirname(dirname(path));
+  if (path.endsWith('/.aws/credentials') && !(await isThere(home)) && !(await isThere(dirname(path)))) {
+    throw new KeyError('BAD_OPTION', `the home directory ${home} does not exist`, { hint });
+  }
+}
+
+async function isDataDirectory(directory: string): Promise<boolean> {
+  const marks = await Promise.all(['ibdata1', 'aria_log_control'].map((name) => isThere(join(directory, name))));
+  return directory === '/var/lib/mysql' || marks.includes(true);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 interface Target {
   readonly path: string;
   readonly owner: Owner;
@@ -119,7 +148,11 @@ interface Target {
 async function target({ output, user }: LoginOptions, environment: NodeJS.ProcessEnv, passwd: string): Promise<Target> {
   const runnerUid = process.getuid?.() ?? 0;
   const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
-  const account = await accountOf(user, runnerUid === 0 && output === undefined && named === undefined, passwd);
+  const isRootsPlace =
+    output !== undefined && runnerUid === 0 && (await ownerOfPlace(dirname(resolve(output)))).uid === 0;
+  // In a directory of root's, such as below /etc, the file must be the server's.
+  const isForService = runnerUid === 0 && named === undefined && (output === undefined || isRootsPlace);
+  const account = await accountOf(user, isForService, passwd);
   const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
   // Root writes for whoever owns the place: a file that the server may not read would be of no use.
   const ids =

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readFile, rename, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { ownerOfPlace } from '../keystore/place-owner.ts';
@@ -42,6 +42,10 @@ async function replace(path: string, owner: Owner, change: (text: string) => str
   const before = await textOf(path);
   const after = change(before);
   if (after === before) return;
+  if (after === '') {
+    await remove(path);
+    return;
+  }
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   try {
     const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
@@ -58,6 +62,16 @@ async function replace(path: string, owner: Owner, change: (text: string) => str
     await unlink(temporary).catch(() => undefined);
     throw refused(path, systemErrorCode(cause) ?? 'unknown error', 'look at the system error in this message', cause);
   }
+}
+
+/** A file that holds nothing any more, and its directory if that is the usual one and holds nothing else. */
+async function remove(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (cause) {
+    throw refused(path, systemErrorCode(cause) ?? 'unknown error', 'look at the system error in this message', cause);
+  }
+  if (basename(dirname(path)) === '.aws') await rmdir(dirname(path)).catch(() => undefined);
 }
 
 async function ensureDirectory(path: string, owner: Owner): Promise<void> {

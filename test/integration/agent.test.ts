@@ -211,7 +211,7 @@ it.each([
   [
     'starts what is not there',
     '#!/bin/sh\nexec /nowhere/agent\n',
-    /the agent ended \(exit status 127: '\/.*agent', or what it starts, could not be executed\)/,
+    /the agent ended \(exit status 127: '\/.*agent', or what it starts, could not be executed, or lacks a library: /,
   ],
   ['is no program', 'not a program', /cannot start/],
 ])('that %s keeps the server from starting, with the reason', async (_, script, reason) => {

@@ -197,7 +197,7 @@ it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when
   expect(statSync(inServer)).toMatchObject({ uid: nobody, gid: nobody });
   expect(lines[0]).toBe(`wrote session credentials to ${inServer}, section [default]`);
   await run(['--clear'], '', passwd);
-  expect(readFileSync(inServer, 'utf8')).toBe('');
+  expect(existsSync(inServer)).toBe(false);
   writeFileSync(passwd, `root:x:0:0::${home}:/bin/sh\n`);
   await run(['--mfa-serial', SERIAL], '123456', passwd);
   expect(text()).toContain(SESSION.accessKeyId);
@@ -226,7 +226,8 @@ it.runIf(process.getuid?.() === 0)('acts as the user of the server in what belon
   expect(statSync(output)).toMatchObject({ uid: nobody, gid: nobody });
   expect(statSync(join(directory, '.aws'))).toMatchObject({ uid: nobody, gid: nobody });
   await run(['--clear', '--output', output]);
-  expect(readFileSync(output, 'utf8')).toBe('');
+  expect(existsSync(output)).toBe(false);
+  expect(existsSync(join(directory, '.aws'))).toBe(false);
   // Without --user the owner of the place is meant.
   await run(['--mfa-serial', SERIAL, '--output', output]);
   expect(statSync(output)).toMatchObject({ uid: nobody, gid: nobody });
@@ -252,4 +253,26 @@ it.each([
 ])('refuses %j', async (options, message) => {
   const { run } = await newLogin();
   await expectKeyError(run(options), 'BAD_OPTION', message);
+});
+
+it('a place in a data directory, or a home that there is not, is refused with the right place', async () => {
+  const { home, run, sts } = await newLogin();
+  writeFileSync(join(home, 'ibdata1'), '');
+  const hint = /^name another file: --output \/etc\/mariadb-aws-kms\/credentials, and give the service AWS_SHARED_/;
+  const inside = join(home, 'below/.aws/credentials');
+  const error = await expectKeyError(
+    run(['--mfa-serial', SERIAL, '--output', inside]),
+    'BAD_OPTION',
+    `${inside} is in the data directory ${home}: the server would call its directory a database`,
+  );
+  expect(error.hint).toMatch(hint);
+  const passwd = join(scratchDirectory(), 'passwd');
+  writeFileSync(passwd, `mysql:x:${process.getuid?.()}:${process.getgid?.()}::/nonexistent:/bin/false\n`);
+  const homeless = await expectKeyError(
+    run(['--mfa-serial', SERIAL, '--user', 'mysql'], '123456', passwd),
+    'BAD_OPTION',
+    'the home directory /nonexistent does not exist',
+  );
+  expect(homeless.hint).toMatch(hint);
+  expect(sts.calls).toEqual([]);
 });
