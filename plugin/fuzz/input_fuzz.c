@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What people and other processes write into variables, settings, messages and tablespaces. The first byte of the input says what it
-  is.
+  What people and other processes write into variables, settings, messages, arguments and the server's files. The first byte of
+  the input says what it is.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,10 @@
 #include <unistd.h>
 
 #include "agent_int.h"
+#include "aria.h"
+#include "binlog.h"
+#include "locations.h"
+#include "redolog.h"
 #include "settings.h"
 #include "tablespace.h"
 #include "target.h"
@@ -102,12 +106,53 @@ static void tablespace(const uint8_t *bytes, size_t size, uint8_t shift)
     tablespace_judge(&space, page, keytable_find(&table, 1, 1), &aes);
 }
 
+/* The bytes are the file; of a table of Aria half of them are its data. */
+static void log_or_table(const uint8_t *bytes, size_t size, uint8_t kind)
+{
+  static int main_file= -1, data_file= -1;
+  struct datafile_keys keys;
+  int error= 0;
+  size_t own= kind % 3 == 2 ? size / 2 : size;
+  if (main_file == -1)
+    check((main_file= memfd_create("file", MFD_CLOEXEC)) != -1 && (data_file= memfd_create("data", MFD_CLOEXEC)) != -1);
+  check(ftruncate(main_file, 0) == 0 && pwrite(main_file, bytes, own, 0) == (ssize_t) own);
+  check(ftruncate(data_file, 0) == 0 && pwrite(data_file, bytes + own, size - own, 0) == (ssize_t) (size - own));
+  if (kind % 3 == 0 && size >= 512)
+  {
+    uint8_t sum[4];
+    uint32_t crc= datafile_crc32c(bytes, 508);
+    for (int i= 0; i < 4; i++)
+      sum[i]= (uint8_t) (crc >> (24 - 8 * i));
+    check(pwrite(main_file, sum, sizeof sum, 508) == sizeof sum);
+  }
+  enum datafile_says says= kind % 3 == 0   ? redolog_read(main_file, &keys, &error)
+                           : kind % 3 == 1 ? binlog_read(main_file, &keys, &error)
+                                           : aria_read(main_file, data_file, &keys, &error);
+  check(error == 0 && keys.count <= DATAFILE_VERSIONS_MAX && (says == DATAFILE_ENCRYPTED || keys.count == 0));
+  for (size_t i= 0; i < keys.count; i++)
+    check(keys.versions[i] && (i == 0 || keys.versions[i - 1] < keys.versions[i]));
+}
+
+/* One argument a line. */
+static void arguments(char *text)
+{
+  static struct locations locations;
+  const char *each[64];
+  size_t count= 0;
+  for (char *rest= text, *one; count < 64 && (one= strsep(&rest, "\n"));)
+    each[count++]= one;
+  locations_read(&locations, count, each);
+  for (size_t i= 0; i < LOCATION_COUNT; i++)
+    check(strnlen(locations.paths[i], PATH_MAX) < PATH_MAX);
+  check(strnlen(locations.system_files, LOCATIONS_FILES_MAX) < LOCATIONS_FILES_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   static const char *const choices[]= {"Off", "Error", "Trace", NULL};
   if (size < 2)
     return 0;
-  uint8_t kind= data[0] % (SETTING_COUNT + 5), second= data[1];
+  uint8_t kind= data[0] % (SETTING_COUNT + 7), second= data[1];
   char *text= malloc(size - 1);
   if (!text)
     abort();
@@ -123,6 +168,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     failure_text(text, size - 2, 64u + second * 7u);
   else if (kind == SETTING_COUNT + 3)
     tablespace((const uint8_t *) text, size - 2, second);
+  else if (kind == SETTING_COUNT + 4)
+    log_or_table((const uint8_t *) text, size - 2, second);
+  else if (kind == SETTING_COUNT + 5)
+    arguments(text);
   else
     check(setting_choice(choices, text, size - 2) < 3);
   free(text);
