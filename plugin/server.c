@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "optionfiles.h"
 #include "text.h"
 
 /* Values of my_sys.h and mysqld_error.h, which are C++ in some series. */
@@ -56,6 +58,7 @@ struct aes server_aes(void)
 #define EXTRA_FILE "--defaults-extra-file="
 #define GROUP_SUFFIX "--defaults-group-suffix="
 #define DEFAULTS_MAX 3u                 /* of these that may come together */
+#define CANNOT_BE_READ "the option files that the server was started with cannot be read any more"
 
 static bool begins(const char *text, const char *with)
 {
@@ -75,8 +78,8 @@ static int defaults_given(void)
 }
 
 /*
-  The server was in another directory, and another user maybe, when it read its option files: a path of the command line
-  may be relative to that directory, the server's own variable is not.
+  The server was in another directory when it read its option files: a path of the command line may be relative to that, the
+  server's own variable is not. And if root started it, it was another user.
 */
 static const char *load(int *count, char ***arguments)
 {
@@ -94,7 +97,7 @@ static const char *load(int *count, char ***arguments)
   char **own= calloc((size_t) orig_argc + DEFAULTS_MAX + 1, sizeof *own);
   if (!own)
     return "out of memory";
-  const char *why= NULL;
+  const char *why= NULL, **directories= NULL, *first= orig_argc > 1 && orig_argv[1] ? orig_argv[1] : "";
   own[used++]= orig_argv[0];
   for (size_t i= 0; !why && i < DEFAULTS_MAX; i++)
   {
@@ -109,8 +112,14 @@ static const char *load(int *count, char ***arguments)
     own[used++]= orig_argv[i];
   *count= used;
   *arguments= own;
-  if (!why && my_load_defaults("my", load_default_groups, count, arguments, NULL) != 0)
-    why= "the option files that the server was started with cannot be read any more";
+  if (!why && my_load_defaults("my", load_default_groups, count, arguments, &directories) != 0)
+    why= CANNOT_BE_READ;
+  else if (!why && getauxval(AT_EUID) != geteuid() && strcmp(first, NO_DEFAULTS) != 0 &&
+           !optionfiles_are_readable((size_t) *count, (const char *const *) *arguments, my_defaults_file ? NULL : directories))
+  {
+    why= CANNOT_BE_READ;
+    free_defaults(*arguments);
+  }
   free(own);
   return why;
 }

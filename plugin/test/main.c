@@ -20,6 +20,7 @@ int main(int count, char **arguments)
   datadir_tests();
   vectors_tests();
   locations_tests();
+  optionfiles_tests();
   tablespace_tests();
   spawn_tests();
   child_tests();

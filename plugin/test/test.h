@@ -36,6 +36,7 @@ void datadir_tests(void);
 void tablespace_tests(void);
 void vectors_tests(void);
 void locations_tests(void);
+void optionfiles_tests(void);
 void spawn_tests(void);
 void race_tests(void);
 void agent_tests(void);

@@ -1,5 +1,5 @@
 /** Encrypted data of every kind, wherever a server keeps it: no key is made in the place of one that it needs. */
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
@@ -360,4 +360,29 @@ describe('something cannot be looked at', () => {
     await server.start();
     await kind.check(place);
   });
+
+  it.runIf(process.getuid?.() === 0)(
+    'an option file that root alone may read stands against new keys until it is readable',
+    async () => {
+      const kms = await startKms();
+      const directory = scratchDirectory();
+      const secret = join(directory, 'secret.cnf');
+      writeFileSync(secret, '[server]\ninnodb_stats_auto_recalc=ON\n', { mode: 0o600 });
+      const server = newServer(pluginOptions(kms.url), { user: 'nobody', optionFile: `!include ${secret}\n` });
+      await server.start();
+      await server.sql('CREATE DATABASE d');
+      const create = (): Promise<unknown> => server.sql(`CREATE TABLE d.t (i INT) ${ENCRYPTED_TABLE}`);
+      await expect(create()).rejects.toThrow();
+      expect(server.log).toContain(
+        'because the option files that the server was started with cannot be read any more; make the option files readable for the server',
+      );
+      expect(keyFiles(server.datadir)).toEqual([]);
+      await server.stop();
+      chmodSync(directory, 0o755);
+      chmodSync(secret, 0o644);
+      await server.start();
+      await create();
+      expect(keyFiles(server.datadir)).toContain('aws-kms-key.5.1');
+    },
+  );
 });
