@@ -26,7 +26,8 @@ interface DoctorOptions extends OptionFileOptions {
   readonly requestTimeout?: string;
   readonly startTimeout?: string;
   readonly mock?: boolean;
-  readonly deep?: boolean;
+  /** False with --no-unwrap. */
+  readonly unwrap: boolean;
   readonly json?: boolean;
 }
 
@@ -50,7 +51,7 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--start-timeout <seconds>')
     .option('--mock')
     .option('--sts-endpoint-url <url>', 'endpoint of STS, for VPC endpoints and trials', '')
-    .option('--deep', 'unwrap every stored key version')
+    .option('--no-unwrap', 'leave out one Decrypt for each stored key version, and with it what only that shows')
     .option('--json', 'print an array of { check, status, found, fix }')
     .action(async (options: DoctorOptions) => {
       const findings = (await examine(requestOf(options), surroundings())).map(withoutSecrets);
@@ -88,7 +89,7 @@ function requestOf(options: DoctorOptions): DoctorRequest {
       mock: options.mock ? 'ON' : undefined,
     }),
     stsEndpointUrl: options.stsEndpointUrl,
-    deep: options.deep ?? false,
+    deep: options.unwrap,
   };
 }
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { nodeDataFiles } from '../data/data-files.ts';
 import { type CommandResult, type RunCommand, type Surroundings, SYSTEM_PATHS } from '../doctor/surroundings.ts';
 import { systemErrorCode } from '../errors.ts';
 import { createKmsInspector } from '../kms/inspect.ts';
@@ -17,7 +18,7 @@ export function systemSurroundings(): Surroundings {
     architecture: process.arch,
     clock: systemClock,
     random: Math.random,
-    files: { keyDirectory: commandFileSystem(), stat, readFile, realpath, statfs },
+    files: { keyDirectory: commandFileSystem(), data: nodeDataFiles, stat, readFile, realpath, statfs },
     run: runCommand,
     paths: SYSTEM_PATHS,
     environment: process.env,
@@ -37,10 +38,21 @@ export function systemSurroundings(): Surroundings {
 }
 
 /** An ordinary user's PATH has no sbin, where mariadbd is. */
-const runCommand: RunCommand = (program, commandArguments, signal) => {
-  const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/libexec`, LC_ALL: 'C' };
+const runCommand: RunCommand = (program, commandArguments, signal, as) => {
+  const env = {
+    ...process.env,
+    PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/libexec`,
+    LC_ALL: 'C',
+    ...(as === undefined ? {} : { HOME: as.home }),
+  };
+  const options = {
+    env,
+    signal,
+    maxBuffer: MAX_OUTPUT_BYTES,
+    ...(as === undefined ? {} : { uid: as.uid, gid: as.gid }),
+  };
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult | undefined>();
-  execFile(program, [...commandArguments], { env, signal, maxBuffer: MAX_OUTPUT_BYTES }, (error, stdout, stderr) => {
+  execFile(program, [...commandArguments], options, (error, stdout, stderr) => {
     if (error === null) resolve({ code: 0, stdout, stderr });
     else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
     else if (systemErrorCode(error) === 'ENOENT') resolve(undefined);

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import type { ReadAt } from '../format/key-use.ts';
 
 /** What is read of a server's data files. Nothing is ever written. */
@@ -12,6 +12,7 @@ export interface DataFiles {
 export interface DataEntry {
   readonly name: string;
   readonly mayBeDirectory: boolean;
+  readonly isLink: boolean;
 }
 
 export interface OpenDataFile {
@@ -24,10 +25,13 @@ export const nodeDataFiles: DataFiles = {
   list: (directory) =>
     readdirSync(directory, { withFileTypes: true }).map((entry) => ({
       name: entry.name,
+      isLink: entry.isSymbolicLink(),
       mayBeDirectory: !entry.isFile() && !entry.isFIFO() && !entry.isSocket(),
     })),
   open(path) {
-    // Without blocking: a FIFO may have the name of a table.
+    // To open a device may do something.
+    if (!statSync(path).isFile()) return undefined;
+    // Without blocking: a FIFO may have come in its place.
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     const close = (): void => closeSync(descriptor);
     if (!fstatSync(descriptor).isFile()) {

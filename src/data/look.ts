@@ -101,12 +101,12 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
     }
   }
   for (const { name, mayBeDirectory } of root ?? []) {
-    if (!mayBeDirectory || name.startsWith('.')) continue;
+    if (!mayBeDirectory || name.startsWith('.') || name === 'lost+found') continue;
     const folder = join(datadir, name);
     for (const file of look.names(folder, true) ?? []) {
       const path = join(folder, file.name);
-      if (file.name.endsWith('.ibd')) yield () => look.tablespace(path);
-      else if (file.name.endsWith('.MAI')) yield () => look.ariaTable(path);
+      if (file.name.endsWith('.ibd')) yield () => look.tablespace(path, file.isLink);
+      else if (file.name.endsWith('.MAI')) yield () => look.ariaTable(path, file.isLink);
       else if (file.name.endsWith('.isl')) yield () => look.remoteTablespace(path);
     }
   }
@@ -147,8 +147,9 @@ class Look {
     this.#examine(path, [], redoLogUse);
   }
 
-  tablespace(path: string): void {
-    this.#examine(path, ['ENOENT'], tablespaceUse);
+  /** @param isLink to what must be there; a file may have been removed meanwhile */
+  tablespace(path: string, isLink = false): void {
+    this.#examine(path, isLink ? [] : ['ENOENT'], tablespaceUse);
   }
 
   /** A link of InnoDB's: a text file that names a tablespace elsewhere. That must be there. */
@@ -158,9 +159,9 @@ class Look {
     else this.#examine(resolve(this.#datadir, path.trim()), [], tablespaceUse);
   }
 
-  ariaTable(path: string): void {
+  ariaTable(path: string, isLink: boolean): void {
     const data = `${path.slice(0, -'.MAI'.length)}.MAD`;
-    this.#examine(path, ['ENOENT'], (read) => {
+    this.#examine(path, isLink ? [] : ['ENOENT'], (read) => {
       const isThere = this.#with(data, ['ENOENT'], (readData) => ({ use: ariaUse(read, readData) }));
       return isThere === undefined ? ariaUse(read, undefined) : isThere.use;
     });

@@ -4,6 +4,7 @@ import type { FileFacts, Surroundings } from './surroundings.ts';
 export interface Account {
   readonly name: string;
   readonly uid: number;
+  readonly gid: number;
   readonly groups: readonly number[];
   readonly home: string;
 }
@@ -24,7 +25,7 @@ export async function findAccount(user: string | number, surroundings: Surroundi
     .map((line) => line.split(':'))
     .filter(([, , , members]) => members?.split(',').includes(name))
     .map(([, , id]) => Number(id));
-  return { name, uid: Number(uid), groups: [Number(gid), ...memberOf], home };
+  return { name, uid: Number(uid), gid: Number(gid), groups: [Number(gid), ...memberOf], home };
 }
 
 /** By owner, group and mode alone: access control lists, mount options and SELinux may say otherwise. */

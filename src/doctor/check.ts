@@ -1,8 +1,10 @@
+import type { DataLook } from '../data/look.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import type { Listing, StoredKey } from '../keystore/directory.ts';
 import type { KmsInspector, MasterKey, Reached } from '../kms/inspect.ts';
 import type { Configuration } from './configuration.ts';
 import type { CheckId, Report } from './finding.ts';
+import type { ServerAnswer } from './server-answer.ts';
 import type { Adoption } from './service/server-environment.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -37,7 +39,11 @@ export interface FoundKey {
 }
 
 export interface Facts {
+  /** What mariadbd makes of its options. */
+  server?: ServerAnswer;
   listing?: Listing;
+  /** Which keys the data needs. */
+  look?: DataLook;
   stored: readonly FoundKey[];
   /** ARN of the caller; empty when STS did not say. */
   identity: string;

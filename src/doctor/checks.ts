@@ -5,14 +5,17 @@ import { backup } from './checks/backup.ts';
 import { clock } from './checks/clock.ts';
 import { confinement } from './checks/confinement.ts';
 import { credentials } from './checks/credentials.ts';
+import { data } from './checks/data.ts';
 import { encryptionSettings } from './checks/encryption-settings.ts';
 import { endpoint } from './checks/endpoint.ts';
 import { keyDirectory } from './checks/key-directory.ts';
 import { keyFiles } from './checks/key-files.ts';
 import { masterKey } from './checks/master-key.ts';
+import { optionFiles } from './checks/option-files.ts';
 import { permissions } from './checks/permissions.ts';
 import { pluginLibrary } from './checks/plugin-library.ts';
 import { replicas } from './checks/replicas.ts';
+import { serverOptions } from './checks/server-options.ts';
 import { serverVersion } from './checks/server-version.ts';
 import { service } from './checks/service.ts';
 import { sqlFiles } from './checks/sql-files.ts';
@@ -22,12 +25,15 @@ import { unwrap } from './checks/unwrap.ts';
 
 /** In the order of CHECKS. */
 export const ALL_CHECKS: readonly Check[] = [
+  optionFiles,
   pluginLibrary,
   agent,
   serverVersion,
+  serverOptions,
   activation,
   keyDirectory,
   keyFiles,
+  data,
   service,
   sqlFiles,
   credentials,

@@ -19,6 +19,8 @@ import type { Surroundings } from './surroundings.ts';
 
 /** What the server would be started with, as far as encryption goes. */
 export interface Configuration {
+  /** What the command line asked for. */
+  readonly request: DoctorRequest;
   readonly options: ServerOptions;
   /** Why the option files are unknown: then nothing follows from an option that is not there. */
   readonly unread: string | undefined;
@@ -116,6 +118,7 @@ export async function readConfiguration(
   const service = await serviceInTime(request, surroundings, datadir, signal);
   const user = options.last('user') ?? service.unit?.last('User');
   return {
+    request,
     options,
     unread,
     serverVersion: version,
@@ -187,7 +190,7 @@ async function serverAccount(
   reports: Report[],
 ): Promise<Account> {
   const { uid, environment } = surroundings;
-  const self: Account = { name: `user ${uid}`, uid, groups: [], home: environment['HOME'] ?? '/' };
+  const self: Account = { name: `user ${uid}`, uid, gid: uid, groups: [], home: environment['HOME'] ?? '/' };
   const own = (await findAccount(uid, surroundings)) ?? self;
   if (configured === undefined) {
     if (uid === 0) return (await findAccount('mysql', surroundings)) ?? own;

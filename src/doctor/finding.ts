@@ -4,9 +4,11 @@ export const CHECKS = [
   'plugin-library',
   'agent',
   'server-version',
+  'server-options',
   'activation',
   'key-directory',
   'key-files',
+  'data',
   'service',
   'sql-files',
   'credentials',
@@ -33,6 +35,8 @@ export interface Report {
   readonly found: string;
   /** The command or policy that puts it right, or that shows more. */
   readonly fix?: string;
+  /** Something that could stop the server was not looked at. */
+  readonly isGap?: true;
 }
 
 export interface Finding extends Report {
@@ -53,4 +57,9 @@ export function failure(found: string, fix?: string): Report {
 
 export function skipped(found: string): Report {
   return { status: 'skipped', found };
+}
+
+/** Skipped, and something there could stop the server. */
+export function unlooked(found: string): Report {
+  return { status: 'skipped', found, isGap: true };
 }

@@ -38,7 +38,13 @@ export function formatFindings(findings: readonly Finding[], hasColours: boolean
 /** A promise to scripts: fields may be added, never renamed. */
 export function findingsJson(findings: readonly Finding[]): string {
   return printableJson(
-    findings.map(({ check, status, found, fix }) => ({ check, status, found, ...(fix === undefined ? {} : { fix }) })),
+    findings.map(({ check, status, found, fix, isGap }) => ({
+      check,
+      status,
+      found,
+      ...(fix === undefined ? {} : { fix }),
+      ...(isGap === undefined ? {} : { isGap }),
+    })),
     2,
   );
 }
@@ -52,7 +58,9 @@ function summary(findings: readonly Finding[]): string {
     const count = findings.filter((finding) => finding.status === status).length;
     return `${count} ${count === 1 ? status : PLURALS[status]}`;
   }).join(', ');
-  return exitCode(findings) === 0 ? `${counts}: nothing found that stops the server` : counts;
+  const gaps = [...new Set(findings.filter(({ isGap }) => isGap === true).map(({ check }) => check))];
+  const unseen = gaps.length > 0 ? `; not looked at: ${gaps.join(', ')}` : '';
+  return exitCode(findings) === 0 ? `${counts}: nothing found that stops the server${unseen}` : counts;
 }
 
 function indented(line: string): string {

@@ -18,6 +18,11 @@ export class ServerOptions {
     return this.#entries.filter((entry) => entry.name === name).map(({ value }) => value);
   }
 
+  /** Every value of these options, in the order in which the server reads them. */
+  inOrder(names: readonly string[]): readonly { readonly name: string; readonly value: string }[] {
+    return this.#entries.filter(({ name }) => names.includes(name));
+  }
+
   /** Of a switch; undefined for a value that is none. */
   isOn(name: string, otherwise: boolean): boolean | undefined {
     const value = this.last(name);

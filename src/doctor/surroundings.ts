@@ -1,7 +1,9 @@
 import type { Clock, Random } from '../clock.ts';
+import type { DataFiles } from '../data/data-files.ts';
 import type { FileSystem } from '../keystore/file-system.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
+import type { Account } from './account.ts';
 
 /** Everything outside the program that the doctor looks at, passed in so that tests can be it. */
 export interface Surroundings {
@@ -27,6 +29,7 @@ export function diskOf({ files, clock, random }: Surroundings): Disk {
 /** The calls of node:fs/promises that checks need, beside those of a key directory. */
 export interface Files {
   readonly keyDirectory: FileSystem;
+  readonly data: DataFiles;
   stat(path: string): Promise<FileFacts>;
   readFile(path: string): Promise<Buffer>;
   realpath(path: string): Promise<string>;
@@ -63,6 +66,8 @@ export type RunCommand = (
   program: string,
   commandArguments: readonly string[],
   signal: AbortSignal,
+  /** Root runs it as this user, in whose home. */
+  as?: Pick<Account, 'uid' | 'gid' | 'home'>,
 ) => Promise<CommandResult | undefined>;
 
 export interface SystemPaths {

@@ -48,6 +48,8 @@ async function newServer(): Promise<{ kms: DevKms; server: ScratchServer; home: 
   await server.sql('SET GLOBAL aws_key_management_rotate_key = 7');
   await server.stop();
   const file = join(server.directory, 'my.cnf');
+  const files = join(server.directory, 'files');
+  mkdirSync(files);
   const options = {
     ...pluginOptions(kms.url),
     ...EVERYTHING_ENCRYPTED,
@@ -55,10 +57,10 @@ async function newServer(): Promise<{ kms: DevKms; server: ScratchServer; home: 
     plugin_dir: PLUGIN_DIRECTORY,
     user: 'root',
     'aws-key-management-region': '"us-east-1"',
-    secure_file_priv: server.directory,
+    secure_file_priv: files,
   };
   const lines = Object.entries(options).map(([name, value]) => `${name} = ${value}`);
-  writeFileSync(file, ['[mariadb]', ...lines, '[mysqld-5.5]', 'aws_key_management_nonsense = 1', ''].join('\n'));
+  writeFileSync(file, ['[mariadb]', ...lines, '[mysqld-5.5]', 'nonsense = 1', ''].join('\n'));
   const home = join(server.directory, 'home');
   mkdirSync(join(home, '.aws'), { recursive: true, mode: 0o700 });
   writeFileSync(join(home, '.aws/credentials'), TEST_ACCESS_KEYS_FILE, { mode: 0o600 });
@@ -77,7 +79,7 @@ function expectNoSecrets(run: Run, server: ScratchServer): void {
 it('examines a real server by its option file, and what then breaks', async () => {
   const { kms, server, home, file } = await newServer();
   const sts = await startIdentitySts();
-  const arguments_ = [`--defaults-file=${file}`, '--sts-endpoint-url', sts.url, '--deep'];
+  const arguments_ = [`--defaults-file=${file}`, '--sts-endpoint-url', sts.url];
 
   const healthy = await doctor(home, ...arguments_, '--json');
   const findings: Finding[] = JSON.parse(healthy.stdout);

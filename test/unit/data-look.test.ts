@@ -115,6 +115,12 @@ it('a look follows a database that is a symbolic link', async () => {
   expect(usesOf(await directories.look())).toEqual(['5 d/t.ibd']);
 });
 
+it('a link whose target is gone is unseen, and lost+found is no database', async () => {
+  const directories = new Directories().write('d/db.opt', '').put('table-key-5', 'lost+found/t.ibd');
+  symlinkSync('/nowhere/t.ibd', join(directories.datadir, 'd/t.ibd'));
+  expect(await directories.look()).toMatchObject({ uses: [], unseen: [{ path: 'd/t.ibd', reason: 'ENOENT' }] });
+});
+
 it('a look reads every index beside a configured one, for relay logs of several sources', async () => {
   const directories = new Directories().put('relay-encrypted', '../logs/relay-east.000003');
   const logs = join(directories.root, 'logs');

@@ -1,31 +1,65 @@
-import type { Check } from '../check.ts';
+import type { Check, Examination } from '../check.ts';
+import type { Configuration } from '../configuration.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
-import { PREFIX } from '../plugin-options.ts';
-import type { ServerOptions } from '../server-options.ts';
+import { LIBRARY, PREFIX } from '../plugin-options.ts';
+import { pluginsToLoad } from '../plugins-to-load.ts';
+import { loadsPlugin } from '../server-answer.ts';
 
 const FORCE = 'aws_key_management = FORCE_PLUS_PERMANENT';
+const LOAD = 'plugin_load_add = aws_key_management';
 /** Of the server: only one encryption plugin can be active. */
 const OTHERS = /\b(?:file_key_management|hashicorp_key_management|example_key_management|debug_key_management)\b/;
+/** What somebody may have written who meant ours. */
+const ALMOST_OURS = /aws|kms/i;
 
 export const activation: Check = {
   id: 'activation',
   unneeded: ({ unread }) => unread,
-  async run({ configuration: { options } }) {
-    const loaded = [...options.all('plugin_load_add'), options.last('plugin_load') ?? ''].join(';');
+  async run(examination) {
+    const { options } = examination.configuration;
+    const { plugins } = pluginsToLoad(options);
     const reports: Report[] = [];
-    const other = OTHERS.exec(loaded)?.[0];
-    if (other !== undefined && loaded.includes(PREFIX)) {
+    const other = OTHERS.exec(plugins.map(({ text }) => text).join(';'))?.[0];
+    if (other !== undefined && plugins.some(({ isOurs }) => isOurs)) {
       reports.push(failure(`${other} is loaded too: a server has one encryption plugin`, `remove ${other}`));
     }
-    if (!loaded.includes(PREFIX)) {
-      const found = 'no option loads the plugin: unless INSTALL SONAME did, nothing is encrypted with its keys';
-      reports.push(warning(found, 'plugin_load_add = aws_key_management'));
-    }
-    return [...reports, activationReport(options)];
+    const unloaded = unloadedReport(examination);
+    return unloaded === undefined ? [...reports, activationReport(examination)] : [...reports, unloaded];
   },
 };
 
-function activationReport(options: ServerOptions): Report {
+/** Why the server would be without the plugin. What mariadbd said of it counts more than what is written. */
+function unloadedReport({ configuration, facts }: Examination): Report | undefined {
+  const { plugins, undoneBy } = pluginsToLoad(configuration.options);
+  const { server } = facts;
+  if (server !== undefined && loadsPlugin(server)) return undefined;
+  const isNamed = plugins.some(({ isOurs }) => isOurs);
+  if (isNamed && (server === undefined || server.isRefused)) return undefined;
+  if (isNamed) return failure(`${LIBRARY} is not loaded: ${server?.errors[0] ?? 'mariadbd does not say why'}`, LOAD);
+  if (undoneBy !== undefined) {
+    const found = `plugin_load = ${undoneBy} comes later and undoes ${LOAD}: the plugin is not loaded`;
+    return failure(found, `plugin_load_add = ${undoneBy}, in the place of plugin_load`);
+  }
+  const almost = plugins.find(({ text }) => ALMOST_OURS.test(text));
+  if (almost !== undefined) {
+    return failure(`no plugin has the name of "${almost.text}": the plugin is ${PREFIX}, and is not loaded`, LOAD);
+  }
+  const knows = server !== undefined && !server.isRefused && server.knowsInstalled;
+  if (knows) return failure('no option and no INSTALL SONAME loads the plugin: the server starts without keys', LOAD);
+  return refusesUnknown(configuration)
+    ? failure(
+        'no option loads the plugin: unless INSTALL SONAME did, the server refuses its options and does not start',
+        LOAD,
+      )
+    : warning('no option loads the plugin: unless INSTALL SONAME did, nothing is encrypted with its keys', LOAD);
+}
+
+/** Options of a plugin that is not loaded end the start, but those that begin with `loose_`. */
+function refusesUnknown({ options }: Configuration): boolean {
+  return options.strict(PREFIX).length > 0;
+}
+
+function activationReport({ configuration: { options } }: Examination): Report {
   const value = (options.last(PREFIX) ?? 'ON').toUpperCase();
   switch (value) {
     case '2':

@@ -9,6 +9,7 @@ import type { Check, Examination } from '../check.ts';
 import type { Configuration } from '../configuration.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { findObstacle } from '../obstacle.ts';
+import { AGENT_SOCKET_PREFIX, optionName } from '../plugin-options.ts';
 import type { Files } from '../surroundings.ts';
 
 const WORLD_WRITABLE = 0o002;
@@ -18,6 +19,7 @@ const NAMED_FILES = 5;
 
 export const keyDirectory: Check = {
   id: 'key-directory',
+  unneeded: agentHasKeys,
   async run(examination) {
     const { surroundings, configuration, facts } = examination;
     const { files, clock, random } = surroundings;
@@ -26,9 +28,9 @@ export const keyDirectory: Check = {
     if (missing !== undefined) return [missing];
     const store = new KeyDirectory(path, files.keyDirectory, clock, random);
     const listing = await store.list();
-    facts.listing = listing;
     const unlistable = await findObstacle(files, account, path, READ + ENTER);
     if (unlistable !== undefined) return [failure(unlistable, ownershipFix(path, account))];
+    facts.listing = listing;
     const reports = [
       ...(await creationReports(examination, listing)),
       ...(await spaceReports(files, path, listing)),
@@ -39,6 +41,13 @@ export const keyDirectory: Check = {
     return [ok(`${path}${place}: ${describeMode(await files.stat(path))}, hard links work`)];
   },
 };
+
+/** Where they are, only its own command line says. */
+function agentHasKeys({ agent, request, options }: Configuration): string | undefined {
+  const isGiven = request.variables.keyfile_dir !== undefined || options.last(optionName('keyfile_dir')) !== undefined;
+  if (!agent.startsWith(AGENT_SOCKET_PREFIX) || isGiven) return undefined;
+  return 'the keys are in the directory of the agent: give it with --keyfile-dir';
+}
 
 async function missingDirectory(
   files: Files,

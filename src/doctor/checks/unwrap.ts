@@ -1,7 +1,10 @@
 import { wipe } from '../../bytes.ts';
+import type { FoundPage } from '../../data/look.ts';
 import { type KeyError, toKeyError } from '../../errors.ts';
 import { mergeAlike } from '../../format/alike.ts';
-import type { EncryptionContext } from '../../format/encryption-context.ts';
+import { algorithmOf, type EncryptionContext } from '../../format/encryption-context.ts';
+import type { DataKey } from '../../format/encryption-scheme.ts';
+import { judgePage } from '../../format/innodb/page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import { forEachBounded } from '../../keyring/bounded.ts';
 import type { StoredKey } from '../../keystore/directory.ts';
@@ -9,7 +12,7 @@ import type { KmsCaller } from '../../kms/caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { dataKeyCaller } from '../data-key-client.ts';
-import { failure, ok, type Report, skipped, warning } from '../finding.ts';
+import { failure, ok, type Report, skipped, unlooked, warning } from '../finding.ts';
 import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
@@ -20,23 +23,25 @@ const ALL_MS = 9_000;
 export const unwrap: Check = {
   id: 'unwrap',
   needs: ['credentials', 'endpoint'],
-  unneeded: (configuration) =>
-    mockNeedsNoKms(configuration) ?? (configuration.deep ? undefined : 'only with --deep: one Decrypt per key version'),
+  unneeded: (configuration) => mockNeedsNoKms(configuration),
   async run(examination, signal) {
-    const { facts, surroundings } = examination;
+    const { facts, surroundings, configuration } = examination;
+    if (!configuration.deep) return [unlooked('not asked for: one Decrypt per key version')];
     if (facts.stored.length === 0) return [skipped('there are no key files to unwrap')];
     const kms = await examination.kms();
     const { clock } = surroundings;
     const caller = dataKeyCaller(kms, surroundings);
     const deadline = startDeadline(clock, ALL_MS, signal);
     const failures: KeyError[] = [];
+    const others: FoundPage[] = [];
     let unwrapped = 0;
     try {
       await forEachBounded(facts.stored, CONCURRENCY, async ({ name, key }) => {
         if (deadline.signal.aborted) return;
         try {
-          await unwrapOne(examination, caller, name, key, deadline);
+          const other = await unwrapOne(examination, caller, name, key, deadline);
           unwrapped += 1;
+          if (other !== undefined) others.push(other);
         } catch (error) {
           failures.push(toKeyError(error));
         }
@@ -44,7 +49,7 @@ export const unwrap: Check = {
     } finally {
       deadline.cancel();
     }
-    return reportsOf(examination, unwrapped, failures);
+    return [...reportsOf(examination, unwrapped, failures), ...otherKeyReports(examination, others)];
   },
 };
 
@@ -74,26 +79,51 @@ function reportsOf(
     .map(({ message, hint }, index) => report(index === 0 ? `${count}${more}; ${message}` : message, hint));
 }
 
+/** As the plugin says it: the key files are another server's, or of another time. */
+function otherKeyReports({ configuration }: Examination, others: readonly FoundPage[]): readonly Report[] {
+  const { keyfileDir, allowsMissingKeys } = configuration;
+  const report = allowsMissingKeys ? warning : failure;
+  const fix = `move the files aws-kms-key.* away from ${keyfileDir} and keep them, and copy those from where this data came from into it; do not use innodb_force_recovery`;
+  return others.slice(0, NAMED).map(({ space, version, file }, index) => {
+    const more = index === 0 && others.length > NAMED ? `; ${others.length - NAMED} more` : '';
+    const found = `key ${space.keyId} version ${version} is among the key files, and ${file} is encrypted with another key of this number`;
+    return report(`${found}${more}`, fix);
+  });
+}
+
+/** A page that the key does not open, when it opens none. Where it opens one, the others are of another server's tables. */
+function foreignPage({ facts }: Examination, name: KeyName, key: DataKey): FoundPage | undefined {
+  const uses = facts.look?.uses.filter(({ id, version }) => id === name.id && version === name.version) ?? [];
+  const judged = uses
+    .flatMap(({ pages }) => pages)
+    .map((page) => ({ page, verdict: judgePage(page.space, page.head, key) }));
+  if (judged.some(({ verdict }) => verdict === 'fits')) return undefined;
+  return judged.find(({ verdict }) => verdict === 'other')?.page;
+}
+
 /** As the server does it, with the same checks of the answer. */
 async function unwrapOne(
-  { configuration }: Examination,
+  examination: Examination,
   caller: KmsCaller,
   name: KeyName,
   key: StoredKey,
   deadline: Deadline,
-): Promise<void> {
+): Promise<FoundPage | undefined> {
   const { wrapped, sidecar } = key;
   const { masterKeyArn, keySpec, keyCheckValue } = sidecar ?? {};
-  const unwrapIn = async (encryptionContext: EncryptionContext): Promise<void> => {
+  const unwrapIn = async (encryptionContext: EncryptionContext): Promise<FoundPage | undefined> => {
     const request = { wrapped, masterKeyArn, keySpec, keyCheckValue, encryptionContext };
     const { plaintext } = await caller.decrypt(describeKey(name), request, deadline);
-    wipe(plaintext);
+    try {
+      return foreignPage(examination, name, { bytes: plaintext, algorithm: algorithmOf(encryptionContext) });
+    } finally {
+      wipe(plaintext);
+    }
   };
   let refused: KeyError | undefined;
-  for (const context of possibleContexts(configuration, name, key)) {
+  for (const context of possibleContexts(examination.configuration, name, key)) {
     try {
-      await unwrapIn(context);
-      return;
+      return await unwrapIn(context);
     } catch (thrown) {
       const error = toKeyError(thrown);
       if (error.code !== 'KMS_CORRUPT') throw error;

@@ -137,6 +137,8 @@ it('the server may not write the key directory, which has no keys', async () => 
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
              chown mysql: ROOT/data && chmod 0750 ROOT/data, and let mysql enter the directories above
+    failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
+             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data, and let mysql enter the directories above
     exit 1"
   `);
 });
@@ -145,9 +147,11 @@ it('the server may not write the key directory, which has keys', async () => {
   const patient = await newPatient();
   chmodSync(patient.data, 0o550);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "warning  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
+    "failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
+             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data, and let mysql enter the directories above
+    warning  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
              chown mysql: ROOT/data && chmod 0750 ROOT/data, and let mysql enter the directories above
-    exit 0"
+    exit 1"
   `);
 });
 
@@ -205,9 +209,10 @@ it('strange files lie in the key directory', async () => {
 });
 
 it('keys are outside the data directory, beside other files', async () => {
-  const patient = await newPatient({ options: { datadir: '/var/lib/mysql' } });
+  const patient = await newPatient();
   patient.write('data/notes.txt', 'x');
-  patient.alsoSet = { aws_key_management_keyfile_dir: patient.data };
+  patient.write('server/mysql/db.opt', '');
+  patient.alsoSet = { datadir: join(patient.root, 'server'), aws_key_management_keyfile_dir: patient.data };
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  key-directory: ROOT/data holds files that are no keys: notes.txt
              give the keys a directory alone

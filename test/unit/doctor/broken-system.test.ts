@@ -73,16 +73,14 @@ it('the plugin is switched off', async () => {
 it('the plugin is not forced, and nothing loads it', async () => {
   const patient = await newPatient({ options: { 'aws-key-management': undefined, plugin_load_add: undefined } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "warning  activation: no option loads the plugin: unless INSTALL SONAME did, nothing is encrypted with its keys
+    "failure  activation: no option and no INSTALL SONAME loads the plugin: the server starts without keys
              plugin_load_add = aws_key_management
-    warning  activation: aws_key_management = ON: a server whose plugin failed starts without keys
-             aws_key_management = FORCE_PLUS_PERMANENT
-    exit 0"
+    exit 1"
   `);
 });
 
 it('another encryption plugin is loaded', async () => {
-  const patient = await newPatient({ options: { plugin_load: 'file_key_management;server_audit' } });
+  const patient = await newPatient({ options: { plugin_load: 'file_key_management;aws_key_management;server_audit' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  activation: file_key_management is loaded too: a server has one encryption plugin
              remove file_key_management

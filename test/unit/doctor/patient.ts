@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import type { Clock } from '../../../src/clock.ts';
+import { nodeDataFiles } from '../../../src/data/data-files.ts';
 import { examine } from '../../../src/doctor/doctor.ts';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { exitCode, formatFindings } from '../../../src/doctor/format.ts';
@@ -45,7 +46,14 @@ export interface PatientOptions {
   readonly accounts?: string;
 }
 
-export const plainFiles: Files = { keyDirectory: nodeFileSystem, stat, readFile, realpath, statfs };
+export const plainFiles: Files = {
+  keyDirectory: nodeFileSystem,
+  data: nodeDataFiles,
+  stat,
+  readFile,
+  realpath,
+  statfs,
+};
 
 export class Patient {
   readonly root = scratchDirectory();
@@ -67,6 +75,8 @@ export class Patient {
   request: Partial<DoctorRequest> = {};
   /** Paths that whoever runs the doctor may not look at. */
   hidden: readonly string[] = [];
+  /** Paths that are root's, not the server's. */
+  strangers: readonly string[] = [];
   #isPinned = false;
 
   constructor(options: PatientOptions, kms: DevKms, stsUrl: string) {
@@ -128,9 +138,9 @@ export class Patient {
     this.write(`data/${sidecarFileName(name)}`, formatSidecar(name, sidecar), 0o600);
   }
 
-  async examine(): Promise<Transcript> {
+  async examine(request: Partial<DoctorRequest> = {}): Promise<Transcript> {
     const before = readdirSync(this.data).sort();
-    const findings = await examine(this.#request(), this.surroundings);
+    const findings = await examine({ ...this.#request(), ...request }, this.surroundings);
     expect(readdirSync(this.data).sort(), 'the doctor leaves nothing behind').toEqual(before);
     for (const { status, found, fix } of findings) {
       if (status === 'failure' || status === 'warning') expect(fix, `what fixes "${found}"`).toBeTruthy();
@@ -177,7 +187,7 @@ export class Patient {
       const facts = await stat(path);
       // Whoever runs the tests plays the server's user, and root as far as programs go.
       if (facts.uid !== ours) return facts;
-      const owner = path.startsWith(this.plugins) ? 0 : MYSQL;
+      const owner = path.startsWith(this.plugins) || this.strangers.includes(path) ? 0 : MYSQL;
       Object.assign(facts, { uid: owner, gid: owner });
       return facts;
     };
@@ -188,7 +198,7 @@ export class Patient {
       clock: systemClock,
       random: Math.random,
       files: { ...plainFiles, stat: mapped },
-      run: async (program) => this.#run(program),
+      run: async (program, commandArguments) => this.#run(program, commandArguments.includes('--help')),
       paths: {
         passwd: join(this.system, 'passwd'),
         group: join(this.system, 'group'),
@@ -217,10 +227,12 @@ export class Patient {
     };
   }
 
-  #run(program: string): CommandResult | undefined {
-    const name = program.split('/').at(-1) ?? '';
+  #run(program: string, isHelp: boolean): CommandResult | undefined {
+    const name = `${program.split('/').at(-1) ?? ''}${isHelp ? ' --help' : ''}`;
     const answers: Record<string, Partial<CommandResult> | undefined> = {
       mariadbd: { stdout: 'mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu on x86_64\n' },
+      'mariadbd --help': { stdout: this.#variables() },
+      'my_print_defaults --help': {},
       my_print_defaults: { stdout: this.#optionLines() },
       aws_key_management_agent: { stdout: '0.1.0\n' },
       systemctl: { stdout: 'LoadState=loaded\nTimeoutStartUSec=15min\n' },
@@ -255,6 +267,17 @@ export class Patient {
     return Object.entries(healthy)
       .flatMap(([name, value]) => (value === undefined ? [] : [value === '' ? `--${name}` : `--${name}=${value}`]))
       .join('\n');
+  }
+
+  /** As mariadbd prints them: those of the plugin when an option loads it. */
+  #variables(): string {
+    const lines = this.#optionLines().split('\n');
+    const isLoaded = lines.some((line) => /^--plugin_load\w*=.*aws_key_management/.test(line));
+    const rows = lines
+      .filter((line) => isLoaded || !/^--(?:loose_)?aws/.test(line))
+      .map((line) => line.replace(/^--/, '').replaceAll('_', '-').split('='))
+      .map(([name = '', ...value]) => `${name.padEnd(40)} ${value.join('=')}`);
+    return ['Variables (--variable-name=value)', `${'-'.repeat(40)} ${'-'.repeat(13)}`, ...rows].join('\n');
   }
 
   #normalise(line: string): string {

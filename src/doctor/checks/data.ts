@@ -1,0 +1,166 @@
+import { join } from 'node:path';
+import { type DataLook, type FoundUse, keyNeedOf, lookAtData } from '../../data/look.ts';
+import { systemErrorCode } from '../../errors.ts';
+import { parseFileName } from '../../format/key-file-name.ts';
+import { type KeyId, keyId } from '../../ids.ts';
+import type { Listing } from '../../keystore/directory.ts';
+import { ENTER, READ, WRITE } from '../account.ts';
+import type { Check, Examination } from '../check.ts';
+import { dataLocations } from '../data-locations.ts';
+import { failure, ok, type Report, unlooked, warning } from '../finding.ts';
+import { findObstacle } from '../obstacle.ts';
+import { AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
+import { loadsPlugin } from '../server-answer.ts';
+
+const NAMED = 5;
+const SYSTEM_KEY = keyId(1);
+/** Sooner than the check's own end, so that it can say what it has seen. */
+const LOOK_MS = 8_000;
+
+/** The look that the plugin makes: which keys the data was encrypted with, and whether they are there. */
+export const data: Check = {
+  id: 'data',
+  async run(examination, signal) {
+    const { surroundings, configuration, facts } = examination;
+    const { datadir, options, unread } = configuration;
+    // The same directory, which has been complained of.
+    if (configuration.isKeyfileDirDatadir && facts.listing === undefined && !isSeparate(examination)) {
+      return [unlooked('key-directory must be right first')];
+    }
+    const inaccessible = await datadirReport(examination);
+    if (inaccessible !== undefined) return [inaccessible];
+    const { server } = facts;
+    const variable = (name: string): string | undefined =>
+      server === undefined || server.isRefused ? options.last(name) : server.variables.get(name);
+    const late = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
+    const look = await lookAtData(surroundings.files.data, dataLocations(datadir, variable), late);
+    facts.look = look;
+    const reports = [...missingReports(examination, look), ...unseenReports(examination, look)];
+    if (unread !== undefined) reports.push(unlooked(`${unread}: data outside ${datadir} was not looked at`));
+    if (reports.some(({ status }) => status === 'failure' || status === 'warning')) return reports;
+    return [ok(describe(look)), ...reports];
+  },
+};
+
+async function datadirReport({ surroundings, configuration }: Examination): Promise<Report | undefined> {
+  const { datadir, account } = configuration;
+  try {
+    const obstacle = await findObstacle(surroundings.files, account, datadir, READ + WRITE + ENTER);
+    return obstacle === undefined
+      ? undefined
+      : failure(
+          obstacle,
+          `chown -R ${account.name}: ${datadir} && chmod u+rwx ${datadir}, and let ${account.name} enter the directories above`,
+        );
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
+    return failure(
+      `there is no data directory ${datadir}`,
+      `mariadb-install-db --user=${account.name} --datadir=${datadir}`,
+    );
+  }
+}
+
+function missingReports(examination: Examination, look: DataLook): Report[] {
+  const { configuration, facts } = examination;
+  const { listing, server } = facts;
+  const isLoaded = server === undefined || server.isRefused || loadsPlugin(server);
+  if (!isLoaded && keyNeedOf(look) === 'needs') {
+    const found = `${nameUse(look.uses[0])}, and the server loads no plugin that has keys`;
+    return [failure(found, 'plugin_load_add = aws_key_management')];
+  }
+  if (listing === undefined) {
+    return [
+      unlooked(
+        isSeparate(examination)
+          ? 'the agent has the keys: give its directory with --keyfile-dir'
+          : 'the key files were not listed',
+      ),
+    ];
+  }
+  // Then the server starts without them.
+  const report = configuration.allowsMissingKeys ? warning : failure;
+  const byFix = new Map<string, FoundUse[]>();
+  for (const use of missingUses(look, listing)) {
+    const fix = missingFix(examination, use);
+    byFix.set(fix, [...(byFix.get(fix) ?? []), use]);
+  }
+  return [...byFix].map(([fix, uses]) => report(describeMissing(uses), fix));
+}
+
+/** A version that is there makes the id known. */
+function missingUses({ uses }: DataLook, { stored }: Listing): readonly FoundUse[] {
+  const ids = new Set(stored.map(({ id }) => id));
+  const names = new Set(stored.map(({ id, version }) => `${id}.${version}`));
+  const missing = uses.filter(({ id, version }) =>
+    version === undefined ? !ids.has(id) : !names.has(`${id}.${version}`),
+  );
+  // A version says more than the id alone.
+  return missing.filter(
+    ({ id, version }) =>
+      version !== undefined || !missing.some((other) => other.id === id && other.version !== undefined),
+  );
+}
+
+/** The first with its file; the others by name. */
+function describeMissing([first, ...others]: readonly FoundUse[]): string {
+  if (first === undefined) return '';
+  const { id, version, file, files } = first;
+  const also = files > 1 ? ` (and ${files - 1} more ${files === 2 ? 'file' : 'files'})` : '';
+  const named = others.slice(0, NAMED).map((use) => `${nameKey(use.id, use.version)} (${use.file})`);
+  const rest = others.length > NAMED ? ` and ${others.length - NAMED} more` : '';
+  const more = named.length > 0 ? `; likewise ${named.join(', ')}${rest}` : '';
+  return `${nameKey(id, version)} is not among the key files, and ${file}${also} is encrypted with it${more}`;
+}
+
+function nameUse(use: FoundUse | undefined): string {
+  return use === undefined ? 'data is encrypted' : `${use.file} is encrypted with ${nameKey(use.id, use.version)}`;
+}
+
+function nameKey(id: KeyId, version: number | undefined): string {
+  return version === undefined ? `key ${id}` : `key ${id} version ${version}`;
+}
+
+/** Key files in the data directory are the likeliest to be the right ones. */
+function missingFix({ configuration, surroundings }: Examination, { id, version }: FoundUse): string {
+  const { keyfileDir, datadir, isKeyfileDirDatadir, account } = configuration;
+  const from = isKeyfileDirDatadir ? [] : namesIn(surroundings.files.data, datadir);
+  const isThere = from.some((name) => {
+    const parsed = parseFileName(name);
+    return (
+      parsed.kind === 'wrapped-key' && parsed.name.id === id && (version ?? parsed.name.version) === parsed.name.version
+    );
+  });
+  if (isThere) return `install -o ${account.name} -m 0600 ${join(datadir, 'aws-kms-key.*')} ${keyfileDir}/`;
+  return `copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ${keyfileDir}; do not use innodb_force_recovery`;
+}
+
+function namesIn(files: Examination['surroundings']['files']['data'], directory: string): readonly string[] {
+  try {
+    return files.list(directory).map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+/** No key is made while something that cannot be looked at may be encrypted with it. */
+function unseenReports({ configuration, facts }: Examination, { unseen }: DataLook): readonly Report[] {
+  const [first] = unseen;
+  if (first === undefined) return [];
+  const hasSystemKey = facts.listing?.stored.some(({ id }) => id === SYSTEM_KEY) === true;
+  const more = unseen.length > 1 ? ` (and ${unseen.length - 1} more)` : '';
+  const found = `${first.path}${more} cannot be looked at (${first.reason}): no new key is made, as it may be encrypted with one`;
+  const report = hasSystemKey || configuration.allowsMissingKeys ? warning : failure;
+  return [report(found, `mount its file system, or let ${configuration.account.name} read it`)];
+}
+
+function isSeparate({ configuration }: Examination): boolean {
+  return configuration.agent.startsWith(AGENT_SOCKET_PREFIX);
+}
+
+function describe({ uses, files }: DataLook): string {
+  const looked = `${files} data ${files === 1 ? 'file' : 'files'} looked at`;
+  const ids = new Set(uses.map(({ id }) => id));
+  if (ids.size === 0) return `${looked}: none is encrypted`;
+  return `${looked}: encrypted with ${ids.size} ${ids.size === 1 ? 'key' : 'keys'}, whose files are there`;
+}

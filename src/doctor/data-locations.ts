@@ -1,0 +1,52 @@
+import { basename, dirname, join, resolve } from 'node:path';
+import type { DataFiles } from '../data/data-files.ts';
+import type { DataLocations } from '../data/locations.ts';
+import { type DataLook, lookAtData } from '../data/look.ts';
+import type { Configuration } from './configuration.ts';
+
+const SYSTEM_TABLESPACE = 'ibdata1';
+
+/** A server variable by its name; undefined when nothing sets it. */
+export type ReadVariable = (name: string) => string | undefined;
+
+/** Where a server with these settings keeps what it encrypts. */
+export function dataLocations(datadir: string, variable: ReadVariable): DataLocations {
+  const directory = (name: string): string => resolve(datadir, variable(name) || '.');
+  // The first file of several: PATH:SIZE[:autoextend][:max:SIZE];…
+  const [first = ''] = (variable('innodb_data_file_path') || SYSTEM_TABLESPACE).split(/[:;]/);
+  return {
+    datadir,
+    systemTablespace: resolve(directory('innodb_data_home_dir'), first),
+    redoLogs: directory('innodb_log_group_home_dir'),
+    undoLogs: directory('innodb_undo_directory'),
+    logIndexes: [...logIndex('log_bin', 'log_bin_index'), ...logIndex('relay_log', 'relay_log_index')],
+  };
+
+  function logIndex(log: string, index: string): readonly string[] {
+    const named = variable(index);
+    if (named) return [resolve(datadir, named.includes('.') ? named : `${named}.index`)];
+    const path = variable(log);
+    // A switch without a name: the index is in the data directory, whose indexes are all looked at.
+    if (!path || /^(?:0|1|off|on)$/i.test(path)) return [];
+    const full = resolve(datadir, path);
+    return [join(dirname(full), `${basename(full).replace(/\..*$/, '')}.index`)];
+  }
+}
+
+/**
+ * Looks which keys the server's data needs. Where its option files are unknown, so is where its data is: something is
+ * unseen then.
+ */
+export async function lookAtServerData(
+  { datadir, options, unread }: Pick<Configuration, 'datadir' | 'options' | 'unread'>,
+  files: DataFiles,
+  signal: AbortSignal,
+): Promise<DataLook> {
+  const look = await lookAtData(
+    files,
+    dataLocations(datadir, (name) => options.last(name)),
+    signal,
+  );
+  if (unread === undefined) return look;
+  return { ...look, unseen: [...look.unseen, { path: 'data outside the data directory', reason: unread }] };
+}

@@ -1,0 +1,92 @@
+import { dirname, join, resolve } from 'node:path';
+import { systemErrorCode } from '../errors.ts';
+import { type Account, describeMode, READ } from './account.ts';
+import { failure, type Report } from './finding.ts';
+import { findObstacle } from './obstacle.ts';
+import type { DoctorRequest } from './request.ts';
+import type { Surroundings } from './surroundings.ts';
+
+const WORLD_WRITABLE = 0o002;
+const MAX_FILES = 1000;
+
+/** Option files that the server passes over: it says nothing of one that it may not read, and a line of one that all may write. */
+export async function optionFileReports(
+  request: DoctorRequest,
+  account: Account,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<readonly Report[]> {
+  const reports: Report[] = [];
+  for (const path of await optionFiles(request, account, surroundings, signal)) {
+    const { files } = surroundings;
+    const facts = await files.stat(path);
+    const obstacle = await findObstacle(files, account, path, READ);
+    if (obstacle !== undefined) {
+      const found = `${obstacle}: the server starts without the options in it`;
+      reports.push(
+        failure(
+          found,
+          `chmod a+r ${path}, or if it holds secrets: chgrp ${account.name} ${path} && chmod 0640 ${path}`,
+        ),
+      );
+    } else if (facts.isFile() && (facts.mode & WORLD_WRITABLE) !== 0) {
+      const found = `everybody may write ${path} (${describeMode(facts)}): the server ignores the options in it`;
+      reports.push(failure(found, `chmod o-w ${path}`));
+    }
+  }
+  return reports;
+}
+
+/** Those that exist, and those that they include. */
+async function optionFiles(
+  { defaults }: DoctorRequest,
+  account: Account,
+  { files, run }: Surroundings,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const named = defaults?.replace(/^--defaults-(?:extra-)?file=/, '');
+  const isOnlyOne = defaults?.startsWith('--defaults-file=') === true;
+  const standard = isOnlyOne ? [] : await standardFiles(account, run, signal);
+  const waiting = [...standard, ...(named === undefined || named.startsWith('--') ? [] : [resolve(named)])];
+  const found = new Set<string>();
+  for (let path = waiting.shift(); path !== undefined && found.size < MAX_FILES; path = waiting.shift()) {
+    signal.throwIfAborted();
+    const text = found.has(path) ? undefined : await textOf(path);
+    if (text === undefined) continue;
+    found.add(path);
+    for (const [, isDirectory, target = ''] of text.matchAll(/^\s*!include(dir)?\s+(.*?)\s*$/gm)) {
+      const full = resolve(dirname(path), target);
+      waiting.push(...(isDirectory === undefined ? [full] : await filesIn(full)));
+    }
+  }
+  return [...found];
+
+  async function textOf(path: string): Promise<string | undefined> {
+    return await files.readFile(path).then(
+      (bytes) => bytes.toString('utf8'),
+      (error: unknown) => {
+        if (/^(?:ENOENT|ENOTDIR|EISDIR)$/.test(systemErrorCode(error) ?? '')) return undefined;
+        // Whoever runs this may not read it: what it includes stays unknown.
+        return '';
+      },
+    );
+  }
+
+  async function filesIn(directory: string): Promise<readonly string[]> {
+    const names = await files.keyDirectory.readdir(directory).catch(() => []);
+    return names.filter((name) => /\.(?:cnf|ini)$/.test(name)).map((name) => join(directory, name));
+  }
+}
+
+async function standardFiles(
+  account: Account,
+  run: Surroundings['run'],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const shown = await run('my_print_defaults', ['--help'], signal);
+  const [, list = ''] = /following files in the given order:\n(.*)\n/.exec(shown?.stdout ?? '') ?? [];
+  return list
+    .split(' ')
+    .map((path) => path.replace(/^~/, account.home))
+    .filter((path) => path.startsWith('/'));
+}

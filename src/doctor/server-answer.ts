@@ -1,0 +1,70 @@
+import type { Account } from './account.ts';
+import { PREFIX } from './plugin-options.ts';
+import type { DoctorRequest } from './request.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** What mariadbd itself makes of its options. */
+export interface ServerAnswer {
+  /** It ends here, and would so at every start. */
+  readonly isRefused: boolean;
+  /** Errors in its words, without time and program. */
+  readonly errors: readonly string[];
+  /** Whether the table of installed plugins was read. */
+  readonly knowsInstalled: boolean;
+  /** Variables by name, in their final value; empty where it prints none. */
+  readonly variables: ReadonlyMap<string, string>;
+}
+
+const ERROR = /^(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d +\d+ )?\[ERROR\] (?:\S*(?:mariadbd|mysqld): )?(.*)$/;
+const NO_VALUE = '(No default value)';
+
+/**
+ * Asks `mariadbd --help --verbose`, with the options that the server is started with and as the user that it runs as: it reads
+ * options and loads plugins, initialises none, and touches no data. Undefined: there is no mariadbd.
+ */
+export async function askServer(
+  { defaults, datadir, pluginDir, variables }: DoctorRequest,
+  account: Account,
+  { run, uid }: Pick<Surroundings, 'run' | 'uid'>,
+  signal: AbortSignal,
+): Promise<ServerAnswer | undefined> {
+  const flags = [
+    ...(datadir === undefined ? [] : [`--datadir=${datadir}`]),
+    ...(pluginDir === undefined ? [] : [`--plugin-dir=${pluginDir}`]),
+    ...Object.entries(variables).map(
+      ([name, value]) => `--loose-aws-key-management-${name.replaceAll('_', '-')}=${value}`,
+    ),
+  ];
+  const options = [...(defaults === undefined ? [] : [defaults]), '--help', '--verbose', ...flags];
+  const result = await run('mariadbd', options, signal, uid === 0 && account.uid !== 0 ? account : undefined);
+  return result === undefined ? undefined : parseServerAnswer(result.code, result.stdout, result.stderr);
+}
+
+/** Of a forced plugin mariadbd prints every variable but the one that forces it. */
+export function loadsPlugin({ variables }: ServerAnswer): boolean {
+  return [...variables.keys()].some((name) => name.startsWith(PREFIX));
+}
+
+export function parseServerAnswer(code: number, stdout: string, stderr: string): ServerAnswer {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  const logged = lines.map((line) => ERROR.exec(line)?.[1]).filter((text) => text !== undefined);
+  const plain = lines.filter((line) => line !== '' && !/^\d{4}-|^\[|^Fatal error in defaults/.test(line));
+  return {
+    isRefused: code !== 0,
+    errors: logged.length > 0 || code === 0 ? logged : plain,
+    knowsInstalled: !stderr.includes('mysql.plugin'),
+    variables: parseVariables(stdout),
+  };
+}
+
+function parseVariables(stdout: string): ReadonlyMap<string, string> {
+  const [, table = ''] = stdout.split(/^-{20,} -+$/m);
+  const rows = table.split('\n').map((line) => /^([a-z][\w-]*) +(.*)$/.exec(line));
+  return new Map(
+    rows.flatMap((row) => {
+      const [, name, value] = row ?? [];
+      if (name === undefined || value === undefined) return [];
+      return [[name.replaceAll('-', '_'), value.trim() === NO_VALUE ? '' : value.trim()] as const];
+    }),
+  );
+}
