@@ -21,7 +21,7 @@
 
 static const struct agent_limits default_limits= {
   .request= 30000, .answer_grace= 5000, .welcome= 10000, .write= 5000, .connect_every= 200, .patience= 5000,
-  .start_again= 1000, .backoff_max= 60000, .exit= 1000, .join= 10000, .interrupt_every= 500,
+  .start_again= 1000, .backoff_max= 60000, .exit= 1000, .join= 10000, .interrupt_every= 200, .statement= 8000, .turn= 5000,
 };
 
 struct agent_failure agent_plain(const char *message)
@@ -180,7 +180,7 @@ static int start_thread(struct agent *agent)
 
 bool agent_start(struct agent *agent, struct agent_failure *failure)
 {
-  agent->start_until= clock_ms() + agent->config.start_timeout_ms;
+  agent->start_until= agent->server_start_until= clock_ms() + agent->config.start_timeout_ms;
   if (start_thread(agent))
   {
     *failure= agent_plain("cannot start a thread");
@@ -236,6 +236,7 @@ void agent_get_status(struct agent *agent, struct agent_status *status)
   for (size_t i= 0; i < COUNTER_END; i++)
     status->counters[i]= atomic_load(&agent->counters[i]);
   status->versions_missing= atomic_load(&agent->missing);
+  status->versions_limit= limit_of_versions(agent);
   pthread_mutex_lock(&agent->lock);
   status->state= agent->state;
   status->starts= agent->starts;

@@ -27,6 +27,34 @@ enum agent_severity
   SEVERITY_NOTE= 3
 };
 
+/* Whether the caller has lost interest; asked a few times a second, without locks. */
+struct agent_interrupt
+{
+  bool (*is_wanted)(void *argument);
+  void *argument;
+};
+
+enum agent_caller_kind
+{
+  CALLER_STARTS,                        /* the start of the server, mariadb-backup: nobody else is there yet */
+  CALLER_STATEMENT,                     /* and the server's own threads: holds locks that others want */
+  CALLER_APPLIER                        /* of replicated statements: one that fails stops replication */
+};
+
+/* Who asks for a key. */
+struct agent_caller
+{
+  enum agent_caller_kind kind;
+  uint32_t patience_ms;                 /* an applier's */
+  struct agent_interrupt interrupt;     /* is_wanted NULL: it never loses interest */
+};
+
+/*
+  Statements create no key once the server has so many key versions for each second of its start_timeout: a start must be
+  able to load them. A tenth of what the agent was seen to load from a KMS that takes 100 ms (docs/performance.md).
+*/
+#define VERSIONS_PER_START_SECOND 100u
+
 struct agent_failure
 {
   char code[64];                        /* of src/errors.ts, empty if the failure is the plugin's own */
@@ -53,6 +81,8 @@ struct agent_config
     else is in the way, once for all who wait for the key, by a thread of theirs, without locks. *why: what stands against it.
   */
   bool (*may_create)(uint32_t id, struct agent_failure *why);
+  /* Of the calling thread. NULL: CALLER_STARTS, always. */
+  struct agent_caller (*caller)(void);
   /* Called from any thread, without locks. text is one line without a prefix. */
   void (*log)(enum agent_severity severity, const char *text);
 };
@@ -77,18 +107,14 @@ bool agent_start(struct agent *agent, struct agent_failure *failure);
 */
 bool agent_destroy(struct agent *agent);
 
-/* OPEN: returns true once the key id has a latest version in the key table. Failures were logged. */
+/*
+  OPEN: returns true once the key id has a latest version in the key table. Failures were logged. A statement waits for KMS
+  for a few seconds, an applier for its patience; each ends when it is interrupted, and the request goes on without it.
+*/
 bool agent_open(struct agent *agent, uint32_t id);
 
-/* FETCH: returns true once the key version is in the key table. Failures were logged. */
+/* FETCH: returns true once the key version is in the key table. Likewise; an applier waits no longer than a statement. */
 bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version);
-
-/* Whether the caller has lost interest; asked every half second, without locks. */
-struct agent_interrupt
-{
-  bool (*is_wanted)(void *argument);
-  void *argument;
-};
 
 /*
   ROTATE of one id, or of every stored key with 0. Waits up to about half a minute, for all keys 50 ms more for each. A
@@ -150,6 +176,7 @@ struct agent_status
   enum agent_state state;
   uint64_t starts;
   uint32_t versions_missing;
+  uint32_t versions_limit;              /* with so many key versions statements create no more keys */
   enum master_key_state master_key;
   uint32_t days_left;                   /* until it is deleted; NO_DAYS: it is not, or nobody may tell */
   uint64_t counters[COUNTER_END];

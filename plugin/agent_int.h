@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What agent.c (its life), request.c (who waits for what), agentio.c (the I/O thread), output.c (what it writes), link.c
+  What agent.c (its life), asking.c (who wants a key), request.c (who waits for what), limit.c (how many keys), agentio.c (the I/O thread), output.c (what it writes), link.c
   (one connection) and dispatch.c (arriving frames) share.
 */
 #ifndef AKM_AGENT_INT_H
@@ -27,6 +27,8 @@
 struct agent_limits
 {
   uint32_t request;                     /* OPEN, FETCH, ROTATE */
+  uint32_t statement;                   /* OPEN, FETCH of a statement, from when the agent is there */
+  uint32_t turn;                        /* a statement that asks for too many keys waits so long for its turn */
   int64_t answer_grace;                 /* after the deadline, then the agent counts as dead */
   int64_t welcome;
   int64_t write;                        /* an agent that reads nothing for so long is dead */
@@ -64,6 +66,7 @@ struct request
   bool may_create;                      /* OPEN */
   enum look look;
   bool charged;                         /* holds a token of the bucket */
+  bool forgotten;                       /* failed for want of a look when nobody waited for it any more */
   bool sent;
   bool sent_before;                     /* to an agent that ended without doing it */
   bool done;
@@ -75,6 +78,22 @@ struct request
   int64_t give_up_at;
   pthread_cond_t ready;
   struct agent_failure failure;
+};
+
+enum agent_end
+{
+  ENDED,                                /* the request has, well or not */
+  INTERRUPTED,
+  GAVE_UP,                              /* the caller's time is over, the request goes on */
+  HANGS                                 /* the I/O thread did not even say that it is late */
+};
+
+/* How long one caller waits. */
+struct agent_wait
+{
+  const struct agent_interrupt *interrupt;      /* may be NULL */
+  int64_t began_at;
+  int64_t limit_ms;                             /* from when the agent is there; 0: as long as the request takes */
 };
 
 enum connection
@@ -111,6 +130,7 @@ struct agent_io
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
+  uint32_t told_of_versions;            /* percent of the limit that the log was last told of */
   struct request *ended;                /* not logged yet */
 };
 
@@ -134,10 +154,13 @@ struct agent
   struct recent recent;
   struct reasons reasons;
   struct bucket bucket;                 /* what statements may still ask for */
+  bool knows_missing;                   /* the connected agent has listed the missing versions: it refuses them itself */
+  bool refused_missing;                 /* somebody was refused a missing version since the last was loaded */
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */
   bool hangs;                           /* the I/O thread did not even say that it is late */
   int64_t start_until;                  /* when agent_start() must be over; 0: it is not under way */
+  int64_t server_start_until;           /* when the start of the server should be */
   enum agent_state state;
   enum master_key_state master_key;
   uint32_t days_left;
@@ -173,12 +196,38 @@ bool agent_is_held(const struct request *request);
 
 /*
   Holds a request that failed for want of a look; it is sent again, once, when somebody who waits for it has looked. Returns
-  false if that is not why it failed. Needs the lock.
+  false if that is not why it failed, nobody waits, or statements may create no more keys: *failure then says so. Needs the
+  lock.
 */
-bool agent_hold(struct request *request, const struct agent_failure *failure);
+bool agent_hold(struct agent *agent, struct request *request, struct agent_failure *failure);
 
 /* Looks for a request that wants it. Needs the lock, but not while it looks; the request must not go away meanwhile. */
 void agent_look(struct agent *agent, struct request *request);
+
+/*
+  Waits until the request has ended, or the caller does not wait any longer, and lets go of it. *ok says whether it ended
+  well; *failure is filled in when it has ended, and when the connection hangs. Needs the lock, but not while it waits.
+*/
+enum agent_end agent_await(struct agent *agent, struct request *request, const struct agent_wait *wait,
+                           struct agent_failure *failure, bool *ok);
+
+/* Whether the caller has lost interest. Needs the lock, but not while it asks. */
+bool agent_interrupted(struct agent *agent, const struct agent_interrupt *interrupt);
+
+/* Whether the administrator named the key in key_ids; the default, any key, names none. Needs the lock. */
+bool limit_lists(const struct agent *agent, uint32_t id);
+
+/* With so many key versions statements create no more keys. */
+uint32_t limit_of_versions(const struct agent *agent);
+
+/* Whether they are there, and the key is none that may be created all the same. Needs the lock. */
+bool limit_is_reached(const struct agent *agent, uint32_t id);
+
+/* Why a key is not created then. */
+struct agent_failure limit_failure(const struct agent *agent, uint32_t id);
+
+/* Tells the log in time that the limit comes near. Of the I/O thread, without the lock. */
+void limit_warn(struct agent *agent);
 
 /* Queues a request and waits until it has ended. interrupt may be NULL. */
 bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,

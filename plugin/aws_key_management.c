@@ -217,6 +217,22 @@ static bool may_create(uint32_t id, struct agent_failure *why)
   return !found && !use.is_unsure;
 }
 
+static bool is_killed(void *session)
+{
+  return server_is_killed(session);
+}
+
+static struct agent_caller caller(void)
+{
+  const MYSQL_THD session= server_session();
+  const unsigned seconds= server_slave_net_timeout(), most= UINT32_MAX / 1000;
+  return (struct agent_caller) {
+    .kind= server_is_applier(session) ? CALLER_APPLIER : server_has_started() ? CALLER_STATEMENT : CALLER_STARTS,
+    .patience_ms= (seconds < most ? seconds : most) * 1000,
+    .interrupt= {.is_wanted= is_killed, .argument= session},
+  };
+}
+
 /* Returns why keys of AES_CTR cannot be used, NULL if they can. The server reads the descriptor after init(). */
 static const char *prepare_ctr(void)
 {
@@ -232,7 +248,7 @@ static bool start(void)
   struct agent_failure failure;
   struct agent_config config= {
     .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, .no_ctr= prepare_ctr(),
-    .may_create= may_create,
+    .may_create= may_create, .caller= caller,
   };
   if (!sysvars_open(&config))
     return false;

@@ -13,6 +13,8 @@
 #include "text.h"
 
 #define SYSTEM_DATA 1u                  /* MariaDB's ENCRYPTION_KEY_SYSTEM_DATA: more than tables is under it */
+/* Of src/errors.ts: the agent goes on trying to unwrap it. */
+#define CODE_OF_MISSING "KEY_STILL_WRAPPED"
 
 struct why
 {
@@ -61,8 +63,13 @@ static bool welcome(struct agent *agent, const struct frame *frame, const struct
                   version, PROTOCOL_VERSION);
   }
   agent->io.connection= CONNECTION_UP;
+  int64_t now= clock_ms();
   pthread_mutex_lock(&agent->lock);
   agent->state= AGENT_RUNNING;
+  /* The time of a statement is short, and KMS's: an agent that had to be started first took none of it. */
+  for (struct request *each= agent->requests; each; each= each->next)
+    if (each->type == FRAME_OPEN || each->type == FRAME_FETCH)
+      each->asked_at= now;
   pthread_mutex_unlock(&agent->lock);
   return true;
 }
@@ -218,6 +225,25 @@ static bool borne_out(const struct agent *agent, const struct request *request, 
   }
 }
 
+/* Needs the lock. Returns whether the last missing version has loaded after somebody was refused one. */
+static bool set_missing(struct agent *agent, uint32_t count)
+{
+  bool recovered= count == 0 && agent->refused_missing;
+  atomic_store(&agent->missing, count);
+  agent->knows_missing= count != 0;
+  if (recovered)
+    agent->refused_missing= false;
+  return recovered;
+}
+
+/* InnoDB remembers for as long as the server runs that it could not have the key of a table. */
+static void tell_recovered(const struct agent *agent)
+{
+  agent_logf(agent, SEVERITY_WARNING,
+             "every stored key version is loaded now; a table that was opened before that reads as corrupted until the server "
+             "is restarted: restart it, and never DROP such a table");
+}
+
 static bool done(struct agent *agent, const struct frame *frame, const struct why *why)
 {
   struct frame_reader reader= frame_read(frame);
@@ -225,6 +251,7 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
   uint32_t second= frame_u32(&reader);
   if (!frame_end(&reader))
     return broken(why, "malformed DONE");
+  bool recovered= false;
   pthread_mutex_lock(&agent->lock);
   struct request *request= frame->request ? asked(agent, frame->request) : NULL;
   bool right= request && (request->spoilt || borne_out(agent, request, first, second));
@@ -239,11 +266,13 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
     {
       agent->io.backoff_ms= 0;
       if (!agent->io.missing_told)
-        atomic_store(&agent->missing, 0);
+        recovered= set_missing(agent, 0);
     }
     agent_end_request(agent, request, NULL, false);
   }
   pthread_mutex_unlock(&agent->lock);
+  if (recovered)
+    tell_recovered(agent);
   if (!request)
     return broken(why, "DONE answers nothing that was asked");
   return right || broken(why, "DONE (%u, %u) does not match the keys that came before it", first, second);
@@ -277,7 +306,9 @@ static bool fail(struct agent *agent, const struct frame *frame, struct agent_fa
     agent->master_key= MASTER_KEY_UNKNOWN;
     agent->days_left= NO_DAYS;
   }
-  if (request && !agent_hold(request, &failure))
+  if (strcmp(failure.code, CODE_OF_MISSING) == 0)
+    agent->refused_missing= true;
+  if (request && !agent_hold(agent, request, &failure))
     agent_end_request(agent, request, &failure, false);
   pthread_mutex_unlock(&agent->lock);
   if (reload)
@@ -325,7 +356,11 @@ static bool missing(struct agent *agent, const struct frame *frame, const struct
   if (!frame_end(&reader))
     return broken(why, "malformed MISSING");
   agent->io.missing_told= true;
-  atomic_store(&agent->missing, count);
+  pthread_mutex_lock(&agent->lock);
+  bool recovered= set_missing(agent, count);
+  pthread_mutex_unlock(&agent->lock);
+  if (recovered)
+    tell_recovered(agent);
   return true;
 }
 

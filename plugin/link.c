@@ -35,6 +35,9 @@ void link_close(struct agent *agent)
   frame_parser_reset(&io->parser);
   io->out_from= io->out_size= 0;
   io->held_left= 0;
+  pthread_mutex_lock(&agent->lock);
+  agent->knows_missing= false;
+  pthread_mutex_unlock(&agent->lock);
 }
 
 /* A start failed: whoever waits hears why, and for a second so does whoever comes. */

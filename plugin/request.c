@@ -14,6 +14,7 @@
 /* Of src/errors.ts: no key is stored, one would be made, were it known that no data is under it. */
 #define CODE_OF_LOOK "KEY_OF_DATA"
 #define START_SLACK_MS 500              /* for the I/O thread to say itself that a start took too long */
+#define CALLER_SLACK_MS 1000            /* for the agent to say itself that KMS took too long */
 
 /* Needs the lock. Keeps the server from sleeping on a request for ever, should the I/O thread itself hang (a dead NFS). */
 static int64_t longest_wait_until(const struct agent *agent, const struct request *request)
@@ -68,10 +69,9 @@ struct request *agent_queue(struct agent *agent, uint8_t type, uint32_t id, uint
   return request;
 }
 
-/* Needs the lock, but not while it asks. */
-static bool interrupted(struct agent *agent, const struct agent_interrupt *interrupt)
+bool agent_interrupted(struct agent *agent, const struct agent_interrupt *interrupt)
 {
-  if (!interrupt)
+  if (!interrupt || !interrupt->is_wanted)
     return false;
   pthread_mutex_unlock(&agent->lock);
   bool wanted= interrupt->is_wanted(interrupt->argument);
@@ -84,10 +84,18 @@ bool agent_is_held(const struct request *request)
   return request->look == LOOK_WANTED || request->look == LOOK_UNDER_WAY;
 }
 
-bool agent_hold(struct request *request, const struct agent_failure *failure)
+bool agent_hold(struct agent *agent, struct request *request, struct agent_failure *failure)
 {
   if (request->type != FRAME_OPEN || request->may_create || request->look != LOOK_NOT_NEEDED ||
       strcmp(failure->code, CODE_OF_LOOK) != 0)
+    return false;
+  if (agent->config.may_create && limit_is_reached(agent, request->id))
+  {
+    *failure= limit_failure(agent, request->id);
+    return false;
+  }
+  request->forgotten= request->refs == 1;
+  if (request->forgotten)
     return false;
   request->look= LOOK_WANTED;
   request->sent= false;
@@ -117,122 +125,66 @@ void agent_look(struct agent *agent, struct request *request)
   agent_wake(agent);
 }
 
-/* Waits until the request has ended. Needs the lock, and has it again afterwards. */
-static bool await(struct agent *agent, struct request *request, const struct agent_interrupt *interrupt,
-                  struct agent_failure *failure)
+/* Needs the lock. */
+static int64_t caller_until(const struct agent *agent, const struct request *request, const struct agent_wait *wait)
 {
-  bool stopped= false;
-  while (!request->done && !stopped)
+  if (wait->limit_ms == 0 || request->look == LOOK_UNDER_WAY)
+    return INT64_MAX;
+  int64_t from= wait->began_at > request->asked_at ? wait->began_at : request->asked_at;
+  return from + wait->limit_ms + CALLER_SLACK_MS + (request->sent ? 0 : agent->limits.welcome);
+}
+
+static int64_t earliest(int64_t a, int64_t b, int64_t c)
+{
+  int64_t least= a < b ? a : b;
+  return least < c ? least : c;
+}
+
+/* The caller goes. If nobody is left to look, the request is sent once more, and then fails for want of a look. */
+static void leave(struct agent *agent, struct request *request)
+{
+  if (request->look == LOOK_WANTED && request->refs == 2)
+  {
+    request->look= LOOK_NOT_NEEDED;
+    agent_wake(agent);
+  }
+  agent_release(request);
+}
+
+enum agent_end agent_await(struct agent *agent, struct request *request, const struct agent_wait *wait,
+                           struct agent_failure *failure, bool *ok)
+{
+  enum agent_end end= ENDED;
+  while (!request->done && end == ENDED)
   {
     if (request->look == LOOK_WANTED)
     {
       agent_look(agent, request);
       continue;
     }
-    int64_t now= clock_ms(), until= longest_wait_until(agent, request);
-    int64_t next= interrupt ? now + agent->limits.interrupt_every : until;
-    struct timespec limit= clock_timespec(next < until ? next : until);
+    int64_t now= clock_ms(), until= longest_wait_until(agent, request), mine= caller_until(agent, request, wait);
+    int64_t next= wait->interrupt ? now + agent->limits.interrupt_every : until;
+    struct timespec limit= clock_timespec(earliest(next, until, mine));
     if (now >= until)
-      break;
-    if (pthread_cond_timedwait(&request->ready, &agent->lock, &limit) == ETIMEDOUT)
-      stopped= interrupted(agent, interrupt);
+      end= HANGS;
+    else if (now >= mine)
+      end= GAVE_UP;
+    else if (pthread_cond_timedwait(&request->ready, &agent->lock, &limit) == ETIMEDOUT &&
+             agent_interrupted(agent, wait->interrupt))
+      end= INTERRUPTED;
   }
-  bool ok= request->done && request->ok;
   if (request->done)
+    end= ENDED;
+  *ok= request->done && request->ok;
+  if (end == ENDED)
     *failure= request->failure;
-  else if (stopped)
-    *failure= agent_plain("interrupted; the rotation may still succeed, see the error log");
-  else
+  else if (end == HANGS)
   {
     agent->hangs= true;
     *failure= agent_plain("the plugin's connection to the agent does not answer");
   }
-  agent_release(request);
-  return ok;
-}
-
-static bool loaded(const struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
-{
-  return type == FRAME_OPEN ? keytable_latest(agent->config.table, id) != KEY_VERSION_NONE
-                            : keytable_has(agent->config.table, id, version);
-}
-
-static struct request *in_flight(const struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
-{
-  for (struct request *each= agent->requests; each; each= each->next)
-    if (each->type == type && each->id == id && each->version == version)
-      return each;
-  return NULL;
-}
-
-/* Needs the lock. Returns NULL, and sets *is_refused if too much was asked for. */
-static struct request *charge(struct agent *agent, uint8_t type, uint32_t id, uint32_t version, bool *is_refused)
-{
-  *is_refused= !bucket_take(&agent->bucket, clock_ms());
-  if (*is_refused)
-    return NULL;
-  struct request *request= agent_queue(agent, type, id, version, agent->limits.request);
-  if (request)
-    request->charged= true;
-  else
-    bucket_give_back(&agent->bucket);
-  return request;
-}
-
-/* Once in a while, whatever the ids: not to be a way to fill the log. */
-static void log_refused(struct agent *agent, uint32_t id)
-{
-  pthread_mutex_lock(&agent->lock);
-  bool log= recent_add(&agent->recent, FRAME_OPEN, 0, 0, "bucket", clock_ms());
-  pthread_mutex_unlock(&agent->lock);
-  if (log)
-    agent_logf(agent, SEVERITY_ERROR,
-               "key %u is not loaded and was not asked for: SQL statements name too many keys that the server does not "
-               "have; it asks for %d at once and then one each %d ms; aws_key_management_key_ids limits which keys "
-               "statements may create", id, BUCKET_SIZE, BUCKET_EVERY_MS);
-}
-
-/* Needs the lock. Not when the answer is known, or there is nobody to ask. */
-static bool is_worth_asking(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
-{
-  return !agent->stop && !recent_failed(&agent->recent, type, id, version, clock_ms());
-}
-
-/* OPEN or FETCH: asks once however many threads want it. */
-static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
-{
-  struct agent_failure failure;
-  bool ok= false, is_refused= false;
-  pthread_mutex_lock(&agent->lock);
-  if (loaded(agent, type, id, version))
-    ok= true;
-  else if (is_worth_asking(agent, type, id, version))
-  {
-    struct request *request= in_flight(agent, type, id, version);
-    if (request)
-      request->refs++;
-    else if ((request= charge(agent, type, id, version, &is_refused)))
-    {
-      request->may_create= !agent->config.may_create;
-      agent_wake(agent);
-    }
-    if (request)
-      ok= await(agent, request, NULL, &failure);
-  }
-  pthread_mutex_unlock(&agent->lock);
-  if (is_refused)
-    log_refused(agent, id);
-  return ok;
-}
-
-bool agent_open(struct agent *agent, uint32_t id)
-{
-  return ask_for_key(agent, FRAME_OPEN, id, 0);
-}
-
-bool agent_fetch(struct agent *agent, uint32_t id, uint32_t version)
-{
-  return ask_for_key(agent, FRAME_FETCH, id, version);
+  leave(agent, request);
+  return end;
 }
 
 bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline_ms,
@@ -244,8 +196,10 @@ bool agent_ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t deadline
   struct request *request= agent_queue(agent, type, id, 0, deadline_ms);
   if (request)
   {
+    const struct agent_wait wait= {.interrupt= interrupt, .began_at= request->asked_at};
     agent_wake(agent);
-    ok= await(agent, request, interrupt, failure);
+    if (agent_await(agent, request, &wait, failure, &ok) == INTERRUPTED)
+      *failure= agent_plain("interrupted; the rotation may still succeed, see the error log");
   }
   pthread_mutex_unlock(&agent->lock);
   return ok;
@@ -325,10 +279,10 @@ void agent_end_request(struct agent *agent, struct request *request, const struc
     agent_failure_text(&request->failure, text, sizeof text);
     if (request->type == FRAME_OPEN || request->type == FRAME_FETCH)
       reasons_add(&agent->reasons, request->id, request->version, &request->failure, clock_ms());
-    if (!is_refusal(failure))
+    if (!is_refusal(failure) && !request->forgotten)
       agent_note_error(agent, text);
     /* Before the lock is free again: a caller that comes now must not ask once more. */
-    request->log= worth_logging(agent, request, text);
+    request->log= !request->forgotten && worth_logging(agent, request, text);
   }
   pthread_cond_broadcast(&request->ready);
   /* The list's reference moves on to the list of what is to be logged. */
@@ -361,6 +315,8 @@ void agent_log_ended(struct agent *agent)
     next= each->next;
     if (each->log)
       log_ended(agent, each);
+    if (each->ok)
+      limit_warn(agent);
     pthread_mutex_lock(&agent->lock);
     agent_release(each);
     pthread_mutex_unlock(&agent->lock);

@@ -247,9 +247,31 @@ long long server_current_statement_id(void)
   return server_statement_id(_current_thd ? _current_thd() : NULL);
 }
 
+/* A shutdown kills sessions, but neither appliers nor the server's own threads. */
 bool server_is_killed(MYSQL_THD thd)
 {
-  return thd && thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED;
+  return (thd && thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED) || (&abort_loop && abort_loop);
+}
+
+MYSQL_THD server_session(void)
+{
+  return _current_thd ? _current_thd() : NULL;
+}
+
+bool server_has_started(void)
+{
+  return &mysqld_server_started && mysqld_server_started;
+}
+
+bool server_is_applier(MYSQL_THD thd)
+{
+  return thd && ((thd_is_slave && thd_is_slave(thd)) ||
+                 (server_is_galera_node() && wsrep_thd_is_applying && wsrep_thd_is_applying(thd)));
+}
+
+unsigned server_slave_net_timeout(void)
+{
+  return &slave_net_timeout ? slave_net_timeout : 60;
 }
 
 bool server_may_read_failures(void)
@@ -265,6 +287,6 @@ bool server_may_read_failures(void)
 void *server_statement_alloc(MYSQL_THD thd, size_t size)
 {
   if (_current_thd)
-    thd= _current_thd();
+    thd= server_session();
   return thd && thd_alloc ? thd_alloc(thd, size) : NULL;
 }

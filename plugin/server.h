@@ -30,6 +30,13 @@ extern char *thd_strmake(const MYSQL_THD thd, const char *text, size_t size) SER
 extern MYSQL_THD _current_thd(void) SERVER_SYMBOL;
 extern long long thd_query_id(const MYSQL_THD thd) SERVER_SYMBOL;
 extern enum thd_kill_levels thd_kill_level(const MYSQL_THD thd) SERVER_SYMBOL;
+/* A bool of C++ in some series. */
+extern char thd_is_slave(const MYSQL_THD thd) SERVER_SYMBOL;
+extern char wsrep_thd_is_applying(const MYSQL_THD thd) SERVER_SYMBOL;
+extern unsigned slave_net_timeout SERVER_SYMBOL;
+/* Global variables of mariadbd, of nothing else: it takes connections; it ends. Of one byte in some series, of four in others. */
+extern volatile char mysqld_server_started SERVER_SYMBOL;
+extern volatile char abort_loop SERVER_SYMBOL;
 /* Their first argument or second is an enum my_aes_mode, whose values depend on how the header is included. */
 extern int my_aes_crypt_init(void *ctx, unsigned mode, int flags, const unsigned char *key, unsigned key_length,
                              const unsigned char *iv, unsigned iv_length) SERVER_SYMBOL;
@@ -117,6 +124,18 @@ bool server_is_killed(MYSQL_THD thd);
   installation: with PROCESS or SUPER, as for what the server tells of itself. No, where the server does not say.
 */
 bool server_may_read_failures(void);
+
+/* The session of the calling thread; NULL: the start of the server, or a thread of its own. */
+MYSQL_THD server_session(void);
+
+/* Whether the server takes connections. mariadb-backup never does. */
+bool server_has_started(void);
+
+/* Whether it applies what another server did, by replication or in a Galera cluster. */
+bool server_is_applier(MYSQL_THD thd);
+
+/* Seconds that a replica waits for its primary before it takes the connection for broken. */
+unsigned server_slave_net_timeout(void);
 
 /* Memory until the end of the current statement; NULL if there is none, or no statement. */
 void *server_statement_alloc(MYSQL_THD thd, size_t size);

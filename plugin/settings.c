@@ -126,29 +126,33 @@ static uint32_t read_id(const char *value, size_t size, size_t *at)
   return (uint32_t) id;
 }
 
+/* Reads "7" or "7-9" at value[*at]. Returns false if neither is there; a range may end before it begins. */
+static bool read_range(const char *value, size_t size, size_t *at, uint32_t *low, uint32_t *high)
+{
+  skip_spaces(value, size, at);
+  *high= *low= read_id(value, size, at);
+  if (!*low)
+    return false;
+  skip_spaces(value, size, at);
+  if (*at == size || value[*at] != '-')
+    return true;
+  ++*at;
+  skip_spaces(value, size, at);
+  *high= read_id(value, size, at);
+  skip_spaces(value, size, at);
+  return *high != 0;
+}
+
 static bool check_key_ids(const char *value, size_t size, char *why, size_t why_size)
 {
   size_t at= 0;
+  uint32_t low, high;
   skip_spaces(value, size, &at);
   if (at == size)
     return true;
   for (;;)
   {
-    skip_spaces(value, size, &at);
-    uint32_t low= read_id(value, size, &at);
-    uint32_t high= low;
-    if (low)
-    {
-      skip_spaces(value, size, &at);
-      if (at < size && value[at] == '-')
-      {
-        at++;
-        skip_spaces(value, size, &at);
-        high= read_id(value, size, &at);
-        skip_spaces(value, size, &at);
-      }
-    }
-    if (low == 0 || high == 0)
+    if (!read_range(value, size, &at, &low, &high))
     {
       snprintf(why, why_size, "expected a key id of 1 to 4294967295 at position %zu, as in 1-2,100-199", at + 1);
       return false;
@@ -167,6 +171,19 @@ static bool check_key_ids(const char *value, size_t size, char *why, size_t why_
     }
     at++;
   }
+}
+
+bool setting_lists_key(const char *key_ids, uint32_t id)
+{
+  size_t size= strlen(key_ids), at= 0;
+  uint32_t low, high;
+  while (at < size && read_range(key_ids, size, &at, &low, &high))
+  {
+    if (low <= id && id <= high)
+      return true;
+    at++;                               /* the comma */
+  }
+  return false;
 }
 
 bool setting_check(enum setting setting, const char *value, size_t size, char *why, size_t why_size)

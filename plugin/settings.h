@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum setting
 {
@@ -41,6 +42,9 @@ size_t setting_limit(enum setting setting);
   behind the variable's name and a colon.
 */
 bool setting_check(enum setting setting, const char *value, size_t size, char *why, size_t why_size);
+
+/* Whether a value of key_ids that setting_check() accepted names the key id. An empty list names none. */
+bool setting_lists_key(const char *key_ids, uint32_t id);
 
 /* The index of the name that text[0..size) is in any case, in an array that NULL ends; -1: none. */
 int setting_choice(const char *const *names, const char *text, size_t size);

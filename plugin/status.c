@@ -7,7 +7,7 @@
 
 #include "server.h"
 
-#define FIXED 17u                       /* variables that are always there */
+#define FIXED 18u                       /* variables that are always there */
 #define NAME_SIZE 40u                   /* "key_4294967295_encryption_algorithm" and its end */
 #define PER_KEY 2u
 
@@ -94,6 +94,7 @@ static void add_agent(struct snapshot *snapshot)
   add_number(snapshot, "keys_loaded", atomic_load(&table->id_count));
   add_number(snapshot, "versions_loaded", atomic_load(&table->version_count));
   add_number(snapshot, "versions_missing", status->versions_missing);
+  add_number(snapshot, "versions_limit", status->versions_limit);
   add_number(snapshot, "rotations", status->counters[COUNTER_ROTATIONS]);
   add_number(snapshot, "keys_created", status->counters[COUNTER_KEYS_CREATED]);
   add_number(snapshot, "kms_calls_generate", status->counters[COUNTER_GENERATE]);

@@ -346,11 +346,12 @@ static MYSQL_SYSVAR_STR(agent, agent_path, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READ
   "Absolute path of the agent executable, or unix: and the absolute path of a socket it listens on. Empty: "
   "aws_key_management_agent beside the plugin library", NULL, NULL, "");
 static MYSQL_SYSVAR_STR(key_ids, key_ids, PLUGIN_VAR_RQCMDARG,
-  "Key ids that may be created, such as 1-2,100-199. Empty: any", check_key_ids, update_key_ids, "");
+  "Key ids that may be created, such as 1-2,100-199, without a limit to their number. Empty: any, within limits", check_key_ids, update_key_ids, "");
 static MYSQL_SYSVAR_UINT(start_timeout, start_timeout, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
   "Seconds that the plugin waits for KMS when it is initialised", NULL, NULL, 60, 1, 3600, 1);
 static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
-  "Start although some stored key version cannot be unwrapped, and go on trying", NULL, NULL, 0);
+  "Start although some stored key version cannot be unwrapped, and go on trying. Its tables read as corrupted until the key "
+  "has loaded and the server was restarted", NULL, NULL, 0);
 static MYSQL_SYSVAR_BOOL(sealed_key_ring, sealed_key_ring, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Keep all data keys in one encrypted file too, which the next start opens with one call of KMS", NULL, NULL, 0);
 

@@ -33,6 +33,8 @@ export const ERROR_CODES = [
   'KEY_NOT_ALLOWED',
   /** Version 4294967294 is in use; there is no next one. */
   'KEY_VERSIONS_EXHAUSTED',
+  /** A stored key version could not be unwrapped when the server started without it, and is tried again meanwhile. */
+  'KEY_STILL_WRAPPED',
   /** Some stored key versions could not be unwrapped, or some keys not be rotated. */
   'KEYS_FAILED',
   /** KMS refused for a reason that an operator must remove (policy, key state, wrong id, credentials). */

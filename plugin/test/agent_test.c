@@ -89,7 +89,7 @@ static void flood_of_key_ids_has_a_budget(void)
 {
   struct agent *agent= fake_started_client();
   fake_stop_listening();
-  agent->limits.patience= 0;
+  agent->limits.patience= agent->limits.turn= 0;
   for (uint32_t id= 1; id <= 300; id++)
     CHECK(!agent_open(agent, id));
   usleep(100000);
@@ -115,11 +115,13 @@ static void statements_may_not_ask_for_any_number_of_keys(void)
   struct agent *agent= fake_started_client();
   int before= atomic_load(&fake.opens), opened= 0;
   int64_t started= clock_ms();
+  agent->limits.turn= 0;
   for (uint32_t id= 1000; id < 1300; id++)
     opened+= agent_open(agent, id);
   int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS);
   CHECK(opened >= BUCKET_SIZE && opened <= most && atomic_load(&fake.opens) - before == opened);
   CHECK(is_spent(agent) && fake_has_logged("SQL statements name too many keys") && fake_logged() == 1);
+  CHECK(fake_last_error_has(agent, "those that it lists have no such limit"));
   /* What is loaded needs nobody, and a rotation is no statement of just anybody. */
   CHECK(agent_open(agent, 1000) && agent_rotate(agent, 3, NULL, &failure) && keytable_latest(&fake.table, 3) == 2);
   fake_destroy(agent);

@@ -43,9 +43,22 @@ static void bucket_does_not_overflow(void)
   CHECK(taken(&bucket, 1000) == BUCKET_SIZE);
 }
 
+static void tokens_of_later_are_taken_in_turn(void)
+{
+  struct bucket bucket= {0};
+  int64_t at;
+  CHECK(bucket_reserve(&bucket, 1000, 0, &at) && at == 1000);
+  CHECK(taken(&bucket, 1000) == BUCKET_SIZE - 1);
+  for (int64_t turn= 1; turn <= 3; turn++)
+    CHECK(bucket_reserve(&bucket, 1000, 3 * BUCKET_EVERY_MS, &at) && at == 1000 + turn * BUCKET_EVERY_MS);
+  CHECK(!bucket_reserve(&bucket, 1000, 3 * BUCKET_EVERY_MS, &at));
+  CHECK(taken(&bucket, 1000 + 3 * BUCKET_EVERY_MS) == 0 && taken(&bucket, 1000 + 4 * BUCKET_EVERY_MS) == 1);
+}
+
 void bucket_tests(void)
 {
   TEST(bucket_is_full_at_first_and_refills);
   TEST(token_that_is_given_back_counts_once);
   TEST(bucket_does_not_overflow);
+  TEST(tokens_of_later_are_taken_in_turn);
 }

@@ -215,6 +215,14 @@ static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create)
   case NO_MORE_ALLOWED:
     send_fail(fd, request, "KEY_NOT_ALLOWED", "not that one");
     return true;
+  case LATE:
+    delay();
+    break;
+  case PASSING:
+    if (atomic_load(&fake.delay_ms) == 0)
+      break;
+    send_fail(fd, request, "KMS_TRANSIENT", "KMS is away");
+    return true;
   case NUMBERED:
     snprintf(text, sizeof text, "KMS said no (request %d)", count);
     send_fail(fd, request, "KMS_OPERATOR", text);

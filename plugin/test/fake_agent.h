@@ -32,6 +32,8 @@ enum
   NOT_ALLOWED,
   NUMBERED,                             /* fails with a text that names the number of the call */
   STORED,                               /* is there: need not be created */
+  LATE,                                 /* like that, after delay_ms */
+  PASSING,                              /* fails, as KMS that does not answer has it, until delay_ms is 0 */
   NO_MORE_ALLOWED,                      /* may be created no more once it has been looked for */
   NEVER_SEEN                            /* is to be looked for, whatever the plugin says */
 };
@@ -99,6 +101,9 @@ void fake_stop_listening(void);
 /* Tests of one program run one after the other, between these. */
 void fake_open(void);
 void fake_close(void);
+
+/* Who asks from now on, in every thread; fake_client() makes it a statement that nobody interrupts. */
+void fake_call_as(struct agent_caller caller);
 
 /* A client of target with an empty key table, not started. */
 struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys);

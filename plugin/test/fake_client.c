@@ -23,6 +23,23 @@ static void remember(enum agent_severity severity, const char *text)
   pthread_mutex_unlock(&lock);
 }
 
+static struct agent_caller now_calling;
+
+static struct agent_caller caller(void)
+{
+  pthread_mutex_lock(&lock);
+  struct agent_caller it= now_calling;
+  pthread_mutex_unlock(&lock);
+  return it;
+}
+
+void fake_call_as(struct agent_caller it)
+{
+  pthread_mutex_lock(&lock);
+  now_calling= it;
+  pthread_mutex_unlock(&lock);
+}
+
 int fake_logged(void)
 {
   pthread_mutex_lock(&lock);
@@ -44,7 +61,7 @@ struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool
   struct agent_failure failure;
   const struct agent_config config= {
     .target= target, .role= ROLE_SERVER, .start_timeout_ms= start_timeout_ms, .table= &fake.table,
-    .allow_missing_keys= allow_missing_keys, .log= remember,
+    .allow_missing_keys= allow_missing_keys, .log= remember, .caller= caller,
   };
   pthread_mutex_lock(&lock);
   logged[0]= 0;
@@ -53,6 +70,7 @@ struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool
   atomic_store(&fake.hello, HELLO_WELCOME);
   atomic_store(&fake.load, LOAD_DONE);
   atomic_store(&fake.delay_ms, 0);
+  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT});
   struct agent *client= keytable_init(&fake.table) ? agent_create(&config, &failure) : NULL;
   if (!client)
     abort();

@@ -132,6 +132,7 @@ static void looks_for_many_keys_are_bounded(void)
   struct agent *agent= looking_client();
   int64_t started= clock_ms();
   int opened= 0;
+  agent->limits.turn= 0;
   for (uint32_t i= 0; i < THREADS; i++)
     start_opener(&openers[i], agent, 2000 + 40 * i, 40);
   for (uint32_t i= 0; i < THREADS; i++)

@@ -31,6 +31,7 @@ int main(int count, char **arguments)
   protocol_tests();
   start_tests();
   limits_tests();
+  waiting_tests();
   fake_close();
   return 0;
 }

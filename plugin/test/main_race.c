@@ -12,6 +12,7 @@ int main(void)
   protocol_tests();
   start_tests();
   limits_tests();
+  waiting_tests();
   fake_close();
   return 0;
 }

@@ -112,6 +112,18 @@ static void choice_is_a_whole_name_in_any_case(void)
   CHECK(setting_choice(names, "AES_192", 7) == -1 && setting_choice(names, "1", 1) == -1);
 }
 
+static void list_of_key_ids_names_what_is_in_it(void)
+{
+  CHECK(!setting_lists_key("", 1) && !setting_lists_key("  ", 1));
+  CHECK(setting_lists_key("7", 7) && !setting_lists_key("7", 6) && !setting_lists_key("7", 8));
+  const char *list= "1-2, 100 - 199 ,4294967295";
+  const uint32_t in[]= {1, 2, 100, 150, 199, UINT32_MAX}, out[]= {0, 3, 99, 200, UINT32_MAX - 1};
+  for (size_t i= 0; i < 6; i++)
+    CHECK(setting_lists_key(list, in[i]));
+  for (size_t i= 0; i < 5; i++)
+    CHECK(!setting_lists_key(list, out[i]));
+}
+
 void settings_tests(void)
 {
   TEST(choice_is_a_whole_name_in_any_case);
@@ -121,4 +133,5 @@ void settings_tests(void)
   TEST(control_characters_and_bad_text);
   TEST(lengths_have_limits);
   TEST(largest_settings_fit_into_one_hello);
+  TEST(list_of_key_ids_names_what_is_in_it);
 }

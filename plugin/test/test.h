@@ -46,6 +46,7 @@ void start_tests(void);
 void limits_tests(void);
 void child_tests(void);
 void leaving_tests(void);
+void waiting_tests(void);
 void secrecy_tests(void);
 
 /* A path under which the test program serves as an agent; while child_tests() run. */

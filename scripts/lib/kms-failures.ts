@@ -44,7 +44,7 @@ export const FAILURES: readonly Failure[] = [
   faults('is a proxy that sends HTML (status 502)', true, { kind: 'garbage' }),
   faults('sends half an answer and hangs up', true, { kind: 'half' }),
   faults('is slow, within request_timeout', false, { kind: 'latency', ms: REQUEST_TIMEOUT_MS / 4 }),
-  faults('throttles for a moment', false, error(...THROTTLING, 4)),
+  faults('throttles for a moment', false, error(...THROTTLING, 3)),
   faults('denies access', false, error('AccessDeniedException', 400, 'the identity is not authorized')),
   {
     what: 'has its master key disabled',

@@ -15,10 +15,11 @@ import {
   PROTOCOL_VERSION,
   parsePluginMessage,
 } from '../format/messages.ts';
+import type { KeyId, KeyVersion } from '../ids.ts';
 import { type KeyFailure, Keyring, type KeyringEvents } from '../keyring/keyring.ts';
 import { checkMasterKeys } from '../keyring/master-keys.ts';
 import { retryMissingKeys } from '../keyring/missing.ts';
-import { withHint } from '../keyring/refusals.ts';
+import { NEVER_DROP, stillWrapped, withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
@@ -76,6 +77,8 @@ export class Session {
   #busy = 0;
   /** Requests under way. None of them rejects. */
   readonly #answering = new Set<Promise<void>>();
+  /** Stored versions that are tried again and again until they open. */
+  #missing: readonly KeyFailure[] = [];
   #idleTimer = new AbortController();
   #outbox: Buffer[] = [];
   /** Ends the wait for room. */
@@ -263,8 +266,10 @@ export class Session {
       case 'load':
         return await this.#load(opened, deadline);
       case 'open':
+        this.#refuseMissing(message.id);
         return [message.id, await keyring.open(message.id, message.mayCreate, deadline)];
       case 'fetch':
+        this.#refuseMissing(message.id, message.version);
         await keyring.fetch(message, deadline);
         return [message.id, message.version];
       case 'check':
@@ -288,7 +293,7 @@ export class Session {
     }
     this.#log(
       'warning',
-      `${count}; starting without them, as aws_key_management_allow_missing_keys says, and going on trying`,
+      `${count}; starting without them, as aws_key_management_allow_missing_keys says, and going on trying; ${NEVER_DROP}`,
     );
     this.#reportMissing(failures);
     this.#retryMissing(keyring, failures);
@@ -324,7 +329,17 @@ export class Session {
     });
   }
 
+  /**
+   * Whoever needs a missing version is not made to wait for KMS: the server may hold locks that others want meanwhile.
+   * @throws KeyError KEY_STILL_WRAPPED
+   */
+  #refuseMissing(id: KeyId, version?: KeyVersion): void {
+    const missing = this.#missing.find(({ name }) => name.id === id && (version ?? name.version) === name.version);
+    if (missing !== undefined) throw stillWrapped(missing.name, missing.error);
+  }
+
   #reportMissing(failures: readonly KeyFailure[]): void {
+    this.#missing = failures;
     this.#send(0, { type: 'missing', versions: failures.length });
   }
 

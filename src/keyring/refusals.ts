@@ -16,6 +16,20 @@ export function lostKey(name: KeyName, path: string): KeyError {
   });
 }
 
+/** Only a restart mends what InnoDB then says of the table, also after the key has loaded. */
+export const NEVER_DROP =
+  'a table that is opened before its key has loaded reads as corrupted until the server is restarted: never DROP it';
+
+/** @param error why it stayed wrapped the last time */
+export function stillWrapped(name: KeyName, error: KeyError): KeyError {
+  const message = `${describeKey(name)} is not unwrapped yet, and is tried again: ${error.message}`;
+  return new KeyError('KEY_STILL_WRAPPED', message, { hint: withNeverDrop(error.hint), cause: error });
+}
+
+function withNeverDrop(hint: string): string {
+  return hint === '' ? NEVER_DROP : `${hint}; ${NEVER_DROP}`;
+}
+
 export function keyOfData(id: KeyId, path: string): KeyError {
   const message = `key ${id} is not among the key files in ${path}, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made in its place`;
   return new KeyError('KEY_OF_DATA', message, {

@@ -22,11 +22,12 @@ const GENERATE = 'KMS (?:GenerateDataKeyWithoutPlaintext|ReEncrypt)';
 
 /**
  * It gives up at the deadline, or before a pause that would be longer. A rotation that waited for another one of the same
- * key has little time left, and may hear nothing in it.
+ * key has little time left, and may hear nothing in it. On a busy machine
+ * an attempt may have no answer within its second, whatever KMS does.
  */
 function inVain(operation: string, seconds: string, reason: string): RegExp {
   return new RegExp(
-    `: ${operation} (?:failed(?: after \\d+ attempts)?: ${reason}|did not succeed within ${seconds} s: (?:the last failure was ${reason}|no answer came)|was not tried)`,
+    `: ${operation} (?:failed(?: after \\d+ attempts)?: ${reason}|did not succeed within ${seconds} s: (?:the last failure was (?:${reason}|TimeoutError: )|no answer came)|was not tried)`,
   );
 }
 
@@ -49,7 +50,11 @@ const SAID: Readonly<Record<string, { readonly start?: RegExp; readonly statemen
   ...Object.fromEntries(
     Object.entries(LASTING).map(([what, name]) => [
       what,
-      { start: inVain('KMS Decrypt', '[\\d.]+', name), statements: inVain(GENERATE, '30(?:\\.\\d)?', name) },
+      {
+        start: inVain('KMS Decrypt', '[\\d.]+', name),
+        // 8 s for a new key, 30 for a rotation.
+        statements: inVain(GENERATE, '(?:30|\\d)(?:\\.\\d)?', name),
+      },
     ]),
   ),
   'is slow, within request_timeout': {},
@@ -96,7 +101,7 @@ describe('when KMS', () => {
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }
-  }, 400_000);
+  }, 900_000);
 
   function reportOf(what: string): FailureReport {
     const report = reports.find(({ failure }) => failure.what === what);

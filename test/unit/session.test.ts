@@ -270,6 +270,40 @@ describe('a session', () => {
     expect(sent('key')).toHaveLength(1);
   });
 
+  it('does not make OPEN and FETCH of a version that is tried again meanwhile wait for KMS, and makes new keys', async () => {
+    for (const version of [1, 2])
+      fs.files.set(`/keys/aws-kms-key.2.${version}`, { bytes: wrappedKey(`2.${version}`), synced: true });
+    kms.on = () => {
+      throw kmsError('DisabledException');
+    };
+    await hello([['allow_missing_keys', 'ON']]);
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    await clock.advance(100);
+    expect(await answerTo(2)).toMatchObject({ type: 'done' });
+    kms.on = () => undefined;
+    send(3, { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 5000 });
+    send(4, { type: 'fetch', id: keyId(2), version: keyVersion(1), deadlineMs: 5000 });
+    send(5, { type: 'open', id: keyId(3), mayCreate: true, deadlineMs: 5000 });
+    for (const [request, version] of [
+      [3, '[12]'],
+      [4, '1'],
+    ] as const) {
+      expect(await answerTo(request)).toMatchObject({
+        type: 'fail',
+        code: 'KEY_STILL_WRAPPED',
+        message: expect.stringMatching(
+          new RegExp(`^key 2 version ${version} is not unwrapped yet, and is tried again: .*DisabledException`),
+        ),
+        hint: expect.stringMatching(/until the server is restarted: never DROP it$/),
+      });
+    }
+    expect(await answerTo(5)).toEqual({ type: 'done', first: 3, second: 1 });
+    // Once they are there, they are had as ever.
+    await clock.advance(6_000);
+    send(6, { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 5000 });
+    expect(await answerTo(6)).toEqual({ type: 'done', first: 2, second: 2 });
+  });
+
   it.each<[string, string, string]>([
     ['key_spec', 'AES_192', 'aws_key_management_key_spec: expected AES_128 or AES_256, got "AES_192"'],
     [
