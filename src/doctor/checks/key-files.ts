@@ -8,6 +8,7 @@ import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
 import { READ } from '../account.ts';
 import type { Check, Examination } from '../check.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
+import { limitReports } from '../key-limit.ts';
 import { findObstacle } from '../obstacle.ts';
 
 const NAMED = 5;
@@ -34,6 +35,7 @@ export const keyFiles: Check = {
     }
     reports.push(...(await readAll(examination, listing, report, signal)));
     reports.push(...newKeyReports(examination, listing));
+    reports.push(...limitReports(configuration, listing.stored.length));
     return reports.length > 0 ? reports : [ok(describe(examination, listing))];
   },
 };
