@@ -1,10 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
+import { keyNeedOf } from '../data/look.ts';
+import type { Configuration } from '../doctor/configuration.ts';
+import { lookAtServerData } from '../doctor/data-locations.ts';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeVersions } from '../format/manifest.ts';
-import { type BackupResult, backUpKeys } from '../keystore/backup.ts';
+import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import type { FileSystem } from '../keystore/file-system.ts';
 import { printableJson } from '../printable.ts';
@@ -14,6 +17,8 @@ import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { assertKeysAreServers, readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
+
+const LOOK_MS = 60_000;
 
 interface BackupKeysOptions extends OptionFileOptions {
   readonly to: string;
@@ -32,7 +37,7 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
     .option('--json', 'print { from, to, added, keys, problems }')
     .action(async (options: BackupKeysOptions) => {
       const outside = surroundings();
-      const from = await keyDirectoryOf(options, outside);
+      const { from, needsNone } = await keysOf(options, outside, io);
       const to = resolve(options.to);
       await makeDirectory(outside.files.keyDirectory, to, '--to');
       if ((await realpath(to)) === (await realpath(from).catch(() => from))) {
@@ -46,6 +51,7 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
         to,
         toNamed: backupNamedBy('--to'),
         tool: `mariadb-aws-kms ${outside.release}`,
+        needsNone,
       };
       const result = await backUpKeys(request, diskOf(outside));
       report(io, { from, to, isJson: options.json ?? false }, result);
@@ -53,8 +59,12 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
     });
 }
 
-async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surroundings): Promise<string> {
-  if (options.keyfileDir !== undefined) return resolve(options.datadir ?? '.', options.keyfileDir);
+async function keysOf(
+  options: BackupKeysOptions,
+  surroundings: Surroundings,
+  io: CliIo,
+): Promise<Pick<BackupRequest, 'from' | 'needsNone'>> {
+  if (options.keyfileDir !== undefined) return { from: resolve(options.datadir ?? '.', options.keyfileDir) };
   const server = await readServer(options, { datadir: options.datadir, variables: {} }, surroundings);
   assertKeysAreServers(server);
   if (server.isMock) {
@@ -63,7 +73,15 @@ async function keyDirectoryOf(options: BackupKeysOptions, surroundings: Surround
       'the server is in mock mode, whose keys protect nothing: there is nothing to back up',
     );
   }
-  return server.keyfileDir;
+  return { from: server.keyfileDir, needsNone: () => needsNoKeys(server, surroundings, io) };
+}
+
+/** A data directory without a file proves nothing: its file system may not be mounted. */
+async function needsNoKeys(server: Configuration, { files }: Surroundings, io: CliIo): Promise<boolean> {
+  const look = await lookAtServerData(server, files.data, AbortSignal.timeout(LOOK_MS));
+  if (look.files === 0 || keyNeedOf(look) !== 'none') return false;
+  io.stderr(`note: no key is needed: none of the ${look.files} data files of ${server.datadir} is encrypted`);
+  return true;
 }
 
 /** @throws KeyError STORE_UNAVAILABLE */

@@ -133,7 +133,7 @@ async function deniedHint(
 /** Where none is no good answer: a file system that is not mounted looks the same. */
 export function noKeys(path: string, { by }: Named): KeyError {
   return new KeyError('KEY_FILE_MISSING', `there is no key file in ${path}`, {
-    hint: `is its file system mounted, and does ${by} name the directory of the server's keys? A server that has encrypted nothing yet has none, and nothing to back up`,
+    hint: `is its file system mounted, and does ${by} name the directory of the server's keys?`,
   });
 }
 

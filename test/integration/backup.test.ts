@@ -196,6 +196,33 @@ it.each<Place>([
   for (const table of TABLES) expect(await restored.sql(`CHECK TABLE ${table}`)).toMatchObject([{ Msg_text: 'OK' }]);
 });
 
+it('backup-keys without a key file succeeds only when no data of the server is encrypted', async () => {
+  const kms = await startKms();
+  const server = newServer(pluginOptions(kms.url, { innodb_encrypt_tables: 'ON' }));
+  const file = join(server.directory, 'my.cnf');
+  const write = (datadir: string) => writeFileSync(file, `[mariadb]\ndatadir = ${datadir}\nuser = root\n`);
+  const backupKeys = async () =>
+    await command('backup-keys', `--defaults-file=${file}`, '--to', join(server.directory, 'copy'));
+  write(server.datadir);
+  const plain = await backupKeys();
+  expect(plain).toMatchObject({ code: 0, stdout: expect.stringContaining(': 0 keys, 0 versions; ') });
+  expect(plain.stderr).toMatch(/note: no key is needed: none of the \d+ data files of .* is encrypted\n/);
+
+  const empty = join(server.directory, 'not-mounted');
+  mkdirSync(empty);
+  write(empty);
+  const nothing = await backupKeys();
+  expect([nothing.code, nothing.stderr]).toEqual([1, expect.stringContaining(`there is no key file in ${empty}`)]);
+
+  await server.start();
+  await server.sql('CREATE TABLE mysql.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.stop();
+  for (const name of keyFiles(server.datadir)) renameSync(join(server.datadir, name), join(empty, name));
+  write(server.datadir);
+  const lost = await backupKeys();
+  expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining(`there is no key file in ${server.datadir}`)]);
+});
+
 it('backup-keys reads the option files of the server, and verify-backup sees what is wrong', async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { innodb_encrypt_tables: 'ON' }));
