@@ -27,6 +27,7 @@ import type { FileSystem } from '../keystore/file-system.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
+import { hintedForBackup } from './backup-environment.ts';
 import { createKmsLog } from './kms-log.ts';
 
 export interface SessionParts {
@@ -61,6 +62,8 @@ interface Opened {
   readonly store: KeyDirectory;
   readonly clients: KmsClients;
   readonly kms: KmsCaller;
+  /** As the plugin's process must read it. */
+  readonly hinted: (error: KeyError) => KeyError;
 }
 
 /** One plugin's connection, from HELLO to the end of the stream. */
@@ -188,7 +191,8 @@ export class Session {
         clock,
         events: this.#events(),
       });
-      this.#opened = { settings, keyring, store, clients, kms };
+      const hinted = hello.role === 'backup' ? hintedForBackup : (error: KeyError) => error;
+      this.#opened = { settings, keyring, store, clients, kms, hinted };
       this.#unnamed = isNamed ? hello.held : 0;
       this.#send(request, { type: 'welcome', protocol: hello.protocol, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {
@@ -241,7 +245,7 @@ export class Session {
       this.#send(request, { type: 'done', first, second });
     } catch (thrown) {
       this.#sendStats();
-      this.#fail(request, toKeyError(thrown));
+      this.#fail(request, opened.hinted(toKeyError(thrown)));
     } finally {
       deadline.cancel();
       this.#staysFor(opened.keyring.sealing);
@@ -280,10 +284,10 @@ export class Session {
     }
   }
 
-  async #load({ keyring, settings }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+  async #load({ keyring, settings, hinted }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
     const { keys, versions, failures } = await keyring.loadAll(deadline);
     if (failures.length === 0) return [keys, versions];
-    for (const error of mergeAlike(failures.map(({ error }) => error))) this.#log('error', withHint(error));
+    for (const error of mergeAlike(failures.map(({ error }) => hinted(error)))) this.#log('error', withHint(error));
     const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
     const [first] = failures;
     if (!settings.allowMissingKeys) {

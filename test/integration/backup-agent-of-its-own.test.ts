@@ -129,3 +129,22 @@ it("a member of the server's group is told who may read the keys", async () => {
   expect(await backUp(server, join(backups, 'b'), { ...as('nobody'), cwd: backups })).toContain('completed OK!');
   expect(await backUp(server, join(backups, 'c'))).toContain('completed OK!');
 });
+
+it('a mariadb-backup without the credentials of the service says how to take them over, and that works', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, EVERYTHING_ENCRYPTED);
+  const home = openDirectory();
+  const env = { PATH, AWS_EC2_METADATA_DISABLED: 'true' };
+  const args = ['--no-defaults', '--backup', `--datadir=${server.datadir}`, `--socket=${server.socket}`, '--user=root'];
+  const failed: unknown = await run('mariadb-backup', [...args, `--target-dir=${join(home, 'a')}`], { env }).catch(
+    (error: unknown) => error,
+  );
+  const stderr = failed instanceof Error && 'stderr' in failed ? String(failed.stderr) : '';
+  const [, cure = ''] = /: as root in bash, `(.*?)`, then mariadb-backup again/.exec(stderr) ?? [];
+  expect(cure, stderr).toContain('$(pidof -s mariadbd)');
+  // Other servers run here.
+  const script = `${cure.replace('$(pidof -s mariadbd)', String(server.pid))}; mariadb-backup "$@"`;
+  const done = await run('bash', ['-c', script, 'bash', ...args, `--target-dir=${join(home, 'b')}`], { env });
+  expect(done.stderr).toContain('completed OK!');
+  expect(stderr + done.stdout + done.stderr).not.toContain(TEST_CREDENTIALS['AWS_SECRET_ACCESS_KEY']);
+});
