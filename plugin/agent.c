@@ -106,7 +106,7 @@ static bool prepare(struct agent *agent, struct agent_failure *failure)
   agent->limits= default_limits;
   agent->io.fd= -1;
   agent->days_left= NO_DAYS;
-  agent->io.watch_at= agent->config.watch_interval_ms ? clock_ms() + agent->config.watch_interval_ms : 0;
+  agent_plan_watch(agent, clock_ms());
   if (!agent->target || agent->wake_fd == -1 || agent_cond_init(&agent->has_ended))
     return false;
   if (pthread_mutex_init(&agent->lock, NULL) == 0)

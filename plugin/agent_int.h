@@ -62,7 +62,7 @@ struct request
   uint32_t deadline_ms;
   int64_t asked_at;
   unsigned refs;                        /* callers waiting, and the list that holds it */
-  bool internal;                        /* LOAD or CHECK that the I/O thread itself asked for */
+  bool internal;                        /* LOAD, CHECK or USE that the I/O thread itself asked for */
   bool may_create;                      /* OPEN */
   enum look look;
   bool charged;                         /* holds a token of the bucket */
@@ -127,6 +127,7 @@ struct agent_io
   struct agent_failure start_failure;
   int64_t reload_at;                    /* start again for missing keys; 0: not planned */
   int64_t watch_at;                     /* look at the master keys; 0: never */
+  int64_t use_at;                       /* use them for real, for KMS to count; 0: never */
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
@@ -239,6 +240,12 @@ void agent_log_ended(struct agent *agent);
 /* Logs how many failures were not logged, if it is time to. Without the lock. */
 void agent_log_untold(struct agent *agent, int64_t now);
 
+/* When the watch first looks at the master keys, and first uses them. */
+void agent_plan_watch(struct agent *agent, int64_t now);
+
+/* They were used: next time a day later. */
+void agent_plan_use(struct agent_io *io, int64_t now);
+
 /* Interrupts the sleep of the I/O thread. */
 void agent_wake(const struct agent *agent);
 
@@ -264,6 +271,9 @@ void output_queue_reload(struct agent *agent);
 
 /* Asks whether the master keys are usable. Nobody waits: what is found goes to the log and the status. */
 void output_queue_check(struct agent *agent);
+
+/* Has each master key used. Nobody waits: what is refused goes to the log. */
+void output_queue_use(struct agent *agent);
 
 /* Writes what can be written. */
 void output_write(struct agent_io *io);

@@ -16,6 +16,8 @@
 #include "clock.h"
 
 #define UNREAPED_EVERY_MS 5000
+#define USE_EVERY_MS (24 * 3600 * INT64_C(1000))
+#define USE_SPREAD_MS (3600 * INT64_C(1000))
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -141,23 +143,57 @@ static void check_limits(struct agent *agent, int64_t now)
   }
 }
 
-/* Servers that were started together do not look together for ever: nine to eleven tenths of the interval. */
-static int64_t watch_pause(const struct agent *agent)
+/* Three digits that servers which were started together do not have in common. */
+static int64_t thousandths(void)
 {
   struct timespec now;
-  int64_t interval= agent->config.watch_interval_ms;
   clock_gettime(CLOCK_REALTIME, &now);
-  return interval - interval / 10 + interval / 5 * (now.tv_nsec / 1000 % 1000) / 1000;
+  return now.tv_nsec / 1000 % 1000;
 }
 
-/* The keys in memory outlive their master key unnoticed; the next start would not. */
+/* Such servers do not look together for ever: nine to eleven tenths of the interval. */
+static int64_t watch_pause(int64_t interval)
+{
+  return interval - interval / 10 + interval / 5 * thousandths() / 1000;
+}
+
+/* With the next look, about. */
+static void plan_use_soon(struct agent *agent, int64_t now)
+{
+  int64_t interval= agent->config.watch_interval_ms;
+  agent->io.use_at= now + watch_pause(earlier(interval, USE_EVERY_MS));
+}
+
+void agent_plan_watch(struct agent *agent, int64_t now)
+{
+  int64_t interval= agent->config.watch_interval_ms;
+  agent->io.watch_at= agent->io.use_at= 0;
+  if (!interval)
+    return;
+  agent->io.watch_at= now + watch_pause(interval);
+  plan_use_soon(agent, now);
+}
+
+/* A day, or up to an hour less. */
+void agent_plan_use(struct agent_io *io, int64_t now)
+{
+  io->use_at= now + USE_EVERY_MS - USE_SPREAD_MS * thousandths() / 1000;
+}
+
+/* The keys in memory outlive their master key unnoticed; the next start would not. And KMS counts the days without a use. */
 static void watch_master_keys(struct agent *agent, int64_t now)
 {
   struct agent_io *io= &agent->io;
-  if (!io->watch_at || now < io->watch_at)
-    return;
-  io->watch_at= now + watch_pause(agent);
-  output_queue_check(agent);
+  if (io->watch_at && now >= io->watch_at)
+  {
+    io->watch_at= now + watch_pause(agent->config.watch_interval_ms);
+    output_queue_check(agent);
+  }
+  if (io->use_at && now >= io->use_at)
+  {
+    plan_use_soon(agent, now);
+    output_queue_use(agent);
+  }
 }
 
 /* Needs the lock. */
@@ -203,6 +239,8 @@ static int poll_timeout(struct agent *agent, int64_t now)
     at= earlier(at, io->reload_at);
   if (io->watch_at)
     at= earlier(at, io->watch_at);
+  if (io->use_at)
+    at= earlier(at, io->use_at);
   if (io->out_from < io->out_size)
     at= earlier(at, io->out_moved_at + agent->limits.write);
   if (link_reap_unreaped(io))

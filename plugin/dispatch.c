@@ -219,6 +219,7 @@ static bool borne_out(const struct agent *agent, const struct request *request, 
   case FRAME_LOAD:
     return second <= atomic_load(&table->version_count);
   case FRAME_CHECK:
+  case FRAME_USE:
     return first == 0 && second == 0;
   default:
     return false;
@@ -268,6 +269,8 @@ static bool done(struct agent *agent, const struct frame *frame, const struct wh
       if (!agent->io.missing_told)
         recovered= set_missing(agent, 0);
     }
+    if (request->type == FRAME_USE)
+      agent_plan_use(&agent->io, clock_ms());
     agent_end_request(agent, request, NULL, false);
   }
   pthread_mutex_unlock(&agent->lock);

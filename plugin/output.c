@@ -28,6 +28,7 @@ uint8_t *output_space(struct agent_io *io, size_t size)
 }
 
 #define CHECK_DEADLINE_MS 30000u
+#define USE_DEADLINE_MS 30000u
 #define HELD_EACH 8u                    /* bytes of one name in HELD */
 #define HELD_MAX ((FRAME_MAX - FRAME_MIN - 2) / HELD_EACH)
 
@@ -114,7 +115,7 @@ static void queue_request(struct agent *agent, struct request *request, uint8_t 
   uint32_t left= time_left(agent, request, now);
   request->wire= output_new_wire(io);
   struct frame_writer writer= frame_begin(space, size, request->type, request->wire);
-  if (request->type != FRAME_LOAD && request->type != FRAME_CHECK)
+  if (request->type != FRAME_LOAD && request->type != FRAME_CHECK && request->type != FRAME_USE)
     frame_put_u32(&writer, request->id);
   if (request->type == FRAME_FETCH)
     frame_put_u32(&writer, request->version);
@@ -155,6 +156,11 @@ void output_queue_reload(struct agent *agent)
 void output_queue_check(struct agent *agent)
 {
   queue_own(agent, FRAME_CHECK, CHECK_DEADLINE_MS);
+}
+
+void output_queue_use(struct agent *agent)
+{
+  queue_own(agent, FRAME_USE, USE_DEADLINE_MS);
 }
 
 bool output_queue(struct agent *agent)

@@ -33,7 +33,8 @@ enum step
   STEP_CLOSE,
   STEP_WAIT,                            /* u8: half seconds */
   STEP_DEAF,                            /* the agent stops to read, or reads again */
-  STEP_LOOK                             /* one of the callers that are to look at the data does */
+  STEP_LOOK,                            /* one of the callers that are to look at the data does */
+  STEP_USE
 };
 
 struct input
@@ -283,6 +284,7 @@ static void follow(struct agent *agent, struct input *input)
     break;
   case STEP_ROTATE: ask(agent, FRAME_ROTATE, take(input), 0); break;
   case STEP_CHECK: output_queue_check(agent); break;
+  case STEP_USE: output_queue_use(agent); break;
   case STEP_SET: set(agent, take(input)); break;
   case STEP_CLOSE: closed= agent->io.fd != -1; break;
   case STEP_WAIT: now_ms+= take(input) * 500; break;

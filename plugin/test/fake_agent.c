@@ -274,6 +274,19 @@ static bool answer_check(int fd, uint32_t request)
   return true;
 }
 
+static bool answer_use(int fd, uint32_t request)
+{
+  atomic_fetch_add(&fake.uses, 1);
+  if (atomic_load(&fake.uses_refused) == 0)
+  {
+    send_done(fd, request, 0, 0);
+    return true;
+  }
+  atomic_fetch_sub(&fake.uses_refused, 1);
+  send_fail(fd, request, "STORE_UNAVAILABLE", "the disk is gone");
+  return true;
+}
+
 uint64_t fake_hash(uint32_t id, uint32_t version)
 {
   uint64_t name= ((uint64_t) id << 32 | version) * UINT64_C(0x9E3779B97F4A7C15);
@@ -330,6 +343,8 @@ static bool answer(int fd, const struct frame *frame)
     return answer_fetch(fd, frame->request, first, frame_u32(&reader));
   case FRAME_CHECK:
     return frame->size == 4 && answer_check(fd, frame->request);
+  case FRAME_USE:
+    return frame->size == 4 && answer_use(fd, frame->request);
   default:
     return answer_rotate(fd, frame->request, frame_u32(&reader));
   }

@@ -75,7 +75,8 @@ struct fake
   _Atomic enum fake_hello hello;
   _Atomic enum fake_load load;
   atomic_int delay_ms;
-  atomic_int connections, loads, opens, fetches, rotates, checks;
+  atomic_int connections, loads, opens, fetches, rotates, checks, uses;
+  atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* of the last LOAD */
   atomic_bool told_alias;

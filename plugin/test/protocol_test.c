@@ -159,12 +159,43 @@ static void master_keys_are_looked_at_now_and_then(void)
   fake_destroy(agent);
 }
 
+static void master_keys_are_used_once_a_day(void)
+{
+  struct agent_failure failure;
+  struct agent *agent= fake_client(5000, false);
+  int before= atomic_load(&fake.uses), checks= atomic_load(&fake.checks);
+  /* The first is answered with FAIL: that was no use. */
+  atomic_store(&fake.uses_refused, 1);
+  agent->config.watch_interval_ms= 100;
+  agent_plan_watch(agent, clock_ms());
+  CHECK(agent_start(agent, &failure));
+  until_checked(checks + 8);
+  CHECK(atomic_load(&fake.checks) >= checks + 8 && atomic_load(&fake.uses) == before + 2);
+  fake_destroy(agent);
+}
+
+static void master_keys_are_used_each_day_however_seldom_they_are_looked_at(void)
+{
+  const int64_t hour= 3600000, week= 7 * 24 * hour;
+  struct agent *agent= fake_client(5000, false);
+  agent->config.watch_interval_ms= (uint32_t) week;
+  agent_plan_watch(agent, hour);
+  CHECK(agent->io.watch_at >= week - week / 10 && agent->io.use_at > hour && agent->io.use_at <= 28 * hour);
+  agent_plan_use(&agent->io, hour);
+  CHECK(agent->io.use_at > 24 * hour - 1 && agent->io.use_at <= 25 * hour);
+  agent->config.watch_interval_ms= 0;
+  agent_plan_watch(agent, hour);
+  CHECK(agent->io.watch_at == 0 && agent->io.use_at == 0);
+  fake_destroy(agent);
+}
+
 static void master_keys_are_not_looked_at_unasked(void)
 {
   struct agent *agent= fake_started_client();
-  int before= atomic_load(&fake.checks);
+  int before= atomic_load(&fake.checks), uses= atomic_load(&fake.uses);
   usleep(300 * 1000);
   CHECK(agent->io.watch_at == 0 && atomic_load(&fake.checks) == before);
+  CHECK(agent->io.use_at == 0 && atomic_load(&fake.uses) == uses);
   fake_destroy(agent);
 }
 
@@ -248,6 +279,8 @@ void protocol_tests(void)
   TEST(key_that_nobody_asked_for_is_kept_but_not_current);
   TEST(key_counts_as_current_while_keys_are_missing);
   TEST(master_keys_are_looked_at_now_and_then);
+  TEST(master_keys_are_used_once_a_day);
+  TEST(master_keys_are_used_each_day_however_seldom_they_are_looked_at);
   TEST(master_keys_are_not_looked_at_unasked);
   TEST(state_of_a_master_key_out_of_range_breaks_the_protocol);
   TEST(done_must_be_borne_out);

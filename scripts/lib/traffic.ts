@@ -44,6 +44,7 @@ const STEP = {
   set: 0x85,
   close: 0x86,
   look: 0x89,
+  use: 0x8a,
 } as const;
 const MOST_BYTES_AT_ONCE = 127;
 
@@ -91,6 +92,7 @@ function asked(bytes: Buffer): Buffer | undefined {
       return Buffer.alloc(0);
     case 'load':
     case 'check':
+    case 'use':
       return Buffer.of(STEP[message.type]);
   }
 }

@@ -14,8 +14,10 @@ import {
   type PluginMessage,
   PROTOCOL_VERSION,
   parsePluginMessage,
+  type Role,
 } from '../format/messages.ts';
 import type { KeyId, KeyVersion } from '../ids.ts';
+import { useMasterKeys } from '../keyring/daily-use.ts';
 import { type KeyFailure, Keyring, type KeyringEvents } from '../keyring/keyring.ts';
 import { checkMasterKeys } from '../keyring/master-keys.ts';
 import { retryMissingKeys } from '../keyring/missing.ts';
@@ -57,6 +59,8 @@ const MOST_UNREAD_BYTES = 1_048_576;
 type Request = Exclude<PluginMessage, { type: 'hello' | 'held' | 'set' }>;
 
 interface Opened {
+  readonly role: Role;
+  readonly protocol: number;
   readonly settings: Settings;
   readonly keyring: Keyring;
   readonly store: KeyDirectory;
@@ -156,6 +160,8 @@ export class Session {
       this.#set(opened.settings, message.name, message.value);
       return;
     }
+    if (message.type === 'use' && (opened.role !== 'server' || opened.protocol === OLDEST_PROTOCOL_VERSION))
+      throw new KeyError('PROTOCOL', 'use: only a server asks for it, from protocol 2 on');
     // Requests overlap: the next frame is read while this one is worked on.
     const answering = this.#answer(frame.request, message, opened).finally(() => {
       this.#answering.delete(answering);
@@ -192,7 +198,8 @@ export class Session {
         events: this.#events(),
       });
       const hinted = hello.role === 'backup' ? hintedForBackup : (error: KeyError) => error;
-      this.#opened = { settings, keyring, store, clients, kms, hinted };
+      const { role, protocol } = hello;
+      this.#opened = { role, protocol, settings, keyring, store, clients, kms, hinted };
       this.#unnamed = isNamed ? hello.held : 0;
       this.#send(request, { type: 'welcome', protocol: hello.protocol, agentVersion: this.#parts.agentVersion });
       if (settings.mock) {
@@ -278,6 +285,8 @@ export class Session {
         return [message.id, message.version];
       case 'check':
         return await this.#check(opened, deadline);
+      case 'use':
+        return await this.#use(opened, deadline);
       case 'rotate':
         if (message.id === 'all') return [0, await keyring.rotateAll(deadline)];
         return [message.id, await keyring.rotate(message.id, deadline)];
@@ -309,6 +318,13 @@ export class Session {
     for (const { severity, text } of troubles) this.#log(severity, text);
     await opened.keyring.warnOfShrunkStore();
     this.#send(0, { type: 'masterKey', state, daysLeft });
+    return [0, 0];
+  }
+
+  /** In mock mode there is no master key that anybody would delete. */
+  async #use(opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+    const refusals = opened.settings.mock ? [] : await useMasterKeys(opened, deadline);
+    for (const text of refusals) this.#log('warning', text);
     return [0, 0];
   }
 

@@ -19,6 +19,7 @@ const TYPE = {
   rotate: 0x06,
   check: 0x07,
   held: 0x08,
+  use: 0x09,
   welcome: 0x81,
   key: 0x82,
   done: 0x83,
@@ -61,7 +62,9 @@ export type PluginMessage =
   | { readonly type: 'open'; readonly id: KeyId; readonly mayCreate: boolean; readonly deadlineMs: number }
   | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
   | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number }
-  | { readonly type: 'check'; readonly deadlineMs: number };
+  | { readonly type: 'check'; readonly deadlineMs: number }
+  /** From protocol 2 on. */
+  | { readonly type: 'use'; readonly deadlineMs: number };
 
 /** From the agent. */
 export type AgentMessage =
@@ -134,6 +137,8 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
     }
     case TYPE.check:
       return { type: 'check', deadlineMs: reader.u32() };
+    case TYPE.use:
+      return { type: 'use', deadlineMs: reader.u32() };
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }
@@ -252,6 +257,7 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
       writer.u32(message.id).u32(message.version).u32(message.deadlineMs);
       break;
     case 'check':
+    case 'use':
       writer.u32(message.deadlineMs);
       break;
     case 'rotate':

@@ -66,6 +66,7 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
  * checked.
  */
 export class KmsCaller {
+  readonly #clients: readonly [DataKeyClient, ...DataKeyClient[]];
   readonly #regions: readonly Region[];
   readonly #clock: Clock;
   readonly #random: Random;
@@ -85,6 +86,7 @@ export class KmsCaller {
     observer: KmsObserver,
     spreadMs = 0,
   ) {
+    this.#clients = clients;
     this.#regions = clients.map((client) => new Region(client, clock));
     this.#clock = clock;
     this.#random = random;
@@ -99,6 +101,14 @@ export class KmsCaller {
   /** Where keys are created. */
   get region(): string {
     return this.#regions[0]?.name ?? '';
+  }
+
+  /** For each Region one that asks no other. */
+  get perRegion(): readonly [KmsCaller, ...KmsCaller[]] {
+    const [first, ...others] = this.#clients;
+    const only = (client: DataKeyClient): KmsCaller =>
+      new KmsCaller([client], this.#clock, this.#random, this.#observer, this.#spreadMs);
+    return [only(first), ...others.map(only)];
   }
 
   /** @throws KeyError KMS_…, TIMEOUT */

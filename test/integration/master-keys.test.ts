@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
@@ -276,6 +276,25 @@ it('the watch tells of the disabled key in the first Region, and that the next s
   );
   await server.stop();
   await expect(server.start()).rejects.toThrow(/us-east-1: DisabledException: .*\[eu-west-1: DisabledException: /);
+});
+
+it('uses its master key once in each Region while it runs, a replica that serves nothing, too', async () => {
+  const regions = await twoRegions();
+  const server = newServer({ ...regions.options, aws_key_management_watch_interval: 1 });
+  await server.start();
+  await withTable(server);
+  await server.stop();
+  const versions = readdirSync(server.datadir).filter((file) => /^aws-kms-key\.\d+\.\d+$/.test(file)).length;
+  for (const { calls } of [regions.here, regions.there]) calls.clear();
+  await server.start();
+  const decrypts = (kms: DevKms, isDryRun: boolean): number =>
+    kms.calls.list().filter(({ operation, dryRun }) => operation === 'Decrypt' && dryRun === isDryRun).length;
+  await until('the replica was used', () => decrypts(regions.there, false) > 0);
+  const looks = decrypts(regions.here, true);
+  await until('it was looked at the master key again and again', () => decrypts(regions.here, true) >= looks + 3);
+  expect(decrypts(regions.there, false)).toBe(1);
+  expect(decrypts(regions.here, false)).toBe(versions + 1);
+  expect(server.log).not.toContain('was not used in');
 });
 
 it('a copy of the data directory opens in the other Region, under the replica', async () => {

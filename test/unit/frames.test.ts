@@ -136,6 +136,7 @@ describe('messages', () => {
       { type: 'fetch', id: keyId(1), version: keyVersion(2), deadlineMs: 5 },
       { type: 'rotate', id: 'all', deadlineMs: 5 },
       { type: 'check', deadlineMs: 5 },
+      { type: 'use', deadlineMs: 5 },
     ];
     for (const message of messages) {
       const number = ['set', 'held'].includes(message.type) ? 0 : 1;

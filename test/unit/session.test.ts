@@ -364,6 +364,55 @@ describe('a session', () => {
     expect(sent('log')).toContainEqual({ type: 'log', severity: 'error', text: expect.stringContaining(message) });
   });
 
+  it('uses the master key for a server of protocol 2, and announces nothing', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+    await greet(0);
+    send(2, { type: 'use', deadlineMs: 30_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 0, second: 0 });
+    expect(kms.calls.map(({ operation }) => operation)).toEqual(['Decrypt']);
+    expect([...sent('key'), ...sent('log')]).toEqual([]);
+    expect(sent('stats')).toEqual([{ type: 'stats', increases: new Map([['decryptCalls', 1]]) }]);
+  });
+
+  it('warns of a use that KMS refused, and no more', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+    await greet(0);
+    kms.on = () => {
+      throw kmsError('AccessDeniedException');
+    };
+    send(2, { type: 'use', deadlineMs: 30_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 0, second: 0 });
+    const text = expect.stringMatching(/^a master key was not used in us-east-1 today, .*AccessDeniedException/);
+    expect(sent('log')).toContainEqual({ type: 'log', severity: 'warning', text });
+  });
+
+  it('uses nothing in mock mode', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+    send(1, {
+      type: 'hello',
+      protocol: 2,
+      role: 'server',
+      held: 0,
+      settings: new Map([...HELLO_SETTINGS, ['mock', 'ON']]),
+    });
+    await answerTo(1);
+    send(2, { type: 'use', deadlineMs: 30_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 0, second: 0 });
+    expect(kms.calls).toEqual([]);
+  });
+
+  it.each([
+    ['a backup', 2, 'backup'],
+    ['protocol 1', 1, 'server'],
+  ] as const)('has no use of master keys for %s', async (_, protocol, role) => {
+    send(1, { type: 'hello', protocol, role, held: 0, settings: new Map(HELLO_SETTINGS) });
+    await answerTo(1);
+    send(2, { type: 'use', deadlineMs: 30_000 });
+    const message = 'use: only a server asks for it, from protocol 2 on';
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message });
+    expect(kms.calls).toEqual([]);
+  });
+
   it.each<[string, () => void, string]>([
     [
       'a request before HELD has named them all',
