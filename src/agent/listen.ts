@@ -8,6 +8,8 @@ import { Session, type SessionParts } from './session.ts';
 const MAX_SOCKET_PATH_BYTES = 107;
 /** A plugin uses one connection; a backup of its server another one. */
 export const MOST_CONNECTIONS = 32;
+/** A plugin sends HELLO as soon as it is connected. Who does not, takes the place of one that would. */
+const HELLO_TIMEOUT_MS = 30_000;
 
 /**
  * Serves every plugin that connects to a unix socket, until the signal is aborted.
@@ -27,7 +29,7 @@ export async function listenForPlugins(
   let isToldOfDrop = false;
   const server = createServer((stream) => {
     streams.add(stream);
-    const session = new Session(stream, parts)
+    const session = new Session(stream, { ...parts, helloTimeoutMs: HELLO_TIMEOUT_MS })
       .run()
       .catch((thrown: unknown) => report(`error: connection closed: ${toKeyError(thrown).message}`))
       .finally(() => {

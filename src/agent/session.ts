@@ -44,6 +44,8 @@ export interface SessionParts {
   readonly overrideSettings: (settings: Settings) => Settings;
   /** Takes secrets, and what a terminal would obey, out of a text that is about to leave the process. */
   readonly redact: (text: string) => string;
+  /** A connection whose HELLO has not come by then is closed; undefined: never. */
+  readonly helloTimeoutMs?: number | undefined;
   /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
   readonly idleTimeoutMs: number | undefined;
 }
@@ -87,6 +89,8 @@ export class Session {
   /** Stored versions that are tried again and again until they open. */
   #missing: readonly KeyFailure[] = [];
   #idleTimer = new AbortController();
+  /** Ends the wait for HELLO. */
+  readonly #greeting = new AbortController();
   #outbox: Buffer[] = [];
   /** Ends the wait for room. */
   #lookAgain = (): void => undefined;
@@ -105,6 +109,7 @@ export class Session {
    */
   async run(): Promise<void> {
     this.#restartIdleTimer();
+    this.#awaitHello();
     try {
       for await (const chunk of this.#stream) {
         for (const frame of this.#decoder.feed(chunk)) {
@@ -119,6 +124,7 @@ export class Session {
     } finally {
       this.#ending.abort(new Error('the connection has ended'));
       this.#idleTimer.abort();
+      this.#greeting.abort();
       this.#retrying.abort();
       this.#flush();
       this.#stream.destroy();
@@ -173,6 +179,7 @@ export class Session {
   async #hello(request: number, hello: Extract<PluginMessage, { type: 'hello' }>): Promise<void> {
     if (this.#helloSeen) throw new KeyError('PROTOCOL', 'hello: it comes once');
     this.#helloSeen = true;
+    this.#greeting.abort();
     try {
       checkProtocol(hello);
       const isNamed = hello.protocol > OLDEST_PROTOCOL_VERSION;
@@ -397,6 +404,15 @@ export class Session {
     for (const frame of frames) wipe(frame);
     // A failed write shows as the end of the stream, which run() handles.
     this.#stream.write(bytes, () => wipe(bytes));
+  }
+
+  #awaitHello(): void {
+    const { helloTimeoutMs, clock } = this.#parts;
+    if (helloTimeoutMs === undefined) return;
+    clock.sleep(helloTimeoutMs, this.#greeting.signal).then(
+      () => this.#stream.destroy(new KeyError('PROTOCOL', `no HELLO came within ${helloTimeoutMs / 1000} s`)),
+      () => undefined,
+    );
   }
 
   #restartIdleTimer(): void {
