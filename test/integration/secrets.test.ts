@@ -163,8 +163,6 @@ class Witness {
   readonly home = scratchDirectory();
   readonly environment: Record<string, string> = {
     AWS_EC2_METADATA_DISABLED: 'true',
-    AWS_SHARED_CREDENTIALS_FILE: join(this.home, 'credentials'),
-    AWS_CONFIG_FILE: join(this.home, 'config'),
   };
   /** Texts that somebody could see, besides files. */
   readonly #seen: (readonly [place: string, text: string])[] = [];
@@ -185,6 +183,9 @@ class Witness {
 
   file(path: string, text: string): string {
     const full = join(this.home, path);
+    // A file that is named and is not there is refused.
+    if (path === 'credentials') this.environment['AWS_SHARED_CREDENTIALS_FILE'] = full;
+    if (path === 'config') this.environment['AWS_CONFIG_FILE'] = full;
     mkdirSync(dirname(full), { recursive: true, mode: 0o700 });
     writeFileSync(full, text, { mode: 0o600 });
     return full;
@@ -467,10 +468,10 @@ it('shows no credential and no code in what the other commands print', async () 
   expect(outputs.join()).toContain('(hidden)');
   const arn = 'arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555';
   expect(await witness.run('policy', '--master-key-arn', arn)).toContain('kms:Decrypt');
-  // Node.js quotes a proxy that is no URL.
+  // What is no URL is not quoted, not even by Node.js.
   environment['HTTP_PROXY'] = `http://user:${issuer.secret('proxy')}@no host`;
   outputs.push(await witness.run(...login, '--endpoint-url', echo.url, '--output', output));
-  expect(outputs.at(-1)).toMatch(/error: .*no host/);
+  expect(outputs.at(-1)).toMatch(/error: HTTP_PROXY: expected http:\/\/HOST:PORT/);
 
   const search = new SecretSearch([
     ['code', CODE],

@@ -12,6 +12,22 @@ it('takes keys from the environment', async () => {
   expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
 });
 
+it.each(['AWS_SHARED_CREDENTIALS_FILE', 'AWS_CONFIG_FILE'])(
+  'takes keys from the environment when the file that %s names is not there',
+  async (name) => {
+    const scene = await startScene();
+    const key = scene.issuer.user();
+    scene.environment({
+      AWS_ACCESS_KEY_ID: key.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: key.secretAccessKey,
+      [name]: '/nowhere/file',
+    });
+    expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
+    scene.environment({ AWS_PROFILE: 'keys' });
+    await scene.fails(await scene.client(), 'KMS_OPERATOR', /: SharedFileUnreadable: cannot read \/nowhere\/file /);
+  },
+);
+
 it('takes session credentials from the environment', async () => {
   const scene = await startScene();
   const key = scene.issuer.session();
