@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     projects: [
       // Generous: a busy machine is no failure.
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 30_000 } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
       {
         test: {
           name: 'integration',

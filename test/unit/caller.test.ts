@@ -319,10 +319,11 @@ describe('throttling', () => {
 
   it('that asks to wait until a moment is obeyed by the clock of who asks', async () => {
     const GMT = (ms: number): string => new Date(ms).toUTCString();
+    const theirMs = clock.wallMs() - 40 * 86_400_000;
     const headers: readonly Record<string, string>[] = [
-      { date: GMT(0), 'retry-after': GMT(9000) },
+      { date: GMT(theirMs), 'retry-after': GMT(theirMs + 9000) },
       { 'retry-after': GMT(clock.wallMs() + 20_000) },
-      { date: GMT(0), 'retry-after': GMT(86_400_000) },
+      { date: GMT(theirMs), 'retry-after': GMT(theirMs + 86_400_000) },
     ];
     kms.on = (_, call) => {
       const sent = headers[call - 1];

@@ -1,0 +1,38 @@
+import { systemClock } from '../../src/cli/system.ts';
+import type { Clock } from '../../src/clock.ts';
+import type { FaultRule } from '../../src/kms/embedded/index.ts';
+
+/** The fault of calls that `HeldCalls` holds. */
+export const HELD: FaultRule = { kind: 'latency', ms: 1 };
+
+/** The clock of a KMS whose slow calls take until they are let go. */
+export class HeldCalls implements Clock {
+  readonly wallMs = systemClock.wallMs;
+  readonly monotonicMs = systemClock.monotonicMs;
+  /** Under way now. */
+  calls = 0;
+  /** At once, so far. */
+  most = 0;
+  #gate = Promise.withResolvers<void>();
+
+  async sleep(_: number, signal?: AbortSignal): Promise<void> {
+    this.calls += 1;
+    this.most = Math.max(this.most, this.calls);
+    const ended = Promise.withResolvers<void>();
+    const abort = (): void => ended.reject(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      signal?.throwIfAborted();
+      await Promise.race([this.#gate.promise, ended.promise]);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      this.calls -= 1;
+    }
+  }
+
+  /** Those under way; later ones are held again. */
+  letGo(): void {
+    this.#gate.resolve();
+    this.#gate = Promise.withResolvers();
+  }
+}
