@@ -152,6 +152,12 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || fail 'npm ci failed'
   touch node_modules/.package-lock.json
 fi
+# The packages of both architectures have a command "node". npm 9 removes the one that does not fit, and the link with it.
+if [ ! -e node_modules/.bin/node ]; then
+  for binary in node_modules/node-linux-*/bin/node; do
+    [ ! -x "$binary" ] || { mkdir -p node_modules/.bin; ln -sf "../${binary#node_modules/}" node_modules/.bin/node; }
+  done
+fi
 node_modules/.bin/node -e '' 2>/dev/null || fail "the pinned Node.js does not run here: $(node_modules/.bin/node -e '' 2>&1 | head -n 1)"
 
 say 'building the plugin and the agent'
