@@ -4,8 +4,9 @@ import { Command } from 'commander';
 import { withoutSession, withSession } from '../doctor/credentials-section.ts';
 import { CREDENTIALS_FILE } from '../doctor/plugin-options.ts';
 import { type Owner, replaceSecretFile } from '../doctor/replace-file.ts';
+import { readService, type Service } from '../doctor/service/server-environment.ts';
 import { getSessionToken } from '../doctor/session-token.ts';
-import { SYSTEM_PATHS } from '../doctor/surroundings.ts';
+import { SYSTEM_PATHS, type SystemPaths } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { ownerOfPlace } from '../keystore/place-owner.ts';
@@ -14,6 +15,7 @@ import { chosenRegion } from '../kms/region.ts';
 import type { CliIo } from './process-io.ts';
 import { NOGROUP } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
+import { systemSurroundings } from './system-surroundings.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
 interface LoginOptions {
@@ -38,13 +40,16 @@ const MINUTE_MS = 60_000;
 export function loginCommand(
   io: LoginIo,
   environment: NodeJS.ProcessEnv = process.env,
-  passwd: string = SYSTEM_PATHS.passwd,
+  paths: SystemPaths = SYSTEM_PATHS,
 ): Command {
   return new Command('login')
     .description('get session credentials with a multi-factor code, and put them where the agent of the server looks')
     .option('--mfa-serial <arn>', 'the multi-factor device: arn:aws:iam::…:mfa/NAME, or the serial of a hardware one')
     .option('--duration <seconds>', 'how long they hold, 900 to 129600', parseDuration, 900)
-    .option('--output <file>', 'shared credentials file to write (default: ~/.aws/credentials of --user)')
+    .option(
+      '--output <file>',
+      'shared credentials file to write (default: what the unit of the server names, then ~/.aws/credentials of --user)',
+    )
     .option('--profile <name>', 'section to write', parseProfile, 'default')
     .option('--source-profile <name>', 'profile that has the long-term keys (default: the usual chain)')
     .option('--user <name>', 'whom the server runs as (default: mysql when root runs this, else whoever does)')
@@ -52,7 +57,7 @@ export function loginCommand(
     .option('--endpoint-url <url>', 'endpoint of STS', '')
     .option('--clear', 'remove what login wrote, and nothing else')
     .action(async (options: LoginOptions) => {
-      const place = await target(options, environment, passwd);
+      const place = await target(options, environment, paths);
       if (options.clear !== true) await requireGoodPlace(place.path);
       if (options.clear === true) await clear(io, options, place);
       else await login(io, options, place, environment);
@@ -62,7 +67,7 @@ export function loginCommand(
 async function login(
   io: LoginIo,
   options: LoginOptions,
-  { path, owner }: Target,
+  { path, owner, service }: Target,
   environment: NodeJS.ProcessEnv,
 ): Promise<void> {
   const mfaSerial = parseSerial(options.mfaSerial);
@@ -89,16 +94,33 @@ async function login(
   const minutes = Math.round((session.expiresMs - systemClock.wallMs()) / MINUTE_MS);
   io.stdout(`wrote session credentials to ${path}, section [${options.profile}]`);
   io.stdout(`they expire at ${new Date(session.expiresMs).toISOString()}, in ${minutes} min`);
-  io.stdout(nextStep(options, environment));
+  const steps = [...stepsFor(path, options, service, environment), 'mariadb-aws-kms doctor', 'systemctl start mariadb'];
+  io.stdout(`next: ${steps.join(', then ')}`);
 }
 
-function nextStep({ profile, output }: LoginOptions, environment: NodeJS.ProcessEnv): string {
+/** Without which the server would not find the session where it was put. */
+function stepsFor(
+  path: string,
+  { profile, output }: LoginOptions,
+  { unit, variables }: Service,
+  environment: NodeJS.ProcessEnv,
+): readonly string[] {
+  const given = (name: string): string | undefined => variables.get(name)?.value ?? environment[name];
+  const keys = variables.get('AWS_ACCESS_KEY_ID');
   const needs = [
-    ...(profile === 'default' || environment['AWS_PROFILE'] === profile ? [] : [`AWS_PROFILE=${profile}`]),
-    ...(output === undefined ? [] : [`AWS_SHARED_CREDENTIALS_FILE=${resolve(output)}`]),
+    ...((given('AWS_PROFILE') ?? 'default') === profile ? [] : [`AWS_PROFILE=${profile}`]),
+    ...(output === undefined || fileOf(variables) === path ? [] : [`AWS_SHARED_CREDENTIALS_FILE=${path}`]),
   ];
-  const first = needs.length === 0 ? '' : `give the service ${needs.join(' and ')}, then `;
-  return `next: ${first}mariadb-aws-kms doctor, and systemctl start mariadb`;
+  return [
+    ...(keys === undefined ? [] : [`take AWS_ACCESS_KEY_ID out of ${keys.from}, which counts before the file`]),
+    ...(needs.length === 0 ? [] : [`give ${unit?.name ?? 'the service'} ${needs.join(' and ')}`]),
+  ];
+}
+
+function fileOf(variables: Service['variables']): string | undefined {
+  // The agent takes the C++ SDK's name for it as well.
+  const file = variables.get('AWS_SHARED_CREDENTIALS_FILE') ?? variables.get('AWS_CREDENTIAL_PROFILES_FILE');
+  return file === undefined || !isAbsolute(file.value) ? undefined : file.value;
 }
 
 async function clear(io: LoginIo, options: LoginOptions, { path, owner }: Target): Promise<void> {
@@ -142,29 +164,43 @@ async function isThere(path: string): Promise<boolean> {
 interface Target {
   readonly path: string;
   readonly owner: Owner;
+  /** What the server's own says; nothing of it counts where the place is not for that. */
+  readonly service: Service;
 }
 
+const NO_SERVICE: Service = { unit: undefined, running: undefined, variables: new Map() };
+
 /** Where the server's agent looks, and whose that is. */
-async function target({ output, user }: LoginOptions, environment: NodeJS.ProcessEnv, passwd: string): Promise<Target> {
+async function target(
+  { output, user }: LoginOptions,
+  environment: NodeJS.ProcessEnv,
+  paths: SystemPaths,
+): Promise<Target> {
   const runnerUid = process.getuid?.() ?? 0;
   const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
   const isRootsPlace =
     output !== undefined && runnerUid === 0 && (await ownerOfPlace(dirname(resolve(output)))).uid === 0;
   // In a directory of root's, such as below /etc, the file must be the server's.
   const isForService = runnerUid === 0 && named === undefined && (output === undefined || isRootsPlace);
-  const account = await accountOf(user, isForService, passwd);
+  const account = await accountOf(user, isForService, paths.passwd);
   const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
   // Root writes for whoever owns the place: a file that the server may not read would be of no use.
   const ids =
     account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(dirname(resolve(output))) : self);
   const owner: Owner = { ...ids, runnerUid, asOwner: (action) => actAs(ids, action) };
-  if (output !== undefined) return { path: resolve(output), owner };
-  if (named !== undefined && isAbsolute(named)) return { path: named, owner };
+  const service =
+    isForService && account !== undefined
+      ? await readService(systemSurroundings().files, paths, account.home, true)
+      : NO_SERVICE;
+  if (output !== undefined) return { path: resolve(output), owner, service };
+  if (named !== undefined && isAbsolute(named)) return { path: named, owner, service };
+  const inUnit = fileOf(service.variables);
+  if (inUnit !== undefined) return { path: inUnit, owner, service };
   const home = account?.home ?? environment['HOME'];
   if (home === undefined || !isAbsolute(home)) {
     throw new KeyError('BAD_OPTION', 'there is no home directory to write to', { hint: 'name the file with --output' });
   }
-  return { path: join(home, '.aws/credentials'), owner };
+  return { path: join(home, '.aws/credentials'), owner, service };
 }
 
 /** With that user's permissions, and root's again afterwards. */

@@ -57,7 +57,7 @@ const expiredCredentials: FailureRow = {
 const noCredentials: FailureRow = {
   kind: 'operator',
   retry: 'briefly',
-  hint: 'give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as',
+  hint: 'give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)',
 };
 const unreadableAnswer: FailureRow = {
   kind: 'transient',

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { loginCommand } from '../../src/cli/login.ts';
+import { SYSTEM_PATHS } from '../../src/doctor/surroundings.ts';
 import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { SESSION, type StsBehaviour, startIdentitySts } from '../support/identity-sts.ts';
@@ -37,7 +38,9 @@ async function newLogin(behaviour: StsBehaviour = {}) {
   const lines: string[] = [];
   const run = async (options: readonly string[], typed = '123456', passwd = '/etc/passwd'): Promise<void> => {
     const io = { stdout: (line: string) => lines.push(line), ask: async () => typed };
-    await loginCommand(io, { ...process.env }, passwd)
+    // Not the services and servers of this machine.
+    const paths = { ...SYSTEM_PATHS, passwd, units: [join(home, 'units')], proc: join(home, 'proc') };
+    await loginCommand(io, { ...process.env }, paths)
       .exitOverride()
       .parseAsync(['--endpoint-url', sts.url, '--region', 'us-east-1', '--source-profile', 'admin', ...options], {
         from: 'user',
@@ -68,7 +71,7 @@ it('asks STS, writes a section of its own at once, and takes it away again', asy
   expect(lines).toEqual([
     `wrote session credentials to ${file}, section [default]`,
     expect.stringMatching(/^they expire at 20\d\d-\d\d-\d\dT[\d:.]+Z, in 60 min$/),
-    'next: mariadb-aws-kms doctor, and systemctl start mariadb',
+    'next: mariadb-aws-kms doctor, then systemctl start mariadb',
   ]);
   expectNoSecrets(lines);
 
@@ -90,7 +93,7 @@ it('writes another file and section, and says what the service needs then', asyn
   expect(readFileSync(output, 'utf8')).toContain('\n[mariadb]\n');
   expect(statSync(join(home, 'service')).mode & 0o777).toBe(0o700);
   expect(lines.at(-1)).toBe(
-    `next: give the service AWS_PROFILE=mariadb and AWS_SHARED_CREDENTIALS_FILE=${output}, then mariadb-aws-kms doctor, and systemctl start mariadb`,
+    `next: give the service AWS_PROFILE=mariadb and AWS_SHARED_CREDENTIALS_FILE=${output}, then mariadb-aws-kms doctor, then systemctl start mariadb`,
   );
   expect(text()).toBe(LONG_TERM);
 });
@@ -203,6 +206,38 @@ it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when
   expect(text()).toContain(SESSION.accessKeyId);
   expect(file).toBe(join(home, '.aws/credentials'));
 });
+
+it.runIf(process.getuid?.() === 0)(
+  'writes where the unit of the server says, and says what stands against it',
+  async () => {
+    const { home, run, lines } = await newLogin();
+    chmodSync(home, 0o755);
+    const [passwd, place] = [join(home, 'passwd'), join(home, 'etc/credentials')];
+    writeFileSync(passwd, 'mysql:x:65534:65534::/nonexistent:/bin/false\n');
+    mkdirSync(join(home, 'etc'));
+    const dropIns = join(home, 'units/mariadb.service.d');
+    mkdirSync(dropIns, { recursive: true });
+    writeFileSync(join(home, 'units/mariadb.service'), '[Service]\nExecStart=/usr/sbin/mariadbd\n');
+    writeFileSync(join(dropIns, 'aws.conf'), `[Service]\nEnvironment=AWS_SHARED_CREDENTIALS_FILE=${place}\n`);
+    vi.stubEnv('AWS_CONFIG_FILE', join(home, '.aws/credentials'));
+    vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', undefined);
+    await run(['--mfa-serial', SERIAL], '123456', passwd);
+    expect(readFileSync(place, 'utf8')).toContain(SESSION.accessKeyId);
+    expect(statSync(place)).toMatchObject({ uid: 65_534, gid: 65_534 });
+    expect(lines[0]).toBe(`wrote session credentials to ${place}, section [default]`);
+    expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
+    await run(['--mfa-serial', SERIAL, '--output', place], '123456', passwd);
+    expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
+    await run(['--clear'], '', passwd);
+    expect(existsSync(place)).toBe(false);
+    const keys = join(dropIns, 'keys.conf');
+    writeFileSync(keys, '[Service]\nEnvironment=AWS_PROFILE=db AWS_ACCESS_KEY_ID=AKIA0\n');
+    await run(['--mfa-serial', SERIAL], '123456', passwd);
+    expect(lines.at(-1)).toBe(
+      `next: take AWS_ACCESS_KEY_ID out of mariadb.service (${keys}), which counts before the file, then give mariadb.service AWS_PROFILE=default, then mariadb-aws-kms doctor, then systemctl start mariadb`,
+    );
+  },
+);
 
 it.runIf(process.getuid?.() === 0)("leaves another user's file alone", async () => {
   const { file, run } = await newLogin();

@@ -51,7 +51,7 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
   SharedFileUnreadable: {
     kind: 'operator',
     retry: 'briefly',
-    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600)',
+    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600); for a service the place is /etc/mariadb-aws-kms/credentials, which its unit names (packaging/mariadb-aws-kms.conf)',
   },
   ProfileUnusable: profile,
   CredentialProcessFailed: {
@@ -120,7 +120,7 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
   InstanceMetadataV1Only: {
     kind: 'operator',
     retry: 'briefly',
-    hint: 'IMDSv1 is not used, because any request forgery could read it: let what answers there offer IMDSv2 tokens; on a machine that is no EC2 instance give the server another identity, such as AWS_* variables or ~/.aws/credentials',
+    hint: 'IMDSv1 is not used, because any request forgery could read it: let what answers there offer IMDSv2 tokens; on a machine that is no EC2 instance give the server another identity, such as a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials)',
   },
   InstanceMetadataNoRole: {
     kind: 'operator',

@@ -105,7 +105,7 @@ it('the user of the server does not exist', async () => {
     "failure  option-files: user = maria: this machine has no such user
              useradd --system --user-group --home-dir /var/lib/mysql --shell /usr/sbin/nologin maria
     failure  credentials: no AWS credentials: CredentialsProviderError: Could not load credentials from any providers
-             give the server an identity: an instance, task or pod role, AWS_* variables in its environment, or ~/.aws/credentials in the home of the user it runs as
+             give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)
     exit 1"
   `);
 });
