@@ -21,6 +21,7 @@ interface PolicyOptions extends OptionFileOptions {
   readonly sourceVpce: readonly string[];
   readonly requireMfa?: boolean;
   readonly withDescribe?: boolean;
+  readonly keepUsed?: string;
   readonly configured?: boolean;
 }
 
@@ -42,6 +43,7 @@ export function policyCommand(
     .option('--source-vpce <id>', 'only through this VPC endpoint (repeatable, or separated by commas)', appendList, [])
     .option('--require-mfa', 'only sessions that were made with a multi-factor code')
     .option('--with-describe', 'also what `doctor` would like to look at')
+    .option('--keep-used <days>', 'key policy: nobody disables or deletes the key so soon after its last use')
     .action(async (options: PolicyOptions) => {
       const server = asksForServer(options) ? await serverConfiguration(options, surroundings()) : undefined;
       const { document, notes } = minimalPolicy({
@@ -55,6 +57,7 @@ export function policyCommand(
         sourceVpces: options.sourceVpce,
         requireMfa: options.requireMfa ?? false,
         withDescribe: options.withDescribe ?? false,
+        keepUsed: options.keepUsed,
       });
       io.stdout(printableJson(document, 2), 'prepared');
       for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);

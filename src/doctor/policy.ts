@@ -26,6 +26,8 @@ export interface PolicyRequest {
   readonly sourceVpces: readonly string[];
   readonly requireMfa: boolean;
   readonly withDescribe: boolean;
+  /** Days; undefined: only who administers the key decides when it goes. */
+  readonly keepUsed: string | undefined;
 }
 
 export interface Policy {
@@ -41,7 +43,7 @@ export interface PolicyDocument {
 
 export interface Statement {
   readonly Sid: string;
-  readonly Effect: 'Allow';
+  readonly Effect: 'Allow' | 'Deny';
   readonly Principal?: { readonly AWS: string };
   readonly Action: string | readonly string[];
   readonly Resource: string | readonly string[];
@@ -59,7 +61,10 @@ const MAX_CHARACTERS: Readonly<Record<PolicyKind, number>> = { iam: 6144, key: 3
 /** All that the server itself ever asks of KMS. */
 const SERVER_ACTIONS = ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'];
 /** What `doctor` would like to look at. */
-const LOOK_ACTIONS = ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'];
+const LOOK_ACTIONS = ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:GetKeyLastUsage'];
+/** A server uses its key once a day, KMS counts whole days, and is up to an hour late. */
+const FEWEST_DAYS = 2;
+const MOST_DAYS = 3650;
 
 /** @throws KeyError BAD_OPTION */
 export function minimalPolicy(request: PolicyRequest): Policy {
@@ -79,6 +84,11 @@ export function minimalPolicy(request: PolicyRequest): Policy {
 function iamPolicy(request: PolicyRequest, condition: Condition | undefined): PolicyDocument {
   if (request.principal !== undefined) {
     throw new KeyError('BAD_OPTION', '--principal: an IAM policy names none, it is attached to one', {
+      hint: 'leave it out, or print a key policy with --kind key',
+    });
+  }
+  if (request.keepUsed !== undefined) {
+    throw new KeyError('BAD_OPTION', '--keep-used: only the policy of the key holds for everybody', {
       hint: 'leave it out, or print a key policy with --kind key',
     });
   }
@@ -134,7 +144,28 @@ function keyPolicy(request: PolicyRequest, condition: Condition | undefined): Po
     Action: 'kms:*',
     Resource: '*',
   };
-  return documentOf(request, { Principal: { AWS: principal }, Resource: '*' }, condition, [administration]);
+  const about = { Principal: { AWS: principal }, Resource: '*' };
+  const document = documentOf(request, about, condition, [administration]);
+  if (request.keepUsed === undefined) return document;
+  return { ...document, Statement: [...document.Statement, keepUsed(request.keepUsed)] };
+}
+
+/** The condition is there for these two actions only. Whoever may change the policy can take the statement out. */
+function keepUsed(text: string): Statement {
+  const days = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (days < FEWEST_DAYS || days > MOST_DAYS) {
+    throw new KeyError('BAD_OPTION', `--keep-used: expected ${FEWEST_DAYS} to ${MOST_DAYS} days, got "${text}"`, {
+      hint: 'a server uses its master key once a day: 30 leaves time to mend one that does not run',
+    });
+  }
+  return {
+    Sid: 'NobodyDeletesKeyInUse',
+    Effect: 'Deny',
+    Principal: { AWS: '*' },
+    Action: ['kms:ScheduleKeyDeletion', 'kms:DisableKey'],
+    Resource: '*',
+    Condition: { NumericLessThan: { 'kms:TrailingDaysWithoutKeyUsage': String(days) } },
+  };
 }
 
 function documentOf(
@@ -216,7 +247,10 @@ function conditionOf(request: PolicyRequest, context: EncryptionContext): Condit
   return Object.keys(condition).length > 0 ? condition : undefined;
 }
 
-function notesOf({ sourceIps, requireMfa }: PolicyRequest, context: EncryptionContext): readonly string[] {
+function notesOf(
+  { sourceIps, requireMfa, keepUsed: days }: PolicyRequest,
+  context: EncryptionContext,
+): readonly string[] {
   return [
     ...(Object.keys(context).length > 0
       ? ['keys made without this encryption context cannot be unwrapped under this policy']
@@ -227,6 +261,12 @@ function notesOf({ sourceIps, requireMfa }: PolicyRequest, context: EncryptionCo
     ...(sourceIps.some(isPrivate)
       ? ['AWS sees the public address of a server, for example of its NAT gateway, never a private one']
       : []),
+    ...(days === undefined
+      ? []
+      : [
+          `nobody disables or deletes the key within ${Number(days)} days of its last use or, if it was never used, of its creation, whatever else they may; in an emergency take NobodyDeletesKeyInUse out first (aws kms put-key-policy)`,
+          'a server uses its master key once a day unless aws_key_management_watch_interval is 0; each replica of a multi-Region key counts for itself and needs this policy, too',
+        ]),
     ...(requireMfa ? ['only sessions made with a code match: mariadb-aws-kms login --mfa-serial ARN'] : []),
   ];
 }

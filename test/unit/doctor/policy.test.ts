@@ -72,7 +72,7 @@ it('binds an IAM policy to a context, addresses and a multi-factor code', async 
       {
         Sid: 'MariaDBLooksAtMasterKey',
         Effect: 'Allow',
-        Action: ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'],
+        Action: ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:GetKeyLastUsage'],
         Resource: KEY,
       },
     ],
@@ -116,6 +116,26 @@ it('prints a key policy that leaves the account in charge', async () => {
     },
     notes: [],
   });
+});
+
+it('keeps a key that is used from being disabled or deleted, by whomever', async () => {
+  const { document, notes } = await print('--kind', 'key', '--principal', ROLE, '--keep-used', '30');
+  expect(document).toMatchObject({
+    Statement: [
+      { Sid: 'AccountAdministersKey' },
+      { Sid: 'MariaDBDataKeys' },
+      {
+        Sid: 'NobodyDeletesKeyInUse',
+        Effect: 'Deny',
+        Principal: { AWS: '*' },
+        Action: ['kms:ScheduleKeyDeletion', 'kms:DisableKey'],
+        Resource: '*',
+        Condition: { NumericLessThan: { 'kms:TrailingDaysWithoutKeyUsage': '30' } },
+      },
+    ],
+  });
+  expect(notes[0]).toMatch(/^nobody disables or deletes the key within 30 days of its last use/);
+  expect(notes[1]).toMatch(/unless aws_key_management_watch_interval is 0/);
 });
 
 it('leaves the account of the key in charge when the role is of another one', async () => {
@@ -211,6 +231,11 @@ it.each([
     '--older-key-arn: expected the ARN of a KMS key, got "alias/x"',
   ],
   [['--kind', 'key', '--principal', ROLE, '--older-key-arn', KEY], '--older-key-arn: a key policy is of one key'],
+  [['--master-key-arn', KEY, '--keep-used', '30'], '--keep-used: only the policy of the key holds for everybody'],
+  ...['1', '3651', 'month', '-5', ''].map((days): [string[], string] => [
+    ['--kind', 'key', '--principal', ROLE, `--keep-used=${days}`],
+    `--keep-used: expected 2 to 3650 days, got "${days}"`,
+  ]),
   [
     ['--master-key-arn', KEY, '--failover-regions', 'eu-west-1'],
     '--failover-regions: the master key is in one Region only',
@@ -249,17 +274,17 @@ function expectAcceptable(document: unknown): void {
   expect(new Set(sids).size).toBe(sids.length);
   for (const { Sid, Effect, Action, Resource, Condition = {}, ...rest } of statements) {
     expect(Sid).toMatch(/^[A-Za-z0-9]+$/);
-    expect(Effect).toBe('Allow');
+    expect(Effect).toBe(Sid === 'NobodyDeletesKeyInUse' ? 'Deny' : 'Allow');
     for (const action of [Action].flat()) expect(action).toMatch(/^kms:(?:\*|[A-Z][A-Za-z]+)$/);
     for (const resource of [Resource].flat())
       expect(resource).toMatch(/^(?:\*|arn:aws:kms:[a-z0-9-]+:\d{12}:key\/\S+)$/);
     expect(Object.keys(rest).filter((name) => name !== 'Principal')).toEqual([]);
     for (const [operator, tests] of Object.entries(Condition as Record<string, Record<string, unknown>>)) {
-      expect(['StringEquals', 'ForAllValues:StringEquals', 'IpAddress', 'Bool']).toContain(operator);
+      expect(['StringEquals', 'ForAllValues:StringEquals', 'IpAddress', 'Bool', 'NumericLessThan']).toContain(operator);
       expect(Object.keys(tests).length).toBeGreaterThan(0);
       for (const [key, values] of Object.entries(tests)) {
         expect(key).toMatch(
-          /^(?:aws:(?:SourceIp|SourceVpce|MultiFactorAuthPresent)|kms:EncryptionContext(?:Keys|:\S+))$/,
+          /^(?:aws:(?:SourceIp|SourceVpce|MultiFactorAuthPresent)|kms:(?:TrailingDaysWithoutKeyUsage|EncryptionContext(?:Keys|:\S+)))$/,
         );
         for (const value of [values].flat()) expect(value).toMatch(/^.+$/);
       }
