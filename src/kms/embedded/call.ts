@@ -1,5 +1,6 @@
 import type { RandomBytes } from './ciphertext.ts';
 import { deniedByIdentityPolicy } from './kms-fault.ts';
+import type { LastUses } from './last-use.ts';
 import type { KmsState } from './state.ts';
 
 /** Who calls, and what an identity policy would forbid them. */
@@ -7,6 +8,7 @@ export interface Caller {
   readonly accessKeyId: string;
   /** IAM actions without `kms:`, such as `Decrypt` or `ReEncryptFrom`; `ReEncrypt` stands for both of its actions. */
   readonly denied: readonly string[];
+  readonly requestId?: string;
 }
 
 /** Members of an answer; blobs are bytes until the answer is written to the wire. Undefined: AWS answers with no body. */
@@ -19,6 +21,7 @@ export interface Call {
   readonly caller: Caller;
   readonly nowMs: number;
   readonly randomBytes: RandomBytes;
+  readonly lastUses: LastUses;
 }
 
 export interface Operation {

@@ -2,6 +2,7 @@ import { type Answer, authorize, type Call } from './call.ts';
 import { open, readHeader, seal } from './ciphertext.ts';
 import { findKey, keyArn, requireUsable, resolveKey } from './keys.ts';
 import { dryRunSucceeded, foreignCiphertext, incorrectKey, validation } from './kms-fault.ts';
+import { recordUse } from './last-use.ts';
 import { type EncryptionContext, Members } from './members.ts';
 import type { KeyRecord } from './state.ts';
 
@@ -39,7 +40,9 @@ function dataKey(call: Call, input: unknown, action: string) {
   if (dryRun) throw dryRunSucceeded();
   const size = bytes ?? (spec === undefined ? 0 : DATA_KEY_BYTES[spec]);
   const plaintext = call.randomBytes(size);
-  return { key, plaintext, blob: seal(key.keyId, key.material, context, plaintext, call.randomBytes) };
+  const blob = seal(key.keyId, key.material, context, plaintext, call.randomBytes);
+  recordUse(call, key, action);
+  return { key, plaintext, blob };
 }
 
 export function encrypt(call: Call, input: unknown): Answer {
@@ -55,6 +58,7 @@ export function encrypt(call: Call, input: unknown): Answer {
   requireUsable(call, key);
   if (dryRun) throw dryRunSucceeded();
   const blob = seal(key.keyId, key.material, context, plaintext, call.randomBytes);
+  recordUse(call, key, 'Encrypt');
   return { CiphertextBlob: blob, KeyId: keyArn(call, key), EncryptionAlgorithm: ALGORITHM };
 }
 
@@ -79,6 +83,7 @@ export function decrypt(call: Call, input: unknown): Answer {
     plaintext.fill(0);
     throw dryRunSucceeded();
   }
+  recordUse(call, key, 'Decrypt');
   return {
     KeyId: keyArn(call, key),
     Plaintext: plaintext,
@@ -104,8 +109,10 @@ export function reEncrypt(call: Call, input: unknown): Answer {
     authorize(call, 'ReEncryptTo', keyArn(call, key));
     requireUsable(call, key);
     if (dryRun) throw dryRunSucceeded();
+    const sealed = seal(key.keyId, key.material, context, plaintext, call.randomBytes);
+    for (const used of [source, key]) recordUse(call, used, 'ReEncrypt');
     return {
-      CiphertextBlob: seal(key.keyId, key.material, context, plaintext, call.randomBytes),
+      CiphertextBlob: sealed,
       SourceKeyId: keyArn(call, source),
       KeyId: keyArn(call, key),
       SourceEncryptionAlgorithm: ALGORITHM,

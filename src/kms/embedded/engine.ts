@@ -8,6 +8,7 @@ import { decrypt, generateDataKeyWithoutPlaintext } from './data-operations.ts';
 import { createKey, describeKey } from './key-operations.ts';
 import { needsSweep, sweep } from './keys.ts';
 import { KmsFault } from './kms-fault.ts';
+import { LastUses } from './last-use.ts';
 import { type EncryptionContext, isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
 import { emptyState, memoryState, type StateKeeper } from './state.ts';
@@ -68,6 +69,7 @@ const IN_PROCESS: Caller = { accessKeyId: '', denied: [] };
 export function createEmbeddedKms(options: EmbeddedKmsOptions): EmbeddedKms {
   const state = options.state ?? memoryState(emptyState(options.accountId));
   const { clock, randomBytes } = options;
+  const lastUses = new LastUses(clock.wallMs());
 
   const run = <T>(region: string, caller: Caller, changes: boolean, work: (call: Call) => T): T => {
     if (!REGION.test(region)) {
@@ -75,11 +77,11 @@ export function createEmbeddedKms(options: EmbeddedKmsOptions): EmbeddedKms {
     }
     const nowMs = clock.wallMs();
     if (!changes && !needsSweep(state.read(), nowMs)) {
-      return work({ state: state.read(), region, caller, nowMs, randomBytes });
+      return work({ state: state.read(), region, caller, nowMs, randomBytes, lastUses });
     }
     return state.change((next) => {
       sweep(next, nowMs);
-      return work({ state: next, region, caller, nowMs, randomBytes });
+      return work({ state: next, region, caller, nowMs, randomBytes, lastUses });
     });
   };
 

@@ -15,6 +15,7 @@ import { invalidState, KmsFault, validation } from './kms-fault.ts';
 import { Members } from './members.ts';
 import { page } from './page.ts';
 import type { KeyRecord, ScheduledDeletion } from './state.ts';
+import { uuid } from './uuid.ts';
 
 const DAY_MS = 86_400_000;
 const KEY_SPECS = [
@@ -187,13 +188,7 @@ function managedKey(call: Call, input: unknown, action: string): KeyRecord {
 }
 
 function newKeyId(call: Call, multiRegion: boolean): string {
-  const bytes = Buffer.from(call.randomBytes(16));
-  if (multiRegion) return `mrk-${bytes.toString('hex')}`;
-  // RFC 9562: version 4, variant 10.
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x40, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  return multiRegion ? `mrk-${Buffer.from(call.randomBytes(16)).toString('hex')}` : uuid(call.randomBytes);
 }
 
 function notEmbedded(member: string): KmsFault {

@@ -85,7 +85,11 @@ export class OpenCall {
     if (misbehaviour?.kind === 'error') {
       throw new KmsFault(misbehaviour.name, misbehaviour.message, misbehaviour.status);
     }
-    const caller = { accessKeyId: this.#accessKeyId, denied: verified.accessKey.denied ?? [] };
+    const caller = {
+      accessKeyId: this.#accessKeyId,
+      denied: verified.accessKey.denied ?? [],
+      requestId: this.requestId,
+    };
     const answer = kms.call(this.#region, caller, named, this.#input);
     if (typeof answer?.['KeyId'] === 'string') this.#keyArn = answer['KeyId'];
     const spoilt = spoil(answer, misbehaviour, randomBytes, (plaintext) => {

@@ -11,6 +11,7 @@ import {
   replicateKey,
   scheduleKeyDeletion,
 } from './key-operations.ts';
+import { getKeyLastUsage } from './last-use.ts';
 import {
   createGrant,
   disableKeyRotation,
@@ -35,6 +36,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['Encrypt', { changes: false, run: encrypt }],
   ['GenerateDataKey', { changes: false, run: generateDataKey }],
   ['GenerateDataKeyWithoutPlaintext', { changes: false, run: generateDataKeyWithoutPlaintext }],
+  ['GetKeyLastUsage', { changes: false, run: getKeyLastUsage }],
   ['GetKeyPolicy', { changes: false, run: getKeyPolicy }],
   ['GetKeyRotationStatus', { changes: false, run: getKeyRotationStatus }],
   ['ListAliases', { changes: false, run: listAliases }],
