@@ -13,7 +13,7 @@ import {
 } from '../../scripts/lib/scratch-server.ts';
 import { type DevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
 import { startIdentitySts } from '../support/identity-sts.ts';
-import { keyFiles, MASTER_KEY, startKms, startServer } from '../support/lab.ts';
+import { run as execute, keyFiles, MASTER_KEY, startKms, startServer } from '../support/lab.ts';
 
 interface Finding {
   readonly check: string;
@@ -113,6 +113,29 @@ it('examines a real server by its option file, and what then breaks', async () =
 
   // The server agrees.
   await expect(server.start()).rejects.toThrow(/mariadbd did not start/);
+});
+
+it('the cure for secure_file_priv leaves a server that starts, and that lets SQL write there and nowhere else', async () => {
+  const { server, home, file } = await newServer();
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/^secure_file_priv.*\n/m, ''));
+  const sqlFiles = async (): Promise<Finding[]> => {
+    const { stdout } = await doctor(home, `--defaults-file=${file}`, '--json');
+    const findings: Finding[] = JSON.parse(stdout);
+    return findings.filter(({ check }) => check === 'sql-files');
+  };
+  const [warned] = await sqlFiles();
+  const [command = '', option = '', ...more] = warned?.fix?.split('\n') ?? [];
+  expect(more).toEqual([]);
+  await execute('sh', ['-c', command]);
+  const directory = `${server.datadir}-files`;
+  expect(option).toBe(`secure_file_priv = ${directory}`);
+  writeFileSync(file, readFileSync(file, 'utf8').replace('[mariadb]\n', `[mariadb]\n${option}\n`));
+  expect(await sqlFiles()).toMatchObject([{ status: 'ok' }]);
+  server.options = { ...server.options, secure_file_priv: directory };
+  await server.start();
+  await server.sql(`SELECT 'x' INTO DUMPFILE '${join(directory, 'x')}'`);
+  const key = join(server.datadir, 'aws-kms-key.9.1');
+  await expect(server.sql(`SELECT 'x' INTO DUMPFILE '${key}'`)).rejects.toThrow(/--secure-file-priv/);
 });
 
 it('takes flags in the place of option files', async () => {
