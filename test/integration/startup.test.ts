@@ -152,7 +152,7 @@ it.each(TROUBLES)(
   async ({ make, cause, cure }) => {
     const kms = await startKms();
     const server = await usedServer(kms);
-    server.options = { ...server.options, aws_key_management_start_timeout: 2, ...make(server, kms) };
+    server.options = { ...server.options, aws_key_management_start_timeout: 6, ...make(server, kms) };
     const files = keyFiles(server.datadir);
     const logged = (from: number): string[] =>
       server.log

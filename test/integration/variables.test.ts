@@ -156,7 +156,7 @@ it.each([
   ['aws_key_management_agent', 'unix:/nowhere/sock', /\/nowhere\/sock/],
 ])('does not start with %s=%s and says why', async (variable, value, reason) => {
   const kms = await startKms();
-  const server = newServer(pluginOptions(kms.url, { aws_key_management_start_timeout: 1, [variable]: value }));
+  const server = newServer(pluginOptions(kms.url, { aws_key_management_start_timeout: 5, [variable]: value }));
   await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
   expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*${reason.source}`));
 });
