@@ -10,6 +10,7 @@ import { encryptionSettings } from './checks/encryption-settings.ts';
 import { endpoint } from './checks/endpoint.ts';
 import { keyDirectory } from './checks/key-directory.ts';
 import { keyFiles } from './checks/key-files.ts';
+import { lastUse } from './checks/last-use.ts';
 import { masterKey } from './checks/master-key.ts';
 import { optionFiles } from './checks/option-files.ts';
 import { permissions } from './checks/permissions.ts';
@@ -41,6 +42,7 @@ export const ALL_CHECKS: readonly Check[] = [
   endpoint,
   masterKey,
   replicas,
+  lastUse,
   permissions,
   surplusPermissions,
   unwrap,

@@ -16,6 +16,7 @@ export const CHECKS = [
   'endpoint',
   'master-key',
   'replicas',
+  'last-use',
   'permissions',
   'surplus-permissions',
   'unwrap',

@@ -5,6 +5,7 @@ import {
   EncryptCommand,
   GenerateDataKeyCommand,
   GenerateDataKeyWithoutPlaintextCommand,
+  GetKeyLastUsageCommand,
   GetKeyPolicyCommand,
   GetKeyRotationStatusCommand,
   KMSClient,
@@ -85,6 +86,14 @@ export interface Rotation {
   readonly days: number | undefined;
 }
 
+/** The last cryptographic operation that succeeded, in one Region. */
+export interface LastUse {
+  readonly operation: string;
+  /** Undefined: none since then. */
+  readonly usedMs: number | undefined;
+  readonly trackedSinceMs: number | undefined;
+}
+
 /** Operations that KMS can be asked about without doing them. */
 export const DRY_RUN_ACTIONS = [
   'GenerateDataKeyWithoutPlaintext',
@@ -123,6 +132,7 @@ export interface KmsInspector extends ReEncryptClient {
   callerIdentity(signal: AbortSignal): Promise<string>;
   describeKey(keyId: string, signal: AbortSignal): Promise<MasterKey>;
   rotation(keyArn: string, signal: AbortSignal): Promise<Rotation>;
+  lastUse(keyArn: string, signal: AbortSignal): Promise<LastUse>;
   keyPolicy(keyArn: string, signal: AbortSignal): Promise<string>;
   /** Resolves when KMS would do it. */
   dryRun(request: DryRun, signal: AbortSignal): Promise<void>;
@@ -212,6 +222,14 @@ function inspector(options: InspectorOptions, endpointFrom?: string): KmsInspect
     async rotation(KeyId, abortSignal) {
       const answer = await kms.send(new GetKeyRotationStatusCommand({ KeyId }), { abortSignal });
       return { isEnabled: answer.KeyRotationEnabled ?? false, days: answer.RotationPeriodInDays };
+    },
+    async lastUse(KeyId, abortSignal) {
+      const answer = await kms.send(new GetKeyLastUsageCommand({ KeyId }), { abortSignal });
+      return {
+        operation: answer.KeyLastUsage?.Operation ?? '',
+        usedMs: answer.KeyLastUsage?.Timestamp?.getTime(),
+        trackedSinceMs: answer.TrackingStartDate?.getTime(),
+      };
     },
     async keyPolicy(KeyId, abortSignal) {
       const answer = await kms.send(new GetKeyPolicyCommand({ KeyId, PolicyName: 'default' }), { abortSignal });

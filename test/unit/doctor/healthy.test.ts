@@ -22,6 +22,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "ok       clock: within a minute of the service",
       "ok       endpoint: Region us-east-1, endpoint KMS: KMS answers",
       "ok       master-key: alias/mariadb-encryption is MASTER-KEY: Enabled, SYMMETRIC_DEFAULT, no automatic rotation",
+      "ok       last-use: MASTER-KEY: last used in us-east-1 within a day (GenerateDataKeyWithoutPlaintext)",
       "ok       permissions: may GenerateDataKeyWithoutPlaintext with MASTER-KEY",
       "ok       permissions: may Decrypt with MASTER-KEY",
       "ok       surplus-permissions: none of GenerateDataKey, Encrypt, ReEncrypt, CreateGrant is allowed",
@@ -35,7 +36,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
       "skipped  replicas: the master key is in one Region only, and no failover is set",
       "skipped  unwrap: not asked for: one Decrypt per key version",
       "",
-      "0 failures, 0 warnings, 22 ok, 3 skipped: nothing found that stops the server; not looked at: unwrap",
+      "0 failures, 0 warnings, 23 ok, 3 skipped: nothing found that stops the server; not looked at: unwrap",
     ]
   `);
   expect(exit).toBe(0);

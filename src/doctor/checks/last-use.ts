@@ -1,0 +1,78 @@
+import { classifyKmsFailure } from '../../kms/classify.ts';
+import type { KmsInspector } from '../../kms/inspect.ts';
+import { isMultiRegion, masterKeyInRegion } from '../../kms/master-key.ts';
+import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { ok, type Report, skipped, warning } from '../finding.ts';
+import { isDenied } from '../kms-report.ts';
+import { optionName } from '../plugin-options.ts';
+
+const DAY_MS = 86_400_000;
+const WATCH_SECONDS = 3600;
+/** Master keys to ask about: each is a request in each of its Regions. */
+const MOST_KEYS = 10;
+
+/** What AWS, and whoever cleans up there, takes for the last use of the master keys. */
+export const lastUse: Check = {
+  id: 'last-use',
+  needs: ['credentials', 'endpoint'],
+  unneeded: mockNeedsNoKms,
+  isOptional: true,
+  async run(examination, signal) {
+    const { facts, configuration } = examination;
+    const arns = [facts.masterKey?.arn, ...facts.stored.map(({ key }) => key.sidecar?.masterKeyArn)];
+    const home = (await examination.kms()).region;
+    const known = [...new Set(arns.flatMap((arn) => (arn ? [masterKeyInRegion(arn, home)] : [])))];
+    const uses = await Promise.all(known.slice(0, MOST_KEYS).map((arn) => usesOf(examination, arn, signal)));
+    const watch = configuration.options.number(optionName('watch_interval'), WATCH_SECONDS);
+    return [
+      ...(watch === 0 ? [watchIsOff()] : []),
+      ...(known.length === 0 ? [skipped('no master key is known to ask about')] : uses),
+    ];
+  },
+};
+
+function watchIsOff(): Report {
+  return warning(
+    'aws_key_management_watch_interval is 0: a server that runs neither sees what becomes of its master key nor uses it, and to AWS the key looks unused',
+    `aws_key_management_watch_interval = ${WATCH_SECONDS}`,
+  );
+}
+
+interface RegionalUse {
+  readonly text: string;
+  /** Undefined: KMS said. */
+  readonly refused: unknown;
+}
+
+async function usesOf(examination: Examination, arn: string, signal: AbortSignal): Promise<Report> {
+  const kms = await examination.kms();
+  const others = isMultiRegion(arn) ? examination.configuration.failoverRegions : [];
+  const clients = [kms, ...others.map(({ region, endpointUrl }) => kms.inRegion(region, endpointUrl))];
+  const nowMs = examination.surroundings.clock.wallMs();
+  const uses = await Promise.all(clients.map((client) => useIn(client, arn, nowMs, signal)));
+  if (uses.some(({ refused }) => refused === undefined)) {
+    return ok(`${arn}: last used ${uses.map(({ text }) => text).join(', ')}`);
+  }
+  const [first] = uses;
+  const why = isDenied(first?.refused)
+    ? 'kms:GetKeyLastUsage is not allowed, and not needed by the server; mariadb-aws-kms policy --with-describe prints a policy that allows it'
+    : `KMS does not say when it was last used (${classifyKmsFailure(first?.refused).name})`;
+  return skipped(`${arn}: ${why}`);
+}
+
+/** KMS is up to an hour late. */
+async function useIn(client: KmsInspector, arn: string, nowMs: number, signal: AbortSignal): Promise<RegionalUse> {
+  const where = `in ${client.region}`;
+  try {
+    const { operation, usedMs, trackedSinceMs } = await client.lastUse(masterKeyInRegion(arn, client.region), signal);
+    if (usedMs === undefined) {
+      const since = trackedSinceMs === undefined ? '' : ` since ${new Date(trackedSinceMs).toISOString().slice(0, 10)}`;
+      return { text: `${where} never${since}`, refused: undefined };
+    }
+    const days = Math.max(0, Math.floor((nowMs - usedMs) / DAY_MS));
+    const ago = days === 0 ? 'within a day' : `${days} ${days === 1 ? 'day' : 'days'} ago`;
+    return { text: `${where} ${ago} (${operation})`, refused: undefined };
+  } catch (error) {
+    return { text: `${where} unknown (${classifyKmsFailure(error).name})`, refused: error };
+  }
+}
