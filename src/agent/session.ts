@@ -361,6 +361,8 @@ export class Session {
    * @throws KeyError KEY_STILL_WRAPPED
    */
   #refuseMissing(id: KeyId, version?: KeyVersion): void {
+    // The agent that a plugin of protocol 1 knows asks KMS once more.
+    if (this.#opened?.protocol === OLDEST_PROTOCOL_VERSION) return;
     const missing = this.#missing.find(({ name }) => name.id === id && (version ?? name.version) === name.version);
     if (missing !== undefined) throw stillWrapped(missing.name, missing.error);
   }

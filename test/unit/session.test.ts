@@ -88,8 +88,9 @@ async function hello(
   return await answerTo(1);
 }
 
-async function greet(held: number): Promise<AgentMessage> {
-  send(1, { type: 'hello', protocol: 2, role: 'server', held, settings: new Map(HELLO_SETTINGS) });
+async function greet(held: number, changes: readonly (readonly [string, string])[] = []): Promise<AgentMessage> {
+  const settings = new Map([...HELLO_SETTINGS, ...changes]);
+  send(1, { type: 'hello', protocol: 2, role: 'server', held, settings });
   return await answerTo(1);
 }
 
@@ -276,7 +277,7 @@ describe('a session', () => {
     kms.on = () => {
       throw kmsError('DisabledException');
     };
-    await hello([['allow_missing_keys', 'ON']]);
+    await greet(0, [['allow_missing_keys', 'ON']]);
     send(2, { type: 'load', deadlineMs: 60_000 });
     await clock.advance(100);
     expect(await answerTo(2)).toMatchObject({ type: 'done' });

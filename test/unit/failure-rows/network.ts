@@ -122,12 +122,12 @@ async function resettingServer(): Promise<number> {
   return Number(port);
 }
 
-/** Between two looks at its sockets, this thread sleeps for 60 ms, as on a machine with too much to do. */
+/** Between two looks at its sockets, this thread sleeps for 300 ms, as on a machine with too much to do. */
 function slowDown(): void {
   const cell = new Int32Array(new SharedArrayBuffer(4));
   let over = false;
   const sleep = (): void => {
-    Atomics.wait(cell, 0, 0, 60);
+    Atomics.wait(cell, 0, 0, 300);
     if (!over) setImmediate(sleep);
   };
   setImmediate(sleep);
