@@ -1,0 +1,38 @@
+/** Which failures a mariadb-backup may owe to its environment, which is not the server's. */
+import { expect, it } from 'vitest';
+import { hintedForBackup } from '../../src/agent/backup-environment.ts';
+import { KeyError } from '../../src/errors.ts';
+
+function failed(name: string, status: number): KeyError {
+  const cause = Object.assign(new Error('no'), { name, $metadata: { httpStatusCode: status, requestId: 'r' } });
+  return new KeyError('KMS_OPERATOR', 'key 1 version 1: no', { hint: 'the usual one', cause });
+}
+
+it.each([
+  ['CredentialsProviderError', 0],
+  ['ExpiredTokenException', 400],
+  ['InstanceMetadataOff', 403],
+  ['ECONNREFUSED', 0],
+  ['NotFoundException', 400],
+  ['AccessDeniedException', 400],
+])('%s may come of it', (name, status) => {
+  const error = failed(name, status);
+  const { code, message, hint, cause } = hintedForBackup(error);
+  expect({ code, message, cause }).toEqual({ code: error.code, message: error.message, cause: error.cause });
+  expect(hint).toMatch(/^if the server works, its service gives it AWS_\* variables .*; otherwise the usual one$/);
+  expect(Buffer.byteLength(hint)).toBeLessThan(1024);
+});
+
+it.each([
+  ['DisabledException', 400],
+  ['KMSInvalidStateException', 400],
+  ['ThrottlingException', 400],
+])('%s does not', (name, status) => {
+  const error = failed(name, status);
+  expect(hintedForBackup(error)).toBe(error);
+});
+
+it('nor does what is no failure of KMS', () => {
+  const error = new KeyError('KEY_FILE_CORRUPT', 'key 1 version 1: damaged', { hint: 'restore it' });
+  expect(hintedForBackup(error)).toBe(error);
+});
