@@ -15,6 +15,12 @@ export interface ChainStep {
   readonly messages: string[];
 }
 
+/** What gives an identity without being a step that can fail by itself. */
+const OTHERS: Readonly<Record<string, 'environment' | ChainLink>> = {
+  'defaultProvider::fromEnv': 'environment',
+  'defaultProvider::fromProcess': 'profile',
+};
+
 const LINKS: Readonly<Record<string, ChainLink>> = {
   'defaultProvider::fromIni': 'profile',
   'defaultProvider::fromTokenFile': 'web identity',
@@ -23,28 +29,28 @@ const LINKS: Readonly<Record<string, ChainLink>> = {
 };
 
 /**
- * Follows the SDK's default credential chain through its debug log. The chain throws the error of its last link only,
+ * Follows one run of the SDK's default credential chain through its debug log. The chain throws the error of its last link only,
  * which is seldom the one that matters; the log has them all, and never credentials.
  */
 export class ChainLog implements Logger {
-  #steps: ChainStep[] = [];
-  #runs = 0;
+  readonly #steps: ChainStep[] = [];
   #current: ChainStep | undefined;
+  #entered: 'environment' | ChainLink | undefined;
 
   /** The links that were tried, in order. */
   get steps(): readonly ChainStep[] {
     return this.#steps;
   }
 
-  /** How often the chain was gone through; what it remembers it gives without that. */
-  get runs(): number {
-    return this.#runs;
+  /** Where the run ended; undefined: in a link that is not known here. */
+  get entered(): 'environment' | ChainLink | undefined {
+    return this.#entered;
   }
 
   debug(...content: unknown[]): void {
     const [text] = content;
     if (typeof text !== 'string') return;
-    const marker = /^@aws-sdk\/credential-provider-node - (\w+::[\w/]+)$/.exec(text)?.[1];
+    const marker = /^@aws-sdk\/credential-provider-node - (.+)$/.exec(text)?.[1];
     if (marker !== undefined) this.#enter(marker);
     else if (this.#current !== undefined) note(this.#current, text);
   }
@@ -56,14 +62,10 @@ export class ChainLog implements Logger {
   error(): void {}
 
   #enter(marker: string): void {
-    // Every run of the chain passes here first. (Its very first link is silent when AWS_PROFILE is set.)
-    if (marker === 'defaultProvider::fromSSO') {
-      this.#steps = [];
-      this.#runs += 1;
-    }
     const link = LINKS[marker];
     this.#current = link === undefined ? undefined : { link, detail: '', messages: [] };
     if (this.#current !== undefined) this.#steps.push(this.#current);
+    this.#entered = link ?? OTHERS[marker];
   }
 }
 

@@ -26,77 +26,95 @@ export interface CredentialOptions {
 type Chain = ReturnType<typeof defaultProvider>;
 type Identity = Awaited<ReturnType<Chain>>;
 
+/** As the SDK: what expires sooner is asked for again. */
+const RENEW_BEFORE_MS = 300_000;
+
 /**
  * The SDK's default credential chain, with failures that name their source, and without the identity of another source than
- * the one that is set up.
+ * the one that is set up. Whoever comes while it is gone through gets what that run gives, and its failure.
  * The provider rejects with CredentialFailure only.
  */
 export function credentialChain(
   init: DefaultProviderInit,
-  { environment, clientConfig, timeoutMs, secrets }: CredentialOptions,
+  options: CredentialOptions,
 ): (properties?: Parameters<Chain>[0]) => Promise<Identity> {
-  const log = new ChainLog();
-  const current = (): NodeJS.ProcessEnv => withChoices(environment, init);
-  const newChain = (): Chain =>
-    defaultProvider({
-      ...init,
-      clientConfig,
-      logger: log,
-      // Files are read again by every run.
-      ignoreCache: true,
-      // A request that anybody can be tricked into forwarding is not a way to get credentials.
-      ec2MetadataV1Disabled: true,
-      // Retries are ours: they need the deadline, the clock and the log.
-      maxRetries: 0,
-    });
-  let chain = newChain();
-  // Requests that waited for the same run failed by the same error.
-  const explained = new WeakMap<object, Promise<CredentialFailure>>();
-  const explain = (thrown: unknown): Promise<CredentialFailure> => {
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    const known = explained.get(error) ?? explainCredentialFailure(error, log.steps, current());
-    explained.set(error, known);
-    return known;
-  };
-  return async (properties) => {
-    const surroundings = current();
-    const tooLate = Promise.withResolvers<never>();
-    const children = watchChildren();
-    // The SDK waits for ever for a credential process, and makes everyone who comes later wait with it.
-    const timer = setTimeout(() => {
-      children.kill();
-      const source = sourceName(log.steps.at(-1), surroundings);
-      tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
-    }, timeoutMs);
+  let known: Identity | undefined;
+  let running: Promise<Identity> | undefined;
+  const renew = async (properties: Parameters<Chain>[0]): Promise<Identity> => {
     try {
-      const meant = await configuredLink(surroundings);
-      const runsBefore = log.runs;
-      const identity = await Promise.race([chain(properties), tooLate.promise]);
-      secrets.add(identity.secretAccessKey, identity.sessionToken);
-      const given = log.steps.at(-1)?.link;
-      if (log.runs > runsBefore && meant !== 'environment' && given !== undefined && given !== meant) {
-        // It remembers what it gave.
-        chain = newChain();
-        throw await explainOtherIdentity(meant, log.steps, surroundings);
-      }
-      const problem = malformed(
-        identity,
-        meant === 'environment' ? undefined : sourceName(log.steps.at(-1), surroundings),
-      );
-      if (problem !== undefined) {
-        chain = newChain();
-        throw problem;
-      }
-      return given === 'instance metadata' ? ofInstance(identity) : identity;
-    } catch (thrown) {
-      // Keys that a role is taken with.
-      secrets.add(...(await secretsOfSharedFiles(surroundings)));
-      throw thrown instanceof CredentialFailure ? thrown : await explain(thrown);
+      known = await goThrough(init, options, properties);
+      return known;
     } finally {
-      clearTimeout(timer);
-      children.forget();
+      running = undefined;
     }
   };
+  const renewed = (properties: Parameters<Chain>[0]): Promise<Identity> => {
+    running ??= renew(properties);
+    return running;
+  };
+  return async (properties) => {
+    if (known === undefined || properties?.forceRefresh) return await renewed(properties);
+    const leftMs = leftOf(known);
+    if (leftMs < 0) return await renewed(properties);
+    // Until they expire they are good, whatever becomes of that.
+    if (leftMs < RENEW_BEFORE_MS) renewed(properties).catch(() => undefined);
+    return known;
+  };
+}
+
+function leftOf({ expiration }: Identity): number {
+  return expiration === undefined ? Number.POSITIVE_INFINITY : expiration.getTime() - Date.now();
+}
+
+/** One run, of a chain of its own: the SDK's remembers what it gave, and does not tell which run that was. */
+async function goThrough(
+  init: DefaultProviderInit,
+  { environment, clientConfig, timeoutMs, secrets }: CredentialOptions,
+  properties: Parameters<Chain>[0],
+): Promise<Identity> {
+  const log = new ChainLog();
+  const chain = defaultProvider({
+    ...init,
+    clientConfig,
+    logger: log,
+    // Files are read again by every run.
+    ignoreCache: true,
+    // A request that anybody can be tricked into forwarding is not a way to get credentials.
+    ec2MetadataV1Disabled: true,
+    // Retries are ours: they need the deadline, the clock and the log.
+    maxRetries: 0,
+  });
+  const surroundings = withChoices(environment, init);
+  const tooLate = Promise.withResolvers<never>();
+  // It may come between two waits.
+  tooLate.promise.catch(() => undefined);
+  const inTime = async <T>(work: Promise<T>): Promise<T> => await Promise.race([work, tooLate.promise]);
+  const children = watchChildren();
+  // The SDK waits for ever for a credential process, and a read for a file system that hangs.
+  const timer = setTimeout(() => {
+    children.kill();
+    const source = sourceName(log.steps.at(-1), surroundings);
+    tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
+  }, timeoutMs);
+  try {
+    const meant = await inTime(configuredLink(surroundings));
+    const identity = await inTime(chain(properties));
+    secrets.add(identity.secretAccessKey, identity.sessionToken);
+    if (log.entered !== meant) throw await inTime(explainOtherIdentity(meant, log, surroundings));
+    const source = meant === 'environment' ? undefined : sourceName(log.steps.at(-1), surroundings);
+    const problem = malformed(identity, source);
+    if (problem !== undefined) throw problem;
+    return meant === 'instance metadata' ? ofInstance(identity) : identity;
+  } catch (thrown) {
+    // Keys that a role is taken with.
+    await inTime(secretsOfSharedFiles(surroundings).then((texts) => secrets.add(...texts)));
+    if (thrown instanceof CredentialFailure) throw thrown;
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    throw await inTime(explainCredentialFailure(error, log.steps, surroundings));
+  } finally {
+    clearTimeout(timer);
+    children.forget();
+  }
 }
 
 /** The SDK marks what each source gave, and leaves this one out. */

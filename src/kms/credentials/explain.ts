@@ -1,5 +1,6 @@
 import { isProxyRefusal, PROXY_REFUSED } from '../proxy-gate.ts';
-import { type ChainLink, type ChainStep, EXHAUSTED } from './chain-log.ts';
+import { type ChainLog, type ChainStep, EXHAUSTED } from './chain-log.ts';
+import type { ConfiguredLink } from './configured.ts';
 import { explainContainer } from './container.ts';
 import { CredentialFailure, sentence } from './failure.ts';
 import { explainInstanceMetadata } from './instance.ts';
@@ -32,16 +33,28 @@ export async function explainCredentialFailure(
 
 /** Why the link that was meant gave nothing, when another gave an identity that nobody chose. */
 export async function explainOtherIdentity(
-  meant: ChainLink,
+  meant: ConfiguredLink,
+  { steps, entered }: ChainLog,
+  environment: NodeJS.ProcessEnv,
+): Promise<CredentialFailure> {
+  const failure = await failureOf(meant, steps, environment);
+  const other = entered === undefined ? 'what gave some' : sourceName(steps.at(-1), environment);
+  return new CredentialFailure(failure.name, `${failure.message}; ${other} is another identity and is not used`);
+}
+
+async function failureOf(
+  meant: ConfiguredLink,
   steps: readonly ChainStep[],
   environment: NodeJS.ProcessEnv,
 ): Promise<CredentialFailure> {
+  if (meant === 'environment') {
+    return new CredentialFailure('PartialEnvironment', 'the variables of the environment gave no credentials');
+  }
   const step = steps.find(({ link }) => link === meant) ?? { link: meant, detail: '', messages: [] };
-  const failure =
+  return (
     (await explainStep(step, undefined, environment)) ??
-    new CredentialFailure('ProfileUnusable', `${sourceName(step, environment)} gave no credentials`);
-  const other = sourceName(steps.at(-1), environment);
-  return new CredentialFailure(failure.name, `${failure.message}; ${other} is another identity and is not used`);
+    new CredentialFailure('ProfileUnusable', `${sourceName(step, environment)} gave no credentials`)
+  );
 }
 
 function explainStep(

@@ -1,10 +1,14 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { credentialChain } from '../../../src/kms/credentials/chain.ts';
+import { Secrets } from '../../../src/secrets.ts';
 import { type InstanceStandIn, startInstance } from '../../support/aws-stand-ins/instance.ts';
 import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
 import { keysOf, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
 import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { cleanUp } from '../../support/scratch.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 
@@ -19,6 +23,8 @@ async function machineWithRole(): Promise<{ scene: Scene; instance: InstanceStan
   });
   return { scene, instance };
 }
+
+const EIGHT = Array.from({ length: 8 });
 
 interface Broken {
   readonly what: string;
@@ -183,6 +189,35 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     // Nor when it is asked again.
     await scene.fails(client, 'KMS_OPERATOR', said);
     expect(scene.calls).toEqual([]);
+  });
+
+  it('when eight ask at once, of whom the first one alone goes through the chain', async () => {
+    const { scene } = await machineWithRole();
+    scene.file('.aws/config', '[default]\ncredential_process = false\n');
+    const client = await scene.client();
+    await Promise.all(EIGHT.map(() => scene.fails(client, 'KMS_OPERATOR', /: CredentialProcessFailed: /)));
+    expect(scene.calls).toEqual([]);
+
+    const options = { environment: process.env, clientConfig: {}, timeoutMs: 60_000, secrets: new Secrets() };
+    const chain = credentialChain({}, options);
+    for (const round of ['first', 'again']) {
+      const outcomes = await Promise.allSettled(EIGHT.map(() => chain()));
+      expect(new Set(outcomes.map(({ status }) => status)), round).toEqual(new Set(['rejected']));
+    }
+  });
+
+  it('when a shared file is on a file system that hangs, which ends in time and by itself', async () => {
+    const { scene } = await machineWithRole();
+    const fifo = join(scene.home, 'config');
+    execFileSync('mkfifo', [fifo]);
+    // Whoever still waits to open it is let go.
+    cleanUp(() => closeSync(openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK)));
+    scene.environment({ AWS_CONFIG_FILE: fifo });
+    const options = { environment: process.env, clientConfig: {}, timeoutMs: 200, secrets: new Secrets() };
+    await expect(credentialChain({}, options)()).rejects.toMatchObject({
+      name: 'CredentialsTimeout',
+      message: 'the credential chain did not answer in 0.2 s',
+    });
   });
 
   it('and is used once it works', async () => {
