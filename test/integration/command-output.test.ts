@@ -59,7 +59,7 @@ it.each([
   [
     'verify-backup --json /nonexistent/backup',
     'STORE_UNAVAILABLE',
-    'cannot list the key directory /nonexistent/backup',
+    'cannot list the backup directory /nonexistent/backup',
   ],
   [
     'backup-keys --json --keyfile-dir /nonexistent --to /nonexistent/backup',

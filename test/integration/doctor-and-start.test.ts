@@ -662,6 +662,8 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
   const site = new Site();
   cleanUp(() => site.server.kill());
   site.user = user;
+  // A checkout below a private home is nothing that another user may enter.
+  if (user !== undefined) site.ownPlugins();
   let template = built.get(row.build);
   if (template === undefined) {
     template = build(row.build);
