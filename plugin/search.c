@@ -38,11 +38,20 @@ void search_trouble(struct search *search, const struct place *place, int error)
   search_unsure(search, place, why);
 }
 
-/* A symbolic link that names nothing fails with ENOENT as well, and its table is on a volume that is not mounted. */
-static void not_there(struct search *search, const struct place *place, bool is_needed)
+/*
+  A symbolic link that names nothing fails with ENOENT as well, and its table is on a volume that is not mounted. One that names
+  a file is no directory, and that is all.
+*/
+static bool is_link_to_nothing(const struct place *place)
 {
   struct stat entry;
-  if (is_needed || (fstatat(place->directory, place->name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(entry.st_mode)))
+  return fstatat(place->directory, place->name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(entry.st_mode) &&
+         fstatat(place->directory, place->name, &entry, 0) != 0;
+}
+
+static void not_there(struct search *search, const struct place *place, bool is_needed)
+{
+  if (is_needed || is_link_to_nothing(place))
     search_unsure(search, place, "it is not there");
 }
 

@@ -1,12 +1,25 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import type { ReadAt } from '../format/key-use.ts';
 
 /** What is read of a server's data files. Nothing is ever written. */
 export interface DataFiles {
   /** Names below a directory, and which of them are directories or links to such. @throws what node:fs throws */
   list(directory: string): readonly DataEntry[];
-  /** Undefined: it is no regular file. @throws what node:fs throws */
-  open(path: string): OpenDataFile | undefined;
+  /** Undefined: it is no file with data. @throws what node:fs throws, also for a symbolic link that is not to be followed */
+  open(path: string, link?: 'followed' | 'refused'): OpenDataFile | undefined;
+  /** A symbolic link is there when what it leads to is. */
+  isThere(path: string): boolean;
+  isLink(path: string): boolean;
 }
 
 export interface DataEntry {
@@ -28,19 +41,36 @@ export const nodeDataFiles: DataFiles = {
       isLink: entry.isSymbolicLink(),
       mayBeDirectory: !entry.isFile() && !entry.isFIFO() && !entry.isSocket(),
     })),
-  open(path) {
-    // To open a device may do something.
-    if (!statSync(path).isFile()) return undefined;
+  open(path, link = 'followed') {
+    // To open some devices does something.
+    const before = link === 'followed' ? statSync(path) : lstatSync(path);
+    if (!hasData(before) && !before.isSymbolicLink()) return undefined;
     // Without blocking: a FIFO may have come in its place.
-    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+    const descriptor = openSync(path, link === 'followed' ? flags : flags | constants.O_NOFOLLOW);
     const close = (): void => closeSync(descriptor);
-    if (!fstatSync(descriptor).isFile()) {
+    if (!hasData(fstatSync(descriptor))) {
       close();
       return undefined;
     }
     return { read: (offset, length) => readAt(descriptor, offset, length), close };
   },
+  isThere: (path) => factsOf(statSync, path) !== undefined,
+  isLink: (path) => factsOf(lstatSync, path)?.isSymbolicLink() === true,
 };
+
+function factsOf(facts: (path: string) => Stats, path: string): Stats | undefined {
+  try {
+    return facts(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The system tablespace may be a block device. */
+function hasData(file: Stats): boolean {
+  return file.isFile() || file.isBlockDevice();
+}
 
 function readAt(descriptor: number, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);

@@ -49,7 +49,8 @@ const FILES_A_TURN = 64;
 /** Of each key version; a file that belongs to another server may hold some of them. */
 const [PAGES, PAGES_OF_A_FILE, DAMAGED_PAGES] = [16, 2, 64];
 const MAX_INDEX_BYTES = 1 << 20;
-const MAX_LINK_BYTES = 4096;
+const MAX_PATH_BYTES = 4096;
+const UNDO_TABLESPACES = 127;
 
 /**
  * Looks at every file that a server may encrypt, and changes nothing. Never throws for what a file or directory holds. When
@@ -84,10 +85,10 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
   const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;
   const root = look.names(datadir);
   for (const name of root === undefined ? [] : (look.names(redoLogs) ?? []))
-    if (/^ib_(?:logfile0|[0-9a-f]{16}\.log)$/.test(name.name)) yield () => look.redoLog(join(redoLogs, name.name));
-  yield () => look.tablespace(systemTablespace);
+    if (/^ib_(?:logfile0|[0-9A-Fa-f]{16}\.log)$/.test(name.name)) yield () => look.redoLog(join(redoLogs, name.name));
+  for (const path of systemTablespace) yield () => look.tablespace(path);
   for (const { name } of look.names(undoLogs) ?? [])
-    if (/^undo\d{3}$/.test(name)) yield () => look.tablespace(join(undoLogs, name));
+    if (isUndoTablespace(name)) yield () => look.tablespace(join(undoLogs, name));
   const indexes = (root ?? []).filter(({ name }) => name.endsWith('.index')).map(({ name }) => join(datadir, name));
   const directories = new Set(logIndexes.map((index) => dirname(index)));
   directories.delete(datadir);
@@ -96,13 +97,16 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
     indexes.push(...beside.map(({ name }) => join(directory, name)));
   }
   for (const index of new Set([...indexes, ...logIndexes])) {
-    for (const line of look.lines(index, MAX_INDEX_BYTES)) {
-      yield () => look.binaryLog([resolve(datadir, line), join(dirname(index), basename(line))]);
+    for (const line of look.lines(index)) {
+      const beside = isAbsolute(line) ? [] : [join(dirname(index), basename(line))];
+      yield () => look.binaryLog(index, [resolve(datadir, line), ...beside]);
     }
   }
   for (const { name, mayBeDirectory } of root ?? []) {
     if (!mayBeDirectory || name.startsWith('.') || name === 'lost+found') continue;
     const folder = join(datadir, name);
+    // No database has a dot in its name there: a link to nothing is a socket's, say.
+    if (name.includes('.') && !look.isThere(folder)) continue;
     for (const file of look.names(folder, true) ?? []) {
       const path = join(folder, file.name);
       if (file.name.endsWith('.ibd')) yield () => look.tablespace(path, file.isLink);
@@ -110,6 +114,11 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
       else if (file.name.endsWith('.isl')) yield () => look.remoteTablespace(path);
     }
   }
+}
+
+function isUndoTablespace(name: string): boolean {
+  const number = /^undo(\d{3})$/.exec(name)?.[1];
+  return number !== undefined && Number(number) >= 1 && Number(number) <= UNDO_TABLESPACES;
 }
 
 class Look {
@@ -138,9 +147,19 @@ class Look {
     return this.#attempt(directory, () => this.#disk.list(directory), mayBeNone ? ['ENOTDIR', 'ENOENT'] : []);
   }
 
-  /** Of a small text file; none when there is no such file. */
-  lines(path: string, limit: number): readonly string[] {
-    return parseBinaryLogIndex(this.#with(path, ['ENOENT'], (read) => read(0, limit).toString('utf8')) ?? '');
+  isThere(path: string): boolean {
+    return this.#disk.isThere(path);
+  }
+
+  /** Of an index of logs; none when there is no such file. */
+  lines(index: string): readonly string[] {
+    const bytes = this.#with(index, ['ENOENT'], (read) => read(0, MAX_INDEX_BYTES + 1)) ?? Buffer.alloc(0);
+    const lines = parseBinaryLogIndex(bytes.toString('utf8'));
+    if (bytes.length > MAX_INDEX_BYTES) this.miss(index, 'it is too long');
+    else if (lines.some((line) => Buffer.byteLength(line) > MAX_PATH_BYTES))
+      this.miss(index, 'a line of it is too long');
+    else return lines;
+    return [];
   }
 
   redoLog(path: string): void {
@@ -152,11 +171,21 @@ class Look {
     this.#examine(path, isLink ? [] : ['ENOENT'], tablespaceUse);
   }
 
-  /** A link of InnoDB's: a text file that names a tablespace elsewhere. That must be there. */
+  /**
+   * A link of InnoDB's: a text file that names a tablespace elsewhere, which must be there. Whoever owns the directory
+   * chooses what the file holds, or where a symbolic link in its place leads: nothing of that is said.
+   */
   remoteTablespace(link: string): void {
-    const [path] = this.lines(link, MAX_LINK_BYTES);
-    if (path === undefined) this.miss(link, 'it names no file');
-    else this.#examine(resolve(this.#datadir, path.trim()), [], tablespaceUse);
+    if (this.#disk.isLink(link)) {
+      this.miss(link, 'it is a symbolic link');
+      return;
+    }
+    const text = this.#with(link, ['ENOENT'], (read) => read(0, MAX_PATH_BYTES).toString('utf8'), link, 'refused');
+    const path = text?.replace(/[\r\n ]+$/, '');
+    if (path === undefined) return;
+    if (Buffer.byteLength(path) < MAX_PATH_BYTES && /^\P{Cc}*\.ibd$/u.test(path))
+      this.#examine(resolve(this.#datadir, path), [], tablespaceUse, link);
+    else this.miss(link, 'it names no tablespace');
   }
 
   ariaTable(path: string, isLink: boolean): void {
@@ -167,24 +196,25 @@ class Look {
     });
   }
 
-  /** The first of these paths that exists. */
-  binaryLog(paths: readonly string[]): void {
-    for (const path of new Set(paths)) if (this.#examine(path, ['ENOENT', 'ENOTDIR'], binaryLogUse)) return;
+  /** The first of these paths that exists. What is wrong with it is said of the index, which may hold anything. */
+  binaryLog(index: string, paths: readonly string[]): void {
+    for (const path of new Set(paths)) if (this.#examine(path, ['ENOENT', 'ENOTDIR'], binaryLogUse, index)) return;
   }
 
   #examine(
     path: string,
     harmless: readonly string[],
     useOf: (read: ReadAt) => KeyUse | 'unknown' | undefined,
+    namedBy = path,
   ): boolean {
-    const found = this.#with(path, harmless, (read) => {
+    const examine = (read: ReadAt): true => {
       this.files += 1;
       const use = useOf(read);
-      if (use === 'unknown') this.miss(path, 'its format is not known');
+      if (use === 'unknown') this.#missFile(path, namedBy, 'its format is not known');
       else if (use !== undefined) this.#note(path, use);
       return true;
-    });
-    return found === true;
+    };
+    return this.#with(path, harmless, examine, namedBy) === true;
   }
 
   /** Pages are kept only when they are whole, which needs the open file. */
@@ -224,25 +254,41 @@ class Look {
     return gathered;
   }
 
-  #with<T>(path: string, harmless: readonly string[], work: (read: ReadAt) => T): T | undefined {
-    const file = this.#attempt(path, () => this.#disk.open(path), harmless);
+  /** @param namedBy the file that holds the path, when that is one */
+  #with<T>(
+    path: string,
+    harmless: readonly string[],
+    work: (read: ReadAt) => T,
+    namedBy = path,
+    link: 'followed' | 'refused' = 'followed',
+  ): T | undefined {
+    const file = this.#attempt(path, () => this.#disk.open(path, link), harmless, namedBy);
     if (file === undefined) return undefined;
     try {
-      return this.#attempt(path, () => work(file.read), []);
+      return this.#attempt(path, () => work(file.read), [], namedBy);
     } finally {
       file.close();
     }
   }
 
-  #attempt<T>(path: string, action: () => T, harmless: readonly string[]): T | undefined {
+  /** A symbolic link to nothing is never harmless: what it leads to is on a volume that is not mounted, say. */
+  #attempt<T>(path: string, action: () => T, harmless: readonly string[], namedBy = path): T | undefined {
     try {
       return action();
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === undefined) throw error;
-      if (!harmless.includes(code)) this.miss(path, code);
+      if (!harmless.includes(code) || this.#isLinkToNothing(path)) this.#missFile(path, namedBy, code);
       return undefined;
     }
+  }
+
+  #isLinkToNothing(path: string): boolean {
+    return this.#disk.isLink(path) && !this.#disk.isThere(path);
+  }
+
+  #missFile(path: string, namedBy: string, reason: string): void {
+    this.miss(namedBy, namedBy === path ? reason : `the file that it names: ${reason}`);
   }
 
   #shown(path: string): string {

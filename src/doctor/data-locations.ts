@@ -12,11 +12,15 @@ export type ReadVariable = (name: string) => string | undefined;
 /** Where a server with these settings keeps what it encrypts. */
 export function dataLocations(datadir: string, variable: ReadVariable): DataLocations {
   const directory = (name: string): string => resolve(datadir, variable(name) || '.');
-  // The first file of several: PATH:SIZE[:autoextend][:max:SIZE];…
-  const [first = ''] = (variable('innodb_data_file_path') || SYSTEM_TABLESPACE).split(/[:;]/);
+  const home = directory('innodb_data_home_dir');
+  // PATH:SIZE[:autoextend][:max:SIZE];…
+  const systemFiles = (variable('innodb_data_file_path') || SYSTEM_TABLESPACE)
+    .split(';')
+    .map((file) => file.replace(/:.*$/s, ''))
+    .filter((path) => path !== '');
   return {
     datadir,
-    systemTablespace: resolve(directory('innodb_data_home_dir'), first),
+    systemTablespace: systemFiles.map((path) => resolve(home, path)),
     redoLogs: directory('innodb_log_group_home_dir'),
     undoLogs: directory('innodb_undo_directory'),
     logIndexes: [...logIndex('log_bin', 'log_bin_index'), ...logIndex('relay_log', 'relay_log_index')],

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { type DataFiles, nodeDataFiles } from '../../src/data/data-files.ts';
 import type { DataLocations } from '../../src/data/locations.ts';
 import { type DataLook, keyNeedOf, lookAtData } from '../../src/data/look.ts';
+import { dataLocations } from '../../src/doctor/data-locations.ts';
 import { dataFileVectors } from '../support/data-file-vectors.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
@@ -16,7 +17,7 @@ class Directories {
   readonly datadir = join(this.root, 'data');
   locations: DataLocations = {
     datadir: this.datadir,
-    systemTablespace: join(this.datadir, 'ibdata1'),
+    systemTablespace: [join(this.datadir, 'ibdata1')],
     redoLogs: this.datadir,
     undoLogs: this.datadir,
     logIndexes: [],
@@ -85,7 +86,7 @@ it.each([
     'the system tablespace',
     'system-encrypted',
     '1',
-    (place: string) => ({ systemTablespace: join(place, 'system') }),
+    (place: string) => ({ systemTablespace: [join(place, 'system')] }),
     'system',
   ],
   ['an undo tablespace', 'undo-encrypted', '1', (place: string) => ({ undoLogs: place }), 'undo001'],
@@ -105,7 +106,7 @@ it('a look follows the link of a table with DATA DIRECTORY', async () => {
 
 it('a table behind a link that cannot be reached may be encrypted with any key', async () => {
   const look = await new Directories().write('d/t.isl', '/nowhere/d/t.ibd').look();
-  expect(look).toMatchObject({ uses: [], unseen: [{ path: '/nowhere/d/t.ibd', reason: 'ENOENT' }] });
+  expect(look).toMatchObject({ uses: [], unseen: [{ path: 'd/t.isl', reason: 'the file that it names: ENOENT' }] });
   expect(keyNeedOf(look)).toBe('unsure');
 });
 
@@ -141,9 +142,9 @@ it('what the disk does not give is unseen, and does not count as in the clear', 
   const directories = new Directories().put('table-encrypted-no');
   const broken: DataFiles = {
     ...nodeDataFiles,
-    open: (path) => {
+    open: (path, link) => {
       if (path.endsWith('.ibd')) throw Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO' });
-      return nodeDataFiles.open(path);
+      return nodeDataFiles.open(path, link);
     },
   };
   const look = await directories.look(broken);
@@ -177,4 +178,65 @@ it('a FIFO that has the name of a table holds nobody up', async () => {
   const directories = new Directories().put('table-key-5');
   execFileSync('mkfifo', [join(directories.datadir, 'd/fifo.ibd')]);
   expect(usesOf(await directories.look())).toEqual(['5 d/t.ibd']);
+});
+
+/** The layouts that the plugin's walk runs over, too (plugin/test/datadir_test.c); README.md there says what the lines mean. */
+const LAYOUTS = readFileSync(join(import.meta.dirname, '../vectors/data-files/layouts.txt'), 'utf8')
+  .split(/\n\n+/)
+  .filter((block) => /^layout /m.test(block))
+  .map((block) => block.trim().split('\n'));
+const LAYOUT_FILES: Readonly<Record<string, string>> = {
+  table: 'table-key-5',
+  redo: 'redo-encrypted',
+  log: 'binlog-encrypted',
+};
+
+it.each(LAYOUTS.map((lines) => [lines[0]?.replace(/^layout /, ''), lines] as const))('a look: %s', async (_, lines) => {
+  const directories = new Directories();
+  const options = new Map<string, string>();
+  let expected = '';
+  for (const line of lines.slice(1).map((text) => text.replaceAll('ROOT', directories.root))) {
+    const [, word = '', first = '', second = ''] = /^(\S+) (\S+) ?(.*)$/.exec(line) ?? [];
+    const path = join(directories.datadir, first);
+    const vector = LAYOUT_FILES[word];
+    if (word === 'option') options.set(first.replace(/=.*$/, ''), first.replace(/^[^=]*=/, ''));
+    else if (word === 'expect') expected = `${first} ${second}`.trimEnd();
+    else if (vector !== undefined) directories.put(vector, first);
+    else {
+      mkdirSync(dirname(path), { recursive: true });
+      if (word === 'link') symlinkSync(second, path);
+      else if (word === 'text') appendFileSync(path, `${second}\n`);
+      else throw new Error(`no line begins with ${word}`);
+    }
+  }
+  directories.locations = dataLocations(directories.datadir, (name) => options.get(name));
+  const look = await directories.look();
+  const file = look.uses[0]?.file ?? look.unseen[0]?.path ?? '';
+  const found = `${keyNeedOf(look)} ${file}`.trimEnd();
+  expect(expected === 'unsure' ? found.replace(/ .*$/, '') : found).toBe(expected);
+});
+
+it('a look says nothing of what a file holds that a link in the place of a .isl file leads to', async () => {
+  const directories = new Directories().write('../secret', '/root/secret.ibd\n').write('d/db.opt', '');
+  symlinkSync(join(directories.root, 'secret'), join(directories.datadir, 'd/t.isl'));
+  directories.write('d/u.isl', 'aws_secret_access_key = x').write('d/v.isl', '/nowhere/\u001b[2J.ibd');
+  symlinkSync(join(directories.root, 'secret'), join(directories.datadir, 'a.index'));
+  directories.write('../secret', `/root/${'s'.repeat(300)}\n`);
+  const { unseen } = await directories.look();
+  expect(unseen.map(({ path, reason }) => `${path}: ${reason}`).sort()).toEqual([
+    'a.index: the file that it names: ENAMETOOLONG',
+    'd/t.isl: it is a symbolic link',
+    'd/u.isl: it names no tablespace',
+    'd/v.isl: it names no tablespace',
+  ]);
+});
+
+it('an index that is too long, or has a line that is, is not looked at in part', async () => {
+  const directories = new Directories()
+    .write('a.index', './a.000001\n'.repeat(100_000))
+    .write('b.index', `./${'b'.repeat(5000)}\n`);
+  expect((await directories.look()).unseen).toEqual([
+    { path: 'a.index', reason: 'it is too long' },
+    { path: 'b.index', reason: 'a line of it is too long' },
+  ]);
 });

@@ -151,7 +151,9 @@ function unseenReports({ configuration, facts }: Examination, { unseen }: DataLo
   const more = unseen.length > 1 ? ` (and ${unseen.length - 1} more)` : '';
   const found = `${first.path}${more} cannot be looked at (${first.reason}): no new key is made, as it may be encrypted with one`;
   const report = hasSystemKey || configuration.allowsMissingKeys ? warning : failure;
-  return [report(found, `mount its file system, or let ${configuration.account.name} read it`)];
+  // As the plugin says it.
+  const fix = `bring it back or make it readable for ${configuration.account.name}, or move it away if nothing of this server is in it`;
+  return [report(found, fix)];
 }
 
 function isSeparate({ configuration }: Examination): boolean {

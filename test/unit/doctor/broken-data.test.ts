@@ -91,8 +91,8 @@ it('a table outside of the data directory cannot be looked at', async () => {
   const patient = await newPatient({ keys: [] });
   patient.write('data/d/t.isl', '/nowhere/d/t.ibd');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  data: /nowhere/d/t.ibd cannot be looked at (ENOENT): no new key is made, as it may be encrypted with one
-             mount its file system, or let mysql read it
+    "failure  data: d/t.isl cannot be looked at (the file that it names: ENOENT): no new key is made, as it may be encrypted with one
+             bring it back or make it readable for mysql, or move it away if nothing of this server is in it
     exit 1"
   `);
   patient.makeKey('1.1');
