@@ -69,8 +69,6 @@ static bool begins(const char *text, const char *with)
 static int defaults_given(void)
 {
   int given= 1;
-  if (given < orig_argc && orig_argv[given] && strcmp(orig_argv[given], NO_DEFAULTS) == 0)
-    return given;
   while (given < orig_argc && (begins(orig_argv[given], DEFAULTS_FILE) || begins(orig_argv[given], EXTRA_FILE) ||
                                begins(orig_argv[given], GROUP_SUFFIX)))
     given++;
@@ -97,9 +95,11 @@ static const char *load(int *count, char ***arguments)
   char **own= calloc((size_t) orig_argc + DEFAULTS_MAX + 1, sizeof *own);
   if (!own)
     return "out of memory";
-  const char *why= NULL, **directories= NULL, *first= orig_argc > 1 && orig_argv[1] ? orig_argv[1] : "";
+  const char *why= NULL, **directories= NULL;
+  /* Then it has to stay the first argument, and a suffix of the environment means nothing. */
+  bool none= orig_argc > 1 && orig_argv[1] && strcmp(orig_argv[1], NO_DEFAULTS) == 0;
   own[used++]= orig_argv[0];
-  for (size_t i= 0; !why && i < DEFAULTS_MAX; i++)
+  for (size_t i= 0; !why && !none && i < DEFAULTS_MAX; i++)
   {
     if (!given[i].value || !given[i].value[0])
       continue;
@@ -114,7 +114,7 @@ static const char *load(int *count, char ***arguments)
   *arguments= own;
   if (!why && my_load_defaults("my", load_default_groups, count, arguments, &directories) != 0)
     why= CANNOT_BE_READ;
-  else if (!why && getauxval(AT_EUID) != geteuid() && strcmp(first, NO_DEFAULTS) != 0 &&
+  else if (!why && getauxval(AT_EUID) != geteuid() && !none &&
            !optionfiles_are_readable((size_t) *count, (const char *const *) *arguments, my_defaults_file ? NULL : directories))
   {
     why= CANNOT_BE_READ;
