@@ -42,13 +42,13 @@ enum datafile_says aria_read(int index, int data, struct datafile_keys *keys, in
   static const uint8_t magic[]= {0xFE, 0xFE, 0x09, 0x03};
   uint8_t header[HEADER], base[BASE], head[PAGE_HEAD];
   memset(keys, 0, sizeof *keys);
-  if (!datafile_read_at(index, 0, header, sizeof header, error) || memcmp(header, magic, sizeof magic) != 0 ||
+  if (data == -1 || !datafile_read_at(index, 0, header, sizeof header, error) || memcmp(header, magic, sizeof magic) != 0 ||
       !datafile_read_at(index, (off_t) big_endian_2(header + BASE_AT), base, sizeof base, error) ||
       !(big_endian_2(base + OPTIONS_IN_BASE) & OPTION_ENCRYPTED))
     return DATAFILE_NOTHING;
   off_t block= (off_t) big_endian_2(base + BLOCK_SIZE_IN_BASE);
   keys->id= 1;
-  for (off_t page= 1; data != -1 && block && page < (off_t) PAGES_END; page++)
+  for (off_t page= 1; block && page < (off_t) PAGES_END; page++)
   {
     if (!datafile_read_at(data, page * block, head, sizeof head, error))
       break;

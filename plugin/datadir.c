@@ -136,6 +136,12 @@ static bool ends(const char *name, const char *with)
   return length > end && strcmp(name + length - end, with) == 0;
 }
 
+/* It may be encrypted with key 2, and nobody reads it after a restart. */
+static bool is_temporary_aria(const char *name)
+{
+  return strncmp(name, "#sql-temptable", sizeof "#sql-temptable" - 1) == 0;
+}
+
 static bool entry_is_missing(struct search *search, struct place *place)
 {
   if (ends(place->name, ".ibd"))
@@ -143,7 +149,7 @@ static bool entry_is_missing(struct search *search, struct place *place)
   if (ends(place->name, ".isl"))
     return remote_table_is_missing(search, place);
   place->kind= DATADIR_ARIA;
-  return ends(place->name, ".MAI") && aria_table_is_missing(search, place);
+  return ends(place->name, ".MAI") && !is_temporary_aria(place->name) && aria_table_is_missing(search, place);
 }
 
 /* A symbolic link to nothing may be a database on a volume that is not mounted; with a dot in its name it is a socket, say. */

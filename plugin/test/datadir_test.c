@@ -49,6 +49,14 @@ static bool has_key_1(void *unused, uint32_t id, uint32_t version)
   return id == 1 && version < 3;
 }
 
+static bool has_none(void *unused, uint32_t id, uint32_t version)
+{
+  (void) unused;
+  (void) id;
+  (void) version;
+  return false;
+}
+
 static bool missing(struct datadir_use *use)
 {
   const struct datadir_keys keys= {.has= has_key_1};
@@ -260,11 +268,19 @@ static void aria_tables_are_found(void)
   uint8_t page[16]= {[7]= 1, [12]= 3};
   put("d/t.MAI", 0, index, sizeof index);
   CHECK(!missing(&use) && !use.is_unsure);
+  const struct datadir_keys none= {.has= has_none};
+  CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &none, &use) && !use.is_unsure);
+  put("d/t.MAD", 0, "", 0);
+  CHECK(datadir_find_unreadable(&locations, DATADIR_WHOLE, &none, &use) && use.id == 1 && use.version == 0);
   put("d/t.MAD", 8192, page, sizeof page);
   CHECK(missing(&use) && use.kind == DATADIR_ARIA && use.id == 1 && use.version == 3 && strcmp(use.file, "d/t.MAI") == 0);
   CHECK(unlink(path_of("d/t.MAD")) == 0 && symlink("/nonexistent/gone", path_of("d/t.MAD")) == 0);
   CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_file, "d/t.MAD") == 0);
   CHECK(unlink(path_of("d/t.MAI")) == 0 && unlink(path_of("d/t.MAD")) == 0);
+  put("d/#sql-temptable-1-2-3.MAI", 0, index, sizeof index);
+  put("d/#sql-temptable-1-2-3.MAD", 8192, page, sizeof page);
+  CHECK(!missing(&use));
+  CHECK(unlink(path_of("d/#sql-temptable-1-2-3.MAI")) == 0 && unlink(path_of("d/#sql-temptable-1-2-3.MAD")) == 0);
 }
 
 static void what_cannot_be_read_proves_nothing(void)

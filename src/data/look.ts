@@ -110,7 +110,7 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
     for (const file of look.names(folder, true) ?? []) {
       const path = join(folder, file.name);
       if (file.name.endsWith('.ibd')) yield () => look.tablespace(path, file.isLink);
-      else if (file.name.endsWith('.MAI')) yield () => look.ariaTable(path, file.isLink);
+      else if (file.name.endsWith('.MAI') && !isTemporaryAria(file.name)) yield () => look.ariaTable(path, file.isLink);
       else if (file.name.endsWith('.isl')) yield () => look.remoteTablespace(path);
     }
   }
@@ -119,6 +119,11 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
 function isUndoTablespace(name: string): boolean {
   const number = /^undo(\d{3})$/.exec(name)?.[1];
   return number !== undefined && Number(number) >= 1 && Number(number) <= UNDO_TABLESPACES;
+}
+
+/** It may be encrypted with key 2, and nobody reads it after a restart. */
+function isTemporaryAria(name: string): boolean {
+  return name.startsWith('#sql-temptable');
 }
 
 class Look {

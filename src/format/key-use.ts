@@ -64,14 +64,15 @@ export function binaryLogUse(read: ReadAt): KeyUse | undefined {
   return isKeyVersion(version) ? use(BINARY_LOG_KEY_ID, [version]) : undefined;
 }
 
-/** @param readData of the .MAD file; undefined: there is none */
+/** @param readData of the .MAD file; undefined: there is none, and so no data: the server makes it last */
 export function ariaUse(read: ReadAt, readData: ReadAt | undefined): KeyUse | undefined {
+  if (readData === undefined) return undefined;
   const at = parseAriaIndex(read(0, ARIA_INDEX_HEAD));
   if (at === undefined) return undefined;
   const base = read(at, ARIA_BASE_HEAD);
   if (base.length < ARIA_BASE_HEAD) return undefined;
   const { isEncrypted, blockSize } = parseAriaBase(base);
-  return isEncrypted ? use(ARIA_KEY_ID, readData === undefined ? [] : ariaVersions(readData, blockSize)) : undefined;
+  return isEncrypted ? use(ARIA_KEY_ID, ariaVersions(readData, blockSize)) : undefined;
 }
 
 function ariaVersions(read: ReadAt, blockSize: number): readonly number[] {

@@ -2,7 +2,12 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import {
+  pluginOptions,
+  type ScratchServer,
+  type ServerOptions,
+  TEST_CREDENTIALS,
+} from '../../scripts/lib/scratch-server.ts';
 import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { keyFiles, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
@@ -247,6 +252,34 @@ describe.each(KINDS)('key files are gone, and what is encrypted is $name', (kind
     await server.start();
     await kind.check(place);
     expect(keyFiles(keys)).toEqual(before);
+  });
+});
+
+describe('what a server was started with', () => {
+  it('with --no-defaults the option files of its environment say nothing', async () => {
+    const home = scratchDirectory();
+    const [redo, relay] = [join(home, 'redo'), join(home, 'relay')];
+    writeFileSync(
+      join(home, 'my.cnf'),
+      `[mariadbd]\ninnodb_log_group_home_dir=${redo}\nrelay_log=${relay}/relay\n[mariadbd-a]\ninnodb_undo_directory=${home}/undo\n`,
+    );
+    const environment = { ...TEST_CREDENTIALS, MYSQL_HOME: home, MYSQL_GROUP_SUFFIX: '-a' };
+    const server = newServer(pluginOptions((await startKms()).url), { environment });
+    await server.start();
+    await table(server, ENCRYPTED_TABLE);
+    expect(keyFiles(server.datadir)).toContain('aws-kms-key.5.1');
+  });
+
+  it('the first encrypted Aria table of a server that has no key yet gets its key', async () => {
+    const { plugin_load_add: _, aws_key_management: __, ...rest } = pluginOptions((await startKms()).url);
+    const loose = Object.fromEntries(Object.entries(rest).map(([name, value]) => [`loose_${name}`, value]));
+    const server = newServer({ ...loose, aria_encrypt_tables: 'ON' });
+    await server.start();
+    await server.sql("INSTALL SONAME 'aws_key_management'");
+    expect(keyFiles(server.datadir)).toEqual([]);
+    await table(server, 'ENGINE=Aria');
+    expect(await server.sql(ROWS)).toEqual([{ n: 1000, sum: '500500' }]);
+    expect(keyFiles(server.datadir)).toContain('aws-kms-key.1.1');
   });
 });
 

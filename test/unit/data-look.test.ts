@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { type DataFiles, nodeDataFiles } from '../../src/data/data-files.ts';
@@ -60,6 +60,13 @@ it('a look at a data directory in the clear finds that no key is needed', async 
   const look = await directories.look();
   expect(look).toMatchObject({ uses: [], unseen: [], files: 6 });
   expect(keyNeedOf(look)).toBe('none');
+});
+
+it('an Aria table without its data, and a temporary one, need no key', async () => {
+  const directories = new Directories();
+  directories.put('aria-encrypted').put('aria-encrypted', 'd/#sql-temptable-1-2-3.MAI');
+  rmSync(join(directories.datadir, 'd/a.MAD'));
+  expect(await directories.look()).toMatchObject({ uses: [], unseen: [], files: 1 });
 });
 
 it('a look finds the key of every kind of file in the data directory', async () => {
