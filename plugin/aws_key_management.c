@@ -25,6 +25,9 @@ static struct agent *agent;
 static struct aes aes;
 static struct locations locations;
 
+/* The server uses it for temporary data where there is one, and otherwise key 1: its question after it fails no statement. */
+#define KEY_OF_TEMPORARY 2u
+
 /*
   Says to the statement why it gets no key, once for each key: the server itself says "Wrong create options", or that a table
   is corrupted.
@@ -39,6 +42,8 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
   char text[AGENT_FAILURE_TEXT], subject[48];
   struct agent_failure failure;
   long long statement= server_current_statement_id();
+  if (id == KEY_OF_TEMPORARY && version == 0)
+    return ENCRYPTION_KEY_VERSION_INVALID;
   if (!statement || (told.statement == statement && told.id == id && told.version == version))
     return ENCRYPTION_KEY_VERSION_INVALID;
   told.statement= statement;

@@ -58,6 +58,17 @@ it('a statement that gets no key says why in SHOW WARNINGS, and to users without
   kms.faults.clear();
 }, 120_000);
 
+it('a statement that succeeds without key 2 of temporary data has no warning', async () => {
+  const server = await startServer(await startKms(), {
+    aws_key_management_key_ids: '1',
+    aria_encrypt_tables: 'ON',
+    encrypt_tmp_disk_tables: 'ON',
+  });
+  const statement = 'CREATE TEMPORARY TABLE mysql.n (i INT) ENGINE=Aria';
+  expect(await warnings(server, statement, 'root', false)).toEqual([]);
+  expect(server.log).toContain('key 2 is not among the key ids');
+}, 120_000);
+
 it('INSTALL SONAME that fails says why', async () => {
   const kms = await startKms();
   const loaded = pluginOptions(kms.url);
