@@ -247,10 +247,16 @@ long long server_current_statement_id(void)
   return server_statement_id(_current_thd ? _current_thd() : NULL);
 }
 
-/* A shutdown kills sessions, but neither appliers nor the server's own threads. */
+/*
+  A shutdown kills sessions, but no appliers. Threads of InnoDB's own, most without a session, go on: a page whose key they
+  do not get they take for damaged.
+*/
 bool server_is_killed(MYSQL_THD thd)
 {
-  return (thd && thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED) || (&abort_loop && abort_loop);
+  if (!thd)
+    return false;
+  return (thd_kill_level && thd_kill_level(thd) != THD_IS_NOT_KILLED) ||
+         (&abort_loop && abort_loop && (server_is_applier(thd) || server_statement_id(thd) != 0));
 }
 
 MYSQL_THD server_session(void)
@@ -260,7 +266,9 @@ MYSQL_THD server_session(void)
 
 bool server_has_started(void)
 {
-  return &mysqld_server_started && mysqld_server_started;
+  if (&mysqld_server_started)
+    return mysqld_server_started;
+  return !server_is_backup() && server_current_statement_id() != 0;
 }
 
 bool server_is_applier(MYSQL_THD thd)

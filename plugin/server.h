@@ -37,6 +37,7 @@ extern unsigned slave_net_timeout SERVER_SYMBOL;
 /* Global variables of mariadbd, of nothing else: it takes connections; it ends. Of one byte in some series, of four in others. */
 extern volatile char mysqld_server_started SERVER_SYMBOL;
 extern volatile char abort_loop SERVER_SYMBOL;
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "of a variable of four bytes the first is read");
 /* Their first argument or second is an enum my_aes_mode, whose values depend on how the header is included. */
 extern int my_aes_crypt_init(void *ctx, unsigned mode, int flags, const unsigned char *key, unsigned key_length,
                              const unsigned char *iv, unsigned iv_length) SERVER_SYMBOL;
@@ -116,7 +117,7 @@ long long server_statement_id(MYSQL_THD thd);
 /* Of the calling thread. */
 long long server_current_statement_id(void);
 
-/* Whether the statement was killed, or the server is shutting down. */
+/* Whether the statement or the applier was killed, by a shutdown, too; other threads are not. */
 bool server_is_killed(MYSQL_THD thd);
 
 /*
@@ -128,7 +129,7 @@ bool server_may_read_failures(void);
 /* The session of the calling thread; NULL: the start of the server, or a thread of its own. */
 MYSQL_THD server_session(void);
 
-/* Whether the server takes connections. mariadb-backup never does. */
+/* Whether the server takes connections; where it does not say so, whether a statement asks. mariadb-backup never does. */
 bool server_has_started(void);
 
 /* Whether it applies what another server did, by replication or in a Galera cluster. */
