@@ -22,6 +22,7 @@
 static const struct agent_limits default_limits= {
   .request= 30000, .answer_grace= 5000, .welcome= 10000, .write= 5000, .connect_every= 200, .patience= 5000,
   .start_again= 1000, .backoff_max= 60000, .exit= 1000, .join= 10000, .interrupt_every= 200, .statement= 8000, .turn= 5000,
+  .total= 10000, .look= 30000, .reload_soonest= 5000,
 };
 
 struct agent_failure agent_plain(const char *message)

@@ -78,9 +78,10 @@ struct agent_config
   struct keytable *table;
   /*
     Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Asked when nothing
-    else is in the way, once for all who wait for the key, by a thread of theirs, without locks. *why: what stands against it.
+    else is in the way, once for all who wait for the key, by a thread of theirs, without locks, and for one key at a time.
+    *why: what stands against it. Once the interrupt is wanted what it says is not heeded.
   */
-  bool (*may_create)(uint32_t id, struct agent_failure *why);
+  bool (*may_create)(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why);
   /* Of the calling thread. NULL: CALLER_STARTS, always. */
   struct agent_caller (*caller)(void);
   /* Called from any thread, without locks. text is one line without a prefix. */
@@ -108,8 +109,8 @@ bool agent_start(struct agent *agent, struct agent_failure *failure);
 bool agent_destroy(struct agent *agent);
 
 /*
-  OPEN: returns true once the key id has a latest version in the key table. Failures were logged. A statement waits for KMS
-  for a few seconds, an applier for its patience; each ends when it is interrupted, and the request goes on without it.
+  OPEN: returns true once the key id has a latest version in the key table. Failures were logged. A statement waits for a few
+  seconds in all, an applier for its patience; each ends when it is interrupted, and the request goes on without it.
 */
 bool agent_open(struct agent *agent, uint32_t id);
 

@@ -28,6 +28,8 @@ struct agent_limits
 {
   uint32_t request;                     /* OPEN, FETCH, ROTATE */
   uint32_t statement;                   /* OPEN, FETCH of a statement, from when the agent is there */
+  uint32_t total;                       /* a statement's turn, an agent that has to start, and KMS; not a look at the data */
+  uint32_t look;                        /* a statement's, the wait for its turn to look included */
   uint32_t turn;                        /* a statement that asks for too many keys waits so long for its turn */
   int64_t answer_grace;                 /* after the deadline, then the agent counts as dead */
   int64_t welcome;
@@ -39,6 +41,7 @@ struct agent_limits
   int64_t exit;                         /* an agent whose connection is closed is killed after so long */
   int64_t join;                         /* a thread that has not ended after so long hangs */
   int64_t interrupt_every;
+  int64_t reload_soonest;               /* after the last start; whoever is refused a key brings a reload forward */
 };
 
 /*
@@ -64,7 +67,10 @@ struct request
   unsigned refs;                        /* callers waiting, and the list that holds it */
   bool internal;                        /* LOAD, CHECK or USE that the I/O thread itself asked for */
   bool may_create;                      /* OPEN */
+  bool by_applier;                      /* one waits for it, too */
   enum look look;
+  int64_t held_at;                      /* since when it has wanted a look */
+  int64_t looked_at;                    /* when the look was done; 0: not yet */
   bool charged;                         /* holds a token of the bucket */
   bool forgotten;                       /* failed for want of a look when nobody waited for it any more */
   bool sent;
@@ -85,6 +91,7 @@ enum agent_end
   ENDED,                                /* the request has, well or not */
   INTERRUPTED,
   GAVE_UP,                              /* the caller's time is over, the request goes on */
+  LOOKED_TOO_LONG,                      /* likewise, and the data was still being looked at */
   HANGS                                 /* the I/O thread did not even say that it is late */
 };
 
@@ -94,6 +101,8 @@ struct agent_wait
   const struct agent_interrupt *interrupt;      /* may be NULL */
   int64_t began_at;
   int64_t limit_ms;                             /* from when the agent is there; 0: as long as the request takes */
+  int64_t until;                                /* whatever it waits for but a look; with limit_ms */
+  int64_t look_ms;                              /* with limit_ms */
 };
 
 enum connection
@@ -126,6 +135,7 @@ struct agent_io
   int64_t refuse_until;                 /* no new start before; start_failure says why */
   struct agent_failure start_failure;
   int64_t reload_at;                    /* start again for missing keys; 0: not planned */
+  int64_t begun_at;                     /* the last start */
   int64_t watch_at;                     /* look at the master keys; 0: never */
   int64_t use_at;                       /* use them for real, for KMS to count; 0: never */
   int64_t backoff_ms;
@@ -157,6 +167,8 @@ struct agent
   struct bucket bucket;                 /* what statements may still ask for */
   bool knows_missing;                   /* the connected agent has listed the missing versions: it refuses them itself */
   bool refused_missing;                 /* somebody was refused a missing version since the last was loaded */
+  bool reload_wanted;                   /* somebody was refused a key for want of the list of missing versions */
+  bool looking;                         /* one of the callers looks at the data */
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */
   bool hangs;                           /* the I/O thread did not even say that it is late */
@@ -202,8 +214,11 @@ bool agent_is_held(const struct request *request);
 */
 bool agent_hold(struct agent *agent, struct request *request, struct agent_failure *failure);
 
-/* Looks for a request that wants it. Needs the lock, but not while it looks; the request must not go away meanwhile. */
-void agent_look(struct agent *agent, struct request *request);
+/*
+  Looks for a request that wants it. Returns ENDED, or why the caller must go: then nothing was found out, and somebody else
+  who waits for the key has to look. Needs the lock, but not while it looks; the request must not go away meanwhile.
+*/
+enum agent_end agent_look(struct agent *agent, struct request *request, const struct agent_wait *wait);
 
 /*
   Waits until the request has ended, or the caller does not wait any longer, and lets go of it. *ok says whether it ended

@@ -205,10 +205,26 @@ static bool anything_to_send(const struct agent *agent)
   return each != NULL;
 }
 
+/* The back-off may have grown to a minute, and an applier that waits for the list of missing versions gives up before. */
+static void bring_reload_forward(struct agent *agent)
+{
+  struct agent_io *io= &agent->io;
+  pthread_mutex_lock(&agent->lock);
+  bool wanted= agent->reload_wanted;
+  agent->reload_wanted= false;
+  pthread_mutex_unlock(&agent->lock);
+  if (wanted && io->reload_at && io->connection == CONNECTION_NONE)
+  {
+    int64_t soonest= io->begun_at + agent->limits.reload_soonest;
+    io->reload_at= earlier(io->reload_at, soonest > io->refuse_until ? soonest : io->refuse_until);
+  }
+}
+
 /* Starts the agent if somebody needs it. */
 static void start_if_wanted(struct agent *agent, int64_t now)
 {
   struct agent_io *io= &agent->io;
+  bring_reload_forward(agent);
   bool due= io->reload_at && now >= io->reload_at;
   if (io->connection == CONNECTION_UP && due)
   {

@@ -20,6 +20,7 @@ struct asking
   uint8_t type;
   uint32_t id;
   uint32_t version;
+  int64_t began_at;
   int64_t until;                        /* a patient caller asks again until then */
   /* What only the caller can tell of its failure. */
   const char *reason;                   /* NULL: nothing */
@@ -112,20 +113,33 @@ static enum outcome take_turn(struct agent *agent, struct asking *asking)
   return NOT_WAITED_FOR;
 }
 
-/* What is left of the time of the server's start, and not less than a statement would have. */
+/*
+  What is left of the time of the server's start, and not less than a statement would have. Nobody else waits for the locks of
+  mariadb-backup, which reads keys all the time that it runs, nor for those of a recovery that takes longer than a start should.
+*/
 static uint32_t start_deadline(const struct agent *agent)
 {
   int64_t left= agent->server_start_until - clock_ms();
+  if (agent->config.role == ROLE_BACKUP || left <= 0)
+    return agent->limits.request;
   if (left < (int64_t) agent->limits.statement)
     return agent->limits.statement;
   return left < (int64_t) agent->limits.request ? (uint32_t) left : agent->limits.request;
+}
+
+/* KMS's time, so that the agent can say what KMS said before the statement gives up. */
+static uint32_t statement_deadline(const struct agent *agent, const struct asking *asking)
+{
+  int64_t left= asking->began_at + agent->limits.total - clock_ms() - TIME_LEFT_MIN_MS;
+  uint32_t least= left > TIME_LEFT_MIN_MS ? (uint32_t) left : TIME_LEFT_MIN_MS;
+  return least < agent->limits.statement ? least : agent->limits.statement;
 }
 
 static uint32_t deadline_of(const struct agent *agent, const struct asking *asking)
 {
   uint32_t deadline= is_patient(asking)                            ? agent->limits.request
                      : asking->caller->kind == CALLER_STARTS ? start_deadline(agent)
-                                                                   : agent->limits.statement;
+                                                                   : statement_deadline(agent, asking);
   return deadline < agent->limits.request ? deadline : agent->limits.request;
 }
 
@@ -134,11 +148,13 @@ static struct request *request_for(struct agent *agent, const struct asking *ask
 {
   struct request *request= in_flight(agent, asking);
   if (request)
+  {
     request->refs++;
-  if (request && charged)
-    bucket_give_back(&agent->bucket);
-  if (request)
+    request->by_applier= request->by_applier || asking->caller->kind == CALLER_APPLIER;
+    if (charged)
+      bucket_give_back(&agent->bucket);
     return request;
+  }
   request= agent_queue(agent, asking->type, asking->id, asking->version, deadline_of(agent, asking));
   if (!request)
   {
@@ -147,6 +163,7 @@ static struct request *request_for(struct agent *agent, const struct asking *ask
     return NULL;
   }
   request->charged= charged;
+  request->by_applier= asking->caller->kind == CALLER_APPLIER;
   request->may_create= !agent->config.may_create;
   agent_wake(agent);
   return request;
@@ -158,13 +175,37 @@ static bool passes(const struct agent_failure *failure)
   return failure->code[0] == 0 || strcmp(failure->code, "KMS_TRANSIENT") == 0 || strcmp(failure->code, "TIMEOUT") == 0;
 }
 
-static void tell_of_no_answer(struct asking *asking, int64_t limit_ms)
+/* The statement's whole wait, in seconds. */
+static int waited(const struct asking *asking)
+{
+  return (int) ((clock_ms() - asking->began_at + 500) / 1000);
+}
+
+static void tell_of_no_answer(struct asking *asking)
 {
   struct agent_failure *failure= tell(asking, "no answer", asking->id);
   snprintf(failure->message, sizeof failure->message,
            "key %u: no answer within %d s; the statement gave up, what it asked for may still come", asking->id,
-           (int) ((limit_ms + 500) / 1000));
+           waited(asking));
   snprintf(failure->hint, sizeof failure->hint, "%s", "try the statement again; the error log may say why");
+}
+
+static void tell_of_long_look(struct asking *asking)
+{
+  struct agent_failure *failure= tell(asking, "long look", 0);
+  snprintf(failure->message, sizeof failure->message,
+           "key %u is not created: after %d s the data had not all been looked at yet, which may be encrypted with it",
+           asking->id, waited(asking));
+  snprintf(failure->hint, sizeof failure->hint, "%s",
+           "try the statement again: one look is made at a time, and what was read once comes faster from the memory of the "
+           "operating system");
+}
+
+/* An applier has its patience for it, a start has no limit. */
+static int64_t look_limit(const struct agent *agent, const struct asking *asking)
+{
+  uint32_t patience= is_patient(asking) ? asking->caller->patience_ms : 0;
+  return patience > agent->limits.look ? patience : agent->limits.look;
 }
 
 /* Needs the lock, but not while it waits. */
@@ -174,13 +215,20 @@ static enum outcome wait_for(struct agent *agent, struct asking *asking, struct 
   struct agent_failure failure;
   struct agent_wait wait= {.interrupt= &asking->caller->interrupt, .began_at= clock_ms()};
   if (asking->caller->kind != CALLER_STARTS)
+  {
     wait.limit_ms= deadline_of(agent, asking);
+    wait.until= is_patient(asking) ? INT64_MAX / 2 : asking->began_at + agent->limits.total;
+    wait.look_ms= look_limit(agent, asking);
+  }
   switch (agent_await(agent, request, &wait, &failure, &ok))
   {
   case INTERRUPTED:
     return NOT_WAITED_FOR;
   case GAVE_UP:
-    tell_of_no_answer(asking, wait.limit_ms);
+    tell_of_no_answer(asking);
+    return KEY_FAILED_FOR_NOW;
+  case LOOKED_TOO_LONG:
+    tell_of_long_look(asking);
     return KEY_FAILED_FOR_NOW;
   case HANGS:
     return KEY_FAILED;
@@ -193,7 +241,7 @@ static enum outcome wait_for(struct agent *agent, struct asking *asking, struct 
 /*
   While stored versions are missing and tried again, what a page needs fails at once: InnoDB may hold the latch of its
   dictionary, which statements on other tables need. An agent that has listed the missing versions knows which ids have
-  some, so that others can still be created. Needs the lock.
+  some, so that others can still be created: it is brought back soon for who wants one. Needs the lock.
 */
 static bool is_missing(struct agent *agent, struct asking *asking)
 {
@@ -201,6 +249,11 @@ static bool is_missing(struct agent *agent, struct asking *asking)
   if (atomic_load(&agent->missing) == 0 || (asking->type == FRAME_OPEN && agent->knows_missing))
     return false;
   agent->refused_missing= true;
+  if (asking->type == FRAME_OPEN && !agent->reload_wanted)
+  {
+    agent->reload_wanted= true;
+    agent_wake(agent);
+  }
   if (asking->version)
     snprintf(version, sizeof version, " version %u", asking->version);
   struct agent_failure *failure= tell(asking, "missing", asking->id);
@@ -220,8 +273,10 @@ static enum outcome ask_once(struct agent *agent, struct asking *asking)
   asking->reason= NULL;
   if (is_loaded(agent, asking))
     return KEY_IS_THERE;
-  if (agent->stop || is_missing(agent, asking))
+  if (agent->stop)
     return KEY_FAILED;
+  if (is_missing(agent, asking))
+    return is_patient(asking) ? KEY_FAILED_FOR_NOW : KEY_FAILED;
   if (recent_failed(&agent->recent, asking->type, asking->id, asking->version, clock_ms()))
     return KEY_FAILED_FOR_NOW;
   if (!in_flight(agent, asking) && is_rationed(agent, asking))
@@ -261,8 +316,8 @@ static bool ask_for_key(struct agent *agent, uint8_t type, uint32_t id, uint32_t
 {
   const struct agent_caller starts= {.kind= CALLER_STARTS};
   const struct agent_caller caller= agent->config.caller ? agent->config.caller() : starts;
-  struct asking asking= {.caller= &caller, .type= type, .id= id, .version= version};
-  asking.until= clock_ms() + (is_patient(&asking) ? (int64_t) caller.patience_ms : 0);
+  struct asking asking= {.caller= &caller, .type= type, .id= id, .version= version, .began_at= clock_ms()};
+  asking.until= asking.began_at + (is_patient(&asking) ? (int64_t) caller.patience_ms : 0);
   pthread_mutex_lock(&agent->lock);
   enum outcome outcome= ask_once(agent, &asking);
   while (outcome == KEY_FAILED_FOR_NOW && clock_ms() < asking.until && !agent->stop)

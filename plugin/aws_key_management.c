@@ -212,9 +212,11 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
 }
 
 /* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
-static bool may_create(uint32_t id, struct agent_failure *why)
+static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
 {
-  const struct datadir_keys keys= {.has= is_other, .context= &id};
+  const struct datadir_keys keys= {
+    .has= is_other, .context= &id, .is_unwanted= interrupt->is_wanted, .argument= interrupt->argument,
+  };
   struct datadir_use use;
   bool found= datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use);
   if (found || use.is_unsure)

@@ -21,6 +21,9 @@ struct datadir_keys
   void *context;
   const struct keytable *table;         /* whose keys are tried on pages */
   const struct aes *aes;                /* NULL: no page is looked at */
+  /* Whether nobody waits for the look any more; asked for each file. It is unsure then. NULL: somebody always does. */
+  bool (*is_unwanted)(void *argument);
+  void *argument;
 };
 
 enum datadir_extent

@@ -292,6 +292,7 @@ void link_begin(struct agent *agent)
 {
   struct agent_io *io= &agent->io;
   io->reload_at= 0;
+  io->begun_at= clock_ms();
   pthread_mutex_lock(&agent->lock);
   agent->state= AGENT_STARTING;
   int64_t start_until= agent->start_until;

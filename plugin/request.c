@@ -23,7 +23,7 @@ static int64_t longest_wait_until(const struct agent *agent, const struct reques
   if (agent->start_until && request->type == FRAME_LOAD)
     return agent->start_until + TIME_LEFT_MIN_MS + limits->answer_grace + START_SLACK_MS;
   /* A look is not the I/O thread's. */
-  int64_t from= request->look == LOOK_UNDER_WAY ? clock_ms() : request->asked_at;
+  int64_t from= agent_is_held(request) ? clock_ms() : request->asked_at;
   return from + request->deadline_ms + limits->patience + limits->welcome + limits->write + 3 * limits->answer_grace;
 }
 
@@ -89,7 +89,8 @@ bool agent_hold(struct agent *agent, struct request *request, struct agent_failu
   if (request->type != FRAME_OPEN || request->may_create || request->look != LOOK_NOT_NEEDED ||
       strcmp(failure->code, CODE_OF_LOOK) != 0)
     return false;
-  if (agent->config.may_create && limit_is_reached(agent, request->id))
+  /* What a primary made is there already: an applier that fails stops replication, and keeps nobody from making more. */
+  if (agent->config.may_create && !request->by_applier && limit_is_reached(agent, request->id))
   {
     *failure= limit_failure(agent, request->id);
     return false;
@@ -98,19 +99,75 @@ bool agent_hold(struct agent *agent, struct request *request, struct agent_failu
   if (request->forgotten)
     return false;
   request->look= LOOK_WANTED;
+  request->held_at= clock_ms();
   request->sent= false;
   pthread_cond_broadcast(&request->ready);
   return true;
 }
 
-void agent_look(struct agent *agent, struct request *request)
+/* Since when this caller has waited for a look. */
+static int64_t held_from(const struct request *request, const struct agent_wait *wait)
 {
+  return request->held_at > wait->began_at ? request->held_at : wait->began_at;
+}
+
+/* Needs the lock. */
+static int64_t caller_until(const struct agent *agent, const struct request *request, const struct agent_wait *wait)
+{
+  if (wait->limit_ms == 0)
+    return INT64_MAX;
+  int64_t held= held_from(request, wait);
+  if (agent_is_held(request))
+    return held + wait->look_ms;
+  int64_t from= wait->began_at > request->asked_at ? wait->began_at : request->asked_at;
+  int64_t until= from + wait->limit_ms + CALLER_SLACK_MS + (request->sent ? 0 : agent->limits.welcome);
+  int64_t latest= wait->until + (request->looked_at > held ? request->looked_at - held : 0);
+  return until < latest ? until : latest;
+}
+
+/* A look, and what ends it early. */
+struct looking
+{
+  const struct agent_interrupt *interrupt;
+  int64_t until;
+  enum agent_end end;                   /* ENDED: nothing did */
+};
+
+static bool is_over(void *argument)
+{
+  struct looking *looking= argument;
+  const struct agent_interrupt *interrupt= looking->interrupt;
+  if (looking->end == ENDED && interrupt && interrupt->is_wanted && interrupt->is_wanted(interrupt->argument))
+    looking->end= INTERRUPTED;
+  if (looking->end == ENDED && clock_ms() >= looking->until)
+    looking->end= LOOKED_TOO_LONG;
+  return looking->end != ENDED;
+}
+
+/* The next look may be another key's. Needs the lock. */
+static void stop_looking(struct agent *agent, struct request *request)
+{
+  agent->looking= false;
+  pthread_cond_broadcast(&request->ready);
+  for (struct request *each= agent->requests; each; each= each->next)
+    if (each->look == LOOK_WANTED)
+      pthread_cond_broadcast(&each->ready);
+}
+
+enum agent_end agent_look(struct agent *agent, struct request *request, const struct agent_wait *wait)
+{
+  struct looking looking= {.interrupt= wait->interrupt, .until= caller_until(agent, request, wait), .end= ENDED};
+  const struct agent_interrupt interrupt= {.is_wanted= is_over, .argument= &looking};
+  agent->looking= true;
   request->look= LOOK_UNDER_WAY;
   pthread_mutex_unlock(&agent->lock);
   struct agent_failure why= agent_plain("");
-  bool may_create= agent->config.may_create(request->id, &why);
+  bool may_create= agent->config.may_create(request->id, &interrupt, &why);
   pthread_mutex_lock(&agent->lock);
-  request->look= LOOK_DONE;
+  request->look= looking.end == ENDED ? LOOK_DONE : LOOK_WANTED;
+  stop_looking(agent, request);
+  if (looking.end != ENDED)
+    return looking.end;
   /* Better than what the agent can say: it does not know what was found. */
   if (!may_create && !request->done)
   {
@@ -121,17 +178,9 @@ void agent_look(struct agent *agent, struct request *request)
   request->may_create= may_create;
   request->sent_before= false;
   /* A question of its own, with all the time of one. */
-  request->asked_at= clock_ms();
+  request->asked_at= request->looked_at= clock_ms();
   agent_wake(agent);
-}
-
-/* Needs the lock. */
-static int64_t caller_until(const struct agent *agent, const struct request *request, const struct agent_wait *wait)
-{
-  if (wait->limit_ms == 0 || request->look == LOOK_UNDER_WAY)
-    return INT64_MAX;
-  int64_t from= wait->began_at > request->asked_at ? wait->began_at : request->asked_at;
-  return from + wait->limit_ms + CALLER_SLACK_MS + (request->sent ? 0 : agent->limits.welcome);
+  return ENDED;
 }
 
 static int64_t earliest(int64_t a, int64_t b, int64_t c)
@@ -157,9 +206,9 @@ enum agent_end agent_await(struct agent *agent, struct request *request, const s
   enum agent_end end= ENDED;
   while (!request->done && end == ENDED)
   {
-    if (request->look == LOOK_WANTED)
+    if (request->look == LOOK_WANTED && !agent->looking)
     {
-      agent_look(agent, request);
+      end= agent_look(agent, request, wait);
       continue;
     }
     int64_t now= clock_ms(), until= longest_wait_until(agent, request), mine= caller_until(agent, request, wait);
@@ -168,7 +217,7 @@ enum agent_end agent_await(struct agent *agent, struct request *request, const s
     if (now >= until)
       end= HANGS;
     else if (now >= mine)
-      end= GAVE_UP;
+      end= agent_is_held(request) ? LOOKED_TOO_LONG : GAVE_UP;
     else if (pthread_cond_timedwait(&request->ready, &agent->lock, &limit) == ETIMEDOUT &&
              agent_interrupted(agent, wait->interrupt))
       end= INTERRUPTED;

@@ -38,6 +38,15 @@ void search_trouble(struct search *search, const struct place *place, int error)
   search_unsure(search, place, why);
 }
 
+bool search_is_unwanted(struct search *search)
+{
+  const struct datadir_keys *keys= search->keys;
+  if (!keys->is_unwanted || !keys->is_unwanted(keys->argument))
+    return false;
+  search_unsure(search, NULL, "the look was interrupted");
+  return true;
+}
+
 /*
   A symbolic link that names nothing fails with ENOENT as well, and its table is on a volume that is not mounted. One that names
   a file is no directory, and that is all.
@@ -58,6 +67,8 @@ static void not_there(struct search *search, const struct place *place, bool is_
 /* O_NONBLOCK: a FIFO that has the name of a table must not stop the start. */
 static int open_any(struct search *search, const struct place *place, int flags, bool is_needed)
 {
+  if (search_is_unwanted(search))
+    return -1;
   int file= openat(place->directory, place->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
   if (file == -1 && (errno == ENOENT || errno == ENOTDIR))
     not_there(search, place, is_needed);
@@ -90,6 +101,8 @@ DIR *search_list(struct search *search, const struct place *place, bool is_neede
 
 struct dirent *search_next(struct search *search, DIR *directory, const struct place *place)
 {
+  if (search_is_unwanted(search))
+    return NULL;
   errno= 0;
   struct dirent *entry= readdir(directory);
   if (!entry)

@@ -36,6 +36,9 @@ struct place
 /* The first that could not be looked at is kept. */
 void search_unsure(struct search *search, const struct place *place, const char *why);
 
+/* Whether nobody waits for the look any more: it is unsure then, and whatever is to be opened is not there. */
+bool search_is_unwanted(struct search *search);
+
 /* Notes nothing for 0, and for ENOENT: what is gone between the list and the look is not ours to miss. */
 void search_trouble(struct search *search, const struct place *place, int error);
 
@@ -45,7 +48,7 @@ void search_trouble(struct search *search, const struct place *place, int error)
 */
 int search_open(struct search *search, const struct place *place, bool is_needed);
 
-/* NULL as search_open(). */
+/* NULL as search_open(); search_next() also once the look is unwanted. */
 DIR *search_list(struct search *search, const struct place *place, bool is_needed);
 struct dirent *search_next(struct search *search, DIR *directory, const struct place *place);
 

@@ -230,8 +230,9 @@ static void ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t version
     agent_release(request);
 }
 
-static bool may_create(uint32_t id, struct agent_failure *why)
+static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
 {
+  (void) interrupt;
   snprintf(why->message, sizeof why->message, "%u", id);
   return id % 2;
 }
@@ -247,7 +248,8 @@ static void look(struct agent *agent)
   if (request->sent || request->may_create)
     abort();
   pthread_mutex_lock(&agent->lock);
-  agent_look(agent, request);
+  const struct agent_wait wait= {.began_at= now_ms};
+  (void) agent_look(agent, request, &wait);
   pthread_mutex_unlock(&agent->lock);
 }
 

@@ -63,6 +63,27 @@ static bool missing(struct datadir_use *use)
   return datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, use) && !use->is_other_key;
 }
 
+static bool is_unwanted(void *files_left)
+{
+  return (*(int *) files_left)-- == 0;
+}
+
+/* Wherever it is interrupted: what was not looked at is not taken for nothing. */
+static void look_that_is_interrupted_is_unsure(void)
+{
+  struct datadir_use use;
+  int left= -1;
+  const struct datadir_keys keys= {.has= has_key_1, .is_unwanted= is_unwanted, .argument= &left};
+  put_table("d/t.ibd", 0x15, 10428, 1, 1);
+  CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use) && !use.is_unsure && left < -3);
+  for (int asked= -left - 1, at= 0; at < asked; at++)
+  {
+    left= at;
+    CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use));
+    CHECK(use.is_unsure && strcmp(use.unsure_why, "the look was interrupted") == 0);
+  }
+}
+
 static void tablespaces_of_every_page_size(void)
 {
   static const struct
@@ -468,6 +489,7 @@ void datadir_tests(void)
   CHECK(mkdtemp(root) != NULL && chdir(root) == 0);
   locations_read(&locations, 0, NULL);
   CHECK(mkdir(path_of("d"), 0700) == 0);
+  TEST(look_that_is_interrupted_is_unsure);
   TEST(tablespaces_of_every_page_size);
   TEST(table_in_the_clear_names_no_key);
   TEST(redo_log_names_its_version);

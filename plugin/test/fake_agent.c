@@ -337,6 +337,7 @@ static bool answer(int fd, const struct frame *frame)
   case FRAME_OPEN:
     first= frame_u32(&reader);
     atomic_store(&fake.may_create, frame_u8(&reader));
+    atomic_store(&fake.open_deadline, frame_u32(&reader));
     return answer_open(fd, frame->request, first, atomic_load(&fake.may_create));
   case FRAME_FETCH:
     first= frame_u32(&reader);

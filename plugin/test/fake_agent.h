@@ -79,6 +79,7 @@ struct fake
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* of the last LOAD */
+  _Atomic uint32_t open_deadline;       /* of the last OPEN */
   atomic_bool told_alias;
   _Atomic uint8_t may_create;           /* of the last OPEN */
   _Atomic uint32_t held;                /* of the last HELLO */

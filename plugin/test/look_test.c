@@ -14,16 +14,28 @@
 #define SLOW 1000u                      /* a key id that is looked for until it is let go */
 
 static atomic_int looks;
-static atomic_bool is_let_go;
+static atomic_int looking, looking_most;
+static atomic_bool is_let_go, is_killed;
+
+static bool killed(void *unused)
+{
+  (void) unused;
+  return atomic_load(&is_killed);
+}
 
 /* What is odd, data is under. */
-static bool only_even(uint32_t id, struct agent_failure *why)
+static bool only_even(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
 {
+  int now= atomic_fetch_add(&looking, 1) + 1;
+  if (now > atomic_load(&looking_most))
+    atomic_store(&looking_most, now);
   if (id % 2)
     snprintf(why->message, sizeof why->message, "key %u: d/t.ibd is encrypted with it", id);
   atomic_fetch_add(&looks, 1);
-  while (id == SLOW && !atomic_load(&is_let_go))
+  while (id == SLOW && !atomic_load(&is_let_go) && !interrupt->is_wanted(interrupt->argument))
     usleep(1000);
+  usleep(200);
+  atomic_fetch_sub(&looking, 1);
   return id % 2 == 0;
 }
 
@@ -32,7 +44,9 @@ static struct agent *looking_client(void)
   struct agent *agent= fake_started_client();
   agent->config.may_create= only_even;
   atomic_store(&looks, 0);
+  atomic_store(&looking_most, 0);
   atomic_store(&is_let_go, false);
+  atomic_store(&is_killed, false);
   return agent;
 }
 
@@ -139,7 +153,8 @@ static void looks_for_many_keys_are_bounded(void)
     opened+= opened_by(&openers[i]);
   int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS), made= atomic_load(&looks);
   CHECK(made >= BUCKET_SIZE && made <= most && opened > 0 && opened < made);
-  CHECK(fake_has_logged("SQL statements name too many keys"));
+  /* One look at a time, however many keys are named. */
+  CHECK(fake_has_logged("SQL statements name too many keys") && atomic_load(&looking_most) == 1);
   fake_destroy(agent);
 }
 
@@ -173,7 +188,7 @@ static void many_threads_look_once(void)
   fake_destroy(agent);
 }
 
-/* Neither those who want other keys, nor those who wait for this one: a look is no silence of the agent. */
+/* Neither those who want other keys that are there, nor those who wait for this one: a look is no silence of the agent. */
 static void look_holds_up_nobody(void)
 {
   struct opener openers[2];
@@ -186,7 +201,7 @@ static void look_holds_up_nobody(void)
   start_slow(openers, 2, agent);
   int64_t started= clock_ms();
   agent_get_status(agent, &status);
-  CHECK(agent_open(agent, 4) && agent_open(agent, STORED) && agent_open(agent, 6) && clock_ms() - started < 1000);
+  CHECK(agent_open(agent, 4) && agent_open(agent, STORED) && agent_fetch(agent, 3, 9) && clock_ms() - started < 1000);
   usleep(2500000);
   CHECK(let_go(openers, 2) == 2 && atomic_load(&fake.connections) == before && !agent->hangs && is_untroubled(agent));
   fake_destroy(agent);
@@ -220,6 +235,58 @@ static void request_may_end_during_a_look(void)
   fake_listen();
 }
 
+/* What was not looked at to the end creates nothing; whoever else waits for the key looks then. */
+static void killed_look_ends_and_another_looks(void)
+{
+  struct opener opener, other;
+  struct agent *agent= looking_client();
+  int before= atomic_load(&fake.opens);
+  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
+  start_slow(&opener, 1, agent);
+  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT});
+  start_opener(&other, agent, SLOW, 1);
+  usleep(100000);
+  atomic_store(&is_killed, true);
+  CHECK(opened_by(&opener) == 0);
+  while (atomic_load(&looks) < 2)
+    usleep(1000);
+  CHECK(atomic_load(&fake.opens) == before + 1);
+  CHECK(let_go(&other, 1) == 1 && atomic_load(&looks) == 2 && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+static void killed_look_of_one_creates_nothing(void)
+{
+  struct opener opener;
+  struct agent *agent= looking_client();
+  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
+  start_slow(&opener, 1, agent);
+  atomic_store(&is_killed, true);
+  CHECK(opened_by(&opener) == 0 && keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
+  atomic_store(&is_killed, false);
+  atomic_store(&is_let_go, true);
+  CHECK(agent_open(agent, SLOW) && is_untroubled(agent));
+  fake_destroy(agent);
+}
+
+/* For the one who looks, and for the one who waits to. */
+static void look_has_a_limit(void)
+{
+  struct opener openers[2];
+  struct agent *agent= looking_client();
+  agent->limits.look= 1000;
+  agent->limits.interrupt_every= 50;
+  int64_t before= clock_ms();
+  start_slow(openers, 1, agent);
+  start_opener(&openers[1], agent, 6, 1);
+  CHECK(opened_by(&openers[0]) == 0 && clock_ms() - before >= 1000);
+  CHECK(fake_has_logged("key 1000 is not created: after 1 s the data had not all been looked at yet"));
+  CHECK(atomic_load(&fake.may_create) == 0 || keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
+  opened_by(&openers[1]);
+  CHECK(!agent->looking && agent_open(agent, 8));
+  fake_destroy(agent);
+}
+
 void look_tests(void)
 {
   TEST(new_key_is_looked_for_and_made);
@@ -232,4 +299,7 @@ void look_tests(void)
   TEST(look_holds_up_nobody);
   TEST(agent_may_end_during_a_look);
   TEST(request_may_end_during_a_look);
+  TEST(killed_look_ends_and_another_looks);
+  TEST(killed_look_of_one_creates_nothing);
+  TEST(look_has_a_limit);
 }
