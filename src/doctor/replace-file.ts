@@ -28,8 +28,10 @@ export async function replaceSecretFile(path: string, owner: Owner, change: (tex
   if (owner.runnerUid !== 0 && owner.runnerUid !== owner.uid) {
     throw refused(path, 'it would belong to another user', 'run this as root or as that user');
   }
+  // It is an error where others than the owner can put another directory in root's way.
+  const place = owner.runnerUid === 0 ? await ownerOfPlace(dirname(path)) : { uid: owner.uid };
   // Where the owner can put links in root's way, root has nothing to lose that the owner has not.
-  if (owner.runnerUid !== owner.uid && (await ownerOfPlace(dirname(path))).uid !== 0) {
+  if (owner.runnerUid !== owner.uid && place.uid !== 0) {
     await owner.asOwner(() => replace(path, { ...owner, runnerUid: owner.uid }, change));
   } else {
     await replace(path, owner, change);

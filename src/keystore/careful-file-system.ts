@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { RemoteFileSystem } from './file-service.ts';
 import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts';
-import { ownerOfPlace, type PlaceOwner } from './place-owner.ts';
+import { ownerOfPlace, type Place, type PlaceOwner, placeOfDirectory, placeOfFile } from './place-owner.ts';
 
 /** Starts what makes the calls with the rights of a user; it ends with this process. */
 export type ActAs = (owner: PlaceOwner) => RemoteFileSystem;
@@ -10,7 +10,8 @@ export type ActAs = (owner: PlaceOwner) => RemoteFileSystem;
 /**
  * For commands that root runs. Where a directory is another user's, or the way to it is, every call is made with the rights
  * of that user and no others: a link then leads to what this user may read and write anyway, and what is made is theirs. In
- * a directory of root's that others may write, no link in the place of a file is followed.
+ * a directory of root's that others may write, a link in the place of a file is followed only where it is sticky and the
+ * link is root's.
  */
 export class CarefulFileSystem implements FileSystem {
   readonly #actAs: ActAs;
@@ -21,14 +22,16 @@ export class CarefulFileSystem implements FileSystem {
   }
 
   async open(path: string, flags: number, mode?: number): Promise<OpenFile> {
-    const isDirectory = (flags & constants.O_DIRECTORY) !== 0;
-    const owner = await ownerOfPlace(isDirectory ? path : dirname(resolve(path)));
-    const more = owner.isShared && !isDirectory ? constants.O_NOFOLLOW : 0;
-    return await this.#at(owner).open(path, flags | more, mode);
+    const { O_DIRECTORY, O_EXCL, O_NOFOLLOW } = constants;
+    if ((flags & O_DIRECTORY) !== 0) return await (await this.#in(path)).open(path, flags, mode);
+    if ((flags & (O_EXCL | O_NOFOLLOW)) !== 0) return await (await this.#around(path)).open(path, flags, mode);
+    const { owner, path: real } = there(await placeOfFile(path));
+    // Root's place has been looked at: what is put there since then is not followed.
+    return await this.#at(owner).open(real, owner.uid === 0 ? flags | O_NOFOLLOW : flags, mode);
   }
 
   async readdir(path: string): Promise<string[]> {
-    return await this.#at(await ownerOfPlace(path)).readdir(path);
+    return await (await this.#in(path)).readdir(path);
   }
 
   async mkdir(path: string, mode: number): Promise<void> {
@@ -50,7 +53,9 @@ export class CarefulFileSystem implements FileSystem {
   }
 
   async stat(path: string): ReturnType<FileSystem['stat']> {
-    return await (await this.#around(path)).stat(path);
+    const { owner, path: real, isLink } = there(await placeOfFile(path));
+    if (!isLink) return await this.#at(owner).stat(real);
+    throw Object.assign(new Error(`ELOOP: too many symbolic links encountered, stat '${path}'`), { code: 'ELOOP' });
   }
 
   async uidAt(path: string): Promise<number> {
@@ -64,7 +69,11 @@ export class CarefulFileSystem implements FileSystem {
 
   /** Of an entry: whoever owns its directory decides what it is. */
   async #around(path: string): Promise<RemoteFileSystem> {
-    return this.#at(await ownerOfPlace(dirname(resolve(path))));
+    return await this.#in(dirname(resolve(path)));
+  }
+
+  async #in(directory: string): Promise<RemoteFileSystem> {
+    return this.#at(there(await placeOfDirectory(directory)).owner);
   }
 
   #at(owner: PlaceOwner): RemoteFileSystem {
@@ -73,4 +82,10 @@ export class CarefulFileSystem implements FileSystem {
     this.#services.set(owner.uid, service);
     return service;
   }
+}
+
+/** @throws the system's error: what others may make there a moment later is not looked at */
+function there(place: Place): Place {
+  if (place.absent !== undefined) throw place.absent;
+  return place;
 }

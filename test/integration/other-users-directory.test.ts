@@ -125,6 +125,33 @@ it('links that are good are followed: to files of the owner, and those that root
   expect(readFileSync(join(home, 'second/aws-kms-key.1.1'), 'utf8')).toBe('wrapped');
 });
 
+it("a link that another user put into a sticky directory of root's is not followed", async () => {
+  const mounted = join(home, 'mounted');
+  mkdirSync(mounted);
+  chmodSync(mounted, 0o1777);
+  writeFileSync(join(mounted, 'aws-kms-key.1.1'), 'wrapped');
+  symlinkSync(join(home, 'roots/secret'), join(mounted, 'aws-kms-key.77.1'));
+  give(join(mounted, 'aws-kms-key.77.1'));
+  const { code, stderr } = await command('backup-keys', '--keyfile-dir', mounted, '--to', copy);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/cannot read aws-kms-key\.77\.1 in \S+mounted: ELOOP/)]);
+  expect(copied()).toEqual(['aws-kms-key.1.1']);
+});
+
+it('what others may put another directory in the place of is refused, and the cure that is printed is one', async () => {
+  const shared = join(home, 'shared');
+  mkdirSync(join(shared, 'keys'), { recursive: true });
+  chmodSync(shared, 0o777);
+  writeFileSync(join(shared, 'keys/aws-kms-key.1.1'), 'wrapped');
+  const backUp = async () => await command('backup-keys', '--keyfile-dir', join(shared, 'keys'), '--to', copy);
+  expect(await backUp()).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: `mariadb-aws-kms: error: others may rename ${shared}/keys, and put what they like in its place: they may write ${shared}\nhint: chmod go-w ${shared}\n`,
+  });
+  execFileSync('chmod', ['go-w', shared]);
+  expect(await backUp()).toMatchObject({ code: 0, stderr: '' });
+});
+
 it('a backup in a directory of another user is theirs, and nothing is written through their links', async () => {
   putKey('aws-kms-key.1.1');
   mkdirSync(copy);

@@ -1,7 +1,8 @@
 import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
-import { ownerOfPlace } from '../../src/keystore/place-owner.ts';
+import { ownerOfPlace, placeOfFile } from '../../src/keystore/place-owner.ts';
+import { expectKeyError } from '../support/expect-error.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
 const SOMEBODY = 65_534;
@@ -53,4 +54,47 @@ it("a directory of root's that others may write is shared, unless each of them k
   }
   writeFileSync(join(home, 'roots/file'), '');
   expect(await ownerOfPlace(join(home, 'roots/file/below'))).toMatchObject({ uid: 0 });
+});
+
+it("below a directory of root's that others may write, nothing is root's for long, unless that is sticky", async () => {
+  const roots = join(home, 'roots');
+  mkdirSync(join(roots, 'below/deep'), { recursive: true });
+  for (const mode of [0o777, 0o770, 0o757]) {
+    chmodSync(roots, mode);
+    for (const path of ['below', 'below/deep', 'new']) {
+      const said = `others may rename ${join(roots, path.split('/')[0] ?? '')}, and put what they like in its place: they may write ${roots}`;
+      const error = await expectKeyError(ownerOfPlace(join(roots, path)), 'STORE_UNAVAILABLE', said);
+      expect(error.hint).toBe(`chmod go-w ${roots}`);
+    }
+    await expectKeyError(placeOfFile(join(roots, 'below/file')), 'STORE_UNAVAILABLE', /^others may rename /);
+    expect(await ownerOfPlace(roots)).toMatchObject({ uid: 0, isShared: true });
+  }
+  chmodSync(roots, 0o1777);
+  expect(await ownerOfPlace(join(roots, 'below/deep'))).toMatchObject(ROOT);
+  chmodSync(roots, 0o755);
+  expect(await ownerOfPlace(join(roots, 'below/deep'))).toMatchObject(ROOT);
+});
+
+it('a link in the place of a file is followed where nobody else can have put it', async () => {
+  const at = (path: string): string => join(home, path);
+  writeFileSync(at('theirs/file'), '');
+  writeFileSync(at('roots/file'), '');
+  const links = { 'to-roots': '../roots/file', 'to-theirs': '../theirs/file', 'of-nobody': '../roots/file' };
+  mkdirSync(at('place'));
+  for (const [name, target] of Object.entries(links)) symlinkSync(target, at(`place/${name}`));
+  lchownSync(at('place/of-nobody'), SOMEBODY, SOMEBODY);
+  for (const [mode, followed] of [
+    [0o755, ['to-roots', 'to-theirs', 'of-nobody']],
+    [0o1777, ['to-roots', 'to-theirs']],
+    [0o777, []],
+  ] as const) {
+    chmodSync(at('place'), mode);
+    const found = await Promise.all(Object.keys(links).map((name) => placeOfFile(at(`place/${name}`))));
+    const names = Object.keys(links).filter((_, index) => found[index]?.isLink === false);
+    expect(names, mode.toString(8)).toEqual(followed);
+  }
+  chmodSync(at('place'), 0o1777);
+  expect(await placeOfFile(at('place/to-roots'))).toMatchObject({ owner: ROOT, path: at('roots/file') });
+  expect(await placeOfFile(at('place/to-theirs'))).toMatchObject({ owner: { uid: SOMEBODY } });
+  expect(await placeOfFile(at('place/none/file'))).toMatchObject({ absent: { code: 'ENOENT' } });
 });
