@@ -302,7 +302,12 @@ export class Session {
 
   async #load({ keyring, settings, hinted }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
     const { keys, versions, failures } = await keyring.loadAll(deadline);
-    if (failures.length === 0) return [keys, versions];
+    if (failures.length === 0) {
+      // What an earlier LOAD missed, this one has loaded.
+      this.#retrying.abort();
+      if (this.#missing.length > 0) this.#reportMissing([]);
+      return [keys, versions];
+    }
     for (const error of mergeAlike(failures.map(({ error }) => hinted(error)))) this.#log('error', withHint(error));
     const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
     const [first] = failures;

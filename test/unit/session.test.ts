@@ -229,6 +229,28 @@ describe('a session', () => {
     expect(sent('missing').length - before).toBe(1);
   });
 
+  it('has nothing missing after a LOAD that succeeds, and tries no more', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
+    kms.on = () => {
+      throw kmsError('AccessDeniedException', 'no');
+    };
+    await hello([['allow_missing_keys', 'ON']]);
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 0 });
+    kms.on = () => undefined;
+    send(3, { type: 'load', deadlineMs: 60_000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 1, second: 1 });
+    expect(sent('missing')).toEqual([
+      { type: 'missing', versions: 1 },
+      { type: 'missing', versions: 0 },
+    ]);
+    send(4, { type: 'open', id: keyId(1), mayCreate: false, deadlineMs: 5000 });
+    expect(await answerTo(4)).toMatchObject({ type: 'done', first: 1, second: 1 });
+    const calls = kms.calls.length;
+    await clock.advance(60_000);
+    expect(kms.calls).toHaveLength(calls);
+  });
+
   it('fails LOAD with one line for each cause, and the versions that stay wrapped for it', async () => {
     for (const version of [1, 2])
       fs.files.set(`/keys/aws-kms-key.1.${version}`, { bytes: wrappedKey(`1.${version}`), synced: true });
