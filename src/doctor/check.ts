@@ -17,6 +17,8 @@ export interface Check {
   readonly unneeded?: (configuration: Configuration) => string | undefined;
   /** The server does not depend on it: when it cannot be done, that is no failure. */
   readonly isOptional?: boolean;
+  /** Where what there is to do decides; no other check gets less time for it. */
+  readonly limitMs?: (examination: Examination) => number;
   readonly run: (examination: Examination, signal: AbortSignal) => Promise<readonly Report[]>;
 }
 

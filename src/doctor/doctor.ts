@@ -15,17 +15,23 @@ const ALL_MS = 60_000;
 /** After its time a check may still say what it has; then nobody waits for it. */
 const GRACE_MS = 500;
 
-/** Runs every check, one after the other, in bounded time. Never throws for what a check met. */
+/** Runs every check, one after the other, in time that only the number of key versions makes longer. Never throws for what a check met. */
 export async function examine(request: DoctorRequest, surroundings: Surroundings): Promise<readonly Finding[]> {
-  const all = startDeadline(surroundings.clock, ALL_MS);
+  const { clock } = surroundings;
+  let all = startDeadline(clock, ALL_MS);
   let examination: OpenExamination | undefined;
   try {
     const configuration = await readInTime(request, surroundings, all);
     examination = openExamination(surroundings, configuration);
     const findings: Finding[] = configuration.reports.map((report) => ({ check: 'option-files', ...report }));
     for (const check of ALL_CHECKS) {
+      const leftMs = all.atMs - clock.monotonicMs();
       const reports = await reportsOf(check, examination, findings, all);
       findings.push(...reports.map((report) => ({ check: check.id, ...report })));
+      if (check.limitMs !== undefined && leftMs > 0) {
+        all.cancel();
+        all = startDeadline(clock, leftMs);
+      }
     }
     return findings;
   } finally {
@@ -90,13 +96,15 @@ async function reportsOf(
   if (missing !== undefined) return [skipped(`not looked at: ${missing} must be right first`)];
   if (all.signal.aborted) return [outOfTime(check, ALL_MS)];
   const { clock } = examination.surroundings;
-  const soft = startDeadline(clock, CHECK_MS, all.signal);
-  const hard = startDeadline(clock, CHECK_MS + GRACE_MS);
+  const ownMs = check.limitMs?.(examination);
+  const limitMs = ownMs ?? CHECK_MS;
+  const soft = startDeadline(clock, limitMs, ownMs === undefined ? all.signal : undefined);
+  const hard = startDeadline(clock, limitMs + GRACE_MS);
   try {
     const reports = await unlessAborted(check.run(examination, soft.signal), hard.signal, () => undefined);
     return reports.map((report) => forWhoeverRuns(examination, report));
   } catch (thrown) {
-    if (soft.signal.aborted || hard.signal.aborted) return [outOfTime(check, CHECK_MS)];
+    if (soft.signal.aborted || hard.signal.aborted) return [outOfTime(check, limitMs)];
     if (isPermission(thrown)) return [unseen(examination, thrown)];
     const { message, hint } = toKeyError(thrown);
     return [check.isOptional === true ? skipped(`could not be looked at: ${message}`) : failure(message, hint)];

@@ -17,13 +17,18 @@ import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
 const NAMED = 5;
+/** KMS that lets one version wait so long does not answer: the others are not tried. */
+const ONE_MS = 9_000;
+/** Of all versions: with 16 at a time, 1.6 s for each. */
+const VERSION_MS = 100;
 /** Sooner than the check's own end, so that it can say how far it came. */
-const ALL_MS = 9_000;
+const REPORT_MS = 1_000;
 
 export const unwrap: Check = {
   id: 'unwrap',
   needs: ['credentials', 'endpoint'],
   unneeded: (configuration) => mockNeedsNoKms(configuration),
+  limitMs: ({ facts }) => allMs(facts.stored.length) + REPORT_MS,
   async run(examination, signal) {
     const { facts, surroundings, configuration } = examination;
     if (!configuration.deep) return [unlooked('not asked for: one Decrypt per key version')];
@@ -31,19 +36,24 @@ export const unwrap: Check = {
     const kms = await examination.kms();
     const { clock } = surroundings;
     const caller = dataKeyCaller(kms, surroundings);
-    const deadline = startDeadline(clock, ALL_MS, signal);
+    const deadline = startDeadline(clock, allMs(facts.stored.length), signal);
     const failures: KeyError[] = [];
     const others: FoundPage[] = [];
     let unwrapped = 0;
+    let isOver = false;
     try {
       await forEachBounded(facts.stored, CONCURRENCY, async ({ name, key }) => {
-        if (deadline.signal.aborted) return;
+        if (isOver) return;
+        const one = startDeadline(clock, ONE_MS, deadline.signal);
         try {
-          const other = await unwrapOne(examination, caller, name, key, deadline);
+          const other = await unwrapOne(examination, caller, name, key, one);
           unwrapped += 1;
           if (other !== undefined) others.push(other);
         } catch (error) {
           failures.push(toKeyError(error));
+        } finally {
+          isOver ||= one.signal.aborted;
+          one.cancel();
         }
       });
     } finally {
@@ -61,22 +71,19 @@ function reportsOf(
   const total = facts.stored.length;
   const count = `${unwrapped} of ${total} key versions unwrap`;
   const untried = total - unwrapped - failures.length;
-  if (failures.length === 0) {
-    return [
-      untried === 0
-        ? ok(count)
-        : warning(
-            `${count}; there was no time for ${untried}`,
-            'raise aws_key_management_start_timeout if KMS is always so slow',
-          ),
-    ];
-  }
+  const gaps = untried === 0 ? [] : [unlooked(`there was no time for ${untried} of ${total} key versions`)];
+  if (failures.length === 0) return [ok(count), ...gaps];
   const report = configuration.allowsMissingKeys ? warning : failure;
   const causes = mergeAlike(failures);
   const more = causes.length > NAMED ? `; ${causes.length - NAMED} other causes` : '';
-  return causes
+  const named = causes
     .slice(0, NAMED)
     .map(({ message, hint }, index) => report(index === 0 ? `${count}${more}; ${message}` : message, hint));
+  return [...named, ...gaps];
+}
+
+function allMs(versions: number): number {
+  return Math.max(ONE_MS, versions * VERSION_MS);
 }
 
 /** As the plugin says it: the key files are another server's, or of another time. */

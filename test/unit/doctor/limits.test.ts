@@ -10,12 +10,15 @@ const FASTER = 20;
 class LimitsOfOne implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
+  /** Every limit that was set. */
+  readonly limits: number[] = [];
   #pending = new Set<() => void>();
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     signal?.throwIfAborted();
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    this.limits.push(ms);
     const start = (): void => void setTimeout(resolve, ms / FASTER);
     // The limit of all checks together counts for those after it, too.
     if (ms <= CHECK_MS) this.#pending.add(start);
@@ -76,4 +79,33 @@ it('says how far unwrapping came when the time is up', async () => {
              check that the server can reach the KMS endpoint, and that its credential source answers
     exit 1"
   `);
+});
+
+it('unwrapping ends with the first version that gets no answer, and the versions not tried are a gap', async () => {
+  const keys = Array.from({ length: 20 }, (_, index) => `1.${index + 1}`);
+  const patient = await newPatient({ surroundings: { clock }, request: { deep: true }, keys });
+  let calls = 0;
+  const hanging = async (signal: AbortSignal): Promise<never> =>
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+  patient.spoil = (kms) => ({
+    ...kms,
+    decrypt: async (...request) => {
+      calls += 1;
+      // The first answer makes room for one call more than the four to begin with.
+      if (calls === 6) setTimeout(() => void clock.hang(), 0);
+      return await (calls > 1 ? hanging(request[3]) : kms.decrypt(...request));
+    },
+  });
+  const { lines, problems } = await patient.examine();
+  expect(problems).toMatch(/^failure {2}unwrap: 1 of 20 key versions unwrap; key 1 versions .*: no answer came$/m);
+  expect(problems).not.toContain('start_timeout');
+  expect(lines).toContain('skipped  unwrap: there was no time for 3 of 20 key versions');
+});
+
+it('unwrapping has more time the more key versions there are', async () => {
+  const keys = Array.from({ length: 150 }, (_, index) => `1.${index + 1}`);
+  const patient = await newPatient({ surroundings: { clock }, request: { deep: true }, keys });
+  const { lines } = await patient.examine();
+  expect(lines).toContain('ok       unwrap: 150 of 150 key versions unwrap');
+  expect(clock.limits).toEqual(expect.arrayContaining([15_000, 16_000]));
 });
