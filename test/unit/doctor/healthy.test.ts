@@ -46,7 +46,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
   expect(patient.kms.calls.list().filter(({ operation }) => operation === 'Decrypt')).toMatchObject([{ dryRun: true }]);
 });
 
-it('unwraps every version with --deep', async () => {
+it('unwraps every version unless --no-unwrap is given', async () => {
   const patient = await newPatient({ request: { deep: true } });
   const { lines, exit } = await patient.examine();
   expect(lines).toContain('ok       unwrap: 3 of 3 key versions unwrap');
