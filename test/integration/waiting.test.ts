@@ -9,8 +9,12 @@ import { keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 /** InnoDB has no other error for a table whose key it did not get, also when KILL is why. */
 const CANNOT_CREATE = 1005;
-/** KMS's time for a statement (plugin/agent.c): what has ended long before was interrupted. */
+/** KMS's time for a statement (plugin/agent.c). */
 const STATEMENT_MS = 8000;
+/** Half a second, and what a busy machine takes for the rest: InnoDB, the client, the two processes of the test. */
+const INTERRUPTED_MS = 1500;
+/** What was slow once may have been the machine; the mechanism is slow each time. */
+const MEASUREMENTS = 3;
 /** As many keys may be asked for at once (plugin/bucket.h). */
 const AT_ONCE = 100;
 
@@ -28,6 +32,12 @@ async function ended(work: Promise<unknown>): Promise<End> {
     (thrown: SqlError) => thrown,
   );
   return { errno: error?.errno ?? 0, message: error?.message ?? '', ms: performance.now() - startedMs };
+}
+
+async function bestOf(measure: () => Promise<number>): Promise<number> {
+  let leastMs = Number.POSITIVE_INFINITY;
+  for (let n = 0; n < MEASUREMENTS && leastMs >= INTERRUPTED_MS; n += 1) leastMs = Math.min(leastMs, await measure());
+  return leastMs;
 }
 
 function createTable(id: number): string {
@@ -53,19 +63,24 @@ it('a statement that waits for a new key ends with KILL, and holds up others for
   if (user === undefined || locker === undefined || writer === undefined) throw new Error('no sessions');
   kms.faults.set([{ kind: 'hang' }]);
 
-  const killedMs: number[] = [];
-  for (const [n, kill] of ['KILL QUERY', 'KILL SOFT QUERY', 'KILL QUERY'].entries()) {
-    const creating = ended(user.query(createTable(60 + n)));
-    await until('it waits', () => isRunning(server, `CREATE TABLE d.t${60 + n}`));
-    const startedMs = performance.now();
-    await server.sql(`${kill} ${user.threadId}`);
-    expect(await creating).toMatchObject({ errno: CANNOT_CREATE });
-    killedMs.push(performance.now() - startedMs);
-  }
-  expect(Math.min(...killedMs)).toBeLessThan(STATEMENT_MS / 2);
+  let id = 60;
+  const medianOfKills = async () => {
+    const killedMs: number[] = [];
+    for (const kill of ['KILL QUERY', 'KILL SOFT QUERY', 'KILL QUERY', 'KILL SOFT QUERY', 'KILL QUERY']) {
+      id += 1;
+      const creating = ended(user.query(createTable(id)));
+      await until('it waits', () => isRunning(server, `CREATE TABLE d.t${id}`));
+      const startedMs = performance.now();
+      await server.sql(`${kill} ${user.threadId}`);
+      expect(await creating).toMatchObject({ errno: CANNOT_CREATE });
+      killedMs.push(performance.now() - startedMs);
+    }
+    return killedMs.sort((a, b) => a - b)[2] ?? Number.POSITIVE_INFINITY;
+  };
+  expect(await bestOf(medianOfKills)).toBeLessThan(INTERRUPTED_MS);
 
-  const creating = ended(user.query(createTable(61)));
-  await until('it waits', () => isRunning(server, 'CREATE TABLE d.t61'));
+  const creating = ended(user.query(createTable(90)));
+  await until('it waits', () => isRunning(server, 'CREATE TABLE d.t90'));
   const locking = ended(locker.query('FLUSH TABLES WITH READ LOCK').then(() => locker.query('UNLOCK TABLES')));
   await until('it waits', () => isRunning(server, 'FLUSH TABLES'));
   const [created, locked, written] = await Promise.all([
@@ -77,7 +92,24 @@ it('a statement that waits for a new key ends with KILL, and holds up others for
   for (const { ms } of [created, locked, written]) expect(ms).toBeLessThan(15_000);
 
   kms.faults.clear();
-  await until('the key can be had', async () => (await ended(user.query(createTable(61)))).errno === 0);
+  await until('the key can be had', async () => (await ended(user.query(createTable(90)))).errno === 0);
+
+  // From the signal to the end of the statement, which the server may not live to tell the client of.
+  const shutdownMs = async () => {
+    kms.faults.clear();
+    if (!server.isRunning) await server.start();
+    kms.faults.set([{ kind: 'hang' }]);
+    const session = await server.connect();
+    const waiting = ended(session.query(createTable(91)));
+    await until('it waits', () => isRunning(server, 'CREATE TABLE d.t91'));
+    const startedMs = performance.now();
+    const stopping = server.stop();
+    expect((await waiting).errno).not.toBe(0);
+    const ms = performance.now() - startedMs;
+    await stopping;
+    return ms;
+  };
+  expect(await bestOf(shutdownMs)).toBeLessThan(INTERRUPTED_MS);
 });
 
 /** A replica that has a primary's binary log as its relay log, and no primary. */
