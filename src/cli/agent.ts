@@ -5,8 +5,9 @@ import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { nodeFileSystem } from '../keystore/file-system.ts';
+import { adoptLegacyVariables } from '../kms/credentials/shared-files.ts';
 import { printable } from '../printable.ts';
-import { adoptLegacyVariables, servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
+import { servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';
 
 interface AgentOptions {

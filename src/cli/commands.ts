@@ -11,6 +11,7 @@ import { policyCommand } from './policy.ts';
 import { failureAsJson } from './problems.ts';
 import { processIo } from './process-io.ts';
 import { rewrapCommand } from './rewrap.ts';
+import { serverIdentityCommand } from './server-identity.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION } from './version.ts';
 
@@ -28,7 +29,8 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .addCommand(policyCommand(processIo).exitOverride())
     .addCommand(loginCommand(processIo).exitOverride())
     .addCommand(devKmsCommand(processIo).exitOverride())
-    .addCommand(fileServiceCommand().exitOverride(), { hidden: true });
+    .addCommand(fileServiceCommand().exitOverride(), { hidden: true })
+    .addCommand(serverIdentityCommand().exitOverride(), { hidden: true });
   const [, , verb, subject] = argv;
   try {
     // Commander prints its help for a command that there is not, and never says that there is none.

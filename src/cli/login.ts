@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { withoutSession, withSession } from '../doctor/credentials-section.ts';
 import { CREDENTIALS_FILE } from '../doctor/plugin-options.ts';
 import { type Owner, replaceSecretFile } from '../doctor/replace-file.ts';
-import { readService, type Service } from '../doctor/service/server-environment.ts';
+import { NO_SERVICE, readService, type Service } from '../doctor/service/server-environment.ts';
 import { getSessionToken } from '../doctor/session-token.ts';
 import { SYSTEM_PATHS, type SystemPaths } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
@@ -167,8 +167,6 @@ interface Target {
   /** What the server's own says; nothing of it counts where the place is not for that. */
   readonly service: Service;
 }
-
-const NO_SERVICE: Service = { unit: undefined, running: undefined, variables: new Map() };
 
 /** Where the server's agent looks, and whose that is. */
 async function target(

@@ -63,7 +63,11 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
       const keyIds = parseKeyIdSet(options.keys, '--keys');
       const server = await configurationOf(options, outside);
       // The identity is that of whoever runs this, also for root: a server's has no right to ReEncrypt.
-      const kms = await outside.connectKms({ ...kmsTarget(outside, server, CALL_MS), sharedFiles: undefined });
+      const kms = await outside.connectKms({
+        ...kmsTarget(outside, server, CALL_MS),
+        sharedFiles: undefined,
+        as: undefined,
+      });
       try {
         const caller = dataKeyCaller(kms, outside);
         const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);

@@ -7,6 +7,7 @@ import type { FileSystem } from '../keystore/file-system.ts';
 import { promptFileSystem } from '../keystore/prompt-file-system.ts';
 import { createAwsKmsClient } from '../kms/aws.ts';
 import type { KmsClients } from '../kms/client.ts';
+import { adoptLegacyVariables } from '../kms/credentials/shared-files.ts';
 import { printable } from '../printable.ts';
 import { becomeServerUser } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
@@ -74,12 +75,6 @@ export function sessionParts(
     redact: (text) => printable(processSecrets.redact(text)),
     idleTimeoutMs,
   };
-}
-
-/** The C++ SDK's name for the shared credentials file, which MariaDB's documentation tells users to set. */
-export function adoptLegacyVariables(environment: NodeJS.ProcessEnv): void {
-  const legacy = environment['AWS_CREDENTIAL_PROFILES_FILE'];
-  if (legacy !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] ??= legacy;
 }
 
 export function isSocket(descriptor: number): boolean {

@@ -1,35 +1,61 @@
 import { execFile } from 'node:child_process';
-import { readFile, realpath, stat, statfs } from 'node:fs/promises';
+import { realpath, stat, statfs } from 'node:fs/promises';
+import { getCACertificates } from 'node:tls';
 import { nodeDataFiles } from '../data/data-files.ts';
-import { type CommandResult, type RunCommand, type Surroundings, SYSTEM_PATHS } from '../doctor/surroundings.ts';
+import { passedOn } from '../doctor/service/server-environment.ts';
+import {
+  type CommandResult,
+  type KmsTarget,
+  type RunCommand,
+  type Surroundings,
+  SYSTEM_PATHS,
+} from '../doctor/surroundings.ts';
 import { systemErrorCode } from '../errors.ts';
-import { createKmsInspector } from '../kms/inspect.ts';
+import { createKmsInspector, type KmsInspector } from '../kms/inspect.ts';
+import { readSmallFile } from '../small-file.ts';
 import { commandFileSystem } from './file-service.ts';
+import { refuseFilesOfOthers } from './own-files.ts';
+import { askServerIdentity, SAFE_PATH } from './server-identity.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
 const MAX_OUTPUT_BYTES = 4 * 2 ** 20;
+/** The library of the plugin is the largest file that is read whole. */
+const MAX_FILE_BYTES = 64 * 2 ** 20;
+const NO_FILE = '/dev/null';
 
 /** This machine, for commands that look at a server from outside. */
 export function systemSurroundings(): Surroundings {
+  const uid = process.getuid?.() ?? 0;
+  // What the server has is added to it, and reaches the SDK in this process only where that may act on it.
+  const environment = { ...process.env };
   return {
     release: VERSION,
     architecture: process.arch,
     clock: systemClock,
     random: Math.random,
-    files: { keyDirectory: commandFileSystem(), data: nodeDataFiles, stat, readFile, realpath, statfs },
+    files: {
+      keyDirectory: commandFileSystem(),
+      data: nodeDataFiles,
+      stat,
+      readFile: (path) => readSmallFile(path, MAX_FILE_BYTES),
+      realpath,
+      statfs,
+    },
     run: runCommand,
     paths: SYSTEM_PATHS,
-    environment: process.env,
-    uid: process.getuid?.() ?? 0,
-    connectKms: (target) => {
-      // It may have been given what the server's has.
-      processSecrets.addEnvironment(process.env);
-      return createKmsInspector({
+    environment,
+    uid,
+    connectKms: async (target) => {
+      processSecrets.addEnvironment(environment);
+      if (target.as !== undefined) return await connectAsServer(target, target.as, environment);
+      await refuseFilesOfOthers(environment, uid);
+      Object.assign(process.env, environment);
+      return await createKmsInspector({
         ...target,
-        environment: process.env,
-        trustedCertificates: trustedCertificates(process.env),
+        environment,
+        trustedCertificates: trustedCertificates(environment),
         secrets: processSecrets,
         wallMs: systemClock.wallMs,
       });
@@ -37,13 +63,65 @@ export function systemSurroundings(): Surroundings {
   };
 }
 
-/** An ordinary user's PATH has no sbin, where mariadbd is. */
+/** With what a process of the server's user finds; nothing that this user could have written is read or run here. */
+async function connectAsServer(
+  target: KmsTarget,
+  account: NonNullable<KmsTarget['as']>,
+  environment: NodeJS.ProcessEnv,
+): Promise<KmsInspector> {
+  const server = await askServerIdentity(target, account, passedOn(environment));
+  const { way } = server;
+  const sts = environment['AWS_ENDPOINT_URL_STS'];
+  // The SDK's clients look into the shared files for settings of their own.
+  const own = {
+    ...withoutAws(environment),
+    ...(sts ? { AWS_ENDPOINT_URL_STS: sts } : {}),
+    AWS_SHARED_CREDENTIALS_FILE: NO_FILE,
+    AWS_CONFIG_FILE: NO_FILE,
+  };
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name];
+  Object.assign(process.env, own);
+  const inspector = await createKmsInspector({
+    ...target,
+    region: way.region,
+    endpointUrl: way.endpointUrl,
+    sharedFiles: undefined,
+    environment: own,
+    trustedCertificates:
+      way.certificates === undefined ? undefined : [...getCACertificates('default'), way.certificates],
+    secrets: processSecrets,
+    wallMs: systemClock.wallMs,
+    found: {
+      endpointFrom: way.endpointFrom,
+      usesFips: way.usesFips,
+      usesDualstack: way.usesDualstack,
+      credentials: async () => {
+        const { accessKeyId, secretAccessKey, sessionToken, expiresMs, marks } = await server.identity();
+        return {
+          accessKeyId,
+          secretAccessKey,
+          ...(sessionToken === undefined ? {} : { sessionToken }),
+          ...(expiresMs === undefined ? {} : { expiration: new Date(expiresMs) }),
+          $source: Object.fromEntries(marks.map((mark) => [mark, '1'])),
+        };
+      },
+    },
+  });
+  return {
+    ...inspector,
+    close: () => {
+      server.close();
+      inspector.close();
+    },
+  };
+}
+
+/** No program that is asked about the server needs to know who we are for AWS; another user's needs nothing of ours. */
 const runCommand: RunCommand = (program, commandArguments, signal, as) => {
   const env = {
-    ...process.env,
-    PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/libexec`,
+    ...(as === undefined ? withoutAws(process.env) : { HOME: as.home }),
+    PATH: programPath(process.env['PATH']),
     LC_ALL: 'C',
-    ...(as === undefined ? {} : { HOME: as.home }),
   };
   const options = {
     env,
@@ -61,3 +139,13 @@ const runCommand: RunCommand = (program, commandArguments, signal, as) => {
   });
   return promise;
 };
+
+function withoutAws(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('AWS_')));
+}
+
+/** An ordinary user's has no sbin, where mariadbd is. An empty or relative part would be the directory we happen to be in. */
+export function programPath(path: string | undefined): string {
+  const parts = (path ?? '').split(':').filter((part) => part.startsWith('/'));
+  return [...new Set([...parts, ...SAFE_PATH.split(':'), '/usr/libexec'])].join(':');
+}

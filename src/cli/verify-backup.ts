@@ -101,7 +101,8 @@ async function unwrap(
   };
   const server = await readServer(options, { variables }, surroundings);
   // The credential chain reads variables: before anything connects.
-  adoptEnvironment(surroundings.environment, server.service);
+  const isRootForRoot = surroundings.uid === 0 && server.account.uid === 0;
+  adoptEnvironment(surroundings.environment, server.service, isRootForRoot);
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
   const deadline = startDeadline(surroundings.clock, UNWRAP_MS);
   try {

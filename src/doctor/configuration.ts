@@ -14,7 +14,7 @@ import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
 import { readServerFacts } from './read-options.ts';
 import type { DoctorRequest } from './request.ts';
 import type { ServerOptions } from './server-options.ts';
-import { readService, type Service } from './service/server-environment.ts';
+import { NO_SERVICE, readService, type Service } from './service/server-environment.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** What the server would be started with, as far as encryption goes. */
@@ -115,7 +115,7 @@ export async function readConfiguration(
 
   const datadir = resolve(options.last('datadir') ?? DATADIR);
   const keyfileDir = resolve(datadir, text('keyfile_dir'));
-  const service = await serviceInTime(request, surroundings, datadir, signal);
+  const service = await serviceInTime(request, surroundings, datadir, signal, reports);
   const user = options.last('user') ?? service.unit?.last('User');
   return {
     request,
@@ -154,13 +154,18 @@ async function serviceInTime(
   { files, paths, clock }: Surroundings,
   datadir: string,
   signal: AbortSignal,
+  reports: Report[],
 ): Promise<Service> {
   const deadline = startDeadline(clock, SERVICE_MS, signal);
   try {
     const reading = readService(files, paths, datadir, isOfDistribution(request));
     return await unlessAborted(reading, deadline.signal, () => undefined);
-  } catch {
-    return { unit: undefined, running: undefined, variables: new Map() };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const problem = deadline.signal.aborted ? `not read within ${SERVICE_MS / 1000} s` : message;
+    const found = `the service that starts the server is unknown (${problem}), and what it gives the server`;
+    reports.push(warning(found, 'run this as root, and look at: systemctl cat mariadb.service'));
+    return NO_SERVICE;
   } finally {
     deadline.cancel();
   }

@@ -68,7 +68,11 @@ function openExamination(surroundings: Surroundings, configuration: Configuratio
     surroundings,
     configuration,
     // The credential chain reads variables: before anything connects.
-    adoption: adoptEnvironment(surroundings.environment, configuration.service),
+    adoption: adoptEnvironment(
+      surroundings.environment,
+      configuration.service,
+      surroundings.uid === 0 && configuration.account.uid === 0,
+    ),
     facts: { stored: [], identity: '' },
     kms: connect,
     reach: async (signal) => {

@@ -3,13 +3,28 @@ import type { KmsTarget, Surroundings } from './surroundings.ts';
 
 /** Where the server would find KMS and its credentials. */
 export function kmsTarget(surroundings: Surroundings, configuration: Configuration, timeoutMs: number): KmsTarget {
+  const isOwn = hasOwnCredentials(surroundings.environment, configuration);
+  const { account } = configuration;
   return {
     region: configuration.region,
     endpointUrl: configuration.endpointUrl,
     stsEndpointUrl: configuration.stsEndpointUrl,
     timeoutMs: configuration.requestTimeoutMs || timeoutMs,
-    sharedFiles: sharedFilesOf(surroundings, configuration),
+    sharedFiles: isOwn ? undefined : sharedFilesOf(surroundings, configuration),
+    as: surroundings.uid === 0 && account.uid !== 0 && !isOwn ? account : undefined,
   };
+}
+
+const SECRETS = [
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'AWS_CONTAINER_AUTHORIZATION_TOKEN',
+];
+
+/** Given by hand, not by the server: no program of the server's user is to see them, and no file of theirs has a say. */
+function hasOwnCredentials(environment: NodeJS.ProcessEnv, { service: { variables } }: Configuration): boolean {
+  return SECRETS.some((name) => environment[name] && environment[name] !== variables.get(name)?.value);
 }
 
 /** The shared files of the server's user. */

@@ -37,6 +37,8 @@ export interface Files {
 }
 
 export interface FileFacts {
+  readonly dev: number;
+  readonly ino: number;
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;
@@ -66,7 +68,7 @@ export type RunCommand = (
   program: string,
   commandArguments: readonly string[],
   signal: AbortSignal,
-  /** Root runs it as this user, in whose home. */
+  /** Root runs it as this user, in whose home, and with nothing of root's own environment. */
   as?: Pick<Account, 'uid' | 'gid' | 'home'>,
 ) => Promise<CommandResult | undefined>;
 
@@ -112,4 +114,6 @@ export interface KmsTarget {
   readonly stsEndpointUrl: string;
   readonly timeoutMs: number;
   readonly sharedFiles: { readonly credentials: string; readonly config: string } | undefined;
+  /** Whose files and programs say who we are: root asks in their place. Undefined: those of whoever runs this. */
+  readonly as: Pick<Account, 'name' | 'uid' | 'gid' | 'home'> | undefined;
 }

@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
 import { KeyError } from '../errors.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
-import { sharedFiles } from './credentials/shared-files.ts';
+import { areSharedFilesThere, sharedFiles } from './credentials/shared-files.ts';
 
 const KMS_VARIABLES = ['AWS_ENDPOINT_URL_KMS', 'AWS_ENDPOINT_URL'] as const;
 /** Of the services that hand out credentials. */
@@ -39,7 +38,7 @@ async function endpointOfProfile(
   environment: NodeJS.ProcessEnv,
 ): Promise<'ignored' | (() => ConfiguredEndpoint | undefined) | undefined> {
   // Reading profiles takes a while to load.
-  if (!sharedFiles(environment).some((path) => existsSync(path))) return undefined;
+  if (!(await areSharedFilesThere(environment))) return undefined;
   const { readSharedFiles } = await import('./credentials/profiles.ts');
   const { config, credentials } = await readSharedFiles(environment);
   const name = environment['AWS_PROFILE'] || 'default';

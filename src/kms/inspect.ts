@@ -45,6 +45,24 @@ export interface ConnectionOptions {
   readonly trustedCertificates: readonly string[] | undefined;
   /** Learns what must not leave the process. */
   readonly secrets: Secrets;
+  /** Found by another process; undefined: by the SDK, here. */
+  readonly found?: FoundConnection | undefined;
+}
+
+export interface FoundCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+  /** The SDK's marks. */
+  readonly $source: Readonly<Record<string, string>>;
+}
+
+export interface FoundConnection {
+  readonly credentials: () => Promise<FoundCredentials>;
+  readonly endpointFrom: string | undefined;
+  readonly usesFips: boolean;
+  readonly usesDualstack: boolean;
 }
 
 /** Where an identity comes from; nothing of it is secret. */
@@ -155,6 +173,7 @@ const CREDENTIALS_MS = 8_000;
 export async function createKmsInspector(options: InspectorOptions): Promise<KmsInspector> {
   const environment = surroundingsOf(options);
   const region = options.region || (await chosenRegion(environment));
+  if (options.found !== undefined) return inspector({ ...options, region }, options.found.endpointFrom);
   const found = options.endpointUrl === '' ? await configuredEndpoint(environment) : undefined;
   return inspector({ ...options, region, endpointUrl: found?.url ?? options.endpointUrl }, found?.from);
 }
@@ -381,15 +400,22 @@ function readAnswer(response: unknown, receivedMs: number): Reached {
   };
 }
 
-export function connectionOf(options: ConnectionOptions): SdkConnection {
-  const { timeoutMs, environment } = options;
-  return sdkConnection({
+export function connectionOf(options: ConnectionOptions): SdkConnection & {
+  readonly credentials?: FoundConnection['credentials'];
+  readonly useFipsEndpoint?: boolean;
+  readonly useDualstackEndpoint?: boolean;
+} {
+  const { timeoutMs, environment, found } = options;
+  const connection = sdkConnection({
     ...options,
     connectTimeoutMs: timeoutMs,
     requestTimeoutMs: timeoutMs,
     credentialsTimeoutMs: CREDENTIALS_MS,
     proxyEnvironment: environment,
   });
+  if (found === undefined) return connection;
+  const { credentials, usesFips, usesDualstack } = found;
+  return { ...connection, credentials, useFipsEndpoint: usesFips, useDualstackEndpoint: usesDualstack };
 }
 
 /**

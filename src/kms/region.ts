@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
 import { KeyError } from '../errors.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
-import { sharedFiles } from './credentials/shared-files.ts';
+import { areSharedFilesThere } from './credentials/shared-files.ts';
 
 const FALLBACK_REGION = 'us-east-1';
 
@@ -22,7 +21,7 @@ async function regionOfProfile(
   environment: NodeJS.ProcessEnv,
 ): Promise<readonly [where: string, region: string] | undefined> {
   // Reading profiles takes a while to load.
-  if (!sharedFiles(environment).some((path) => existsSync(path))) return undefined;
+  if (!(await areSharedFilesThere(environment))) return undefined;
   const { readProfiles } = await import('./credentials/profiles.ts');
   const name = environment['AWS_PROFILE'] || 'default';
   const region = (await readProfiles(environment))[name]?.['region'];

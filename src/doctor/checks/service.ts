@@ -3,6 +3,8 @@ import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import type { ServiceUnit } from '../service/unit.ts';
 
 const SECRET = /^AWS_(?:SECRET_ACCESS_KEY|SESSION_TOKEN)$/;
+const NOT_READ =
+  'not read: variables that systemd gives every service (systemctl set-environment, DefaultEnvironment=) and PassEnvironment=';
 const OTHERS_MAY_READ = 0o004;
 
 /** What starts the server, and what it gives to the agent: credentials may be in its environment alone. */
@@ -16,11 +18,13 @@ export const service: Check = {
       ...(unit === undefined ? [] : await unitReports(examination, unit)),
       ...blindReports(examination),
       ...keptReports(examination),
+      ...withheldReports(examination),
     ];
-    if (reports.length > 0) return reports;
+    const gap = unit === undefined ? [] : [skipped(NOT_READ)];
+    if (reports.length > 0) return [...reports, ...gap];
     const who = unit?.name ?? `process ${running?.pid}, which no service started,`;
     const names = [...variables.keys()].sort().join(', ');
-    return [ok(`${who} gives the server ${names === '' ? 'no variable of AWS' : names}`)];
+    return [ok(`${who} gives the server ${names === '' ? 'no variable of AWS' : names}`), ...gap];
   },
 };
 
@@ -67,8 +71,8 @@ function blindReports({ configuration }: Examination): readonly Report[] {
 function keptReports({ configuration, adoption }: Examination): readonly Report[] {
   const { kept } = adoption;
   if (kept.length === 0) return [];
-  const from = configuration.service.variables.get(kept[0] ?? '')?.from ?? 'the server';
-  const found = `whoever runs this has other AWS variables than ${from}, and theirs count here: ${kept.join(', ')}`;
+  const from = configuration.service.variables.values().next().value?.from ?? 'the server';
+  const found = `whoever runs this has other AWS variables than ${from}, and theirs count here, nothing of the server's: ${kept.join(', ')}`;
   const all = kept.filter((name) => !SECRET.test(name));
   return [
     warning(
@@ -76,4 +80,17 @@ function keptReports({ configuration, adoption }: Examination): readonly Report[
       `env ${[...all, ...kept.filter((name) => SECRET.test(name))].map((name) => `-u ${name}`).join(' ')} mariadb-aws-kms doctor`,
     ),
   ];
+}
+
+/** Whom everything is sent to, and whom to believe: a process is not believed in that. */
+function withheldReports({ configuration }: Examination): readonly Report[] {
+  const { running, unit, withheld } = configuration.service;
+  if (withheld.length === 0) return [];
+  const found = `the running server (process ${running?.pid}) has ${withheld.join(', ')}, which ${withheld.length === 1 ? 'is' : 'are'} not taken from a process`;
+  const lines = withheld.map((name) => `Environment=${name}=…`).join(' and ');
+  const fix =
+    unit === undefined
+      ? `set them, and all other AWS variables of the server, for this command: env ${withheld[0]}=… mariadb-aws-kms doctor`
+      : `systemctl edit ${unit.name}: [Service], then ${lines}`;
+  return [warning(found, fix)];
 }

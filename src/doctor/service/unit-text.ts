@@ -54,6 +54,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   v: '\v',
 };
 const ESCAPE = /\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|[\s\S])/g;
+const LAST_CODE_POINT = 0x10ffff;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** The words of a setting; each may be quoted as a whole or in part. */
@@ -77,8 +78,11 @@ export function parseAssignments(text: string): readonly (readonly [string, stri
 }
 
 function unescaped(text: string): string {
-  return text.replace(ESCAPE, (_, code: string) => {
-    if (/^[xuU]/.test(code)) return String.fromCodePoint(Number.parseInt(code.slice(1), 16));
+  return text.replace(ESCAPE, (whole, code: string) => {
+    if (/^[xuU]/.test(code)) {
+      const point = Number.parseInt(code.slice(1), 16);
+      return point > LAST_CODE_POINT ? whole : String.fromCodePoint(point);
+    }
     if (/^[0-7]{3}$/.test(code)) return String.fromCodePoint(Number.parseInt(code, 8));
     return ESCAPES[code] ?? code;
   });

@@ -51,12 +51,13 @@ async function readUnit(
   const unreadable: { path: string; reason: string; isAbsent: boolean }[] = [];
   const read: string[] = [];
   const lines: { readonly line: UnitLine; readonly path: string }[] = [];
-  // Masked: systemd starts nothing then, and nothing is known of how the server is started.
-  const paths = real === '/dev/null' ? [] : [fragment, ...(await dropIns(files, searchPath, [name, baseOf(real)]))];
   const note = (path: string, error: unknown): void => {
     const reason = systemErrorCode(error) ?? 'unknown error';
     unreadable.push({ path, reason, isAbsent: reason === 'ENOENT' });
   };
+  // Masked: systemd starts nothing then, and nothing is known of how the server is started.
+  const paths =
+    real === '/dev/null' ? [] : [fragment, ...(await dropIns(files, searchPath, [name, baseOf(real)], note))];
   for (const path of paths) {
     try {
       lines.push(...parseUnit(await textOf(files, path)).map((line) => ({ line, path })));
@@ -114,6 +115,7 @@ async function dropIns(
   files: Files,
   searchPath: readonly string[],
   names: readonly string[],
+  note: (path: string, error: unknown) => void,
 ): Promise<readonly string[]> {
   const folders = [...new Set(['service', ...names.flatMap((name) => [...templateOf(name), name])])];
   const found = new Map<string, string>();
@@ -121,7 +123,10 @@ async function dropIns(
   for (const folder of folders.toReversed()) {
     for (const directory of searchPath) {
       const inside = join(directory, `${folder}.d`);
-      const entries = await files.keyDirectory.readdir(inside).catch(() => []);
+      const entries = await files.keyDirectory.readdir(inside).catch((error: unknown) => {
+        if (!/^(?:ENOENT|ENOTDIR)$/.test(systemErrorCode(error) ?? '')) note(inside, error);
+        return [];
+      });
       for (const entry of entries) {
         if (entry.endsWith('.conf') && !found.has(entry)) found.set(entry, join(inside, entry));
       }
@@ -137,7 +142,10 @@ async function firstThere(files: Files, searchPath: readonly string[], name: str
     const path = join(directory, name);
     const isThere = await files.stat(path).then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        if (/^(?:ENOENT|ENOTDIR)$/.test(systemErrorCode(error) ?? '')) return false;
+        throw error;
+      },
     );
     if (isThere) return path;
   }

@@ -1,7 +1,7 @@
-import { open, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { systemErrorCode } from '../../errors.ts';
+import { KeyError, systemErrorCode } from '../../errors.ts';
+import { readSmallFile } from '../../small-file.ts';
 import { CredentialFailure } from './failure.ts';
 
 /**
@@ -24,8 +24,7 @@ export async function unreadableSharedFile(
 
 async function readProblem(path: string): Promise<string | undefined> {
   try {
-    const file = await open(path);
-    await file.read(Buffer.alloc(1)).finally(() => file.close());
+    await readSmallFile(path);
     return undefined;
   } catch (error) {
     return systemErrorCode(error) ?? 'unreadable';
@@ -34,9 +33,41 @@ async function readProblem(path: string): Promise<string | undefined> {
 
 /** Of every profile. */
 export async function secretsOfSharedFiles(environment: NodeJS.ProcessEnv): Promise<readonly string[]> {
-  const texts = await Promise.all(sharedFiles(environment).map((path) => readFile(path, 'utf8').catch(() => '')));
+  const texts = await Promise.all(sharedFiles(environment).map((path) => textOf(path)));
   const lines = texts.join('\n').matchAll(/^\s*aws_(?:secret_access_key|session_token)\s*=\s*(\S+)/gim);
   return [...lines].map(([, value = '']) => value);
+}
+
+async function textOf(path: string): Promise<string> {
+  return await readSmallFile(path).then(
+    (bytes) => bytes.toString('utf8'),
+    () => '',
+  );
+}
+
+/**
+ * Whether the SDK finds anything in the shared files. It would wait for ever for a pipe, and read a device without end.
+ * @throws KeyError BAD_OPTION for what is no file, or too large to be one of these
+ */
+export async function areSharedFilesThere(environment: NodeJS.ProcessEnv): Promise<boolean> {
+  const found = await Promise.all(
+    sharedFiles(environment).map(async (path) => {
+      const problem = await readProblem(path);
+      if (problem === 'NOT_A_FILE' || problem === 'EFBIG') {
+        throw new KeyError('BAD_OPTION', `cannot read ${path} (${problem})`, {
+          hint: 'AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE must name regular files of at most 1 MiB',
+        });
+      }
+      return problem === undefined;
+    }),
+  );
+  return found.includes(true);
+}
+
+/** The C++ SDK's name for the shared credentials file, which MariaDB's documentation tells users to set. */
+export function adoptLegacyVariables(environment: NodeJS.ProcessEnv): void {
+  const legacy = environment['AWS_CREDENTIAL_PROFILES_FILE'];
+  if (legacy !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] ??= legacy;
 }
 
 export function sharedFiles(environment: NodeJS.ProcessEnv): readonly [config: string, credentials: string] {

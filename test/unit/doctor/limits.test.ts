@@ -55,6 +55,8 @@ it('does not wait for a file system that hangs', async () => {
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: no result within 10 s
              find out what hangs: the network, a credential source, or a file system
+    warning  option-files: the service that starts the server is unknown (not read within 3 s), and what it gives the server
+             run this as root, and look at: systemctl cat mariadb.service
     exit 1"
   `);
 });

@@ -1,8 +1,8 @@
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { sandboxOf } from '../../../src/doctor/service/sandbox.ts';
-import { adoptEnvironment, readService } from '../../../src/doctor/service/server-environment.ts';
+import { adoptEnvironment, NO_SERVICE, readService } from '../../../src/doctor/service/server-environment.ts';
 import { findServiceUnit } from '../../../src/doctor/service/unit.ts';
 import { parseAssignments, parseEnvironmentFile, parseUnit } from '../../../src/doctor/service/unit-text.ts';
 import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
@@ -59,6 +59,14 @@ it.each([
     ],
   ],
   ['1A=b nothing =c', []],
+  // No character has that number.
+  [
+    'A=\\U00110000 B=\\U0010ffff',
+    [
+      ['A', '\\U00110000'],
+      ['B', '\u{10ffff}'],
+    ],
+  ],
 ])('Environment=%s is what systemd makes of it', (text, expected) => {
   expect(parseAssignments(text)).toEqual(expected);
 });
@@ -164,9 +172,21 @@ it.each([
   expect(sandboxOf(unit).noNetwork).toBe(because);
 });
 
+const KEYS = { AWS_ACCESS_KEY_ID: 'theirs', AWS_ENDPOINT_URL_KMS: 'http://theirs' };
+const SESSION = '/user.slice/user-0.slice/session-1.scope';
+const OURS = process.getuid?.() ?? 0;
+
 /** A process as /proc shows it. */
-function run(patient: Patient, environment: Readonly<Record<string, string>>, cgroup: string): void {
-  mkdirSync(join(patient.system, 'proc/4711'), { recursive: true });
+function run(
+  patient: Patient,
+  environment: Readonly<Record<string, string>>,
+  cgroup: string,
+  users = `${OURS}\t${OURS}\t${OURS}\t${OURS}`,
+): void {
+  patient.write('system/proc/self/ns/mnt', '');
+  patient.write('system/proc/4711/status', `Name:\tmariadbd\nUid:\t${users}\n`);
+  mkdirSync(join(patient.system, 'proc/4711/ns'), { recursive: true });
+  symlinkSync(join(patient.system, 'proc/self/ns/mnt'), join(patient.system, 'proc/4711/ns/mnt'));
   symlinkSync(patient.data, join(patient.system, 'proc/4711/cwd'));
   patient.write('system/proc/4711/comm', 'mariadbd\n');
   patient.write('system/proc/4711/cgroup', `0::${cgroup}\n`);
@@ -177,14 +197,20 @@ function run(patient: Patient, environment: Readonly<Record<string, string>>, cg
 it('variables of the unit count before those of the server that runs, which count where the unit has none', async () => {
   const patient = await newPatient();
   patient.write('system/lib/mariadb.service', `${DEBIAN}Environment=AWS_REGION=eu-west-1\n`);
-  run(patient, { AWS_REGION: 'old', AWS_CA_BUNDLE: '/ca', PATH: '/bin' }, '/system.slice/mariadb.service');
+  run(
+    patient,
+    { AWS_REGION: 'old', AWS_PROFILE: 'p', AWS_CA_BUNDLE: '/ca', HTTPS_PROXY: 'http://p:1', PATH: '/bin' },
+    '/system.slice/mariadb.service',
+  );
   const { paths } = patient.surroundings;
-  const { variables, unit } = await readService(plainFiles, paths, patient.data, false);
+  const { variables, unit, withheld } = await readService(plainFiles, paths, patient.data, false);
   expect(unit?.name).toBe('mariadb.service');
   expect([...variables].map(([name, { value, from }]) => [name, value, from.replace(patient.root, 'ROOT')])).toEqual([
     ['AWS_REGION', 'eu-west-1', 'mariadb.service (ROOT/system/lib/mariadb.service)'],
-    ['AWS_CA_BUNDLE', '/ca', 'the running server (process 4711)'],
+    ['AWS_PROFILE', 'p', 'the running server (process 4711)'],
   ]);
+  // Whom to send everything to, and whom to believe, no process says.
+  expect(withheld).toEqual(['AWS_CA_BUNDLE', 'HTTPS_PROXY']);
   expect(await readService(plainFiles, paths, '/elsewhere', false)).toMatchObject({
     unit: undefined,
     running: undefined,
@@ -200,19 +226,93 @@ it('a server that was started by hand is not that of the unit', async () => {
   expect(variables.get('AWS_REGION')?.value).toBe('eu-north-1');
 });
 
-it('an identity is taken as a whole or not at all, and what somebody set by hand stays', () => {
+it.each<[string, (patient: Patient) => void]>([
+  ['of another user', (patient) => run(patient, KEYS, SESSION, '4242\t4242\t4242\t4242')],
+  ['a setuid program that another user runs', (patient) => run(patient, KEYS, SESSION, '4242\t0\t0\t0')],
+  [
+    'in a directory of that name elsewhere',
+    (patient) => {
+      run(patient, KEYS, SESSION);
+      rmSync(join(patient.system, 'proc/4711/cwd'));
+      symlinkSync(patient.plugins, join(patient.system, 'proc/4711/cwd'));
+    },
+  ],
+  [
+    'in a container',
+    (patient) => {
+      run(patient, KEYS, '/system.slice/docker-1.scope/system.slice/mariadb.service');
+      rmSync(join(patient.system, 'proc/4711/ns/mnt'));
+      patient.write('system/proc/4711/ns/mnt', '');
+    },
+  ],
+  [
+    'with file systems of its own, in a service of a user',
+    (patient) => {
+      run(patient, KEYS, '/user.slice/user-7.slice/user@7.service/app.slice/mariadb.service');
+      rmSync(join(patient.system, 'proc/4711/ns/mnt'));
+      patient.write('system/proc/4711/ns/mnt', '');
+    },
+  ],
+])('a process that is named like the server is not believed: %s', async (_, start) => {
+  const patient = await newPatient();
+  patient.write('system/lib/mariadb.service', DEBIAN);
+  start(patient);
+  const { running, variables } = await readService(plainFiles, patient.surroundings.paths, patient.data, false);
+  expect(running).toBeUndefined();
+  expect([...variables]).toEqual([]);
+});
+
+it('a service with file systems of its own is that of the server', async () => {
+  const patient = await newPatient();
+  patient.write('system/lib/mariadb.service', DEBIAN);
+  run(patient, KEYS, '/system.slice/mariadb.service');
+  rmSync(join(patient.system, 'proc/4711/ns/mnt'));
+  patient.write('system/proc/4711/ns/mnt', '');
+  const { running } = await readService(plainFiles, patient.surroundings.paths, patient.data, false);
+  expect(running).toMatchObject({ pid: 4711, uid: OURS, unit: { name: 'mariadb.service' } });
+});
+
+it('what the server has is taken as a whole or not at all, and what somebody set by hand stays', () => {
   const variables = new Map(
-    Object.entries({ AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'r', AWS_CA_BUNDLE: '/ca' }).map(
-      ([name, value]) => [name, { value, from: 'x' }],
-    ),
+    Object.entries({ AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'r' }).map(([name, value]) => [
+      name,
+      { value, from: 'x' },
+    ]),
   );
-  const service = { unit: undefined, running: undefined, variables };
-  const environment: NodeJS.ProcessEnv = { AWS_PROFILE: 'mine', AWS_REGION: 'r', AWS_CA_BUNDLE: '' };
-  expect(adoptEnvironment(environment, service)).toEqual({
-    adopted: ['AWS_CA_BUNDLE'],
-    kept: ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
-  });
-  expect(environment).toEqual({ AWS_PROFILE: 'mine', AWS_REGION: 'r', AWS_CA_BUNDLE: '/ca' });
+  const service = { ...NO_SERVICE, variables };
+  // Credentials of whoever runs this never go to an endpoint that the server's environment names, nor the reverse.
+  const environment: NodeJS.ProcessEnv = { HTTPS_PROXY: 'http://proxy', AWS_REGION: 'r', AWS_PROFILE: '' };
+  expect(adoptEnvironment(environment, service, false)).toEqual({ adopted: [], kept: ['HTTPS_PROXY', 'AWS_REGION'] });
+  expect(environment).toEqual({ HTTPS_PROXY: 'http://proxy', AWS_REGION: 'r', AWS_PROFILE: '' });
+  const none: NodeJS.ProcessEnv = { PATH: '/bin' };
+  expect(adoptEnvironment(none, service, false)).toEqual({ adopted: [...variables.keys()], kept: [] });
+  expect(none).toEqual({ PATH: '/bin', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'r' });
+});
+
+it('root, for a server of its own, believes no process of another user', () => {
+  const variables = new Map([
+    ['AWS_PROFILE', { value: 'theirs', from: 'x', processUid: 7 }],
+    ['AWS_REGION', { value: 'r', from: 'unit' }],
+  ]);
+  expect(adoptEnvironment({}, { ...NO_SERVICE, variables }, true).adopted).toEqual(['AWS_REGION']);
+  expect(adoptEnvironment({}, { ...NO_SERVICE, variables }, false).adopted).toEqual(['AWS_PROFILE', 'AWS_REGION']);
+});
+
+it('the old name of the shared credentials file counts as it does for the agent', () => {
+  const variables = new Map([['AWS_CREDENTIAL_PROFILES_FILE', { value: '/etc/c', from: 'unit' }]]);
+  const environment: NodeJS.ProcessEnv = {};
+  adoptEnvironment(environment, { ...NO_SERVICE, variables }, false);
+  expect(environment['AWS_SHARED_CREDENTIALS_FILE']).toBe('/etc/c');
+});
+
+it('a unit that cannot be looked for is a warning, and not a server without a service', async () => {
+  const patient = await newPatient();
+  const unit = join(patient.system, 'etc/mariadb.service');
+  patient.hidden = [unit];
+  const { problems } = await patient.examine({ datadir: undefined });
+  expect(problems).toContain(
+    "option-files: the service that starts the server is unknown (EACCES: permission denied, stat 'ROOT/system/etc/mariadb.service'), and what it gives the server",
+  );
 });
 
 it('doctor looks where the drop-in of the service says, and names what it gives', async () => {

@@ -1,0 +1,116 @@
+import { spawn } from 'node:child_process';
+import { isSea } from 'node:sea';
+import { Command } from 'commander';
+import type { KmsTarget } from '../doctor/surroundings.ts';
+import { KeyError } from '../errors.ts';
+import { parseDecimal } from '../ids.ts';
+import {
+  type FoundIdentity,
+  type FoundWay,
+  findServerIdentity,
+  parseIdentity,
+  parseWay,
+} from '../kms/server-identity.ts';
+import { becomeUser } from './server-user.ts';
+import { processSecrets } from './system.ts';
+import { trustedCertificates } from './trusted-certificates.ts';
+
+const VERB = 'server-identity';
+/** For a start of this program on a busy machine, and the credential chain, which has a shorter time of its own. */
+const ANSWER_MS = 30_000;
+/** A bundle of certificates is the largest part. */
+const MOST_CHARACTERS = 4 * 2 ** 20;
+export const SAFE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export interface ServerIdentity {
+  readonly way: FoundWay;
+  readonly identity: () => Promise<FoundIdentity>;
+  /** Nobody waits for the answer any more. */
+  close(): void;
+}
+
+/**
+ * Who the server is for AWS, as a process of its user finds it: files of that user may name programs to run, and files to
+ * send to an endpoint that they name as well. Root must do none of that with root's rights.
+ * @param variables all that it knows of the environment
+ */
+export async function askServerIdentity(
+  { region, endpointUrl, timeoutMs }: KmsTarget,
+  account: NonNullable<KmsTarget['as']>,
+  variables: Readonly<Record<string, string>>,
+): Promise<ServerIdentity> {
+  const program = isSea() ? [] : [process.argv[1] ?? ''];
+  const settings = [`${account.uid}`, `${account.gid}`, `${timeoutMs}`, `region=${region}`, `url=${endpointUrl}`];
+  const child = spawn(process.execPath, [...program, VERB, ...settings], {
+    env: { ...variables, HOME: account.home, PATH: SAFE_PATH },
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const gone = new KeyError(
+    'BAD_OPTION',
+    `the process that looks for the credentials of ${account.name} ended without an answer`,
+    { hint: `runuser -u ${account.name} -- mariadb-aws-kms doctor` },
+  );
+  const answers = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const;
+  for (const { promise } of answers) promise.catch(() => undefined);
+  const end = (): void => {
+    clearTimeout(timer);
+    child.kill('SIGKILL');
+    for (const { reject } of answers) reject(gone);
+  };
+  const timer = setTimeout(end, ANSWER_MS);
+  let text = '';
+  child.stdout.setEncoding('utf8');
+  child.stdout.on('data', (part: string) => {
+    text += part;
+    const lines = text.split('\n');
+    lines.slice(0, -1).forEach((line, index) => void answers[index]?.resolve(line));
+    if (text.length > MOST_CHARACTERS) end();
+  });
+  child.once('error', end);
+  child.once('close', end);
+  try {
+    const way = parseWay(recordOf(await answers[0].promise));
+    return {
+      way,
+      identity: async () => {
+        const found = parseIdentity(recordOf(await answers[1].promise));
+        processSecrets.add(found.secretAccessKey, found.sessionToken);
+        return found;
+      },
+      close: end,
+    };
+  } catch (error) {
+    end();
+    throw error;
+  }
+}
+
+function recordOf(line: string): Readonly<Record<string, unknown>> {
+  const value: unknown = JSON.parse(line);
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+/** `mariadb-aws-kms server-identity`, which root's commands start. */
+export function serverIdentityCommand(): Command {
+  return new Command(VERB)
+    .argument('<uid>')
+    .argument('<gid>')
+    .argument('<timeout>')
+    .argument('<region>')
+    .argument('<url>')
+    .action(async (uid: string, gid: string, timeout: string, region: string, url: string) => {
+      becomeUser(process, { uid: parseDecimal(uid) ?? 0, gid: parseDecimal(gid) ?? 0 });
+      process.umask(0o077);
+      const options = {
+        region: region.replace(/^region=/, ''),
+        endpointUrl: url.replace(/^url=/, ''),
+        timeoutMs: parseDecimal(timeout) ?? 0,
+        sharedFiles: undefined,
+        environment: process.env,
+        secrets: processSecrets,
+      };
+      const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
+      await findServerIdentity(options, () => trustedCertificates(process.env), say);
+    });
+}

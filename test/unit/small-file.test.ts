@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { configuredEndpoint } from '../../src/kms/configured-endpoint.ts';
+import { secretsOfSharedFiles, unreadableSharedFile } from '../../src/kms/credentials/shared-files.ts';
+import { chosenRegion } from '../../src/kms/region.ts';
+import { readSmallFile } from '../../src/small-file.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { scratchDirectory } from '../support/scratch.ts';
+
+function pipe(): string {
+  const path = join(scratchDirectory(), 'pipe');
+  execFileSync('mkfifo', [path]);
+  return path;
+}
+
+it('reads what is there, and nothing that has no end or no writer', async () => {
+  const path = join(scratchDirectory(), 'file');
+  writeFileSync(path, 'text');
+  expect(await readSmallFile(path)).toEqual(Buffer.from('text'));
+  expect(await readSmallFile('/dev/null')).toEqual(Buffer.alloc(0));
+  // It says that it is empty.
+  expect((await readSmallFile('/proc/self/status')).toString()).toContain('Uid:');
+  await expect(readSmallFile(path, 3)).rejects.toThrow('EFBIG');
+  await expect(readSmallFile('/dev/zero')).rejects.toThrow('NOT_A_FILE');
+  await expect(readSmallFile(pipe())).rejects.toThrow('NOT_A_FILE');
+});
+
+it('a pipe in the place of a shared file is refused, not waited for', async () => {
+  const environment = { HOME: scratchDirectory(), AWS_CONFIG_FILE: pipe() };
+  const message = /^cannot read \S+pipe \(NOT_A_FILE\)$/;
+  await expectKeyError(chosenRegion(environment), 'BAD_OPTION', message);
+  await expectKeyError(configuredEndpoint(environment), 'BAD_OPTION', message);
+  expect((await unreadableSharedFile(environment))?.message).toMatch(message);
+  expect(await secretsOfSharedFiles(environment)).toEqual([]);
+});
