@@ -54,6 +54,12 @@ async function isRunning(server: ScratchServer, part: string): Promise<boolean> 
   return rows.length > 0;
 }
 
+/** A statement that was just begun looks at the data, which hears of KILL at each file; then it waits for KMS. */
+async function waitsForKms(server: ScratchServer, id: number): Promise<void> {
+  await until('it waits', () => isRunning(server, `CREATE TABLE d.t${id}`));
+  await pause(400);
+}
+
 it('a statement that waits for a new key ends with KILL, and holds up others for a few seconds only', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
@@ -69,7 +75,7 @@ it('a statement that waits for a new key ends with KILL, and holds up others for
     for (const kill of ['KILL QUERY', 'KILL SOFT QUERY', 'KILL QUERY', 'KILL SOFT QUERY', 'KILL QUERY']) {
       id += 1;
       const creating = ended(user.query(createTable(id)));
-      await until('it waits', () => isRunning(server, `CREATE TABLE d.t${id}`));
+      await waitsForKms(server, id);
       const startedMs = performance.now();
       await server.sql(`${kill} ${user.threadId}`);
       expect(await creating).toMatchObject({ errno: CANNOT_CREATE });
@@ -101,7 +107,7 @@ it('a statement that waits for a new key ends with KILL, and holds up others for
     kms.faults.set([{ kind: 'hang' }]);
     const session = await server.connect();
     const waiting = ended(session.query(createTable(91)));
-    await until('it waits', () => isRunning(server, 'CREATE TABLE d.t91'));
+    await waitsForKms(server, 91);
     const startedMs = performance.now();
     const stopping = server.stop();
     expect((await waiting).errno).not.toBe(0);
