@@ -5,6 +5,7 @@
 */
 #include <mysql/plugin_encryption.h>
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ static bool table_is_kept;
 static struct agent *agent;
 static struct aes aes;
 static struct locations locations;
+static atomic_bool nothing_is_lost;
 
 /* The server uses it for temporary data where there is one, and otherwise key 1: its question after it fails no statement. */
 #define KEY_OF_TEMPORARY 2u
@@ -224,6 +226,66 @@ static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, str
   return !found && !use.is_unsure;
 }
 
+struct rotation
+{
+  uint32_t id;                          /* 0: all */
+  const struct agent_interrupt *interrupt;
+  bool is_interrupted;
+  bool is_partial;                      /* something stands against another rotation than this one, or may do so later */
+};
+
+/*
+  Whether a version that data has is known: loaded, or at least stored. Of an id that is not loaded none is, unless some
+  stored versions are not loaded.
+*/
+static bool has_for_rotation(void *context, uint32_t id, uint32_t version)
+{
+  struct rotation *rotation= context;
+  struct agent_status status;
+  if (version == KEY_VERSION_NONE || version <= keytable_latest(&table, id) || keytable_has(&table, id, version))
+    return true;
+  bool is_unknown= keytable_latest(&table, id) == KEY_VERSION_NONE, is_other= rotation->id && id != rotation->id;
+  if (is_unknown)
+    agent_get_status(agent, &status);
+  if (!is_other && !(is_unknown && status.versions_missing == 0) && !sysvars_have_key_file(id, version))
+    return false;
+  rotation->is_partial= true;
+  return true;
+}
+
+static bool is_unwanted(void *context)
+{
+  struct rotation *rotation= context;
+  if (!rotation->is_interrupted)
+    rotation->is_interrupted= rotation->interrupt->is_wanted(rotation->interrupt->argument);
+  return rotation->is_interrupted;
+}
+
+/*
+  An older state of the key files may have been put back before the start: the number of the next version is then that of a
+  lost one, which data is encrypted with. What is lost later the agent sees, as it knows what the server holds: one whole look
+  in which nothing is missing is enough.
+*/
+static bool may_rotate(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
+{
+  struct rotation rotation= {.id= id, .interrupt= interrupt};
+  const struct datadir_keys keys= {
+    .has= has_for_rotation, .context= &rotation, .table= &table, .versions_on_pages= true,
+    .is_unwanted= is_unwanted, .argument= &rotation,
+  };
+  struct datadir_use use;
+  if (atomic_load(&nothing_is_lost))
+    return true;
+  bool found= datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use);
+  if (rotation.is_interrupted)
+    snprintf(why->message, sizeof why->message, "interrupted; no key was rotated");
+  else if (found || use.is_unsure)
+    datatext_of_rotation(why, id, &use, found, sysvars_key_files());
+  else if (!rotation.is_partial)
+    atomic_store(&nothing_is_lost, true);
+  return !rotation.is_interrupted && !found && !use.is_unsure;
+}
+
 static bool is_killed(void *session)
 {
   return server_is_killed(session);
@@ -266,10 +328,11 @@ static bool start(void)
   }
   if (server_is_backup() && !server_makes_backup())
     sysvars_say_whose_keys_prepare();
+  atomic_store(&nothing_is_lost, false);
   if (config.role == ROLE_SERVER)
     read_locations();
   agent= agent_create(&config, &failure);
-  if (agent && !sysvars_attach(agent))
+  if (agent && !sysvars_attach(agent, may_rotate))
     return false;
   if (agent && agent_start(agent, &failure))
   {

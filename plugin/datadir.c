@@ -52,6 +52,13 @@ static void try_key(struct search *search, const struct tablespace *space, uint3
   }
 }
 
+/* Of the tables whose pages are not judged, too: when they were made, or their pages last moved to a version. */
+static bool lowest_is_missing(struct search *search, const struct tablespace *space, const struct place *place)
+{
+  return space->lowest_version != KEY_VERSION_NONE && space->lowest_version <= KEY_VERSION_MAX &&
+         search_is_missing(search, space->key_id, space->lowest_version, place);
+}
+
 static bool page_is_missing(struct search *search, const struct tablespace *space, const struct place *place)
 {
   for (uint32_t page= TABLESPACE_FIRST_PAGE; page < TABLESPACE_PAGES_END; page++)
@@ -63,7 +70,7 @@ static bool page_is_missing(struct search *search, const struct tablespace *spac
       continue;
     if (search_is_missing(search, space->key_id, version, place))
       return true;
-    const struct key_record *key= keytable_find(search->keys->table, space->key_id, version);
+    const struct key_record *key= search->keys->aes ? keytable_find(search->keys->table, space->key_id, version) : NULL;
     if (key)
       try_key(search, space, page, key, place);
   }
@@ -79,7 +86,8 @@ bool search_tablespace(struct search *search, const struct place *place, bool is
     return false;
   bool found= tablespace_read(&space, file, &error) &&
               ((search->extent == DATADIR_WHOLE && search_is_missing(search, space.key_id, 0, place)) ||
-               (search->keys->aes && page_is_missing(search, &space, place)));
+               (search->keys->versions_on_pages && lowest_is_missing(search, &space, place)) ||
+               ((search->keys->aes || search->keys->versions_on_pages) && page_is_missing(search, &space, place)));
   close(file);
   search_trouble(search, place, error);
   return found;

@@ -20,7 +20,8 @@ struct datadir_keys
   bool (*has)(void *context, uint32_t id, uint32_t version);    /* version 0: any */
   void *context;
   const struct keytable *table;         /* whose keys are tried on pages */
-  const struct aes *aes;                /* NULL: no page is looked at */
+  const struct aes *aes;                /* NULL: no key is tried, and pages are looked at with versions_on_pages only */
+  bool versions_on_pages;               /* and the lowest version that a tablespace says it has */
   /* Whether nobody waits for the look any more; asked for each file. It is unsure then. NULL: somebody always does. */
   bool (*is_unwanted)(void *argument);
   void *argument;

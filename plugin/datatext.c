@@ -47,6 +47,14 @@ void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, c
              other_cure(use->kind));
 }
 
+static void hint_of_unsure(struct agent_failure *failure, const struct datadir_use *use)
+{
+  snprintf(failure->hint, sizeof failure->hint, "%s",
+           use->unsure_file[0] ? "bring it back or make it readable for the server's user, or move it away if nothing of this "
+                                 "server is in it"
+                               : "make the option files readable for the server's user, and start the server again");
+}
+
 void datatext_of_creation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys)
 {
@@ -62,8 +70,27 @@ void datatext_of_creation(struct agent_failure *failure, uint32_t id, const stru
            "is made in its place, because %s%s%s%s", id, keys, use->unsure_file,
            use->unsure_file[0] ? in_data_directory(use->unsure_file) : "", use->unsure_file[0] ? " cannot be looked at: " : "",
            use->unsure_why);
-  snprintf(failure->hint, sizeof failure->hint, "%s",
-           use->unsure_file[0] ? "bring it back or make it readable for the server's user, or move it away if nothing of this "
-                                 "server is in it"
-                               : "make the option files readable for the server's user, and start the server again");
+  hint_of_unsure(failure, use);
+}
+
+void datatext_of_rotation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+                          const char *keys)
+{
+  char subject[48]= "no key is";
+  if (found)
+  {
+    snprintf(failure->message, sizeof failure->message, "key %u version %u is not among %s, and %s%s is encrypted with it: %s "
+             "rotated, so that no version is made a second time", use->id, use->version, keys, use->file,
+             in_data_directory(use->file), id ? "it is not" : "no key is");
+    snprintf(failure->hint, sizeof failure->hint, "restore the files aws-kms-key.%u.* from a backup of the key files, and "
+             "start the server again%s", use->id, other_cure(use->kind));
+    return;
+  }
+  if (id)
+    snprintf(subject, sizeof subject, "key %u is not", id);
+  snprintf(failure->message, sizeof failure->message, "%s rotated: data may be encrypted with a version that is not "
+           "among %s, because %s%s%s%s", subject, keys, use->unsure_file,
+           use->unsure_file[0] ? in_data_directory(use->unsure_file) : "", use->unsure_file[0] ? " cannot be looked at: " : "",
+           use->unsure_why);
+  hint_of_unsure(failure, use);
 }

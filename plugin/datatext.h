@@ -17,4 +17,8 @@ void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, c
 void datatext_of_creation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys);
 
+/* For keys that are not rotated, likewise. id 0: all. */
+void datatext_of_rotation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+                          const char *keys);
+
 #endif

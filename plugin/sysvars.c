@@ -34,7 +34,9 @@ static char key_ids_value[KEY_IDS_MAX + 1];
 
 static char target[TARGET_SIZE];
 static char key_files[PATH_MAX + TARGET_SIZE + 64];
+static char key_directory[PATH_MAX];
 static struct agent *attached;
+static may_rotate_fn *may_rotate;
 static const char *no_ctr;              /* as in struct agent_config */
 
 /*
@@ -292,6 +294,12 @@ static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *s
                      "statement of its own first");
     return 1;
   }
+  memset(&failure, 0, sizeof failure);
+  if (!may_rotate(id == -1 ? 0 : (uint32_t) id, &killed, &failure))
+  {
+    tell_failed_rotation(&failure);
+    return 1;
+  }
   if (agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
   {
     rotated= server_statement_id(thd);
@@ -472,19 +480,27 @@ const char *sysvars_key_files(void)
   return key_files;
 }
 
-bool sysvars_attach(struct agent *agent)
+bool sysvars_have_key_file(uint32_t id, uint32_t version)
 {
-  char directory[PATH_MAX], milliseconds[16];
-  if (!absolute_keyfile_dir(directory, sizeof directory))
+  char path[PATH_MAX + sizeof KEY_FILE + 24];
+  snprintf(path, sizeof path, "%s/" KEY_FILE "%u.%u", key_directory, id, version);
+  return access(path, F_OK) == 0;
+}
+
+bool sysvars_attach(struct agent *agent, may_rotate_fn *asked)
+{
+  char milliseconds[16];
+  if (!absolute_keyfile_dir(key_directory, sizeof key_directory))
     return false;
-  name_key_files(directory);
+  name_key_files(key_directory);
+  may_rotate= asked;
   snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
   attached= agent;
   if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&
       set(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, key_spec)) &&
       set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
       set(SETTING_ENDPOINT_URL, text_or_empty(endpoint_url)) && set(SETTING_REQUEST_TIMEOUT, milliseconds) &&
-      set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, directory) &&
+      set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, key_directory) &&
       set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF") &&
       set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
       set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)) &&

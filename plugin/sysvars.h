@@ -21,8 +21,17 @@ extern struct st_mysql_sys_var *sysvars[];
 */
 bool sysvars_open(struct agent_config *config);
 
+/*
+  Whether key id may get a new version (0: every stored key); *why: what stands against it. Asked before each rotation, by its
+  thread, without locks.
+*/
+typedef bool may_rotate_fn(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why);
+
 /* Hands every setting to the agent, and from now on also each change. Returns false if there is no memory. */
-bool sysvars_attach(struct agent *agent);
+bool sysvars_attach(struct agent *agent, may_rotate_fn *may_rotate);
+
+/* Whether the file of a key version is in keyfile_dir, as far as this process may see it; from sysvars_attach() on. */
+bool sysvars_have_key_file(uint32_t id, uint32_t version);
 
 /* "the key files in /directory", for messages; from sysvars_attach() on. */
 const char *sysvars_key_files(void);

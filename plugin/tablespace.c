@@ -65,6 +65,7 @@ bool tablespace_read(struct tablespace *space, int file, int *error)
   space->file= file;
   space->id= datafile_big_endian(header + SPACE_ID_AT);
   space->key_id= datafile_big_endian(block + CRYPT_KEY_ID_AT);
+  space->lowest_version= datafile_big_endian(block + CRYPT_MIN_VERSION_AT);
   space->page_size= block[CRYPT_IV_LENGTH_AT] == sizeof space->iv ? judged_page_size(flags) : 0;
   memcpy(space->iv, block + CRYPT_IV_AT, sizeof space->iv);
   memcpy(space->states, header + STATES_AT, sizeof space->states);

@@ -23,6 +23,7 @@ struct tablespace
   int file;                             /* the caller's */
   uint32_t id;
   uint32_t key_id;
+  uint32_t lowest_version;              /* of its key, on its pages; 0: some are not encrypted */
   uint32_t page_size;                   /* 0: of a format whose pages are not judged */
   uint8_t iv[16];
   uint8_t states[TABLESPACE_PAGES_END / 4];     /* of its first pages, two bits each */

@@ -282,6 +282,21 @@ static void logs_are_found_by_any_index(void)
     CHECK(unlink(path_of(files[i])) == 0);
 }
 
+/* As before a rotation. */
+static void lowest_version_counts_where_versions_do(void)
+{
+  const struct datadir_keys rotation= {.has= has_key_1, .versions_on_pages= true};
+  struct datadir_use use;
+  const uint8_t version= 3;
+  put_table("d/u.ibd", 0x29, 5308, 1, 1);       /* compressed: no page of it is judged */
+  CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &rotation, &use) && !use.is_unsure);
+  put("d/u.ibd", 5308 + 27, &version, 1);
+  CHECK(!missing(&use));
+  CHECK(datadir_find_unreadable(&locations, DATADIR_WHOLE, &rotation, &use) && use.id == 1 && use.version == 3 &&
+        strcmp(use.file, "d/u.ibd") == 0);
+  CHECK(unlink(path_of("d/u.ibd")) == 0);
+}
+
 static void aria_tables_are_found(void)
 {
   struct datadir_use use;
@@ -497,6 +512,7 @@ void datadir_tests(void)
   TEST(what_is_elsewhere_is_found);
   TEST(links_are_followed);
   TEST(logs_are_found_by_any_index);
+  TEST(lowest_version_counts_where_versions_do);
   TEST(aria_tables_are_found);
   TEST(whole_directories_are_as_the_layouts_say);
   TEST(what_cannot_be_read_proves_nothing);

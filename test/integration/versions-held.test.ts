@@ -66,6 +66,50 @@ it('an older state put back, with as many files, gets no version that the server
   expect(await server.sql('SELECT i FROM d.t2')).toEqual([{ i: 42 }, { i: 43 }]);
 });
 
+it('an older state put back while the server is down gets no version that data has', async () => {
+  const keys = newKeys();
+  const server = await startServer(await startKms(), { aws_key_management_keyfile_dir: keys });
+  await withTable(server, 2);
+  await withTable(server, 3);
+  await server.stop();
+  const away = moveAway(keys, 'aws-kms-key.2.2');
+  await server.start();
+  const before = keyFiles(keys);
+  const lost = `AWS KMS plugin: key 2 version 2 is not among the key files in ${keys}, and d/t2.ibd in the data directory is encrypted with it: `;
+  const cure = 'restore the files aws-kms-key.2.* from a backup of the key files, and start the server again';
+  expect(await sqlError(server, ROTATE_2)).toContain(
+    `${lost}it is not rotated, so that no version is made a second time; ${cure}`,
+  );
+  const all = await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=-1');
+  expect(all).toContain(`${lost}no key is rotated`);
+  expect(all).toContain(cure);
+  expect(keyFiles(keys)).toEqual(before);
+  // It stands against this key only.
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  expect(keyFiles(keys)).toContain('aws-kms-key.3.3');
+  await server.stop();
+  putBack(away, keys);
+  await server.start();
+  await server.sql(ROTATE_2);
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
+  expect(keyFiles(keys)).toEqual(expect.arrayContaining(['aws-kms-key.2.4', 'aws-kms-key.3.4']));
+  expect(await server.sql('SELECT i FROM d.t2')).toEqual([{ i: 42 }]);
+}, 120_000);
+
+it('a version that is stored and could not be loaded is not lost: its key is rotated', async () => {
+  const keys = newKeys();
+  const server = await startServer(await startKms(), {
+    aws_key_management_keyfile_dir: keys,
+    aws_key_management_allow_missing_keys: 'ON',
+  });
+  await withTable(server, 2);
+  await server.stop();
+  writeFileSync(join(keys, 'aws-kms-key.2.2'), 'no key');
+  await server.start();
+  await server.sql(ROTATE_2);
+  expect(keyFiles(keys)).toContain('aws-kms-key.2.3');
+}, 120_000);
+
 it('a second server that makes keys in the directory does not hide that a version is gone; each look says so', async () => {
   const kms = await startKms();
   const keys = newKeys();
