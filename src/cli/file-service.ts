@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 import { isSea } from 'node:sea';
 import { Command } from 'commander';
-import { KeyError } from '../errors.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { CarefulFileSystem } from '../keystore/careful-file-system.ts';
 import {
@@ -10,6 +10,7 @@ import {
   channelOver,
   FileServiceClient,
   type RemoteFileSystem,
+  refuseFiles,
   serveFiles,
 } from '../keystore/file-service.ts';
 import { type FileSystem, nodeFileSystem } from '../keystore/file-system.ts';
@@ -37,6 +38,8 @@ function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
   const stream = child.stdio[DESCRIPTOR];
   if (!(stream instanceof Socket)) throw new KeyError('INTERNAL', `${VERB}: no pair of sockets`);
   child.once('error', () => stream.destroy());
+  // Also when it has been stopped.
+  stream.once('close', () => child.kill('SIGKILL'));
   return new FileServiceClient(whileAwaited(stream), `user ${uid}`);
 }
 
@@ -68,10 +71,16 @@ export function fileServiceCommand(): Command {
     .argument('<gid>')
     .action((uid: string, gid: string) => {
       if (!isSocket(DESCRIPTOR)) throw new KeyError('BAD_OPTION', `${VERB} is for this program itself`);
-      becomeUser(process, { uid: idOf(uid), gid: parseDecimal(gid) ?? 0 });
-      process.umask(0o077);
+      const user = { uid: idOf(uid), gid: parseDecimal(gid) ?? 0 };
       const channel = channelOver(new Socket({ fd: DESCRIPTOR, readable: true, writable: true }));
       channel.onClose(() => process.exit(0));
+      try {
+        becomeUser(process, user);
+      } catch (error) {
+        refuseFiles(channel, systemErrorCode(error) ?? (error instanceof Error ? error.message : String(error)));
+        return;
+      }
+      process.umask(0o077);
       serveFiles(channel, nodeFileSystem);
     });
 }

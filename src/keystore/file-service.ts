@@ -10,6 +10,7 @@ export interface Channel {
   onMessage(listener: (message: unknown) => void): void;
   /** The other process is gone, or makes no sense. */
   onClose(listener: () => void): void;
+  close(): void;
 }
 
 export type Message = Readonly<Record<string, unknown>>;
@@ -40,7 +41,7 @@ export function serveFiles(channel: Channel, fs: RemoteFileSystem): void {
       return { mtimeMs, uid, gid, mode };
     },
     writeFile: async ([handle, bytes]) => await fileOf(handle).writeFile(bytesOf(bytes)),
-    readFile: async ([handle]) => await fileOf(handle).readFile(),
+    readFile: async ([handle, most]) => await fileOf(handle).readFile(whole(most)),
     fstat: async ([handle]) => {
       const found = await fileOf(handle).stat();
       return { isFile: found.isFile(), size: found.size, uid: found.uid, gid: found.gid, mode: found.mode };
@@ -73,6 +74,16 @@ function describe(error: unknown): { readonly message: string; readonly code: un
   return { message, code: error instanceof Error && 'code' in error ? error.code : undefined };
 }
 
+/** In the place of `serveFiles`: says why there are no rights to serve with. */
+export function refuseFiles(channel: Channel, reason: string): void {
+  channel.send({ refused: reason });
+  // It is noticed then that the other process is gone.
+  channel.onMessage(() => undefined);
+}
+
+/** Longer than a disk that works takes for any call. */
+const ANSWER_MS = 60_000;
+
 interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -87,25 +98,23 @@ export class FileServiceClient implements RemoteFileSystem {
   readonly #channel: Channel;
   readonly #who: string;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #answerMs: number;
   #asked = 0;
-  #isGone = false;
+  #ended: KeyError | undefined;
 
-  constructor(channel: Channel, who: string) {
+  constructor(channel: Channel, who: string, answerMs: number = ANSWER_MS) {
     this.#channel = channel;
     this.#who = who;
+    this.#answerMs = answerMs;
     channel.onMessage((message) => this.#take(message));
-    channel.onClose(() => {
-      this.#isGone = true;
-      for (const { reject } of this.#waiting.values()) reject(this.#gone());
-      this.#waiting.clear();
-    });
+    channel.onClose(() => this.#end(this.#gone()));
   }
 
   async open(path: string, flags: number, mode?: number): Promise<OpenFile> {
     const handle = whole(await this.#call('open', path, flags, ...(mode === undefined ? [] : [mode])));
     return {
       writeFile: async (bytes) => void (await this.#call('writeFile', handle, bytes)),
-      readFile: async () => Buffer.from(bytesOf(await this.#call('readFile', handle))),
+      readFile: async (most) => Buffer.from(bytesOf(await this.#call('readFile', handle, most))),
       stat: async () => {
         const { isFile, size, ...access } = fieldsOf(await this.#call('fstat', handle));
         return { isFile: () => isFile === true, size: whole(size), ...accessOf(access) };
@@ -144,16 +153,30 @@ export class FileServiceClient implements RemoteFileSystem {
   }
 
   async #call(call: string, ...given: Arguments): Promise<unknown> {
-    if (this.#isGone) throw this.#gone();
+    if (this.#ended !== undefined) throw this.#ended;
     const id = ++this.#asked;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiting.set(id, { resolve, reject });
+    // Its user can stop it at any time.
+    const timer = setTimeout(() => this.#end(this.#silent()), this.#answerMs);
     this.#channel.send({ id, call, given });
-    return await promise;
+    return await promise.finally(() => clearTimeout(timer));
+  }
+
+  /** The first reason counts. */
+  #end(error: KeyError): void {
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
+    this.#channel.close();
   }
 
   #take(message: unknown): void {
-    const { id, value, error } = fieldsOf(message);
+    const { id, value, error, refused } = fieldsOf(message);
+    if (refused !== undefined) {
+      this.#end(this.#refused(text(refused)));
+      return;
+    }
     const waiting = this.#waiting.get(whole(id));
     if (waiting === undefined) return;
     this.#waiting.delete(whole(id));
@@ -165,6 +188,20 @@ export class FileServiceClient implements RemoteFileSystem {
     const { message, code } = fieldsOf(error);
     const thrown = new Error(`${text(message)} (as ${this.#who})`);
     return typeof code === 'string' ? Object.assign(thrown, { code }) : thrown;
+  }
+
+  #refused(reason: string): KeyError {
+    return new KeyError('STORE_UNAVAILABLE', `cannot become ${this.#who}: ${reason}`, {
+      hint: 'run this as that user',
+    });
+  }
+
+  #silent(): KeyError {
+    const seconds = this.#answerMs / 1_000;
+    const text = `the process that looks at files as ${this.#who} did not answer in ${seconds} s`;
+    return new KeyError('STORE_UNAVAILABLE', text, {
+      hint: 'find out what stopped it, or whether the file system hangs, then run this again',
+    });
   }
 
   #gone(): KeyError {
@@ -182,6 +219,8 @@ export function channelOver(stream: Duplex): Channel {
     send: (message) => void stream.write(`${JSON.stringify(message, forBytes)}\n`),
     onMessage: (listener) => {
       const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
+      // Those of the stream, which ends then.
+      lines.on('error', () => undefined);
       lines.on('line', (line) => {
         try {
           listener(JSON.parse(line, toBytes));
@@ -190,6 +229,7 @@ export function channelOver(stream: Duplex): Channel {
         }
       });
     },
+    close: () => void stream.destroy(),
     onClose: (listener) => ended.signal.addEventListener('abort', listener, { once: true }),
   };
 }

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
@@ -29,7 +29,8 @@ export interface Access {
 
 export interface OpenFile {
   writeFile(bytes: Uint8Array): Promise<void>;
-  readFile(): Promise<Buffer>;
+  /** From its beginning; of a file that is longer one byte more than `mostBytes`, whatever its size was said to be. */
+  readFile(mostBytes: number): Promise<Buffer>;
   stat(): Promise<{ isFile(): boolean; readonly size: number } & Access>;
   chown(uid: number, gid: number): Promise<void>;
   chmod(mode: number): Promise<void>;
@@ -40,8 +41,10 @@ export interface OpenFile {
 /** Without blocking, so that a FIFO in the place of a key file holds nobody up. */
 export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
+const CHUNK_BYTES = 65_536;
+
 export const nodeFileSystem: FileSystem = {
-  open,
+  open: async (path, flags, mode) => openFile(await open(path, flags, mode)),
   readdir,
   mkdir: async (path, mode) => void (await mkdir(path, { mode })),
   link,
@@ -52,6 +55,30 @@ export const nodeFileSystem: FileSystem = {
   readNow,
   startReadAhead,
 };
+
+function openFile(file: FileHandle): OpenFile {
+  return {
+    writeFile: async (bytes) => await file.writeFile(bytes),
+    readFile: async (mostBytes) => await readUpTo(file, mostBytes + 1),
+    stat: async () => await file.stat(),
+    chown: async (uid, gid) => await file.chown(uid, gid),
+    chmod: async (mode) => await file.chmod(mode),
+    sync: async () => await file.sync(),
+    close: async () => await file.close(),
+  };
+}
+
+async function readUpTo(file: FileHandle, bytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for (let total = 0; total < bytes; ) {
+    const chunk = Buffer.allocUnsafe(Math.min(bytes - total, CHUNK_BYTES));
+    const { bytesRead } = await file.read(chunk, 0, chunk.length, total);
+    if (bytesRead === 0) break;
+    chunks.push(chunk.subarray(0, bytesRead));
+    total += bytesRead;
+  }
+  return Buffer.concat(chunks);
+}
 
 /** A tenth of the time that opening, looking, reading and closing by promises takes. */
 function readNow(path: string, into: Uint8Array): number {

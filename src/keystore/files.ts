@@ -17,13 +17,17 @@ export async function readWhole(fs: FileSystem, path: string, maxBytes: number):
   try {
     const found = await file.stat();
     if (!found.isFile()) throw new KeyError('KEY_FILE_CORRUPT', 'it is not a regular file');
-    if (found.size > maxBytes) {
-      throw new KeyError('KEY_FILE_CORRUPT', `expected at most ${maxBytes} bytes, got ${found.size}`);
-    }
-    return await file.readFile();
+    if (found.size > maxBytes) throw tooLarge(maxBytes, `${found.size}`);
+    const bytes = await file.readFile(maxBytes);
+    if (bytes.length > maxBytes) throw tooLarge(maxBytes, 'more');
+    return bytes;
   } finally {
     await file.close();
   }
+}
+
+function tooLarge(maxBytes: number, found: string): KeyError {
+  return new KeyError('KEY_FILE_CORRUPT', `expected at most ${maxBytes} bytes, got ${found}`);
 }
 
 export async function accessOf(fs: FileSystem, path: string): Promise<Access> {

@@ -1,5 +1,5 @@
 /** Commands that root runs in directories of another user, who puts what they like in their way. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -201,6 +201,16 @@ it('rewrap works as the owner of the directory, and neither a link nor a FIFO in
   for (const name of readdirSync(backup)) expect(statSync(join(backup, name)).uid).toBe(0);
   await server.start();
   expect(await server.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);
+});
+
+it('root who may not become the owner of the directory is told so', async () => {
+  putKey('aws-kms-key.1.1');
+  const args = ['--bounding-set=-setuid,-setgid', COMMAND, 'backup-keys', '--keyfile-dir', keys, '--to', copy];
+  const ended = spawnSync('setpriv', args, { env: { PATH }, encoding: 'utf8' });
+  expect([ended.status, ended.stderr]).toEqual([
+    1,
+    'mariadb-aws-kms: error: cannot become user 65534: EPERM\nhint: run this as that user\n',
+  ]);
 });
 
 it.each(['backup-keys', 'rewrap', 'verify-backup'])('%s of nothing is a failure', async (verb) => {

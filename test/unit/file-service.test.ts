@@ -13,7 +13,13 @@ import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { expect, it } from 'vitest';
 import { CarefulFileSystem } from '../../src/keystore/careful-file-system.ts';
-import { type Channel, channelOver, FileServiceClient, serveFiles } from '../../src/keystore/file-service.ts';
+import {
+  type Channel,
+  channelOver,
+  FileServiceClient,
+  refuseFiles,
+  serveFiles,
+} from '../../src/keystore/file-service.ts';
 import { nodeFileSystem, READ_ONLY } from '../../src/keystore/file-system.ts';
 import { createNew, readWhole, syncDirectory } from '../../src/keystore/files.ts';
 import { expectKeyError } from '../support/expect-error.ts';
@@ -54,7 +60,7 @@ it('makes every call of a key directory, and passes on what fails with its code'
   });
   const closed = await fs.open(path('keys/c'), READ_ONLY);
   await closed.close();
-  await expect(closed.readFile()).rejects.toThrow('file service: expected an open file (as user 7)');
+  await expect(closed.readFile(1)).rejects.toThrow('file service: expected an open file (as user 7)');
 });
 
 it('believes no answer that is none, and waits for nobody who is gone', async () => {
@@ -133,4 +139,62 @@ it('ends what makes no sense, and keeps every byte', async () => {
   expect(readFileSync(path).equals(bytes)).toBe(true);
   const back = await readWhole({ ...nodeFileSystem, open: client.open.bind(client) }, path, 100_000);
   expect(back.equals(bytes)).toBe(true);
+});
+
+it('waits for no answer for ever, and ends who gives none', async () => {
+  const { here, there } = channels();
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  there.onMessage(() => undefined);
+  here.onClose(resolve);
+  const fs = new FileServiceClient(here, 'user 7', 50);
+  const silent = 'the process that looks at files as user 7 did not answer in 0.05 s';
+  await Promise.all(['/x', '/y'].map((path) => expectKeyError(fs.readdir(path), 'STORE_UNAVAILABLE', silent)));
+  await ended;
+  await expectKeyError(fs.readdir('/x'), 'STORE_UNAVAILABLE', silent);
+});
+
+it('passes on why the other process has not the rights, and survives an error of the stream', async () => {
+  const { here, there } = channels();
+  refuseFiles(there, 'EPERM');
+  const error = await expectKeyError(
+    new FileServiceClient(here, 'user 999').readdir('/x'),
+    'STORE_UNAVAILABLE',
+    'cannot become user 999: EPERM',
+  );
+  expect(error.hint).toBe('run this as that user');
+
+  const [stream] = duplexPair();
+  const fs = new FileServiceClient(channelOver(stream), 'user 7');
+  const gone = expectKeyError(
+    fs.readdir('/x'),
+    'STORE_UNAVAILABLE',
+    'the process that looks at files as user 7 has ended',
+  );
+  stream.destroy(systemError('ECONNRESET'));
+  await gone;
+});
+
+it('reads one byte more than was asked for at most, of a file that grows', async () => {
+  const { here, there } = channels();
+  const path = join(scratchDirectory(), 'grows');
+  writeFileSync(path, 'x'.repeat(10));
+  const open: typeof nodeFileSystem.open = async (...given) => {
+    const file = await nodeFileSystem.open(...given);
+    return {
+      ...file,
+      stat: async () => {
+        const found = await file.stat();
+        writeFileSync(path, 'x'.repeat(500_000));
+        return found;
+      },
+    };
+  };
+  serveFiles(there, { ...nodeFileSystem, open });
+  const client = new FileServiceClient(here, 'user 7');
+  const file = await client.open(path, READ_ONLY);
+  await file.stat();
+  expect(await file.readFile(200_000)).toHaveLength(200_001);
+  writeFileSync(path, 'x'.repeat(10));
+  const fs = { ...nodeFileSystem, open: client.open.bind(client) };
+  await expectKeyError(readWhole(fs, path, 100), 'KEY_FILE_CORRUPT', 'expected at most 100 bytes, got more');
 });
