@@ -3,8 +3,6 @@ export const PROXY_REFUSED = 'ProxyAuthenticationRequired';
 
 /** A proxy that refused is asked again after this time: many lock an account after a few wrong passwords. */
 const REST_MS = 30_000;
-/** The other calls wait this long for the outcome of the first one. */
-const FIRST_ALONE_MS = 1_000;
 const REFUSED_STATUS = 407;
 
 class ProxyRefusal extends Error {
@@ -22,8 +20,9 @@ export function isProxyRefusal(thrown: unknown): boolean {
 export type ProxyOutcome = { readonly status: number } | { readonly error: unknown };
 
 /**
- * Limits how often a proxy hears a user and password that it refuses: one call is made first, and a refusal answers every
- * call of the next half minute, of all keys, Regions and services.
+ * Limits how often a proxy hears a user and password that it refuses: calls are made one by one until it has accepted one,
+ * and a refusal answers every call of the next half minute, of all keys, Regions and services. Every call has a time limit
+ * of its own, so that none keeps the others back for longer.
  */
 export class ProxyGate {
   readonly #nowMs: () => number;
@@ -42,7 +41,8 @@ export class ProxyGate {
    * @throws Error the proxy's last refusal
    */
   async enter(): Promise<(outcome: ProxyOutcome) => Error | undefined> {
-    if (this.#first !== undefined) await Promise.race([this.#first, sleep(FIRST_ALONE_MS)]);
+    // A first call that tells nothing of the proxy is followed by one other, not by all.
+    while (this.#first !== undefined && !this.#isAccepted) await this.#first;
     const { error, untilMs } = this.#refusal ?? { untilMs: 0 };
     if (error !== undefined && this.#nowMs() < untilMs) throw error;
     if (this.#isAccepted) return (outcome) => this.#learn(outcome);
@@ -68,10 +68,6 @@ export class ProxyGate {
     this.#refusal = { error, untilMs: this.#nowMs() + REST_MS };
     return error;
   }
-}
-
-async function sleep(ms: number): Promise<void> {
-  await new Promise<void>((resolve) => void setTimeout(resolve, ms).unref());
 }
 
 const gates = new Map<string, ProxyGate>();

@@ -4,6 +4,7 @@ import { systemClock } from '../../src/cli/system.ts';
 import { dataKeyCaller } from '../../src/doctor/data-key-client.ts';
 import { createAwsKmsClient } from '../../src/kms/aws.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
+import { ProxyTransport } from '../../src/kms/http/through-proxy.ts';
 import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { isProxyRefusal, ProxyGate } from '../../src/kms/proxy-gate.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
@@ -140,12 +141,47 @@ it('a proxy that refused is asked again after half a minute, by one call', async
   await Promise.all(KEYS.map(() => gate.enter()));
 });
 
-it('calls wait for a second at most for the first one, and a failure of the network keeps none back', async () => {
+it('all wait for the outcome of the first call, and one of them for that of the next when it tells nothing', async () => {
   const gate = new ProxyGate();
-  const leave = await gate.enter();
-  // Nothing says how the first one went: the second goes on.
-  const second = await gate.enter();
-  expect(second({ error: new Error('connect ECONNREFUSED') })).toBeUndefined();
-  expect(leave({ error: undefined })).toBeUndefined();
-  await gate.enter();
+  let leave = await gate.enter();
+  const entered: (typeof leave)[] = [];
+  const waiting = KEYS.map(async () => void entered.push(await gate.enter()));
+  for (let count = 1; count < 4; count += 1) {
+    expect(leave({ error: new Error('connect ECONNREFUSED') })).toBeUndefined();
+    // After this whoever may enter has.
+    await new Promise((resolve) => void setImmediate(resolve));
+    expect(entered).toHaveLength(count);
+    leave = entered[count - 1] ?? leave;
+  }
+  leave({ status: 200 });
+  await Promise.all(waiting);
+});
+
+it('a proxy that refuses the password after more than a second is asked once for all keys', async () => {
+  let asked = 0;
+  const proxy = createServer((_, answer) => {
+    asked += 1;
+    setTimeout(() => answer.writeHead(407, { 'proxy-authenticate': 'Basic' }).end('<html>no</html>'), 1_500);
+  });
+  const url = `http://127.0.0.1:${await listening(proxy)}`;
+  const found = await outcomes(['http://kms.example.com'], { HTTP_PROXY: url }, KEYS_OF_A_USER);
+  for (const each of found) expect(each).toMatchObject(REFUSED);
+  expect(asked).toBe(1);
+});
+
+it('a request that Node.js does not make is told of, and keeps none back', async () => {
+  const proxy = createServer((_, answer) => void answer.end('{}'));
+  const proxyEnvironment = { HTTP_PROXY: `http://127.0.0.1:${await listening(proxy)}` };
+  const transport = new ProxyTransport(new URL('http://kms.example.com'), {
+    proxyEnvironment,
+    trustedCertificates: undefined,
+  });
+  cleanUp(() => transport.close());
+  const post = async (headers: Readonly<Record<string, string>>) =>
+    await new Promise((resolve) => {
+      transport.post({ headers, body: '{}', connectTimeoutMs: 60_000 }, resolve);
+    });
+  const [refused, made] = await Promise.all([post({ authorization: 'a\nb' }), post({})]);
+  expect(refused).toMatchObject({ error: { code: 'ERR_INVALID_CHAR' } });
+  expect(made).toMatchObject({ answer: { status: 200 } });
 });

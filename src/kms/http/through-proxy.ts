@@ -38,11 +38,17 @@ export class ProxyTransport implements Transport {
           leave({ error: undefined });
           return;
         }
-        giveUp = this.#send(request, (outcome) => {
-          const refusal = leave('answer' in outcome ? { status: outcome.answer.status } : outcome);
-          if (refusal !== undefined && 'answer' in outcome) wipe(outcome.answer.body);
-          ended(refusal === undefined ? outcome : { error: refusal });
-        });
+        try {
+          giveUp = this.#send(request, (outcome) => {
+            const refusal = leave('answer' in outcome ? { status: outcome.answer.status } : outcome);
+            if (refusal !== undefined && 'answer' in outcome) wipe(outcome.answer.body);
+            ended(refusal === undefined ? outcome : { error: refusal });
+          });
+        } catch (error) {
+          // Node.js makes no request of these headers: nothing was sent.
+          leave({ error });
+          ended({ error });
+        }
       },
       (error: unknown) => {
         if (!isGivenUp) ended({ error });
