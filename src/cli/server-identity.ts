@@ -49,7 +49,7 @@ export async function askServerIdentity(
   const gone = new KeyError(
     'BAD_OPTION',
     `the process that looks for the credentials of ${account.name} ended without an answer`,
-    { hint: `runuser -u ${account.name} -- mariadb-aws-kms doctor` },
+    { hint: `runuser -u ${account.name} -- mariadb-aws-kms, with the same arguments` },
   );
   const answers = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const;
   for (const { promise } of answers) promise.catch(() => undefined);

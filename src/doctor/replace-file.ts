@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readFile, rename, rmdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { ownerOfPlace } from '../keystore/place-owner.ts';
+import { readSmallFile } from '../small-file.ts';
 
 /** Whose the file is, and who asks. */
 export interface Owner {
@@ -110,7 +111,7 @@ async function requireOwnFile(path: string, owner: Owner): Promise<void> {
 
 async function textOf(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return (await readSmallFile(path)).toString('utf8');
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return '';
     throw refused(path, systemErrorCode(error) ?? 'unknown error', 'the owner must be allowed to read it', error);

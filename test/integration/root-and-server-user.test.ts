@@ -1,15 +1,16 @@
 /** What root's commands do with AWS configuration that the server's user wrote. */
-import { execFile, execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { COMMAND, PATH, PLUGIN_DIRECTORY, pluginOptions } from '../../scripts/lib/scratch-server.ts';
 import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
 import { startIdentitySts } from '../support/identity-sts.ts';
 import { startKms } from '../support/lab.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { cleanUp, scratchDirectory } from '../support/scratch.ts';
 
 const USER = 'nobody';
+const NO_METADATA = { AWS_EC2_METADATA_DISABLED: 'true' };
 let home: string;
 
 beforeEach(() => {
@@ -19,19 +20,20 @@ beforeEach(() => {
 });
 
 /** Doctor as root, of a server that runs as that user. */
-async function doctor(variables: Readonly<Record<string, string>>): Promise<string> {
+async function doctor(variables: Readonly<Record<string, string>>, asUser: readonly string[] = []): Promise<string> {
   const kms = await startKms();
   const { url: sts } = await startIdentitySts();
   const datadir = join(home, 'data');
-  mkdirSync(datadir);
+  mkdirSync(datadir, { recursive: true });
   execFileSync('chown', [`${USER}:`, datadir]);
   const options = { ...pluginOptions(kms.url), datadir, plugin_dir: PLUGIN_DIRECTORY, user: USER };
   const lines = Object.entries(options).map(([name, value]) => `${name} = ${value}`);
   writeFileSync(join(home, 'my.cnf'), ['[mariadb]', ...lines, ''].join('\n'));
-  const env = { PATH, HOME: '/root', AWS_EC2_METADATA_DISABLED: 'true', ...variables };
+  const env = { PATH, HOME: '/root', ...variables };
   const args = ['doctor', `--defaults-file=${join(home, 'my.cnf')}`, '--sts-endpoint-url', sts];
+  const [program = '', ...rest] = [...asUser, COMMAND, ...args];
   return await new Promise((resolve) => {
-    execFile(COMMAND, args, { env, encoding: 'utf8', timeout: 100_000 }, (_, stdout, stderr) =>
+    execFile(program, rest, { env, encoding: 'utf8', timeout: 100_000 }, (_, stdout, stderr) =>
       resolve(stdout + stderr),
     );
   });
@@ -58,7 +60,7 @@ function putProfile(): string {
 
 it('a program that the profile of the server names runs with the rights of the server alone', async () => {
   const config = putProfile();
-  const output = await doctor({ AWS_CONFIG_FILE: config, ROOTS_OWN: 'secret' });
+  const output = await doctor({ ...NO_METADATA, AWS_CONFIG_FILE: config, ROOTS_OWN: 'secret' });
   expect(output).toMatch(/ok\s+credentials: .*credential_process of a profile/);
   expect(output).toMatch(/ok\s+permissions: may Decrypt/);
   const uid = execFileSync('id', ['-u', USER], { encoding: 'utf8' });
@@ -76,7 +78,7 @@ it('a token that only root may read is not sent where the server’s user says',
     `[default]\nregion = us-east-1\nrole_arn = arn:aws:iam::111122223333:role/x\nweb_identity_token_file = ${token}\n`,
   );
   chmodSync(config, 0o644);
-  const output = await doctor({ AWS_CONFIG_FILE: config });
+  const output = await doctor({ ...NO_METADATA, AWS_CONFIG_FILE: config });
   expect(output).toMatch(/failure\s+credentials: /);
   expect(output).toContain('EACCES');
 });
@@ -87,4 +89,29 @@ it('with credentials of its own root takes no configuration of another user', as
   const output = await doctor({ AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_CONFIG_FILE: config });
   expect(output).toMatch(/user \d+ may change \S+config: root takes no AWS configuration from there/);
   expect(existsSync(join(home, 'who'))).toBe(false);
+  // What it says to do.
+  const asUser = await doctor({ ...NO_METADATA, AWS_CONFIG_FILE: config }, ['runuser', '-u', USER, '--']);
+  expect(asUser).toMatch(/ok\s+credentials: .*credential_process of a profile/);
 });
+
+it.each([
+  ['the owner of the data directory', USER, true],
+  ['another user', 'daemon', false],
+])(
+  'of processes named like the server in its data directory, that of %s is believed: %s, %s',
+  async (_, user, isBelieved) => {
+    const config = putProfile();
+    const datadir = join(home, 'data');
+    mkdirSync(datadir);
+    const program = join(home, 'mariadbd');
+    copyFileSync('/bin/sleep', program);
+    chmodSync(program, 0o755);
+    const [uid, gid] = ['-u', '-g'].map((flag) => Number(execFileSync('id', [flag, user], { encoding: 'utf8' })));
+    const env = { ...NO_METADATA, AWS_CONFIG_FILE: config, HTTPS_PROXY: 'http://127.0.0.1:1' };
+    const server = spawn(program, ['600'], { cwd: datadir, env, uid: uid ?? -1, gid: gid ?? -1, stdio: 'ignore' });
+    cleanUp(() => void server.kill('SIGKILL'));
+    const output = await doctor({});
+    expect(existsSync(join(home, 'who'))).toBe(isBelieved);
+    expect(output.includes(`the running server (process ${server.pid}) has HTTPS_PROXY`)).toBe(isBelieved);
+  },
+);
