@@ -280,8 +280,9 @@ static void look_has_a_limit(void)
   start_slow(openers, 1, agent);
   start_opener(&openers[1], agent, 6, 1);
   CHECK(opened_by(&openers[0]) == 0 && clock_ms() - before >= 1000);
-  CHECK(fake_has_logged("key 1000 is not created: after 1 s the data had not all been looked at yet"));
-  CHECK(atomic_load(&fake.may_create) == 0 || keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
+  /* Of whichever of them the log was told, and with as many seconds as the machine took. */
+  CHECK(fake_has_logged(" is not created: after ") && fake_has_logged(" s the data had not all been looked at yet"));
+  CHECK(keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
   opened_by(&openers[1]);
   CHECK(!agent->looking && agent_open(agent, 8));
   fake_destroy(agent);
