@@ -1,45 +1,79 @@
 import { KeyError } from '../errors.ts';
 
-const FIRST_SUBJECT = /key \d+(?: version \d+)?(?: \(file aws-kms-key\.\d+\.\d+\))?/;
+/** What a failure is about, where its message begins with that. */
+const OWN_SUBJECT = /^key (\d+)(?: version (\d+))?(?: \(file aws-kms-key\.\d+\.\d+\))?/;
 const SUBJECTS = /\bkey (\d+)(?: version (\d+))?/g;
-const FILES = /aws-kms-key\.(\d+\.\d+)/g;
+const FILES = /aws-kms-key\.(\d+)\.(\d+)/g;
 /** Each call of KMS has one of its own. */
 const REQUESTS = /\brequest [\w-]+/g;
 /** How long it took, and how often it was tried, is chance. */
 const AMOUNTS = /\b\d+(?:\.\d+)? (?:s|ms|attempts?)\b/g;
-const ROTATE = /\b(aws_key_management_rotate_key) ?= ?\d+/g;
+const ROTATE = /\b(aws_key_management_rotate_key) ?= ?(\d+)/g;
 /** Ranges of numbers in one list; a log line ends somewhere. */
 const NAMED = 20;
 
+interface Subject {
+  readonly id: string;
+  /** Undefined: the whole key. */
+  readonly version: string | undefined;
+}
+
 /**
- * One failure for all that differ in nothing but the key version, which it lists: when KMS refuses, every version of every
- * key fails for the same reason.
+ * One failure for all that differ in nothing but the key version that they are about, which it lists: when KMS refuses, every
+ * version of every key fails for the same reason. Another key that a message names is part of the reason.
  */
 export function mergeAlike(errors: readonly KeyError[]): readonly KeyError[] {
   const groups = new Map<string, KeyError[]>();
   for (const error of errors) {
-    const cause = `${error.code}\n${withoutNames(error.message)}\n${withoutNames(error.hint)}`;
+    const subject = subjectOf(error.message);
+    const cause = `${error.code}\n${withoutNames(error.message, subject)}\n${withoutNames(error.hint, subject)}`;
     groups.set(cause, [...(groups.get(cause) ?? []), error]);
   }
   return [...groups.values()].map((group) => merged(group));
+}
+
+/** Undefined: the message is about no key, or about several. */
+function subjectOf(message: string): Subject | undefined {
+  const [own, id, version] = OWN_SUBJECT.exec(message) ?? [];
+  if (own !== undefined) return { id: id ?? '', version };
+  const [file, ...more] = filesOf([message]);
+  if (file === undefined || more.length > 0) return undefined;
+  const [ofFile = '', itsVersion] = file.split('.');
+  return { id: ofFile, version: itsVersion };
 }
 
 function merged(group: readonly KeyError[]): KeyError {
   const [first, ...more] = group;
   if (first === undefined) throw new KeyError('INTERNAL', 'a group of failures without one');
   if (more.length === 0) return first;
-  const subjects = group.map(({ message }) => FIRST_SUBJECT.exec(message)?.[0] ?? '');
-  const files = [...new Set(group.flatMap(({ hint }) => [...hint.matchAll(FILES)].map(([, name]) => name ?? '')))];
-  // As a shell takes it.
-  const restore = files.length > 1 ? first.hint.replaceAll(FILES, `aws-kms-key.{${files.join(',')}}`) : first.hint;
-  const hint = restore.replaceAll(ROTATE, '$1=ID');
-  const message = first.message.replace(FIRST_SUBJECT, describeSubjects(subjects));
+  const subjects = group.map(({ message }) => OWN_SUBJECT.exec(message)?.[0] ?? '');
+  const named = describeSubjects(subjects);
+  const message =
+    named === ''
+      ? withFiles(first.message, filesOf(group.map((error) => error.message)))
+      : first.message.replace(OWN_SUBJECT, named);
+  const hint = withFiles(first.hint, filesOf(group.map((error) => error.hint))).replaceAll(ROTATE, '$1=ID');
   return new KeyError(first.code, message, { hint, cause: first });
 }
 
-function withoutNames(text: string): string {
-  const rest = text.replace(FIRST_SUBJECT, 'key').replaceAll(SUBJECTS, 'key').replaceAll(FILES, 'file');
-  return [REQUESTS, AMOUNTS, ROTATE].reduce((left, pattern) => left.replaceAll(pattern, ''), rest);
+function filesOf(texts: readonly string[]): readonly string[] {
+  return [...new Set(texts.flatMap((text) => [...text.matchAll(FILES)].map(([, id, version]) => `${id}.${version}`)))];
+}
+
+/** As a shell takes it. */
+function withFiles(text: string, files: readonly string[]): string {
+  return files.length > 1 ? text.replaceAll(FILES, `aws-kms-key.{${files.join(',')}}`) : text;
+}
+
+function withoutNames(text: string, subject: Subject | undefined): string {
+  const isOwn = (id: string, version: string | undefined): boolean =>
+    subject?.id === id && (version === undefined || version === subject.version);
+  const rest = text
+    .replace(OWN_SUBJECT, 'key')
+    .replaceAll(SUBJECTS, (named, id: string, version: string | undefined) => (isOwn(id, version) ? 'key' : named))
+    .replaceAll(FILES, (named, id: string, version: string) => (isOwn(id, version) ? 'file' : named))
+    .replaceAll(ROTATE, (named, name: string, id: string) => (isOwn(id, undefined) ? name : named));
+  return [REQUESTS, AMOUNTS].reduce((left, pattern) => left.replaceAll(pattern, ''), rest);
 }
 
 /** `key 1 versions 1-3 and 5, keys 2-9 version 1` */

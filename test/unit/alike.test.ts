@@ -75,3 +75,21 @@ it('failures that name no key are merged only when they are the same', () => {
   const errors = ['disk full', 'disk full', 'disk gone'].map((text) => new KeyError('STORE_UNAVAILABLE', text));
   expect(mergeAlike(errors).map(({ message }) => message)).toEqual(['disk full', 'disk gone']);
 });
+
+it('another key that a message names is part of the reason', () => {
+  const swapped = [
+    [3, 4],
+    [4, 3],
+  ].map(
+    ([own, other]) =>
+      new KeyError('KEY_FILE_CORRUPT', `sidecar aws-kms-key.${own}.1.json: it describes key ${other} version 1`),
+  );
+  expect(mergeAlike(swapped)).toEqual(swapped);
+});
+
+it('files that the messages begin with are all named', () => {
+  const unreadable = [1, 2].map(
+    (version) => new KeyError('KEY_FILE_UNREADABLE', `cannot read aws-kms-key.7.${version} in /keys: EACCES`),
+  );
+  expect(shown(unreadable)).toEqual(['KEY_FILE_UNREADABLE cannot read aws-kms-key.{7.1,7.2} in /keys: EACCES; ']);
+});
