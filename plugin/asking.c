@@ -192,7 +192,7 @@ static void tell_of_no_answer(struct asking *asking)
 
 static void tell_of_long_look(struct asking *asking)
 {
-  struct agent_failure *failure= tell(asking, "long look", 0);
+  struct agent_failure *failure= tell(asking, "long look", asking->id);
   snprintf(failure->message, sizeof failure->message,
            "key %u is not created: after %d s the data had not all been looked at yet, which may be encrypted with it",
            asking->id, waited(asking));
