@@ -3,9 +3,10 @@ import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { keyNeedOf } from '../data/look.ts';
 import type { Configuration } from '../doctor/configuration.ts';
-import { lookAtServerData } from '../doctor/data-locations.ts';
+import { dataLocations, lookAtServerData } from '../doctor/data-locations.ts';
 import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
+import { isSystemTablespace } from '../format/innodb/tablespace.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
@@ -39,7 +40,8 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
       const outside = surroundings();
       const { from, needsNone } = await keysOf(options, outside, io);
       const to = resolve(options.to);
-      await makeDirectory(outside.files.keyDirectory, to, '--to');
+      const disk = diskOf(outside);
+      const isMade = await makeDirectory(outside.files.keyDirectory, to, '--to');
       if ((await realpath(to)) === (await realpath(from).catch(() => from))) {
         throw new KeyError('BAD_OPTION', `--to: ${to} is the key directory itself`, {
           hint: 'name a directory that goes where the backups go',
@@ -53,7 +55,12 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
         tool: `mariadb-aws-kms ${outside.release}`,
         needsNone,
       };
-      const result = await backUpKeys(request, diskOf(outside));
+      const result = await backUpKeys(request, disk).catch(async (error: unknown) => {
+        // It would look like a backup.
+        if (isMade) await disk.fileSystem.rmdir(to).catch(() => undefined);
+        throw error;
+      });
+      if (isMade && result.problems.length > 0) await disk.fileSystem.rmdir(to).catch(() => undefined);
       report(io, { from, to, isJson: options.json ?? false }, result);
       io.exit(result.problems.length === 0 ? 0 : FAILED);
     });
@@ -76,21 +83,37 @@ async function keysOf(
   return { from: server.keyfileDir, needsNone: () => needsNoKeys(server, surroundings, io) };
 }
 
-/** A data directory without a file proves nothing: its file system may not be mounted. */
-async function needsNoKeys(server: Configuration, { files }: Surroundings, io: CliIo): Promise<boolean> {
+/** A data directory without a system tablespace proves nothing: its file system may not be mounted, or is half restored. */
+async function needsNoKeys(server: Configuration, { files }: Surroundings, io: CliIo): Promise<number | undefined> {
   const look = await lookAtServerData(server, files.data, AbortSignal.timeout(LOOK_MS));
-  if (look.files === 0 || keyNeedOf(look) !== 'none') return false;
+  if (look.files === 0 || keyNeedOf(look) !== 'none' || !hasSystemTablespace(server, files.data)) return undefined;
   io.stderr(`note: no key is needed: none of the ${look.files} data files of ${server.datadir} is encrypted`);
-  return true;
+  return look.files;
 }
 
-/** @throws KeyError STORE_UNAVAILABLE */
-export async function makeDirectory(fs: FileSystem, path: string, option: string): Promise<void> {
+function hasSystemTablespace({ datadir, options }: Configuration, data: Surroundings['files']['data']): boolean {
+  try {
+    const [path] = dataLocations(datadir, (name) => options.last(name)).systemTablespace;
+    const file = path === undefined ? undefined : data.open(path);
+    if (file === undefined) return false;
+    try {
+      return isSystemTablespace(file.read);
+    } finally {
+      file.close();
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** @returns whether it was not there @throws KeyError STORE_UNAVAILABLE */
+export async function makeDirectory(fs: FileSystem, path: string, option: string): Promise<boolean> {
   try {
     await fs.mkdir(path, 0o700);
+    return true;
   } catch (error) {
     const code = systemErrorCode(error);
-    if (code === 'EEXIST') return;
+    if (code === 'EEXIST') return false;
     const hint = code === 'ENOENT' ? `create ${dirname(path)} first, or correct ${option}` : undefined;
     throw storeUnavailable(path, 'create', error, backupNamedBy(option), hint);
   }

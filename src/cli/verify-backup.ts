@@ -72,6 +72,8 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
         const found = `${directory}: ${describeVersions(manifest, 'key versions')} of ${manifest.updated}`;
         if (problems.length > 0)
           io.stdout(`${found}: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`);
+        else if (manifest.unencryptedFiles !== undefined)
+          io.stdout(`${found}: no key is needed: none of ${manifest.unencryptedFiles} data files was encrypted then`);
         else io.stdout(`${found}: all there and unchanged${isAsked ? ', and KMS opens each' : '; KMS was not asked'}`);
       }
       io.exit(problems.length === 0 ? 0 : FAILED);
@@ -79,8 +81,8 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
 }
 
 /** A backup of nothing is none: what made it may have looked into a directory whose file system was not mounted. */
-function emptiness(directory: string, { keys }: Manifest): readonly KeyError[] {
-  if (keys.length > 0) return [];
+function emptiness(directory: string, { keys, unencryptedFiles }: Manifest): readonly KeyError[] {
+  if (keys.length > 0 || unencryptedFiles !== undefined) return [];
   return [
     new KeyError('KEY_FILE_MISSING', `the manifest in ${directory} names no key`, {
       hint: 'nothing that is encrypted can be restored with it: run backup-keys again, from the directory of the keys of the server',

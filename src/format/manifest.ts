@@ -30,6 +30,8 @@ export interface Manifest {
   readonly tool: string;
   /** In the order of their names. */
   readonly keys: readonly ManifestKey[];
+  /** Without keys: how many data files of the server were looked at, none of which was encrypted. */
+  readonly unencryptedFiles?: number | undefined;
 }
 
 const FORMAT = 1;
@@ -42,12 +44,13 @@ export function formatManifest(manifest: Manifest): string {
   });
 }
 
-function format({ created, updated, tool, keys }: Manifest): string {
+function format({ created, updated, tool, keys, unencryptedFiles }: Manifest): string {
   const body = {
     format: FORMAT,
     created,
     updated,
     tool,
+    ...(unencryptedFiles === undefined ? {} : { unencryptedFiles }),
     keys: keys.map(({ name, encryptionAlgorithm, ...facts }) => ({
       keyId: name.id,
       keyVersion: name.version,
@@ -81,12 +84,21 @@ export function parseManifest(text: string): Manifest {
   if (sha256 !== hashOf(body)) throw corrupt('its own checksum "sha256" is not that of its content');
   const keys: unknown = body['keys'];
   if (!Array.isArray(keys)) throw corrupt('"keys" is no list');
+  const unencryptedFiles: unknown = body['unencryptedFiles'];
+  if (unencryptedFiles !== undefined && !isCount(unencryptedFiles)) {
+    throw corrupt(`"unencryptedFiles" expected a number of files, got ${String(unencryptedFiles)}`);
+  }
   return {
     created: textField(body, 'created', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, corrupt),
     updated: textField(body, 'updated', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, corrupt),
     tool: textField(body, 'tool', /^[ -~]{1,100}$/, corrupt),
     keys: keys.map(parseKey),
+    ...(unencryptedFiles === undefined ? {} : { unencryptedFiles }),
   };
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
 }
 
 function parseKey(value: unknown): ManifestKey {

@@ -20,8 +20,8 @@ export interface BackupRequest {
   readonly toNamed: Named;
   /** Name and release of this program. */
   readonly tool: string;
-  /** Whether nothing in the data of the server is encrypted, by proof: only then may there be no keys. */
-  readonly needsNone?: (() => Promise<boolean>) | undefined;
+  /** How many data files of the server there are, when none is encrypted, by proof: only then may there be no keys. */
+  readonly needsNone?: (() => Promise<number | undefined>) | undefined;
 }
 
 export interface BackupResult {
@@ -50,14 +50,14 @@ export async function backUpKeys(request: BackupRequest, disk: Disk): Promise<Ba
   const before = await earlierRun(request, disk);
   const added = new Set<string>();
   for (let isFirst = true; ; isFirst = false) {
-    const { copies: all, problems } = await readKeys(request, disk);
+    const { copies: all, problems, unencryptedFiles } = await readKeys(request, disk);
     // What `rewrap` replaces meanwhile was copied as a pair that fits, and opens.
     const copies = all.filter(({ file }) => !added.has(file));
     const isNew = await Promise.all(copies.map((copy) => isMissing(copy, request, disk)));
     if (isFirst) await refuseStrangers(copies, before, request, disk);
     const fresh = copies.filter((_, index) => isNew[index]);
     if (fresh.length === 0) {
-      const manifest = await writeManifest(request, before, disk);
+      const manifest = await writeManifest(request, before, unencryptedFiles, disk);
       return { manifest, added: added.size, problems };
     }
     for (const copy of fresh) {
@@ -79,7 +79,9 @@ async function earlierRun({ to, toNamed }: BackupRequest, disk: Disk): Promise<M
 async function readKeys({ from, fromNamed, needsNone }: BackupRequest, { fileSystem, clock, random }: Disk) {
   const store = new KeyDirectory(from, fileSystem, clock, random, fromNamed);
   const listing = await store.list();
-  if (listing.stored.length + listing.lost.length === 0 && !(await needsNone?.())) throw noKeys(from, fromNamed);
+  const isEmpty = listing.stored.length + listing.lost.length === 0;
+  const unencryptedFiles = isEmpty ? await needsNone?.() : undefined;
+  if (isEmpty && unencryptedFiles === undefined) throw noKeys(from, fromNamed);
   const copies: Copy[] = [];
   const problems = lostKeys(listing);
   for (const name of listing.stored) {
@@ -93,7 +95,7 @@ async function readKeys({ from, fromNamed, needsNone }: BackupRequest, { fileSys
       problems.push(toKeyError(thrown));
     }
   }
-  return { copies, problems };
+  return { copies, problems, unencryptedFiles };
 }
 
 function lostKeys({ lost }: Listing): KeyError[] {
@@ -145,10 +147,14 @@ async function publish({ file, bytes }: Copy, to: string, { fileSystem, random }
   }
 }
 
-/** Of what is in the directory now, as read back from there. One that says the same already stays as it is. */
+/**
+ * Of what is in the directory now, as read back from there. One that says the same already stays as it is; of nothing, without
+ * the proof that nothing is needed, none is written.
+ */
 async function writeManifest(
   { to, toNamed, tool }: BackupRequest,
   before: Manifest | undefined,
+  unencryptedFiles: number | undefined,
   disk: Disk,
 ): Promise<Manifest> {
   const { fileSystem, clock, random } = disk;
@@ -164,9 +170,12 @@ async function writeManifest(
       encryptionAlgorithm: sidecar && algorithmOf(sidecar.encryptionContext),
     });
   }
-  if (before !== undefined && JSON.stringify(before.keys) === JSON.stringify(keys)) return before;
+  const proof = keys.length === 0 ? (unencryptedFiles ?? before?.unencryptedFiles) : undefined;
+  const isSame = JSON.stringify(before?.keys) === JSON.stringify(keys) && before?.unencryptedFiles === proof;
+  if (before !== undefined && isSame) return before;
   const updated = writtenTime(clock.wallMs());
-  const manifest = { created: before?.created ?? updated, updated, tool, keys };
+  const manifest = { created: before?.created ?? updated, updated, tool, keys, unencryptedFiles: proof };
+  if (keys.length === 0 && proof === undefined) return manifest;
   const temporary = temporaryPath(to, random);
   await storing(to, MANIFEST_FILE, async () => {
     try {

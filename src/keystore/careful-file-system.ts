@@ -52,6 +52,10 @@ export class CarefulFileSystem implements FileSystem {
     await (await this.#around(path)).unlink(path);
   }
 
+  async rmdir(path: string): Promise<void> {
+    await (await this.#around(path)).rmdir(path);
+  }
+
   async stat(path: string): ReturnType<FileSystem['stat']> {
     const { owner, path: real, isLink } = there(await placeOfFile(path));
     if (!isLink) return await this.#at(owner).stat(real);

@@ -15,7 +15,10 @@ export interface Channel {
 
 export type Message = Readonly<Record<string, unknown>>;
 
-export type RemoteFileSystem = Pick<FileSystem, 'open' | 'readdir' | 'mkdir' | 'link' | 'rename' | 'unlink' | 'stat'>;
+export type RemoteFileSystem = Pick<
+  FileSystem,
+  'open' | 'readdir' | 'mkdir' | 'link' | 'rename' | 'unlink' | 'rmdir' | 'stat'
+>;
 
 type Arguments = readonly unknown[];
 
@@ -36,6 +39,7 @@ export function serveFiles(channel: Channel, fs: RemoteFileSystem): void {
     link: async ([existing, path]) => await fs.link(text(existing), text(path)),
     rename: async ([existing, path]) => await fs.rename(text(existing), text(path)),
     unlink: async ([path]) => await fs.unlink(text(path)),
+    rmdir: async ([path]) => await fs.rmdir(text(path)),
     stat: async ([path]) => {
       const { mtimeMs, uid, gid, mode } = await fs.stat(text(path));
       return { mtimeMs, uid, gid, mode };
@@ -145,6 +149,10 @@ export class FileServiceClient implements RemoteFileSystem {
 
   async unlink(path: string): Promise<void> {
     await this.#call('unlink', path);
+  }
+
+  async rmdir(path: string): Promise<void> {
+    await this.#call('rmdir', path);
   }
 
   async stat(path: string): Promise<{ readonly mtimeMs: number } & Access> {

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
@@ -11,6 +11,8 @@ export interface FileSystem {
   link(existing: string, path: string): Promise<void>;
   rename(existing: string, path: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** Of an empty directory. */
+  rmdir(path: string): Promise<void>;
   stat(path: string): Promise<{ readonly mtimeMs: number } & Access>;
   /** With whose rights calls are made there. */
   uidAt(path: string): Promise<number>;
@@ -50,6 +52,7 @@ export const nodeFileSystem: FileSystem = {
   link,
   rename,
   unlink,
+  rmdir: async (path) => await rmdir(path),
   stat,
   uidAt: async () => userInfo().uid,
   readNow,

@@ -3,11 +3,14 @@ import { execFile, execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -207,6 +210,26 @@ it('backup-keys without a key file succeeds only when no data of the server is e
   const plain = await backupKeys();
   expect(plain).toMatchObject({ code: 0, stdout: expect.stringContaining(': 0 keys, 0 versions; ') });
   expect(plain.stderr).toMatch(/note: no key is needed: none of the \d+ data files of .* is encrypted\n/);
+  const verified = await command('verify-backup', '--no-defaults', '--no-kms', join(server.directory, 'copy'));
+  expect(verified).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/no key is needed: none of \d+ data files was/),
+  });
+
+  // Half a restore proves nothing, and leaves nothing behind that looks like a backup.
+  const half = join(server.directory, 'half');
+  cpSync(server.datadir, half, { recursive: true });
+  for (const put of [
+    () => writeFileSync(join(half, 'ibdata1'), ''),
+    () => symlinkSync('nowhere', join(half, 'ibdata1')),
+  ]) {
+    rmSync(join(half, 'ibdata1'));
+    put();
+    write(half);
+    const other = await command('backup-keys', `--defaults-file=${file}`, '--to', join(server.directory, 'other'));
+    expect([other.code, other.stderr]).toEqual([1, expect.stringContaining(`there is no key file in ${half}`)]);
+    expect(existsSync(join(server.directory, 'other'))).toBe(false);
+  }
 
   const empty = join(server.directory, 'not-mounted');
   mkdirSync(empty);

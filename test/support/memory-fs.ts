@@ -103,6 +103,10 @@ export class MemoryFs implements FileSystem {
     if (!this.files.delete(path)) throw systemError('ENOENT');
   }
 
+  async rmdir(path: string): Promise<void> {
+    this.#enter('rmdir', path);
+  }
+
   async mkdir(path: string): Promise<void> {
     this.#enter('mkdir', path);
   }

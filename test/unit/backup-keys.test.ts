@@ -64,7 +64,7 @@ function disk(fileSystem: FileSystem = nodeFileSystem) {
   return { fileSystem, clock: systemClock, random: Math.random };
 }
 
-async function backUp(fileSystem?: FileSystem, needsNone?: () => Promise<boolean>) {
+async function backUp(fileSystem?: FileSystem, needsNone?: () => Promise<number | undefined>) {
   const named = { fromNamed: keysNamedBy('--keyfile-dir'), toNamed: backupNamedBy('--to') };
   return await backUpKeys({ from, to, ...named, tool: 'mariadb-aws-kms 1.0.0', needsNone }, disk(fileSystem));
 }
@@ -214,17 +214,27 @@ it('of a directory without keys is a failure, unless the data needs none by proo
   const error = await expectKeyError(backUp(), 'KEY_FILE_MISSING', `there is no key file in ${from}`);
   expect(error.hint).toMatch(/^is its file system mounted, and does --keyfile-dir name the directory/);
   await expectKeyError(
-    backUp(undefined, async () => false),
+    backUp(undefined, async () => undefined),
     'KEY_FILE_MISSING',
     `there is no key file in ${from}`,
   );
   expect(readdirSync(to)).toEqual([]);
-  const { manifest, problems } = await backUp(undefined, async () => true);
+  const { manifest, problems } = await backUp(undefined, async () => 3);
   expect([manifest.keys, problems]).toEqual([[], []]);
+  expect((await checkBackup(to, disk())).manifest).toMatchObject({ keys: [], unencryptedFiles: 3 });
   // What was proven once is no proof for later.
   await expectKeyError(backUp(), 'KEY_FILE_MISSING', `there is no key file in ${from}`);
   makeKey(1, 1);
-  expect((await backUp()).manifest.keys).toHaveLength(1);
+  const { manifest: later } = await backUp();
+  expect([later.keys.length, later.unencryptedFiles]).toEqual([1, undefined]);
+});
+
+it('writes no manifest when every key failed', async () => {
+  rmSync(from, { recursive: true });
+  mkdirSync(join(from, 'aws-kms-key.1.1'), { recursive: true });
+  const { problems } = await backUp();
+  expect(problems).toHaveLength(1);
+  expect(readdirSync(to)).toEqual([]);
 });
 
 it('names what named the directory that cannot be looked at', async () => {

@@ -49,6 +49,8 @@ it('comes back as it was', () => {
     ),
   );
   expect(parseManifest(formatManifest(VALID))).toEqual(VALID);
+  const none = { ...VALID, keys: [], unencryptedFiles: 12 };
+  expect(parseManifest(formatManifest(none))).toEqual(none);
 });
 
 it('is refused wherever it is cut off, and with any character changed', async () => {

@@ -4,6 +4,9 @@
 export const PAGE_ZERO_HEAD = 178;
 export const CRYPT_BLOCK = 33;
 
+const PAGE_TYPE = 24;
+/** FIL_PAGE_TYPE_FSP_HDR */
+const SPACE_HEADER = 8;
 const [SPACE_ID, FLAGS, STATES] = [34, 54, 174];
 /** FSP_HEADER_OFFSET + XDES_ARR_OFFSET */
 const DESCRIPTORS = 188;
@@ -25,6 +28,13 @@ export interface Tablespace {
   readonly pageSize: number | undefined;
   /** States of the first extent's pages, two bits each. */
   readonly states: Buffer;
+}
+
+/** Whether this is how the system tablespace begins. */
+export function isSystemTablespace(read: (offset: number, length: number) => Buffer): boolean {
+  const head = read(0, PAGE_ZERO_HEAD);
+  if (head.length < PAGE_ZERO_HEAD) return false;
+  return head.readUInt16BE(PAGE_TYPE) === SPACE_HEADER && head.readUInt32BE(SPACE_ID) === 0;
 }
 
 /** Where page 0 holds the crypt block: behind the descriptors of the extents that one page describes. */
