@@ -23,12 +23,8 @@ export async function optionFileReports(
     const obstacle = await findObstacle(files, account, path, READ);
     if (obstacle !== undefined) {
       const found = `${obstacle}: the server starts without the options in it`;
-      reports.push(
-        failure(
-          found,
-          `chmod a+r ${path}, or if it holds secrets: chgrp ${account.name} ${path} && chmod 0640 ${path}`,
-        ),
-      );
+      // It may hold secrets: not for everybody.
+      reports.push(failure(found, `chgrp ${account.gid} ${path} && chmod g+r ${path}`));
     } else if (facts.isFile() && (facts.mode & WORLD_WRITABLE) !== 0) {
       const found = `everybody may write ${path} (${describeMode(facts)}): the server ignores the options in it`;
       reports.push(failure(found, `chmod o-w ${path}`));

@@ -51,7 +51,12 @@ interface Row {
   readonly spoil?: (site: Site) => void;
   /** Undefined: nothing stops the server. */
   readonly failure?: { readonly check: string; readonly found: RegExp };
-  /** What the doctor says, done. */
+  /**
+   * The cure that the doctor prints: a command, which runs where the package was unpacked; a line that comes into the option
+   * file; or words, which `cure` follows.
+   */
+  readonly fix?: 'command' | 'option' | RegExp;
+  /** What the doctor says, done; after its command or option, what else is to do. */
   readonly cure?: (site: Site) => void;
 }
 
@@ -183,7 +188,8 @@ class Site {
   }
 
   async doctor(): Promise<{ readonly code: number; readonly findings: readonly Finding[] }> {
-    const env = { PATH, HOME: this.directory, AWS_EC2_METADATA_DISABLED: 'true', ...TEST_CREDENTIALS };
+    // Root's own: the site's directory may belong to the server's user.
+    const env = { PATH, HOME: root, AWS_EC2_METADATA_DISABLED: 'true', ...TEST_CREDENTIALS };
     const options = ['doctor', `--defaults-file=${this.file}`, '--sts-endpoint-url', 'http://127.0.0.1:9', '--json'];
     return await new Promise((resolve, reject) => {
       execFile(COMMAND, options, { env, encoding: 'utf8' }, (error, stdout, stderr) => {
@@ -261,6 +267,10 @@ function otherServersKeys(site: Site): void {
   }
 }
 
+const KEYS_BACK =
+  /^copy the files aws-kms-key\.\* from where this data came from, or from a backup of them, into \S+data; do not use innodb_force_recovery$/;
+const FORCE = /^aws_key_management = FORCE_PLUS_PERMANENT$/;
+
 const ROWS: readonly Row[] = [
   { name: 'a fresh data directory, and no keys yet', build: FRESH },
   { name: 'everything is encrypted, and all keys are there', build: EVERYTHING },
@@ -272,6 +282,7 @@ const ROWS: readonly Row[] = [
       check: 'data',
       found: /^key 1 version 1 is not among the key files, and ib_logfile0 .*is encrypted with it/,
     },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -282,6 +293,7 @@ const ROWS: readonly Row[] = [
       check: 'unwrap',
       found: /^key \d version \d is among the key files, and \S+ is encrypted with another key of this number/,
     },
+    fix: /^move the files aws-kms-key\.\* away from \S+data and keep them, and copy those from where this data came from into it; /,
     cure(site) {
       site.moveKeys(site.keys);
       site.returnKeys();
@@ -295,6 +307,7 @@ const ROWS: readonly Row[] = [
       check: 'data',
       found: /^key 5 version 2 is not among the key files, and d\/\w+\.ibd/,
     },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -302,6 +315,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     spoil: (site) => site.moveKeys(site.away, /^aws-kms-key\.5\./),
     failure: { check: 'data', found: /^key 5 version \d is not among the key files, and d\/\w+\.ibd/ },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -311,13 +325,14 @@ const ROWS: readonly Row[] = [
       site.options = { ...site.options, aws_key_management_keyfile_dir: site.keys };
     },
     failure: { check: 'data', found: /^key 1 version 1 is not among the key files/ },
-    cure: (site) => site.moveKeys(site.keys),
+    fix: 'command',
   },
   {
     name: 'only a table of Aria is encrypted, and its key is gone',
     build: ARIA_ALONE,
     spoil: (site) => site.moveKeys(site.away),
     failure: { check: 'data', found: /^key 1 version 1 is not among the key files, and \S+\.MAI/ },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -325,6 +340,7 @@ const ROWS: readonly Row[] = [
     build: BINARY_LOG_ALONE,
     spoil: (site) => site.moveKeys(site.away),
     failure: { check: 'data', found: /^key 1 version 1 is not among the key files, and binlog\.00000\d/ },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -341,6 +357,7 @@ const ROWS: readonly Row[] = [
       check: 'data',
       found: /^key 1 version 1 is not among the key files, and \/\S+\/redo\/ib_logfile0 is encrypted with it/,
     },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -354,6 +371,7 @@ const ROWS: readonly Row[] = [
       site.moveKeys(site.away, /^aws-kms-key\.5\./);
     },
     failure: { check: 'data', found: /^key 5 version 1 is not among the key files, and \/\S+\/outside\/d\/five\.ibd/ },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -367,6 +385,7 @@ const ROWS: readonly Row[] = [
       site.moveKeys(site.away);
     },
     failure: { check: 'data', found: /^key 1 version 1 is not among the key files/ },
+    fix: KEYS_BACK,
     cure: (site) => site.returnKeys(),
   },
   {
@@ -384,6 +403,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     spoil: (site) => void site.more.push('plugin_load = auth_socket'),
     failure: { check: 'activation', found: /^plugin_load = auth_socket comes later and undoes/ },
+    fix: /^plugin_load_add = auth_socket, in the place of plugin_load$/,
     cure: (site) => site.replaceLine('plugin_load = auth_socket', 'plugin_load_add = auth_socket'),
   },
   {
@@ -392,6 +412,7 @@ const ROWS: readonly Row[] = [
     options: () => loose(pluginOptions(kms.url)),
     spoil: (site) => void site.more.push('plugin_load = auth_socket'),
     failure: { check: 'activation', found: /^plugin_load = auth_socket comes later and undoes/ },
+    fix: /^plugin_load_add = auth_socket, in the place of plugin_load$/,
     cure: (site) => site.replaceLine('plugin_load = auth_socket', 'plugin_load_add = auth_socket'),
   },
   {
@@ -399,6 +420,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     options: () => ({ plugin_load_add: 'aws_key_managment' }),
     failure: { check: 'activation', found: /^no plugin has the name of "aws_key_managment"/ },
+    fix: /^plugin_load_add = aws_key_management$/,
     cure(site) {
       site.options = { ...site.options, plugin_load_add: 'aws_key_management' };
     },
@@ -408,17 +430,14 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     options: () => ({ ...loose(pluginOptions(kms.url)), plugin_load_add: undefined }),
     failure: { check: 'activation', found: /loads the plugin/ },
-    cure: (site) => void site.more.push('plugin_load_add = aws_key_management'),
+    fix: 'option',
   },
   {
     name: 'plugin_dir is wrong',
     build: EVERYTHING,
     options: (site) => ({ plugin_dir: site.keys }),
     failure: { check: 'plugin-library', found: /^there is no \S+\/keys\/aws_key_management\.so/ },
-    cure(site) {
-      for (const file of ['aws_key_management.so', 'aws_key_management_agent'])
-        cpSync(join(PLUGIN_DIRECTORY, file), join(site.keys, file));
-    },
+    fix: 'command',
   },
   {
     name: 'the library was cut short by a full disk',
@@ -428,6 +447,7 @@ const ROWS: readonly Row[] = [
       writeFileSync(join(site.plugins, 'aws_key_management.so'), '');
     },
     failure: { check: 'plugin-library', found: /is no ELF file/ },
+    fix: /^install the library of the \S+ package$/,
     cure: (site) => site.ownPlugins(),
   },
   {
@@ -438,7 +458,7 @@ const ROWS: readonly Row[] = [
       rmSync(join(site.plugins, 'aws_key_management_agent'));
     },
     failure: { check: 'agent', found: /^there is no \S+aws_key_management_agent/ },
-    cure: (site) => site.ownPlugins(),
+    fix: 'command',
   },
   {
     name: 'the agent may not be executed',
@@ -448,22 +468,21 @@ const ROWS: readonly Row[] = [
       chmodSync(join(site.plugins, 'aws_key_management_agent'), 0o644);
     },
     failure: { check: 'agent', found: /may not execute \S+aws_key_management_agent/ },
-    cure: (site) => chmodSync(join(site.plugins, 'aws_key_management_agent'), 0o755),
+    fix: 'command',
   },
   {
     name: 'aws_key_management_agent names a program that is none of ours',
     build: EVERYTHING,
     options: () => ({ aws_key_management_agent: '/bin/true' }),
     failure: { check: 'agent', found: /^\/bin\/true does not run/ },
-    cure(site) {
-      site.options = { ...site.options, aws_key_management_agent: undefined };
-    },
+    fix: 'option',
   },
   {
     name: 'aws_key_management_agent is no absolute path',
     build: EVERYTHING,
     options: () => ({ aws_key_management_agent: 'agent' }),
     failure: { check: 'agent', found: /expected an absolute path/ },
+    fix: 'option',
   },
   {
     name: 'nothing listens on the socket of a separate agent',
@@ -473,27 +492,31 @@ const ROWS: readonly Row[] = [
       aws_key_management_start_timeout: 3,
     }),
     failure: { check: 'agent', found: /^no agent listens on/ },
+    fix: /^mariadb-aws-kms agent --listen \S+ --keyfile-dir DIR, or its service, must run before the server$/,
   },
   {
     name: 'the plugin is OFF',
     build: EVERYTHING,
     options: () => ({ aws_key_management: 'OFF' }),
     failure: { check: 'activation', found: /OFF: the plugin is not started/ },
-    cure(site) {
-      site.options = { ...site.options, aws_key_management: 'FORCE_PLUS_PERMANENT' };
-    },
+    fix: 'option',
   },
   {
     name: 'the plugin is skipped',
     build: EVERYTHING,
     options: () => ({ aws_key_management: undefined, skip_aws_key_management: true }),
     failure: { check: 'activation', found: /OFF: the plugin is not started/ },
+    fix: 'option',
   },
   {
     name: 'the value of aws_key_management is none',
     build: EVERYTHING,
     options: () => ({ aws_key_management: 'ALWAYS' }),
     failure: { check: 'activation', found: /expected OFF, ON, FORCE or FORCE_PLUS_PERMANENT, got "ALWAYS"/ },
+    fix: FORCE,
+    cure(site) {
+      site.options = { ...site.options, aws_key_management: 'FORCE_PLUS_PERMANENT' };
+    },
   },
   {
     name: 'the plugin is loaded twice',
@@ -505,6 +528,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     spoil: (site) => void site.more.push('aws_key_management_regoin = us-east-1'),
     failure: { check: 'option-files', found: /^aws_key_management_regoin is no option of the plugin/ },
+    fix: /^correct its name, or remove it$/,
     cure: (site) => site.replaceLine('aws_key_management_regoin = us-east-1', 'aws_key_management_region = us-east-1'),
   },
   {
@@ -512,6 +536,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     spoil: (site) => void site.more.push('innodb_encrypt_tabels = ON'),
     failure: { check: 'server-options', found: /unknown variable 'innodb_encrypt_tabels=ON'/ },
+    fix: /^correct or remove the option; nothing else is tried before$/,
     cure: (site) => site.replaceLine('innodb_encrypt_tabels = ON', ''),
   },
   {
@@ -555,15 +580,15 @@ const ROWS: readonly Row[] = [
       check: 'option-files',
       found: /^everybody may write \S+my\.cnf \(mode 0666.*the server ignores the options/,
     },
-    cure: (site) => chmodSync(site.file, 0o644),
+    fix: 'command',
   },
   {
     name: 'the key directory does not exist',
     build: EVERYTHING,
     options: (site) => ({ aws_key_management_keyfile_dir: join(site.directory, 'nowhere') }),
     failure: { check: 'key-directory', found: /^there is no directory \S+nowhere/ },
+    fix: 'command',
     cure: (site) => {
-      mkdirSync(join(site.directory, 'nowhere'));
       site.moveKeys(join(site.directory, 'nowhere'));
     },
   },
@@ -598,9 +623,7 @@ const ROWS: readonly Row[] = [
     build: FRESH,
     options: () => ({ aws_key_management_key_ids: '5-9', innodb_encrypt_tables: 'ON' }),
     failure: { check: 'key-files', found: /there is no key 1, and aws_key_management_key_ids does not allow it/ },
-    cure(site) {
-      site.options = { ...site.options, aws_key_management_key_ids: '1-2,5-9' };
-    },
+    fix: 'option',
   },
 ];
 
@@ -622,7 +645,7 @@ const OTHER_USER_ROWS: readonly Row[] = [
       chmodSync(site.file, 0o600);
     },
     failure: { check: 'option-files', found: /^nobody may not read \S+my\.cnf/ },
-    cure: (site) => chmodSync(site.file, 0o644),
+    fix: 'command',
   },
   {
     name: "the library may not be read by the server's user",
@@ -632,14 +655,14 @@ const OTHER_USER_ROWS: readonly Row[] = [
       chmodSync(join(site.plugins, 'aws_key_management.so'), 0o600);
     },
     failure: { check: 'plugin-library', found: /^nobody may not read \S+aws_key_management\.so/ },
-    cure: (site) => chmodSync(join(site.plugins, 'aws_key_management.so'), 0o644),
+    fix: 'command',
   },
   {
     name: "a key file may not be read by the server's user",
     build: EVERYTHING,
     spoil: (site) => execChown('root', join(site.datadir, 'aws-kms-key.5.1')),
     failure: { check: 'key-files', found: /(?:cannot|may not) read \S*.*aws-kms-key\.5\.1/ },
-    cure: (site) => execChown('nobody', join(site.datadir, 'aws-kms-key.5.1')),
+    fix: 'command',
   },
   {
     name: "the data directory may not be entered by the server's user",
@@ -650,6 +673,7 @@ const OTHER_USER_ROWS: readonly Row[] = [
       chmodSync(site.datadir, 0o000);
     },
     failure: { check: 'data', found: /^nobody may not list and write \S+data/ },
+    fix: /^chown -R nobody: (\S+) && chmod u\+rwx \1, and let nobody enter the directories above$/,
     cure: (site) => chmodSync(site.datadir, 0o700),
   },
 ];
@@ -690,9 +714,16 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
     expect(failures).toContainEqual(
       expect.objectContaining({ check: row.failure.check, found: expect.stringMatching(row.failure.found) }),
     );
-  if (row.cure === undefined) return;
+  const named = failures.find(({ check, found }) => check === row.failure?.check && row.failure.found.test(found));
+  if (row.fix instanceof RegExp) expect(named?.fix).toMatch(row.fix);
+  if (row.cure === undefined && row.fix !== 'command' && row.fix !== 'option') return;
   const mode = statSync(site.file).mode;
-  row.cure(site);
+  if (row.fix === 'command') execFileSync('sh', ['-e', '-c', named?.fix ?? 'false'], { cwd: PLUGIN_DIRECTORY });
+  if (row.fix === 'option') {
+    expect(named?.fix).toMatch(/^\w+ = \S+$/);
+    site.more.push(named?.fix ?? '');
+  }
+  row.cure?.(site);
   const cured = statSync(site.file).mode;
   site.write();
   chmodSync(site.file, cured === mode ? mode : cured);

@@ -1,11 +1,11 @@
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
 import { type Account, ENTER, WRITE } from '../account.ts';
 import type { Check } from '../check.ts';
 import type { Configuration } from '../configuration.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { findObstacle } from '../obstacle.ts';
-import { AGENT_NAME, LIBRARY, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../plugin-options.ts';
+import { AGENT_NAME, LIBRARY, optionName, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../plugin-options.ts';
 import type { Files, Surroundings } from '../surroundings.ts';
 
 const OTHERS_MAY_WRITE = 0o022;
@@ -20,9 +20,10 @@ export const agent: Check = {
     }
     const path = target === '' ? await besideLibrary(files, configuration) : target;
     if (!path.startsWith('/')) {
-      return [failure(`aws_key_management_agent: expected an absolute path or unix:, got "${path}"`, 'correct it')];
+      const found = `aws_key_management_agent: expected an absolute path or unix:, got "${path}"`;
+      return [failure(found, ourAgent(configuration))];
     }
-    return [await lookAtExecutable(surroundings, account, path, signal)];
+    return [await lookAtExecutable(surroundings, configuration, path, signal)];
   },
 };
 
@@ -40,15 +41,22 @@ async function lookAtSocket(files: Files, account: Account, path: string): Promi
   return ok(`an agent of its own on ${path}: its identity and Region count, so run the doctor as its user too`);
 }
 
+/** As a line of an option file. */
+function ourAgent({ pluginDir }: Configuration): string {
+  return `${optionName('agent')} = ${join(pluginDir, AGENT_NAME)}`;
+}
+
 async function lookAtExecutable(
   { files, run, release, uid }: Surroundings,
-  account: Account,
+  configuration: Configuration,
   path: string,
   signal: AbortSignal,
 ): Promise<Report> {
-  const install = `install -m 0755 ${AGENT_NAME} ${dirname(path)}/`;
+  // Nothing is installed over a program that has another name.
+  const install =
+    basename(path) === AGENT_NAME ? `install -m 0755 ${AGENT_NAME} ${dirname(path)}/` : ourAgent(configuration);
   try {
-    const obstacle = await findObstacle(files, account, path, ENTER);
+    const obstacle = await findObstacle(files, configuration.account, path, ENTER);
     if (obstacle !== undefined) return failure(obstacle, `chmod 0755 ${path}`);
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error;

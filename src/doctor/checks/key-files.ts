@@ -10,6 +10,7 @@ import type { Check, Examination } from '../check.ts';
 import { failure, ok, type Report, warning } from '../finding.ts';
 import { limitReports } from '../key-limit.ts';
 import { findObstacle } from '../obstacle.ts';
+import { optionName } from '../plugin-options.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);
@@ -94,7 +95,16 @@ function newKeyReports({ configuration }: Examination, listing: Listing): readon
     return [failure(found, 'aws_key_management_master_key_id = alias/NAME, or point keyfile_dir at the existing keys')];
   }
   if (!allowsKeyId(keyIds, SYSTEM_KEY)) {
-    return [failure('there is no key 1, and aws_key_management_key_ids does not allow it', 'add 1-2 to the list')];
+    const { request, options } = configuration;
+    const others = request.variables.key_ids ?? options.last(optionName('key_ids')) ?? '';
+    // Key 2 is that of temporary files.
+    const missing = allowsKeyId(keyIds, keyId(2)) ? '1' : '1-2';
+    return [
+      failure(
+        'there is no key 1, and aws_key_management_key_ids does not allow it',
+        `${optionName('key_ids')} = ${missing},${others}`,
+      ),
+    ];
   }
   return [];
 }

@@ -22,7 +22,8 @@ export const pluginLibrary: Check = {
       bytes = await files.readFile(path);
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw error;
-      return [failure(`there is no ${path}`, `install -m 0755 ${LIBRARY} ${AGENT_NAME} ${configuration.pluginDir}/`)];
+      const install = `install -m 0644 ${LIBRARY} ${configuration.pluginDir}/ && install -m 0755 ${AGENT_NAME} ${configuration.pluginDir}/`;
+      return [failure(`there is no ${path}`, install)];
     }
     const problem = elfProblem(bytes, architecture);
     if (problem !== undefined) {

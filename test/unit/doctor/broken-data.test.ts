@@ -197,7 +197,7 @@ it('option files that the server passes over', async () => {
     "failure  option-files: everybody may write ROOT/etc/conf.d/open.cnf (mode 0666, owner 777:777): the server ignores the options in it
              chmod o-w ROOT/etc/conf.d/open.cnf
     failure  option-files: mysql may not read ROOT/etc/conf.d/secret.cnf (mode 0600, owner 0:0): the server starts without the options in it
-             chmod a+r ROOT/etc/conf.d/secret.cnf, or if it holds secrets: chgrp mysql ROOT/etc/conf.d/secret.cnf && chmod 0640 ROOT/etc/conf.d/secret.cnf
+             chgrp 777 ROOT/etc/conf.d/secret.cnf && chmod g+r ROOT/etc/conf.d/secret.cnf
     exit 1"
   `);
 });

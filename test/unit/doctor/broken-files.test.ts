@@ -9,7 +9,7 @@ it('there is no plugin library', async () => {
   rmSync(join(patient.plugins, 'aws_key_management.so'));
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  plugin-library: there is no ROOT/plugins/aws_key_management.so
-             install -m 0755 aws_key_management.so aws_key_management_agent ROOT/plugins/
+             install -m 0644 aws_key_management.so ROOT/plugins/ && install -m 0755 aws_key_management_agent ROOT/plugins/
     exit 1"
   `);
 });
@@ -308,7 +308,7 @@ it('there are no keys, and key 1 is not allowed', async () => {
   const patient = await newPatient({ keys: [], options: { aws_key_management_key_ids: '100-199' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-files: there is no key 1, and aws_key_management_key_ids does not allow it
-             add 1-2 to the list
+             aws_key_management_key_ids = 1-2,100-199
     warning  encryption-settings: aws_key_management_key_ids does not allow key 1, innodb_default_encryption_key_id: no encrypted table can be created
              add 1 to the list
     exit 1"

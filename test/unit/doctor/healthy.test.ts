@@ -89,7 +89,8 @@ it('colours only what it is told to, and keeps control characters out of the ter
 
 it('breaks long lines between words on a terminal, and no command', () => {
   const found = 'there is no /usr/lib/mysql/plugin/aws_key_management.so here';
-  const fix = 'install -m 0755 aws_key_management.so aws_key_management_agent /usr/lib/mysql/plugin/';
+  const fix =
+    'install -m 0644 aws_key_management.so /usr/lib/mysql/plugin/ && install -m 0755 aws_key_management_agent /usr/lib/mysql/plugin/';
   const findings = [{ check: 'plugin-library', status: 'failure', found, fix } as const];
   expect(formatFindings(findings, false, 40).slice(0, -2)).toEqual([
     'failure  plugin-library: there is no',
