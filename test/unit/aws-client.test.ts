@@ -129,6 +129,7 @@ it.each(['http', 'https'] as const)(
     vi.stubEnv('AWS_CA_BUNDLE', front.certificate);
     const surroundings = {
       proxyEnvironment: { [variable]: url },
+      environment: process.env,
       trustedCertificates: trustedCertificates(process.env),
       secrets: new Secrets(),
     };

@@ -22,7 +22,7 @@ async function inspect(
     stsEndpointUrl: '',
     timeoutMs: 2_000,
     sharedFiles: undefined,
-    environment: {},
+    environment: process.env,
     trustedCertificates: undefined,
     secrets: new Secrets(),
     wallMs: Date.now,
