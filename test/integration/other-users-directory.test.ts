@@ -69,7 +69,7 @@ async function command(...args: readonly string[]): Promise<Ended> {
 }
 
 function copied(): readonly string[] {
-  return readdirSync(copy).filter((name) => name.startsWith('aws-kms-key.'));
+  return existsSync(copy) ? readdirSync(copy).filter((name) => name.startsWith('aws-kms-key.')) : [];
 }
 
 it.each<[string, (path: string) => void]>([
