@@ -46,12 +46,9 @@ function merged(group: readonly KeyError[]): KeyError {
   const [first, ...more] = group;
   if (first === undefined) throw new KeyError('INTERNAL', 'a group of failures without one');
   if (more.length === 0) return first;
-  const subjects = group.map(({ message }) => OWN_SUBJECT.exec(message)?.[0] ?? '');
-  const named = describeSubjects(subjects);
-  const message =
-    named === ''
-      ? withFiles(first.message, filesOf(group.map((error) => error.message)))
-      : first.message.replace(OWN_SUBJECT, named);
+  const named = describeSubjects(group.map(({ message }) => OWN_SUBJECT.exec(message)?.[0] ?? ''));
+  const files = filesOf(group.map(({ message }) => message.replace(OWN_SUBJECT, '')));
+  const message = withFiles(first.message.replace(OWN_SUBJECT, named), files);
   const hint = withFiles(first.hint, filesOf(group.map((error) => error.hint))).replaceAll(ROTATE, '$1=ID');
   return new KeyError(first.code, message, { hint, cause: first });
 }

@@ -123,7 +123,7 @@ it("a member of the server's group is told who may read the keys", async () => {
   );
   const stderr = output instanceof Error && 'stderr' in output ? String(output.stderr) : '';
   expect(stderr).toMatch(
-    /cannot read aws-kms-key\.1\.1 in \S+: EACCES: .*; this runs as user 34, and \S+aws-kms-key\.1\.1 is of user 65534 with mode 0600: run it as root, or as the user of the server, whose the key files are$/m,
+    /cannot read aws-kms-key\.\{1\.1,2\.1\} in \S+: EACCES: .*; this runs as user 34, and \S+aws-kms-key\.\{1\.1,2\.1\} is of user 65534 with mode 0600: run it as root, or as the user of the server, whose the key files are$/m,
   );
   expect(stderr).not.toContain('chmod');
   expect(await backUp(server, join(backups, 'b'), { ...as('nobody'), cwd: backups })).toContain('completed OK!');

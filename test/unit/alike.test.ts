@@ -55,7 +55,7 @@ it('files that each cure names are listed as a shell takes them', () => {
       ),
   );
   expect(shown(errors)).toEqual([
-    'KEY_FILE_MISSING key 5 versions 1-2: its sidecar is there, aws-kms-key.5.1 is gone; restore aws-kms-key.{5.1,5.2} from a backup',
+    'KEY_FILE_MISSING key 5 versions 1-2: its sidecar is there, aws-kms-key.{5.1,5.2} is gone; restore aws-kms-key.{5.1,5.2} from a backup',
   ]);
 });
 
