@@ -65,6 +65,7 @@ const QUICK = [
   'binlog_encryption.encrypted_master',
   'mariabackup.xb_aws_key_management',
   'mariabackup.xb_file_key_management',
+  'maria.encrypt-wrong-key',
 ];
 
 /** Where mtr may write, beside the tree. */
