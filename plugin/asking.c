@@ -137,9 +137,9 @@ static uint32_t statement_deadline(const struct agent *agent, const struct askin
 
 static uint32_t deadline_of(const struct agent *agent, const struct asking *asking)
 {
-  uint32_t deadline= is_patient(asking)                            ? agent->limits.request
+  uint32_t deadline= is_patient(asking)                      ? agent->limits.request
                      : asking->caller->kind == CALLER_STARTS ? start_deadline(agent)
-                                                                   : statement_deadline(agent, asking);
+                                                             : statement_deadline(agent, asking);
   return deadline < agent->limits.request ? deadline : agent->limits.request;
 }
 
@@ -285,12 +285,12 @@ static enum outcome ask_once(struct agent *agent, struct asking *asking)
     if (turn != KEY_IS_THERE)
       return turn;
     charged= true;
-  }
-  /* The turn may have been waited for. */
-  if (charged && (agent->stop || is_loaded(agent, asking)))
-  {
-    bucket_give_back(&agent->bucket);
-    return agent->stop ? KEY_FAILED : KEY_IS_THERE;
+    /* The turn may have been waited for. */
+    if (agent->stop || is_loaded(agent, asking))
+    {
+      bucket_give_back(&agent->bucket);
+      return agent->stop ? KEY_FAILED : KEY_IS_THERE;
+    }
   }
   struct request *request= request_for(agent, asking, charged);
   return request ? wait_for(agent, asking, request) : KEY_FAILED;

@@ -60,8 +60,8 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
   else
   {
     agent_failure_text(&failure, text, sizeof text);
-    server_sql_warning("%s%s%s", strncmp(text, "key ", 4) == 0 ? "" : subject, strncmp(text, "key ", 4) == 0 ? "" : ": ",
-                       text);
+    bool names_key= strncmp(text, "key ", 4) == 0;
+    server_sql_warning("%s%s%s", names_key ? "" : subject, names_key ? "" : ": ", text);
   }
   return ENCRYPTION_KEY_VERSION_INVALID;
 }

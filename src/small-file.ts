@@ -1,6 +1,9 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 
+/** Flags to read by: a FIFO in the place of a file holds nobody up, and a terminal there is not made this process's own. */
+export const READ_ONLY: number = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+
 /** Of texts that people write. */
 export const MOST_TEXT_BYTES = 1_048_576;
 /** /dev/null on Linux: how one says that there is no such file. */
@@ -12,7 +15,7 @@ const NULL_DEVICE = 0x103;
  * @throws the system's errors as they come, and one with the code `NOT_A_FILE` or `EFBIG`
  */
 export async function readSmallFile(path: string, most: number = MOST_TEXT_BYTES): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  const file = await open(path, READ_ONLY);
   try {
     const facts = await file.stat();
     if (facts.isCharacterDevice() && facts.rdev === NULL_DEVICE) return Buffer.alloc(0);

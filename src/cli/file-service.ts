@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
-import { isSea } from 'node:sea';
 import { Command } from 'commander';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
@@ -15,6 +14,7 @@ import {
 } from '../keystore/file-service.ts';
 import { type FileSystem, nodeFileSystem } from '../keystore/file-system.ts';
 import type { PlaceOwner } from '../keystore/place-owner.ts';
+import { ownProgram } from './own-program.ts';
 import { isSocket } from './serve-plugin.ts';
 import { becomeUser } from './server-user.ts';
 
@@ -28,8 +28,8 @@ export function commandFileSystem(): FileSystem {
 
 /** This program once more, without anything that this process knows. */
 function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
-  const program = isSea() ? [] : [process.argv[1] ?? ''];
-  const child = spawn(process.execPath, [...program, VERB, `${uid}`, `${gid}`], {
+  const [program, ...own] = ownProgram();
+  const child = spawn(program, [...own, VERB, `${uid}`, `${gid}`], {
     env: {},
     cwd: '/',
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { isSea } from 'node:sea';
 import { Command } from 'commander';
 import type { KmsTarget } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
@@ -11,6 +10,7 @@ import {
   parseIdentity,
   parseWay,
 } from '../kms/server-identity.ts';
+import { ownProgram } from './own-program.ts';
 import { becomeUser } from './server-user.ts';
 import { processSecrets } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
@@ -39,9 +39,9 @@ export async function askServerIdentity(
   account: NonNullable<KmsTarget['as']>,
   variables: Readonly<Record<string, string>>,
 ): Promise<ServerIdentity> {
-  const program = isSea() ? [] : [process.argv[1] ?? ''];
+  const [program, ...own] = ownProgram();
   const settings = [`${account.uid}`, `${account.gid}`, `${timeoutMs}`, `region=${region}`, `url=${endpointUrl}`];
-  const child = spawn(process.execPath, [...program, VERB, ...settings], {
+  const child = spawn(program, [...own, VERB, ...settings], {
     env: { ...variables, HOME: account.home, PATH: SAFE_PATH },
     cwd: '/',
     stdio: ['ignore', 'pipe', 'ignore'],

@@ -10,6 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import type { ReadAt } from '../format/key-use.ts';
+import { READ_ONLY } from '../small-file.ts';
 
 /** What is read of a server's data files. Nothing is ever written. */
 export interface DataFiles {
@@ -46,8 +47,7 @@ export const nodeDataFiles: DataFiles = {
     const before = link === 'followed' ? statSync(path) : lstatSync(path);
     if (!hasData(before) && !before.isSymbolicLink()) return undefined;
     // Without blocking: a FIFO may have come in its place.
-    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
-    const descriptor = openSync(path, link === 'followed' ? flags : flags | constants.O_NOFOLLOW);
+    const descriptor = openSync(path, link === 'followed' ? READ_ONLY : READ_ONLY | constants.O_NOFOLLOW);
     const close = (): void => closeSync(descriptor);
     if (!hasData(fstatSync(descriptor))) {
       close();

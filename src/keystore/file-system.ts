@@ -1,6 +1,7 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { READ_ONLY } from '../small-file.ts';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
@@ -39,9 +40,6 @@ export interface OpenFile {
   sync(): Promise<void>;
   close(): Promise<void>;
 }
-
-/** Without blocking, so that a FIFO in the place of a key file holds nobody up. */
-export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 const CHUNK_BYTES = 65_536;
 

@@ -45,6 +45,11 @@ async function tableIsWhole({ server }: Place): Promise<void> {
   expect(await server.sql(ROWS)).toEqual([{ n: 1000, sum: '500500' }]);
 }
 
+async function encryptedSystemTablespace({ server }: Place): Promise<void> {
+  await table(server, 'ENGINE=InnoDB');
+  await systemTablespaceIsEncrypted(server);
+}
+
 async function systemTablespaceIsEncrypted(server: ScratchServer): Promise<void> {
   await until(
     'the system tablespace is encrypted',
@@ -115,10 +120,7 @@ const KINDS: readonly Kind[] = [
       innodb_encryption_threads: 2,
     }),
     moved: /^ibdata1$/,
-    make: async ({ server }) => {
-      await table(server, 'ENGINE=InnoDB');
-      await systemTablespaceIsEncrypted(server);
-    },
+    make: encryptedSystemTablespace,
     key: 'key 1 ',
     file: (elsewhere) => `${elsewhere}/ibdata1`,
     check: tableIsWhole,
@@ -132,10 +134,7 @@ const KINDS: readonly Kind[] = [
       innodb_encryption_threads: 2,
     }),
     moved: /^ibdata1$/,
-    make: async ({ server }) => {
-      await table(server, 'ENGINE=InnoDB');
-      await systemTablespaceIsEncrypted(server);
-    },
+    make: encryptedSystemTablespace,
     key: 'key 1 ',
     file: (elsewhere) => `${elsewhere}/ibdata1`,
     check: tableIsWhole,

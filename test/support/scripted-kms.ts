@@ -11,6 +11,9 @@ import type {
 } from '../../src/kms/client.ts';
 
 export const MASTER_KEY_ARN = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+export const OTHER_ARN: string = MASTER_KEY_ARN.replace('1234abcd', '9999abcd');
+/** Of a multi-Region key. */
+export const MULTI_REGION_ARN = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
 
 /** An error as the AWS SDK throws it. */
 export function kmsError(name: string, message = `${name} message`, status = 400): Error {
@@ -87,6 +90,11 @@ export class ScriptedKms implements KmsClient {
       this.inFlight -= 1;
     }
   }
+}
+
+/** The same in the Region that a server fails over to. */
+export class OtherRegionKms extends ScriptedKms {
+  override readonly region = 'eu-west-1';
 }
 
 /** A wrapped key that `dataKey` knows how to open. */

@@ -1,15 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
+import { helloSettings } from '../../scripts/lib/hello-settings.ts';
 import { parseSettings } from '../../src/keyring/settings.ts';
-import { createAwsKmsClient } from '../../src/kms/aws.ts';
 import { configuredEndpoint } from '../../src/kms/configured-endpoint.ts';
-import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { sdkEndpoint } from '../../src/kms/sdk-endpoint.ts';
-import { Secrets } from '../../src/secrets.ts';
-import { expectKeyError } from '../support/expect-error.ts';
+import { refusalOf, WHO_READS_ENVIRONMENTS } from '../support/refused.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';
-import { settingValues } from '../support/settings.ts';
 
 const URL_OF_PROFILE = 'http://127.0.0.1:1/profile/';
 const SERVICES = `[default]\nservices = local\nendpoint_url = ${URL_OF_PROFILE}\n[services local]\nkms =\n  endpoint_url = http://127.0.0.1:1/services/\n`;
@@ -98,26 +95,10 @@ const REFUSED: readonly (readonly [Readonly<Record<string, string>>, string, str
   ],
 ];
 
-describe.each(['agent', 'doctor'])('the %s refuses', (who) => {
+describe.each(WHO_READS_ENVIRONMENTS)('the %s refuses', (who) => {
   it.each(REFUSED)('%j %j by name', async (variables, config, message) => {
     const environment = surroundings(variables, config);
-    const parts = { trustedCertificates: undefined, secrets: new Secrets() };
-    const target = { region: 'us-east-1', endpointUrl: '' };
-    const error = await expectKeyError(
-      who === 'agent'
-        ? createAwsKmsClient({ ...target, requestTimeoutMs: 0 }, { ...parts, proxyEnvironment: environment })
-        : createKmsInspector({
-            ...target,
-            ...parts,
-            stsEndpointUrl: '',
-            wallMs: Date.now,
-            timeoutMs: 1,
-            sharedFiles: undefined,
-            environment,
-          }),
-      'BAD_OPTION',
-      message,
-    );
+    const error = await refusalOf(who, environment, message);
     expect(error.hint).not.toBe('');
     expect(error.message + error.hint).not.toContain('secret');
   });
@@ -126,7 +107,7 @@ describe.each(['agent', 'doctor'])('the %s refuses', (who) => {
 it.each(['endpoint_url', 'failover_regions'])('%s with a query is refused', (name) => {
   const url = 'https://kms.example.com/?x=1';
   const value = name === 'failover_regions' ? `eu-west-1=${url}` : url;
-  expect(() => parseSettings(settingValues({ [name]: value }))).toThrow(
+  expect(() => parseSettings(helloSettings({ [name]: value }))).toThrow(
     `aws_key_management_${name}: the URL of an endpoint has no ?query and no #fragment`,
   );
 });

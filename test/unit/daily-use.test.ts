@@ -8,12 +8,19 @@ import { KmsCaller } from '../../src/kms/caller.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
-import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import {
+  dataKey,
+  kmsError,
+  MASTER_KEY_ARN,
+  MULTI_REGION_ARN,
+  OTHER_ARN,
+  OtherRegionKms,
+  ScriptedKms,
+  wrappedKey,
+} from '../support/scripted-kms.ts';
 import { TEST_SETTINGS } from '../support/settings.ts';
 
-const OTHER_ARN = MASTER_KEY_ARN.replace('1234abcd', '9999abcd');
-const MRK = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
-const REPLICA = MRK.replace('us-east-1', 'eu-west-1');
+const REPLICA = MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1');
 
 let clock: FakeClock;
 let kms: ScriptedKms;
@@ -22,14 +29,10 @@ let fs: MemoryFs;
 /** What came out of KMS. */
 let plaintexts: Buffer[];
 
-class OtherRegion extends ScriptedKms {
-  override readonly region = 'eu-west-1';
-}
-
 beforeEach(() => {
   clock = new FakeClock();
   kms = new ScriptedKms();
-  elsewhere = new OtherRegion();
+  elsewhere = new OtherRegionKms();
   fs = new MemoryFs();
   plaintexts = [];
   for (const region of [kms, elsewhere]) {
@@ -98,16 +101,16 @@ it('unwraps one version of each master key, and wipes it', async () => {
 
 it('uses a multi-Region master key in each Region, whichever of them its keys were made in', async () => {
   await store(1, 1, REPLICA);
-  await store(1, 2, MRK);
+  await store(1, 2, MULTI_REGION_ARN);
   expect(await use()).toEqual([]);
-  expect(asked(kms)).toEqual([['wrapped:16:1.2', MRK]]);
+  expect(asked(kms)).toEqual([['wrapped:16:1.2', MULTI_REGION_ARN]]);
   expect(asked(elsewhere)).toEqual([['wrapped:16:1.2', REPLICA]]);
 });
 
 it('learns from KMS which master key a version without a sidecar has, and uses its replicas once', async () => {
   await store(1, 1);
   await store(2, 1);
-  kms.answer = (answer) => ({ ...answer, masterKeyArn: MRK });
+  kms.answer = (answer) => ({ ...answer, masterKeyArn: MULTI_REGION_ARN });
   elsewhere.answer = (answer) => ({ ...answer, masterKeyArn: REPLICA });
   expect(await use()).toEqual([]);
   expect(asked(kms)).toHaveLength(2);
@@ -122,7 +125,7 @@ it('asks no other Region for a single-Region master key that no sidecar names', 
 });
 
 it('says what KMS refused, of which Region, and goes on', async () => {
-  await store(1, 1, MRK);
+  await store(1, 1, MULTI_REGION_ARN);
   await store(2, 1, MASTER_KEY_ARN);
   elsewhere.on = () => {
     throw kmsError('AccessDeniedException', 'no');
@@ -144,7 +147,7 @@ it('checks what it gets like a key that is loaded', async () => {
 });
 
 it('tries a Region that passes over again, as long as it has time', async () => {
-  await store(1, 1, MRK);
+  await store(1, 1, MULTI_REGION_ARN);
   kms.on = (_, call) => {
     if (call === 1) throw kmsError('ThrottlingException');
   };

@@ -13,14 +13,13 @@ import { DOUBT_MS, HEDGE_AFTER_MS } from '../../src/kms/failover.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { dataKey, kmsError, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import { dataKey, kmsError, MULTI_REGION_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
 
-const MRK = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
 const SINGLE = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 const wrapped = wrappedKey('a');
 const known: UnwrapRequest = {
   wrapped,
-  masterKeyArn: MRK,
+  masterKeyArn: MULTI_REGION_ARN,
   keySpec: 'AES_128',
   keyCheckValue: keyCheckValue(dataKey(wrapped)),
   encryptionContext: {},
@@ -177,7 +176,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(counted).toEqual(['decryptCalls', counter, 'decryptCalls']);
     expect(clock.monotonicMs()).toBe(0);
     const [request] = regions[1].calls.map(({ request: sent }) => sent as DecryptRequest);
-    expect(request?.masterKeyArn).toBe(MRK.replace('us-east-1', 'eu-west-1'));
+    expect(request?.masterKeyArn).toBe(MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1'));
   });
 
   it('logs the attempt in each Region as loudly as a retry', async () => {
@@ -191,7 +190,7 @@ describe('Decrypt under a multi-Region master key', () => {
     await decrypt();
     expect(lines).toContain(
       'note: AWS KMS Decrypt: key 1 version 1: succeeded (attempt 1 in eu-west-1, 0 ms, request decrypt, master key ' +
-        `${MRK.replace('us-east-1', 'eu-west-1')})`,
+        `${MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1')})`,
     );
   });
 
@@ -358,7 +357,7 @@ describe('a wrong answer of one Region', () => {
     [
       'another KeyId',
       (answer) => ({ ...answer, masterKeyArn: SINGLE }),
-      `"KeyId" expected ${MRK}, got ${SINGLE} (request decrypt)`,
+      `"KeyId" expected ${MULTI_REGION_ARN}, got ${SINGLE} (request decrypt)`,
     ],
     [
       'another length',

@@ -20,8 +20,9 @@ import {
   refuseFiles,
   serveFiles,
 } from '../../src/keystore/file-service.ts';
-import { nodeFileSystem, READ_ONLY } from '../../src/keystore/file-system.ts';
+import { nodeFileSystem } from '../../src/keystore/file-system.ts';
 import { createNew, readWhole, syncDirectory } from '../../src/keystore/files.ts';
+import { READ_ONLY } from '../../src/small-file.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { systemError } from '../support/memory-fs.ts';
 import { scratchDirectory } from '../support/scratch.ts';

@@ -8,7 +8,15 @@ import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
-import { kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import {
+  kmsError,
+  MASTER_KEY_ARN,
+  MULTI_REGION_ARN,
+  OTHER_ARN,
+  OtherRegionKms,
+  ScriptedKms,
+  wrappedKey,
+} from '../support/scripted-kms.ts';
 import { TEST_SETTINGS } from '../support/settings.ts';
 
 let clock: FakeClock;
@@ -17,20 +25,14 @@ let elsewhere: ScriptedKms;
 let fs: MemoryFs;
 let outcomes: AttemptOutcome[];
 
-class OtherRegion extends ScriptedKms {
-  override readonly region = 'eu-west-1';
-}
-
 beforeEach(() => {
   clock = new FakeClock();
   kms = new ScriptedKms();
-  elsewhere = new OtherRegion();
+  elsewhere = new OtherRegionKms();
   fs = new MemoryFs();
   outcomes = [];
 });
 
-const OTHER_ARN = MASTER_KEY_ARN.replace('1234abcd', '9999abcd');
-const MRK = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
 const CONTEXT = { cluster: 'orders' };
 
 async function store(id: number, version: number, masterKeyArn?: string, encryptionContext = {}): Promise<void> {
@@ -240,9 +242,9 @@ it.each(['AccessDeniedException', 'ThrottlingException', 'ECONNREFUSED', 'Creden
 
 describe('a multi-Region master key', () => {
   beforeEach(async () => {
-    await store(1, 1, MRK);
+    await store(1, 1, MULTI_REGION_ARN);
     kms.on = () => {
-      throw kmsError('DisabledException', `${MRK} is disabled.`);
+      throw kmsError('DisabledException', `${MULTI_REGION_ARN} is disabled.`);
     };
   });
 
@@ -257,7 +259,7 @@ describe('a multi-Region master key', () => {
         ),
       },
     ]);
-    expect(asked(elsewhere)).toEqual([['wrapped:16:1.1', MRK.replace('us-east-1', 'eu-west-1')]]);
+    expect(asked(elsewhere)).toEqual([['wrapped:16:1.1', MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1')]]);
   });
 
   it('whose replica is going, too: both are told, the days are those of the configured Region', async () => {

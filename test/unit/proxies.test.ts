@@ -1,12 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { createAwsKmsClient } from '../../src/kms/aws.ts';
-import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { proxiesOf } from '../../src/kms/proxies.ts';
-import { Secrets } from '../../src/secrets.ts';
 import { startScene } from '../support/aws-stand-ins/scene.ts';
 import { startSts } from '../support/aws-stand-ins/sts.ts';
-import { expectKeyError } from '../support/expect-error.ts';
 import { httpProxy } from '../support/fronts.ts';
+import { refusalOf, WHO_READS_ENVIRONMENTS } from '../support/refused.ts';
 
 it.each<[Readonly<Record<string, string>>, Readonly<Record<string, string>>]>([
   [{}, {}],
@@ -32,7 +29,7 @@ it.each<[Readonly<Record<string, string>>, Readonly<Record<string, string>>]>([
   expect(proxiesOf(environment)).toEqual(proxies);
 });
 
-describe.each(['agent', 'doctor'])('the %s refuses', (who) => {
+describe.each(WHO_READS_ENVIRONMENTS)('the %s refuses', (who) => {
   it.each<[Readonly<Record<string, string>>, string]>([
     [{ HTTPS_PROXY: 'socks5://user:secret@proxy:1080' }, 'HTTPS_PROXY: a socks5 proxy cannot be used'],
     [{ ALL_PROXY: 'socks5h://proxy:1080' }, 'ALL_PROXY: a socks5h proxy cannot be used'],
@@ -40,23 +37,7 @@ describe.each(['agent', 'doctor'])('the %s refuses', (who) => {
     [{ http_proxy: 'http://' }, 'http_proxy: expected http://HOST:PORT'],
     [{ HTTPS_PROXY: 'proxy:port' }, 'HTTPS_PROXY: expected http://HOST:PORT'],
   ])('%j by name', async (environment, message) => {
-    const parts = { trustedCertificates: undefined, secrets: new Secrets() };
-    const target = { region: 'us-east-1', endpointUrl: '' };
-    const error = await expectKeyError(
-      who === 'agent'
-        ? createAwsKmsClient({ ...target, requestTimeoutMs: 0 }, { ...parts, proxyEnvironment: environment })
-        : createKmsInspector({
-            ...target,
-            ...parts,
-            stsEndpointUrl: '',
-            wallMs: Date.now,
-            timeoutMs: 1,
-            sharedFiles: undefined,
-            environment,
-          }),
-      'BAD_OPTION',
-      message,
-    );
+    const error = await refusalOf(who, environment, message);
     expect(error.hint).toContain(Object.keys(environment)[0]);
     expect(error.hint + error.message).not.toContain('secret');
   });

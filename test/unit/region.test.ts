@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { helloSettings } from '../../scripts/lib/hello-settings.ts';
 import { KeyError } from '../../src/errors.ts';
 import { parseSettings } from '../../src/keyring/settings.ts';
 import { chosenRegion } from '../../src/kms/region.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { scratchDirectory } from '../support/scratch.ts';
-import { settingValues } from '../support/settings.ts';
 
 const VECTORS = [
   ...readFileSync(join(import.meta.dirname, '../../plugin/test/region_vectors.h'), 'utf8').matchAll(
@@ -15,7 +15,7 @@ const VECTORS = [
 ].map(([, text = '""', isRight]) => ({ text: JSON.parse(text) as string, isRight: isRight === 'true' }));
 
 it.each(VECTORS)('the agent takes $text for a Region: $isRight, as the plugin does', ({ text, isRight }) => {
-  const parse = (): string => parseSettings(settingValues({ region: text })).region;
+  const parse = (): string => parseSettings(helloSettings({ region: text })).region;
   if (isRight) expect(parse()).toBe(text);
   else
     expect(parse).toThrow(

@@ -1,0 +1,33 @@
+import type { KeyError } from '../../src/errors.ts';
+import { createAwsKmsClient } from '../../src/kms/aws.ts';
+import { createKmsInspector } from '../../src/kms/inspect.ts';
+import { Secrets } from '../../src/secrets.ts';
+import { expectKeyError } from './expect-error.ts';
+
+/** Both ways to KMS that read an environment. */
+export const WHO_READS_ENVIRONMENTS = ['agent', 'doctor'] as const;
+
+/** The refusal of an environment by the agent's client or the doctor's, which must be BAD_OPTION with this message. */
+export async function refusalOf(
+  who: (typeof WHO_READS_ENVIRONMENTS)[number],
+  environment: NodeJS.ProcessEnv,
+  message: string | RegExp,
+): Promise<KeyError> {
+  const parts = { trustedCertificates: undefined, secrets: new Secrets() };
+  const target = { region: 'us-east-1', endpointUrl: '' };
+  return await expectKeyError(
+    who === 'agent'
+      ? createAwsKmsClient({ ...target, requestTimeoutMs: 0 }, { ...parts, proxyEnvironment: environment })
+      : createKmsInspector({
+          ...target,
+          ...parts,
+          stsEndpointUrl: '',
+          wallMs: Date.now,
+          timeoutMs: 1,
+          sharedFiles: undefined,
+          environment,
+        }),
+    'BAD_OPTION',
+    message,
+  );
+}
