@@ -41,7 +41,7 @@ enum agent_caller_kind
   CALLER_APPLIER                        /* of replicated statements: one that fails stops replication */
 };
 
-/* Who asks for a key. */
+/* The kinds of callers that ask for a key. */
 struct agent_caller
 {
   enum agent_caller_kind kind;
@@ -72,7 +72,7 @@ struct agent_config
   uint32_t start_timeout_ms;
   uint32_t watch_interval_ms;           /* between looks at the master keys; 0: none */
   bool allow_missing_keys;
-  /* What to do when nobody listens on the socket, which nobody is about to change. NULL: its agent may be about to start. */
+  /* The cure where nobody listens on the socket and no agent is about to start. NULL: one may be about to. */
   const char *nobody_listens;
   const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
@@ -82,7 +82,7 @@ struct agent_config
     *why: what stands against it. Once the interrupt is wanted what it says is not heeded.
   */
   bool (*may_create)(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why);
-  /* Of the calling thread. NULL: CALLER_STARTS, always. */
+  /* Describes the calling thread. NULL: every caller is CALLER_STARTS. */
   struct agent_caller (*caller)(void);
   /* Called from any thread, without locks. text is one line without a prefix. */
   void (*log)(enum agent_severity severity, const char *text);

@@ -302,7 +302,7 @@ static void end(struct agent *agent)
   pthread_mutex_unlock(&agent->lock);
 }
 
-/* What found no room is queued as soon as there is some: nothing else would wake this thread for it. */
+/* Frames that found no room are queued as soon as there is some: nothing else would wake this thread for them. */
 static void queue_and_write(struct agent *agent)
 {
   struct agent_io *io= &agent->io;

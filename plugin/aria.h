@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a table of Aria says of its encryption: its index file, .MAI, and the first pages of its data file, .MAD. Pure POSIX. */
+/* The encryption of an Aria table, as its index file (.MAI) and the first pages of its data file (.MAD) say. Pure POSIX. */
 #ifndef AKM_ARIA_H
 #define AKM_ARIA_H
 

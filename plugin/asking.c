@@ -22,7 +22,7 @@ struct asking
   uint32_t version;
   int64_t began_at;
   int64_t until;                        /* a patient caller asks again until then */
-  /* What only the caller can tell of its failure. */
+  /* The failure that only the caller can tell of. */
   const char *reason;                   /* NULL: nothing */
   uint32_t told_of;                     /* key id; 0: one line for all ids */
   struct agent_failure failure;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a binary or relay log says of its encryption, in its first two events. Pure POSIX. */
+/* The encryption of a binary or relay log, as its first two events say. Pure POSIX. */
 #ifndef AKM_BINLOG_H
 #define AKM_BINLOG_H
 

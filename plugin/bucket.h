@@ -28,7 +28,7 @@ bool bucket_take(struct bucket *bucket, int64_t now);
 */
 bool bucket_reserve(struct bucket *bucket, int64_t now, int64_t wait_ms, int64_t *at);
 
-/* What the token was taken for cost nothing, or its turn was not waited for. */
+/* The token goes back: its request cost nothing, or its turn was not waited for. */
 void bucket_give_back(struct bucket *bucket);
 
 #endif

@@ -52,7 +52,7 @@ static void try_key(struct search *search, const struct tablespace *space, uint3
   }
 }
 
-/* Of the tables whose pages are not judged, too: when they were made, or their pages last moved to a version. */
+/* Tables whose pages are not judged have a lowest version, too: of when they were made, or last moved to another version. */
 static bool lowest_is_missing(struct search *search, const struct tablespace *space, const struct place *place)
 {
   return space->lowest_version != KEY_VERSION_NONE && space->lowest_version <= KEY_VERSION_MAX &&
@@ -179,7 +179,7 @@ static bool folder_is_missing(struct search *search, int parent, const char *nam
   return found;
 }
 
-/* What file systems put into their root belongs to root alone. */
+/* lost+found belongs to root alone, and holds no data of a server. */
 static bool may_be_folder(const struct dirent *entry)
 {
   return entry->d_name[0] != '.' && strcmp(entry->d_name, "lost+found") != 0 &&

@@ -39,7 +39,7 @@ uint32_t datafile_crc32c_add(uint32_t crc, const uint8_t *bytes, size_t size);
 /* Reads to[0..size) whole, or returns false; *error is then an errno, and left alone at the end of the file. */
 bool datafile_read_at(int file, off_t offset, uint8_t *to, size_t size, int *error);
 
-/* What is seen twice is kept once. What is beyond the maximum is left out. */
+/* A version that is seen twice is kept once; versions beyond the maximum are left out. */
 void datafile_add_version(struct datafile_keys *keys, uint32_t version);
 
 #endif

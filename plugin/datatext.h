@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What is said of data whose key is not there, and what to do. Pure text. */
+/* Messages about data whose key is not there, each with its cure. Pure text. */
 #ifndef AKM_DATATEXT_H
 #define AKM_DATATEXT_H
 
