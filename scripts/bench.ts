@@ -43,7 +43,7 @@ function chosen(): readonly Section[] {
 function circumstances(): string {
   const server = /Ver (\S+)/.exec(installedServer())?.[1] ?? 'unknown';
   const load = loadavg()[0] ?? Number.NaN;
-  return `${new Date().toISOString().slice(0, 10)}, ${cpus()[0]?.model ?? 'unknown CPU'} with ${availableParallelism()} cores, Linux ${release()}, MariaDB ${server}, load average before ${load.toFixed(1)}`;
+  return `${new Date().toISOString().slice(0, 10)}, ${cpus()[0]?.model ?? 'unknown CPU'} with ${availableParallelism()} cores, Linux ${release().split('.')[0]}, MariaDB ${server}, load average before ${load.toFixed(1)}`;
 }
 
 async function run(section: Section): Promise<string> {
