@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AGENT, BUILD, TEST_CREDENTIALS } from '../scripts/lib/scratch-server.ts';
+import { AGENT, BUILD, TEST_CREDENTIALS } from '../harness/scratch-server.ts';
 import { type AgentQuestion, runAgent } from './agent-process.ts';
 import { startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';

@@ -1,6 +1,6 @@
 /** What KMS is asked for, counted on a real server, and what that costs a fleet. */
 import { join } from 'node:path';
-import { pluginOptions, ScratchServer } from '../scripts/lib/scratch-server.ts';
+import { pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
 import { type CountedKms, MASTER_KEY, startCountedKms } from './counted-kms.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { table } from './statistics.ts';

@@ -1,5 +1,5 @@
 import { systemClock } from '../src/cli/system.ts';
-import { type DevKms, startDevKms } from '../src/kms/embedded/index.ts';
+import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
 
 export const MASTER_KEY = 'alias/mariadb-encryption';
 

@@ -1,5 +1,5 @@
 /** The function of bench/native/encryption_bench.c in a server. */
-import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+import type { ScratchServer } from '../harness/scratch-server.ts';
 
 export interface Measured {
   /** Nanoseconds that a call takes a thread. */

@@ -1,4 +1,4 @@
-/** The plugin's key table by itself, with up to 100,000 versions: plugin/test/bench.c, a process for each size and round. */
+/** The plugin's key table by itself, with up to 100,000 versions: plugin/test/keys/bench.c, a process for each size and round. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -55,7 +55,7 @@ async function measure({ ids, versions }: Size, figures: Figures): Promise<void>
   const { stdout } = await run(join(PLUGIN, PROGRAM), [String(ids), String(versions)]);
   for (const name of FIGURES) {
     const value = new RegExp(`^${name} (-?[0-9.]+)$`, 'm').exec(stdout)?.[1];
-    if (value === undefined) throw new Error(`plugin/test/bench.c printed no ${name}:\n${stdout}`);
+    if (value === undefined) throw new Error(`plugin/test/keys/bench.c printed no ${name}:\n${stdout}`);
     figures[name].push(Number(value));
   }
 }

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+import type { ScratchServer } from '../harness/scratch-server.ts';
 import { cpuNanoseconds } from './encryption-bench.ts';
 import { onOneCore, type Runner, takeTurns } from './turns.ts';
 

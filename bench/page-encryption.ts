@@ -1,5 +1,5 @@
 /** What it costs to encrypt and decrypt a page of 16 KiB through the server's encryption service, by cipher and plugin. */
-import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+import type { ScratchServer } from '../harness/scratch-server.ts';
 import { ciphertext, keyBytes, type Measured, measure } from './encryption-bench.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { type Cipher, Servers } from './servers.ts';

@@ -7,11 +7,11 @@
 import { availableParallelism, cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Section } from '../bench/section.ts';
-import { SECTIONS } from '../bench/sections.ts';
-import { writeSection } from './lib/document-section.ts';
-import { withScratchDirectory } from './lib/scratch-directory.ts';
-import { installedServer } from './lib/scratch-server.ts';
+import { writeSection } from '../harness/document-section.ts';
+import { withScratchDirectory } from '../harness/scratch-directory.ts';
+import { installedServer } from '../harness/scratch-server.ts';
+import type { Section } from './section.ts';
+import { SECTIONS } from './sections.ts';
 
 const DOCUMENT = join(import.meta.dirname, '../docs/performance.md');
 

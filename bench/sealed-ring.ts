@@ -1,7 +1,7 @@
 /** Starts of a real server with up to 10,000 key versions, with and without the sealed key ring. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { pluginOptions, ScratchServer } from '../scripts/lib/scratch-server.ts';
+import { pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
 import { KEY_RING_FILE } from '../src/format/key-file-name.ts';
 import { type KmsProcess, startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';

@@ -1,16 +1,16 @@
 /** Servers to compare: each with another key plugin, and, where the plugin lets one choose, with the same keys. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compileNative, linkPlugins } from '../scripts/lib/native.ts';
+import { compileNative, linkPlugins } from '../harness/native.ts';
 import {
   installDatabase,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
   serverPlugin,
-} from '../scripts/lib/scratch-server.ts';
+} from '../harness/scratch-server.ts';
 import { systemClock } from '../src/cli/system.ts';
-import { type DevKms, startDevKms } from '../src/kms/embedded/index.ts';
+import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
 import { startVaultStandIn } from './vault-stand-in.ts';
 
 export type Cipher = 'CBC' | 'CTR';

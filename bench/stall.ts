@@ -7,10 +7,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { writeSection } from './lib/document-section.ts';
-import { FailingKms } from './lib/failing-kms.ts';
-import { EVERYTHING_ENCRYPTED, installDatabase, pluginOptions, ScratchServer } from './lib/scratch-server.ts';
-import { type Lap, Writers } from './lib/writers.ts';
+import { FailingKms } from '../campaigns/failing-kms.ts';
+import { writeSection } from '../harness/document-section.ts';
+import { EVERYTHING_ENCRYPTED, installDatabase, pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
+import { type Lap, Writers } from '../harness/writers.ts';
 
 const SESSIONS = 4;
 /** As long as a rotation waits for KMS. */

@@ -8,13 +8,13 @@ import {
   type ServerOptions,
   serverPlugin,
   TEST_CREDENTIALS,
-} from '../scripts/lib/scratch-server.ts';
+} from '../harness/scratch-server.ts';
 import { wipe } from '../src/bytes.ts';
 import { systemClock } from '../src/cli/system.ts';
+import { nodeFileSystem } from '../src/disk/file-system.ts';
 import { keyId, keyVersion } from '../src/ids.ts';
 import { KeyDirectory } from '../src/keystore/directory.ts';
-import { nodeFileSystem } from '../src/keystore/file-system.ts';
-import { createAwsKmsClient } from '../src/kms/aws.ts';
+import { createAwsKmsClient } from '../src/kms/aws/client.ts';
 import { Secrets } from '../src/secrets.ts';
 import { type KmsProcess, startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';

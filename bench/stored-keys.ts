@@ -3,10 +3,10 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keyCheckValue } from '../src/bytes.ts';
+import { DEFAULT_REGION, type DevKms } from '../src/dev-kms/index.ts';
 import { keyFileName, sidecarFileName } from '../src/format/key-file-name.ts';
 import { formatSidecar } from '../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../src/ids.ts';
-import { DEFAULT_REGION, type DevKms } from '../src/kms/embedded/index.ts';
 
 export interface Shape {
   readonly ids: number;

@@ -2,8 +2,8 @@
 import { existsSync, statfsSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
-import { withScratchDirectory } from '../scripts/lib/scratch-directory.ts';
-import type { ScratchServer } from '../scripts/lib/scratch-server.ts';
+import { withScratchDirectory } from '../harness/scratch-directory.ts';
+import type { ScratchServer } from '../harness/scratch-server.ts';
 import { keyBytes } from './encryption-bench.ts';
 import {
   alone,

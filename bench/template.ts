@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { installDatabase } from '../scripts/lib/scratch-server.ts';
+import { installDatabase } from '../harness/scratch-server.ts';
 
 /** A data directory that servers are copied from. */
 export async function installTemplate(directory: string): Promise<string> {

@@ -1,6 +1,6 @@
 /**
  * Integration tests whose servers are watched for memory errors of the plugin.
- *   node scripts/test-checked-server.ts asan|valgrind [FILE...]
+ *   node campaigns/checked-server.ts asan|valgrind [FILE...]
  * asan: the plugin built with AddressSanitizer and UndefinedBehaviorSanitizer; what the server does itself is not looked at.
  * valgrind: the plugin that ships, under memcheck; findings without the plugin on the stack are the server's own.
  */
@@ -8,7 +8,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AGENT, BUILD, PLUGIN_DIRECTORY } from './lib/scratch-server.ts';
+import { AGENT, BUILD, PLUGIN_DIRECTORY } from '../harness/scratch-server.ts';
 
 const LIBRARY = 'aws_key_management.so';
 const SANITIZERS = '-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all';

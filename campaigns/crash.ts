@@ -5,10 +5,7 @@
  */
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { systemClock } from '../src/cli/system.ts';
-import { startDevKms } from '../src/kms/embedded/index.ts';
-import { type CampaignResult, runCampaign } from './lib/crash-campaign.ts';
-import { withScratchDirectory } from './lib/scratch-directory.ts';
+import { withScratchDirectory } from '../harness/scratch-directory.ts';
 import {
   EVERYTHING_ENCRYPTED,
   installDatabase,
@@ -16,8 +13,11 @@ import {
   ScratchServer,
   type ServerOptions,
   serverPlugin,
-} from './lib/scratch-server.ts';
-import { seededRandom } from './lib/seeded-random.ts';
+} from '../harness/scratch-server.ts';
+import { seededRandom } from '../harness/seeded-random.ts';
+import { systemClock } from '../src/cli/system.ts';
+import { startDevKms } from '../src/dev-kms/index.ts';
+import { type CampaignResult, runCampaign } from './kills.ts';
 
 /** Each directory gets so many: what it holds grows with each kill, and with it the time that a look takes. */
 const KILLS_OF_A_DIRECTORY = 100;

@@ -1,6 +1,6 @@
 import { copyFileSync } from 'node:fs';
-import { systemClock } from '../../src/cli/system.ts';
-import { DEFAULT_REGION, type DevKms, type FaultRule, startDevKms } from '../../src/kms/embedded/index.ts';
+import { systemClock } from '../src/cli/system.ts';
+import { DEFAULT_REGION, type DevKms, type FaultRule, startDevKms } from '../src/dev-kms/index.ts';
 
 const MASTER_KEYS = ['alias/mariadb-encryption', 'alias/next'];
 const ADMINISTRATOR = { accessKeyId: '', denied: [] };

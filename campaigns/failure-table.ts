@@ -5,13 +5,13 @@
  *   npm run reliability:files
  */
 import { join } from 'node:path';
-import { FAILURE_TABLE } from '../src/kms/classify.ts';
-import { writeSection } from './lib/document-section.ts';
-import { brokenByFault, FAULT_MOMENTS, runFaults } from './lib/file-faults.ts';
-import { brokenByKms, MOMENTS, runFailures } from './lib/kms-failures.ts';
-import { withScratchDirectory } from './lib/scratch-directory.ts';
-import { installDatabase } from './lib/scratch-server.ts';
-import type { Cell, Moment } from './lib/trial.ts';
+import { writeSection } from '../harness/document-section.ts';
+import { withScratchDirectory } from '../harness/scratch-directory.ts';
+import { installDatabase } from '../harness/scratch-server.ts';
+import type { Cell, Moment } from '../harness/trial.ts';
+import { FAILURE_TABLE } from '../src/kms/failures/classify.ts';
+import { brokenByFault, FAULT_MOMENTS, runFaults } from './file-faults.ts';
+import { brokenByKms, MOMENTS, runFailures } from './kms-failures.ts';
 
 interface Section {
   readonly title: string;

@@ -14,14 +14,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { systemClock } from '../../src/cli/system.ts';
-import { systemErrorCode } from '../../src/errors.ts';
-import { type DevKms, startDevKms } from '../../src/kms/embedded/index.ts';
-import { AgentLauncher, endAgent, failingCall } from './agent-launcher.ts';
-import { childrenOf } from './children.ts';
-import { compileNative } from './native.ts';
-import { pluginOptions, ScratchServer } from './scratch-server.ts';
-import { brokenPromises, type Cell, type End, type Moment, makeData, runEach, Trial } from './trial.ts';
+import { AgentLauncher, endAgent, failingCall } from '../harness/agent-launcher.ts';
+import { childrenOf } from '../harness/children.ts';
+import { compileNative } from '../harness/native.ts';
+import { pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
+import { brokenPromises, type Cell, type End, type Moment, makeData, runEach, Trial } from '../harness/trial.ts';
+import { systemClock } from '../src/cli/system.ts';
+import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
+import { systemErrorCode } from '../src/errors.ts';
 
 /** Whom servers run as: root may read and write everything. */
 const USER = 'nobody';
@@ -29,7 +29,7 @@ const AT_ONCE = 3;
 const STATEMENTS = ['create', 'rotate'] as const;
 export const FAULT_MOMENTS: readonly Moment[] = ['start', ...STATEMENTS];
 const DAY_S = 86_400;
-const WALL_CLOCK = join(import.meta.dirname, '../../test/native/wall_clock.c');
+const WALL_CLOCK = join(import.meta.dirname, '../test/native/wall_clock.c');
 /** Fails, changes nothing and asks nobody, but an agent runs then. */
 const WAKE_AGENT = 'SET GLOBAL aws_key_management_rotate_key=4294967295';
 

@@ -1,6 +1,6 @@
 /**
  * Fuzzes both ends of docs/protocol.md, seeded with real traffic, and prints what was executed.
- *   node scripts/fuzz.ts [--seconds N | --executions N]
+ *   node campaigns/fuzz.ts [--seconds N | --executions N]
  * The plugin's end by libFuzzer under sanitizers, the agent's by fast-check. What makes one fail is kept in build/fuzz.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -8,9 +8,9 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
+import { BUILD } from '../harness/scratch-server.ts';
+import { pluginSeeds } from '../harness/traffic.ts';
 import { AGENT_PROPERTIES } from '../test/fuzz/agent-properties.ts';
-import { BUILD } from './lib/scratch-server.ts';
-import { pluginSeeds } from './lib/traffic.ts';
 
 /** Of the seconds, and of the executions: the slow ones see the most of the code. */
 const SHARES = {

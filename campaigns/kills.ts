@@ -7,12 +7,12 @@ import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } fro
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from 'mariadb';
-import type { Random } from '../../src/clock.ts';
-import { parseFileName, TEMPORARY_PREFIX } from '../../src/format/key-file-name.ts';
-import { childrenOf } from './children.ts';
+import { childrenOf } from '../harness/children.ts';
+import type { ScratchServer } from '../harness/scratch-server.ts';
+import { encryptedPages, isEncryptedWith } from '../harness/tablespace.ts';
+import type { Random } from '../src/clock.ts';
+import { parseFileName, TEMPORARY_PREFIX } from '../src/format/key-file-name.ts';
 import { endRedoLog, readRedoLog, type StaleTail } from './redo-log.ts';
-import type { ScratchServer } from './scratch-server.ts';
-import { encryptedPages, isEncryptedWith } from './tablespace.ts';
 
 export interface CampaignOptions {
   readonly server: ScratchServer;

@@ -2,10 +2,10 @@
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FaultRule } from '../../src/kms/embedded/index.ts';
+import { COMMAND, PATH, pluginOptions, ScratchServer, TEST_CREDENTIALS } from '../harness/scratch-server.ts';
+import { type Action, brokenPromises, type Cell, type Moment, makeData, runEach, Trial } from '../harness/trial.ts';
+import type { FaultRule } from '../src/dev-kms/index.ts';
 import { FailingKms } from './failing-kms.ts';
-import { COMMAND, PATH, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './scratch-server.ts';
-import { type Action, brokenPromises, type Cell, type Moment, makeData, runEach, Trial } from './trial.ts';
 
 export const REQUEST_TIMEOUT_MS = 1000;
 /** Servers at work at the same time: those that wait for a deadline of 30 s, and one for the rest. */

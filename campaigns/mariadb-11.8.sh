@@ -1,6 +1,6 @@
 #!/bin/sh
 # The integration tests with MariaDB 11.8: in a Debian 13 root, with the plugin and the agent as they are in build/.
-#   sh scripts/mariadb-11.8.sh [FILE...]
+#   sh campaigns/mariadb-11.8.sh [FILE...]
 # The root is made once, in build/debian-13. A run leaves no trace in it, nor in the checkout.
 set -eu
 cd "$(dirname "$0")/.."

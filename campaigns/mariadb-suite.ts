@@ -22,10 +22,10 @@ import { basename, dirname, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { EncryptCommand, KMSClient } from '@aws-sdk/client-kms';
+import { filesWith, linkTree } from '../harness/link-tree.ts';
+import { BUILD, COMMAND, PLUGIN_DIRECTORY, TEST_CREDENTIALS } from '../harness/scratch-server.ts';
+import { TEST_ACCESS_KEY } from '../src/dev-kms/index.ts';
 import { MOCK_STATE_FILE } from '../src/format/key-file-name.ts';
-import { TEST_ACCESS_KEY } from '../src/kms/embedded/index.ts';
-import { filesWith, linkTree } from './lib/link-tree.ts';
-import { BUILD, COMMAND, PLUGIN_DIRECTORY, TEST_CREDENTIALS } from './lib/scratch-server.ts';
 import {
   CONCERNS_US,
   keysOf,
@@ -34,7 +34,7 @@ import {
   storedKeysOnly,
   translate,
   translatePath,
-} from './lib/suite-translation.ts';
+} from './suite-translation.ts';
 
 const MASTER_KEY = 'alias/mariadb-encryption';
 const PLUGIN = 'aws_key_management';

@@ -1,13 +1,13 @@
 /**
  * Where InnoDB's redo log ends, for who looks at a server that did not start after a crash.
- *   node scripts/redo-log-end.ts DIRECTORY [--write]
+ *   node campaigns/redo-log-end.ts DIRECTORY [--write]
  * DIRECTORY: a copy of the data directory, made before the server was started again. With --write, the log is ended where it
  * was really written to, when that is another place: one byte becomes 0.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { endRedoLog, readRedoLog } from './lib/redo-log.ts';
+import { endRedoLog, readRedoLog } from './redo-log.ts';
 
 const { values, positionals } = parseArgs({
   options: { write: { type: 'boolean', default: false } },

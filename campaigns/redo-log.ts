@@ -7,8 +7,8 @@
  * depends on the LSN but the lap. The log ends where no whole mini-transaction of the lap follows.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { crc32c } from '../../src/format/crc32c.ts';
-import { REDO_FORMAT, REDO_FORMAT_ENCRYPTED } from '../../src/format/innodb/redo-log.ts';
+import { crc32c } from '../src/format/crc32c.ts';
+import { REDO_FORMAT, REDO_FORMAT_ENCRYPTED } from '../src/format/innodb/redo-log.ts';
 
 const RING = 12_288;
 const REDO_FORMAT_ENCRYPTED_10_8 = 0xd0687973;

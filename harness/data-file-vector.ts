@@ -1,6 +1,6 @@
 /** The vectors of test/vectors/data-files, as text: its README.md says what the lines mean. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { crc32c } from '../../src/format/crc32c.ts';
+import { crc32c } from '../src/format/crc32c.ts';
 
 /** What was read, and stays zero elsewhere. */
 export interface Recording {

@@ -8,15 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '../src/cli/system.ts';
-import { startDevKms } from '../src/kms/embedded/index.ts';
-import { type Recording, specifiedRedoLogs, vectorText } from './lib/data-file-vector.ts';
+import { startDevKms } from '../src/dev-kms/index.ts';
+import { type Recording, specifiedRedoLogs, vectorText } from './data-file-vector.ts';
 import {
   installDatabase,
   installedServer,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
-} from './lib/scratch-server.ts';
+} from './scratch-server.ts';
 
 const VECTORS = join(import.meta.dirname, '../test/vectors/data-files');
 const directory = mkdtempSync(join(tmpdir(), 'mak-record-'));

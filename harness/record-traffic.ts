@@ -10,10 +10,10 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/cli/system.ts';
+import { startDevKms } from '../src/dev-kms/index.ts';
 import { FrameDecoder, PayloadWriter } from '../src/format/frames.ts';
-import { startDevKms } from '../src/kms/embedded/index.ts';
-import { COMMAND, installDatabase, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './lib/scratch-server.ts';
-import { type Recorded, TRAFFIC } from './lib/traffic.ts';
+import { COMMAND, installDatabase, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './scratch-server.ts';
+import { type Recorded, TRAFFIC } from './traffic.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'mak-record-'));
 const run = join(directory, 'run');

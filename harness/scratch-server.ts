@@ -5,11 +5,11 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Connection, createConnection } from 'mariadb';
-import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../src/dev-kms/index.ts';
 
 const run = promisify(execFile);
 
-export const BUILD = join(import.meta.dirname, '../../build');
+export const BUILD = join(import.meta.dirname, '../build');
 export const PLUGIN_DIRECTORY = join(BUILD, 'plugin');
 export const AGENT = join(PLUGIN_DIRECTORY, 'aws_key_management_agent');
 export const COMMAND = join(BUILD, 'mariadb-aws-kms');
@@ -290,7 +290,7 @@ export function serverPlugin(name: string): string {
   return file;
 }
 
-/** How scripts/test-checked-server.ts has servers and mariadb-backup started. */
+/** How campaigns/checked-server.ts has servers and mariadb-backup started. */
 export function watched(what: 'SERVER' | 'BACKUP' = 'SERVER'): string[] {
   const launcher: unknown = JSON.parse(process.env[`TEST_${what}_LAUNCHER`] ?? '[]');
   return Array.isArray(launcher) ? launcher.map(String) : [];

@@ -1,6 +1,6 @@
 /** Whole tablespaces of InnoDB, as MariaDB encrypts them with AES-CBC: pages of 16 KiB in the format full_crc32. */
-import { encryptedPageVersion, PAGE_HEAD, saysItsTablespace } from '../../src/format/innodb/page.ts';
-import { CRYPT_BLOCK, cryptBlockOffset, parseTablespace } from '../../src/format/innodb/tablespace.ts';
+import { encryptedPageVersion, PAGE_HEAD, saysItsTablespace } from '../src/format/innodb/page.ts';
+import { CRYPT_BLOCK, cryptBlockOffset, parseTablespace } from '../src/format/innodb/tablespace.ts';
 
 const PAGE = 16_384;
 

@@ -1,12 +1,12 @@
 /** Frames that a real plugin and a real agent exchanged, and what the fuzzers make of them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FrameDecoder } from '../../src/format/frames.ts';
-import { parsePluginMessage } from '../../src/format/messages.ts';
+import { FrameDecoder } from '../src/format/frames.ts';
+import { parsePluginMessage } from '../src/format/messages.ts';
 
-export const TRAFFIC = join(import.meta.dirname, '../../test/traffic/session.json');
+export const TRAFFIC = join(import.meta.dirname, '../test/traffic/session.json');
 
-/** One frame, written by scripts/record-traffic.ts. */
+/** One frame, written by harness/record-traffic.ts. */
 export interface Recorded {
   readonly from: 'plugin' | 'agent';
   readonly hex: string;
@@ -14,7 +14,7 @@ export interface Recorded {
 
 /** What plugin and agent of protocol 1 said: a plugin of then stays in a running server's memory when the agent is replaced. */
 export function conversationOfProtocol1(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
-  const path = join(import.meta.dirname, '../../test/vectors/protocol-1/session.txt');
+  const path = join(import.meta.dirname, '../test/vectors/protocol-1/session.txt');
   return readFileSync(path, 'utf8')
     .trimEnd()
     .split('\n')

@@ -4,7 +4,7 @@ import { constants, existsSync, lstatSync, readdirSync, readFileSync } from 'nod
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Connection } from 'mariadb';
-import { forEachBounded } from '../../src/keyring/bounded.ts';
+import { forEachBounded } from '../src/bounded.ts';
 import type { Row, ScratchServer } from './scratch-server.ts';
 
 /** Of a start that meets the trouble. Agents of many servers start at the same time here, and need some of it. */

@@ -1,7 +1,7 @@
 /** Everything that can be said of the code without running it. Exit status 0 when all of it holds. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { importRuleViolations } from './lib/import-rule.ts';
+import { importRuleViolations } from './import-rule.ts';
 
 const root = join(import.meta.dirname, '..');
 

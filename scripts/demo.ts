@@ -8,7 +8,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
-import { COMMAND, installDatabase, pluginOptions, type Row, ScratchServer } from './lib/scratch-server.ts';
+import { COMMAND, installDatabase, pluginOptions, type Row, ScratchServer } from '../harness/scratch-server.ts';
 
 const SECRET = 'the quick brown secret of customer 4711';
 const MASTER_KEY = 'alias/mariadb-encryption';

@@ -1,6 +1,6 @@
-/** docs/errors.md: the failure table of `src/kms/classify.ts` as a document. */
-import { FAILURE_TABLE } from '../../src/kms/classify.ts';
-import type { FailureKind, FailureRow, RetryRule } from '../../src/kms/failure-row.ts';
+/** docs/errors.md: the failure table of `src/kms/failures/classify.ts` as a document. */
+import { FAILURE_TABLE } from '../src/kms/failures/classify.ts';
+import type { FailureKind, FailureRow, RetryRule } from '../src/kms/failures/failure-row.ts';
 
 const WHO_ACTS: Readonly<Record<FailureKind, string>> = {
   operator: 'you',
@@ -34,7 +34,7 @@ export function errorsDocument(): string {
   });
   return `# What can go wrong between here and KMS
 
-Made from \`src/kms/classify.ts\` by \`npm run docs\`; a test says when it is out of date. The names are those of KMS, STS and
+Made from \`src/kms/failures/classify.ts\` by \`npm run docs\`; a test says when it is out of date. The names are those of KMS, STS and
 Node.js as they stand in the error log; a failure of a credential source has a name of ours.
 
 A running server never waits for any of it and never stops because of it: pages are read and written with the keys in

@@ -1,55 +1,152 @@
-/** The import rule of CONTRIBUTING.md: each layer imports from itself and the layers before it, nothing else. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+/** The import rule of CONTRIBUTING.md: what the files of each folder of `src` and `plugin` may import or include. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
-const LAYERS = ['leaf', 'format', 'data', 'kms', 'keystore', 'keyring', 'doctor', 'agent', 'cli'] as const;
-type Layer = (typeof LAYERS)[number];
+/** A folder, and the folders that it may import from beside itself. A folder stands behind all that it imports from. */
+type Layers = Readonly<Record<string, readonly string[]>>;
 
-/** Only these files of the plugin know the server. */
-const KNOW_THE_SERVER = ['aws_key_management.c', 'server.c', 'status.c', 'sysvars.c'];
+/** `leaf` is what lies in `src` itself. */
+const SOURCE: Layers = {
+  leaf: [],
+  format: ['leaf'],
+  disk: ['leaf', 'format'],
+  data: ['leaf', 'format', 'disk'],
+  kms: ['leaf', 'format', 'disk'],
+  'dev-kms': ['leaf', 'format', 'kms'],
+  keystore: ['leaf', 'format', 'disk', 'kms'],
+  keyring: ['leaf', 'format', 'disk', 'kms', 'keystore'],
+  server: ['leaf', 'format', 'disk', 'data', 'kms', 'keystore', 'keyring'],
+  iam: ['leaf', 'format', 'kms'],
+  login: ['leaf', 'kms'],
+  doctor: ['leaf', 'format', 'data', 'kms', 'keystore', 'server', 'iam'],
+  agent: ['leaf', 'format', 'disk', 'kms', 'keystore', 'keyring'],
+  cli: [
+    'leaf',
+    'format',
+    'disk',
+    'data',
+    'kms',
+    'dev-kms',
+    'keystore',
+    'keyring',
+    'server',
+    'iam',
+    'login',
+    'doctor',
+    'agent',
+  ],
+};
+
+const PLUGIN: Layers = {
+  base: [],
+  keys: ['base'],
+  data: ['base', 'keys'],
+  client: ['base', 'keys'],
+  server: ['base', 'keys', 'data', 'client'],
+};
+
+/** The one folder of the plugin that knows MariaDB. */
+const KNOWS_THE_SERVER = 'server';
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+}
 
 /** Everything in `root` that breaks the rule, a line each. */
 export function importRuleViolations(root: string): string[] {
-  return [...typescriptViolations(join(root, 'src')), ...pluginViolations(join(root, 'plugin'))];
+  const source = sourceFiles(join(root, 'src'), /\.ts$/);
+  const plugin = sourceFiles(join(root, 'plugin'), /\.[ch]$/).filter(({ file }) => !/^(?:test|fuzz)\//.test(file));
+  const sourceImports = source.flatMap(({ file, text }) => importsOf(file, text));
+  const pluginImports = plugin.flatMap(({ file, text }) => includesOf(file, text));
+  return [
+    ...layerViolations('src', SOURCE, source, sourceImports),
+    ...source.flatMap(({ file, text }) => habitViolations(file, text)),
+    ...circles('src', sourceImports),
+    ...layerViolations('plugin', PLUGIN, plugin, pluginImports),
+    ...plugin
+      .filter(({ file, text }) => folderOf(file) !== KNOWS_THE_SERVER && /^#include\s+[<"](?:my|mariadb)/m.test(text))
+      .map(({ file }) => `plugin/${file} includes a header of the server: only plugin/${KNOWS_THE_SERVER} may`),
+    ...circles('plugin', pluginImports),
+  ];
 }
 
-function typescriptViolations(src: string): string[] {
-  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-  return files.flatMap((file) => {
-    const text = readFileSync(join(src, file), 'utf8');
-    const layer = layerOf(file);
-    const upwards = importsOf(text)
-      .filter((target) => target.startsWith('.'))
-      .map((target) => relative(src, join(src, dirname(file), target)))
-      .filter((target) => !target.startsWith('..') && LAYERS.indexOf(layerOf(target)) > LAYERS.indexOf(layer))
-      .map((target) => `src/${file} (${layer}) imports src/${target} (${layerOf(target)})`);
-    const surroundings = layer === 'cli' ? null : /\b(?:process\.(?!hrtime)|console\.)\w+/.exec(text);
-    if (surroundings !== null)
-      upwards.push(`src/${file} uses ${surroundings[0]}: only src/cli touches the process and the terminal`);
-    if (/^export default|^export \* from/m.test(text)) upwards.push(`src/${file} has a default export or export *`);
-    return upwards;
-  });
+interface SourceFile {
+  readonly file: string;
+  readonly text: string;
 }
 
-function importsOf(text: string): string[] {
-  return [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)/gm)].map(
-    ([, from, dynamic]) => from ?? dynamic ?? '',
-  );
+function sourceFiles(directory: string, pattern: RegExp): readonly SourceFile[] {
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((file) => pattern.test(file))
+    .sort()
+    .map((file) => ({ file, text: readFileSync(join(directory, file), 'utf8') }));
 }
 
-function layerOf(file: string): Layer {
-  const folder = file.split('/')[0];
-  return LAYERS.find((layer) => layer === folder) ?? 'leaf';
+function importsOf(file: string, text: string): readonly Import[] {
+  return [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)/gm)]
+    .map(([, from, dynamic]) => from ?? dynamic ?? '')
+    .filter((target) => target.startsWith('.'))
+    .map((target) => ({ file, target: join(dirname(file), target) }))
+    .filter(({ target }) => !target.startsWith('..'));
 }
 
-function pluginViolations(plugin: string): string[] {
-  return readdirSync(plugin)
-    .filter(
-      (file) =>
-        /\.[ch]$/.test(file) &&
-        !KNOW_THE_SERVER.includes(file) &&
-        !KNOW_THE_SERVER.includes(file.replace(/\.h$/, '.c')),
-    )
-    .filter((file) => /^#include\s+[<"](?:my|mariadb)/m.test(readFileSync(join(plugin, file), 'utf8')))
-    .map((file) => `plugin/${file} includes a header of the server`);
+function includesOf(file: string, text: string): readonly Import[] {
+  return [...text.matchAll(/^#include "([^"]+)"/gm)].map(([, target = '']) => ({ file, target }));
+}
+
+function folderOf(file: string): string {
+  return file.includes('/') ? (file.split('/')[0] ?? '') : 'leaf';
+}
+
+function layerViolations(
+  place: string,
+  layers: Layers,
+  files: readonly SourceFile[],
+  imports: readonly Import[],
+): readonly string[] {
+  const unknown = files
+    .filter(({ file }) => layers[folderOf(file)] === undefined)
+    .map(({ file }) => `${place}/${file}: the import rule does not know the folder ${folderOf(file)}`);
+  const forbidden = imports
+    .filter(({ file, target }) => {
+      const [from, to] = [folderOf(file), folderOf(target)];
+      return from !== to && layers[from]?.includes(to) === false;
+    })
+    .map(
+      ({ file, target }) =>
+        `${place}/${file} (${folderOf(file)}) imports ${place}/${target} (${folderOf(target)}): it may not`,
+    );
+  return [...unknown, ...forbidden];
+}
+
+function habitViolations(file: string, text: string): readonly string[] {
+  const violations: string[] = [];
+  const surroundings = folderOf(file) === 'cli' ? null : /\b(?:process\.(?!hrtime)|console\.)\w+/.exec(text);
+  if (surroundings !== null)
+    violations.push(`src/${file} uses ${surroundings[0]}: only src/cli touches the process and the terminal`);
+  if (/^export default|^export \* from/m.test(text)) violations.push(`src/${file} has a default export or export *`);
+  return violations;
+}
+
+/** Files that import each other in a circle. A header and the source of its name are one file here. */
+function circles(place: string, imports: readonly Import[]): readonly string[] {
+  const targets = new Map<string, string[]>();
+  const module = (file: string): string => file.replace(/\.h$/, '.c');
+  for (const { file, target } of imports) {
+    const [from, to] = [module(file), module(target)];
+    if (from !== to) targets.set(from, [...(targets.get(from) ?? []), to]);
+  }
+  const done = new Set<string>();
+  const found: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file);
+    if (start >= 0) found.push(`${place}: a circle of imports: ${[...path.slice(start), file].join(' → ')}`);
+    if (start >= 0 || done.has(file)) return;
+    for (const target of targets.get(file) ?? []) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of [...targets.keys()].sort()) visit(file, []);
+  return found;
 }

@@ -95,9 +95,9 @@ counted('plugin tests under AddressSanitizer, UndefinedBehaviorSanitizer and Thr
   'test',
   'CC=gcc',
 ]);
-step('both ends of the protocol, fuzzed for a moment', process.execPath, ['scripts/fuzz.ts', '--seconds', '8']);
+step('both ends of the protocol, fuzzed for a moment', process.execPath, ['campaigns/fuzz.ts', '--seconds', '8']);
 for (const project of ['unit', 'integration']) vitest(project);
-counted("some of MariaDB's own tests of encryption", process.execPath, ['scripts/mariadb-suite.ts', '--quick']);
+counted("some of MariaDB's own tests of encryption", process.execPath, ['campaigns/mariadb-suite.ts', '--quick']);
 
 console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "descriptor.h"
-#include "text.h"
+#include "base/clock.h"
+#include "base/descriptor.h"
+#include "base/text.h"
 
 #define SOCKET_PREFIX "unix:"
 #define HANGING_JOIN_MS 500

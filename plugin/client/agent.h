@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "keytable.h"
-#include "settings.h"
+#include "keys/keytable.h"
+#include "client/settings.h"
 
 enum agent_role
 {

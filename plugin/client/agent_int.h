@@ -10,13 +10,13 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "agent.h"
-#include "bucket.h"
-#include "connect.h"
-#include "environment.h"
-#include "frame.h"
-#include "reasons.h"
-#include "recent.h"
+#include "client/agent.h"
+#include "client/bucket.h"
+#include "client/connect.h"
+#include "client/environment.h"
+#include "client/frame.h"
+#include "client/reasons.h"
+#include "client/recent.h"
 
 #define ROTATE_ALL_EACH_MS 50u
 #define ROTATE_ALL_EXTRA_MAX_MS 3600000u

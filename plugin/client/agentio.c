@@ -2,7 +2,7 @@
 /*
   The I/O thread: writes what was asked, reads what is answered, and keeps the time of both.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 #define UNREAPED_EVERY_MS 5000
 #define USE_EVERY_MS (24 * 3600 * INT64_C(1000))

@@ -3,13 +3,13 @@
   Keys that the server does not have: who may ask for one, when, and for how long. A statement that asks holds locks that
   others want, InnoDB may hold the latch of its dictionary, and a replicated statement that fails stops replication.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 #define ASK_AGAIN_MS 200                /* between looks of a patient caller, whether the last failure is over */
 

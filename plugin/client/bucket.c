@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bucket.h"
+#include "client/bucket.h"
 
 bool bucket_reserve(struct bucket *bucket, int64_t now, int64_t wait_ms, int64_t *at)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "connect.h"
+#include "client/connect.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "descriptor.h"
+#include "base/descriptor.h"
 
 enum connect_result connect_failed(const char *path, int error, char *why, size_t why_size)
 {

@@ -3,14 +3,14 @@
   What the agent sends is not trusted: each frame is checked against docs/protocol.md, and against the request that it
   answers.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "clock.h"
-#include "text.h"
+#include "base/clock.h"
+#include "base/text.h"
 
 #define SYSTEM_DATA 1u                  /* MariaDB's ENCRYPTION_KEY_SYSTEM_DATA: more than tables is under it */
 /* Of src/errors.ts: the agent goes on trying to unwrap it. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "environment.h"
+#include "client/environment.h"
 
 #include <errno.h>
 #include <pwd.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "frame.h"
+#include "client/frame.h"
 
 #include <string.h>
 
-#include "text.h"
+#include "base/text.h"
 
 static uint32_t load_u32(const uint8_t *p)
 {

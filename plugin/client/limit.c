@@ -3,7 +3,7 @@
   How many key versions a server may have before statements create no more keys. Any SQL user who may create a table can
   have a key made each second for ever; a server whose keys outgrow its start_timeout does not start any more.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <stdio.h>
 

@@ -2,15 +2,15 @@
 /*
   The life of one connection to an agent: started, greeted, given up, reaped. Only the I/O thread calls these.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "spawn.h"
+#include "base/clock.h"
+#include "client/spawn.h"
 
 #define EXIT_NOT_EXECUTED 127
 

@@ -2,13 +2,13 @@
 /*
   What is written to the agent: HELLO comes from link.c, everything after it from here.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 uint32_t output_new_wire(struct agent_io *io)
 {

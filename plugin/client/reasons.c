@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "reasons.h"
+#include "client/reasons.h"
 
 #include <string.h>
 

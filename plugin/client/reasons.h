@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent.h"
+#include "client/agent.h"
 
 #define REASON_SLOTS 16u
 #define REASON_KEPT_MS 10000

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "recent.h"
+#include "client/recent.h"
 
 #include <stdint.h>
 

@@ -2,14 +2,14 @@
 /*
   Requests: queued by callers, who wait for their end; ended by the I/O thread.
 */
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 /* Of src/errors.ts: no key is stored, one would be made, were it known that no data is under it. */
 #define CODE_OF_LOOK "KEY_OF_DATA"

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "environment.h"
+#include "client/environment.h"
 
 /*
   Starts "path agent" with the environment of the user. Returns 0 and sets *fd (non-blocking, close-on-exec) and *child,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "target.h"
+#include "client/target.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

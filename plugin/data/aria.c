@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "aria.h"
+#include "data/aria.h"
 
 #include <string.h>
 
-#include "keytable.h"
+#include "keys/keytable.h"
 
 #define HEADER 14u
 #define BASE_AT 12u                     /* where the base information is */

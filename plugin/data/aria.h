@@ -3,7 +3,7 @@
 #ifndef AKM_ARIA_H
 #define AKM_ARIA_H
 
-#include "datafile.h"
+#include "data/datafile.h"
 
 /* data -1: there is none. Versions are those of the data file's first pages. *error as datafile_read_at(). */
 enum datafile_says aria_read(int index, int data, struct datafile_keys *keys, int *error);

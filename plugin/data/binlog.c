@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "binlog.h"
+#include "data/binlog.h"
 
 #include <string.h>
 

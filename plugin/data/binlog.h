@@ -3,7 +3,7 @@
 #ifndef AKM_BINLOG_H
 #define AKM_BINLOG_H
 
-#include "datafile.h"
+#include "data/datafile.h"
 
 /* *error as datafile_read_at(). */
 enum datafile_says binlog_read(int file, struct datafile_keys *keys, int *error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "datadir.h"
+#include "data/datadir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "aria.h"
-#include "search.h"
-#include "tablespace.h"
+#include "data/aria.h"
+#include "data/search.h"
+#include "data/tablespace.h"
 
 #define UNDO_TABLESPACES 127u
 

@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "crypt.h"
-#include "keytable.h"
-#include "locations.h"
+#include "keys/crypt.h"
+#include "keys/keytable.h"
+#include "data/locations.h"
 
 struct datadir_keys
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "datafile.h"
+#include "data/datafile.h"
 
 #include <errno.h>
 #include <string.h>

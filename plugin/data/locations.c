@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "locations.h"
+#include "data/locations.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "redolog.h"
+#include "data/redolog.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #ifndef AKM_REDOLOG_H
 #define AKM_REDOLOG_H
 
-#include "datafile.h"
+#include "data/datafile.h"
 
 /* Of ib_logfile0, or of one of the files ib_<LSN>.log that innodb_log_archive makes. *error as datafile_read_at(). */
 enum datafile_says redolog_read(int file, struct datafile_keys *keys, int *error);

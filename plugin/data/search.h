@@ -5,8 +5,8 @@
 
 #include <dirent.h>
 
-#include "datadir.h"
-#include "datafile.h"
+#include "data/datadir.h"
+#include "data/datafile.h"
 
 #define SEARCH_FITTING_MAX 1024u
 

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "binlog.h"
-#include "redolog.h"
-#include "search.h"
+#include "data/binlog.h"
+#include "data/redolog.h"
+#include "data/search.h"
 
 static bool redo_log_is_missing(struct search *search, const struct place *place)
 {

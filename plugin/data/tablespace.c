@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "tablespace.h"
+#include "data/tablespace.h"
 
 #include <string.h>
 
-#include "datafile.h"
+#include "data/datafile.h"
 
 #define SPACE_ID_AT 34u                 /* FIL_PAGE_SPACE_ID */
 #define FLAGS_AT 54u                    /* FSP_SPACE_FLAGS */

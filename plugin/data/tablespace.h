@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "crypt.h"
-#include "keytable.h"
+#include "keys/crypt.h"
+#include "keys/keytable.h"
 
 /* The pages that may be judged: behind those that every tablespace begins with, within its first extent. */
 #define TABLESPACE_FIRST_PAGE 3u

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
   The client of the agent from arriving bytes to the key table, without a thread, an agent, or a clock. The input is a
-  script of what callers ask, what the agent sends and when it ends; scripts/lib/traffic.ts writes such scripts from real
+  script of what callers ask, what the agent sends and when it ends; harness/traffic.ts writes such scripts from real
   traffic. Aborts when a rule of docs/protocol.md that nothing an agent sends may break is broken.
 */
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 #define SOCKET 1000000
 #define IDS 6u                          /* the keys that are looked at */

@@ -9,15 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent_int.h"
-#include "aria.h"
-#include "binlog.h"
-#include "locations.h"
-#include "redolog.h"
-#include "settings.h"
-#include "tablespace.h"
-#include "target.h"
-#include "text.h"
+#include "client/agent_int.h"
+#include "data/aria.h"
+#include "data/binlog.h"
+#include "data/locations.h"
+#include "data/redolog.h"
+#include "client/settings.h"
+#include "data/tablespace.h"
+#include "client/target.h"
+#include "base/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "crypt.h"
+#include "keys/crypt.h"
 
 #include <string.h>
 

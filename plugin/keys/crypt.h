@@ -7,7 +7,7 @@
 #ifndef AKM_CRYPT_H
 #define AKM_CRYPT_H
 
-#include "keytable.h"
+#include "keys/keytable.h"
 
 /* ENCRYPTION_FLAG_ENCRYPT and ENCRYPTION_FLAG_NOPAD of the interface. */
 #define CRYPT_ENCRYPT 1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "keyarena.h"
+#include "keys/keyarena.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "keytable.h"
+#include "keys/keytable.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "keyarena.h"
+#include "keys/keyarena.h"
 
 #define KEY_LENGTH_MAX 32u
 #define KEY_VERSION_NONE 0u             /* no version: MariaDB's ENCRYPTION_KEY_NOT_ENCRYPTED */

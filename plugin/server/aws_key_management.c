@@ -9,15 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
-#include "crypt.h"
-#include "datadir.h"
-#include "datatext.h"
-#include "keytable.h"
-#include "reasons.h"
-#include "server.h"
-#include "status.h"
-#include "sysvars.h"
+#include "client/agent.h"
+#include "keys/crypt.h"
+#include "data/datadir.h"
+#include "server/datatext.h"
+#include "keys/keytable.h"
+#include "client/reasons.h"
+#include "server/server.h"
+#include "server/status.h"
+#include "server/sysvars.h"
 
 static struct keytable table;
 /* A thread that hangs in the operating system still holds the table. Its keys are as good as ever. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "datatext.h"
+#include "server/datatext.h"
 
 #include <stdio.h>
 

@@ -3,8 +3,8 @@
 #ifndef AKM_DATATEXT_H
 #define AKM_DATATEXT_H
 
-#include "agent.h"
-#include "datadir.h"
+#include "client/agent.h"
+#include "data/datadir.h"
 
 #define DATATEXT_MAX 2600u
 

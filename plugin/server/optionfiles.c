@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "optionfiles.h"
+#include "server/optionfiles.h"
 
 #include <dirent.h>
 #include <errno.h>

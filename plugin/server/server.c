@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "server.h"
+#include "server/server.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "optionfiles.h"
-#include "text.h"
+#include "server/optionfiles.h"
+#include "base/text.h"
 
 /* Values of my_sys.h and mysqld_error.h, which are C++ in some series. */
 #define UNKNOWN_ERROR 1105u             /* ER_UNKNOWN_ERROR */

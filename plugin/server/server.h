@@ -12,7 +12,7 @@
 
 #include <mysql/plugin.h>
 
-#include "crypt.h"
+#include "keys/crypt.h"
 
 #undef my_printf_error
 #undef thd_alloc

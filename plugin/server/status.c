@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "status.h"
+#include "server/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server.h"
+#include "server/server.h"
 
 #define FIXED 18u                       /* variables that are always there */
 #define NAME_SIZE 40u                   /* "key_4294967295_encryption_algorithm" and its end */

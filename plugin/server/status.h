@@ -5,7 +5,7 @@
 #ifndef AKM_STATUS_H
 #define AKM_STATUS_H
 
-#include "agent.h"
+#include "client/agent.h"
 
 #include <mysql/plugin.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "sysvars.h"
+#include "server/sysvars.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server.h"
-#include "settings.h"
-#include "target.h"
+#include "server/server.h"
+#include "client/settings.h"
+#include "client/target.h"
 
 #define PREFIX "aws_key_management_"
 #define KEY_FILE "aws-kms-key."

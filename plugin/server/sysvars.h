@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent.h"
+#include "client/agent.h"
 
 struct st_mysql_sys_var;
 

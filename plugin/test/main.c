@@ -2,8 +2,8 @@
 #define TEST_SUFFIX ""
 #include <string.h>
 
-#include "fake_agent.h"
-#include "test.inc.h"
+#include "test/client/fake_agent.h"
+#include "test/test.inc.h"
 
 int main(int count, char **arguments)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What both test programs share; included by each main file once. */
-#include "test.h"
+#include "test/test.h"
 
 /* Set without a lock by whatever thread finds something; only ever to true while a test runs. */
 _Atomic bool test_failed;

@@ -1,5 +1,5 @@
 import { KeyError } from '../errors.ts';
-import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/classify.ts';
+import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/failures/classify.ts';
 
 /** For bash. It prints nothing: what it copies may be secret. */
 const TAKE_OVER =

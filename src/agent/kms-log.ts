@@ -3,9 +3,9 @@ import type { Counter, Severity } from '../format/messages.ts';
 import type { LogLevel } from '../keyring/settings.ts';
 import { logs } from '../keyring/settings.ts';
 import { WRONG_ANSWER } from '../kms/answers.ts';
-import { describeFailure } from '../kms/classify.ts';
 import type { KmsOperation } from '../kms/client.ts';
-import type { FailureKind } from '../kms/failure-row.ts';
+import { describeFailure } from '../kms/failures/classify.ts';
+import type { FailureKind } from '../kms/failures/failure-row.ts';
 import type { KmsObserver } from '../kms/observer.ts';
 
 /** A server asks for nothing else. */

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
+import type { FileSystem } from '../disk/file-system.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { mergeAlike } from '../format/alike.ts';
 import { type Frame, FrameDecoder } from '../format/frames.ts';
@@ -25,7 +26,6 @@ import { NEVER_DROP, stillWrapped, withHint } from '../keyring/refusals.ts';
 import { changeSetting, parseSettings, type Settings } from '../keyring/settings.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
-import type { FileSystem } from '../keystore/file-system.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';

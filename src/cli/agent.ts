@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
+import { nodeFileSystem } from '../disk/file-system.ts';
 import { KeyError } from '../errors.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
-import { nodeFileSystem } from '../keystore/file-system.ts';
-import { adoptLegacyVariables } from '../kms/credentials/shared-files.ts';
+import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
 import { printable } from '../printable.ts';
 import { servePluginThatStartedUs, sessionParts } from './serve-plugin.ts';
 import { processSecrets } from './system.ts';

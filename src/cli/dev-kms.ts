@@ -1,6 +1,4 @@
 import { Command } from 'commander';
-import { KeyError } from '../errors.ts';
-import { parseDecimal } from '../ids.ts';
 import {
   type AccessKey,
   type CallRecord,
@@ -10,7 +8,9 @@ import {
   parseFaultText,
   startDevKms,
   TEST_ACCESS_KEY,
-} from '../kms/embedded/index.ts';
+} from '../dev-kms/index.ts';
+import { KeyError } from '../errors.ts';
+import { parseDecimal } from '../ids.ts';
 import { printableJson } from '../printable.ts';
 import { systemClock } from './system.ts';
 

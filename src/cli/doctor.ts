@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { examine } from '../doctor/doctor.ts';
-import type { Finding } from '../doctor/finding.ts';
 import { exitCode, findingsJson, formatFindings } from '../doctor/format.ts';
-import type { DoctorRequest } from '../doctor/request.ts';
-import type { Surroundings } from '../doctor/surroundings.ts';
+import type { Finding } from '../finding.ts';
+import type { DoctorRequest } from '../server/request.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 import { defaultsOf, type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { processSecrets } from './system.ts';

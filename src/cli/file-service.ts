@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 import { Command } from 'commander';
-import { KeyError, systemErrorCode } from '../errors.ts';
-import { parseDecimal } from '../ids.ts';
-import { CarefulFileSystem } from '../keystore/careful-file-system.ts';
+import { CarefulFileSystem } from '../disk/careful-file-system.ts';
 import {
   type Channel,
   channelOver,
@@ -11,9 +9,11 @@ import {
   type RemoteFileSystem,
   refuseFiles,
   serveFiles,
-} from '../keystore/file-service.ts';
-import { type FileSystem, nodeFileSystem } from '../keystore/file-system.ts';
-import type { PlaceOwner } from '../keystore/place-owner.ts';
+} from '../disk/file-service.ts';
+import { type FileSystem, nodeFileSystem } from '../disk/file-system.ts';
+import type { PlaceOwner } from '../disk/place-owner.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
+import { parseDecimal } from '../ids.ts';
 import { ownProgram } from './own-program.ts';
 import { isSocket } from './serve-plugin.ts';
 import { becomeUser } from './server-user.ts';

@@ -1,7 +1,7 @@
+import { ownerOfPlace } from '../disk/place-owner.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
-import { ownerOfPlace } from '../keystore/place-owner.ts';
-import { sharedFiles } from '../kms/credentials/shared-files.ts';
+import { sharedFiles } from '../kms/aws/credentials/shared-files.ts';
 
 /**
  * Root reads no AWS configuration that another user may change: it may name programs to run, and files to send elsewhere.

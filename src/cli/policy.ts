@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import type { Configuration } from '../doctor/configuration.ts';
-import { optionName } from '../doctor/plugin-options.ts';
-import { minimalPolicy } from '../doctor/policy.ts';
-import type { Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
+import { minimalPolicy } from '../iam/policy.ts';
 import { printableJson } from '../printable.ts';
+import type { Configuration } from '../server/configuration.ts';
+import { optionName } from '../server/plugin-options.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { readServer } from './read-server.ts';

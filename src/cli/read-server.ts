@@ -1,7 +1,7 @@
-import { type Configuration, readConfiguration } from '../doctor/configuration.ts';
-import { AGENT_SOCKET_PREFIX, type PluginVariable } from '../doctor/plugin-options.ts';
-import type { Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
+import { type Configuration, readConfiguration } from '../server/configuration.ts';
+import { AGENT_SOCKET_PREFIX, type PluginVariable } from '../server/plugin-options.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 import { defaultsOf, type OptionFileOptions } from './option-files.ts';
 
 const READ_MS = 10_000;

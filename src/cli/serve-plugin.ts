@@ -1,13 +1,13 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Session, type SessionParts } from '../agent/session.ts';
+import type { FileSystem } from '../disk/file-system.ts';
+import { promptFileSystem } from '../disk/prompt-file-system.ts';
 import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
-import type { FileSystem } from '../keystore/file-system.ts';
-import { promptFileSystem } from '../keystore/prompt-file-system.ts';
-import { createAwsKmsClient } from '../kms/aws.ts';
+import { createAwsKmsClient } from '../kms/aws/client.ts';
+import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
 import type { KmsClients } from '../kms/client.ts';
-import { adoptLegacyVariables } from '../kms/credentials/shared-files.ts';
 import { printable } from '../printable.ts';
 import { becomeServerUser } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
@@ -44,7 +44,7 @@ export async function servePluginThatStartedUs(): Promise<void> {
 async function connectKms(settings: Settings): Promise<KmsClients> {
   if (settings.mock) {
     // It brings an HTTP server along, which a start with AWS need not wait for.
-    const { createMockKmsClient } = await import('../kms/mock.ts');
+    const { createMockKmsClient } = await import('../dev-kms/mock.ts');
     return [createMockKmsClient(settings.keyfileDir, systemClock)];
   }
   const surroundings = {

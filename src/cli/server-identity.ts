@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { Command } from 'commander';
-import type { KmsTarget } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import {
@@ -9,7 +8,8 @@ import {
   findServerIdentity,
   parseIdentity,
   parseWay,
-} from '../kms/server-identity.ts';
+} from '../kms/aws/server-identity.ts';
+import type { KmsTarget } from '../server/surroundings.ts';
 import { ownProgram } from './own-program.ts';
 import { becomeUser } from './server-user.ts';
 import { processSecrets } from './system.ts';

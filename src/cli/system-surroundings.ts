@@ -2,17 +2,17 @@ import { execFile } from 'node:child_process';
 import { realpath, stat, statfs } from 'node:fs/promises';
 import { getCACertificates } from 'node:tls';
 import { nodeDataFiles } from '../data/data-files.ts';
-import { passedOn } from '../doctor/service/server-environment.ts';
+import { readSmallFile } from '../disk/small-file.ts';
+import { systemErrorCode } from '../errors.ts';
+import { createKmsInspector, type KmsInspector } from '../kms/inspect.ts';
+import { passedOn } from '../server/service/server-environment.ts';
 import {
   type CommandResult,
   type KmsTarget,
   type RunCommand,
   type Surroundings,
   SYSTEM_PATHS,
-} from '../doctor/surroundings.ts';
-import { systemErrorCode } from '../errors.ts';
-import { createKmsInspector, type KmsInspector } from '../kms/inspect.ts';
-import { readSmallFile } from '../small-file.ts';
+} from '../server/surroundings.ts';
 import { commandFileSystem } from './file-service.ts';
 import { refuseFilesOfOthers } from './own-files.ts';
 import { askServerIdentity, SAFE_PATH } from './server-identity.ts';

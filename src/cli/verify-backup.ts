@@ -1,15 +1,15 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { dataKeyCaller } from '../doctor/data-key-client.ts';
-import { kmsTarget } from '../doctor/kms-target.ts';
-import { adoptEnvironment } from '../doctor/service/server-environment.ts';
-import { diskOf, type Surroundings } from '../doctor/surroundings.ts';
 import { KeyError } from '../errors.ts';
 import { describeVersions, type Manifest } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
 import { startDeadline } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
+import { kmsTarget } from '../server/kms-target.ts';
+import { adoptEnvironment } from '../server/service/server-environment.ts';
+import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblems, problemsAsJson } from './problems.ts';

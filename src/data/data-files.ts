@@ -9,8 +9,8 @@ import {
   type Stats,
   statSync,
 } from 'node:fs';
+import { READ_ONLY } from '../disk/small-file.ts';
 import type { ReadAt } from '../format/key-use.ts';
-import { READ_ONLY } from '../small-file.ts';
 
 /** What is read of a server's data files. Nothing is ever written. */
 export interface DataFiles {

@@ -1,6 +1,6 @@
 import type { RandomBytes } from './ciphertext.ts';
 import { deniedByIdentityPolicy } from './kms-fault.ts';
-import type { LastUses } from './last-use.ts';
+import type { LastUses } from './last-uses.ts';
 import type { KmsState } from './state.ts';
 
 /** Who calls, and what an identity policy would forbid them. */

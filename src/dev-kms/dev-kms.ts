@@ -1,8 +1,8 @@
 import { randomBytes as systemRandomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import type { Clock, Random } from '../../clock.ts';
-import { KeyError, systemErrorCode } from '../../errors.ts';
-import { REGION } from '../../format/region.ts';
+import type { Clock, Random } from '../clock.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
+import { REGION } from '../format/region.ts';
 import { CallLog, type CallRecord } from './call-log.ts';
 import type { RandomBytes } from './ciphertext.ts';
 import { createEndpoint } from './endpoint.ts';

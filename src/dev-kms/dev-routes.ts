@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { KeyError } from '../../errors.ts';
+import { KeyError } from '../errors.ts';
 import type { CallLog } from './call-log.ts';
 import type { FaultPlan } from './fault-plan.ts';
 import { parseFaultRule } from './fault-rule.ts';

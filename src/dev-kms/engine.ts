@@ -1,6 +1,6 @@
-import type { Clock } from '../../clock.ts';
-import { KeyError } from '../../errors.ts';
-import { REGION } from '../../format/region.ts';
+import type { Clock } from '../clock.ts';
+import { KeyError } from '../errors.ts';
+import { REGION } from '../format/region.ts';
 import { createAlias } from './alias-operations.ts';
 import type { Answer, Call, Caller } from './call.ts';
 import type { RandomBytes } from './ciphertext.ts';
@@ -8,7 +8,7 @@ import { decrypt, generateDataKeyWithoutPlaintext } from './data-operations.ts';
 import { createKey, describeKey } from './key-operations.ts';
 import { needsSweep, sweep } from './keys.ts';
 import { KmsFault } from './kms-fault.ts';
-import { LastUses } from './last-use.ts';
+import { LastUses } from './last-uses.ts';
 import { type EncryptionContext, isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
 import { emptyState, memoryState, type StateKeeper } from './state.ts';

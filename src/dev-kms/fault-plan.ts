@@ -1,4 +1,4 @@
-import type { Random } from '../../clock.ts';
+import type { Random } from '../clock.ts';
 import type { FaultRule, Misbehaviour } from './fault-rule.ts';
 
 export type ActiveFault = FaultRule & {

@@ -1,5 +1,5 @@
-import { KeyError } from '../../errors.ts';
-import { REGION } from '../../format/region.ts';
+import { KeyError } from '../errors.ts';
+import { REGION } from '../format/region.ts';
 import { isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
 

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { MOCK_STATE_FILE } from '../format/key-file-name.ts';
-import type { KmsClient } from './client.ts';
-import { createEmbeddedKms, DEFAULT_REGION, initialState, openStateFile } from './embedded/index.ts';
+import type { KmsClient } from '../kms/client.ts';
+import { createEmbeddedKms, DEFAULT_REGION, initialState, openStateFile } from './index.ts';
 
 /** The master key that mock mode makes for itself. */
 export const MOCK_ALIAS = 'alias/mock';

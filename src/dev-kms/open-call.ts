@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Clock } from '../../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { CallLog } from './call-log.ts';
 import type { RandomBytes } from './ciphertext.ts';
 import type { EmbeddedKms } from './engine.ts';

@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { REGION } from '../../format/region.ts';
+import { REGION } from '../format/region.ts';
 import { parseAuthorization } from './authorization.ts';
 import { KmsFault } from './kms-fault.ts';
 

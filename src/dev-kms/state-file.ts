@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { KeyError, systemErrorCode } from '../../errors.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
 import type { RandomBytes } from './ciphertext.ts';
 import { corrupt, type KmsState, parseState, type StateKeeper } from './state.ts';
 

@@ -1,5 +1,5 @@
-import { KeyError } from '../../errors.ts';
-import { REGION } from '../../format/region.ts';
+import { KeyError } from '../errors.ts';
+import { REGION } from '../format/region.ts';
 import { isRecord, type Tag } from './members.ts';
 
 /** Everything the embedded KMS knows, as plain JSON. Key material lies in it unprotected. */

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { READ_ONLY } from '../small-file.ts';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
+import { READ_ONLY } from './small-file.ts';
 
 /** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
 export interface FileSystem {

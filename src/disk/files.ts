@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { Random } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
-import { READ_ONLY } from '../small-file.ts';
 import type { Access, FileSystem, OpenFile } from './file-system.ts';
+import { READ_ONLY } from './small-file.ts';
 
 const FILE_MODE = 0o600;
 const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW } = constants;

@@ -3,8 +3,8 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
-import { ownerOfPlace } from '../keystore/place-owner.ts';
-import { readSmallFile } from '../small-file.ts';
+import { ownerOfPlace } from './place-owner.ts';
+import { readSmallFile } from './small-file.ts';
 
 /** Whose the file is, and who asks. */
 export interface Owner {

@@ -1,12 +1,12 @@
 import type { DataLook } from '../data/look.ts';
+import type { CheckId, Report } from '../finding.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import type { Listing, StoredKey } from '../keystore/directory.ts';
 import type { KmsInspector, MasterKey, Reached } from '../kms/inspect.ts';
-import type { Configuration } from './configuration.ts';
-import type { CheckId, Report } from './finding.ts';
-import type { ServerAnswer } from './server-answer.ts';
-import type { Adoption } from './service/server-environment.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Configuration } from '../server/configuration.ts';
+import type { ServerAnswer } from '../server/server-answer.ts';
+import type { Adoption } from '../server/service/server-environment.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 
 /** One look at one thing. */
 export interface Check {

@@ -2,7 +2,7 @@ import { KeyError } from '../errors.ts';
 import { KmsCaller } from '../kms/caller.ts';
 import type { DataKeyClient } from '../kms/client.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 
 /** Calls with retries, of one Region, which nobody watches. */
 export function dataKeyCaller(kms: KmsInspector, { clock, random }: Pick<Surroundings, 'clock' | 'random'>): KmsCaller {

@@ -1,14 +1,14 @@
 import { systemErrorCode, toKeyError } from '../errors.ts';
+import { type CheckId, type Finding, failure, type Report, skipped } from '../finding.ts';
 import type { KmsInspector, Reached } from '../kms/inspect.ts';
 import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
+import { type Configuration, readConfiguration } from '../server/configuration.ts';
+import { kmsTarget } from '../server/kms-target.ts';
+import type { DoctorRequest } from '../server/request.ts';
+import { adoptEnvironment } from '../server/service/server-environment.ts';
+import type { Surroundings } from '../server/surroundings.ts';
 import type { Check, Examination } from './check.ts';
 import { ALL_CHECKS } from './checks.ts';
-import { type Configuration, readConfiguration } from './configuration.ts';
-import { type CheckId, type Finding, failure, type Report, skipped } from './finding.ts';
-import { kmsTarget } from './kms-target.ts';
-import type { DoctorRequest } from './request.ts';
-import { adoptEnvironment } from './service/server-environment.ts';
-import type { Surroundings } from './surroundings.ts';
 
 const CHECK_MS = 10_000;
 const ALL_MS = 60_000;

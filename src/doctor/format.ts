@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
+import type { Finding, Status } from '../finding.ts';
 import { printable, printableJson } from '../printable.ts';
-import type { Finding, Status } from './finding.ts';
 
 /** What needs somebody comes first. */
 const ORDER: readonly Status[] = ['failure', 'warning', 'ok', 'skipped'];

@@ -1,9 +1,9 @@
-import type { Configuration } from './configuration.ts';
-import { type Report, warning } from './finding.ts';
+import { type Report, warning } from '../finding.ts';
+import type { Configuration } from '../server/configuration.ts';
 
-/** As in plugin/agent.h: with so many key versions for each second of start_timeout, statements create no more keys. */
+/** As in plugin/client/agent.h: with so many key versions for each second of start_timeout, statements create no more keys. */
 export const VERSIONS_PER_START_SECOND = 100;
-/** As in plugin/limit.c: from then on the error log tells. */
+/** As in plugin/client/limit.c: from then on the error log tells. */
 const WARN_FROM = 0.8;
 
 /** Any user who may create a table adds keys, and a start must be able to load them all. */

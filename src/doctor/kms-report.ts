@@ -1,5 +1,5 @@
-import { classifyKmsFailure, describeFailure } from '../kms/classify.ts';
-import { failure, type Report } from './finding.ts';
+import { failure, type Report } from '../finding.ts';
+import { classifyKmsFailure, describeFailure } from '../kms/failures/classify.ts';
 
 /** What KMS, STS or a credential source said, with the hint of the error table. */
 export function kmsFailure(what: string, thrown: unknown): Report {

@@ -1,3 +1,4 @@
+import { forEachBounded } from '../bounded.ts';
 import { wipe } from '../bytes.ts';
 import { toKeyError } from '../errors.ts';
 import type { KeyName } from '../format/key-file-name.ts';
@@ -5,7 +6,6 @@ import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 import type { Deadline } from '../kms/retry.ts';
-import { forEachBounded } from './bounded.ts';
 import { withHint } from './refusals.ts';
 import type { Settings } from './settings.ts';
 import { pinnedMasterKey, unwrapStoredKey } from './unwrap.ts';

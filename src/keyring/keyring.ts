@@ -1,3 +1,4 @@
+import { forEachBounded } from '../bounded.ts';
 import { keyCheckValue, wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
@@ -12,7 +13,6 @@ import type { KeyDirectory, Listing } from '../keystore/directory.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { MOST_CALLS_AT_ONCE } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
-import { forEachBounded } from './bounded.ts';
 import { mendSidecar } from './mend-sidecar.ts';
 import {
   backupNeverCreates,

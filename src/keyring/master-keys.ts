@@ -1,3 +1,4 @@
+import { forEachBounded } from '../bounded.ts';
 import type { Clock } from '../clock.ts';
 import { contextCandidates, type EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
@@ -5,12 +6,11 @@ import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format
 import { policyGroup } from '../format/sidecar.ts';
 import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import type { KmsCaller, ProbeResult } from '../kms/caller.ts';
-import { describeFailure } from '../kms/classify.ts';
 import type { KmsClients } from '../kms/client.ts';
 import type { RegionalFailure } from '../kms/failover.ts';
+import { describeFailure } from '../kms/failures/classify.ts';
 import { masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { type Deadline, unlessAborted } from '../kms/retry.ts';
-import { forEachBounded } from './bounded.ts';
 import type { Settings } from './settings.ts';
 import { pinnedMasterKey } from './unwrap.ts';
 

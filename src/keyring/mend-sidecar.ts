@@ -1,11 +1,15 @@
 import { toKeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
-import type { StoredKey } from '../keystore/directory.ts';
-import type { KeyringParts } from './keyring.ts';
+import type { Role, Severity } from '../format/messages.ts';
+import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
 import { withHint } from './refusals.ts';
 import { provenFacts, type UnwrappedKey } from './unwrap.ts';
 
-type Parts = Pick<KeyringParts, 'store' | 'role' | 'events'>;
+interface Parts {
+  readonly role: Role;
+  readonly store: KeyDirectory;
+  readonly events: { log(severity: Severity, text: string): void };
+}
 
 /** What KMS just proved of a key goes into its sidecar, where that lacks it. Failing to costs the key nothing. */
 export async function mendSidecar(

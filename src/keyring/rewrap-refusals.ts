@@ -1,6 +1,6 @@
 import { KeyError, toKeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
-import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/classify.ts';
+import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/failures/classify.ts';
 import { regionOf } from '../kms/master-key.ts';
 
 /** ARNs of the master key that a wrapped key is under, where that was asked of, and of the one it is moved to. */

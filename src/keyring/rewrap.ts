@@ -1,4 +1,6 @@
+import { forEachBounded } from '../bounded.ts';
 import { keyCheckValue, wipe } from '../bytes.ts';
+import { sha256 } from '../disk/files.ts';
 import { KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName, SIDECAR_SUFFIX } from '../format/key-file-name.ts';
@@ -7,14 +9,12 @@ import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
 import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
 import { backupNamedBy, changedMeanwhile, type Named, noKeys } from '../keystore/failures.ts';
-import { sha256 } from '../keystore/files.ts';
 import { type LockHolder, RewrapLock } from '../keystore/rewrap-lock.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { ReEncryptClient } from '../kms/client.ts';
 import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
-import { forEachBounded } from './bounded.ts';
 import { hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
 import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 

@@ -1,3 +1,4 @@
+import { forEachBounded } from '../bounded.ts';
 import { wipe } from '../bytes.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
@@ -7,7 +8,6 @@ import { backupNamedBy } from '../keystore/failures.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
-import { forEachBounded } from './bounded.ts';
 import { unwrapStoredKey } from './unwrap.ts';
 
 export interface UnwrapParts {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { algorithmOf } from '../format/encryption-context.ts';
 import { compareKeyNames, describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
@@ -8,7 +9,6 @@ import { writtenTime } from '../format/written-time.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory, type Listing } from './directory.ts';
 import { type Named, noKeys, notLookedAt } from './failures.ts';
-import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
 import { checkBackup, type Disk, readManifest } from './verify-backup.ts';
 
 export interface BackupRequest {

@@ -1,6 +1,9 @@
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
+import type { Access, FileSystem } from '../disk/file-system.ts';
+import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
+import type { ReadAhead } from '../disk/read-ahead.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import {
   compareKeyNames,
@@ -24,9 +27,6 @@ import {
   storeUnavailable,
   unreadable,
 } from './failures.ts';
-import type { Access, FileSystem } from './file-system.ts';
-import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from './files.ts';
-import type { ReadAhead } from './read-ahead.ts';
 
 export interface Listing {
   /** Every wrapped key, by id and version. */

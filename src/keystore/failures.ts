@@ -1,8 +1,8 @@
 import { join } from 'node:path';
+import type { FileSystem } from '../disk/file-system.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import type { Sidecar } from '../format/sidecar.ts';
-import type { FileSystem } from './file-system.ts';
 
 /** What a directory is, and what named it: a hint speaks of that. */
 export interface Named {

@@ -1,11 +1,11 @@
 import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
+import type { FileSystem, OpenFile } from '../disk/file-system.ts';
+import { createNew, readWhole, temporaryPath } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { REWRAP_LOCK_FILE } from '../format/key-file-name.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { KEYS_FOR_CALLER, storeUnavailable } from './failures.ts';
-import type { FileSystem, OpenFile } from './file-system.ts';
-import { createNew, readWhole, temporaryPath } from './files.ts';
 import type { Disk } from './verify-backup.ts';
 
 export interface LockHolder {

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
+import type { FileSystem } from '../disk/file-system.ts';
+import { readWhole, sha256 } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { MANIFEST_FILE, type Manifest, parseManifest } from '../format/manifest.ts';
@@ -8,8 +10,6 @@ import { keyVersion } from '../ids.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory } from './directory.ts';
 import { backupNamedBy, type Named, notLookedAt, unreadable } from './failures.ts';
-import type { FileSystem } from './file-system.ts';
-import { readWhole, sha256 } from './files.ts';
 
 export interface Disk {
   readonly fileSystem: FileSystem;

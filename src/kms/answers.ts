@@ -1,6 +1,5 @@
 import { isDataKeyLength, keyCheckValue } from '../bytes.ts';
 import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
-import type { KmsFailure } from './classify.ts';
 import {
   type Answer,
   type DecryptedKey,
@@ -10,6 +9,7 @@ import {
   type ReEncryptedKey,
   type ReEncryptRequest,
 } from './client.ts';
+import type { KmsFailure } from './failures/classify.ts';
 import { isSameMasterKey } from './master-key.ts';
 
 /** An answer came, and is not what was asked for. */

@@ -8,7 +8,6 @@ import {
   type UnwrapRequest,
   WRONG_ANSWER,
 } from './answers.ts';
-import { describeFailure, inRequest, type KmsFailure, retryAfterOf } from './classify.ts';
 import type {
   Answer,
   DataKeyClient,
@@ -29,7 +28,8 @@ import {
   silence,
   type Unanswered,
 } from './failover.ts';
-import type { FailureKind } from './failure-row.ts';
+import { describeFailure, inRequest, type KmsFailure, retryAfterOf } from './failures/classify.ts';
+import type { FailureKind } from './failures/failure-row.ts';
 import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
 import type { KmsObserver } from './observer.ts';
 import { backoffMs, type Deadline, startDeadline } from './retry.ts';

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { WRONG_ANSWER } from './answers.ts';
+import type { Answer, DataKeyClient, KmsOperation } from './client.ts';
 import {
   classifyKmsFailure,
   describeFailure,
@@ -8,8 +9,7 @@ import {
   isThrottling,
   type KmsFailure,
   retryAfterOf,
-} from './classify.ts';
-import type { Answer, DataKeyClient, KmsOperation } from './client.ts';
+} from './failures/classify.ts';
 import { CallLimiter } from './limiter.ts';
 import type { AttemptOutcome, KmsAttempt, KmsObserver } from './observer.ts';
 import { childOf, unlessAborted } from './retry.ts';

@@ -15,11 +15,11 @@ import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import type { Secrets } from '../secrets.ts';
-import { classifyKmsFailure } from './classify.ts';
+import { configuredEndpoint } from './aws/configured-endpoint.ts';
+import { chosenRegion } from './aws/region.ts';
+import { type SdkConnection, sdkConnection } from './aws/sdk-connection.ts';
 import type { ReEncryptClient } from './client.ts';
-import { configuredEndpoint } from './configured-endpoint.ts';
-import { chosenRegion } from './region.ts';
-import { type SdkConnection, sdkConnection } from './sdk-connection.ts';
+import { classifyKmsFailure } from './failures/classify.ts';
 
 export interface InspectorOptions extends ConnectionOptions {
   /** Empty: the Region's public endpoint of STS. */

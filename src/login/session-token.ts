@@ -1,7 +1,7 @@
 import { GetSessionTokenCommand, STSClient } from '@aws-sdk/client-sts';
 import { type ErrorCode, KeyError } from '../errors.ts';
-import { classifyKmsFailure, describeFailure } from '../kms/classify.ts';
-import type { SdkConnection } from '../kms/sdk-connection.ts';
+import type { SdkConnection } from '../kms/aws/sdk-connection.ts';
+import { classifyKmsFailure, describeFailure } from '../kms/failures/classify.ts';
 import type { SessionCredentials } from './credentials-section.ts';
 
 export interface SessionRequest {

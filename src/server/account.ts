@@ -1,13 +1,4 @@
-import type { FileFacts, Surroundings } from './surroundings.ts';
-
-/** A user of this machine, as far as permissions go. */
-export interface Account {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly groups: readonly number[];
-  readonly home: string;
-}
+import type { Account, FileFacts, Surroundings } from './surroundings.ts';
 
 export const READ = 4;
 export const WRITE = 2;

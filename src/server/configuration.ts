@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { systemErrorCode, toKeyError } from '../errors.ts';
+import { failure, type Report, warning } from '../finding.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
@@ -8,14 +9,13 @@ import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
 import { describeChoices, type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
 import { startDeadline, unlessAborted } from '../kms/retry.ts';
-import { type Account, findAccount } from './account.ts';
-import { failure, type Report, warning } from './finding.ts';
+import { findAccount } from './account.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
 import { readServerFacts } from './read-options.ts';
 import type { DoctorRequest } from './request.ts';
 import type { ServerOptions } from './server-options.ts';
 import { NO_SERVICE, readService, type Service } from './service/server-environment.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Account, Surroundings } from './surroundings.ts';
 
 /** What the server would be started with, as far as encryption goes. */
 export interface Configuration {

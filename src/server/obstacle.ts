@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
-import { type Account, describeMode, ENTER, may } from './account.ts';
-import type { FileFacts, Files } from './surroundings.ts';
+import { describeMode, ENTER, may } from './account.ts';
+import type { Account, FileFacts, Files } from './surroundings.ts';
 
 /** Why `account` may not do `wish` with an existing path, or undefined. Looks at every directory above it as well. */
 export async function findObstacle(

@@ -1,10 +1,10 @@
 import { dirname, join, resolve } from 'node:path';
 import { systemErrorCode } from '../errors.ts';
-import { type Account, describeMode, READ } from './account.ts';
-import { failure, type Report } from './finding.ts';
+import { failure, type Report } from '../finding.ts';
+import { describeMode, READ } from './account.ts';
 import { findObstacle } from './obstacle.ts';
 import type { DoctorRequest } from './request.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Account, Surroundings } from './surroundings.ts';
 
 const WORLD_WRITABLE = 0o002;
 const MAX_FILES = 1000;

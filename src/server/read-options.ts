@@ -1,4 +1,4 @@
-import { failure, ok, type Report, warning } from './finding.ts';
+import { failure, ok, type Report, warning } from '../finding.ts';
 import { PLUGIN_OPTIONS } from './plugin-options.ts';
 import type { DoctorRequest } from './request.ts';
 import { parseOptionLines, ServerOptions } from './server-options.ts';

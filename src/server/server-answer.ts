@@ -1,7 +1,6 @@
-import type { Account } from './account.ts';
 import { PREFIX } from './plugin-options.ts';
 import type { DoctorRequest } from './request.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Account, Surroundings } from './surroundings.ts';
 
 /** What mariadbd itself makes of its options. */
 export interface ServerAnswer {

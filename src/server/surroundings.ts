@@ -1,9 +1,8 @@
 import type { Clock, Random } from '../clock.ts';
 import type { DataFiles } from '../data/data-files.ts';
-import type { FileSystem } from '../keystore/file-system.ts';
+import type { FileSystem } from '../disk/file-system.ts';
 import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
-import type { Account } from './account.ts';
 
 /** Everything outside the program that the doctor looks at, passed in so that tests can be it. */
 export interface Surroundings {
@@ -46,6 +45,15 @@ export interface FileFacts {
   isFile(): boolean;
   isDirectory(): boolean;
   isSocket(): boolean;
+}
+
+/** A user of this machine, as far as permissions go. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly home: string;
 }
 
 export interface SpaceFacts {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Report, warning } from './finding.ts';
+import { type Report, warning } from '../finding.ts';
 import type { Surroundings } from './surroundings.ts';
 
 const OURS = /^(?:loose[-_])?(?:aws[-_]key[-_]management|plugin[-_]load(?:[-_]add)?\s*=.*aws_key_management)/;

@@ -1,7 +1,7 @@
 /** What holds of the agent whatever arrives: run for a moment by the unit tests, for longer by `npm run fuzz`. */
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
-import { recordedTraffic } from '../../scripts/lib/traffic.ts';
+import { recordedTraffic } from '../../harness/traffic.ts';
 import { Session } from '../../src/agent/session.ts';
 import { KeyError, toKeyError } from '../../src/errors.ts';
 import { parseEncryptionContext } from '../../src/format/encryption-context.ts';

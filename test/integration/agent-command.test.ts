@@ -4,13 +4,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import {
-  COMMAND,
-  PATH,
-  pluginOptions,
-  TEST_ACCESS_KEYS_FILE,
-  TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+import { COMMAND, PATH, pluginOptions, TEST_ACCESS_KEYS_FILE, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
 import { newServer, startKms } from '../support/lab.ts';
 import { PluginEnd } from '../support/plugin-end.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';

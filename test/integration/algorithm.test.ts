@@ -10,9 +10,9 @@ import {
   type ScratchServer,
   type ServerOptions,
   serverPlugin,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { keyFiles, newServer, run, sqlError, startKms, startServer } from '../support/lab.ts';
 import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { compile, pluginDirectoryWith } from '../support/native.ts';

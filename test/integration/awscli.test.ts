@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/cli/system.ts';
-import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
 
 /*
  * The AWS CLI, a client that nobody here wrote, takes the embedded KMS for AWS. One call takes it about a second, so

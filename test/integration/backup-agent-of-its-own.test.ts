@@ -10,7 +10,7 @@ import {
   pluginOptions,
   ScratchServer,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { newServer, run, startKms, startServer } from '../support/lab.ts';
 import { backUp, mariadbBackup, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';

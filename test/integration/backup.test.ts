@@ -24,7 +24,7 @@ import {
   type Row,
   ScratchServer,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { MANIFEST_FILE } from '../../src/format/manifest.ts';
 import { keyFiles, newServer, operations, startKms } from '../support/lab.ts';
 import { backUp, mariadbBackup, prepare } from '../support/mariadb-backup.ts';

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { COMMAND, PATH } from '../../scripts/lib/scratch-server.ts';
+import { COMMAND, PATH } from '../../harness/scratch-server.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
 interface Run {

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { startInstance } from '../support/aws-stand-ins/instance.ts';
 import { Issuer, processDocument } from '../support/aws-stand-ins/issuer.ts';
 import { keyFiles, newServer, sqlError, startKms } from '../support/lab.ts';

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { childrenOf } from '../../scripts/lib/children.ts';
+import { childrenOf } from '../../harness/children.ts';
 import {
   EVERYTHING_ENCRYPTED,
   PATH,
   pluginOptions,
   ScratchServer,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { freePort } from '../support/free-port.ts';
 import { agentsOf, keyFiles, newServer, run, startKms } from '../support/lab.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { runCampaign } from '../../scripts/lib/crash-campaign.ts';
-import { EVERYTHING_ENCRYPTED } from '../../scripts/lib/scratch-server.ts';
-import { seededRandom } from '../../scripts/lib/seeded-random.ts';
+import { runCampaign } from '../../campaigns/kills.ts';
+import { EVERYTHING_ENCRYPTED } from '../../harness/scratch-server.ts';
+import { seededRandom } from '../../harness/seeded-random.ts';
 import { startKms, startServer } from '../support/lab.ts';
 
 it('kills of the server, the agent and both, at random moments, lose nothing', async () => {

@@ -7,8 +7,8 @@ import {
   type ScratchServer,
   type ServerOptions,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+} from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { keyFiles, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import { PATH } from '../../scripts/lib/scratch-server.ts';
+import { PATH } from '../../harness/scratch-server.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
 
 const DEMO = join(import.meta.dirname, '../../scripts/demo.ts');

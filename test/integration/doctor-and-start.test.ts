@@ -28,9 +28,9 @@ import {
   ScratchServer,
   type ServerOptions,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { systemClock } from '../../src/cli/system.ts';
-import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 import { MASTER_KEY } from '../support/lab.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';

@@ -10,8 +10,8 @@ import {
   pluginOptions,
   type ScratchServer,
   TEST_ACCESS_KEYS_FILE,
-} from '../../scripts/lib/scratch-server.ts';
-import { type DevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+} from '../../harness/scratch-server.ts';
+import { type DevKms, TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
 import { startIdentitySts } from '../support/identity-sts.ts';
 import { run as execute, keyFiles, MASTER_KEY, startKms, startServer } from '../support/lab.ts';
 

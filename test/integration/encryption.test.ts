@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { EVERYTHING_ENCRYPTED, pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { EVERYTHING_ENCRYPTED, pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
 import { fileBytes, keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 const SECRET = 'a text that nobody may find on disk';

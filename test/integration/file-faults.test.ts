@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { brokenByFault, FAULTS, type FaultReport, runFaults } from '../../scripts/lib/file-faults.ts';
-import type { Moment } from '../../scripts/lib/trial.ts';
+import { brokenByFault, FAULTS, type FaultReport, runFaults } from '../../campaigns/file-faults.ts';
+import type { Moment } from '../../harness/trial.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 
 /** What is said at each moment; nothing: it succeeds without a word. */

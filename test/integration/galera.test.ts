@@ -2,8 +2,8 @@
 import { chmodSync, mkdirSync, renameSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import { beforeAll, expect, it, vi } from 'vitest';
-import { sstScripts } from '../../scripts/lib/sst-scripts.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { sstScripts } from '../../harness/sst-scripts.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { commandsIn, copyKeyFiles, joinCluster, type Node, newNode, type SstMethod } from '../support/galera.ts';
 import { keyFiles, operations, startKms } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';

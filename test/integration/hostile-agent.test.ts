@@ -1,8 +1,8 @@
 import { chmodSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { childrenOf } from '../../scripts/lib/children.ts';
-import { AGENT, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { childrenOf } from '../../harness/children.ts';
+import { AGENT, type ScratchServer } from '../../harness/scratch-server.ts';
 import { systemErrorCode } from '../../src/errors.ts';
 import { sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';

@@ -3,12 +3,12 @@ import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection, SqlError } from 'mariadb';
 import { expect, it } from 'vitest';
-import type { ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import type { ScratchServer } from '../../harness/scratch-server.ts';
+import { TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
 import { keyFiles, operations, startKms, startServer } from '../support/lab.ts';
 
 /**
- * Statements may ask for so many keys at once, and then for one each second (plugin/bucket.h), for which each waits up to 5 s:
+ * Statements may ask for so many keys at once, and then for one each second (plugin/client/bucket.h), for which each waits up to 5 s:
  * those of many sessions wait together.
  */
 const AT_ONCE = 100;

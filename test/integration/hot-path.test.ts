@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import type { ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import type { ScratchServer } from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { HELD, HeldCalls } from '../support/held-calls.ts';
 import { operations, startKms, startServer } from '../support/lab.ts';
 import { compile, pluginDirectoryWith } from '../support/native.ts';

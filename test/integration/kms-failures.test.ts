@@ -10,9 +10,9 @@ import {
   type FailureReport,
   momentsOf,
   runFailures,
-} from '../../scripts/lib/kms-failures.ts';
-import type { Cell, Moment } from '../../scripts/lib/trial.ts';
-import { Writers } from '../../scripts/lib/writers.ts';
+} from '../../campaigns/kms-failures.ts';
+import type { Cell, Moment } from '../../harness/trial.ts';
+import { Writers } from '../../harness/writers.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 import { startKms, startServer } from '../support/lab.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions } from '../../harness/scratch-server.ts';
 import { newServer, sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 

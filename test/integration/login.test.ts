@@ -12,8 +12,8 @@ import {
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { loginCommand } from '../../src/cli/login.ts';
-import { SYSTEM_PATHS } from '../../src/doctor/surroundings.ts';
-import { TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
+import { SYSTEM_PATHS } from '../../src/server/surroundings.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { SESSION, type StsBehaviour, startIdentitySts } from '../support/identity-sts.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';

@@ -2,8 +2,8 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { storeKeys } from '../../bench/stored-keys.ts';
-import { AgentLauncher } from '../../scripts/lib/agent-launcher.ts';
-import { AGENT, pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { AgentLauncher } from '../../harness/agent-launcher.ts';
+import { AGENT, pluginOptions } from '../../harness/scratch-server.ts';
 import { MASTER_KEY, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 

@@ -1,9 +1,9 @@
 import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../harness/scratch-server.ts';
 import { systemClock } from '../../src/cli/system.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { EVERYTHING_ENCRYPTED, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { EVERYTHING_ENCRYPTED, type ScratchServer } from '../../harness/scratch-server.ts';
 import { ENCRYPTION_ALGORITHMS } from '../../src/format/encryption-algorithm.ts';
 import { keyFiles, operations, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';

@@ -2,15 +2,15 @@
 import { readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import { type OtherServer, otherServer } from '../../scripts/lib/other-server.ts';
+import { type OtherServer, otherServer } from '../../harness/other-server.ts';
 import {
   AGENT,
   EVERYTHING_ENCRYPTED,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
-} from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+} from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 import { agentsOf, keyFiles, operations, sqlError, startKms } from '../support/lab.ts';
 import { backUp, prepare } from '../support/mariadb-backup.ts';

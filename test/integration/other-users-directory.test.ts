@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
-import { COMMAND, PATH, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { COMMAND, PATH, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
 import { formatManifest, MANIFEST_FILE } from '../../src/format/manifest.ts';
 import { MASTER_KEY, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';

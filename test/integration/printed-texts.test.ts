@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { COMMAND, PATH, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { COMMAND, PATH, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
 import { startKms } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { EVERYTHING_ENCRYPTED, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { EVERYTHING_ENCRYPTED, type ScratchServer } from '../../harness/scratch-server.ts';
 import { freePort } from '../support/free-port.ts';
 import { startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';

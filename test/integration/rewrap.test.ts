@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { failingCall } from '../../scripts/lib/agent-launcher.ts';
-import { COMMAND, PATH, type ScratchServer, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
-import { Writers } from '../../scripts/lib/writers.ts';
-import { DEFAULT_REGION, type DevKms } from '../../src/kms/embedded/index.ts';
+import { failingCall } from '../../harness/agent-launcher.ts';
+import { COMMAND, PATH, type ScratchServer, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
+import { Writers } from '../../harness/writers.ts';
+import { DEFAULT_REGION, type DevKms } from '../../src/dev-kms/index.ts';
 import { keyFiles, MASTER_KEY, startKms, startServer } from '../support/lab.ts';
 import { until } from '../support/scratch.ts';
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions } from '../../harness/scratch-server.ts';
 import { HELD, HeldCalls } from '../support/held-calls.ts';
 import { keyFiles, newServer, sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';

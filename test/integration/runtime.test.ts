@@ -7,7 +7,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { AGENT, COMMAND, PATH, TEST_CREDENTIALS } from '../../scripts/lib/scratch-server.ts';
+import { AGENT, COMMAND, PATH, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
 import { keyId } from '../../src/ids.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { tlsFront } from '../support/fronts.ts';

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { KEY_RING_FILE, parseFileName, TEMPORARY_PREFIX } from '../../src/format/key-file-name.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
 import { agentsOf, keyFiles, newServer, operations, startKms } from '../support/lab.ts';
 import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';

@@ -4,14 +4,8 @@ import { once } from 'node:events';
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
-import {
-  COMMAND,
-  PATH,
-  PLUGIN_DIRECTORY,
-  pluginOptions,
-  type ScratchServer,
-} from '../../scripts/lib/scratch-server.ts';
-import type { DevKms, DevKmsOptions } from '../../src/kms/embedded/index.ts';
+import { COMMAND, PATH, PLUGIN_DIRECTORY, pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import type { DevKms, DevKmsOptions } from '../../src/dev-kms/index.ts';
 import { startContainer } from '../support/aws-stand-ins/container.ts';
 import { type Echo, type EchoMode, startEcho } from '../support/aws-stand-ins/echo.ts';
 import { startInstance } from '../support/aws-stand-ins/instance.ts';

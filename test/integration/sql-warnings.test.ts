@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
 
 /** What SHOW WARNINGS says after the statement. */

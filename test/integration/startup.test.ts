@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { AgentLauncher, failingCall } from '../../scripts/lib/agent-launcher.ts';
-import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
-import type { DevKms, FaultRule } from '../../src/kms/embedded/index.ts';
+import { AgentLauncher, failingCall } from '../../harness/agent-launcher.ts';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../harness/scratch-server.ts';
+import type { DevKms, FaultRule } from '../../src/dev-kms/index.ts';
 import { HELD, HeldCalls } from '../support/held-calls.ts';
 import { keyFiles, MASTER_KEY, newServer, operations, run, sqlError, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';

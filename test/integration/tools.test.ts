@@ -12,7 +12,7 @@ import {
   pluginOptions,
   ScratchServer,
   TEST_CREDENTIALS,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { keyFiles, MASTER_KEY, newServer, startKms, startServer } from '../support/lab.ts';
 import { backUp, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions } from '../../scripts/lib/scratch-server.ts';
-import { PLUGIN_VARIABLES } from '../../src/doctor/plugin-options.ts';
+import { pluginOptions } from '../../harness/scratch-server.ts';
+import { PLUGIN_VARIABLES } from '../../src/server/plugin-options.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
 
 it('has the variables of the documentation, with their types and defaults', async () => {

@@ -1,8 +1,8 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer } from '../../scripts/lib/scratch-server.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { agentsOf, keyFiles, newServer, sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 

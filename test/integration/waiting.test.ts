@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Connection, SqlError } from 'mariadb';
 import { expect, it } from 'vitest';
-import { pluginOptions, type ScratchServer, type ServerOptions } from '../../scripts/lib/scratch-server.ts';
+import { pluginOptions, type ScratchServer, type ServerOptions } from '../../harness/scratch-server.ts';
 import { keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 /** InnoDB has no other error for a table whose key it did not get, also when KILL is why. */
 const CANNOT_CREATE = 1005;
-/** KMS's time for a statement (plugin/agent.c). */
+/** KMS's time for a statement (plugin/client/agent.c). */
 const STATEMENT_MS = 8000;
 /** Half a second, and what a busy machine takes for the rest: InnoDB, the client, the two processes of the test. */
 const INTERRUPTED_MS = 1500;
 /** What was slow once may have been the machine; the mechanism is slow each time. */
 const MEASUREMENTS = 3;
-/** As many keys may be asked for at once (plugin/bucket.h). */
+/** As many keys may be asked for at once (plugin/client/bucket.h). */
 const AT_ONCE = 100;
 
 interface End {

@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../src/clock.ts';
-import type { EncryptionContext } from '../../src/format/encryption-context.ts';
-import type { KmsClient, KmsOperation, ReEncryptClient } from '../../src/kms/client.ts';
 import {
   createEmbeddedKms,
   DEFAULT_REGION,
@@ -9,7 +7,9 @@ import {
   initialState,
   KmsFault,
   memoryState,
-} from '../../src/kms/embedded/index.ts';
+} from '../../src/dev-kms/index.ts';
+import type { EncryptionContext } from '../../src/format/encryption-context.ts';
+import type { KmsClient, KmsOperation, ReEncryptClient } from '../../src/kms/client.ts';
 import { kmsError } from './scripted-kms.ts';
 
 /** The embedded KMS without the network: it tells contexts, master keys and their states apart, and keeps a record. */

@@ -1,9 +1,9 @@
 import { systemClock } from '../../src/cli/system.ts';
 import type { Clock } from '../../src/clock.ts';
 import { type ErrorCode, KeyError } from '../../src/errors.ts';
-import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
+import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws/client.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
-import type { RetryRule } from '../../src/kms/failure-row.ts';
+import type { RetryRule } from '../../src/kms/failures/failure-row.ts';
 import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
 import { Secrets } from '../../src/secrets.ts';

@@ -2,15 +2,15 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { shareIn } from '../../scripts/lib/other-server.ts';
+import { shareIn } from '../../harness/other-server.ts';
 import {
   EVERYTHING_ENCRYPTED,
   pluginOptions,
   ScratchServer,
   type ServerOptions,
-} from '../../scripts/lib/scratch-server.ts';
-import { sstScripts } from '../../scripts/lib/sst-scripts.ts';
-import type { DevKms } from '../../src/kms/embedded/index.ts';
+} from '../../harness/scratch-server.ts';
+import { sstScripts } from '../../harness/sst-scripts.ts';
+import type { DevKms } from '../../src/dev-kms/index.ts';
 import { freePort } from './free-port.ts';
 import { TEMPLATE } from './global-setup.ts';
 import { cleanUp, scratchDirectory, until } from './scratch.ts';

@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { BUILD, installDatabase, installedServer } from '../../scripts/lib/scratch-server.ts';
+import { BUILD, installDatabase, installedServer } from '../../harness/scratch-server.ts';
 
 /** A data directory belongs to the version that made it. */
 export const TEMPLATE = join(BUILD, `test-datadir-${/Ver ([\d.]+)/.exec(installedServer())?.[1] ?? 'unknown'}`);

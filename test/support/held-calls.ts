@@ -1,6 +1,6 @@
 import { systemClock } from '../../src/cli/system.ts';
 import type { Clock } from '../../src/clock.ts';
-import type { FaultRule } from '../../src/kms/embedded/index.ts';
+import type { FaultRule } from '../../src/dev-kms/index.ts';
 
 /** The fault of calls that `HeldCalls` holds. */
 export const HELD: FaultRule = { kind: 'latency', ms: 1 };

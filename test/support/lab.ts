@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SqlError } from 'mariadb';
 import { expect } from 'vitest';
-import { childrenOf } from '../../scripts/lib/children.ts';
+import { childrenOf } from '../../harness/children.ts';
 import {
   pluginOptions,
   ScratchServer,
   type ScratchServerParts,
   type ServerOptions,
-} from '../../scripts/lib/scratch-server.ts';
+} from '../../harness/scratch-server.ts';
 import { systemClock } from '../../src/cli/system.ts';
-import { type DevKms, type DevKmsOptions, startDevKms } from '../../src/kms/embedded/index.ts';
+import { type DevKms, type DevKmsOptions, startDevKms } from '../../src/dev-kms/index.ts';
 import { TEMPLATE } from './global-setup.ts';
 import { cleanUp, scratchDirectory } from './scratch.ts';
 

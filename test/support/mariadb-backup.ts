@@ -1,6 +1,6 @@
 /** Steps of a physical backup, in any series of mariadb-backup. */
 import { join } from 'node:path';
-import { PATH, type ScratchServer, TEST_CREDENTIALS, watched } from '../../scripts/lib/scratch-server.ts';
+import { PATH, type ScratchServer, TEST_CREDENTIALS, watched } from '../../harness/scratch-server.ts';
 import { run } from './lab.ts';
 
 export interface BackupTool {

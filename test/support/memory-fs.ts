@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import type { Access, FileSystem, OpenFile } from '../../src/keystore/file-system.ts';
+import type { Access, FileSystem, OpenFile } from '../../src/disk/file-system.ts';
 
 export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code });

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { compileNative, linkPlugins } from '../../scripts/lib/native.ts';
+import { compileNative, linkPlugins } from '../../harness/native.ts';
 import { scratchDirectory } from './scratch.ts';
 
 /** Compiles a C file of test/native; returns the path of the result. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { helloSettings } from '../../scripts/lib/hello-settings.ts';
+import { helloSettings } from '../../harness/hello-settings.ts';
 import { FrameDecoder } from '../../src/format/frames.ts';
 import {
   type AgentMessage,

@@ -1,5 +1,5 @@
 import type { KeyError } from '../../src/errors.ts';
-import { createAwsKmsClient } from '../../src/kms/aws.ts';
+import { createAwsKmsClient } from '../../src/kms/aws/client.ts';
 import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { Secrets } from '../../src/secrets.ts';
 import { expectKeyError } from './expect-error.ts';

@@ -1,10 +1,10 @@
 import type { Clock } from '../../src/clock.ts';
+import { DEFAULT_REGION } from '../../src/dev-kms/index.ts';
+import type { FileSystem } from '../../src/disk/file-system.ts';
 import { parseKeyIdSet } from '../../src/ids.ts';
 import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
 import { KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
-import type { FileSystem } from '../../src/keystore/file-system.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
-import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
 import type { EmbeddedClient } from './embedded-client.ts';
 
 export interface Rewrap {

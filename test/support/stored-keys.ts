@@ -1,10 +1,10 @@
 import { keyCheckValue } from '../../src/bytes.ts';
+import { DEFAULT_REGION } from '../../src/dev-kms/index.ts';
+import { sha256 } from '../../src/disk/files.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
 import { type EncryptionContext, keyContext } from '../../src/format/encryption-context.ts';
 import { type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
 import { formatSidecar } from '../../src/format/sidecar.ts';
-import { sha256 } from '../../src/keystore/files.ts';
-import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
 import type { EmbeddedClient } from './embedded-client.ts';
 import type { MemoryFs } from './memory-fs.ts';
 

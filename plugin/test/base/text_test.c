@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "text.h"
+#include "base/text.h"
 
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static void utf8_row_by_row(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bucket.h"
+#include "client/bucket.h"
 
-#include "test.h"
+#include "test/test.h"
 
 static int taken(struct bucket *bucket, int64_t now)
 {

@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fake_agent.h"
-#include "spawn.h"
-#include "test.h"
+#include "test/client/fake_agent.h"
+#include "client/spawn.h"
+#include "test/test.h"
 
 #define LIBC_SIGNALS 0x180000000ull     /* 32 and 33, which glibc keeps for itself */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "fake_agent.h"
+#include "test/client/fake_agent.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -10,8 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "frame.h"
-#include "test.h"
+#include "client/frame.h"
+#include "test/test.h"
 
 struct fake fake;
 

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent_int.h"
+#include "client/agent_int.h"
 
 /* Key ids of OPEN that mean something; others are created if they may be. */
 enum

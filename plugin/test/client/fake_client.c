@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake_agent.h"
-#include "test.h"
+#include "test/client/fake_agent.h"
+#include "test/test.h"
 
 static pthread_mutex_t lock= PTHREAD_MUTEX_INITIALIZER;
 static char logged[16384];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "frame.h"
+#include "client/frame.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 /* Feeds bytes in pieces of step; returns the last result and how many bytes were taken. */
 static enum frame_result feed(struct frame_parser *parser, const uint8_t *bytes, size_t size, size_t step,

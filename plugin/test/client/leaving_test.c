@@ -11,10 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fake_agent.h"
-#include "spawn.h"
-#include "test.h"
+#include "base/clock.h"
+#include "test/client/fake_agent.h"
+#include "client/spawn.h"
+#include "test/test.h"
 
 static struct agent *start_child(void)
 {

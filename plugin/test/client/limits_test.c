@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fake_agent.h"
-#include "test.h"
+#include "base/clock.h"
+#include "test/client/fake_agent.h"
+#include "test/test.h"
 
 static void silent_hello_has_a_limit(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define TEST_SUFFIX " (thread sanitizer)"
-#include "fake_agent.h"
-#include "test.inc.h"
+#include "test/client/fake_agent.h"
+#include "test/test.inc.h"
 
 int main(void)
 {

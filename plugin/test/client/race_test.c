@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keytable.h"
-#include "test.h"
+#include "keys/keytable.h"
+#include "test/test.h"
 
 #define READERS 6
 #define IDS 400u

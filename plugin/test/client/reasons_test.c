@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "reasons.h"
+#include "client/reasons.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static struct agent_failure failure_of(const char *code, const char *message)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "recent.h"
+#include "client/recent.h"
 
-#include "test.h"
+#include "test/test.h"
 
 static void failure_is_remembered_for_a_second(void)
 {

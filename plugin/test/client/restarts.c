@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fake_agent.h"
-#include "test.inc.h"
+#include "base/clock.h"
+#include "test/client/fake_agent.h"
+#include "test/test.inc.h"
 
 #define LONGEST_MS 20000
 #define EXTRA_DESCRIPTORS 2             /* the eventfd, the socket */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "settings.h"
+#include "client/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "frame.h"
-#include "test.h"
+#include "client/frame.h"
+#include "test/test.h"
 
 static bool good(enum setting setting, const char *value)
 {
@@ -39,7 +39,7 @@ static void key_id_lists(void)
     CHECK(!good(SETTING_KEY_IDS, wrong[i]));
 }
 
-/* The vectors of test/unit/region.test.ts. */
+/* The vectors of test/unit/kms/aws/region.test.ts. */
 static void regions(void)
 {
   static const struct
@@ -47,7 +47,7 @@ static void regions(void)
     const char *value;
     bool is_right;
   } vectors[]= {
-#include "region_vectors.h"
+#include "test/client/region_vectors.h"
   };
   for (size_t i= 0; i < sizeof vectors / sizeof vectors[0]; i++)
     CHECK(good(SETTING_REGION, vectors[i].value) == vectors[i].is_right);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "spawn.h"
+#include "client/spawn.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "connect.h"
-#include "test.h"
+#include "client/connect.h"
+#include "test/test.h"
 
 static const struct environment_user nobody= {.home= "/home/x", .name= "x"};
 

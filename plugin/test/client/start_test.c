@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fake_agent.h"
-#include "test.h"
+#include "base/clock.h"
+#include "test/client/fake_agent.h"
+#include "test/test.h"
 
 /* Starts a client whose start fails. Returns how long that took. */
 static int64_t failing_start(struct agent *agent, struct agent_failure *failure)

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "fake_agent.h"
-#include "test.h"
+#include "base/clock.h"
+#include "test/client/fake_agent.h"
+#include "test/test.h"
 
 static atomic_bool is_killed;
 static int64_t shipped_interrupt_every;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "datadir.h"
-#include "datafile.h"
-#include "tablespace.h"
+#include "data/datadir.h"
+#include "data/datafile.h"
+#include "data/tablespace.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static char root[]= "/tmp/akm-datadir-XXXXXX";
 static struct locations locations;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "locations.h"
+#include "data/locations.h"
 
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static struct locations locations;
 

@@ -3,7 +3,7 @@
   Data directories whose pages are encrypted by a toy that takes the place of AES: what is decrypted with another key, IV
   or mode differs in every byte.
 */
-#include "datadir.h"
+#include "data/datadir.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "test.h"
+#include "test/test.h"
 
 #define PAGE_MAX 65536u
 #define SPACE_ID 0x01020304u

@@ -5,12 +5,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "aria.h"
-#include "binlog.h"
-#include "keytable.h"
-#include "redolog.h"
-#include "tablespace.h"
-#include "test.h"
+#include "data/aria.h"
+#include "data/binlog.h"
+#include "keys/keytable.h"
+#include "data/redolog.h"
+#include "data/tablespace.h"
+#include "test/test.h"
 
 #define VECTORS_MAX 200u
 #define FILE_MAX (1u << 17)

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "keytable.h"
+#include "keys/keytable.h"
 
 #define LOOKUPS 4000000u
 #define LENGTH 16u                      /* of a key with the default key_spec */

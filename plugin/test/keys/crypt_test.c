@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The server's AES functions are played by ones that note the mode they are called with. */
-#include "crypt.h"
+#include "keys/crypt.h"
 
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 #define INIT_RESULT 77
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "keytable.h"
+#include "keys/keytable.h"
 
 enum { KEY_SEED= 1, OTHER_SEED= 2 };
 

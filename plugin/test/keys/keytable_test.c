@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "keytable.h"
+#include "keys/keytable.h"
 
 #include <string.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static const uint8_t ones[KEY_LENGTH_MAX]= {1, 1, 1, 1}, twos[KEY_LENGTH_MAX]= {2, 2, 2, 2};
 

@@ -8,10 +8,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "environment.h"
-#include "fake_agent.h"
-#include "keyarena.h"
-#include "test.h"
+#include "client/environment.h"
+#include "test/client/fake_agent.h"
+#include "keys/keyarena.h"
+#include "test/test.h"
 
 int __wrap_mlock(const void *at, size_t size);
 int __real_munmap(void *at, size_t size);

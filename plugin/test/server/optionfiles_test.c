@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "optionfiles.h"
+#include "server/optionfiles.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "test.h"
+#include "test/test.h"
 
 static char root[]= "/tmp/akm-optionfiles-XXXXXX";
 static char main_file[PATH_MAX], included[PATH_MAX], directory[PATH_MAX], in_directory[PATH_MAX];

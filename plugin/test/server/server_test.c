@@ -8,8 +8,8 @@
 #else
 #define TEST_SUFFIX ""
 #endif
-#include "server.h"
-#include "test.inc.h"
+#include "server/server.h"
+#include "test/test.inc.h"
 
 static char session;
 static long long query;

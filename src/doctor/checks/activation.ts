@@ -1,9 +1,9 @@
+import { failure, ok, type Report, warning } from '../../finding.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { LIBRARY, PREFIX } from '../../server/plugin-options.ts';
+import { pluginsToLoad } from '../../server/plugins-to-load.ts';
+import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
-import { LIBRARY, PREFIX } from '../plugin-options.ts';
-import { pluginsToLoad } from '../plugins-to-load.ts';
-import { loadsPlugin } from '../server-answer.ts';
 
 const FORCE = 'aws_key_management = FORCE_PLUS_PERMANENT';
 const LOAD = 'plugin_load_add = aws_key_management';

@@ -1,12 +1,12 @@
 import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
-import { type Account, ENTER, WRITE } from '../account.ts';
+import { failure, ok, type Report, warning } from '../../finding.ts';
+import { ENTER, WRITE } from '../../server/account.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { findObstacle } from '../../server/obstacle.ts';
+import { AGENT_NAME, LIBRARY, optionName, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../../server/plugin-options.ts';
+import type { Account, Files, Surroundings } from '../../server/surroundings.ts';
 import type { Check } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
-import { findObstacle } from '../obstacle.ts';
-import { AGENT_NAME, LIBRARY, optionName, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../plugin-options.ts';
-import type { Files, Surroundings } from '../surroundings.ts';
 
 const OTHERS_MAY_WRITE = 0o022;
 

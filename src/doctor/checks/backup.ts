@@ -1,8 +1,8 @@
 import { sep } from 'node:path';
+import { ok, type Report, warning } from '../../finding.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import type { Check } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { ok, type Report, warning } from '../finding.ts';
-import { AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
 
 /** Whether the keys go where the data goes: into backups, and to nodes of a cluster that join. */
 export const backup: Check = {

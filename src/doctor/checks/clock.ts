@@ -1,6 +1,6 @@
+import { failure, ok, skipped, warning } from '../../finding.ts';
 import type { Reached } from '../../kms/inspect.ts';
 import { type Check, mockNeedsNoKms } from '../check.ts';
-import { failure, ok, skipped, warning } from '../finding.ts';
 
 /** AWS refuses signatures that are five minutes off. */
 const REFUSED_MS = 5 * 60_000;

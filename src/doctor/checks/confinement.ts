@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
+import { failure, ok, type Report, warning } from '../../finding.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { sharedFilePaths } from '../../server/kms-target.ts';
+import { AGENT_NAME, AGENT_SOCKET_PREFIX, KEY_DIRECTORY } from '../../server/plugin-options.ts';
+import { sandboxOf } from '../../server/service/sandbox.ts';
+import type { Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
-import { sharedFilePaths } from '../kms-target.ts';
-import { AGENT_NAME, AGENT_SOCKET_PREFIX, KEY_DIRECTORY } from '../plugin-options.ts';
-import { sandboxOf } from '../service/sandbox.ts';
-import type { Files } from '../surroundings.ts';
 
 const BOOLEAN = 'mysql_connect_any';
 /** What SELinux's policy lets the server write. */

@@ -1,10 +1,16 @@
+import { failure, ok, type Report, warning } from '../../finding.ts';
 import type { CredentialSummary } from '../../kms/inspect.ts';
-import { READ } from '../account.ts';
+import { READ } from '../../server/account.ts';
+import {
+  credentialSource,
+  ENVIRONMENT_SOURCE,
+  FILE_SOURCE,
+  LOGIN_SOURCE,
+  SSO_SOURCE,
+} from '../../server/credential-source.ts';
+import { findObstacle } from '../../server/obstacle.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { credentialSource, ENVIRONMENT_SOURCE, FILE_SOURCE, LOGIN_SOURCE, SSO_SOURCE } from '../credential-source.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
-import { findObstacle } from '../obstacle.ts';
 import { secureFilePriv } from './sql-files.ts';
 
 const HOUR_MS = 3_600_000;

@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { type DataLook, type FoundUse, keyNeedOf, lookAtData } from '../../data/look.ts';
 import { systemErrorCode } from '../../errors.ts';
+import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { parseFileName } from '../../format/key-file-name.ts';
 import { type KeyId, keyId } from '../../ids.ts';
 import type { Listing } from '../../keystore/directory.ts';
-import { ENTER, READ, WRITE } from '../account.ts';
+import { ENTER, READ, WRITE } from '../../server/account.ts';
+import { dataLocations } from '../../server/data-locations.ts';
+import { findObstacle } from '../../server/obstacle.ts';
+import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
+import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
-import { dataLocations } from '../data-locations.ts';
-import { failure, ok, type Report, unlooked, warning } from '../finding.ts';
-import { findObstacle } from '../obstacle.ts';
-import { AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
-import { loadsPlugin } from '../server-answer.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);

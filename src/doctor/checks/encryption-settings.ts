@@ -1,7 +1,7 @@
+import { failure, ok, type Report, warning } from '../../finding.ts';
 import { allowsKeyId, isKeyId } from '../../ids.ts';
+import type { ServerOptions } from '../../server/server-options.ts';
 import type { Check, Examination } from '../check.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
-import type { ServerOptions } from '../server-options.ts';
 
 /** Each is off as MariaDB ships it, and what it leaves readable. */
 const SWITCHES: readonly (readonly [string, string])[] = [

@@ -1,7 +1,7 @@
+import { failure, ok, type Report, warning } from '../../finding.ts';
 import { describeKey, keyFileName } from '../../format/key-file-name.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
 import { kmsFailure } from '../kms-report.ts';
 
 /** Key versions in one finding. */

@@ -1,16 +1,16 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, toKeyError } from '../../errors.ts';
+import { failure, ok, type Report, warning } from '../../finding.ts';
 import { KEY_RING_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
 import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
 import { storeUnavailable } from '../../keystore/failures.ts';
-import { type Account, describeMode, ENTER, READ, WRITE } from '../account.ts';
+import { describeMode, ENTER, READ, WRITE } from '../../server/account.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { findObstacle } from '../../server/obstacle.ts';
+import { AGENT_SOCKET_PREFIX, optionName } from '../../server/plugin-options.ts';
+import type { Account, Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
-import { findObstacle } from '../obstacle.ts';
-import { AGENT_SOCKET_PREFIX, optionName } from '../plugin-options.ts';
-import type { Files } from '../surroundings.ts';
 
 const WORLD_WRITABLE = 0o002;
 /** A key and its sidecar need two small files; a nearly full disk means trouble elsewhere first. */

@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { toKeyError } from '../../errors.ts';
+import { failure, ok, type Report, warning } from '../../finding.ts';
 import { countVersions } from '../../format/encryption-algorithm.ts';
 import { algorithmOf } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
 import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
 import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
-import { READ } from '../account.ts';
+import { READ } from '../../server/account.ts';
+import { findObstacle } from '../../server/obstacle.ts';
+import { optionName } from '../../server/plugin-options.ts';
 import type { Check, Examination } from '../check.ts';
-import { failure, ok, type Report, warning } from '../finding.ts';
 import { limitReports } from '../key-limit.ts';
-import { findObstacle } from '../obstacle.ts';
-import { optionName } from '../plugin-options.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);

@@ -1,10 +1,10 @@
-import { classifyKmsFailure } from '../../kms/classify.ts';
+import { ok, type Report, skipped, warning } from '../../finding.ts';
+import { classifyKmsFailure } from '../../kms/failures/classify.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { isMultiRegion, masterKeyInRegion } from '../../kms/master-key.ts';
+import { optionName } from '../../server/plugin-options.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { ok, type Report, skipped, warning } from '../finding.ts';
 import { isDenied } from '../kms-report.ts';
-import { optionName } from '../plugin-options.ts';
 
 const DAY_MS = 86_400_000;
 const WATCH_SECONDS = 3600;

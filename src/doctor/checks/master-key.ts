@@ -1,6 +1,6 @@
+import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
 import type { KmsInspector, MasterKey } from '../../kms/inspect.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;

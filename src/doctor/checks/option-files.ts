@@ -1,5 +1,5 @@
+import { optionFileReports } from '../../server/option-file-access.ts';
 import type { Check } from '../check.ts';
-import { optionFileReports } from '../option-file-access.ts';
 
 /** How they were read is known before any check; this is whether the server reads them as well. */
 export const optionFiles: Check = {

@@ -1,9 +1,9 @@
+import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
 import { isEmptyContext, keyContext } from '../../format/encryption-context.ts';
 import { policyGroup } from '../../format/sidecar.ts';
 import { keyId, keyVersion } from '../../ids.ts';
 import type { DryRun, DryRunAction } from '../../kms/inspect.ts';
 import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
-import { failure, ok, type Report, skipped, warning } from '../finding.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
 const NEXT = { id: keyId(1), version: keyVersion(1) };

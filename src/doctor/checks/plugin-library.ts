@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { systemErrorCode } from '../../errors.ts';
-import { READ } from '../account.ts';
+import { failure, ok, warning } from '../../finding.ts';
+import { READ } from '../../server/account.ts';
+import { findObstacle } from '../../server/obstacle.ts';
+import { AGENT_NAME, LIBRARY } from '../../server/plugin-options.ts';
 import type { Check } from '../check.ts';
-import { failure, ok, warning } from '../finding.ts';
-import { findObstacle } from '../obstacle.ts';
-import { AGENT_NAME, LIBRARY } from '../plugin-options.ts';
 
 /** ELF header, from elf(5): e_machine by Node's names of architectures. */
 const MACHINES: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };

@@ -1,6 +1,6 @@
+import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
+import { askServer, loadsPlugin } from '../../server/server-answer.ts';
 import type { Check } from '../check.ts';
-import { failure, ok, type Report, unlooked, warning } from '../finding.ts';
-import { askServer, loadsPlugin } from '../server-answer.ts';
 
 const NAMED = 5;
 /** Without one of these no server has its keys: the rest of it starts without a plugin whose options it does not understand. */

@@ -1,5 +1,5 @@
+import { failure, ok, skipped, warning } from '../../finding.ts';
 import type { Check } from '../check.ts';
-import { failure, ok, skipped, warning } from '../finding.ts';
 
 /** From plugin_maturity's documentation, least mature first; the server takes plugins of its value and above. */
 const MATURITIES = ['unknown', 'experimental', 'alpha', 'beta', 'gamma', 'stable'];

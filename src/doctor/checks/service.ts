@@ -1,6 +1,6 @@
+import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
+import type { ServiceUnit } from '../../server/service/unit.ts';
 import type { Check, Examination } from '../check.ts';
-import { failure, ok, type Report, skipped, warning } from '../finding.ts';
-import type { ServiceUnit } from '../service/unit.ts';
 
 const SECRET = /^AWS_(?:SECRET_ACCESS_KEY|SESSION_TOKEN)$/;
 const NOT_READ =

@@ -1,8 +1,8 @@
 import { sep } from 'node:path';
+import { failure, ok, warning } from '../../finding.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import type { Check, Examination } from '../check.ts';
-import type { Configuration } from '../configuration.ts';
-import { failure, ok, warning } from '../finding.ts';
-import { AGENT_SOCKET_PREFIX } from '../plugin-options.ts';
 
 /** What SQL users with the FILE privilege, and no other, can do to the keys through the server's own user. */
 export const sqlFiles: Check = {

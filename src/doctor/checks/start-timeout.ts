@@ -1,5 +1,5 @@
+import { ok, skipped, warning } from '../../finding.ts';
 import type { Check } from '../check.ts';
-import { ok, skipped, warning } from '../finding.ts';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86_400 };
 /** What a server needs besides the plugin, at least. */

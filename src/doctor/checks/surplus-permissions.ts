@@ -1,7 +1,7 @@
+import { ok, type Report, skipped, warning } from '../../finding.ts';
+import { grantOf, type Identity, parseIdentity, parseKeyPolicy } from '../../iam/key-policy.ts';
 import type { DryRunAction } from '../../kms/inspect.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { ok, type Report, skipped, warning } from '../finding.ts';
-import { grantOf, type Identity, parseIdentity, parseKeyPolicy } from '../key-policy.ts';
 import { isDenied } from '../kms-report.ts';
 import { dryRunOf } from './permissions.ts';
 

@@ -1,18 +1,18 @@
+import { forEachBounded } from '../../bounded.ts';
 import { wipe } from '../../bytes.ts';
 import type { FoundPage } from '../../data/look.ts';
 import { type KeyError, toKeyError } from '../../errors.ts';
+import { failure, ok, type Report, skipped, unlooked, warning } from '../../finding.ts';
 import { mergeAlike } from '../../format/alike.ts';
 import { algorithmOf, type EncryptionContext } from '../../format/encryption-context.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import { judgePage } from '../../format/innodb/page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
-import { forEachBounded } from '../../keyring/bounded.ts';
 import type { StoredKey } from '../../keystore/directory.ts';
 import type { KmsCaller } from '../../kms/caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { dataKeyCaller } from '../data-key-client.ts';
-import { failure, ok, type Report, skipped, unlooked, warning } from '../finding.ts';
 import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;

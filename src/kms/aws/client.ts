@@ -1,15 +1,16 @@
-import { type EncryptionContext, isEmptyContext } from '../format/encryption-context.ts';
-import type { Secrets } from '../secrets.ts';
-import { classifyKmsFailure, isCredentialFailure, refusedAt } from './classify.ts';
-import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from './client.ts';
+import { type EncryptionContext, isEmptyContext } from '../../format/encryption-context.ts';
+import type { Secrets } from '../../secrets.ts';
+import { type DecryptRequest, type KmsClient, MOST_CALLS_AT_ONCE } from '../client.ts';
+import { classifyKmsFailure, isCredentialFailure, refusedAt } from '../failures/classify.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { type Identity, IdentitySource } from './credentials/identity.ts';
-import { type Endpoint, kmsEndpoint } from './endpoint.ts';
+import { kmsEndpoint } from './endpoint.ts';
 import { transportTo } from './http/connect.ts';
 import type { Transport } from './http/transport.ts';
 import { callJson, type JsonAnswer, type Metadata } from './json-call.ts';
 import { proxiesOf } from './proxies.ts';
 import { chosenRegion } from './region.ts';
+import type { Endpoint } from './sdk-endpoint.ts';
 import { RequestSigner } from './sigv4.ts';
 
 export interface AwsOptions {

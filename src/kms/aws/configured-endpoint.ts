@@ -1,5 +1,5 @@
-import { KeyError } from '../errors.ts';
-import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { KeyError } from '../../errors.ts';
+import { problemOfEndpointUrl } from '../../format/endpoint-url.ts';
 import { areSharedFilesThere, sharedFiles } from './credentials/shared-files.ts';
 
 const KMS_VARIABLES = ['AWS_ENDPOINT_URL_KMS', 'AWS_ENDPOINT_URL'] as const;

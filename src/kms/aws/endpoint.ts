@@ -1,11 +1,6 @@
 import { existsSync } from 'node:fs';
 import { sharedFiles } from './credentials/shared-files.ts';
-
-export interface Endpoint {
-  readonly url: URL;
-  /** That signatures are made for. */
-  readonly signingRegion: string;
-}
+import type { Endpoint } from './sdk-endpoint.ts';
 
 const VARIABLES = [
   'AWS_USE_FIPS_ENDPOINT',

@@ -1,5 +1,5 @@
-import { wipe } from '../bytes.ts';
-import { onAbort } from '../on-abort.ts';
+import { wipe } from '../../bytes.ts';
+import { onAbort } from '../../on-abort.ts';
 import { type HttpAnswer, TimeoutError, type Transport } from './http/transport.ts';
 
 /** What `readMetadata` reads, of an answer or of an error. */

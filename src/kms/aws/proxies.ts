@@ -1,4 +1,4 @@
-import { KeyError } from '../errors.ts';
+import { KeyError } from '../../errors.ts';
 
 /** As Node.js reads them: these go before the names in capitals. */
 export interface ProxyVariables {

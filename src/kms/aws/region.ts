@@ -1,5 +1,5 @@
-import { KeyError } from '../errors.ts';
-import { REGION, REGION_EXPECTED } from '../format/region.ts';
+import { KeyError } from '../../errors.ts';
+import { REGION, REGION_EXPECTED } from '../../format/region.ts';
 import { areSharedFilesThere } from './credentials/shared-files.ts';
 
 const FALLBACK_REGION = 'us-east-1';

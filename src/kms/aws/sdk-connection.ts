@@ -1,5 +1,5 @@
 import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
-import type { Secrets } from '../secrets.ts';
+import type { Secrets } from '../../secrets.ts';
 import { type AgentOptions, keepAliveAgents } from './agents.ts';
 import { credentialChain } from './credentials/chain.ts';
 import { proxyGateOf } from './proxy-gate.ts';

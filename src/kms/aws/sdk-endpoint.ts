@@ -1,5 +1,10 @@
 import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
-import type { Endpoint } from './endpoint.ts';
+
+export interface Endpoint {
+  readonly url: URL;
+  /** That signatures are made for. */
+  readonly signingRegion: string;
+}
 
 type Handler = Parameters<NonNullable<KMSClient['config']['requestHandler']>['handle']>;
 

@@ -1,10 +1,10 @@
 import { KMSClient } from '@aws-sdk/client-kms';
-import { KeyError, toKeyError } from '../errors.ts';
-import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
-import { REGION } from '../format/region.ts';
+import { KeyError, toKeyError } from '../../errors.ts';
+import { problemOfEndpointUrl } from '../../format/endpoint-url.ts';
+import { REGION } from '../../format/region.ts';
+import { type ConnectionOptions, connectionOf } from '../inspect.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { CredentialFailure } from './credentials/failure.ts';
-import { type ConnectionOptions, connectionOf } from './inspect.ts';
 import { chosenRegion } from './region.ts';
 
 /** Where a user's files and programs lead, and as whom: found by a process of that user, for one of root's. */

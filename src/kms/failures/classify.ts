@@ -1,9 +1,9 @@
-import { systemErrorCode } from '../errors.ts';
+import { systemErrorCode } from '../../errors.ts';
+import { isProxyRefusal, PROXY_REFUSED } from '../aws/proxy-gate.ts';
+import { httpDate } from '../http-date.ts';
 import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
-import { CREDENTIAL_FAILURES } from './credentials/rows.ts';
+import { CREDENTIAL_FAILURES } from './credential-rows.ts';
 import type { FailureRow } from './failure-row.ts';
-import { httpDate } from './http-date.ts';
-import { isProxyRefusal, PROXY_REFUSED } from './proxy-gate.ts';
 
 export interface KmsFailure extends FailureRow {
   /** KMS's error name, or Node's error code. */

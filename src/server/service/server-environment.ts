@@ -1,4 +1,4 @@
-import { adoptLegacyVariables } from '../../kms/credentials/shared-files.ts';
+import { adoptLegacyVariables } from '../../kms/aws/credentials/shared-files.ts';
 import type { Files, SystemPaths } from '../surroundings.ts';
 import { findRunningServer, type RunningServer } from './running-server.ts';
 import { findServiceUnit, type ServiceUnit } from './unit.ts';
@@ -24,7 +24,7 @@ export interface ServerVariable {
 
 export const NO_SERVICE: Service = { unit: undefined, running: undefined, variables: new Map(), withheld: [] };
 
-/** As in plugin/environment.c. */
+/** As in plugin/client/environment.c. */
 const PASSED_ON = /^(?:AWS_\w+|(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|SSL_CERT_FILE)$/;
 /** Whom to send everything to, and whom to believe: no process tells us that. */
 const WAY = /(?:_PROXY|_proxy)$|^(?:AWS_CA_BUNDLE|SSL_CERT_FILE)$/;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { AccessKey } from '../../../src/kms/embedded/index.ts';
+import type { AccessKey } from '../../../src/dev-kms/index.ts';
 
 export interface IssuedKey extends AccessKey {
   readonly sessionToken: string;

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { recordedTraffic } from '../../scripts/lib/traffic.ts';
-import { FrameDecoder } from '../../src/format/frames.ts';
-import { parseAgentMessage, parsePluginMessage } from '../../src/format/messages.ts';
-import { AGENT_PROPERTIES } from '../fuzz/agent-properties.ts';
+import { recordedTraffic } from '../../../harness/traffic.ts';
+import { FrameDecoder } from '../../../src/format/frames.ts';
+import { parseAgentMessage, parsePluginMessage } from '../../../src/format/messages.ts';
+import { AGENT_PROPERTIES } from '../../fuzz/agent-properties.ts';
 
 it("recorded traffic is what today's plugin and agent say", () => {
   const types = recordedTraffic().map(({ from, bytes }) => {

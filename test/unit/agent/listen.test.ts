@@ -2,13 +2,13 @@ import { chmodSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { helloSettings } from '../../scripts/lib/hello-settings.ts';
-import { listenForPlugins, MOST_CONNECTIONS } from '../../src/agent/listen.ts';
-import { encodePluginMessage } from '../../src/format/messages.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs } from '../support/memory-fs.ts';
-import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
-import { ScriptedKms } from '../support/scripted-kms.ts';
+import { helloSettings } from '../../../harness/hello-settings.ts';
+import { listenForPlugins, MOST_CONNECTIONS } from '../../../src/agent/listen.ts';
+import { encodePluginMessage } from '../../../src/format/messages.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs } from '../../support/memory-fs.ts';
+import { cleanUp, scratchDirectory, until } from '../../support/scratch.ts';
+import { ScriptedKms } from '../../support/scripted-kms.ts';
 
 const HELLO = encodePluginMessage(1, {
   type: 'hello',

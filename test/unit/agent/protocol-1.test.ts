@@ -1,12 +1,12 @@
 import { Duplex } from 'node:stream';
 import { expect, it } from 'vitest';
-import { conversationOfProtocol1 } from '../../scripts/lib/traffic.ts';
-import { Session } from '../../src/agent/session.ts';
-import { FrameDecoder } from '../../src/format/frames.ts';
-import { type AgentMessage, parseAgentMessage, parsePluginMessage } from '../../src/format/messages.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs } from '../support/memory-fs.ts';
-import { kmsError, ScriptedKms } from '../support/scripted-kms.ts';
+import { conversationOfProtocol1 } from '../../../harness/traffic.ts';
+import { Session } from '../../../src/agent/session.ts';
+import { FrameDecoder } from '../../../src/format/frames.ts';
+import { type AgentMessage, parseAgentMessage, parsePluginMessage } from '../../../src/format/messages.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs } from '../../support/memory-fs.ts';
+import { kmsError, ScriptedKms } from '../../support/scripted-kms.ts';
 
 interface Exchange {
   readonly bytes: Buffer;

@@ -3,20 +3,20 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { helloSettings } from '../../scripts/lib/hello-settings.ts';
-import { MOST_REQUESTS_AT_ONCE, Session } from '../../src/agent/session.ts';
-import { FrameDecoder } from '../../src/format/frames.ts';
-import type { KeyName } from '../../src/format/key-file-name.ts';
+import { helloSettings } from '../../../harness/hello-settings.ts';
+import { MOST_REQUESTS_AT_ONCE, Session } from '../../../src/agent/session.ts';
+import { FrameDecoder } from '../../../src/format/frames.ts';
+import type { KeyName } from '../../../src/format/key-file-name.ts';
 import {
   type AgentMessage,
   encodePluginMessage,
   type PluginMessage,
   parseAgentMessage,
-} from '../../src/format/messages.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs } from '../support/memory-fs.ts';
-import { dataKey, kmsError, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+} from '../../../src/format/messages.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs } from '../../support/memory-fs.ts';
+import { dataKey, kmsError, ScriptedKms, wrappedKey } from '../../support/scripted-kms.ts';
 
 const HELLO_SETTINGS = helloSettings({ master_key_id: 'alias/a' });
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { dollarsPerYear, requestsPerYear } from '../../bench/cost.ts';
-import { SECTIONS } from '../../bench/sections.ts';
+import { dollarsPerYear, requestsPerYear } from '../../../bench/cost.ts';
+import { SECTIONS } from '../../../bench/sections.ts';
 import {
   geometricMean,
   median,
@@ -11,11 +11,11 @@ import {
   table,
   withInterval,
   withSpread,
-} from '../../bench/statistics.ts';
-import { type Runner, takeTurns } from '../../bench/turns.ts';
+} from '../../../bench/statistics.ts';
+import { type Runner, takeTurns } from '../../../bench/turns.ts';
 
 it('docs/performance.md has a place for every section of the benchmark, in the same order', () => {
-  const document = readFileSync(join(import.meta.dirname, '../../docs/performance.md'), 'utf8');
+  const document = readFileSync(join(import.meta.dirname, '../../../docs/performance.md'), 'utf8');
   const places = (start: string): (string | undefined)[] =>
     [...document.matchAll(new RegExp(`^<!-- ${start}made by npm run bench: (\\S+) -->$`, 'gm'))].map(
       ([, name]) => name,

@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { endRedoLog, type RedoLog, readRedoLog } from '../../scripts/lib/redo-log.ts';
-import { crc32c } from '../../src/format/crc32c.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { endRedoLog, type RedoLog, readRedoLog } from '../../../campaigns/redo-log.ts';
+import { crc32c } from '../../../src/format/crc32c.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const RING = 12_288;
 const FIRST_LSN = 0x3000;

@@ -2,8 +2,8 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { linkTree } from '../../scripts/lib/link-tree.ts';
-import { keysOf, storedKeysOnly, translate, translatePath } from '../../scripts/lib/suite-translation.ts';
+import { keysOf, storedKeysOnly, translate, translatePath } from '../../../campaigns/suite-translation.ts';
+import { linkTree } from '../../../harness/link-tree.ts';
 
 const translated = (path: string, text: string) => translate(path, text, '1,2').text;
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { becomeServerUser, becomeUser } from '../../src/cli/server-user.ts';
-import { expectKeyError } from '../support/expect-error.ts';
+import { becomeServerUser, becomeUser } from '../../../src/cli/server-user.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
 
 function rootProcess(env: NodeJS.ProcessEnv) {
   const calls: string[] = [];

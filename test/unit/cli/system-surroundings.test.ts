@@ -1,5 +1,5 @@
 import { expect, it, vi } from 'vitest';
-import { programPath, systemSurroundings } from '../../src/cli/system-surroundings.ts';
+import { programPath, systemSurroundings } from '../../../src/cli/system-surroundings.ts';
 
 it('a program that is asked learns nothing of AWS, and another user’s nothing at all of ours', async () => {
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'root-only');

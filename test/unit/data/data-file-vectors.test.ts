@@ -6,8 +6,8 @@ import {
   type ReadAt,
   redoLogUse,
   tablespaceUse,
-} from '../../src/format/key-use.ts';
-import { type DataFileVector, dataFileVectors } from '../support/data-file-vectors.ts';
+} from '../../../src/format/key-use.ts';
+import { type DataFileVector, dataFileVectors } from '../../support/data-file-vectors.ts';
 
 const VECTORS = dataFileVectors();
 

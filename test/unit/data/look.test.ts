@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
-import { type DataFiles, nodeDataFiles } from '../../src/data/data-files.ts';
-import type { DataLocations } from '../../src/data/locations.ts';
-import { type DataLook, keyNeedOf, lookAtData } from '../../src/data/look.ts';
-import { dataLocations } from '../../src/doctor/data-locations.ts';
-import { dataFileVectors } from '../support/data-file-vectors.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { type DataFiles, nodeDataFiles } from '../../../src/data/data-files.ts';
+import type { DataLocations } from '../../../src/data/locations.ts';
+import { type DataLook, keyNeedOf, lookAtData } from '../../../src/data/look.ts';
+import { dataLocations } from '../../../src/server/data-locations.ts';
+import { dataFileVectors } from '../../support/data-file-vectors.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const VECTORS = new Map(dataFileVectors().map((vector) => [vector.vector, vector]));
 
@@ -187,8 +187,8 @@ it('a FIFO that has the name of a table holds nobody up', async () => {
   expect(usesOf(await directories.look())).toEqual(['5 d/t.ibd']);
 });
 
-/** The layouts that the plugin's walk runs over, too (plugin/test/datadir_test.c); README.md there says what the lines mean. */
-const LAYOUTS = readFileSync(join(import.meta.dirname, '../vectors/data-files/layouts.txt'), 'utf8')
+/** The layouts that the plugin's walk runs over, too (plugin/test/data/datadir_test.c); README.md there says what the lines mean. */
+const LAYOUTS = readFileSync(join(import.meta.dirname, '../../vectors/data-files/layouts.txt'), 'utf8')
   .split(/\n\n+/)
   .filter((block) => /^layout /m.test(block))
   .map((block) => block.trim().split('\n'));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { GenerateDataKeyCommand, KMSClient } from '@aws-sdk/client-kms';
 import { expect, onTestFinished, test } from 'vitest';
 import { devKmsCommand } from '../../../src/cli/dev-kms.ts';
-import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 import { caught, present } from './endpoint.ts';
 
 const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;

@@ -1,7 +1,7 @@
 // Run as a process of its own: opens the state file of argument 1 and prints the key that it finds or makes.
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../../src/cli/system.ts';
-import { createEmbeddedKms, initialState, openStateFile } from '../../../src/kms/embedded/index.ts';
+import { createEmbeddedKms, initialState, openStateFile } from '../../../src/dev-kms/index.ts';
 
 const region = 'us-east-1';
 const parts = { clock: systemClock, randomBytes };

@@ -11,7 +11,7 @@ import {
   ReEncryptCommand,
 } from '@aws-sdk/client-kms';
 import { describe, expect, test } from 'vitest';
-import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 import { ACCOUNT, client, endpoint, expectFault, present } from './endpoint.ts';
 
 const KeyId = 'alias/main';

@@ -1,7 +1,7 @@
 import { KMSClient, type KMSServiceException } from '@aws-sdk/client-kms';
 import { expect, onTestFinished } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
-import { type DevKms, type DevKmsOptions, startDevKms, TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { type DevKms, type DevKmsOptions, startDevKms, TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 
 export const ACCOUNT = '111122223333';
 export const REQUEST_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeContext } from '../../../src/kms/embedded/ciphertext.ts';
-import { createEmbeddedKms, KmsFault } from '../../../src/kms/embedded/index.ts';
+import { encodeContext } from '../../../src/dev-kms/ciphertext.ts';
+import { createEmbeddedKms, KmsFault } from '../../../src/dev-kms/index.ts';
 
 const region = 'us-east-1';
 const keyId = 'alias/main';

@@ -6,9 +6,9 @@ import {
   ReEncryptCommand,
 } from '@aws-sdk/client-kms';
 import { describe, expect, test } from 'vitest';
+import { FaultPlan } from '../../../src/dev-kms/fault-plan.ts';
+import { type FaultRule, parseFaultRule, parseFaultText } from '../../../src/dev-kms/index.ts';
 import { KeyError } from '../../../src/errors.ts';
-import { FaultPlan } from '../../../src/kms/embedded/fault-plan.ts';
-import { type FaultRule, parseFaultRule, parseFaultText } from '../../../src/kms/embedded/index.ts';
 import { caught, client, endpoint, expectFault, present } from './endpoint.ts';
 
 const KeyId = 'alias/main';

@@ -1,7 +1,7 @@
 import { DescribeKeyCommand, type KMSClient, ListKeysCommand } from '@aws-sdk/client-kms';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
-import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 import { caught, client, endpoint, expectFault } from './endpoint.ts';
 
 const MISMATCH =

@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import { DecryptCommand, EncryptCommand } from '@aws-sdk/client-kms';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
+import { createEmbeddedKms, emptyState, initialState, openStateFile } from '../../../src/dev-kms/index.ts';
 import { KeyError } from '../../../src/errors.ts';
-import { createEmbeddedKms, emptyState, initialState, openStateFile } from '../../../src/kms/embedded/index.ts';
 import { client, endpoint, present } from './endpoint.ts';
 
 const REGION = 'us-east-1';

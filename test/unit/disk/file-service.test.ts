@@ -12,20 +12,20 @@ import {
 import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { expect, it } from 'vitest';
-import { CarefulFileSystem } from '../../src/keystore/careful-file-system.ts';
+import { CarefulFileSystem } from '../../../src/disk/careful-file-system.ts';
 import {
   type Channel,
   channelOver,
   FileServiceClient,
   refuseFiles,
   serveFiles,
-} from '../../src/keystore/file-service.ts';
-import { nodeFileSystem } from '../../src/keystore/file-system.ts';
-import { createNew, readWhole, syncDirectory } from '../../src/keystore/files.ts';
-import { READ_ONLY } from '../../src/small-file.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { systemError } from '../support/memory-fs.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+} from '../../../src/disk/file-service.ts';
+import { nodeFileSystem } from '../../../src/disk/file-system.ts';
+import { createNew, readWhole, syncDirectory } from '../../../src/disk/files.ts';
+import { READ_ONLY } from '../../../src/disk/small-file.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { systemError } from '../../support/memory-fs.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const SOMEBODY = 65_534;
 

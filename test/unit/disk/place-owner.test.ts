@@ -1,9 +1,9 @@
 import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
-import { ownerOfPlace, placeOfFile } from '../../src/keystore/place-owner.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { ownerOfPlace, placeOfFile } from '../../../src/disk/place-owner.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const SOMEBODY = 65_534;
 const OTHER = 65_533;

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { type ReadAhead, startReadAhead } from '../../src/keystore/read-ahead.ts';
-import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
+import { type ReadAhead, startReadAhead } from '../../../src/disk/read-ahead.ts';
+import { cleanUp, scratchDirectory, until } from '../../support/scratch.ts';
 
 const MAX_BYTES = 100;
 

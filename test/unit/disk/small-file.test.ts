@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { configuredEndpoint } from '../../src/kms/configured-endpoint.ts';
-import { secretsOfSharedFiles, unreadableSharedFile } from '../../src/kms/credentials/shared-files.ts';
-import { chosenRegion } from '../../src/kms/region.ts';
-import { readSmallFile } from '../../src/small-file.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { readSmallFile } from '../../../src/disk/small-file.ts';
+import { configuredEndpoint } from '../../../src/kms/aws/configured-endpoint.ts';
+import { secretsOfSharedFiles, unreadableSharedFile } from '../../../src/kms/aws/credentials/shared-files.ts';
+import { chosenRegion } from '../../../src/kms/aws/region.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 function pipe(): string {
   const path = join(scratchDirectory(), 'pipe');

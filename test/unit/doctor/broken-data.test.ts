@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { parseServerAnswer } from '../../../src/doctor/server-answer.ts';
+import { parseServerAnswer } from '../../../src/server/server-answer.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
 import { newPatient, type Patient } from './patient.ts';
 

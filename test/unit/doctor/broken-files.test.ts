@@ -1,7 +1,7 @@
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { nodeFileSystem } from '../../../src/keystore/file-system.ts';
+import { nodeFileSystem } from '../../../src/disk/file-system.ts';
 import { elf, newPatient, plainFiles } from './patient.ts';
 
 it('there is no plugin library', async () => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { CHECKS } from '../../../src/doctor/finding.ts';
 import { findingsJson, formatFindings } from '../../../src/doctor/format.ts';
+import { CHECKS } from '../../../src/finding.ts';
 import { newPatient } from './patient.ts';
 
 it('finds nothing wrong with a healthy server, and says what it saw', async () => {

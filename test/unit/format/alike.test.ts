@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { KeyError } from '../../src/errors.ts';
-import { mergeAlike } from '../../src/format/alike.ts';
+import { KeyError } from '../../../src/errors.ts';
+import { mergeAlike } from '../../../src/format/alike.ts';
 
 const DENIED = 'KMS Decrypt failed: AccessDeniedException: no';
 

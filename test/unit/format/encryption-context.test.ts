@@ -5,9 +5,9 @@ import {
   algorithmOf,
   keyContext,
   parseEncryptionContext,
-} from '../../src/format/encryption-context.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { expectKeyError } from '../support/expect-error.ts';
+} from '../../../src/format/encryption-context.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
 
 describe('aws_key_management_encryption_context', () => {
   it.each([

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ENCRYPTION_ALGORITHMS } from '../../src/format/encryption-algorithm.ts';
-import { type Frame, FrameDecoder, MAX_FRAME_BYTES, PayloadWriter } from '../../src/format/frames.ts';
+import { ENCRYPTION_ALGORITHMS } from '../../../src/format/encryption-algorithm.ts';
+import { type Frame, FrameDecoder, MAX_FRAME_BYTES, PayloadWriter } from '../../../src/format/frames.ts';
 import {
   type AgentMessage,
   COUNTERS,
@@ -11,9 +11,9 @@ import {
   type PluginMessage,
   parseAgentMessage,
   parsePluginMessage,
-} from '../../src/format/messages.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { expectKeyError } from '../support/expect-error.ts';
+} from '../../../src/format/messages.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
 
 const id = fc.integer({ min: 1, max: 0xffff_ffff }).map(keyId);
 const version = fc.integer({ min: 1, max: 0xffff_fffe }).map(keyVersion);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { keyFileName, parseFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
+import { keyFileName, parseFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
 
 const name = fc.record({
   id: fc.integer({ min: 1, max: 0xffff_ffff }).map(keyId),

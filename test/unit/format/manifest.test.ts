@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { formatManifest, type Manifest, parseManifest } from '../../src/format/manifest.ts';
-import { keyId, keyVersion, MAX_KEY_ID, MAX_KEY_VERSION } from '../../src/ids.ts';
-import { expectKeyError } from '../support/expect-error.ts';
+import { formatManifest, type Manifest, parseManifest } from '../../../src/format/manifest.ts';
+import { keyId, keyVersion, MAX_KEY_ID, MAX_KEY_VERSION } from '../../../src/ids.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
 
 const HASH = 'ab'.repeat(32);
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { ALGORITHM_PAIR } from '../../src/format/encryption-context.ts';
-import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
-import { writtenTime } from '../../src/format/written-time.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { MASTER_KEY_ARN } from '../support/scripted-kms.ts';
+import { ALGORITHM_PAIR } from '../../../src/format/encryption-context.ts';
+import { formatSidecar, parseSidecar } from '../../../src/format/sidecar.ts';
+import { writtenTime } from '../../../src/format/written-time.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { MASTER_KEY_ARN } from '../../support/scripted-kms.ts';
 
 const name = { id: keyId(7), version: keyVersion(3) };
 const sidecar = {

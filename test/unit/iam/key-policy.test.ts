@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { canonicalPolicy, grantOf, parseIdentity, parseKeyPolicy } from '../../../src/doctor/key-policy.ts';
+import { canonicalPolicy, grantOf, parseIdentity, parseKeyPolicy } from '../../../src/iam/key-policy.ts';
 
 const ACCOUNT = '111122223333';
 const KEY = `arn:aws:kms:eu-central-1:${ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab`;

@@ -1,30 +1,30 @@
 /** A copy of the key directory that was made while `rewrap` was at work: key files of after, sidecars of before. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { keyCheckValue } from '../../src/bytes.ts';
-import { type KeyName, keyFileName, sidecarFileName } from '../../src/format/key-file-name.ts';
-import { parseKeyRing } from '../../src/format/key-ring.ts';
-import { parseSidecar } from '../../src/format/sidecar.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { Keyring } from '../../src/keyring/keyring.ts';
-import { mendSidecar } from '../../src/keyring/mend-sidecar.ts';
-import { unwrapStoredKey } from '../../src/keyring/unwrap.ts';
-import { unwrapBackup } from '../../src/keyring/unwrap-backup.ts';
-import { backUpKeys } from '../../src/keystore/backup.ts';
-import { KeyDirectory } from '../../src/keystore/directory.ts';
-import { backupNamedBy, KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
-import { sha256 } from '../../src/keystore/files.ts';
-import { checkBackup } from '../../src/keystore/verify-backup.ts';
-import { KmsCaller } from '../../src/kms/caller.ts';
-import { DEFAULT_REGION } from '../../src/kms/embedded/index.ts';
-import { startDeadline } from '../../src/kms/retry.ts';
-import { EmbeddedClient } from '../support/embedded-client.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs, systemError } from '../support/memory-fs.ts';
-import { rewrap } from '../support/rewrapping.ts';
-import { kmsError } from '../support/scripted-kms.ts';
-import { TEST_SETTINGS } from '../support/settings.ts';
-import { type StoredHow, storeKey } from '../support/stored-keys.ts';
+import { keyCheckValue } from '../../../src/bytes.ts';
+import { DEFAULT_REGION } from '../../../src/dev-kms/index.ts';
+import { sha256 } from '../../../src/disk/files.ts';
+import { type KeyName, keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
+import { parseKeyRing } from '../../../src/format/key-ring.ts';
+import { parseSidecar } from '../../../src/format/sidecar.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { Keyring } from '../../../src/keyring/keyring.ts';
+import { mendSidecar } from '../../../src/keyring/mend-sidecar.ts';
+import { unwrapStoredKey } from '../../../src/keyring/unwrap.ts';
+import { unwrapBackup } from '../../../src/keyring/unwrap-backup.ts';
+import { backUpKeys } from '../../../src/keystore/backup.ts';
+import { KeyDirectory } from '../../../src/keystore/directory.ts';
+import { backupNamedBy, KEYS_FOR_CALLER } from '../../../src/keystore/failures.ts';
+import { checkBackup } from '../../../src/keystore/verify-backup.ts';
+import { KmsCaller } from '../../../src/kms/caller.ts';
+import { startDeadline } from '../../../src/kms/retry.ts';
+import { EmbeddedClient } from '../../support/embedded-client.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../../support/memory-fs.ts';
+import { rewrap } from '../../support/rewrapping.ts';
+import { kmsError } from '../../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../../support/settings.ts';
+import { type StoredHow, storeKey } from '../../support/stored-keys.ts';
 
 const COPYING = {
   from: '/keys',

@@ -1,13 +1,13 @@
 import { beforeEach, expect, it } from 'vitest';
-import { keyCheckValue } from '../../src/bytes.ts';
-import { keyFileName } from '../../src/format/key-file-name.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { useMasterKeys } from '../../src/keyring/daily-use.ts';
-import { KeyDirectory } from '../../src/keystore/directory.ts';
-import { KmsCaller } from '../../src/kms/caller.ts';
-import { startDeadline } from '../../src/kms/retry.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs } from '../support/memory-fs.ts';
+import { keyCheckValue } from '../../../src/bytes.ts';
+import { keyFileName } from '../../../src/format/key-file-name.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { useMasterKeys } from '../../../src/keyring/daily-use.ts';
+import { KeyDirectory } from '../../../src/keystore/directory.ts';
+import { KmsCaller } from '../../../src/kms/caller.ts';
+import { startDeadline } from '../../../src/kms/retry.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs } from '../../support/memory-fs.ts';
 import {
   dataKey,
   kmsError,
@@ -17,8 +17,8 @@ import {
   OtherRegionKms,
   ScriptedKms,
   wrappedKey,
-} from '../support/scripted-kms.ts';
-import { TEST_SETTINGS } from '../support/settings.ts';
+} from '../../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../../support/settings.ts';
 
 const REPLICA = MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1');
 

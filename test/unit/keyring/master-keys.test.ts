@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { keyFileName } from '../../src/format/key-file-name.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { checkMasterKeys, type MasterKeyReport } from '../../src/keyring/master-keys.ts';
-import { KeyDirectory } from '../../src/keystore/directory.ts';
-import { KmsCaller } from '../../src/kms/caller.ts';
-import type { AttemptOutcome } from '../../src/kms/observer.ts';
-import { startDeadline } from '../../src/kms/retry.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs } from '../support/memory-fs.ts';
+import { keyFileName } from '../../../src/format/key-file-name.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { checkMasterKeys, type MasterKeyReport } from '../../../src/keyring/master-keys.ts';
+import { KeyDirectory } from '../../../src/keystore/directory.ts';
+import { KmsCaller } from '../../../src/kms/caller.ts';
+import type { AttemptOutcome } from '../../../src/kms/observer.ts';
+import { startDeadline } from '../../../src/kms/retry.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs } from '../../support/memory-fs.ts';
 import {
   kmsError,
   MASTER_KEY_ARN,
@@ -16,8 +16,8 @@ import {
   OtherRegionKms,
   ScriptedKms,
   wrappedKey,
-} from '../support/scripted-kms.ts';
-import { TEST_SETTINGS } from '../support/settings.ts';
+} from '../../support/scripted-kms.ts';
+import { TEST_SETTINGS } from '../../support/settings.ts';
 
 let clock: FakeClock;
 let kms: ScriptedKms;

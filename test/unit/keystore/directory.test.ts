@@ -17,15 +17,15 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { KeyError } from '../../src/errors.ts';
-import { keyId, keyVersion } from '../../src/ids.ts';
-import { KeyDirectory, type NewKey, type VerifiedKey } from '../../src/keystore/directory.ts';
-import { nodeFileSystem } from '../../src/keystore/file-system.ts';
-import { promptFileSystem } from '../../src/keystore/prompt-file-system.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs, systemError } from '../support/memory-fs.ts';
-import { MASTER_KEY_ARN } from '../support/scripted-kms.ts';
+import { nodeFileSystem } from '../../../src/disk/file-system.ts';
+import { promptFileSystem } from '../../../src/disk/prompt-file-system.ts';
+import { KeyError } from '../../../src/errors.ts';
+import { keyId, keyVersion } from '../../../src/ids.ts';
+import { KeyDirectory, type NewKey, type VerifiedKey } from '../../../src/keystore/directory.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../../support/memory-fs.ts';
+import { MASTER_KEY_ARN } from '../../support/scripted-kms.ts';
 
 const name = { id: keyId(7), version: keyVersion(3) };
 const wrapped = Buffer.from('a wrapped key');

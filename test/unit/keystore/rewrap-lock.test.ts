@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
-import { nodeFileSystem } from '../../src/keystore/file-system.ts';
-import { RewrapLock } from '../../src/keystore/rewrap-lock.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryFs, systemError } from '../support/memory-fs.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { nodeFileSystem } from '../../../src/disk/file-system.ts';
+import { RewrapLock } from '../../../src/keystore/rewrap-lock.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { MemoryFs, systemError } from '../../support/memory-fs.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
 
 const PATH = '/keys/aws-kms-rewrap-lock';
 const OTHERS = 'rewrap by process 9 on db2 since 2029-12-31T23:59:00.000Z x\n';

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { keyCheckValue } from '../../src/bytes.ts';
-import type { UnwrapRequest } from '../../src/kms/answers.ts';
-import { KmsCaller, START_SPREAD_MS } from '../../src/kms/caller.ts';
-import type { GenerateRequest } from '../../src/kms/client.ts';
-import type { AttemptOutcome } from '../../src/kms/observer.ts';
-import { type Deadline, startDeadline } from '../../src/kms/retry.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../support/scripted-kms.ts';
+import { keyCheckValue } from '../../../src/bytes.ts';
+import type { UnwrapRequest } from '../../../src/kms/answers.ts';
+import { KmsCaller, START_SPREAD_MS } from '../../../src/kms/caller.ts';
+import type { GenerateRequest } from '../../../src/kms/client.ts';
+import type { AttemptOutcome } from '../../../src/kms/observer.ts';
+import { type Deadline, startDeadline } from '../../../src/kms/retry.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { dataKey, kmsError, MASTER_KEY_ARN, ScriptedKms, wrappedKey } from '../../support/scripted-kms.ts';
 
 let clock: FakeClock;
 let kms: ScriptedKms;

@@ -1,10 +1,10 @@
 import { expect, it, vi } from 'vitest';
-import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
+import { TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 import { createKmsInspector, DRY_RUN_ACTIONS, type DryRun, type KmsInspector } from '../../../src/kms/inspect.ts';
 import { Secrets } from '../../../src/secrets.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { cleanUp } from '../../support/scratch.ts';
-import { caught, endpoint } from '../embedded-kms/endpoint.ts';
+import { caught, endpoint } from '../dev-kms/endpoint.ts';
 
 const ALIAS = 'alias/main';
 const signal = new AbortController().signal;

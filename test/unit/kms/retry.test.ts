@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { unlessAborted } from '../../src/kms/retry.ts';
+import { unlessAborted } from '../../../src/kms/retry.ts';
 
 it.each(['the abort', 'the result'])(
   'returns or discards a result of the same turn as the abort, %s first',

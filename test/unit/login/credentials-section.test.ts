@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { withoutSession, withSession } from '../../../src/doctor/credentials-section.ts';
+import { withoutSession, withSession } from '../../../src/login/credentials-section.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
 import { SESSION } from '../../support/identity-sts.ts';
 

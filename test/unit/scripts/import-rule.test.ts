@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { importRuleViolations } from '../../scripts/lib/import-rule.ts';
+import { importRuleViolations } from '../../../scripts/import-rule.ts';
 
 function project(files: Readonly<Record<string, string>>): string {
   const root = mkdtempSync(join(tmpdir(), 'mak-'));
   onTestFinished(() => rmSync(root, { recursive: true }));
-  for (const [file, text] of Object.entries({ 'plugin/keytable.c': '#include <string.h>\n', ...files })) {
+  for (const [file, text] of Object.entries({ 'plugin/keys/keytable.c': '#include <string.h>\n', ...files })) {
     mkdirSync(dirname(join(root, file)), { recursive: true });
     writeFileSync(join(root, file), text);
   }
@@ -21,7 +21,7 @@ it('accepts imports that point down', () => {
       "import { x } from '../errors.ts';\nimport type { Y } from '../format/frames.ts';\nexport { x, type Y };\n",
     'src/format/frames.ts': "import { x } from '../errors.ts';\nexport type Y = typeof x;\n",
     'src/cli/main.ts': 'console.log(process.argv);\n',
-    'plugin/server.c': '#include <mysql/plugin.h>\n',
+    'plugin/server/server.c': '#include <mysql/plugin.h>\n',
   });
   expect(importRuleViolations(root)).toEqual([]);
 });
@@ -30,14 +30,18 @@ it.each([
   [
     'src/format/a.ts',
     "import { x } from '../keyring/b.ts';\n",
-    'src/format/a.ts (format) imports src/keyring/b.ts (keyring)',
+    'src/format/a.ts (format) imports src/keyring/b.ts (keyring): it may not',
   ],
-  ['src/errors.ts', "export { x } from './kms/b.ts';\n", 'src/errors.ts (leaf) imports src/kms/b.ts (kms)'],
-  ['src/kms/a.ts', "const y = await import('../agent/b.ts');\n", 'src/kms/a.ts (kms) imports src/agent/b.ts (agent)'],
+  ['src/errors.ts', "export { x } from './kms/b.ts';\n", 'src/errors.ts (leaf) imports src/kms/b.ts (kms): it may not'],
+  [
+    'src/kms/a.ts',
+    "const y = await import('../agent/b.ts');\n",
+    'src/kms/a.ts (kms) imports src/agent/b.ts (agent): it may not',
+  ],
   [
     'src/agent/a.ts',
     'import {\n  x,\n  y,\n} from "../cli/b.ts";\n'.replaceAll('"', "'"),
-    'src/agent/a.ts (agent) imports src/cli/b.ts (cli)',
+    'src/agent/a.ts (agent) imports src/cli/b.ts (cli): it may not',
   ],
   [
     'src/kms/a.ts',
@@ -50,7 +54,31 @@ it.each([
     'src/kms/a.ts uses console.log: only src/cli touches the process and the terminal',
   ],
   ['src/kms/a.ts', 'export default 1;\n', 'src/kms/a.ts has a default export or export *'],
-  ['plugin/frame.c', '#include <mysql/plugin.h>\n', 'plugin/frame.c includes a header of the server'],
+  ['src/shed/a.ts', '', 'src/shed/a.ts: the import rule does not know the folder shed'],
+  [
+    'plugin/keys/a.c',
+    '#include "client/frame.h"\n',
+    'plugin/keys/a.c (keys) imports plugin/client/frame.h (client): it may not',
+  ],
+  [
+    'plugin/client/frame.c',
+    '#include <mysql/plugin.h>\n',
+    'plugin/client/frame.c includes a header of the server: only plugin/server may',
+  ],
 ])('finds what breaks the rule in %s', (file, text, violation) => {
   expect(importRuleViolations(project({ 'src/x.ts': '', [file]: text }))).toEqual([violation]);
+});
+
+it('finds circles, of which a header and its source are one file', () => {
+  const root = project({
+    'src/a.ts': "import type { B } from './b.ts';\n",
+    'src/b.ts': "import { c } from './c.ts';\n",
+    'src/c.ts': "import { a } from './a.ts';\n",
+    'plugin/base/a.h': '#include "base/b.h"\n',
+    'plugin/base/b.c': '#include "base/a.h"\n',
+  });
+  expect(importRuleViolations(root)).toEqual([
+    'src: a circle of imports: a.ts → b.ts → c.ts → a.ts',
+    'plugin: a circle of imports: base/a.c → base/b.c → base/a.c',
+  ]);
 });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { PLUGIN_OPTIONS } from '../../../src/doctor/plugin-options.ts';
-import { parseOptionLines, ServerOptions } from '../../../src/doctor/server-options.ts';
+import { PLUGIN_OPTIONS } from '../../../src/server/plugin-options.ts';
+import { parseOptionLines, ServerOptions } from '../../../src/server/server-options.ts';
 
 function parse(...lines: readonly string[]): ServerOptions {
   return new ServerOptions(parseOptionLines(lines.join('\n'), PLUGIN_OPTIONS));

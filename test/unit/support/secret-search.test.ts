@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { scratchDirectory } from '../support/scratch.ts';
-import { SecretSearch } from '../support/secret-search.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
+import { SecretSearch } from '../../support/secret-search.ts';
 
 const TEXT = 'k/ey+"with\\all=of it: 0123456789';
 // Base64url differs from base64 wherever it begins.

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
 import { kill } from 'node:process';
 import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
-import type { Secrets } from '../../secrets.ts';
+import type { Secrets } from '../../../secrets.ts';
 import { ChainLog } from './chain-log.ts';
 import { configuredLink } from './configured.ts';
 import { explainCredentialFailure, explainOtherIdentity } from './explain.ts';

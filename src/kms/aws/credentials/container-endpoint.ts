@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { systemErrorCode } from '../../errors.ts';
+import { systemErrorCode } from '../../../errors.ts';
 
 const TIMEOUT_MS = 1_000;
 const ECS_HOST = 'http://169.254.170.2';

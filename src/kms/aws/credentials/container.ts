@@ -1,4 +1,4 @@
-import { systemErrorCode } from '../../errors.ts';
+import { systemErrorCode } from '../../../errors.ts';
 import type { ChainStep } from './chain-log.ts';
 import { containerEndpoint, containerHost, examineContainerEndpoint } from './container-endpoint.ts';
 import { CredentialFailure, sentence } from './failure.ts';

@@ -1,4 +1,4 @@
-import type { Secrets } from '../../secrets.ts';
+import type { Secrets } from '../../../secrets.ts';
 import type { AccessKey } from '../sigv4.ts';
 import { malformed } from './malformed.ts';
 

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { KeyError, systemErrorCode } from '../../errors.ts';
-import { readSmallFile } from '../../small-file.ts';
+import { readSmallFile } from '../../../disk/small-file.ts';
+import { KeyError, systemErrorCode } from '../../../errors.ts';
 import { CredentialFailure } from './failure.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { systemErrorCode } from '../../errors.ts';
-import { readMetadata } from '../answer-metadata.ts';
+import { systemErrorCode } from '../../../errors.ts';
+import { readMetadata } from '../../failures/answer-metadata.ts';
 import { CredentialFailure, sentence } from './failure.ts';
 import { isFileError, isNetworkText, pathOf } from './sdk-error.ts';
 

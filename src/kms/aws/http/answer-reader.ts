@@ -1,4 +1,4 @@
-import { wipe } from '../../bytes.ts';
+import { wipe } from '../../../bytes.ts';
 import { type HttpAnswer, MOST_ANSWER_BYTES } from './transport.ts';
 
 /** As Node.js. */

@@ -1,6 +1,6 @@
 import { isIP, connect as netConnect, type Socket } from 'node:net';
 import { createSecureContext, connect as tlsConnect } from 'node:tls';
-import { wipe } from '../../bytes.ts';
+import { wipe } from '../../../bytes.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } from './transport.ts';
 

@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { wipe } from '../../bytes.ts';
+import { wipe } from '../../../bytes.ts';
 import { type AgentOptions, keepAliveAgents } from '../agents.ts';
 import { type ProxyGate, proxyGateOf } from '../proxy-gate.ts';
 import {

@@ -2,17 +2,17 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { systemClock } from '../../src/cli/system.ts';
-import { trustedCertificates } from '../../src/cli/trusted-certificates.ts';
-import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws.ts';
-import { KmsCaller } from '../../src/kms/caller.ts';
-import type { KmsClient } from '../../src/kms/client.ts';
-import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../src/kms/embedded/index.ts';
-import { startDeadline } from '../../src/kms/retry.ts';
-import { Secrets } from '../../src/secrets.ts';
-import { CertificateAuthority } from '../support/certificates.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { httpProxy, refusingProxy, tlsFront } from '../support/fronts.ts';
+import { systemClock } from '../../../../src/cli/system.ts';
+import { trustedCertificates } from '../../../../src/cli/trusted-certificates.ts';
+import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../../src/dev-kms/index.ts';
+import { type AwsSurroundings, createAwsKmsClient } from '../../../../src/kms/aws/client.ts';
+import { KmsCaller } from '../../../../src/kms/caller.ts';
+import type { KmsClient } from '../../../../src/kms/client.ts';
+import { startDeadline } from '../../../../src/kms/retry.ts';
+import { Secrets } from '../../../../src/secrets.ts';
+import { CertificateAuthority } from '../../../support/certificates.ts';
+import { expectKeyError } from '../../../support/expect-error.ts';
+import { httpProxy, refusingProxy, tlsFront } from '../../../support/fronts.ts';
 
 const ALIAS = 'alias/a';
 const PLAIN: AwsSurroundings = {

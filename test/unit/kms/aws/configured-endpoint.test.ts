@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { helloSettings } from '../../scripts/lib/hello-settings.ts';
-import { parseSettings } from '../../src/keyring/settings.ts';
-import { configuredEndpoint } from '../../src/kms/configured-endpoint.ts';
-import { sdkEndpoint } from '../../src/kms/sdk-endpoint.ts';
-import { refusalOf, WHO_READS_ENVIRONMENTS } from '../support/refused.ts';
-import { cleanUp, scratchDirectory } from '../support/scratch.ts';
+import { helloSettings } from '../../../../harness/hello-settings.ts';
+import { parseSettings } from '../../../../src/keyring/settings.ts';
+import { configuredEndpoint } from '../../../../src/kms/aws/configured-endpoint.ts';
+import { sdkEndpoint } from '../../../../src/kms/aws/sdk-endpoint.ts';
+import { refusalOf, WHO_READS_ENVIRONMENTS } from '../../../support/refused.ts';
+import { cleanUp, scratchDirectory } from '../../../support/scratch.ts';
 
 const URL_OF_PROFILE = 'http://127.0.0.1:1/profile/';
 const SERVICES = `[default]\nservices = local\nendpoint_url = ${URL_OF_PROFILE}\n[services local]\nkms =\n  endpoint_url = http://127.0.0.1:1/services/\n`;

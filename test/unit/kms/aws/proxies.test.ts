@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { proxiesOf } from '../../src/kms/proxies.ts';
-import { startScene } from '../support/aws-stand-ins/scene.ts';
-import { startSts } from '../support/aws-stand-ins/sts.ts';
-import { httpProxy } from '../support/fronts.ts';
-import { refusalOf, WHO_READS_ENVIRONMENTS } from '../support/refused.ts';
+import { proxiesOf } from '../../../../src/kms/aws/proxies.ts';
+import { startScene } from '../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../support/aws-stand-ins/sts.ts';
+import { httpProxy } from '../../../support/fronts.ts';
+import { refusalOf, WHO_READS_ENVIRONMENTS } from '../../../support/refused.ts';
 
 it.each<[Readonly<Record<string, string>>, Readonly<Record<string, string>>]>([
   [{}, {}],

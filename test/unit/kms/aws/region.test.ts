@@ -1,15 +1,15 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { helloSettings } from '../../scripts/lib/hello-settings.ts';
-import { KeyError } from '../../src/errors.ts';
-import { parseSettings } from '../../src/keyring/settings.ts';
-import { chosenRegion } from '../../src/kms/region.ts';
-import { expectKeyError } from '../support/expect-error.ts';
-import { scratchDirectory } from '../support/scratch.ts';
+import { helloSettings } from '../../../../harness/hello-settings.ts';
+import { KeyError } from '../../../../src/errors.ts';
+import { parseSettings } from '../../../../src/keyring/settings.ts';
+import { chosenRegion } from '../../../../src/kms/aws/region.ts';
+import { expectKeyError } from '../../../support/expect-error.ts';
+import { scratchDirectory } from '../../../support/scratch.ts';
 
 const VECTORS = [
-  ...readFileSync(join(import.meta.dirname, '../../plugin/test/region_vectors.h'), 'utf8').matchAll(
+  ...readFileSync(join(import.meta.dirname, '../../../../plugin/test/client/region_vectors.h'), 'utf8').matchAll(
     /^\{("(?:[^"\\]|\\.)*"), (true|false)\},$/gm,
   ),
 ].map(([, text = '""', isRight]) => ({ text: JSON.parse(text) as string, isRight: isRight === 'true' }));

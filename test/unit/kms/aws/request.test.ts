@@ -4,12 +4,12 @@ import { createServer } from 'node:http';
 import { SignatureV4 } from '@smithy/signature-v4';
 import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
-import { kmsEndpoint } from '../../src/kms/endpoint.ts';
-import { transportTo } from '../../src/kms/http/connect.ts';
-import { callJson } from '../../src/kms/json-call.ts';
-import { sdkEndpoint } from '../../src/kms/sdk-endpoint.ts';
-import { RequestSigner } from '../../src/kms/sigv4.ts';
-import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
+import { kmsEndpoint } from '../../../../src/kms/aws/endpoint.ts';
+import { transportTo } from '../../../../src/kms/aws/http/connect.ts';
+import { callJson } from '../../../../src/kms/aws/json-call.ts';
+import { sdkEndpoint } from '../../../../src/kms/aws/sdk-endpoint.ts';
+import { RequestSigner } from '../../../../src/kms/aws/sigv4.ts';
+import { cleanUp, scratchDirectory, until } from '../../../support/scratch.ts';
 
 /** What the SDK's signer wants of a hash. */
 class Sha256 {

@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
 import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
 import { describe, expect, it, vi } from 'vitest';
-import { RecordingHandler } from '../../src/kms/recording-handler.ts';
-import { Secrets } from '../../src/secrets.ts';
-import { type Scene, startScene } from '../support/aws-stand-ins/scene.ts';
-import { forwarding, listening } from '../support/fronts.ts';
+import { RecordingHandler } from '../../../../src/kms/aws/recording-handler.ts';
+import { Secrets } from '../../../../src/secrets.ts';
+import { type Scene, startScene } from '../../../support/aws-stand-ins/scene.ts';
+import { forwarding, listening } from '../../../support/fronts.ts';
 
 const ABSURD = [
   'Sat, 13 Sep 275760 00:00:00 GMT',

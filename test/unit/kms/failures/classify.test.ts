@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { classifyKmsFailure, FAILURE_TABLE, isCredentialFailure } from '../../src/kms/classify.ts';
-import { kmsError } from '../support/scripted-kms.ts';
+import { classifyKmsFailure, FAILURE_TABLE, isCredentialFailure } from '../../../../src/kms/failures/classify.ts';
+import { kmsError } from '../../../support/scripted-kms.ts';
 
 const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, hint: RegExp]>> = {
   ThrottlingException: ['transient', 'until-deadline', /quota/],

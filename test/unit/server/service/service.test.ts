@@ -1,12 +1,12 @@
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { sandboxOf } from '../../../src/doctor/service/sandbox.ts';
-import { adoptEnvironment, NO_SERVICE, readService } from '../../../src/doctor/service/server-environment.ts';
-import { findServiceUnit } from '../../../src/doctor/service/unit.ts';
-import { parseAssignments, parseEnvironmentFile, parseUnit } from '../../../src/doctor/service/unit-text.ts';
-import { TEST_ACCESS_KEY } from '../../../src/kms/embedded/index.ts';
-import { newPatient, type Patient, plainFiles } from './patient.ts';
+import { TEST_ACCESS_KEY } from '../../../../src/dev-kms/index.ts';
+import { sandboxOf } from '../../../../src/server/service/sandbox.ts';
+import { adoptEnvironment, NO_SERVICE, readService } from '../../../../src/server/service/server-environment.ts';
+import { findServiceUnit } from '../../../../src/server/service/unit.ts';
+import { parseAssignments, parseEnvironmentFile, parseUnit } from '../../../../src/server/service/unit-text.ts';
+import { newPatient, type Patient, plainFiles } from '../../doctor/patient.ts';
 
 /** Debian 12's, as far as it matters here. */
 const DEBIAN = `[Unit]

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
-import { keysOf, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
+import { keysOf, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 

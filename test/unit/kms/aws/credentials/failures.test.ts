@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
-import { keysOf, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts, stsError } from '../../support/aws-stand-ins/sts.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
+import { keysOf, type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts, stsError } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 

@@ -1,10 +1,10 @@
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
-import { type InstanceStandIn, startInstance } from '../../support/aws-stand-ins/instance.ts';
-import type { Reply, Silence } from '../../support/aws-stand-ins/loopback.ts';
-import { type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { type InstanceStandIn, startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import type { Reply, Silence } from '../../../../support/aws-stand-ins/loopback.ts';
+import { type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 async function stage(): Promise<{ scene: Scene; instance: InstanceStandIn }> {
   const scene = await startScene();

@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { credentialChain } from '../../../src/kms/credentials/chain.ts';
-import { Secrets } from '../../../src/secrets.ts';
-import { type InstanceStandIn, startInstance } from '../../support/aws-stand-ins/instance.ts';
-import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
-import { keysOf, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { credentialChain } from '../../../../../src/kms/aws/credentials/chain.ts';
+import { Secrets } from '../../../../../src/secrets.ts';
+import { type InstanceStandIn, startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import { processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
+import { keysOf, type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 

@@ -1,9 +1,9 @@
 import { expect, it, vi } from 'vitest';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { startInstance } from '../../support/aws-stand-ins/instance.ts';
-import { processDocument } from '../../support/aws-stand-ins/issuer.ts';
-import { keysOf, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import { processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
+import { keysOf, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 /** Everything is set up; what is taken away, step by step, is what was used. */
 it('prefers environment, profile, web identity, container and instance, in that order', async () => {

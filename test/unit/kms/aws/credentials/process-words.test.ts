@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { wordsOfProcess } from '../../../src/kms/credentials/process-words.ts';
+import { wordsOfProcess } from '../../../../../src/kms/aws/credentials/process-words.ts';
 
 const SECRET = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY';
 

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { startInstance } from '../../support/aws-stand-ins/instance.ts';
-import { type StandIn, standIn } from '../../support/aws-stand-ins/loopback.ts';
-import { type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSso } from '../../support/aws-stand-ins/sso.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import { type StandIn, standIn } from '../../../../support/aws-stand-ins/loopback.ts';
+import { type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSso } from '../../../../support/aws-stand-ins/sso.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 /** A proxy that refuses everything, so that nothing that needs it works, and notes who came. */
 async function withProxy(scene: Scene): Promise<{ proxy: StandIn; surroundings: object }> {

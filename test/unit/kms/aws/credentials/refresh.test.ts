@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { startInstance } from '../../support/aws-stand-ins/instance.ts';
-import { HOUR_MS, processDocument } from '../../support/aws-stand-ins/issuer.ts';
-import type { Reply, Silence } from '../../support/aws-stand-ins/loopback.ts';
-import { keysOf, moveClock, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSso } from '../../support/aws-stand-ins/sso.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import { HOUR_MS, processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
+import type { Reply, Silence } from '../../../../support/aws-stand-ins/loopback.ts';
+import { keysOf, moveClock, type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSso } from '../../../../support/aws-stand-ins/sso.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 const DAYS = 3;

@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { startInstance } from '../../support/aws-stand-ins/instance.ts';
-import { HOUR_MS } from '../../support/aws-stand-ins/issuer.ts';
-import { moveClock, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { startSts } from '../../support/aws-stand-ins/sts.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import { HOUR_MS } from '../../../../support/aws-stand-ins/issuer.ts';
+import { moveClock, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { HOUR_MS } from '../../support/aws-stand-ins/issuer.ts';
-import { moveClock, type Scene, startScene } from '../../support/aws-stand-ins/scene.ts';
-import { type SsoStandIn, startSso } from '../../support/aws-stand-ins/sso.ts';
+import { HOUR_MS } from '../../../../support/aws-stand-ins/issuer.ts';
+import { moveClock, type Scene, startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { type SsoStandIn, startSso } from '../../../../support/aws-stand-ins/sso.ts';
 
 const START_URL = 'https://keys.awsapps.com/start';
 const ACCOUNT = 'sso_account_id = 111122223333\nsso_role_name = keys\n';

@@ -3,12 +3,12 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AnswerReader } from '../../src/kms/http/answer-reader.ts';
-import { transportTo } from '../../src/kms/http/connect.ts';
-import { type HttpAnswer, MOST_ANSWER_BYTES, type Transport } from '../../src/kms/http/transport.ts';
-import { CertificateAuthority } from '../support/certificates.ts';
-import { listening } from '../support/fronts.ts';
-import { cleanUp, until } from '../support/scratch.ts';
+import { AnswerReader } from '../../../../../src/kms/aws/http/answer-reader.ts';
+import { transportTo } from '../../../../../src/kms/aws/http/connect.ts';
+import { type HttpAnswer, MOST_ANSWER_BYTES, type Transport } from '../../../../../src/kms/aws/http/transport.ts';
+import { CertificateAuthority } from '../../../../support/certificates.ts';
+import { listening } from '../../../../support/fronts.ts';
+import { cleanUp, until } from '../../../../support/scratch.ts';
 
 function read(bytes: Buffer, cuts: readonly number[] = []): { answer: HttpAnswer | undefined; reader: AnswerReader } {
   const reader = new AnswerReader();

@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
-import { FAILURE_TABLE } from '../../../src/kms/classify.ts';
-import { CREDENTIAL_FAILURES } from '../../../src/kms/credentials/rows.ts';
-import { failureOf } from '../../support/failing-call.ts';
-import { listening } from '../../support/fronts.ts';
+import { FAILURE_TABLE } from '../../../../../src/kms/failures/classify.ts';
+import { CREDENTIAL_FAILURES } from '../../../../../src/kms/failures/credential-rows.ts';
+import { failureOf } from '../../../../support/failing-call.ts';
+import { listening } from '../../../../support/fronts.ts';
 import { accept, type FailureCases, failWith } from './case.ts';
 
 /** Rows that KMS has no name for: its name and text. */

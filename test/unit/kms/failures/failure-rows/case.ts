@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Scene } from '../../support/aws-stand-ins/scene.ts';
-import { type CallFailure, type FailingCall, failureOf } from '../../support/failing-call.ts';
+import type { Scene } from '../../../../support/aws-stand-ins/scene.ts';
+import { type CallFailure, type FailingCall, failureOf } from '../../../../support/failing-call.ts';
 
 export interface Failed {
   readonly failure: CallFailure;
@@ -35,7 +35,7 @@ export async function failInChild(
   { network, argument = '' }: { readonly network?: string; readonly argument?: string } = {},
 ): Promise<Failed> {
   accept(scene);
-  const program = [process.execPath, join(import.meta.dirname, 'children', child), argument];
+  const program = [process.execPath, join(import.meta.dirname, '../../../failure-rows/children', child), argument];
   const [file = '', ...more] =
     network === undefined
       ? ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh', ...program]

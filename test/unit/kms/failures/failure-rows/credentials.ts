@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { startContainer } from '../../support/aws-stand-ins/container.ts';
-import { type InstanceStandIn, startInstance } from '../../support/aws-stand-ins/instance.ts';
-import type { Reply } from '../../support/aws-stand-ins/loopback.ts';
-import { keysOf, type Scene } from '../../support/aws-stand-ins/scene.ts';
-import { startSso } from '../../support/aws-stand-ins/sso.ts';
-import { startSts, stsError } from '../../support/aws-stand-ins/sts.ts';
-import { failureOf } from '../../support/failing-call.ts';
+import { startContainer } from '../../../../support/aws-stand-ins/container.ts';
+import { type InstanceStandIn, startInstance } from '../../../../support/aws-stand-ins/instance.ts';
+import type { Reply } from '../../../../support/aws-stand-ins/loopback.ts';
+import { keysOf, type Scene } from '../../../../support/aws-stand-ins/scene.ts';
+import { startSso } from '../../../../support/aws-stand-ins/sso.ts';
+import { startSts, stsError } from '../../../../support/aws-stand-ins/sts.ts';
+import { failureOf } from '../../../../support/failing-call.ts';
 import type { Failed, FailureCase, FailureCases } from './case.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';

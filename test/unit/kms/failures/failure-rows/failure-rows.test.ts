@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { errorsDocument } from '../../../scripts/lib/errors-table.ts';
-import { FAILURE_TABLE } from '../../../src/kms/classify.ts';
-import type { FailureKind } from '../../../src/kms/failure-row.ts';
-import { startScene } from '../../support/aws-stand-ins/scene.ts';
-import { ATTEMPTS } from '../../support/failing-call.ts';
+import { errorsDocument } from '../../../../../scripts/errors-table.ts';
+import { FAILURE_TABLE } from '../../../../../src/kms/failures/classify.ts';
+import type { FailureKind } from '../../../../../src/kms/failures/failure-row.ts';
+import { startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { ATTEMPTS } from '../../../../support/failing-call.ts';
 import { ANSWERS } from './answers.ts';
 import type { FailureCases } from './case.ts';
 import { CREDENTIALS } from './credentials.ts';
@@ -48,6 +48,6 @@ it.each(ROWS)(
 );
 
 it('is what docs/errors.md says', () => {
-  const path = join(import.meta.dirname, '../../../docs/errors.md');
+  const path = join(import.meta.dirname, '../../../../../docs/errors.md');
   expect(readFileSync(path, 'utf8'), 'docs/errors.md is out of date: npm run docs').toBe(errorsDocument());
 });

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer, Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { vi } from 'vitest';
-import type { Scene } from '../../support/aws-stand-ins/scene.ts';
-import { refusingProxy } from '../../support/fronts.ts';
-import { cleanUp } from '../../support/scratch.ts';
+import type { Scene } from '../../../../support/aws-stand-ins/scene.ts';
+import { refusingProxy } from '../../../../support/fronts.ts';
+import { cleanUp } from '../../../../support/scratch.ts';
 import { type Failed, type FailureCases, failInChild, failWith } from './case.ts';
 
 /** Of the range for documentation; only a network of its own knows it. */

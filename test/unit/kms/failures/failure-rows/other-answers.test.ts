@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { FAILURE_TABLE } from '../../../src/kms/classify.ts';
-import type { FaultRule } from '../../../src/kms/embedded/index.ts';
-import { startScene } from '../../support/aws-stand-ins/scene.ts';
-import { type CallFailure, type FailingCall, failureOf } from '../../support/failing-call.ts';
-import { listening, refusingProxy } from '../../support/fronts.ts';
+import type { FaultRule } from '../../../../../src/dev-kms/index.ts';
+import { FAILURE_TABLE } from '../../../../../src/kms/failures/classify.ts';
+import { startScene } from '../../../../support/aws-stand-ins/scene.ts';
+import { type CallFailure, type FailingCall, failureOf } from '../../../../support/failing-call.ts';
+import { listening, refusingProxy } from '../../../../support/fronts.ts';
 import { accept } from './case.ts';
 
 async function failing(call: FailingCall): Promise<CallFailure> {

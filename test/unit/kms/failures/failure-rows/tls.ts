@@ -1,6 +1,6 @@
-import type { Scene } from '../../support/aws-stand-ins/scene.ts';
-import { CertificateAuthority, type Identity } from '../../support/certificates.ts';
-import { tlsFront } from '../../support/fronts.ts';
+import type { Scene } from '../../../../support/aws-stand-ins/scene.ts';
+import { CertificateAuthority, type Identity } from '../../../../support/certificates.ts';
+import { tlsFront } from '../../../../support/fronts.ts';
 import { type Failed, type FailureCases, failWith } from './case.ts';
 
 const HOSTS = 'IP:127.0.0.1';

@@ -1,7 +1,7 @@
 /** Prints how a call fails whose connection the administrator of the machine ends. */
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
-import { failureOf } from '../../../support/failing-call.ts';
+import { failureOf } from '../../../../../support/failing-call.ts';
 
 const server = createServer((socket) => {
   socket.on('error', () => undefined);
