@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createKmsLog } from '../../../src/agent/kms-log.ts';
 import { forEachBounded } from '../../../src/bounded.ts';
 import { keyCheckValue } from '../../../src/bytes.ts';
 import type { Counter } from '../../../src/format/messages.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
+import { createKmsLog } from '../../../src/keyring/kms-log.ts';
 import type { LogLevel } from '../../../src/keyring/settings.ts';
 import { type UnwrappedKey, unwrapStoredKey } from '../../../src/keyring/unwrap.ts';
 import type { UnwrapRequest } from '../../../src/kms/answers.ts';

@@ -1,12 +1,12 @@
 import type { Clock } from '../clock.ts';
 import type { Counter, Severity } from '../format/messages.ts';
-import type { LogLevel } from '../keyring/settings.ts';
-import { logs } from '../keyring/settings.ts';
 import { WRONG_ANSWER } from '../kms/answers.ts';
 import type { KmsOperation } from '../kms/client.ts';
 import { describeFailure } from '../kms/failures/classify.ts';
 import type { FailureKind } from '../kms/failures/failure-row.ts';
 import type { KmsObserver } from '../kms/observer.ts';
+import type { LogLevel } from './settings.ts';
+import { logs } from './settings.ts';
 
 /** A server asks for nothing else. */
 const CALLS: Readonly<Partial<Record<KmsOperation, Counter>>> = {

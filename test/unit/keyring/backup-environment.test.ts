@@ -1,7 +1,7 @@
 /** Which failures a mariadb-backup may owe to its environment, which is not the server's. */
 import { expect, it } from 'vitest';
-import { hintedForBackup } from '../../../src/agent/backup-environment.ts';
 import { KeyError } from '../../../src/errors.ts';
+import { hintedForBackup } from '../../../src/keyring/backup-environment.ts';
 
 function failed(name: string, status: number): KeyError {
   const cause = Object.assign(new Error('no'), { name, $metadata: { httpStatusCode: status, requestId: 'r' } });

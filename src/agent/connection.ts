@@ -1,0 +1,83 @@
+import type { Duplex } from 'node:stream';
+import { wipe } from '../bytes.ts';
+import { KeyError } from '../errors.ts';
+import { type Frame, FrameDecoder } from '../format/frames.ts';
+import { type AgentMessage, encodeAgentMessage } from '../format/messages.ts';
+
+/** Bytes that the plugin has not read yet. While there are more, no further request is read. */
+const MOST_UNREAD_BYTES = 1_048_576;
+
+/** The stream of one plugin: frames in, messages out. Bytes that went out are wiped. */
+export class Connection {
+  readonly #stream: Duplex;
+  readonly #decoder = new FrameDecoder();
+  #outbox: Buffer[] = [];
+  /** Ends the wait in `room`. */
+  #lookAgain = (): void => undefined;
+
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    for (const event of ['drain', 'close']) stream.on(event, () => this.lookAgain());
+  }
+
+  get isClosed(): boolean {
+    return this.#stream.destroyed;
+  }
+
+  /**
+   * Gives each frame to `receive`, one after the other, until the stream ends.
+   * @param isFull no further frame is given while it says so
+   * @throws KeyError PROTOCOL, what `receive` throws, and the stream's errors as they come
+   */
+  async read(isFull: () => boolean, receive: (frame: Frame) => Promise<void>): Promise<void> {
+    for await (const chunk of this.#stream) {
+      for (const frame of this.#decoder.feed(chunk)) {
+        await this.#room(isFull);
+        if (!this.isClosed) await receive(frame);
+      }
+    }
+    if (this.#decoder.isInsideFrame) throw new KeyError('PROTOCOL', 'the plugin closed the connection inside a frame');
+  }
+
+  /** To be called when `isFull` may have another answer. */
+  lookAgain(): void {
+    this.#lookAgain();
+  }
+
+  /** Sends a message together with all others of this turn of the event loop: at a start there are thousands of keys. */
+  send(request: number, message: AgentMessage): void {
+    if (!this.#stream.writable) return;
+    if (this.#outbox.length === 0) setImmediate(() => this.#flush());
+    this.#outbox.push(encodeAgentMessage(request, message));
+  }
+
+  /** Sends what waits, and closes the stream. */
+  close(): void {
+    this.#flush();
+    this.#stream.destroy();
+  }
+
+  /** Closes the stream, which ends `read`. @param error thrown by `read` */
+  drop(error?: KeyError): void {
+    this.#stream.destroy(error);
+  }
+
+  /** Waits until another request may be taken: a plugin that reads no answers is not read meanwhile. */
+  async #room(isFull: () => boolean): Promise<void> {
+    while (!this.isClosed && (isFull() || this.#stream.writableLength > MOST_UNREAD_BYTES)) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#lookAgain = resolve;
+      await promise;
+    }
+  }
+
+  #flush(): void {
+    const frames = this.#outbox;
+    if (frames.length === 0) return;
+    this.#outbox = [];
+    const bytes = Buffer.concat(frames);
+    for (const frame of frames) wipe(frame);
+    // A failed write shows as the end of the stream, which `read` handles.
+    this.#stream.write(bytes, () => wipe(bytes));
+  }
+}
