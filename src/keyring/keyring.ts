@@ -45,7 +45,8 @@ export interface KeyringParts {
   readonly role: Role;
   /** Key versions that the server has already, and that no `hold` names: the store lists as many. */
   readonly unnamedHeld: number;
-  readonly settings: Settings;
+  /** The settings of now: a change replaces them. */
+  readonly settings: () => Settings;
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
   readonly clock: Clock;
@@ -85,7 +86,8 @@ export class Keyring {
   readonly #known = new Set<string>();
 
   constructor(parts: KeyringParts) {
-    const { settings, events } = parts;
+    const { events } = parts;
+    const settings = parts.settings();
     this.#parts = parts;
     // Mock mode asks no KMS that could be asked less often.
     if (settings.sealedKeyRing && !settings.mock) {
@@ -238,7 +240,7 @@ export class Keyring {
     if (lost !== undefined) throw lostKey(lost, store.path);
     if (shrunk !== undefined) throw shrunk;
     // The list limits new ids only: a key that exists may always get another version.
-    if (!allowsKeyId(settings.keyIds, id)) throw idNotAllowed(id);
+    if (!allowsKeyId(settings().keyIds, id)) throw idNotAllowed(id);
     this.#refuseToCreate(id);
     // Last: the plugin looks at all its data when nothing else is in the way.
     if (!mayCreate) throw keyOfData(id, store.path);
@@ -280,7 +282,7 @@ export class Keyring {
     const { store, kms, settings, events } = this.#parts;
     const stored = await store.readToUnwrap(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
-    const unwrapped = await unwrapStoredKey(kms, settings.encryptionContext, name, stored, deadline);
+    const unwrapped = await unwrapStoredKey(kms, settings().encryptionContext, name, stored, deadline);
     try {
       await mendSidecar(this.#parts, name, stored, unwrapped);
       // In the ring it would not be looked at again, and its sidecar stay as it is where it could not be corrected.
@@ -298,7 +300,8 @@ export class Keyring {
     const { store, settings, role } = this.#parts;
     if (role === 'backup') throw backupNeverCreates(id, store.path);
     // Mock mode is for trials: its one master key needs no name.
-    if (settings.masterKeyId === '' && !settings.mock) throw noMasterKey(id);
+    const { masterKeyId, mock } = settings();
+    if (masterKeyId === '' && !mock) throw noMasterKey(id);
   }
 
   /** Creates `first`, or the next free version when another process was faster. */
@@ -330,9 +333,9 @@ export class Keyring {
     // Whatever the store says: data is encrypted with the one that the server has.
     if (this.#known.has(keyFileName(name))) throw heldAlready(name);
     // One and the same for the whole creation: the setting may change meanwhile.
-    const { masterKeyId, keySpec, encryptionAlgorithm: algorithm } = settings;
+    const { masterKeyId, keySpec, encryptionAlgorithm: algorithm, encryptionContext: pairs } = settings();
     const subject = describeKey(name);
-    const encryptionContext = keyContext(settings.encryptionContext, name, algorithm);
+    const encryptionContext = keyContext(pairs, name, algorithm);
     const request = { masterKeyId, keySpec, encryptionContext };
     const made = await kms.generate(`${subject} (master key ${masterKeyId})`, request, deadline);
     const { masterKeyArn, requestId } = made;

@@ -67,13 +67,14 @@ export async function openKeyring(
   { clock, random, fileSystem, keysNamed, connectKms }: KeyringSurroundings,
   { role, unnamedHeld, settings, events }: KeyringRequest,
 ): Promise<OpenKeyring> {
+  let current = settings;
   const clients = await connectKms(settings);
   const log = events.log.bind(events);
-  const observer = createKmsLog({ logLevel: () => settings.logLevel, clock, log, count: events.count.bind(events) });
+  const observer = createKmsLog({ logLevel: () => current.logLevel, clock, log, count: events.count.bind(events) });
   const named = keysNamed ?? (role === 'backup' ? KEYS_FOR_CALLER : KEYS_OF_SERVER);
   const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random, named);
   const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
-  const keyring = new Keyring({ role, unnamedHeld, settings, store, kms, clock, events });
+  const keyring = new Keyring({ role, unnamedHeld, settings: () => current, store, kms, clock, events });
   const hinted = role === 'backup' ? hintedForBackup : (error: KeyError) => error;
   const missing = events.missing.bind(events);
   const loader = new KeyLoader({ settings, keyring, clock, random, log, missing, hinted });
@@ -81,10 +82,12 @@ export async function openKeyring(
     keyring,
     loader,
     notices: settings.mock ? mockNotices(settings) : [],
-    changeSetting: (name, value) => changeSetting(settings, name, value),
-    checkMasterKeys: (deadline) => checkMasterKeys({ settings, store, clients, kms, clock }, deadline),
+    changeSetting: (name, value) => {
+      current = changeSetting(current, name, value);
+    },
+    checkMasterKeys: (deadline) => checkMasterKeys({ settings: current, store, clients, kms, clock }, deadline),
     // In mock mode there is no master key that anybody would delete.
-    useMasterKeys: async (deadline) => (settings.mock ? [] : await useMasterKeys({ settings, store, kms }, deadline)),
+    useMasterKeys: async (deadline) => (settings.mock ? [] : await useMasterKeys({ settings: current, store, kms }, deadline)),
     hinted,
     stop: () => {
       loader.stop();

@@ -24,7 +24,8 @@ import { withHint } from './refusals.ts';
 import type { Settings } from './settings.ts';
 
 export interface SealedKeyRingParts {
-  readonly settings: Settings;
+  /** The settings of now: a change replaces them. */
+  readonly settings: () => Settings;
   readonly store: KeyDirectory;
   readonly kms: KmsCaller;
   readonly clock: Clock;
@@ -182,17 +183,18 @@ export class SealedKeyRing {
       );
       if (joining.length === 0) return;
       const keys = [...(before?.keys ?? []), ...joining];
-      const encryptionContext = keyRingContext(settings.encryptionContext);
+      const encryptionContext = keyRingContext(settings().encryptionContext);
       const masterKeyId = masterKeyInRegion(masterKeyArn, kms.region);
       const request = { masterKeyId, keySpec: 'AES_256', encryptionContext } as const;
       const { wrapped } = await kms.generate(SUBJECT, request, deadline);
       const unwrap = { ...request, wrapped, masterKeyArn, keyCheckValue: undefined };
       const { plaintext: ringKey } = await kms.decrypt(SUBJECT, unwrap, deadline);
       try {
+        const now = settings();
         const header = {
           created: writtenTime(clock.wallMs()),
-          masterKeyId: settings.masterKeyId,
-          encryptionContext: settings.encryptionContext,
+          masterKeyId: now.masterKeyId,
+          encryptionContext: now.encryptionContext,
           masterKeyArn,
           wrappedRingKey: wrapped,
         };
@@ -230,7 +232,7 @@ export class SealedKeyRing {
   }
 
   #assertOfSettings({ header }: ClosedKeyRing): void {
-    const { settings } = this.#parts;
+    const settings = this.#parts.settings();
     if (header.masterKeyId !== settings.masterKeyId) {
       const names = `"${header.masterKeyId}" when it was written, now it is "${settings.masterKeyId}"`;
       throw keyRingUnusable(`aws_key_management_master_key_id was ${names}`);
@@ -247,7 +249,7 @@ export class SealedKeyRing {
       masterKeyArn: header.masterKeyArn,
       keySpec: 'AES_256',
       keyCheckValue: undefined,
-      encryptionContext: keyRingContext(settings.encryptionContext),
+      encryptionContext: keyRingContext(settings().encryptionContext),
     } as const;
     return (await kms.decrypt(SUBJECT, request, deadline)).plaintext;
   }

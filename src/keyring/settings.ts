@@ -23,12 +23,12 @@ export interface FailoverRegion {
 /** What the server's variables say; the names are theirs without `aws_key_management_`. */
 export interface Settings {
   /** Empty: no keys are created. */
-  masterKeyId: string;
-  keySpec: KeySpec;
+  readonly masterKeyId: string;
+  readonly keySpec: KeySpec;
   /** Of new versions; existing ones keep theirs. */
-  encryptionAlgorithm: EncryptionAlgorithm;
-  logLevel: LogLevel;
-  keyIds: KeyIdSet;
+  readonly encryptionAlgorithm: EncryptionAlgorithm;
+  readonly logLevel: LogLevel;
+  readonly keyIds: KeyIdSet;
   readonly region: string;
   readonly endpointUrl: string;
   /** 0: our defaults. */
@@ -93,25 +93,21 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
 
 /**
  * Takes a changed dynamic variable over.
- * @throws KeyError BAD_OPTION, PROTOCOL; nothing has changed then
+ * @returns the settings with that change
+ * @throws KeyError BAD_OPTION, PROTOCOL
  */
-export function changeSetting(settings: Settings, name: string, value: string): void {
+export function changeSetting(settings: Settings, name: string, value: string): Settings {
   switch (name) {
     case 'master_key_id':
-      settings.masterKeyId = value;
-      return;
+      return { ...settings, masterKeyId: value };
     case 'key_spec':
-      settings.keySpec = parseChoice('key_spec', KEY_SPECS, value);
-      return;
+      return { ...settings, keySpec: parseChoice('key_spec', KEY_SPECS, value) };
     case 'encryption_algorithm':
-      settings.encryptionAlgorithm = parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value);
-      return;
+      return { ...settings, encryptionAlgorithm: parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value) };
     case 'log_level':
-      settings.logLevel = parseChoice('log_level', LOG_LEVELS, value);
-      return;
+      return { ...settings, logLevel: parseChoice('log_level', LOG_LEVELS, value) };
     case 'key_ids':
-      settings.keyIds = parseKeyIdSet(value);
-      return;
+      return { ...settings, keyIds: parseKeyIdSet(value) };
     default:
       throw new KeyError('PROTOCOL', `set: ${name} is not a setting that changes`);
   }

@@ -99,7 +99,7 @@ async function load(role: 'server' | 'backup' = 'server', sealedKeyRing = false)
   const keyring = new Keyring({
     role,
     unnamedHeld: 0,
-    settings: { ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyRing },
+    settings: () => ({ ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyRing }),
     store: directory(),
     kms: caller(),
     clock,

@@ -38,7 +38,7 @@ class Process {
   readonly logged: string[] = [];
   readonly counted: string[] = [];
   readonly handedOver: Uint8Array[] = [];
-  readonly settings: Settings;
+  settings: Settings;
   readonly keyring: Keyring;
 
   constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server', held = 0) {
@@ -46,7 +46,7 @@ class Process {
     this.keyring = new Keyring({
       role,
       unnamedHeld: held,
-      settings: this.settings,
+      settings: () => this.settings,
       store: new KeyDirectory('/keys', fs, clock, Math.random),
       kms: new KmsCaller([kms], clock, () => 0.5, { attemptStarted: () => undefined, attemptEnded: () => undefined }),
       clock,
@@ -803,9 +803,9 @@ describe('the encryption algorithm', () => {
     bindStrictly();
     const process = new Process();
     await process.open(one);
-    process.settings.encryptionAlgorithm = 'AES_CTR';
+    process.settings = { ...process.settings, encryptionAlgorithm: 'AES_CTR' };
     await process.rotate(one);
-    process.settings.encryptionAlgorithm = 'AES_CBC';
+    process.settings = { ...process.settings, encryptionAlgorithm: 'AES_CBC' };
     await process.rotate(one);
     expect(process.announced.map(({ algorithm }) => algorithm)).toEqual(['AES_CBC', 'AES_CTR', 'AES_CBC']);
     const later = new Process(ctr);

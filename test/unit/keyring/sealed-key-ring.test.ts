@@ -67,7 +67,7 @@ class Agent {
   readonly handedOver: Uint8Array[] = [];
   readonly logged: string[] = [];
   readonly keyring: Keyring;
-  readonly settings: Settings;
+  settings: Settings;
 
   constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server', disk: FileSystem = fs) {
     this.settings = { ...TEST_SETTINGS, sealedKeyRing: true, ...changes };
@@ -75,7 +75,7 @@ class Agent {
     this.keyring = new Keyring({
       role,
       unnamedHeld: 0,
-      settings: this.settings,
+      settings: () => this.settings,
       store: new KeyDirectory(this.settings.keyfileDir, disk, clock, Math.random),
       kms: new KmsCaller([kms.client], clock, () => 0.5, observer),
       clock,
@@ -212,7 +212,7 @@ describe('a sealed key ring', () => {
     storeMany(1, 2);
     store(1, 3, { algorithm: 'AES_CTR' });
     const agent = await sealed();
-    agent.settings.encryptionAlgorithm = 'AES_CTR';
+    agent.settings = { ...agent.settings, encryptionAlgorithm: 'AES_CTR' };
     await agent.rotate(1);
     await agent.seal();
     expect((await start()).calls).toEqual(['Decrypt ring']);
@@ -418,7 +418,7 @@ describe('a ring and several master keys', () => {
     storeMany(2, 2);
     const agent = await sealed();
     const before = ring();
-    agent.settings.masterKeyId = 'alias/b';
+    agent.settings = { ...agent.settings, masterKeyId: 'alias/b' };
     await agent.rotate(1);
     await agent.seal();
     expect(ring()).toEqual(before);
