@@ -87,7 +87,8 @@ export async function openKeyring(
     },
     checkMasterKeys: (deadline) => checkMasterKeys({ settings: current, store, clients, kms, clock }, deadline),
     // In mock mode there is no master key that anybody would delete.
-    useMasterKeys: async (deadline) => (settings.mock ? [] : await useMasterKeys({ settings: current, store, kms }, deadline)),
+    useMasterKeys: async (deadline) =>
+      settings.mock ? [] : await useMasterKeys({ settings: current, store, kms }, deadline),
     hinted,
     stop: () => {
       loader.stop();
