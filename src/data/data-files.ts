@@ -12,13 +12,19 @@ import {
 import { READ_ONLY } from '../disk/small-file.ts';
 import type { ReadAt } from '../format/key-use.ts';
 
-/** What is read of a server's data files. Nothing is ever written. */
+/** Read access to a server's data files. Nothing is ever written. */
 export interface DataFiles {
-  /** Names below a directory, and which of them are directories or links to such. @throws what node:fs throws */
+  /**
+   * Lists a directory's entries, and tells which are directories or links to directories.
+   * @throws what node:fs throws
+   */
   list(directory: string): readonly DataEntry[];
-  /** Undefined: it is no file with data. @throws what node:fs throws, also for a symbolic link that is not to be followed */
+  /**
+   * Opens a data file. Undefined: it holds no data.
+   * @throws what node:fs throws, also for a symbolic link when links are refused
+   */
   open(path: string, link?: 'followed' | 'refused'): OpenDataFile | undefined;
-  /** A symbolic link is there when what it leads to is. */
+  /** True for a file that exists, or a symbolic link whose target exists. */
   isThere(path: string): boolean;
   isLink(path: string): boolean;
 }
@@ -34,7 +40,7 @@ export interface OpenDataFile {
   close(): void;
 }
 
-/** Synchronous: promises would make a look at thousands of tables ten times as long. */
+/** Synchronous: with promises a look at thousands of tables takes ten times as long. */
 export const nodeDataFiles: DataFiles = {
   list: (directory) =>
     readdirSync(directory, { withFileTypes: true }).map((entry) => ({
@@ -43,10 +49,10 @@ export const nodeDataFiles: DataFiles = {
       mayBeDirectory: !entry.isFile() && !entry.isFIFO() && !entry.isSocket(),
     })),
   open(path, link = 'followed') {
-    // To open some devices does something.
+    // Opening some devices has side effects, so the type is checked first.
     const before = link === 'followed' ? statSync(path) : lstatSync(path);
     if (!hasData(before) && !before.isSymbolicLink()) return undefined;
-    // Without blocking: a FIFO may have come in its place.
+    // Non-blocking: a FIFO may have replaced the file.
     const descriptor = openSync(path, link === 'followed' ? READ_ONLY : READ_ONLY | constants.O_NOFOLLOW);
     const close = (): void => closeSync(descriptor);
     if (!hasData(fstatSync(descriptor))) {
@@ -67,7 +73,7 @@ function factsOf(facts: (path: string) => Stats, path: string): Stats | undefine
   }
 }
 
-/** The system tablespace may be a block device. */
+/** A block device is accepted: InnoDB allows one as its system tablespace. */
 function hasData(file: Stats): boolean {
   return file.isFile() || file.isBlockDevice();
 }

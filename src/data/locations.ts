@@ -1,4 +1,4 @@
-/** Where a server keeps what it encrypts. Paths are absolute. */
+/** The places of the files that a server encrypts. Paths are absolute. */
 export interface DataLocations {
   readonly datadir: string;
   /** innodb_data_home_dir and innodb_data_file_path */
@@ -7,6 +7,6 @@ export interface DataLocations {
   readonly redoLogs: string;
   /** innodb_undo_directory */
   readonly undoLogs: string;
-  /** Of binary and relay logs that are not in the data directory itself. */
+  /** Index files of binary and relay logs outside the data directory. */
   readonly logIndexes: readonly string[];
 }

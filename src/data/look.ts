@@ -15,15 +15,15 @@ import type { KeyId, KeyVersion } from '../ids.ts';
 import type { DataFiles } from './data-files.ts';
 import type { DataLocations } from './locations.ts';
 
-/** A key that data of the server is encrypted with. */
+/** A key that some of the server's data is encrypted with. */
 export interface FoundUse {
   readonly id: KeyId;
-  /** Undefined: the file names the key and none of its versions. */
+  /** Undefined: the file names the key without a version. */
   readonly version: KeyVersion | undefined;
-  /** The first file that names it; relative when it is in the data directory. */
+  /** The first file that uses the key; relative when it is in the data directory. */
   readonly file: string;
   readonly files: number;
-  /** Whole pages on which the key can be tried. */
+  /** Intact pages on which the key can be tried. */
   readonly pages: readonly FoundPage[];
 }
 
@@ -38,23 +38,23 @@ export interface Unseen {
 
 export interface DataLook {
   readonly uses: readonly FoundUse[];
-  /** What could not be looked at: it may be encrypted with any key. */
+  /** Files and directories that could not be read: they may be encrypted with any key. */
   readonly unseen: readonly Unseen[];
-  /** How many files were looked at. */
+  /** How many files were read. */
   readonly files: number;
 }
 
-/** Files between two chances for others to run. */
+/** Files to read before yielding to the event loop. */
 const FILES_A_TURN = 64;
-/** Of each key version; a file that belongs to another server may hold some of them. */
+/** Limits for each key version. More than one page is kept, because a file may belong to another server. */
 const [PAGES, PAGES_OF_A_FILE, DAMAGED_PAGES] = [16, 2, 64];
 const MAX_INDEX_BYTES = 1 << 20;
 const MAX_PATH_BYTES = 4096;
 const UNDO_TABLESPACES = 127;
 
 /**
- * Looks at every file that a server may encrypt, and changes nothing. Never throws for what a file or directory holds. When
- * `signal` ends it, the rest is unseen.
+ * Reads every file that a server may encrypt, and changes nothing. Unreadable files and directories are listed, not
+ * thrown. Files not read when `signal` aborts are listed as unseen.
  */
 export async function lookAtData(files: DataFiles, locations: DataLocations, signal: AbortSignal): Promise<DataLook> {
   const look = new Look(files, locations.datadir);
@@ -71,16 +71,16 @@ export async function lookAtData(files: DataFiles, locations: DataLocations, sig
   return look.result();
 }
 
-/** `unsure`: no file was seen that needs a key, and something could not be looked at. */
+/** `unsure`: no encrypted file was found, and something could not be read. */
 export type KeyNeed = 'needs' | 'none' | 'unsure';
 
-/** Whether data that is there needs keys. */
+/** Tells whether the data that was found needs keys. */
 export function keyNeedOf({ uses, unseen }: DataLook): KeyNeed {
   if (uses.length > 0) return 'needs';
   return unseen.length > 0 ? 'unsure' : 'none';
 }
 
-/** One step a file, so that a look at thousands can pause between two. */
+/** One step for each file, so that a look at thousands of files can yield between two. */
 function* steps(look: Look, locations: DataLocations): Generator<() => void> {
   const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;
   const root = look.names(datadir);
@@ -105,7 +105,7 @@ function* steps(look: Look, locations: DataLocations): Generator<() => void> {
   for (const { name, mayBeDirectory } of root ?? []) {
     if (!mayBeDirectory || name.startsWith('.') || name === 'lost+found') continue;
     const folder = join(datadir, name);
-    // No database has a dot in its name there: a link to nothing is a socket's, say.
+    // No database directory has a dot in its name: a dangling link of such a name may be that of a socket.
     if (name.includes('.') && !look.isThere(folder)) continue;
     for (const file of look.names(folder, true) ?? []) {
       const path = join(folder, file.name);
@@ -121,7 +121,7 @@ function isUndoTablespace(name: string): boolean {
   return number !== undefined && Number(number) >= 1 && Number(number) <= UNDO_TABLESPACES;
 }
 
-/** It may be encrypted with key 2, and nobody reads it after a restart. */
+/** It may be encrypted with key 2, but the server does not read it after a restart. */
 function isTemporaryAria(name: string): boolean {
   return name.startsWith('#sql-temptable');
 }
@@ -147,7 +147,7 @@ class Look {
     this.#unseen.push({ path: this.#shown(path), reason });
   }
 
-  /** @param mayBeNone a name of the data directory may turn out to be no directory */
+  /** @param mayBeNone true for an entry of the data directory, which need not be a directory */
   names(directory: string, mayBeNone = false): ReturnType<DataFiles['list']> | undefined {
     return this.#attempt(directory, () => this.#disk.list(directory), mayBeNone ? ['ENOTDIR', 'ENOENT'] : []);
   }
@@ -156,7 +156,7 @@ class Look {
     return this.#disk.isThere(path);
   }
 
-  /** Of an index of logs; none when there is no such file. */
+  /** Reads the lines of a log index; returns none when there is no such file. */
   lines(index: string): readonly string[] {
     const bytes = this.#with(index, ['ENOENT'], (read) => read(0, MAX_INDEX_BYTES + 1)) ?? Buffer.alloc(0);
     const lines = parseBinaryLogIndex(bytes.toString('utf8'));
@@ -171,14 +171,14 @@ class Look {
     this.#examine(path, [], redoLogUse);
   }
 
-  /** @param isLink to what must be there; a file may have been removed meanwhile */
+  /** @param isLink the path comes from a link, so the file must exist; another file may have been removed meanwhile */
   tablespace(path: string, isLink = false): void {
     this.#examine(path, isLink ? [] : ['ENOENT'], tablespaceUse);
   }
 
   /**
-   * A link of InnoDB's: a text file that names a tablespace elsewhere, which must be there. Whoever owns the directory
-   * chooses what the file holds, or where a symbolic link in its place leads: nothing of that is said.
+   * An InnoDB link (.isl): a text file with the path of a tablespace elsewhere, which must exist. The directory's owner
+   * controls its content, or the target of a symbolic link in its place, so neither appears in messages.
    */
   remoteTablespace(link: string): void {
     if (this.#disk.isLink(link)) {
@@ -201,7 +201,10 @@ class Look {
     });
   }
 
-  /** The first of these paths that exists. What is wrong with it is said of the index, which may hold anything. */
+  /**
+   * Reads the first of these paths that exists. Errors name the index instead of the path, because the index may hold
+   * any text.
+   */
   binaryLog(index: string, paths: readonly string[]): void {
     for (const path of new Set(paths)) if (this.#examine(path, ['ENOENT', 'ENOTDIR'], binaryLogUse, index)) return;
   }
@@ -222,7 +225,7 @@ class Look {
     return this.#with(path, harmless, examine, namedBy) === true;
   }
 
-  /** Pages are kept only when they are whole, which needs the open file. */
+  /** Pages are kept only if they are intact; checking that needs the open file. */
   #note(path: string, { id, versions, pages }: KeyUse): void {
     const file = this.#shown(path);
     this.#gather(id, undefined, file);
@@ -259,7 +262,7 @@ class Look {
     return gathered;
   }
 
-  /** @param namedBy the file that holds the path, when that is one */
+  /** @param namedBy the file that contains the path, if there is one */
   #with<T>(
     path: string,
     harmless: readonly string[],
@@ -276,7 +279,7 @@ class Look {
     }
   }
 
-  /** A symbolic link to nothing is never harmless: what it leads to is on a volume that is not mounted, say. */
+  /** A dangling symbolic link is never ignored: its target may be on a volume that is not mounted. */
   #attempt<T>(path: string, action: () => T, harmless: readonly string[], namedBy = path): T | undefined {
     try {
       return action();

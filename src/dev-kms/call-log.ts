@@ -1,6 +1,6 @@
 import type { EncryptionContext } from './members.ts';
 
-/** One call as it ended; never a plaintext, a ciphertext or a credential's secret part. */
+/** The record of one finished call. It never holds a plaintext, a ciphertext or the secret part of a credential. */
 export interface CallRecord {
   /** ISO 8601. */
   readonly time: string;
@@ -9,7 +9,7 @@ export interface CallRecord {
   /** The key's ARN where the answer names it, else the name that the request used, else empty. */
   readonly keyId: string;
   readonly context: EncryptionContext;
-  /** HTTP status; 0 when no answer was sent. */
+  /** HTTP status; 0 when the call got no answer. */
   readonly status: number;
   /** AWS's error name; empty for success. */
   readonly error: string;
@@ -18,7 +18,7 @@ export interface CallRecord {
   readonly durationMs: number;
   readonly accessKeyId: string;
   readonly dryRun: boolean;
-  /** The misbehaviour that struck; empty for none. */
+  /** The injected fault that was applied; empty for none. */
   readonly fault: string;
 }
 

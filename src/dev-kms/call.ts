@@ -3,7 +3,7 @@ import { deniedByIdentityPolicy } from './kms-fault.ts';
 import type { LastUses } from './last-uses.ts';
 import type { KmsState } from './state.ts';
 
-/** Who calls, and what an identity policy would forbid them. */
+/** The caller's access key and the actions that its identity policy would forbid. */
 export interface Caller {
   readonly accessKeyId: string;
   /** IAM actions without `kms:`, such as `Decrypt` or `ReEncryptFrom`; `ReEncrypt` stands for both of its actions. */
@@ -11,7 +11,7 @@ export interface Caller {
   readonly requestId?: string;
 }
 
-/** Members of an answer; blobs are bytes until the answer is written to the wire. Undefined: AWS answers with no body. */
+/** Members of an answer; blobs are bytes until the answer is serialised. Undefined: AWS answers with no body. */
 export type Answer = Readonly<Record<string, unknown>> | undefined;
 
 /** One request on its way through an operation. */

@@ -14,7 +14,7 @@ import type { AccessKey } from './sigv4.ts';
 import { DEFAULT_ACCOUNT_ID, memoryState } from './state.ts';
 import { openStateFile } from './state-file.ts';
 
-/** Fake on purpose and worthless anywhere else. */
+/** A published test key. It gives access to nothing but this KMS. */
 export const TEST_ACCESS_KEY: AccessKey = {
   accessKeyId: 'AKIADEVKMS0000000000',
   secretAccessKey: 'fake/secret/for/the/embedded/KMS/only/00',
@@ -26,13 +26,13 @@ export interface DevKmsOptions {
   readonly clock: Clock;
   /** `127.0.0.1` (default) or `::1`; nothing else is bound. */
   readonly host?: string | undefined;
-  /** 0, the default: a free one. */
+  /** TCP port; 0, the default, picks a free one. */
   readonly port?: number | undefined;
-  /** None: the keys live as long as the process. */
+  /** Path of the state file; without one the keys live as long as the process. */
   readonly stateFile?: string | undefined;
-  /** Twelve digits; a state file that exists has its own. */
+  /** Twelve digits; ignored when the state file exists, which has its own. */
   readonly accountId?: string | undefined;
-  /** Default: TEST_ACCESS_KEY alone. */
+  /** Accepted access keys; default: TEST_ACCESS_KEY alone. */
   readonly accessKeys?: readonly AccessKey[] | undefined;
   /** `alias/…`, each with a key of its own, made in `region` when missing. */
   readonly aliases?: readonly string[] | undefined;

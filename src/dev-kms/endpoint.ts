@@ -12,7 +12,7 @@ const CLIENT_LEFT = new Error('the client left');
 
 export interface Endpoint {
   readonly server: Server;
-  /** Ends what waits or hangs, lets the rest finish, and closes every connection. */
+  /** Aborts calls that wait or hang, lets the others finish, and closes every connection. */
   close(): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
   const active = new Set<Promise<void>>();
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
     const handled = handle(parts, request, response, stopping.signal).catch(() => {
-      // The client left, or the request was cut off: nobody is there to be told.
+      // The client left or the request was cut off: there is no connection to answer on.
       request.socket.destroy();
     });
     active.add(handled);
@@ -57,7 +57,7 @@ async function handle(
   stopping.addEventListener('abort', stop);
   response.once('close', () => {
     stopping.removeEventListener('abort', stop);
-    // The reason that abort() makes by itself costs more than the rest of a call.
+    // A shared reason: abort() without one creates an error, which costs more than the rest of a call.
     if (!response.writableEnded) over.abort(CLIENT_LEFT);
   });
   const call = new OpenCall(parts, request);
@@ -80,13 +80,13 @@ async function handle(
 
 function head(response: ServerResponse, answer: WireAnswer, requestId: string, nowMs: number): void {
   response.writeHead(answer.status, {
-    // Of the clock that signatures are checked with: clients correct theirs by it.
+    // The time that signatures are checked against: clients correct their clocks by it.
     Date: new Date(nowMs).toUTCString(),
     'x-amzn-RequestId': requestId,
     'Cache-Control': 'no-cache, no-store, must-revalidate, private',
     'Content-Type': answer.contentType,
     'Content-Length': answer.body.length,
-    // The rest of an oversized request would be taken for the next one.
+    // Closing the connection keeps the rest of an oversized request from being parsed as the next one.
     ...(answer.status === 413 ? { Connection: 'close' } : {}),
   });
 }

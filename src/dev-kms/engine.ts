@@ -14,12 +14,12 @@ import { OPERATIONS } from './operations.ts';
 import { emptyState, memoryState, type StateKeeper } from './state.ts';
 
 export interface EmbeddedKmsOptions {
-  /** Where keys and aliases live; none: memory, and a new account. */
+  /** Storage for keys and aliases; default: memory, with a new account. */
   readonly state?: StateKeeper;
   readonly clock: Pick<Clock, 'wallMs'>;
-  /** Key material, ids and IVs come from here and from nowhere else. */
+  /** The only source of key material, ids and IVs. */
   readonly randomBytes: RandomBytes;
-  /** Twelve digits, for a state in memory; a given state has its own. */
+  /** Twelve digits, for the state in memory; a given state has its own. */
   readonly accountId?: string;
 }
 
@@ -33,34 +33,39 @@ export interface GenerateDataKeyRequest {
 export interface DecryptRequest {
   readonly region: string;
   readonly ciphertextBlob: Uint8Array;
-  /** Refuses a blob of any other key; none: the key that the blob names. */
+  /** The only key whose blobs are accepted; undefined: the key that the blob names. */
   readonly keyId?: string | undefined;
   readonly encryptionContext?: EncryptionContext;
 }
 
 /**
- * AWS KMS's symmetric part without the network: the same operations, checks, error names and texts. Key material lies
- * in the state unprotected. Every method throws KmsFault for what AWS would refuse, and KeyError when the state cannot
- * be read or written or the Region has no Region's name.
+ * AWS KMS's symmetric operations without the network: the same checks, error names and texts. Key material lies in the
+ * state unprotected. Every method throws KmsFault for a request that AWS would refuse, and KeyError when the state
+ * cannot be read or written or the Region's name is malformed.
  */
 export interface EmbeddedKms {
   readonly accountId: string;
-  /** An operation with the members of AWS's API; blobs may be bytes or base64, and are bytes in the answer. */
+  /**
+   * Runs one operation with the members of AWS's API. Blobs may be bytes or base64 in the request, and are bytes in the
+   * answer.
+   */
   call(region: string, caller: Caller, operation: string, input: unknown): Answer;
   generateDataKeyWithoutPlaintext(request: GenerateDataKeyRequest): {
     readonly ciphertextBlob: Uint8Array;
-    /** ARN. */
+    /** ARN of the master key. */
     readonly keyId: string;
     readonly keyMaterialId: string;
   };
-  /** The plaintext is the caller's to wipe; no other copy is kept. */
+  /** Decrypts a wrapped key. The caller wipes the plaintext; no other copy is kept. */
   decrypt(request: DecryptRequest): {
     readonly plaintext: Uint8Array;
-    /** ARN. */
+    /** ARN of the master key. */
     readonly keyId: string;
     readonly keyMaterialId: string;
   };
-  /** The ARN of the key behind `alias/…`, made with its alias, in one change, when there is none. */
+  /**
+   * Returns the ARN of the key behind `alias/…`. A missing key is created with its alias, in one change of the state.
+   */
   ensureAlias(region: string, alias: string): string;
 }
 

@@ -2,16 +2,16 @@ import type { Random } from '../clock.ts';
 import type { FaultRule, Misbehaviour } from './fault-rule.ts';
 
 export type ActiveFault = FaultRule & {
-  /** Calls that the rule matched since it was set. */
+  /** How many calls the rule has matched since it was set. */
   readonly matched: number;
-  /** Calls that it struck. */
+  /** How many of them the rule was applied to. */
   readonly struck: number;
 };
 
-/** What one call must suffer. */
+/** The faults to apply to one call. */
 export interface Affliction {
   readonly latencyMs: number;
-  /** At most one: the first rule in order that is no latency. */
+  /** The first matching rule in order that is no latency. */
   readonly misbehaviour: Exclude<Misbehaviour, { readonly kind: 'latency' }> | undefined;
 }
 
@@ -44,7 +44,7 @@ export class FaultPlan {
       const { rule } = entry;
       if (rule.operation !== undefined && rule.operation !== '*' && rule.operation !== operation) continue;
       if (rule.region !== undefined && rule.region !== region) continue;
-      // A second misbehaviour would not be seen, so it must not be used up either.
+      // Only one fault per call is applied, so a second rule must not count as used.
       if (rule.kind !== 'latency' && misbehaviour !== undefined) continue;
       entry.matched += 1;
       if (entry.matched <= (rule.skip ?? 0) || entry.struck >= (rule.count ?? Number.POSITIVE_INFINITY)) continue;

@@ -4,7 +4,7 @@ import { isRecord } from './members.ts';
 import { OPERATIONS } from './operations.ts';
 
 /**
- * How the embedded KMS misbehaves, and for which calls: of those that are signed as they should be. Rules are tried in
+ * A fault that the embedded KMS injects into matching calls, once their signature has been verified. Rules are tried in
  * order; see `FaultPlan`.
  */
 export type FaultRule = FaultSelector & Misbehaviour;
@@ -13,16 +13,16 @@ export interface FaultSelector {
   /** AWS's name of the operation, or `*` for all, which is the default. */
   readonly operation?: string | undefined;
   readonly region?: string | undefined;
-  /** How many calls it strikes; none: all. */
+  /** How many calls the rule applies to; undefined: all. */
   readonly count?: number | undefined;
-  /** How many matching calls it lets pass first. */
+  /** How many matching calls pass unchanged first. */
   readonly skip?: number | undefined;
-  /** 0 to 1, of the calls that it could strike. */
+  /** Chance from 0 to 1 that a matching call is affected. */
   readonly probability?: number | undefined;
 }
 
 export type Misbehaviour =
-  /** Waits `ms` milliseconds; adds to other latencies and goes with one other misbehaviour. */
+  /** Waits `ms` milliseconds. Latencies add up, and combine with one other fault. */
   | { readonly kind: 'latency'; readonly ms: number }
   /** Refuses with an AWS error and does nothing else. */
   | { readonly kind: 'error'; readonly name: string; readonly status: number; readonly message: string }

@@ -8,9 +8,9 @@ export interface InitialStateOptions extends Omit<EmbeddedKmsOptions, 'state'> {
 }
 
 /**
- * A state that has its first keys from its first moment: of two processes that make the same state file at once, both
- * go on with the same keys.
- * @throws KmsFault for a name that no alias may have
+ * A state that contains its first keys from the start: two processes that create the same state file at once both use
+ * the keys of the one that won.
+ * @throws KmsFault for an invalid alias name
  */
 export function initialState({ region, aliases, accountId, ...parts }: InitialStateOptions): KmsState {
   const state = memoryState(emptyState(accountId));

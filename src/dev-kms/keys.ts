@@ -48,7 +48,7 @@ function localResource(call: Call, name: string, action: string): string {
 }
 
 function requireKey(call: Call, keyId: string, asWritten: string): KeyRecord {
-  // AWS puts a bare id into quotes and the id of an ARN not.
+  // AWS quotes a bare id in this message, and does not quote the id of an ARN.
   if (!KEY_ID.test(keyId)) throw notFound(`Invalid keyId ${keyId === asWritten ? `'${keyId}'` : keyId}`);
   const key = findKey(call, keyId);
   if (key === undefined) throw notFound(`Key '${arn(call, `key/${keyId}`)}' does not exist`);
@@ -83,7 +83,10 @@ function isGone(key: KeyRecord, nowMs: number): boolean {
   return key.deletion !== null && key.deletion.at !== null && key.deletion.at <= nowMs;
 }
 
-/** Forgets keys whose day has come, with their aliases, and starts the wait of a primary key whose replicas are gone. */
+/**
+ * Deletes keys whose deletion date has come, with their aliases, and starts the waiting period of a primary key whose
+ * replicas are gone.
+ */
 export function sweep(state: KmsState, nowMs: number): void {
   for (let index = state.keys.length - 1; index >= 0; index -= 1) {
     const key = state.keys[index];

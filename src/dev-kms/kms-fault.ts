@@ -28,12 +28,12 @@ export function invalidState(message: string): KmsFault {
   return new KmsFault('KMSInvalidStateException', message);
 }
 
-/** AWS gives no message: neither a wrong context nor a changed byte is told apart from the other. */
+/** A wrong encryption context and a changed byte give the same error. AWS sends no message with it. */
 export function invalidCiphertext(): KmsFault {
   return new KmsFault('InvalidCiphertextException', '');
 }
 
-/** The answer for a blob of another account or Region, or of a key that was deleted. */
+/** The error for a blob of another account or Region, or of a deleted key. */
 export function foreignCiphertext(): KmsFault {
   return new KmsFault(
     'AccessDeniedException',

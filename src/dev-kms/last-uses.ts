@@ -4,13 +4,13 @@ export interface Use {
   readonly operation: string;
   readonly atMs: number;
   readonly eventId: string;
-  /** Undefined: in this process, without a request. */
+  /** Undefined: the call was made in this process, without a request. */
   readonly requestId: string | undefined;
 }
 
 /**
- * When each key was last used, of each Region apart. Not in the state: a Decrypt must not write a file. So it is known since
- * this KMS began, which is what it gives as the start of its tracking.
+ * The last use of each key, by Region. It is not part of the state, because a Decrypt must not write a file; so
+ * tracking starts when this KMS starts, and the answers say so.
  */
 export class LastUses {
   readonly sinceMs: number;
@@ -24,7 +24,7 @@ export class LastUses {
     return this.#uses.get(`${region} ${keyId}`);
   }
 
-  /** A cryptographic operation that succeeded; a dry run is none. */
+  /** Records a cryptographic operation that succeeded. A dry run does not count. */
   add({ region, keyId }: KeyRecord, use: Use): void {
     this.#uses.set(`${region} ${keyId}`, use);
   }

@@ -1,6 +1,6 @@
 import { KmsFault, validation } from './kms-fault.ts';
 
-/** Names and values that are authenticated with a ciphertext and are not secret. */
+/** Name-value pairs that are authenticated with a ciphertext. They are not secret. */
 export type EncryptionContext = Readonly<Record<string, string>>;
 
 export interface Tag {
@@ -16,9 +16,9 @@ const ASCII = { source: '^\\p{ASCII}+$', test: /^\p{ASCII}+$/u };
 const ENCRYPTION_ALGORITHMS = ['RSAES_OAEP_SHA_1', 'RSAES_OAEP_SHA_256', 'SM2PKE', 'SYMMETRIC_DEFAULT'] as const;
 
 /**
- * Reads the members of a request and collects what is wrong with them, because AWS reports all violations at once.
- * What a reader returns for a member in error is a placeholder that nobody sees: `check()` must be called before any
- * value is used, and throws ValidationException then. A value of the wrong JSON type is a SerializationException.
+ * Reads the members of a request and collects all violations, because AWS reports them at once. For an invalid member a
+ * reader returns a placeholder; `check()` must be called before any value is used, and throws ValidationException. A
+ * value of the wrong JSON type is a SerializationException.
  */
 export class Members {
   readonly #input: Record<string, unknown>;
@@ -105,7 +105,10 @@ export class Members {
     return value;
   }
 
-  /** Base64 on the wire, bytes in process. `secret`: AWS leaves the word null out as well. */
+  /**
+   * Base64 in requests from the network, bytes in process. `secret`: AWS leaves the word null out of the message as
+   * well.
+   */
   blob(member: string, maximum: number, secret = false): Uint8Array {
     const value = this.optionalBlob(member, maximum);
     if (value === undefined) {

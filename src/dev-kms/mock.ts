@@ -5,12 +5,12 @@ import { MOCK_STATE_FILE } from '../format/key-file-name.ts';
 import type { KmsClient } from '../kms/client.ts';
 import { createEmbeddedKms, DEFAULT_REGION, initialState, openStateFile } from './index.ts';
 
-/** The master key that mock mode makes for itself. */
+/** The alias of the master key that mock mode creates for itself. */
 export const MOCK_ALIAS = 'alias/mock';
 
 /**
- * KMS for trials without AWS: the embedded KMS in this process, its key material in a file beside the key files, which
- * mariadb-backup therefore carries along. Protects nothing.
+ * A KMS client for trials without AWS: the embedded KMS in this process, with its key material in a file beside the key
+ * files. mariadb-backup copies that file along. It protects nothing.
  * @throws KeyError STORE_UNAVAILABLE, KEY_FILE_CORRUPT
  */
 export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient {
@@ -20,7 +20,7 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
   const kms = createEmbeddedKms({ state: openStateFile(path, initial, randomBytes), clock, randomBytes });
   return {
     async generateWrappedKey({ masterKeyId, keySpec, encryptionContext }) {
-      // In mock mode any name is a master key, as no AWS account knows better.
+      // Mock mode accepts any name as a master key, as no AWS account can contradict it.
       const alias = /^alias\/[\w/-]+$/.test(masterKeyId) ? masterKeyId : MOCK_ALIAS;
       const keyId = kms.ensureAlias(region, alias);
       const made = kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec, encryptionContext });
@@ -39,7 +39,7 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
         requestId: 'mock',
       };
     },
-    // Its master key has no states.
+    // The mock master key is always usable.
     probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'mock' }),
     describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
     region,

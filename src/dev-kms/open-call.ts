@@ -22,14 +22,14 @@ export interface EndpointParts {
   readonly randomBytes: RandomBytes;
 }
 
-/** How a call ends for the client, and what it is told. */
+/** The result of a call, as the client gets it. */
 export interface Outcome {
   readonly delivery: 'whole' | 'half' | 'drop' | 'hang';
   readonly answer: WireAnswer;
   readonly error: KmsFault | undefined;
 }
 
-/** One KMS request and what the call log will say about it. */
+/** One KMS request and its record in the call log. */
 export class OpenCall {
   readonly requestId: string = randomUUID();
   readonly #parts: EndpointParts;
@@ -131,7 +131,7 @@ function contextOf(input: Record<string, unknown>): Readonly<Record<string, stri
   }
 }
 
-/** What is not AWS's refusal is a fault of this service; the text helps whoever runs it, and holds no secret. */
+/** An error that is no KmsFault is a fault of this service. Its text is for the developer, and holds no secret. */
 function toFault(error: unknown): KmsFault {
   if (error instanceof KmsFault) return error;
   return new KmsFault('KMSInternalException', error instanceof Error ? error.message : String(error), 500);

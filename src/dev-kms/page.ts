@@ -7,8 +7,8 @@ export interface Page<T> {
 }
 
 /**
- * One page of entries sorted by name, beginning behind the one that `marker` names, so that entries which come and go
- * between two pages neither repeat nor hide others.
+ * One page of entries sorted by name, starting after the entry that `marker` names. Entries that are added or deleted
+ * between two pages therefore neither repeat nor hide others.
  * @throws KmsFault InvalidMarkerException
  */
 export function page<T>(

@@ -7,7 +7,7 @@ import type { KeyRecord } from './state.ts';
 const DEFAULT_ROTATION_DAYS = 365;
 const GRANT_OPERATIONS_MAX = 20;
 
-/** Grants do not exist here: only whether one might be created. */
+/** Grants are not implemented: the call only checks whether one could be created. */
 export function createGrant(call: Call, input: unknown): Answer {
   const members = new Members(input);
   const name = members.keyId('KeyId');
@@ -22,7 +22,7 @@ export function createGrant(call: Call, input: unknown): Answer {
   throw new KmsFault('UnsupportedOperationException', 'the embedded KMS knows no grants');
 }
 
-/** The policy that CreateKey was given, else the one that AWS gives a key then. */
+/** Returns the policy that CreateKey was given, or AWS's default policy. */
 export function getKeyPolicy(call: Call, input: unknown): Answer {
   const members = new Members(input);
   const policyName = members.text('PolicyName', 128) ?? 'default';

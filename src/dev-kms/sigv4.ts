@@ -15,21 +15,21 @@ export interface AccessKey {
   readonly sessionToken?: string | undefined;
   /** Milliseconds since 1970; from then on the answer is ExpiredTokenException. */
   readonly expiresAt?: number | undefined;
-  /** What an identity policy would forbid; see `Caller`. */
+  /** Actions that an identity policy would forbid; see `Caller`. */
   readonly denied?: readonly string[] | undefined;
 }
 
-/** A request for `/`, the one path that KMS has, as it came and before anything was decoded. */
+/** A request for `/`, the only path that KMS serves, as received and before any decoding. */
 export interface RawRequest {
   readonly method: string;
-  /** Name, value, name, value, …, in the order of arrival. */
+  /** Alternating names and values, in the order of arrival. */
   readonly rawHeaders: readonly string[];
   readonly body: Uint8Array;
 }
 
 export interface Verified {
   readonly accessKey: AccessKey;
-  /** The Region of the credential scope: the one that the client talks to. */
+  /** The Region of the credential scope, which is the Region that the client addresses. */
   readonly region: string;
 }
 
@@ -78,7 +78,7 @@ export function verifySignature(request: RawRequest, accessKeys: readonly Access
 
 let lastKey: { readonly of: string; readonly key: Uint8Array } | undefined;
 
-/** One client makes many calls a day: the last one's key is kept. */
+/** The signing key of the last caller is cached: one client makes many calls a day. */
 function signingKey(secretAccessKey: string, scope: readonly string[]): Uint8Array {
   const of = [secretAccessKey, ...scope].join('\n');
   if (lastKey?.of !== of) {
@@ -141,7 +141,7 @@ function fromBasic(text: string): number {
   return Date.parse(text.replace(/^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/, '$1-$2-$3T$4:$5:$6Z'));
 }
 
-/** What decides about the request must be signed, or one could change it under a valid signature. */
+/** Headers that affect the request must be signed, or a third party could change them under a valid signature. */
 function checkSignedHeaders(headers: ReadonlyMap<string, readonly string[]>, signed: readonly string[]): void {
   if (!signed.includes('host')) {
     throw invalidSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.");

@@ -3,8 +3,8 @@ import type { RandomBytes } from './ciphertext.ts';
 import type { Misbehaviour } from './fault-rule.ts';
 
 /**
- * An answer that KMS never should give. Without the member in question it stays as it is.
- * @param wrap under the master key of a ReEncrypt
+ * Alters an answer in a way that KMS never should. An answer without the member in question stays as it is.
+ * @param wrap wraps under the master key of a ReEncrypt
  */
 export function spoil(
   answer: Answer,

@@ -107,7 +107,7 @@ function create(path: string, state: KmsState, randomBytes: RandomBytes): void {
     try {
       linkSync(temporary, path);
     } catch (error) {
-      // Another process was faster: its keys are the ones.
+      // Another process created the file first: use its keys.
       if (systemErrorCode(error) !== 'EEXIST') throw error;
     }
     rmSync(temporary);
@@ -115,7 +115,7 @@ function create(path: string, state: KmsState, randomBytes: RandomBytes): void {
   });
 }
 
-/** False, and nothing done, when the file is not the one that `expected` describes. */
+/** Replaces the file. Returns false, and changes nothing, when its content is not `expected`. */
 function replace(path: string, state: KmsState, randomBytes: RandomBytes, expected: string): boolean {
   return withTemporary(path, state, randomBytes, (temporary) => {
     if (version(path) !== expected) {
@@ -134,7 +134,7 @@ function withTemporary(
   install: (temporary: string) => boolean,
 ): boolean {
   const text = `${JSON.stringify(state, undefined, 2)}\n`;
-  // What a later start would refuse must not reach the disk.
+  // A state that a later start would refuse must not reach the disk.
   parseState(JSON.parse(text), path);
   const suffix = Buffer.from(randomBytes(8)).toString('hex');
   const temporary = join(dirname(path), `.${basename(path)}.${suffix}.tmp`);

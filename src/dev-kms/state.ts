@@ -24,19 +24,19 @@ export interface KeyRecord {
   readonly createdAt: number;
   enabled: boolean;
   deletion: ScheduledDeletion | null;
-  /** Days between automatic rotations, as EnableKeyRotation set them; null: none. Nothing rotates here. */
+  /** Days between automatic rotations, as EnableKeyRotation set them; null: none. This KMS never rotates. */
   rotationDays: number | null;
   readonly material: KeyMaterial;
 }
 
 export interface ScheduledDeletion {
   readonly windowDays: number;
-  /** Milliseconds since 1970; null while a primary key waits for its replicas to go. */
+  /** Milliseconds since 1970; null while a primary key waits for its replicas to be deleted. */
   readonly at: number | null;
 }
 
 export interface KeyMaterial {
-  /** 64 hex digits, random: a hash of the key would be a way to recognise it. */
+  /** 64 random hex digits; a hash of the key would help to recognise it. */
   readonly id: string;
   /** 32 bytes, base64. */
   readonly key: string;
@@ -51,7 +51,7 @@ export interface AliasRecord {
   updatedAt: number;
 }
 
-/** Where the state lives. `change` makes what it did permanent before it returns, or throws and leaves all as it was. */
+/** Storage for the state. `change` is permanent before it returns, or throws and leaves the state as it was. */
 export interface StateKeeper {
   /** @throws KeyError STORE_UNAVAILABLE, KEY_FILE_CORRUPT */
   read(): KmsState;
@@ -59,7 +59,7 @@ export interface StateKeeper {
   change<T>(apply: (state: KmsState) => T): T;
 }
 
-/** Documentation's account id, so that nobody takes these ARNs for their own. */
+/** AWS's documentation uses this account id, so nobody mistakes these ARNs for their own. */
 export const DEFAULT_ACCOUNT_ID = '111122223333';
 
 export function emptyState(accountId: string = DEFAULT_ACCOUNT_ID): KmsState {
@@ -69,7 +69,7 @@ export function emptyState(accountId: string = DEFAULT_ACCOUNT_ID): KmsState {
   return { format: 1, accountId, keys: [], aliases: [] };
 }
 
-/** State that lives as long as the process. */
+/** A state kept in memory, for the lifetime of the process. */
 export function memoryState(initial: KmsState = emptyState()): StateKeeper {
   let current = initial;
   return {
@@ -84,7 +84,7 @@ export function memoryState(initial: KmsState = emptyState()): StateKeeper {
 }
 
 /**
- * A state from JSON that somebody else wrote.
+ * Parses a state from untrusted JSON.
  * @throws KeyError KEY_FILE_CORRUPT, naming `source` and the first member that is wrong, never its value
  */
 export function parseState(json: unknown, source: string): KmsState {

@@ -1,7 +1,7 @@
 import type { Answer } from './call.ts';
 import { KmsFault } from './kms-fault.ts';
 
-/** AWS's JSON 1.1 protocol: an answer as it is sent. */
+/** An answer in AWS's JSON 1.1 protocol, ready to send. */
 export interface WireAnswer {
   readonly status: number;
   readonly contentType: string;
@@ -15,13 +15,13 @@ export function wireAnswer(answer: Answer): WireAnswer {
   return { status: 200, contentType: CONTENT_TYPE, body: Buffer.from(text) };
 }
 
-/** Where AWS has no message, it leaves the member out. */
+/** An error without a message has no member `message`, as at AWS. */
 export function wireFault(fault: KmsFault): WireAnswer {
   const text = JSON.stringify({ __type: fault.name, ...(fault.message === '' ? {} : { message: fault.message }) });
   return { status: fault.status, contentType: CONTENT_TYPE, body: Buffer.from(text) };
 }
 
-/** What a proxy says whose upstream is gone. */
+/** The answer of a proxy whose upstream is gone. */
 export const BAD_GATEWAY: WireAnswer = {
   status: 502,
   contentType: 'text/html',

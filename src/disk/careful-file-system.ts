@@ -4,14 +4,14 @@ import type { RemoteFileSystem } from './file-service.ts';
 import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts';
 import { ownerOfPlace, type Place, type PlaceOwner, placeOfDirectory, placeOfFile } from './place-owner.ts';
 
-/** Starts what makes the calls with the rights of a user; it ends with this process. */
+/** Starts a process that makes file calls with the rights of a user; it ends with this process. */
 export type ActAs = (owner: PlaceOwner) => RemoteFileSystem;
 
 /**
- * For commands that root runs. Where a directory is another user's, or the way to it is, every call is made with the rights
- * of that user and no others: a link then leads to what this user may read and write anyway, and what is made is theirs. In
- * a directory of root's that others may write, a link in the place of a file is followed only where it is sticky and the
- * link is root's.
+ * A file system for commands that root runs. In a directory that another user owns or can redirect, every call is made
+ * with the rights of that user: a link then leads only to files that this user may read and write anyway, and new files
+ * belong to them. In a directory of root's that others may write, a link in the place of a file is followed only if the
+ * directory is sticky and the link is root's.
  */
 export class CarefulFileSystem implements FileSystem {
   readonly #actAs: ActAs;
@@ -26,7 +26,7 @@ export class CarefulFileSystem implements FileSystem {
     if ((flags & O_DIRECTORY) !== 0) return await (await this.#in(path)).open(path, flags, mode);
     if ((flags & (O_EXCL | O_NOFOLLOW)) !== 0) return await (await this.#around(path)).open(path, flags, mode);
     const { owner, path: real } = there(await placeOfFile(path));
-    // Root's place has been looked at: what is put there since then is not followed.
+    // The path has just been checked: a link put there since then is not followed.
     return await this.#at(owner).open(real, owner.uid === 0 ? flags | O_NOFOLLOW : flags, mode);
   }
 
@@ -38,12 +38,12 @@ export class CarefulFileSystem implements FileSystem {
     await (await this.#around(path)).mkdir(path, mode);
   }
 
-  /** Both in one directory. */
+  /** Requires both paths to be in one directory. */
   async link(existing: string, path: string): Promise<void> {
     await (await this.#around(path)).link(existing, path);
   }
 
-  /** Both in one directory. */
+  /** Requires both paths to be in one directory. */
   async rename(existing: string, path: string): Promise<void> {
     await (await this.#around(path)).rename(existing, path);
   }
@@ -66,12 +66,12 @@ export class CarefulFileSystem implements FileSystem {
     return (await ownerOfPlace(path)).uid;
   }
 
-  /** Only an agent is in that hurry. */
+  /** Only the agent reads synchronously, to start fast. */
   readNow(path: string): never {
     throw new Error(`${path}: is not read at once here`);
   }
 
-  /** Of an entry: whoever owns its directory decides what it is. */
+  /** The owner of an entry's directory decides what the entry is. */
   async #around(path: string): Promise<RemoteFileSystem> {
     return await this.#in(dirname(resolve(path)));
   }
@@ -88,7 +88,10 @@ export class CarefulFileSystem implements FileSystem {
   }
 }
 
-/** @throws the system's error: what others may make there a moment later is not looked at */
+/**
+ * Returns a place that exists.
+ * @throws the system's error: entries that others create a moment later are not looked at
+ */
 function there(place: Place): Place {
   if (place.absent !== undefined) throw place.absent;
   return place;

@@ -1,14 +1,14 @@
-/** The calls of a key directory, made by another process: both ends of what they say to each other. */
+/** File calls of a key directory made by another process: both ends of the channel. */
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { KeyError } from '../errors.ts';
 import type { Access, FileSystem, OpenFile } from './file-system.ts';
 
-/** Between two processes that copy what they send, bytes included. */
+/** A message channel between two processes. It copies messages, bytes included. */
 export interface Channel {
   send(message: Message): void;
   onMessage(listener: (message: unknown) => void): void;
-  /** The other process is gone, or makes no sense. */
+  /** Called when the other process has gone or sent an invalid message. */
   onClose(listener: () => void): void;
   close(): void;
 }
@@ -22,7 +22,7 @@ export type RemoteFileSystem = Pick<
 
 type Arguments = readonly unknown[];
 
-/** Makes the calls that come over the channel, with the rights of this process. */
+/** Serves the file calls that arrive over the channel, with the rights of this process. */
 export function serveFiles(channel: Channel, fs: RemoteFileSystem): void {
   const files = new Map<number, OpenFile>();
   let opened = 0;
@@ -78,14 +78,14 @@ function describe(error: unknown): { readonly message: string; readonly code: un
   return { message, code: error instanceof Error && 'code' in error ? error.code : undefined };
 }
 
-/** In the place of `serveFiles`: says why there are no rights to serve with. */
+/** Answers in place of `serveFiles` when this process could not get the rights: each call fails with `reason`. */
 export function refuseFiles(channel: Channel, reason: string): void {
   channel.send({ refused: reason });
-  // It is noticed then that the other process is gone.
+  // A listener makes the stream read, which is how the end of the other process is noticed.
   channel.onMessage(() => undefined);
 }
 
-/** Longer than a disk that works takes for any call. */
+/** Milliseconds to wait for an answer; longer than any call takes on a working disk. */
 const ANSWER_MS = 60_000;
 
 interface Waiting {
@@ -94,9 +94,9 @@ interface Waiting {
 }
 
 /**
- * Has the process at the other end of the channel make the calls. What it answers is believed as far as files are that it
- * may read: it may be somebody else by now.
- * @param who is named in what fails
+ * Sends file calls to the process at the other end of the channel. Its answers are trusted only for files that it may
+ * read: another user may control it by now.
+ * @param who the user to name in errors
  */
 export class FileServiceClient implements RemoteFileSystem {
   readonly #channel: Channel;
@@ -165,13 +165,13 @@ export class FileServiceClient implements RemoteFileSystem {
     const id = ++this.#asked;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiting.set(id, { resolve, reject });
-    // Its user can stop it at any time.
+    // The user of that process can stop it at any time.
     const timer = setTimeout(() => this.#end(this.#silent()), this.#answerMs);
     this.#channel.send({ id, call, given });
     return await promise.finally(() => clearTimeout(timer));
   }
 
-  /** The first reason counts. */
+  /** The first error is kept. */
   #end(error: KeyError): void {
     this.#ended ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#ended);
@@ -219,7 +219,7 @@ export class FileServiceClient implements RemoteFileSystem {
   }
 }
 
-/** A message is a line of JSON, in which an object with `base64` stands for bytes. */
+/** Each message is a line of JSON. An object with `base64` stands for bytes. */
 export function channelOver(stream: Duplex): Channel {
   const ended = new AbortController();
   stream.on('error', () => ended.abort()).on('close', () => ended.abort());
@@ -227,7 +227,7 @@ export function channelOver(stream: Duplex): Channel {
     send: (message) => void stream.write(`${JSON.stringify(message, forBytes)}\n`),
     onMessage: (listener) => {
       const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
-      // Those of the stream, which ends then.
+      // Errors of the stream end it, which `close` reports.
       lines.on('error', () => undefined);
       lines.on('line', (line) => {
         try {
@@ -242,7 +242,7 @@ export function channelOver(stream: Duplex): Channel {
   };
 }
 
-/** Of a Buffer, JSON.stringify shows the numbers that its toJSON() makes. */
+/** JSON.stringify has already called a Buffer's toJSON(): the property itself still holds the bytes. */
 function forBytes(this: unknown, key: string, value: unknown): unknown {
   const own: unknown =
     typeof this === 'object' && this !== null ? Object.getOwnPropertyDescriptor(this, key)?.value : value;

@@ -4,7 +4,7 @@ import { userInfo } from 'node:os';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 import { READ_ONLY } from './small-file.ts';
 
-/** The calls of node:fs/promises that a key directory needs, and one for thousands of small files. */
+/** The calls of node:fs/promises that a key directory needs, and one for reading thousands of small files. */
 export interface FileSystem {
   open(path: string, flags: number, mode?: number): Promise<OpenFile>;
   readdir(path: string): Promise<string[]>;
@@ -12,18 +12,18 @@ export interface FileSystem {
   link(existing: string, path: string): Promise<void>;
   rename(existing: string, path: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  /** Of an empty directory. */
+  /** Removes an empty directory. */
   rmdir(path: string): Promise<void>;
   stat(path: string): Promise<{ readonly mtimeMs: number } & Access>;
-  /** With whose rights calls are made there. */
+  /** The user id with whose rights calls in that directory are made. */
   uidAt(path: string): Promise<number>;
-  /** The file's beginning, at once: returns the number of bytes. Does not wait for a FIFO's other end. */
+  /** Reads the file's beginning synchronously and returns the number of bytes. Does not wait for a FIFO's other end. */
   readNow(path: string, into: Uint8Array): number;
-  /** Undefined: there is no other thread. */
+  /** Undefined: reading ahead in another thread is not available. */
   readonly startReadAhead?: (request: ReadAheadRequest) => ReadAhead;
 }
 
-/** Who may read a file. */
+/** Owner, group and mode of a file. */
 export interface Access {
   readonly uid: number;
   readonly gid: number;
@@ -32,7 +32,7 @@ export interface Access {
 
 export interface OpenFile {
   writeFile(bytes: Uint8Array): Promise<void>;
-  /** From its beginning; of a file that is longer one byte more than `mostBytes`, whatever its size was said to be. */
+  /** Reads from the beginning, up to `mostBytes` + 1 bytes; the additional byte shows that the file is too long. */
   readFile(mostBytes: number): Promise<Buffer>;
   stat(): Promise<{ isFile(): boolean; readonly size: number } & Access>;
   chown(uid: number, gid: number): Promise<void>;
@@ -81,7 +81,7 @@ async function readUpTo(file: FileHandle, bytes: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** A tenth of the time that opening, looking, reading and closing by promises takes. */
+/** Synchronous calls take a tenth of the time of the same calls by promises. */
 function readNow(path: string, into: Uint8Array): number {
   const descriptor = openSync(path, READ_ONLY);
   try {

@@ -1,28 +1,28 @@
-/** Whose a place in the file system is, as root must see it. */
+/** The user who controls a place in the file system, as root must see it. */
 import { lstat, readlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
 
 export interface PlaceOwner {
   readonly uid: number;
-  /** Of what was found to be theirs: not always a group that they are in. */
+  /** The group of the directory or link that they own; not always a group that they are in. */
   readonly gid: number;
-  /** It is root's, and others may put something into it, and take away what is not theirs. */
+  /** The directory is root's, and others may create entries in it and remove any. */
   readonly isShared: boolean;
 }
 
 export interface Place {
-  /** Of the directory. */
+  /** The owner of the directory. */
   readonly owner: PlaceOwner;
-  /** Of a file: past the links in its place that may be followed. */
+  /** The path of a file after its permitted links have been followed. */
   readonly path: string;
-  /** There is one that may not. */
+  /** The path ends in a link that must not be followed. */
   readonly isLink: boolean;
-  /** Others may put a directory where there is none on the way: the error of who looked. */
+  /** The error of a missing directory on the way, where others could create that directory. */
   readonly absent: unknown;
 }
 
-/** A directory of root's on the way. */
+/** A directory on the way that root owns. */
 interface Directory {
   readonly path: string;
   readonly othersWrite: boolean;
@@ -32,26 +32,26 @@ interface Directory {
 const TOP: Directory = { path: '/', othersWrite: false, isSticky: false };
 const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
-/** Linux gives up after as many. */
+/** The limit of Linux. */
 const MOST_LINKS = 40;
 
 /**
- * The first user other than root who owns a directory or a symbolic link on the way to it: whoever that is can lead the
- * rest of the way elsewhere, at any moment. Of what is not there yet, the way to it counts.
- * @throws KeyError STORE_UNAVAILABLE where anybody else can; the system's errors as they come
+ * Returns the first user other than root who owns a directory or a symbolic link on the path: that user can redirect
+ * the rest of the path at any moment. For a path that does not exist, the existing part counts.
+ * @throws KeyError STORE_UNAVAILABLE where any user can redirect it; the system's errors as they come
  */
 export async function ownerOfPlace(path: string): Promise<PlaceOwner> {
   return (await placeOfDirectory(path)).owner;
 }
 
-/** As `ownerOfPlace`. */
+/** Like `ownerOfPlace`, with the resolved path of the directory. */
 export async function placeOfDirectory(path: string): Promise<Place> {
   return await walk(path, false);
 }
 
 /**
- * Likewise of the directory of a file. In a directory that others may write, a link in its place is followed if it is
- * root's and stays that.
+ * Like `placeOfDirectory` for the directory of a file. In a directory that others may write, a link in the file's place
+ * is followed only if it is root's and the directory is sticky.
  */
 export async function placeOfFile(path: string): Promise<Place> {
   return await walk(path, true);

@@ -14,8 +14,9 @@ import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts
 const { O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY } = constants;
 
 /**
- * Reads files at once, in the thread that asks: they are small, and the two of each key version would be eight tasks for
- * Node's thread pool, which cost more than the call of KMS. What waits for the disk, writing and syncing, does so there.
+ * Reads files synchronously in the calling thread: they are small, and reading the two files of each key version by
+ * promises would make eight tasks for Node's thread pool, which cost more than the KMS call. Writing and syncing wait
+ * for the disk, and use the pool.
  */
 export const promptFileSystem: FileSystem = {
   ...nodeFileSystem,
@@ -30,10 +31,10 @@ function promptFile(descriptor: number): OpenFile {
   return {
     writeFile: async (bytes) => writeFileSync(descriptor, bytes),
     readFile: async () => {
-      // readFileSync() asks for the size once more.
+      // readFileSync() would ask for the size once more.
       const bytes = Buffer.alloc(size ?? fstatSync(descriptor).size);
       let read = 0;
-      // A file system in user space may give less at once than there is.
+      // A file system in user space may return fewer bytes per read than the file has.
       for (let more = -1; more !== 0 && read < bytes.length; read += more)
         more = readSync(descriptor, bytes, { offset: read });
       return bytes.subarray(0, read);

@@ -1,33 +1,38 @@
-/** Thousands of small files, read by another thread before they are asked for. */
+/** Another thread reads thousands of small files before they are needed. */
 import { Worker } from 'node:worker_threads';
 
-/** Never waits and never fails: who gets nothing reads the file himself, and learns what is wrong with it. */
+/**
+ * Files read in advance. Never waits and never fails: a caller that gets undefined reads the file itself and sees the
+ * error.
+ */
 export interface ReadAhead {
-  /** The whole file, once; undefined: it was not come to yet, or it is not what was expected. */
+  /**
+   * Returns the whole file, once. Undefined: the thread has not read it yet, or it is no regular file of a valid size.
+   */
   take(file: string): Buffer | undefined;
   close(): void;
 }
 
 export interface ReadAheadRequest {
   readonly directory: string;
-  /** In the order in which they will be asked for. */
+  /** File names in the order in which they will be taken. */
   readonly files: readonly string[];
   readonly maxBytes: number;
-  /** At most so many files wait to be taken. */
+  /** The most files that may wait to be taken. */
   readonly window: number;
 }
 
-/** What the thread sends. */
+/** A message from the thread. */
 interface Batch {
   /** Index of the first file in the request. */
   readonly from: number;
-  /** Of each file; -1: whoever asks for it is to look himself. */
+  /** The length of each file in bytes; -1: the caller must read it itself. */
   readonly lengths: readonly number[];
-  /** Those of the files, one after the other. */
+  /** The contents of the files, one after the other. */
   readonly bytes: ArrayBuffer;
 }
 
-/** To wake a thread is dear, and it need not be soon. */
+/** Files between two wake-ups of the thread: a wake-up is expensive and not urgent. */
 const WAKE_EVERY = 256;
 
 export function startReadAhead(request: ReadAheadRequest): ReadAhead {
@@ -59,14 +64,14 @@ export function startReadAhead(request: ReadAheadRequest): ReadAhead {
   };
 }
 
-/** Undefined when the system has no thread for us: everything is read all the same. */
+/** Returns undefined when the system cannot start a thread: the caller then reads every file itself. */
 function startThread(
   request: ReadAheadRequest,
   taken: Int32Array,
   receive: (batch: Batch) => void,
 ): Worker | undefined {
   try {
-    // Its text, and not a file: an executable that is one file has no other.
+    // The thread is started from its source text, because a single-file executable has no other file to start.
     const thread = new Worker(`(${readFiles.toString()})(require)`, { eval: true, workerData: { request, taken } });
     thread.on('message', receive);
     thread.on('error', () => undefined);
@@ -77,7 +82,7 @@ function startThread(
   }
 }
 
-/** The thread. Its text is compiled anew there: it sees nothing of this module. */
+/** The code of the thread. It is compiled anew there, so it cannot use anything from this module. */
 function readFiles(require: NodeJS.Require): void {
   const { parentPort, workerData }: typeof import('node:worker_threads') = require('node:worker_threads');
   const { closeSync, constants, fstatSync, openSync, readSync }: typeof import('node:fs') = require('node:fs');
@@ -92,7 +97,7 @@ function readFiles(require: NodeJS.Require): void {
       descriptor = openSync(`${directory}/${file}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
       if (!fstatSync(descriptor).isFile()) return -1;
       const length = readSync(descriptor, bytes, at, maxBytes + 1, null);
-      // A file system in user space may give less at once than there is.
+      // A file system in user space may return fewer bytes per read than the file has.
       const isWhole = length <= maxBytes && readSync(descriptor, bytes, at + length, 1, null) === 0;
       return isWhole ? length : -1;
     } catch {

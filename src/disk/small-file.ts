@@ -1,17 +1,17 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-/** Flags to read by: a FIFO in the place of a file holds nobody up, and a terminal there is not made this process's own. */
+/** Flags for reading: opening a FIFO does not block, and opening a terminal does not make it this process's own. */
 export const READ_ONLY: number = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-/** Of texts that people write. */
+/** The limit for text files that people write. */
 export const MOST_TEXT_BYTES = 1_048_576;
-/** /dev/null on Linux: how one says that there is no such file. */
+/** The device number of /dev/null on Linux: a path to it means that there is no such file. */
 const NULL_DEVICE = 0x103;
 
 /**
- * The bytes of a regular file. What is put in its place keeps nobody waiting and fills no memory: a pipe that nobody writes
- * to, a device, a file without end.
+ * Reads a regular file. Neither a FIFO without a writer, nor a device, nor an endless file blocks the caller or fills
+ * memory.
  * @throws the system's errors as they come, and one with the code `NOT_A_FILE` or `EFBIG`
  */
 export async function readSmallFile(path: string, most: number = MOST_TEXT_BYTES): Promise<Buffer> {
@@ -23,7 +23,7 @@ export async function readSmallFile(path: string, most: number = MOST_TEXT_BYTES
     if (!facts.isFile()) throw refusal('NOT_A_FILE', `${path} is no regular file`);
     if (facts.size > most) throw refusal('EFBIG', `${path} is larger than ${most} bytes`);
     const chunks: Buffer[] = [];
-    // Those of /proc say that they are empty; others grow.
+    // The size is not trusted: files of /proc say 0, and others grow.
     for (let read = 0; ; ) {
       const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536));
       if (bytesRead === 0) return Buffer.concat(chunks);
