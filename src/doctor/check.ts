@@ -8,16 +8,16 @@ import type { ServerAnswer } from '../server/server-answer.ts';
 import type { Adoption } from '../server/service/server-environment.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 
-/** One look at one thing. */
+/** One check of one subject. */
 export interface Check {
   readonly id: CheckId;
-  /** It says nothing useful when one of these failed or was skipped. */
+  /** Checks that must have passed: after a failed or skipped one this check is skipped. */
   readonly needs?: readonly CheckId[];
-  /** Why there is nothing to look at in this configuration, or undefined. */
+  /** The reason why this configuration does not need the check, or undefined. */
   readonly unneeded?: (configuration: Configuration) => string | undefined;
-  /** The server does not depend on it: when it cannot be done, that is no failure. */
+  /** The server does not depend on the subject: a check that cannot be carried out is no failure. */
   readonly isOptional?: boolean;
-  /** Where what there is to do decides; no other check gets less time for it. */
+  /** Milliseconds, where the amount of work decides; never less than any other check gets. */
   readonly limitMs?: (examination: Examination) => number;
   readonly run: (examination: Examination, signal: AbortSignal) => Promise<readonly Report[]>;
 }
@@ -25,13 +25,13 @@ export interface Check {
 export interface Examination {
   readonly surroundings: Surroundings;
   readonly configuration: Configuration;
-  /** What of the server's environment counts in this examination. */
+  /** The server's environment variables that this examination uses. */
   readonly adoption: Adoption;
-  /** One connection for all checks. */
+  /** Connects once, for all checks. */
   readonly kms: () => Promise<KmsInspector>;
-  /** One unsigned request for all checks. */
+  /** Makes one unsigned request, for all checks. */
   readonly reach: (signal: AbortSignal) => Promise<Reached>;
-  /** What earlier checks found. */
+  /** Results of earlier checks. */
   readonly facts: Facts;
 }
 
@@ -41,13 +41,13 @@ export interface FoundKey {
 }
 
 export interface Facts {
-  /** What mariadbd makes of its options. */
+  /** Mariadbd's own reading of its options. */
   server?: ServerAnswer;
   listing?: Listing;
-  /** Which keys the data needs. */
+  /** Keys that the data needs. */
   look?: DataLook;
   stored: readonly FoundKey[];
-  /** ARN of the caller; empty when STS did not say. */
+  /** ARN of the caller; empty when STS did not name one. */
   identity: string;
   masterKey?: MasterKey;
 }

@@ -24,7 +24,7 @@ import { startTimeout } from './checks/start-timeout.ts';
 import { surplusPermissions } from './checks/surplus-permissions.ts';
 import { unwrap } from './checks/unwrap.ts';
 
-/** In the order of CHECKS. */
+/** All checks in the order of CHECKS. */
 export const ALL_CHECKS: readonly Check[] = [
   optionFiles,
   pluginLibrary,

@@ -12,10 +12,13 @@ import { ALL_CHECKS } from './checks.ts';
 
 const CHECK_MS = 10_000;
 const ALL_MS = 60_000;
-/** After its time a check may still say what it has; then nobody waits for it. */
+/** Milliseconds after its limit in which a check may still report; then its result is ignored. */
 const GRACE_MS = 500;
 
-/** Runs every check, one after the other, in time that only the number of key versions makes longer. Never throws for what a check met. */
+/**
+ * Runs every check, one after the other. Only the number of key versions makes the time limit longer. Errors that a
+ * check meets become findings, and are never thrown.
+ */
 export async function examine(request: DoctorRequest, surroundings: Surroundings): Promise<readonly Finding[]> {
   const { clock } = surroundings;
   let all = startDeadline(clock, ALL_MS);
@@ -67,7 +70,7 @@ function openExamination(surroundings: Surroundings, configuration: Configuratio
   return {
     surroundings,
     configuration,
-    // The credential chain reads variables: before anything connects.
+    // The environment is completed before anything connects, because the credential chain reads it.
     adoption: adoptEnvironment(
       surroundings.environment,
       configuration.service,
@@ -122,13 +125,13 @@ function isPermission(thrown: unknown): thrown is Error {
   return systemErrorCode(thrown) === 'EACCES' || systemErrorCode(thrown) === 'EPERM';
 }
 
-/** What this user may not look at, the server's may: the files need no other owner for that. */
+/** Replaces the fix of a denied access by another user than the server's: the server itself may have that access. */
 function forWhoeverRuns({ surroundings: { uid }, configuration: { account } }: Examination, report: Report): Report {
   if (uid === 0 || uid === account.uid || !/\b(?:EACCES|EPERM)\b/.test(report.found)) return report;
   return { ...report, fix: `run this as root or as ${account.name}` };
 }
 
-/** Nothing is known of the server then, and that is not "nothing is wrong". */
+/** Nothing is known of the server here, which is not the same as no problem. */
 function unseen({ configuration }: Examination, error: Error): Report {
   const fix = `run this as root or as ${configuration.account.name}`;
   return failure(`whoever runs this may not look there: ${error.message}`, fix);

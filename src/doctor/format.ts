@@ -2,7 +2,7 @@ import { styleText } from 'node:util';
 import type { Finding, Status } from '../finding.ts';
 import { printable, printableJson } from '../printable.ts';
 
-/** What needs somebody comes first. */
+/** Findings that need action come first. */
 const ORDER: readonly Status[] = ['failure', 'warning', 'ok', 'skipped'];
 const COLOURS = { failure: 'red', warning: 'yellow', ok: 'green', skipped: 'gray' } as const;
 const PLURALS: Readonly<Record<Status, string>> = {
@@ -12,10 +12,10 @@ const PLURALS: Readonly<Record<Status, string>> = {
   skipped: 'skipped',
 };
 const WIDTH = 'failure'.length + 2;
-/** What claims to be narrower does not know its width, or leaves no room for a word beside the status. */
+/** Fewest columns: a narrower terminal reports a wrong width, or has no room for a word beside the status. */
 const NARROWEST = 40;
 
-/** @param columns of a terminal; undefined: no line is broken */
+/** @param columns width of the terminal; undefined: lines are not wrapped */
 export function formatFindings(findings: readonly Finding[], hasColours: boolean, columns?: number): readonly string[] {
   const paint = (status: Status, text: string): string =>
     hasColours ? styleText(COLOURS[status], text, { validateStream: false }) : text;
@@ -27,7 +27,7 @@ export function formatFindings(findings: readonly Finding[], hasColours: boolean
         return [
           `${paint(status, status.padEnd(WIDTH))}${first}`,
           ...more.map(indented),
-          // A command is there to be copied: the terminal breaks it without a line end.
+          // A fix is not wrapped: commands are copied, and a terminal wraps them without a line end.
           ...(fix === undefined ? [] : fix.split('\n').map(printable).map(indented)),
         ];
       }),
@@ -35,7 +35,7 @@ export function formatFindings(findings: readonly Finding[], hasColours: boolean
   return [...lines, '', summary(findings)];
 }
 
-/** A promise to scripts: fields may be added, never renamed. */
+/** The findings as JSON. The format is stable for scripts: fields may be added, never renamed. */
 export function findingsJson(findings: readonly Finding[]): string {
   return printableJson(
     findings.map(({ check, status, found, fix, isGap }) => ({
@@ -67,7 +67,7 @@ function indented(line: string): string {
   return ' '.repeat(WIDTH) + line;
 }
 
-/** Broken between words, each line as long as fits beside the status; a word that is longer stays whole. */
+/** Wraps the text between words, to the width that is left beside the status. A longer word is not split. */
 function wrapped(text: string, columns: number | undefined): readonly string[] {
   if (columns === undefined || columns < NARROWEST) return [text];
   const lines: string[] = [];

@@ -1,12 +1,14 @@
 import { type Report, warning } from '../finding.ts';
 import type { Configuration } from '../server/configuration.ts';
 
-/** As in plugin/client/agent.h: with so many key versions for each second of start_timeout, statements create no more keys. */
+/** As in plugin/client/agent.h: SQL cannot create keys beyond this many versions for each second of start_timeout. */
 export const VERSIONS_PER_START_SECOND = 100;
-/** As in plugin/client/limit.c: from then on the error log tells. */
+/** As in plugin/client/limit.c: the error log warns from this share of the limit on. */
 const WARN_FROM = 0.8;
 
-/** Any user who may create a table adds keys, and a start must be able to load them all. */
+/**
+ * Warns about the number of key versions: any user who may create a table adds keys, and a start must load them all.
+ */
 export function limitReports(
   { startTimeoutSeconds }: Pick<Configuration, 'startTimeoutSeconds'>,
   versions: number,

@@ -3,7 +3,7 @@ import type { KeyName } from '../format/key-file-name.ts';
 import type { StoredKey } from '../keystore/directory.ts';
 import type { Configuration } from '../server/configuration.ts';
 
-/** What a stored version may be bound to. Without a sidecar nothing tells: KMS knows. */
+/** The encryption contexts that a stored version may be bound to. Without a sidecar only KMS can tell which it is. */
 export function possibleContexts(
   { context }: Configuration,
   name: KeyName,

@@ -1,8 +1,11 @@
-/** What the text of a key policy gives an identity. IAM policies may give or take more: they are not seen from here. */
+/**
+ * The rights that the text of a key policy gives to an identity. IAM policies may add or remove rights, and are not
+ * seen here.
+ */
 
 /**
- * `allowed`: by the key policy alone. `conditional`: when conditions hold that are not looked at. `delegated`: when an
- * IAM policy says so too. `none`: not by this policy, or denied by it.
+ * `allowed`: by the key policy alone. `conditional`: under conditions that are not evaluated. `delegated`: if an IAM
+ * policy allows it too. `none`: not by this policy, or denied by it.
  */
 export type Grant = 'allowed' | 'conditional' | 'delegated' | 'none';
 
@@ -18,26 +21,26 @@ interface PolicyStatement {
   readonly isConditional: boolean;
 }
 
-/** Of a list that a policy writes as such, or as all that is not in it (`NotAction`). */
+/** A list of a policy; `isNot` for the negated form, such as `NotAction`. */
 interface Members {
   readonly list: readonly string[];
   readonly isNot: boolean;
 }
 
-/** Who asks, as GetCallerIdentity names it and as policies do. */
+/** An identity, as GetCallerIdentity and as policies name it. */
 export interface Identity {
   readonly account: string;
-  /** As the caller itself is named: the session of a role, a user, the account. */
+  /** The ARN of the caller: the session of a role, a user, the account. */
   readonly arn: string;
-  /** What IAM policies are attached to. A role's path is not known from its session. */
+  /** The ARN that IAM policies are attached to. A role's path cannot be known from its session. */
   readonly policyArn: string;
-  /** Name of the role; undefined for others. */
+  /** The name of the role; undefined for other identities. */
   readonly role: string | undefined;
 }
 
 const IDENTITY_ARN = /^arn:([\w-]+):(?:iam|sts)::(\d{12}):([\w-]+)(?:\/([^/]+))?/;
 
-/** Undefined for text that is no ARN of an identity. */
+/** Returns undefined for text that is no ARN of an identity. */
 export function parseIdentity(arn: string): Identity | undefined {
   const [, partition, account, kind, name] = IDENTITY_ARN.exec(arn) ?? [];
   if (partition === undefined || account === undefined) return undefined;
@@ -45,7 +48,7 @@ export function parseIdentity(arn: string): Identity | undefined {
   return { account, arn, role, policyArn: role === undefined ? arn : `arn:${partition}:iam::${account}:role/${role}` };
 }
 
-/** Undefined for text that is no policy. */
+/** Returns undefined for text that is no policy. */
 export function parseKeyPolicy(text: string): KeyPolicy | undefined {
   const document = parseObject(text);
   if (document === undefined) return undefined;
@@ -66,7 +69,7 @@ export function grantOf({ statements }: KeyPolicy, identity: Identity, action: s
     const isAccount = holds(principals, (text) => isAccountOf(text, identity));
     if (!isIdentity && !isAccount) continue;
     if (isAllow) {
-      // In another account its own IAM policies have to agree.
+      // Another account's own IAM policies have to allow it as well.
       if (!isIdentity || isForeign) grants.add('delegated');
       else grants.add(isConditional ? 'conditional' : 'allowed');
     } else if (isConditional) {
@@ -81,8 +84,8 @@ export function grantOf({ statements }: KeyPolicy, identity: Identity, action: s
 }
 
 /**
- * Two policies that say the same of their keys are the same text: without names of statements, order, white space, and
- * the Region they are in. Undefined for text that is no policy.
+ * Normalises a key policy, so that equivalent policies have equal texts: without statement ids, order, white space and
+ * the Region. Returns undefined for text that is no policy.
  */
 export function canonicalPolicy(text: string, region: string): string | undefined {
   const document = parseObject(text.replaceAll(region, 'REGION'));
@@ -95,7 +98,7 @@ export function canonicalPolicy(text: string, region: string): string | undefine
 
 function canonical(value: unknown): unknown {
   if (Array.isArray(value)) {
-    // One string and a list of one are the same to AWS, and no list has an order.
+    // AWS treats a string and a list of one alike, and ignores the order of lists.
     const members = value.map(canonical);
     return members.length === 1 && typeof members[0] === 'string' ? members[0] : members.sort(byText);
   }
@@ -132,7 +135,7 @@ function holds({ list, isNot }: Members, test: (text: string) => boolean): boole
 function isNamed(principal: string, { arn, account, role }: Identity): boolean {
   if (principal === '*' || principal === arn) return true;
   if (role === undefined || !principal.includes(`:iam::${account}:role/`)) return false;
-  // Names of roles are unique in an account, whatever their paths.
+  // Role names are unique in an account, whatever their paths.
   return principal.split('/').at(-1) === role;
 }
 
@@ -144,7 +147,7 @@ function isKey(keyArn: string): (resource: string) => boolean {
   return (resource) => matches(resource, keyArn, '');
 }
 
-/** As policies have it: `*` is any text, `?` one character. */
+/** Matches with a policy's wildcards: `*` is any text, `?` one character. */
 function matches(pattern: string, text: string, flags: 'i' | ''): boolean {
   const source = pattern
     .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
@@ -153,7 +156,7 @@ function matches(pattern: string, text: string, flags: 'i' | ''): boolean {
   return new RegExp(`^${source}$`, flags).test(text);
 }
 
-/** The AWS principals of a statement are a text, a list, or under `AWS`; services and federations are nobody here. */
+/** The AWS principals of a statement: a text, a list, or the member `AWS`. Services and federated users are ignored. */
 function strings(value: unknown): readonly string[] {
   const list = isObject(value) ? value['AWS'] : value;
   return asList(list).filter((member) => typeof member === 'string');

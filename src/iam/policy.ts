@@ -13,11 +13,11 @@ import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 
 export type PolicyKind = 'iam' | 'key';
 
-/** As it was typed. */
+/** The options of the command as typed. */
 export interface PolicyRequest {
   readonly kind: string;
   readonly masterKeyArn: string | undefined;
-  /** Master keys that stored keys are wrapped under from before. */
+  /** Earlier master keys that stored keys are still wrapped under. */
   readonly olderKeyArns: readonly string[];
   readonly principal: string | undefined;
   readonly encryptionContext: string;
@@ -26,13 +26,13 @@ export interface PolicyRequest {
   readonly sourceVpces: readonly string[];
   readonly requireMfa: boolean;
   readonly withDescribe: boolean;
-  /** Days; undefined: only who administers the key decides when it goes. */
+  /** Days; undefined: only the key's administrator decides when it is deleted. */
   readonly keepUsed: string | undefined;
 }
 
 export interface Policy {
   readonly document: PolicyDocument;
-  /** What whoever attaches it should know. */
+  /** Notes for the person who attaches the policy. */
   readonly notes: readonly string[];
 }
 
@@ -58,11 +58,11 @@ const VPC_ENDPOINT = /^vpce-[0-9a-f]{8,17}$/;
 /** AWS's quotas for a managed policy, without white space, and for a key policy. */
 const MAX_CHARACTERS: Readonly<Record<PolicyKind, number>> = { iam: 6144, key: 32_768 };
 
-/** All that the server itself ever asks of KMS. */
+/** The only KMS actions that the server uses. */
 const SERVER_ACTIONS = ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'];
-/** What `doctor` would like to look at. */
+/** Optional actions that `doctor` uses. */
 const LOOK_ACTIONS = ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:GetKeyLastUsage'];
-/** A server uses its key once a day, KMS counts whole days, and is up to an hour late. */
+/** Fewest days allowed: a server uses its key once a day, and KMS counts whole days with a delay of up to an hour. */
 const FEWEST_DAYS = 2;
 const MOST_DAYS = 3650;
 
@@ -135,7 +135,7 @@ function keyPolicy(request: PolicyRequest, condition: Condition | undefined): Po
   if (request.masterKeyArn !== undefined) {
     resourcesOf('--master-key-arn', request.masterKeyArn, request.failoverRegions);
   }
-  // In a key policy `*` is the key it belongs to. The account of the key stays in charge, as AWS's own default has it.
+  // In a key policy `*` is the key itself. The key's account keeps full rights, as in AWS's default policy.
   const owner = request.masterKeyArn === undefined ? account : (KEY_ARN.exec(request.masterKeyArn)?.[3] ?? account);
   const administration: Statement = {
     Sid: 'AccountAdministersKey',
@@ -150,7 +150,10 @@ function keyPolicy(request: PolicyRequest, condition: Condition | undefined): Po
   return { ...document, Statement: [...document.Statement, keepUsed(request.keepUsed)] };
 }
 
-/** The condition is there for these two actions only. Whoever may change the policy can take the statement out. */
+/**
+ * Denies deletion and disabling while the key is in use. The condition covers these two actions only; anyone who may
+ * change the policy can remove the statement.
+ */
 function keepUsed(text: string): Statement {
   const days = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (days < FEWEST_DAYS || days > MOST_DAYS) {
@@ -194,7 +197,7 @@ function documentOf(
   };
 }
 
-/** The key in its Region, and for failover its replicas by their own names. */
+/** The key's ARN in its Region and, for failover, the ARNs of its replicas. */
 function resourcesOf(option: string, arn: string, failoverRegions: readonly string[]): readonly string[] {
   if (!REGION.test(KEY_ARN.exec(arn)?.[2] ?? '')) {
     throw new KeyError('BAD_OPTION', `${option}: expected the ARN of a KMS key, got "${arn}"`, {
@@ -276,14 +279,14 @@ function parseKind(text: string): PolicyKind {
   throw new KeyError('BAD_OPTION', `--kind: expected iam or key, got "${text}"`);
 }
 
-/** Policies would read `${…}` as a variable of their own. */
+/** Refuses `${…}`, which policies would read as a variable. */
 function refuseVariables(context: EncryptionContext): void {
   const pair = Object.entries(context).find((sides) => sides.some((side) => side.includes('${')));
   if (pair === undefined) return;
   throw new KeyError('BAD_OPTION', `--encryption-context: "${pair.join('=')}" has \${, which policies replace`);
 }
 
-/** To a policy, names of conditions that differ in case only are the same. */
+/** Refuses context names that differ only in case, which policies treat as equal. */
 function refuseSameNames(context: EncryptionContext): void {
   const names = Object.keys(context);
   const same = names.find((name, index) => names.findIndex((other) => isSameName(name, other)) !== index);

@@ -1,6 +1,6 @@
 import { KeyError } from '../errors.ts';
 
-/** What STS hands out for a while. */
+/** Temporary credentials from STS. */
 export interface SessionCredentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -9,14 +9,14 @@ export interface SessionCredentials {
 }
 
 const BEGIN = '# mariadb-aws-kms login wrote this and replaces or removes it';
-/** Login ended a last line that had no end; nothing else tells then that it was not there before. */
+/** Records that login added the missing line end of the last line, so that logout can remove it. */
 const ADDED_LINE_END = ' (and the line end before)';
 const END = '# end of what mariadb-aws-kms login wrote';
 
 /**
- * The text of a shared credentials file with session credentials in the section of `profile`. Everything that login
- * did not write stays as it is, byte for byte.
- * @throws KeyError BAD_OPTION when somebody else's section has that name
+ * Returns the text of a shared credentials file with the session credentials in the section of `profile`. Text that
+ * login did not write stays the same, byte for byte.
+ * @throws KeyError BAD_OPTION when a section of that name was not written by login
  */
 export function withSession(text: string, profile: string, session: SessionCredentials): string {
   const rest = withoutSession(text, profile);
@@ -37,7 +37,7 @@ export function withSession(text: string, profile: string, session: SessionCrede
   ].join('\n')}`;
 }
 
-/** The text without what `withSession` added for that profile; the same text when it added nothing. */
+/** Returns the text without the section that `withSession` added for that profile; unchanged if it added none. */
 export function withoutSession(text: string, profile: string): string {
   const lines = text.split('\n');
   const first = lines.findIndex((line, index) => line.startsWith(BEGIN) && lines[index + 1] === `[${profile}]`);

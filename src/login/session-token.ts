@@ -6,13 +6,13 @@ import type { SessionCredentials } from './credentials-section.ts';
 
 export interface SessionRequest {
   readonly mfaSerial: string;
-  /** Six digits. */
+  /** The MFA code, six digits. */
   readonly code: string;
   readonly seconds: number;
 }
 
 /**
- * Session credentials for the identity of the connection.
+ * Requests session credentials for the identity of the connection.
  * @throws KeyError KMS_OPERATOR, KMS_TRANSIENT, KMS_BAD_ANSWER
  */
 export async function getSessionToken(
@@ -25,7 +25,7 @@ export async function getSessionToken(
     const command = new GetSessionTokenCommand({ SerialNumber: mfaSerial, TokenCode: code, DurationSeconds: seconds });
     const { Credentials: made } = await sts.send(command, { abortSignal });
     const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = made ?? {};
-    // STS answered with all four parts, none of which can break out of a line of the file.
+    // The answer must have all four parts, and no part may contain a line break.
     if (![AccessKeyId, SecretAccessKey, SessionToken].every((part) => /^[!-~]+$/.test(part ?? '')) || !Expiration) {
       throw new KeyError('KMS_BAD_ANSWER', 'STS GetSessionToken: the answer has no whole session credentials', {
         hint: 'check --endpoint-url',
@@ -56,7 +56,7 @@ function explained(thrown: unknown, mfaSerial: string): KeyError {
   );
 }
 
-/** STS's own words for what only its text tells apart. */
+/** Recognises STS errors that share one code by their text. */
 function hintFor(message: string, mfaSerial: string): string | undefined {
   if (/MultiFactorAuthentication failed/.test(message)) {
     return `the digits were mistyped, used before, or are not those of ${mfaSerial}: wait for the next ones and try again`;

@@ -7,9 +7,9 @@ import type { Check, Examination } from '../check.ts';
 
 const FORCE = 'aws_key_management = FORCE_PLUS_PERMANENT';
 const LOAD = 'plugin_load_add = aws_key_management';
-/** Of the server: only one encryption plugin can be active. */
+/** Other encryption plugins of the server: only one can be active. */
 const OTHERS = /\b(?:file_key_management|hashicorp_key_management|example_key_management|debug_key_management)\b/;
-/** What somebody may have written who meant ours. */
+/** Names that are likely to be a misspelt name of this plugin. */
 const ALMOST_OURS = /aws|kms/i;
 
 export const activation: Check = {
@@ -28,7 +28,7 @@ export const activation: Check = {
   },
 };
 
-/** Why the server would be without the plugin. What mariadbd said of it counts more than what is written. */
+/** The reason why the server would not load the plugin. The answer of mariadbd counts more than the option files. */
 function unloadedReport({ configuration, facts }: Examination): Report | undefined {
   const { plugins, undoneBy } = pluginsToLoad(configuration.options);
   const { server } = facts;
@@ -54,7 +54,9 @@ function unloadedReport({ configuration, facts }: Examination): Report | undefin
     : warning('no option loads the plugin: unless INSTALL SONAME did, nothing is encrypted with its keys', LOAD);
 }
 
-/** Options of a plugin that is not loaded end the start, but those that begin with `loose_`. */
+/**
+ * Tells whether the server refuses to start over options of a plugin that is not loaded; `loose_` options are ignored.
+ */
 function refusesUnknown({ options }: Configuration): boolean {
   return options.strict(PREFIX).length > 0;
 }

@@ -41,7 +41,7 @@ async function lookAtSocket(files: Files, account: Account, path: string): Promi
   return ok(`an agent of its own on ${path}: its identity and Region count, so run the doctor as its user too`);
 }
 
-/** As a line of an option file. */
+/** The option that names our agent, as a line of an option file. */
 function ourAgent({ pluginDir }: Configuration): string {
   return `${optionName('agent')} = ${join(pluginDir, AGENT_NAME)}`;
 }
@@ -52,7 +52,7 @@ async function lookAtExecutable(
   path: string,
   signal: AbortSignal,
 ): Promise<Report> {
-  // Nothing is installed over a program that has another name.
+  // The fix does not install our agent over a program of another name.
   const install =
     basename(path) === AGENT_NAME ? `install -m 0755 ${AGENT_NAME} ${dirname(path)}/` : ourAgent(configuration);
   try {
@@ -63,7 +63,7 @@ async function lookAtExecutable(
     return failure(`there is no ${path}`, install);
   }
   if (uid === 0 && (await isOthers(files, path))) {
-    // Root would run what somebody else put there.
+    // Root would run a file that another user can put there.
     const both = `${dirname(path)} ${path}`;
     return warning(
       `${path} can be replaced by others than root: not run`,
@@ -89,7 +89,7 @@ async function isOthers(files: Files, path: string): Promise<boolean> {
   return facts.some(({ uid, mode }) => uid !== 0 || (mode & OTHERS_MAY_WRITE) !== 0);
 }
 
-/** As the plugin finds it: beside the library, or beside the file that a linked library really is. */
+/** Finds the agent as the plugin does: beside the library, or beside the file that a linked library resolves to. */
 async function besideLibrary(files: Files, { pluginDir }: Configuration): Promise<string> {
   const beside = join(pluginDir, AGENT_NAME);
   const isThere = await files.stat(beside).then(

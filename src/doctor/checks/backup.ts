@@ -4,7 +4,7 @@ import type { Configuration } from '../../server/configuration.ts';
 import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import type { Check } from '../check.ts';
 
-/** Whether the keys go where the data goes: into backups, and to nodes of a cluster that join. */
+/** Checks that the keys are copied along with the data: into backups, and to nodes that join a cluster. */
 export const backup: Check = {
   id: 'backup',
   async run({ configuration }) {

@@ -2,7 +2,7 @@ import { failure, ok, skipped, warning } from '../../finding.ts';
 import type { Reached } from '../../kms/inspect.ts';
 import { type Check, mockNeedsNoKms } from '../check.ts';
 
-/** AWS refuses signatures that are five minutes off. */
+/** AWS refuses signatures whose time is off by five minutes. */
 const REFUSED_MS = 5 * 60_000;
 const NOTICEABLE_MS = 60_000;
 const FIX = 'timedatectl set-ntp true, then look at `chronyc tracking` or `timedatectl timesync-status`';
@@ -20,7 +20,7 @@ export const clock: Check = {
     }
     const { dateMs, receivedMs } = reached;
     if (dateMs === undefined) return [skipped('the answer of the service has no date')];
-    // The header has whole seconds: half of one is as likely as any.
+    // The header has whole seconds: half a second is the expected remainder.
     const skewMs = receivedMs - (dateMs + 500);
     const found = `this machine is ${describe(skewMs)} the service`;
     if (Math.abs(skewMs) >= REFUSED_MS) return [failure(`${found}: signatures are refused`, FIX)];

@@ -9,11 +9,11 @@ import type { Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
 
 const BOOLEAN = 'mysql_connect_any';
-/** What SELinux's policy lets the server write. */
+/** The SELinux type that the policy lets the server write. */
 const DATA_TYPE = 'mysqld_db_t';
 const PROFILE = /^(?:\/usr\/sbin\/)?(mariadbd|mysqld) \((enforce|complain)\)$/m;
 
-/** What keeps the server from starting its agent, or the agent from its keys and from AWS. */
+/** Finds sandboxes that keep the server from starting its agent, or the agent from its keys and from AWS. */
 export const confinement: Check = {
   id: 'confinement',
   isOptional: true,
@@ -27,7 +27,7 @@ export const confinement: Check = {
   },
 };
 
-/** What the unit takes away although file modes allow it. */
+/** Reports access that the unit denies although file modes allow it. */
 async function systemd({ surroundings, configuration }: Examination): Promise<readonly Report[]> {
   const { unit } = configuration.service;
   if (unit === undefined) return [];
@@ -77,7 +77,7 @@ async function selinux(examination: Examination, signal: AbortSignal): Promise<r
   if (isSeparateAgent(configuration)) {
     return [ok('SELinux enforces; whether it lets the server connect to the agent shows: ausearch -m AVC -c mariadbd')];
   }
-  // Two numbers: the value now, and the one that is pending.
+  // The file has two numbers: the current and the pending value.
   const value = (await textOf(files, join(paths.selinux, 'booleans', BOOLEAN)))?.trim();
   if (value === undefined) return [ok(`SELinux enforces a policy without ${BOOLEAN}: it does not confine the server`)];
   const mislabelled = await labelReport(examination, signal);
@@ -87,7 +87,7 @@ async function selinux(examination: Examination, signal: AbortSignal): Promise<r
   return [...reports, failure(found, `setsebool -P ${BOOLEAN} 1`)];
 }
 
-/** The agent that the server starts is confined as the server is, and writes the keys. */
+/** The agent that the server starts runs in the server's SELinux domain, and writes the keys. */
 async function labelReport(
   { surroundings: { run }, configuration: { keyfileDir } }: Examination,
   signal: AbortSignal,
@@ -119,7 +119,7 @@ async function apparmor({ surroundings: { files, paths }, configuration }: Exami
   return [failure(`AppArmor enforces ${name}, which does not let the server start ${agent}`, fix)];
 }
 
-/** Named for the program, or as was usual for its path. */
+/** The profile is named for the program or, in older releases, for its path. */
 async function profileFile(files: Files, directory: string, program: string): Promise<string> {
   return (await textOf(files, join(directory, program))) === undefined ? `usr.sbin.${program}` : program;
 }
@@ -128,7 +128,7 @@ function isSeparateAgent({ agent }: Configuration): boolean {
   return agent.startsWith(AGENT_SOCKET_PREFIX);
 }
 
-/** Undefined when there is no such file: not when it cannot be read. */
+/** Returns undefined when there is no such file, and throws when it cannot be read. */
 async function textOf(files: Files, path: string): Promise<string | undefined> {
   try {
     return (await files.readFile(path)).toString('utf8');

@@ -30,7 +30,7 @@ export const credentials: Check = {
       return [kmsFailure('no AWS credentials', error)];
     }
     const source = credentialSource(summary.marks);
-    // For a message only: KMS tells what this identity may.
+    // Used in messages only: KMS decides about this identity's permissions.
     facts.identity = await kms.callerIdentity(signal).catch(() => '');
     const who = facts.identity === '' ? `access key ending ${summary.accessKeyEnd}` : facts.identity;
     let found = `${who}, from ${source}`;

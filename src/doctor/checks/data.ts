@@ -14,16 +14,16 @@ import type { Check, Examination } from '../check.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);
-/** Sooner than the check's own end, so that it can say what it has seen. */
+/** Milliseconds; less than the check's own limit, so that it can report what it has seen. */
 const LOOK_MS = 8_000;
 
-/** The look that the plugin makes: which keys the data was encrypted with, and whether they are there. */
+/** Reads the data files as the plugin does: which keys the data was encrypted with, and whether their files exist. */
 export const data: Check = {
   id: 'data',
   async run(examination, signal) {
     const { surroundings, configuration, facts } = examination;
     const { datadir, options, unread } = configuration;
-    // The same directory, which has been complained of.
+    // The key directory check has already reported this directory.
     if (configuration.isKeyfileDirDatadir && facts.listing === undefined && !isSeparate(examination)) {
       return [unlooked('key-directory must be right first')];
     }
@@ -78,7 +78,7 @@ function missingReports(examination: Examination, look: DataLook): Report[] {
       ),
     ];
   }
-  // Then the server starts without them.
+  // With this setting the server starts without them.
   const report = configuration.allowsMissingKeys ? warning : failure;
   const byFix = new Map<string, FoundUse[]>();
   for (const use of missingUses(look, listing)) {
@@ -88,21 +88,21 @@ function missingReports(examination: Examination, look: DataLook): Report[] {
   return [...byFix].map(([fix, uses]) => report(describeMissing(uses), fix));
 }
 
-/** A version that is there makes the id known. */
+/** The plugin knows an id of which any version exists. */
 function missingUses({ uses }: DataLook, { stored }: Listing): readonly FoundUse[] {
   const ids = new Set(stored.map(({ id }) => id));
   const names = new Set(stored.map(({ id, version }) => `${id}.${version}`));
   const missing = uses.filter(({ id, version }) =>
     version === undefined ? !ids.has(id) : !names.has(`${id}.${version}`),
   );
-  // A version says more than the id alone.
+  // A use with a version makes one with the id alone redundant.
   return missing.filter(
     ({ id, version }) =>
       version !== undefined || !missing.some((other) => other.id === id && other.version !== undefined),
   );
 }
 
-/** The first with its file; the others by name. */
+/** Describes the first missing key with its file, and the others by name. */
 function describeMissing([first, ...others]: readonly FoundUse[]): string {
   if (first === undefined) return '';
   const { id, version, file, files } = first;
@@ -121,7 +121,7 @@ function nameKey(id: KeyId, version: number | undefined): string {
   return version === undefined ? `key ${id}` : `key ${id} version ${version}`;
 }
 
-/** Key files in the data directory are the likeliest to be the right ones. */
+/** Suggests key files in the data directory first: they are the most likely to be the right ones. */
 function missingFix({ configuration, surroundings }: Examination, { id, version }: FoundUse): string {
   const { keyfileDir, datadir, isKeyfileDirDatadir, account } = configuration;
   const from = isKeyfileDirDatadir ? [] : namesIn(surroundings.files.data, datadir);
@@ -143,7 +143,7 @@ function namesIn(files: Examination['surroundings']['files']['data'], directory:
   }
 }
 
-/** No key is made while something that cannot be looked at may be encrypted with it. */
+/** The server creates no key while an unreadable file may be encrypted with it. */
 function unseenReports({ configuration, facts }: Examination, { unseen }: DataLook): readonly Report[] {
   const [first] = unseen;
   if (first === undefined) return [];
@@ -151,7 +151,7 @@ function unseenReports({ configuration, facts }: Examination, { unseen }: DataLo
   const more = unseen.length > 1 ? ` (and ${unseen.length - 1} more)` : '';
   const found = `${first.path}${more} cannot be looked at (${first.reason}): no new key is made, as it may be encrypted with one`;
   const report = hasSystemKey || configuration.allowsMissingKeys ? warning : failure;
-  // As the plugin says it.
+  // The same wording as the plugin's.
   const fix = `bring it back or make it readable for ${configuration.account.name}, or move it away if nothing of this server is in it`;
   return [report(found, fix)];
 }

@@ -3,7 +3,7 @@ import { allowsKeyId, isKeyId } from '../../ids.ts';
 import type { ServerOptions } from '../../server/server-options.ts';
 import type { Check, Examination } from '../check.ts';
 
-/** Each is off as MariaDB ships it, and what it leaves readable. */
+/** Settings that are off by default, and the data that each leaves readable. */
 const SWITCHES: readonly (readonly [string, string])[] = [
   ['innodb_encrypt_log', 'the redo log, with the data of every change'],
   ['innodb_encrypt_temporary_tables', "InnoDB's temporary tables"],
@@ -12,14 +12,14 @@ const SWITCHES: readonly (readonly [string, string])[] = [
   ['encrypt_tmp_files', 'temporary files of sorts and of the binary log cache'],
 ];
 
-/** Each is written in the clear whatever else is set. */
+/** Logs that are always written unencrypted. */
 const PLAIN_LOGS: readonly (readonly [string, string])[] = [
   ['general_log', 'the general log, with every statement'],
   ['slow_query_log', 'the slow query log, with statements'],
 ];
 const ENCRYPTING_ENGINES = /^(?:innodb|aria)$/i;
 
-/** Settings with which encryption quietly does not happen. */
+/** Finds settings that leave data unencrypted without an error. */
 export const encryptionSettings: Check = {
   id: 'encryption-settings',
   unneeded: ({ unread }) => unread,
@@ -90,7 +90,7 @@ function tables(options: ServerOptions): readonly Report[] {
   return reports;
 }
 
-/** Tables that name no key get this one. */
+/** The default key of tables that name none. */
 function defaultKey({ configuration: { options, keyIds }, facts }: Examination): readonly Report[] {
   const value = options.number('innodb_default_encryption_key_id', 1);
   if (value === undefined || !isKeyId(value)) {
@@ -124,7 +124,7 @@ function switches(options: ServerOptions): readonly Report[] {
   });
   const hasBinaryLog = options.last('log_bin') !== undefined && options.last('log_bin') !== '0';
   if (hasBinaryLog && /^innodb$/i.test(options.last('binlog_storage_engine') ?? '')) {
-    // MariaDB 12.3: InnoDB writes that log, and encrypt_binlog has no part in it.
+    // In MariaDB 12.3 InnoDB can write the binary log, and encrypt_binlog does not apply to it.
     const found =
       'binlog_storage_engine is InnoDB: nothing encrypts such binary logs, with every statement, whatever encrypt_binlog says';
     reports.push(warning(found, 'remove binlog_storage_engine, or keep the binary logs on an encrypted file system'));

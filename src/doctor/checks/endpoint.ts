@@ -4,7 +4,7 @@ import type { KmsInspector } from '../../kms/inspect.ts';
 import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
 import { kmsFailure } from '../kms-report.ts';
 
-/** Key versions in one finding. */
+/** The most key versions to name in one finding. */
 const NAMED = 5;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
@@ -55,7 +55,7 @@ function regionReports(examination: Examination, region: string): readonly Repor
   return [];
 }
 
-/** Another Region for the server helps only where every key is there; otherwise it breaks those that open now. */
+/** The fix suggests another Region only if every key is there; otherwise keys that open now would fail. */
 function strayReport({ facts }: Examination, elsewhere: readonly FoundKey[], region: string): Report {
   const home = (found: FoundKey): string => regionOf(found.key.sidecar?.masterKeyArn ?? '') ?? '';
   const regions = [...new Set(elsewhere.map(home))];

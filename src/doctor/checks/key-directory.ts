@@ -13,7 +13,7 @@ import type { Account, Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
 
 const WORLD_WRITABLE = 0o002;
-/** A key and its sidecar need two small files; a nearly full disk means trouble elsewhere first. */
+/** A key and its sidecar are two small files; with less free space than this other parts of the server fail first. */
 const LOW_SPACE_BYTES = 64 * 2 ** 20;
 const NAMED_FILES = 5;
 
@@ -42,7 +42,7 @@ export const keyDirectory: Check = {
   },
 };
 
-/** Where they are, only its own command line says. */
+/** A separate agent has its own key directory. Only its command line names that, so the check has to be given it. */
 function agentHasKeys({ agent, request, options }: Configuration): string | undefined {
   const isGiven = request.variables.keyfile_dir !== undefined || options.last(optionName('keyfile_dir')) !== undefined;
   if (!agent.startsWith(AGENT_SOCKET_PREFIX) || isGiven) return undefined;
@@ -65,7 +65,7 @@ async function missingDirectory(
   }
 }
 
-/** A server that has its keys starts without being able to make new ones. */
+/** A server that has its keys starts even if it cannot create new ones. */
 async function creationReports(examination: Examination, listing: Listing): Promise<readonly Report[]> {
   const { surroundings, configuration } = examination;
   const { files } = surroundings;
@@ -86,12 +86,12 @@ async function creationReports(examination: Examination, listing: Listing): Prom
   return reports;
 }
 
-/** What storing a key needs of the file system: an exclusive file and a hard link to it. Leaves nothing behind. */
+/** Tries the operations that storing a key needs: creating a file exclusively and hard-linking it. Removes both. */
 async function probeLinks({ surroundings, configuration }: Examination): Promise<Report | undefined> {
   const { files, random, uid } = surroundings;
   const fs = files.keyDirectory;
   const { keyfileDir: path, account } = configuration;
-  // Somebody else's lack of permission says nothing about the server.
+  // The test proves nothing when another user than the server's runs it.
   if (uid !== 0 && uid !== account.uid) return undefined;
   const probe = join(path, `${TEMPORARY_PREFIX}doctor-${Math.floor(random() * 2 ** 48).toString(36)}`);
   const linked = `${probe}.link`;

@@ -22,7 +22,7 @@ export const keyFiles: Check = {
     const { configuration, facts } = examination;
     const { listing } = facts;
     if (listing === undefined) return [failure('the key directory was not listed')];
-    // Then the server starts without them.
+    // With this setting the server starts without them.
     const report = configuration.allowsMissingKeys ? warning : failure;
     const reports: Report[] = [];
     const fix = 'restore it from a backup of the key directory: data under it cannot be read without it';
@@ -86,7 +86,7 @@ async function readAll(
   return reports;
 }
 
-/** InnoDB asks for key 1 at every start, encrypted or not, once encryption is on. */
+/** InnoDB requests key 1 at every start once encryption is on, even without encrypted tables. */
 function newKeyReports({ configuration }: Examination, listing: Listing): readonly Report[] {
   const { masterKeyId, keyIds, isMock } = configuration;
   if ([...listing.stored, ...listing.lost].some(({ id }) => id === SYSTEM_KEY) || isMock) return [];
@@ -97,7 +97,7 @@ function newKeyReports({ configuration }: Examination, listing: Listing): readon
   if (!allowsKeyId(keyIds, SYSTEM_KEY)) {
     const { request, options } = configuration;
     const others = request.variables.key_ids ?? options.last(optionName('key_ids')) ?? '';
-    // Key 2 is that of temporary files.
+    // Key 2 encrypts temporary files.
     const missing = allowsKeyId(keyIds, keyId(2)) ? '1' : '1-2';
     return [
       failure(

@@ -8,10 +8,10 @@ import { isDenied } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;
 const WATCH_SECONDS = 3600;
-/** Master keys to ask about: each is a request in each of its Regions. */
+/** The most master keys to ask about: each costs a request in each of its Regions. */
 const MOST_KEYS = 10;
 
-/** What AWS, and whoever cleans up there, takes for the last use of the master keys. */
+/** Reports the last use of the master keys by KMS's record, on which administrators rely before they delete a key. */
 export const lastUse: Check = {
   id: 'last-use',
   needs: ['credentials', 'endpoint'],
@@ -40,7 +40,7 @@ function watchIsOff(): Report {
 
 interface RegionalUse {
   readonly text: string;
-  /** Undefined: KMS said. */
+  /** The error of KMS; undefined: KMS answered. */
   readonly refused: unknown;
 }
 
@@ -60,7 +60,7 @@ async function usesOf(examination: Examination, arn: string, signal: AbortSignal
   return skipped(`${arn}: ${why}`);
 }
 
-/** KMS is up to an hour late. */
+/** KMS's record is up to an hour late. */
 async function useIn(client: KmsInspector, arn: string, nowMs: number, signal: AbortSignal): Promise<RegionalUse> {
   const where = `in ${client.region}`;
   try {

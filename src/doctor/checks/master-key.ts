@@ -4,7 +4,7 @@ import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;
-/** Older master keys to look at: each is a request. */
+/** The most older master keys to ask about: each costs a request. */
 const MOST_OLDER_KEYS = 10;
 const ASK_FOR_DESCRIBE = 'mariadb-aws-kms policy --with-describe prints a policy that allows it';
 
@@ -26,7 +26,7 @@ export const masterKey: Check = {
     const current = facts.masterKey?.arn;
     const arns = facts.stored.flatMap(({ key }) => key.sidecar?.masterKeyArn ?? []);
     const older = [...new Set(arns)].filter((arn) => arn !== current && masterKeyId !== arn);
-    // Without its own description nothing is known of which are older.
+    // Without the configured key's description, the older keys cannot be told from it.
     if (masterKeyId !== '' && current === undefined) return reports;
     for (const arn of older.slice(0, MOST_OLDER_KEYS)) {
       const count = arns.filter((other) => other === arn).length;

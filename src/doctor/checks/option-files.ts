@@ -1,7 +1,9 @@
 import { optionFileReports } from '../../server/option-file-access.ts';
 import type { Check } from '../check.ts';
 
-/** How they were read is known before any check; this is whether the server reads them as well. */
+/**
+ * Checks that the server itself reads the option files. Reading them for the doctor has already succeeded or failed.
+ */
 export const optionFiles: Check = {
   id: 'option-files',
   isOptional: true,

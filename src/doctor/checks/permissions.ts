@@ -15,7 +15,7 @@ export const permissions: Check = {
   async run(examination, signal) {
     const { configuration, facts } = examination;
     const reports: Report[] = [];
-    // A server that has its keys starts without being able to make new ones.
+    // A server that has its keys starts even if it cannot create new ones.
     const report = facts.stored.length === 0 ? failure : warning;
     if (configuration.masterKeyId !== '') {
       reports.push(
@@ -57,8 +57,8 @@ async function probe(
 }
 
 /**
- * One stored key of each master key and each set of names in encryption contexts: a policy may tell them apart, and each
- * must open at the start.
+ * One stored key for each master key and each set of context names: a policy may treat these groups differently, and
+ * each must open at the start.
  */
 function decryptsOf(examination: Examination): DryRun[] {
   const groups = new Map<string, FoundKey>();
@@ -71,7 +71,7 @@ function decryptsOf(examination: Examination): DryRun[] {
     .filter((request) => request !== undefined);
 }
 
-/** Decrypt is asked about a key file whose sidecar names its context: that shows the context to be right as well. */
+/** The dry run of Decrypt uses a key file whose sidecar records its context, so it also verifies the context. */
 export function dryRunOf(examination: Examination, action: DryRunAction): DryRun | undefined {
   const { stored } = examination.facts;
   const opens = action === 'Decrypt' || action === 'ReEncrypt';
@@ -105,7 +105,7 @@ export function dryRunAbout(
 
 function policyCommand({ configuration, facts }: Examination, { keyId: asked }: DryRun): string {
   const isKeyArn = /^arn:.*:key\//.test(asked);
-  // An alias is not enough for a policy.
+  // A policy needs an ARN, not an alias.
   const arn = facts.masterKey?.arn ?? (isKeyArn ? asked : 'ARN');
   const older = isKeyArn && asked !== arn ? ` --older-key-arn ${asked}` : '';
   const pairs = Object.entries(configuration.context).map(([name, value]) => `${name}=${value}`);

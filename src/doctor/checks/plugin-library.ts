@@ -31,12 +31,12 @@ export const pluginLibrary: Check = {
     }
     const obstacle = await findObstacle(files, configuration.account, path, READ);
     if (obstacle !== undefined) return [failure(obstacle, `chmod a+r ${path}`)];
-    // Ours names the agent that it starts; the original plugin knows none.
+    // Our library contains the name of its agent; the original plugin starts none.
     if (!bytes.includes(AGENT_NAME)) {
       const found = `${path} is not of this project: it knows no ${AGENT_NAME}`;
       return [warning(found, `the plugin built with the AWS C++ SDK has the same name: replace it by ours`)];
     }
-    // Libraries that say which release they are.
+    // The release that the library states; old libraries state none.
     const stated = /mariadb-aws-kms (\d+\.\d+\.\d+)/.exec(bytes.toString('latin1'))?.[1];
     if (stated !== undefined && stated !== release) {
       return [warning(`${path} is of release ${stated}, this program of ${release}`, 'install both from one package')];

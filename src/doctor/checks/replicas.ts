@@ -41,11 +41,13 @@ export const replicas: Check = {
 
 interface Look {
   readonly problems: readonly Report[];
-  /** What was found right. */
+  /** Replicas that were found usable. */
   readonly seen: readonly string[];
 }
 
-/** A multi-Region key that keys are stored under, when only failover Regions say where else it is. */
+/**
+ * A multi-Region key that stored keys are wrapped under, when its replicas are known only from the failover Regions.
+ */
 function undescribedArn({ facts, configuration }: Examination): string | undefined {
   if (configuration.failoverRegions.length === 0) return undefined;
   return facts.stored.map(({ key }) => key.sidecar?.masterKeyArn ?? '').find(isMultiRegion);
@@ -79,7 +81,7 @@ async function lookAt(
   return { problems: [warning(found, fix)], seen };
 }
 
-/** The server needs no DescribeKey: where that is refused, Decrypt decides. */
+/** The server does not need DescribeKey: when it is denied, a dry run of Decrypt decides. */
 async function stateOf(kms: KmsInspector, arn: string, signal: AbortSignal): Promise<string | Report> {
   try {
     const { state } = await kms.describeKey(arn, signal);
@@ -93,7 +95,7 @@ async function stateOf(kms: KmsInspector, arn: string, signal: AbortSignal): Pro
   }
 }
 
-/** Asked about a key that is stored: what is wrapped here opens there. */
+/** The dry run uses a stored key: bytes wrapped here must open there. */
 async function decryptRefusal(
   examination: Examination,
   kms: KmsInspector,

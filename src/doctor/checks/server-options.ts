@@ -3,11 +3,11 @@ import { askServer, loadsPlugin } from '../../server/server-answer.ts';
 import type { Check } from '../check.ts';
 
 const NAMED = 5;
-/** Without one of these no server has its keys: the rest of it starts without a plugin whose options it does not understand. */
+/** Plugins without which the server has no keys; it starts without other plugins whose options it does not understand. */
 const NEEDED_PLUGINS = /plugin '(?:aws_key_management|InnoDB|Aria)' failed/;
 const OTHER_PLUGIN = /plugin|shared library|find symbol/i;
 
-/** The options as mariadbd itself understands them. */
+/** Checks the options as mariadbd itself parses them. */
 export const serverOptions: Check = {
   id: 'server-options',
   needs: ['option-files'],

@@ -7,7 +7,9 @@ const NOT_READ =
   'not read: variables that systemd gives every service (systemctl set-environment, DefaultEnvironment=) and PassEnvironment=';
 const OTHERS_MAY_READ = 0o004;
 
-/** What starts the server, and what it gives to the agent: credentials may be in its environment alone. */
+/**
+ * Finds the service that starts the server, and the environment that its agent gets: credentials may be there alone.
+ */
 export const service: Check = {
   id: 'service',
   isOptional: true,
@@ -67,7 +69,7 @@ function blindReports({ configuration }: Examination): readonly Report[] {
   return [warning(found, 'run this as root')];
 }
 
-/** Then the examination is of another identity than the server's. */
+/** Reports AWS variables set by hand: with them the examination uses another identity than the server's. */
 function keptReports({ configuration, adoption }: Examination): readonly Report[] {
   const { kept } = adoption;
   if (kept.length === 0) return [];
@@ -82,7 +84,7 @@ function keptReports({ configuration, adoption }: Examination): readonly Report[
   ];
 }
 
-/** Whom everything is sent to, and whom to believe: a process is not believed in that. */
+/** Reports variables of proxies and trusted certificates, which are not taken from the environment of a process. */
 function withheldReports({ configuration }: Examination): readonly Report[] {
   const { running, unit, withheld } = configuration.service;
   if (withheld.length === 0) return [];

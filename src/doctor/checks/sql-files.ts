@@ -4,7 +4,7 @@ import type { Configuration } from '../../server/configuration.ts';
 import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import type { Check, Examination } from '../check.ts';
 
-/** What SQL users with the FILE privilege, and no other, can do to the keys through the server's own user. */
+/** Finds key files that SQL users with the FILE privilege can read or replace through the server's system user. */
 export const sqlFiles: Check = {
   id: 'sql-files',
   unneeded: ({ unread }) => unread,
@@ -37,7 +37,7 @@ export const sqlFiles: Check = {
   },
 };
 
-/** A directory that is not there would keep the server from its start. */
+/** A secure_file_priv directory that does not exist would keep the server from starting. */
 export function secureFilePriv(configuration: Configuration): string {
   const directory = `${configuration.datadir}-files`;
   return `${makeDirectory(directory, configuration)}\nsecure_file_priv = ${directory}`;

@@ -2,10 +2,12 @@ import { ok, skipped, warning } from '../../finding.ts';
 import type { Check } from '../check.ts';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, min: 60, h: 3600, d: 86_400 };
-/** What a server needs besides the plugin, at least. */
+/** The least time that a server needs to start, without the plugin. */
 const MARGIN_SECONDS = 30;
 
-/** A service manager that loses patience first kills a server that only waits for KMS. */
+/**
+ * Compares the service manager's start timeout with the plugin's: the manager would kill a server that waits for KMS.
+ */
 export const startTimeout: Check = {
   id: 'start-timeout',
   isOptional: true,
@@ -37,7 +39,7 @@ export const startTimeout: Check = {
   },
 };
 
-/** As systemd prints it: `15min`, `1min 30s`, `infinity`. */
+/** Parses a time span as systemd prints it: `15min`, `1min 30s`, `infinity`. */
 function parseTimeSpan(text: string): number | undefined {
   if (text === 'infinity') return Number.POSITIVE_INFINITY;
   let seconds = 0;

@@ -5,9 +5,9 @@ import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { isDenied } from '../kms-report.ts';
 import { dryRunOf } from './permissions.ts';
 
-/** What KMS answers a DryRun for, and the server never needs. */
+/** Actions that KMS answers a DryRun for and the server never needs. */
 const UNNEEDED: readonly DryRunAction[] = ['GenerateDataKey', 'Encrypt', 'ReEncrypt', 'CreateGrant'];
-/** With one of these a stolen identity destroys the data or hands the key on. There is no DryRun of most of them. */
+/** Actions with which a stolen identity could destroy the data or give the key away. Most have no DryRun. */
 const ADMINISTRATION = [
   'kms:ScheduleKeyDeletion',
   'kms:DisableKey',
@@ -36,7 +36,7 @@ async function useReport(examination: Examination, signal: AbortSignal): Promise
   await Promise.all(
     UNNEEDED.map(async (action) => {
       const request = dryRunOf(examination, action);
-      // A grant needs somebody to give it to.
+      // A grant needs a grantee.
       if (request === undefined || (action === 'CreateGrant' && request.principal === '')) return;
       try {
         await kms.dryRun(request, signal);
@@ -88,7 +88,7 @@ async function administrationReport(examination: Examination, signal: AbortSigna
   );
 }
 
-/** IAM answers it for those who may ask; the server's identity should not. */
+/** The simulation needs an IAM permission, which the server's identity should not have. */
 function simulation({ policyArn }: Identity, keyArn: string): string {
   return (
     `aws iam simulate-principal-policy --policy-source-arn ${policyArn} --resource-arns ${keyArn} ` +

@@ -17,11 +17,11 @@ import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
 const NAMED = 5;
-/** KMS that lets one version wait so long does not answer: the others are not tried. */
+/** Milliseconds for one version. When one takes longer, KMS does not answer and the rest is not tried. */
 const ONE_MS = 9_000;
-/** Of all versions: with 16 at a time, 1.6 s for each. */
+/** Milliseconds for each version in the total limit: 16 run at a time, so each may take 1.6 s. */
 const VERSION_MS = 100;
-/** Sooner than the check's own end, so that it can say how far it came. */
+/** Milliseconds kept for the report on the progress so far. */
 const REPORT_MS = 1_000;
 
 export const unwrap: Check = {
@@ -86,7 +86,7 @@ function allMs(versions: number): number {
   return Math.max(ONE_MS, versions * VERSION_MS);
 }
 
-/** As the plugin says it: the key files are another server's, or of another time. */
+/** The same wording as the plugin's: the key files belong to another server or another time. */
 function otherKeyReports({ configuration }: Examination, others: readonly FoundPage[]): readonly Report[] {
   const { keyfileDir, allowsMissingKeys } = configuration;
   const report = allowsMissingKeys ? warning : failure;
@@ -98,7 +98,10 @@ function otherKeyReports({ configuration }: Examination, others: readonly FoundP
   });
 }
 
-/** A page that the key does not open, when it opens none. Where it opens one, the others are of another server's tables. */
+/**
+ * Returns a page that the key does not open, if it opens none. If it opens one, the others belong to another server's
+ * tables.
+ */
 function foreignPage({ facts }: Examination, name: KeyName, key: DataKey): FoundPage | undefined {
   const uses = facts.look?.uses.filter(({ id, version }) => id === name.id && version === name.version) ?? [];
   const judged = uses
@@ -108,7 +111,7 @@ function foreignPage({ facts }: Examination, name: KeyName, key: DataKey): Found
   return judged.find(({ verdict }) => verdict === 'other')?.page;
 }
 
-/** As the server does it, with the same checks of the answer. */
+/** Unwraps as the server does, with the same checks of the answer. */
 async function unwrapOne(
   examination: Examination,
   caller: KmsCaller,
