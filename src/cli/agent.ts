@@ -42,7 +42,7 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
     });
   }
   const keyfileDir = resolve(options.keyfileDir);
-  // Nor does a plugin choose to whom the agent shows its AWS identity.
+  // A plugin must not choose where the agent writes, or the endpoint that it authenticates to.
   const overrideSettings = (settings: Settings): Settings => ({
     ...settings,
     keyfileDir,

@@ -56,7 +56,7 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
         needsNone,
       };
       const result = await backUpKeys(request, disk).catch(async (error: unknown) => {
-        // It would look like a backup.
+        // A directory without keys would pass for a backup.
         if (isMade) await disk.fileSystem.rmdir(to).catch(() => undefined);
         throw error;
       });
@@ -83,7 +83,10 @@ async function keysOf(
   return { from: server.keyfileDir, needsNone: () => needsNoKeys(server, surroundings, io) };
 }
 
-/** A data directory without a system tablespace proves nothing: its file system may not be mounted, or is half restored. */
+/**
+ * Tells whether the server's data needs no keys. A data directory without a system tablespace proves nothing: its file
+ * system may not be mounted, or a restore may be incomplete.
+ */
 async function needsNoKeys(server: Configuration, { files }: Surroundings, io: CliIo): Promise<number | undefined> {
   const look = await lookAtServerData(server, files.data, AbortSignal.timeout(LOOK_MS));
   if (look.files === 0 || keyNeedOf(look) !== 'none' || !hasSystemTablespace(server, files.data)) return undefined;
@@ -106,7 +109,7 @@ function hasSystemTablespace({ datadir, options }: Configuration, data: Surround
   }
 }
 
-/** @returns whether it was not there @throws KeyError STORE_UNAVAILABLE */
+/** @returns true if the directory was created @throws KeyError STORE_UNAVAILABLE */
 export async function makeDirectory(fs: FileSystem, path: string, option: string): Promise<boolean> {
   try {
     await fs.mkdir(path, 0o700);

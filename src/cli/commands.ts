@@ -33,7 +33,7 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .addCommand(serverIdentityCommand().exitOverride(), { hidden: true });
   const [, , verb, subject] = argv;
   try {
-    // Commander prints its help for a command that there is not, and never says that there is none.
+    // For an unknown command, Commander's `help` prints the general help and no error.
     if (verb === 'help' && subject !== undefined && subject !== 'help' && !isCommand(program, subject)) {
       program.error(`error: unknown command '${subject}'`);
     }

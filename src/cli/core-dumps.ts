@@ -2,13 +2,17 @@ import { writeFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 
 const RLIMIT_CORE = 4;
-/** core(5): with a limit of 1 byte a program that takes core dumps is not started either; it would record the environment. */
+/**
+ * A core limit of 1 byte: with it the kernel does not even start a program that collects core dumps (core(5)), which
+ * would record the environment.
+ */
 const NO_CORE = 1n;
 
 /**
- * Keeps secrets out of core dumps of this process and of those it starts. The memory goes into none (core(5),
- * coredump_filter), and where the limit may be changed there is none at all. The plugin limits the agent that it starts.
- * @returns why it is not so; undefined: it is
+ * Keeps secrets out of core dumps of this process and its children. Their memory is excluded (core(5),
+ * coredump_filter), and where the limit may be changed no core is dumped at all. The plugin sets the limit for the
+ * agent that it starts.
+ * @returns the reason why it failed; undefined: it succeeded
  */
 export async function forbidCoreDumps(isLimitedAlready: boolean): Promise<string | undefined> {
   const failures: string[] = [];
@@ -26,7 +30,10 @@ export async function forbidCoreDumps(isLimitedAlready: boolean): Promise<string
   return failures.length < 2 ? undefined : failures.join('; ');
 }
 
-/** Node.js offers no setrlimit(2). Its interface to C is experimental: without it the memory alone is protected. */
+/**
+ * Sets the core limit. Node.js offers no setrlimit(2); where its experimental C interface is missing, only the memory
+ * filter applies.
+ */
 async function limitCore(): Promise<void> {
   const { dlopen } = await import('node:ffi');
   using library = dlopen(null, { setrlimit: { arguments: ['i32', 'pointer'], return: 'i32' } });
@@ -41,6 +48,6 @@ async function limitCore(): Promise<void> {
     return both;
   };
   if (setrlimit(RLIMIT_CORE, limits(NO_CORE)) === 0) return;
-  // A hard limit of 0 cannot be raised.
+  // A hard limit of 0 cannot be raised again.
   if (setrlimit(RLIMIT_CORE, limits(0n)) !== 0) throw new Error('setrlimit refused');
 }

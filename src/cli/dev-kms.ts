@@ -14,11 +14,11 @@ import { parseDecimal } from '../ids.ts';
 import { printableJson } from '../printable.ts';
 import { systemClock } from './system.ts';
 
-/** The terminal and the signals, passed in so that tests can be them. */
+/** The terminal and the signals, passed in for tests. */
 export interface DevKmsIo {
   /**
-   * One line, without its end. What a terminal would obey is taken out; of what is `prepared`, as JSON and colours are, the
-   * caller did so.
+   * Prints one line, without its end. Control characters are removed; for `prepared` lines (JSON, colours) the caller
+   * has escaped them.
    */
   stdout(line: string, form?: 'prepared'): void;
   stderr(line: string): void;
@@ -39,7 +39,7 @@ interface DevKmsCliOptions {
 }
 
 /**
- * `mariadb-aws-kms dev-kms`. The command's promise settles when a signal came and the endpoint is closed.
+ * `mariadb-aws-kms dev-kms`. The command's promise settles after a signal, once the endpoint is closed.
  * @throws KeyError BAD_OPTION, STORE_UNAVAILABLE, KEY_FILE_CORRUPT
  */
 export function devKmsCommand(io: DevKmsIo): Command {

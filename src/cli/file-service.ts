@@ -21,12 +21,12 @@ import { becomeUser } from './server-user.ts';
 const VERB = 'file-service';
 const DESCRIPTOR = 3;
 
-/** Key directories and backups, as the commands see them. */
+/** The file system for key directories and backups of commands. */
 export function commandFileSystem(): FileSystem {
   return process.getuid?.() === 0 ? new CarefulFileSystem(actAs) : nodeFileSystem;
 }
 
-/** This program once more, without anything that this process knows. */
+/** Starts this program once more, without this process's environment. */
 function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
   const [program, ...own] = ownProgram();
   const child = spawn(program, [...own, VERB, `${uid}`, `${gid}`], {
@@ -38,12 +38,12 @@ function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
   const stream = child.stdio[DESCRIPTOR];
   if (!(stream instanceof Socket)) throw new KeyError('INTERNAL', `${VERB}: no pair of sockets`);
   child.once('error', () => stream.destroy());
-  // Also when it has been stopped.
+  // SIGKILL also ends a process that has been stopped.
   stream.once('close', () => child.kill('SIGKILL'));
   return new FileServiceClient(whileAwaited(stream), `user ${uid}`);
 }
 
-/** It holds this process up only while an answer is awaited. */
+/** The channel keeps this process alive only while an answer is awaited. */
 function whileAwaited(stream: Socket): Channel {
   const channel = channelOver(stream);
   let awaited = 0;
@@ -64,7 +64,7 @@ function whileAwaited(stream: Socket): Channel {
   };
 }
 
-/** `mariadb-aws-kms file-service`, which root's commands start. */
+/** `mariadb-aws-kms file-service`, an internal command that root's commands start. */
 export function fileServiceCommand(): Command {
   return new Command(VERB)
     .argument('<uid>')

@@ -81,7 +81,7 @@ async function login(
     trustedCertificates: trustedCertificates(environment),
     secrets: processSecrets,
   });
-  // Before the code is typed: it holds for half a minute only.
+  // The file is tested before the code is typed, because the code is valid for half a minute only.
   await replaceSecretFile(path, owner, (text) => {
     withSession(text, options.profile, { accessKeyId: '', secretAccessKey: '', sessionToken: '', expiresMs: 0 });
     return text;
@@ -98,7 +98,7 @@ async function login(
   io.stdout(`next: ${steps.join(', then ')}`);
 }
 
-/** Without which the server would not find the session where it was put. */
+/** Steps without which the server would not find the session in that file. */
 function stepsFor(
   path: string,
   { profile, output }: LoginOptions,
@@ -118,7 +118,7 @@ function stepsFor(
 }
 
 function fileOf(variables: Service['variables']): string | undefined {
-  // The agent takes the C++ SDK's name for it as well.
+  // The agent accepts the C++ SDK's variable name as well.
   const file = variables.get('AWS_SHARED_CREDENTIALS_FILE') ?? variables.get('AWS_CREDENTIAL_PROFILES_FILE');
   return file === undefined || !isAbsolute(file.value) ? undefined : file.value;
 }
@@ -134,7 +134,7 @@ async function clear(io: LoginIo, options: LoginOptions, { path, owner }: Target
   io.stdout(hasChanged ? `removed session credentials from ${where}` : `nothing of login is in ${where}`);
 }
 
-/** MariaDB calls every directory in its data directory a database. */
+/** Refuses the data directory: MariaDB takes every directory in it for a database. */
 async function requireGoodPlace(path: string): Promise<void> {
   const hint = `name another file: --output ${CREDENTIALS_FILE}, and give the service AWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS_FILE} (packaging/mariadb-aws-kms.conf)`;
   for (let directory = dirname(path); directory !== dirname(directory); directory = dirname(directory)) {
@@ -164,11 +164,11 @@ async function isThere(path: string): Promise<boolean> {
 interface Target {
   readonly path: string;
   readonly owner: Owner;
-  /** What the server's own says; nothing of it counts where the place is not for that. */
+  /** The server's service; empty where the file is not for the server. */
   readonly service: Service;
 }
 
-/** Where the server's agent looks, and whose that is. */
+/** Finds the credentials file that the server's agent reads, and its owner. */
 async function target(
   { output, user }: LoginOptions,
   environment: NodeJS.ProcessEnv,
@@ -178,11 +178,11 @@ async function target(
   const named = user === undefined ? environment['AWS_SHARED_CREDENTIALS_FILE'] : undefined;
   const isRootsPlace =
     output !== undefined && runnerUid === 0 && (await ownerOfPlace(dirname(resolve(output)))).uid === 0;
-  // In a directory of root's, such as below /etc, the file must be the server's.
+  // In a directory that root owns, such as below /etc, the file must be readable by the server's user.
   const isForService = runnerUid === 0 && named === undefined && (output === undefined || isRootsPlace);
   const account = await accountOf(user, isForService, paths.passwd);
   const self = { uid: runnerUid, gid: process.getgid?.() ?? 0 };
-  // Root writes for whoever owns the place: a file that the server may not read would be of no use.
+  // Root gives the file to the owner of the directory: the server must be able to read it.
   const ids =
     account ?? (output !== undefined && runnerUid === 0 ? await ownerOfPlace(dirname(resolve(output))) : self);
   const owner: Owner = { ...ids, runnerUid, asOwner: (action) => actAs(ids, action) };
@@ -201,10 +201,10 @@ async function target(
   return { path: join(home, '.aws/credentials'), owner, service };
 }
 
-/** With that user's permissions, and root's again afterwards. */
+/** Runs the action with that user's permissions, then restores root's. */
 async function actAs<T>({ uid, gid }: Pick<Owner, 'uid' | 'gid'>, action: () => Promise<T>): Promise<T> {
   const before = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] };
-  // A directory of theirs in root's group gives them none of the group's rights.
+  // A user's directory in root's group does not give the user root's group.
   const group = gid === 0 && uid !== 0 ? NOGROUP : gid;
   process.setgroups?.([group]);
   process.setegid?.(group);
@@ -218,7 +218,7 @@ async function actAs<T>({ uid, gid }: Pick<Owner, 'uid' | 'gid'>, action: () => 
   }
 }
 
-/** Root starts the service that then runs as mysql. */
+/** The service that root starts runs as mysql. */
 async function accountOf(
   user: string | undefined,
   isForService: boolean,
@@ -243,7 +243,7 @@ function parseSerial(text: string | undefined): string {
   });
 }
 
-/** From STS's documentation of GetSessionToken. */
+/** The limits are those of STS's documentation of GetSessionToken. */
 function parseDuration(text: string): number {
   const seconds = parseDecimal(text);
   if (seconds !== undefined && seconds >= 900 && seconds <= 129_600) return seconds;

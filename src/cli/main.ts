@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   dropRuntimeSettings(isStartedByPlugin);
   const exposed = await forbidCoreDumps(isStartedByPlugin);
   if (exposed !== undefined) printError(`mariadb-aws-kms: warning: a core dump would hold secrets: ${exposed}`);
-  // A server waits for it: nothing is loaded that it does not need.
+  // A server waits for this start: only the needed modules are loaded.
   if (isStartedByPlugin) {
     await servePluginThatStartedUs();
     return;
@@ -27,17 +27,17 @@ main().catch((thrown: unknown) => {
   process.exitCode = report(toKeyError(thrown));
 });
 
-// Node.js would print everything that hangs on an error: requests, answers, their headers.
+// Node.js would print all properties of an error: requests, answers, their headers.
 process.on('uncaughtException', (thrown: unknown) => process.exit(report(toKeyError(thrown))));
 
-/** @returns the status to end with */
+/** Prints the error. @returns the exit status */
 function report(error: KeyError): number {
   const { code, message, hint, stack = '' } = error;
   const json = failureAsJson(process.argv, withoutSecrets(error));
   if (json !== undefined) console.log(json);
   printError(`mariadb-aws-kms: error: ${message}`);
   if (hint !== '') printError(`hint: ${hint}`);
-  // Indented: an unknown text is in it, which must not pass for a line of ours.
+  // The stack is indented: it contains text from outside, which must not pass for a line of ours.
   if (code === 'INTERNAL') for (const line of stack.split('\n')) printError(`  ${line}`);
   return code === 'BAD_OPTION' ? BAD_USAGE : FAILED;
 }

@@ -9,7 +9,7 @@ export interface OptionFileOptions {
   readonly group: readonly string[];
 }
 
-/** The server's own options for its option files. */
+/** Adds the server's own options for option files. */
 export function withOptionFiles(command: Command): Command {
   return command
     .option('--defaults-file <file>', 'read the options of the server from this file only')
@@ -18,7 +18,7 @@ export function withOptionFiles(command: Command): Command {
     .option('--group <name>', 'read this group too (repeatable)', (name, before: string[]) => [...before, name], []);
 }
 
-/** The first argument of my_print_defaults. @throws KeyError BAD_OPTION */
+/** Returns the first argument for my_print_defaults. @throws KeyError BAD_OPTION */
 export function defaultsOf({
   defaultsFile,
   defaultsExtraFile,

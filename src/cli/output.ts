@@ -3,8 +3,8 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 const handlers = new Set<() => void>();
 
 /**
- * Output that nobody reads any more (`doctor | head`) ends no command with a stack trace: what is left to print is dropped,
- * and the command goes on to its end and its exit status. A full disk below a redirected output is a failure.
+ * Handles errors of standard output. When its reader has gone (`doctor | head`) the rest of the output is dropped, and
+ * the command goes on to its end and its exit status. A full disk is a failure.
  */
 export function watchOutput(fail: (problem: KeyError) => void): void {
   for (const stream of [process.stdout, process.stderr]) {
@@ -27,7 +27,10 @@ export function watchOutput(fail: (problem: KeyError) => void): void {
   }
 }
 
-/** For a command that would print for ever. @returns what forgets the handler */
+/**
+ * Calls `handler` when nobody reads the output any more, for a command that would print for ever.
+ * @returns a function that removes the handler
+ */
 export function onReaderGone(handler: () => void): () => void {
   handlers.add(handler);
   return () => void handlers.delete(handler);

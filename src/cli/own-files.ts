@@ -4,8 +4,8 @@ import { parseDecimal } from '../ids.ts';
 import { sharedFiles } from '../kms/aws/credentials/shared-files.ts';
 
 /**
- * Root reads no AWS configuration that another user may change: it may name programs to run, and files to send elsewhere.
- * Whoever became root by sudo may have brought their own.
+ * Refuses AWS configuration files that another user may change: root would run programs and send files that they name.
+ * After sudo the environment may name such files.
  * @throws KeyError BAD_OPTION
  */
 export async function refuseFilesOfOthers(environment: NodeJS.ProcessEnv, uid: number): Promise<void> {

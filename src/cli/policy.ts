@@ -25,7 +25,10 @@ interface PolicyOptions extends OptionFileOptions {
   readonly configured?: boolean;
 }
 
-/** `mariadb-aws-kms policy`: the document alone on standard output, so that it can be piped. @throws KeyError BAD_OPTION */
+/**
+ * `mariadb-aws-kms policy`. Standard output has the document alone, so that it can be piped.
+ * @throws KeyError BAD_OPTION
+ */
 export function policyCommand(
   io: Pick<CliIo, 'stdout' | 'stderr'>,
   surroundings: () => Surroundings = systemSurroundings,
@@ -77,7 +80,7 @@ async function serverConfiguration(options: PolicyOptions, surroundings: Surroun
 
 function configuredArn(server: Configuration | undefined, kind: string): string | undefined {
   if (server === undefined || server.masterKeyId.startsWith('arn:')) return server?.masterKeyId;
-  // A key policy belongs to its key and needs not name it.
+  // A key policy belongs to its key and need not name it.
   if (kind === 'key' || server.masterKeyId === '') return undefined;
   throw new KeyError('BAD_OPTION', `the server's master key is ${server.masterKeyId}, and IAM takes no alias or id`, {
     hint: `add --master-key-arn with what this prints: aws kms describe-key --key-id ${server.masterKeyId} --query KeyMetadata.Arn --output text`,

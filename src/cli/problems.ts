@@ -4,8 +4,8 @@ import { printableJson } from '../printable.ts';
 import type { CliIo } from './process-io.ts';
 
 /**
- * A line for each cause, with the key versions that have it.
- * @param about what it means for the command, such as `not backed up: `
+ * Prints a line for each cause, with the key versions that have it.
+ * @param about the meaning for the command, such as `not backed up: `
  */
 export function printProblems(io: CliIo, problems: readonly KeyError[], about = ''): void {
   for (const { message, hint } of mergeAlike(problems)) {
@@ -15,8 +15,8 @@ export function printProblems(io: CliIo, problems: readonly KeyError[], about = 
 }
 
 /**
- * What `--json` prints of a command that ended before its own result: a script that reads JSON finds JSON. `doctor` prints
- * an array of findings in every case.
+ * The JSON for a command with `--json` that failed before its result, so that a script always reads JSON. `doctor`
+ * prints an array of findings in every case.
  */
 export function failureAsJson(argv: readonly string[], error: KeyError): string | undefined {
   const [, , verb, ...more] = argv;
@@ -29,7 +29,7 @@ export function failureAsJson(argv: readonly string[], error: KeyError): string 
   return printableJson(answer, 2);
 }
 
-/** As members of what `--json` prints. */
+/** The problems as members of the JSON output. */
 export function problemsAsJson(problems: readonly KeyError[]): readonly Pick<KeyError, 'code' | 'message' | 'hint'>[] {
   return problems.map(({ code, message, hint }) => ({ code, message, hint }));
 }

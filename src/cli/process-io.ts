@@ -3,19 +3,19 @@ import { printable } from '../printable.ts';
 import type { DevKmsIo } from './dev-kms.ts';
 import { onReaderGone } from './output.ts';
 
-/** The terminal, the signals and the end of this process, passed in so that tests can be them. */
+/** The terminal, the signals and the end of this process, passed in for tests. */
 export interface CliIo extends DevKmsIo {
-  /** Whether lines go to a terminal that shows colours. */
+  /** True if standard output is a terminal with colours. */
   readonly hasColours: boolean;
-  /** Of the terminal that lines go to; undefined when they go elsewhere. */
+  /** Width of the terminal; undefined when output goes elsewhere. */
   readonly columns: number | undefined;
-  /** One line of standard input; the question is asked only when somebody is there to read it. */
+  /** Reads one line of standard input. The question is printed only on a terminal. */
   ask(question: string): Promise<string>;
-  /** The process ends with this status, also when something that was given up still waits for an answer. */
+  /** Ends the process with this status, even if an abandoned operation still waits for an answer. */
   exit(status: number): void;
 }
 
-/** For lines on their way to a pipe. */
+/** Milliseconds to wait for lines that a pipe has not taken yet. */
 const FLUSH_MS = 1_000;
 
 export const processIo: CliIo = {
@@ -32,7 +32,7 @@ export const processIo: CliIo = {
     };
   },
   hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
-  // A serial console has 0: it does not know.
+  // A serial console reports a width of 0.
   columns: process.stdout.isTTY ? process.stdout.columns || undefined : undefined,
   ask: async (question) => {
     if (process.stdin.isTTY) process.stderr.write(printable(question));

@@ -11,7 +11,10 @@ export interface ServerFlags {
   readonly variables: Readonly<Partial<Record<PluginVariable, string | undefined>>>;
 }
 
-/** What the server would be started with. @throws KeyError BAD_OPTION when its option files cannot be read */
+/**
+ * Reads the options that the server would be started with.
+ * @throws KeyError BAD_OPTION when its option files cannot be read
+ */
 export async function readServer(
   options: OptionFileOptions,
   { datadir, variables }: ServerFlags,
@@ -37,7 +40,10 @@ export async function readServer(
   return configuration;
 }
 
-/** An agent of its own has its own key directory, whatever the server's options say. @throws KeyError BAD_OPTION */
+/**
+ * Refuses a server with a separate agent, whose key directory the server's options do not tell.
+ * @throws KeyError BAD_OPTION
+ */
 export function assertKeysAreServers({ agent }: Configuration): void {
   if (!agent.startsWith(AGENT_SOCKET_PREFIX)) return;
   throw new KeyError('BAD_OPTION', `the keys of this server are where its agent has them, which listens on ${agent}`, {

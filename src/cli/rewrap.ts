@@ -62,7 +62,8 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
       const outside = surroundings();
       const keyIds = parseKeyIdSet(options.keys, '--keys');
       const server = await configurationOf(options, outside);
-      // The identity is that of whoever runs this, also for root: a server's has no right to ReEncrypt.
+      // The identity is that of the user who runs this command, also for root: the server's identity may not call
+      // ReEncrypt.
       const kms = await outside.connectKms({
         ...kmsTarget(outside, server, CALL_MS),
         sharedFiles: undefined,
@@ -111,7 +112,7 @@ async function configurationOf(options: RewrapOptions, surroundings: Surrounding
   throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: there is nothing to move');
 }
 
-/** @returns its ARN @throws KeyError BAD_OPTION, KMS_…, TIMEOUT */
+/** Resolves `--to`. @returns the ARN of the master key @throws KeyError BAD_OPTION, KMS_…, TIMEOUT */
 async function resolveNewKey(
   name: string,
   kms: KmsInspector,
@@ -135,7 +136,7 @@ async function resolveNewKey(
   }
 }
 
-/** Of each run one of its own: what an earlier one moved is in the earlier one's. */
+/** Creates a new directory for each run: earlier runs moved other files, and keep theirs. */
 async function makeBackupDirectory(parent: string, { clock, files }: Surroundings): Promise<string> {
   const directory = resolve(parent);
   const time = new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
@@ -150,7 +151,7 @@ async function makeBackupDirectory(parent: string, { clock, files }: Surrounding
   return made;
 }
 
-/** Of the server's own settings, which decide about new versions and the next start. */
+/** Notes about the server's settings, which apply to new versions and to the next start. */
 async function notesOn(server: Configuration, newMasterKeyArn: string, kms: KmsInspector): Promise<readonly string[]> {
   const { masterKeyId, failoverRegions } = server;
   const signal = AbortSignal.timeout(CALL_MS);

@@ -3,7 +3,7 @@ import { isSea } from 'node:sea';
 import { stopCoverage } from 'node:v8';
 import { KeyError } from '../errors.ts';
 
-/** The options that the build gives to the executable, and the one that a plugin adds (`--node-options=--no-jitless`). */
+/** Options that the build gives to the executable, and the one that a plugin adds (`--node-options=--no-jitless`). */
 export const BUILT_IN_OPTIONS = [
   '--jitless',
   '--disable-sigusr1',
@@ -13,26 +13,26 @@ export const BUILT_IN_OPTIONS = [
 const COMPILE = '--no-jitless';
 
 /**
- * What Node.js, OpenSSL and ICU read. With such variables a process lists what it does, writes coverage, compiled code or
- * its warnings into files, loads libraries, takes messages from a descriptor, or trusts other certificates or all of them.
+ * Variables of Node.js, OpenSSL and ICU. They can make a process print its internals, write coverage, compiled code or
+ * warnings into files, load libraries, accept messages from a descriptor, or trust other certificates.
  */
 const VARIABLES = /^(?:NODE|OPENSSL|ICU)_/;
 
-/** As the process was started: Node.js takes some of them out of `process.env`. */
+/** The environment of the process at its start: Node.js removes some variables from `process.env`. */
 function runtimeVariables(): readonly string[] {
   const names = new Set(Object.keys(process.env));
   try {
     for (const entry of readFileSync('/proc/self/environ', 'latin1').split('\0')) names.add(entry.replace(/=.*/s, ''));
   } catch {
-    // Without /proc, what is left in process.env.
+    // Without /proc, `process.env` has to do.
   }
   return [...names].filter((name) => VARIABLES.test(name));
 }
 
 /**
- * Ends the influence of variables and arguments that are meant for the runtime and not for this program. Most variables
- * are read before the first line of a program runs, so that the process starts itself anew without them, as the same
- * process. Nothing happens where Node.js runs the sources: whoever develops may debug.
+ * Removes the effect of variables and arguments that control the runtime instead of this program. Most variables are
+ * read before the program's first line runs, so the process executes itself again without them, under the same process
+ * id. Nothing happens where Node.js runs the sources, so that developers can debug.
  * @throws KeyError BAD_OPTION
  */
 export function dropRuntimeSettings(isStartedByPlugin: boolean): void {
@@ -45,7 +45,7 @@ export function dropRuntimeSettings(isStartedByPlugin: boolean): void {
   }
   const found = runtimeVariables();
   if (found.length === 0) return;
-  // A new start would close the descriptor that the plugin passes.
+  // Executing again would close the descriptor that the plugin passes.
   if (isStartedByPlugin) {
     stopCoverage();
     throw new KeyError('BAD_OPTION', `the agent was started with ${found.join(', ')} in its environment`, {

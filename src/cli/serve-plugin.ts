@@ -14,7 +14,7 @@ import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
-/** The descriptor on which a plugin that starts an agent passes its end of the socket pair. */
+/** The descriptor on which the plugin passes the agent its end of the socket pair. */
 const PLUGIN_DESCRIPTOR = 3;
 const IDLE_TIMEOUT_MS = 10_000;
 
@@ -31,19 +31,19 @@ export async function servePluginThatStartedUs(): Promise<void> {
     );
   }
   const stream = new Socket({ fd: PLUGIN_DESCRIPTOR, readable: true, writable: true });
-  // systemd sends it to every process of a service that it stops; the plugin need not hear of that as a crash.
+  // systemd sends SIGTERM to every process of a service that it stops; the plugin must not report that as a crash.
   process.once('SIGTERM', () => stream.destroy());
   await new Session(
     stream,
     sessionParts((settings) => settings, promptFileSystem, IDLE_TIMEOUT_MS),
   ).run();
-  // Whatever is still under way (a KMS call, a timer) is of no use to anyone: the server has gone or wants no more.
+  // Pending operations (a KMS call, a timer) are abandoned: the server has gone or has closed the connection.
   process.exit(0);
 }
 
 async function connectKms(settings: Settings): Promise<KmsClients> {
   if (settings.mock) {
-    // It brings an HTTP server along, which a start with AWS need not wait for.
+    // Mock mode imports an HTTP server, which a start with AWS need not load.
     const { createMockKmsClient } = await import('../dev-kms/mock.ts');
     return [createMockKmsClient(settings.keyfileDir, systemClock)];
   }
@@ -59,7 +59,7 @@ async function connectKms(settings: Settings): Promise<KmsClients> {
   return [first, ...(await Promise.all(others))];
 }
 
-/** @param fileSystem one that waits for no thread is for agents of one server only: a disk that hangs stops the agent */
+/** @param fileSystem a synchronous one only for an agent of one server: a hanging disk stops the agent */
 export function sessionParts(
   overrideSettings: SessionParts['overrideSettings'],
   fileSystem: FileSystem,

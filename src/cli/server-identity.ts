@@ -16,23 +16,26 @@ import { processSecrets } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
 const VERB = 'server-identity';
-/** For a start of this program on a busy machine, and the credential chain, which has a shorter time of its own. */
+/**
+ * Milliseconds for starting this program on a busy machine and for the credential chain, which has a shorter limit of
+ * its own.
+ */
 const ANSWER_MS = 30_000;
-/** A bundle of certificates is the largest part. */
+/** The limit for a message; a bundle of certificates is its largest part. */
 const MOST_CHARACTERS = 4 * 2 ** 20;
 export const SAFE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface ServerIdentity {
   readonly way: FoundWay;
   readonly identity: () => Promise<FoundIdentity>;
-  /** Nobody waits for the answer any more. */
+  /** Ends the process: its answer is not needed any more. */
   close(): void;
 }
 
 /**
- * Who the server is for AWS, as a process of its user finds it: files of that user may name programs to run, and files to
- * send to an endpoint that they name as well. Root must do none of that with root's rights.
- * @param variables all that it knows of the environment
+ * Finds the server's AWS identity in a process of the server's user. Files of that user may name programs to run, and
+ * files to send to an endpoint of their choice, which must not happen with root's rights.
+ * @param variables the whole environment of that process
  */
 export async function askServerIdentity(
   { region, endpointUrl, timeoutMs }: KmsTarget,
@@ -91,7 +94,7 @@ function recordOf(line: string): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null ? { ...value } : {};
 }
 
-/** `mariadb-aws-kms server-identity`, which root's commands start. */
+/** `mariadb-aws-kms server-identity`, an internal command that root's commands start. */
 export function serverIdentityCommand(): Command {
   return new Command(VERB)
     .argument('<uid>')

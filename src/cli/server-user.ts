@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { KeyError } from '../errors.ts';
 
-/** What is needed of `process`; it has the setters on POSIX only. */
+/** The members of `process` that are needed; the setters exist on POSIX only. */
 export interface ProcessUser {
   readonly env: NodeJS.ProcessEnv;
   setgroups?(groups: readonly (string | number)[]): void;
@@ -11,13 +11,13 @@ export interface ProcessUser {
   initgroups?(user: number | string, extraGroup: number | string): void;
 }
 
-/** Set by a plugin in a mariadb-backup that root runs: user and group of the server. */
+/** The variable in which the plugin passes user and group of the server, from a mariadb-backup that root runs. */
 const BECOME = 'AKM_BECOME';
 
 /**
- * Gives root's rights up for good. The agent then reads the server user's AWS configuration, and that may name commands
- * (credential_process): whoever may write there must not run them as root.
- * @throws KeyError BAD_OPTION, and what the system says when it does not allow it
+ * Gives up root's rights for good. The agent then reads the server user's AWS configuration, which may name commands
+ * (credential_process): those must not run as root.
+ * @throws KeyError BAD_OPTION, and the system's errors
  */
 export function becomeServerUser(process: ProcessUser): void {
   const ids = process.env[BECOME];
@@ -32,14 +32,14 @@ export function becomeServerUser(process: ProcessUser): void {
   process.setuid(Number(uid));
 }
 
-/** Of a user that the system does not know, whose directory is of root's group. */
+/** The group for a user without an entry in the system's list whose directory is in root's group. */
 export const NOGROUP = 65_534;
 
 /**
- * Gives root's rights up for good, for those of a user: with the groups that the system knows them in, and with the
- * directory's where it does not know them.
- * @param groupOf theirs in the system's list of users, wherever that comes from; asked while they are the effective user
- * @throws KeyError BAD_OPTION, and what the system says when it does not allow it
+ * Gives up root's rights for good and takes those of a user, with the groups that the system lists for them, or with
+ * the directory's group if it lists none.
+ * @param groupOf looks up the user's group; called with the user as effective user
+ * @throws KeyError BAD_OPTION, and the system's errors
  */
 export function becomeUser(
   process: ProcessUser,

@@ -21,14 +21,14 @@ import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
 const MAX_OUTPUT_BYTES = 4 * 2 ** 20;
-/** The library of the plugin is the largest file that is read whole. */
+/** The plugin library is the largest file that is read whole. */
 const MAX_FILE_BYTES = 64 * 2 ** 20;
 const NO_FILE = '/dev/null';
 
-/** This machine, for commands that look at a server from outside. */
+/** The real machine, for commands that examine a server from outside. */
 export function systemSurroundings(): Surroundings {
   const uid = process.getuid?.() ?? 0;
-  // What the server has is added to it, and reaches the SDK in this process only where that may act on it.
+  // The server's variables are added to this copy. They reach the SDK in this process only where that is safe.
   const environment = { ...process.env };
   return {
     release: VERSION,
@@ -63,7 +63,10 @@ export function systemSurroundings(): Surroundings {
   };
 }
 
-/** With what a process of the server's user finds; nothing that this user could have written is read or run here. */
+/**
+ * Connects with the settings that a process of the server's user found. No file that this user could have written is
+ * read or run here.
+ */
 async function connectAsServer(
   target: KmsTarget,
   account: NonNullable<KmsTarget['as']>,
@@ -72,7 +75,7 @@ async function connectAsServer(
   const server = await askServerIdentity(target, account, passedOn(environment));
   const { way } = server;
   const sts = environment['AWS_ENDPOINT_URL_STS'];
-  // The SDK's clients look into the shared files for settings of their own.
+  // The SDK's clients would read settings from the shared files.
   const own = {
     ...withoutAws(environment),
     ...(sts ? { AWS_ENDPOINT_URL_STS: sts } : {}),
@@ -116,7 +119,10 @@ async function connectAsServer(
   };
 }
 
-/** No program that is asked about the server needs to know who we are for AWS; another user's needs nothing of ours. */
+/**
+ * Programs that are asked about the server get no AWS credentials, and those of another user nothing of our
+ * environment.
+ */
 const runCommand: RunCommand = (program, commandArguments, signal, as) => {
   const env = {
     ...(as === undefined ? withoutAws(process.env) : { HOME: as.home }),
@@ -144,7 +150,10 @@ function withoutAws(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('AWS_')));
 }
 
-/** An ordinary user's has no sbin, where mariadbd is. An empty or relative part would be the directory we happen to be in. */
+/**
+ * The search path of an ordinary user lacks sbin, where mariadbd is. Empty or relative parts would mean the current
+ * directory, and are dropped.
+ */
 export function programPath(path: string | undefined): string {
   const parts = (path ?? '').split(':').filter((part) => part.startsWith('/'));
   return [...new Set([...parts, ...SAFE_PATH.split(':'), '/usr/libexec'])].join(':');

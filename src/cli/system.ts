@@ -11,11 +11,11 @@ export const systemClock: Clock = {
   },
 };
 
-/** What this process must not print. */
+/** Secrets that this process must not print. */
 export const processSecrets = new Secrets();
 processSecrets.addEnvironment(process.env);
 
-/** The same error, fit to be printed. */
+/** Returns the error with secrets removed from its texts. */
 export function withoutSecrets({ code, message, hint }: KeyError): KeyError {
   return new KeyError(code, processSecrets.redact(message), { hint: processSecrets.redact(hint) });
 }

@@ -2,11 +2,15 @@ import { readFileSync } from 'node:fs';
 import { getCACertificates } from 'node:tls';
 import { KeyError, toKeyError } from '../errors.ts';
 
-/** Where AWS's tools, and then OpenSSL's, look for a bundle of certificates that a proxy or private endpoint needs. */
+/**
+ * Variables that name the certificate bundle for a proxy or private endpoint: those of AWS's tools first, then
+ * OpenSSL's.
+ */
 const VARIABLES = ['AWS_CA_BUNDLE', 'SSL_CERT_FILE'] as const;
 
 /**
- * The usual certificates and those of the first bundle that the environment names; undefined when it names none.
+ * Returns the system's usual certificates and those of the first bundle that the environment names; undefined when it
+ * names none.
  * @throws KeyError BAD_OPTION when the bundle cannot be read or holds no certificate
  */
 export function trustedCertificates(environment: NodeJS.ProcessEnv): readonly string[] | undefined {

@@ -45,7 +45,7 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
       const directory = resolve(path);
       const { manifest, damage, unlisted, gaps } = await checkBackup(directory, diskOf(outside));
       const problems = [...damage, ...unlisted, ...gaps, ...emptiness(directory, manifest)];
-      // Bytes that are not those of the backup tell nothing when KMS refuses them.
+      // KMS is asked only about undamaged files: its refusal of changed bytes would tell nothing.
       const isAsked = options.kms && damage.length === 0 && manifest.keys.length > 0;
       if (isAsked) {
         const names = manifest.keys.map(({ name }) => name);
@@ -80,7 +80,7 @@ export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings 
     });
 }
 
-/** A backup of nothing is none: what made it may have looked into a directory whose file system was not mounted. */
+/** Reports a backup without keys: its source may have been a directory whose file system was not mounted. */
 function emptiness(directory: string, { keys, unencryptedFiles }: Manifest): readonly KeyError[] {
   if (keys.length > 0 || unencryptedFiles !== undefined) return [];
   return [
@@ -102,7 +102,7 @@ async function unwrap(
     encryption_context: options.encryptionContext,
   };
   const server = await readServer(options, { variables }, surroundings);
-  // The credential chain reads variables: before anything connects.
+  // The environment is completed before anything connects, because the credential chain reads it.
   const isRootForRoot = surroundings.uid === 0 && server.account.uid === 0;
   adoptEnvironment(surroundings.environment, server.service, isRootForRoot);
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
