@@ -1,26 +1,26 @@
 import { KeyError } from '../errors.ts';
 
-/** What a failure is about, where its message begins with that. */
+/** The subject that a failure's message begins with. */
 const OWN_SUBJECT = /^key (\d+)(?: version (\d+))?(?: \(file aws-kms-key\.\d+\.\d+\))?/;
 const SUBJECTS = /\bkey (\d+)(?: version (\d+))?/g;
 const FILES = /aws-kms-key\.(\d+)\.(\d+)/g;
-/** Each call of KMS has one of its own. */
+/** Request ids differ in every KMS call. */
 const REQUESTS = /\brequest [\w-]+/g;
-/** How long it took, and how often it was tried, is chance. */
+/** Durations and numbers of attempts vary by chance. */
 const AMOUNTS = /\b\d+(?:\.\d+)? (?:s|ms|attempts?)\b/g;
 const ROTATE = /\b(aws_key_management_rotate_key) ?= ?(\d+)/g;
-/** Ranges of numbers in one list; a log line ends somewhere. */
+/** The most ranges in one list; the rest is cut off, to keep log lines short. */
 const NAMED = 20;
 
 interface Subject {
   readonly id: string;
-  /** Undefined: the whole key. */
+  /** Undefined: all versions of the key. */
   readonly version: string | undefined;
 }
 
 /**
- * One failure for all that differ in nothing but the key version that they are about, which it lists: when KMS refuses, every
- * version of every key fails for the same reason. Another key that a message names is part of the reason.
+ * Merges failures that differ only in their key version into one that lists the versions: when KMS refuses, every
+ * version fails for the same reason. Another key that a message names is part of the reason.
  */
 export function mergeAlike(errors: readonly KeyError[]): readonly KeyError[] {
   const groups = new Map<string, KeyError[]>();
@@ -32,7 +32,7 @@ export function mergeAlike(errors: readonly KeyError[]): readonly KeyError[] {
   return [...groups.values()].map((group) => merged(group));
 }
 
-/** Undefined: the message is about no key, or about several. */
+/** Returns undefined for a message about no key, or about several. */
 function subjectOf(message: string): Subject | undefined {
   const [own, id, version] = OWN_SUBJECT.exec(message) ?? [];
   if (own !== undefined) return { id: id ?? '', version };
@@ -57,7 +57,7 @@ function filesOf(texts: readonly string[]): readonly string[] {
   return [...new Set(texts.flatMap((text) => [...text.matchAll(FILES)].map(([, id, version]) => `${id}.${version}`)))];
 }
 
-/** As a shell takes it. */
+/** Lists files as a shell pattern. */
 function withFiles(text: string, files: readonly string[]): string {
   return files.length > 1 ? text.replaceAll(FILES, `aws-kms-key.{${files.join(',')}}`) : text;
 }
@@ -73,7 +73,7 @@ function withoutNames(text: string, subject: Subject | undefined): string {
   return [REQUESTS, AMOUNTS].reduce((left, pattern) => left.replaceAll(pattern, ''), rest);
 }
 
-/** `key 1 versions 1-3 and 5, keys 2-9 version 1` */
+/** Returns a text such as `key 1 versions 1-3 and 5, keys 2-9 version 1`. */
 function describeSubjects(subjects: readonly string[]): string {
   const versions = new Map<number, Set<number>>();
   for (const [, id, version] of subjects.flatMap((text) => [...text.matchAll(SUBJECTS)])) {
@@ -93,7 +93,7 @@ function describeSubjects(subjects: readonly string[]): string {
     .join(', ');
 }
 
-/** `version 3`, `versions 1-3 and 5`; empty for none. */
+/** Returns a text such as `version 3` or `versions 1-3 and 5`; empty for none. */
 function counted(what: string, numbers: readonly number[]): string {
   if (numbers.length === 0) return '';
   const ranges: [number, number][] = [];

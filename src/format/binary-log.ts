@@ -1,8 +1,11 @@
-/** Binary and relay logs (MariaDB's log_event.h and rpl_constants.h): which key version the file is encrypted with. */
+/** Binary and relay logs (MariaDB's log_event.h and rpl_constants.h): the key version that a log is encrypted with. */
 
-/** Every encrypted log is under this key. */
+/** The key of every encrypted log. */
 export const BINARY_LOG_KEY_ID = 1;
-/** Bytes of the file's beginning that `parseBinaryLogKeyVersion` needs: the events before the encrypted ones are short. */
+/**
+ * Bytes of the file's beginning that `parseBinaryLogKeyVersion` needs: the unencrypted events at the beginning are
+ * short.
+ */
 export const BINARY_LOG_HEAD = 4096;
 
 const MAGIC = Buffer.from([0xfe, 0x62, 0x69, 0x6e]);
@@ -11,10 +14,10 @@ const [TYPE, LENGTH] = [4, 9];
 const FORMAT_DESCRIPTION_EVENT = 15;
 const START_ENCRYPTION_EVENT = 164;
 const SCHEME_1 = 1;
-/** Scheme, version and nonce. */
+/** Bytes for scheme, version and nonce. */
 const ENCRYPTION_DATA = 17;
 
-/** Undefined: the file is in the clear, or no binary log. */
+/** Returns undefined for a file that is not encrypted or is no binary log. */
 export function parseBinaryLogKeyVersion(head: Buffer): number | undefined {
   if (!head.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
   const second = endOfEvent(head, MAGIC.length, FORMAT_DESCRIPTION_EVENT, EVENT_HEADER);
@@ -25,14 +28,14 @@ export function parseBinaryLogKeyVersion(head: Buffer): number | undefined {
   return head.readUInt32LE(data + 1);
 }
 
-/** Undefined: there is no whole event of that type, with that many bytes at least. */
+/** Returns the end of an event; undefined: there is no complete event of that type with at least `least` bytes. */
 function endOfEvent(head: Buffer, at: number, type: number, least: number): number | undefined {
   if (at + least > head.length || head[at + TYPE] !== type) return undefined;
   const length = head.readUInt32LE(at + LENGTH);
   return length < least ? undefined : at + length;
 }
 
-/** The files that an index names, as they are written there. */
+/** Returns the files that an index names, as written there. */
 export function parseBinaryLogIndex(text: string): readonly string[] {
   return text.split('\n').filter((line) => line !== '');
 }

@@ -1,8 +1,8 @@
-/** What a key version encrypts with, by its number on the wire minus one. */
+/** Encryption algorithms of key versions; the number in the protocol is the index plus one. */
 export const ENCRYPTION_ALGORITHMS = ['AES_CBC', 'AES_CTR'] as const;
 export type EncryptionAlgorithm = (typeof ENCRYPTION_ALGORITHMS)[number];
 
-/** How messages count versions: `12 key versions (3 of AES_CTR)`. */
+/** Counts versions for messages: `12 key versions (3 of AES_CTR)`. */
 export function countVersions(
   total: number,
   noun: string,

@@ -2,18 +2,21 @@ import { KeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import type { KeyName } from './key-file-name.ts';
 
-/** KMS's EncryptionContext: authenticated with the wrapped key, visible in CloudTrail, usable in policies. No secrets. */
+/**
+ * KMS's EncryptionContext: authenticated with the wrapped key, visible in CloudTrail, usable in policies. It holds no
+ * secrets.
+ */
 export type EncryptionContext = Readonly<Record<string, string>>;
 
-/** The pairs that bind a wrapped key to its place. */
+/** The names of the pairs that bind a wrapped key to its key id and version. */
 export const KEY_ID_PAIR = 'mariadb-aws-kms:key-id';
 export const KEY_VERSION_PAIR = 'mariadb-aws-kms:key-version';
-/** Binds it to what it encrypts with; only written for another algorithm than AES_CBC. */
+/** The name of the pair for the key's algorithm; only written for algorithms other than AES_CBC. */
 export const ALGORITHM_PAIR = 'mariadb-aws-kms:encryption-algorithm';
-/** What no data key has, so that neither passes for the other. */
+/** The name of a pair that no data key has: it keeps data keys and keys of the key ring apart. */
 export const KEY_RING_PAIR = 'mariadb-aws-kms:key-ring';
 
-/** As the plugin has it: all settings fit into one frame. KMS takes 8192 characters. */
+/** The plugin's limit, with which all settings fit into one frame. KMS accepts 8192 characters. */
 const MAX_TEXT = 2048;
 
 /**
@@ -37,8 +40,8 @@ export function parseEncryptionContext(text: string): EncryptionContext {
 }
 
 /**
- * The context of one key version: the configured pairs, its place, and its algorithm unless that is AES_CBC. A version of
- * AES_CBC without configured pairs has none at all, as the original plugin makes it.
+ * The context of one key version: the configured pairs, its id and version, and its algorithm unless that is AES_CBC. A
+ * version with AES_CBC and no configured pairs has an empty context, as the original plugin makes it.
  */
 export function keyContext(
   configured: EncryptionContext,
@@ -55,8 +58,8 @@ export function keyContext(
 }
 
 /**
- * What a version that is bound to that context encrypts with.
- * @throws KeyError KEY_FILE_CORRUPT: one that this release does not know
+ * Returns the algorithm of a version that is bound to that context.
+ * @throws KeyError KEY_FILE_CORRUPT for an algorithm that this release does not know
  */
 export function algorithmOf(context: EncryptionContext): EncryptionAlgorithm {
   const pair = context[ALGORITHM_PAIR] ?? 'AES_CBC';
@@ -66,8 +69,8 @@ export function algorithmOf(context: EncryptionContext): EncryptionAlgorithm {
 }
 
 /**
- * What a version of unknown context may be bound to, the likeliest first: KMS opens it with the right one only, so that
- * what opens it also tells its algorithm.
+ * The contexts that a version without a known context may be bound to, the most likely first. KMS opens the key with
+ * the right one only, so success also tells the algorithm.
  */
 export function contextCandidates(
   configured: EncryptionContext,

@@ -10,7 +10,7 @@ export interface DataKey {
   readonly algorithm: EncryptionAlgorithm;
 }
 
-/** Whole blocks from the beginning of what was encrypted. The caller owns the result. */
+/** Decrypts whole blocks from the beginning of encrypted data. The caller owns the result. */
 export function decryptBlocks(
   { bytes, algorithm }: DataKey,
   tablespaceIv: Uint8Array,

@@ -4,18 +4,18 @@ import { KeyError } from '../errors.ts';
 /** The frame layer of docs/protocol.md: bytes to frames and back. */
 export interface Frame {
   readonly type: number;
-  /** 0 when the frame neither asks nor answers. */
+  /** 0 for a frame that is neither a request nor an answer. */
   readonly request: number;
   readonly payload: Buffer;
 }
 
 const LENGTH_BYTES = 4;
 const HEADER_BYTES = 5;
-/** Most frames fit, those with a data key among them. */
+/** Large enough for most frames, including those with a data key. */
 const FIRST_BYTES = 64;
 export const MAX_FRAME_BYTES = 16_384;
 
-/** Turns a byte stream, in pieces of any size, into frames. After an error it is of no further use. */
+/** Turns a byte stream, in pieces of any size, into frames. It cannot be used after an error. */
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0);
 
@@ -40,13 +40,13 @@ export class FrameDecoder {
     }
   }
 
-  /** Whether the stream would end inside a frame if it ended now. */
+  /** True if the input so far ends inside a frame. */
   get isInsideFrame(): boolean {
     return this.#pending.length > 0;
   }
 }
 
-/** Reads the fields of one payload in order; `end()` says that nothing may be left. */
+/** Reads the fields of one payload in order. `end()` throws if bytes are left. */
 export class PayloadReader {
   readonly #bytes: Buffer;
   readonly #title: string;
@@ -104,7 +104,7 @@ export class PayloadReader {
   }
 }
 
-/** Fields of one payload, one after the other. A start writes thousands: nothing is allocated for a field. */
+/** Writes the fields of one payload, one after the other. A start writes thousands, so no field allocates memory. */
 export class PayloadWriter {
   #bytes = Buffer.alloc(FIRST_BYTES);
   #end = LENGTH_BYTES + HEADER_BYTES;
@@ -134,7 +134,7 @@ export class PayloadWriter {
     return this;
   }
 
-  /** Text beyond `maxBytes` is cut at a character; NUL and line breaks, which the peer refuses, become spaces. */
+  /** Text beyond `maxBytes` is cut at a character. NUL and line breaks, which the peer refuses, become spaces. */
   str(text: string, maxBytes = 4096): this {
     const clean = Buffer.from(text.toWellFormed().replace(/[\0\r\n]+/g, ' '));
     let end = Math.min(clean.length, maxBytes);
@@ -142,7 +142,7 @@ export class PayloadWriter {
     return this.u16(end).bytes(clean.subarray(0, end));
   }
 
-  /** One buffer, ready to be written, and the only one that holds a data key. */
+  /** Returns one buffer, ready to send; no other buffer holds the data key. */
   toFrame(type: number, request: number): Buffer {
     const length = this.#end - LENGTH_BYTES;
     if (length > MAX_FRAME_BYTES) {

@@ -1,6 +1,9 @@
 import type { KeyError } from '../errors.ts';
 
-/** Reads JSON that may be anybody's. What is wrong with it is put in words here, and made an error by whoever reads. */
+/**
+ * Makes the error for a problem found in untrusted JSON. The functions here word the problem, and the caller chooses
+ * code and hint.
+ */
 export type Refuse = (reason: string, cause?: unknown) => KeyError;
 
 /** @throws KeyError `refuse(reason)` */
@@ -12,7 +15,7 @@ export function parseJson(text: string, reason: string, refuse: Refuse): unknown
   }
 }
 
-/** A copy. @throws KeyError `refuse(reason)` */
+/** Returns a copy of the object. @throws KeyError `refuse(reason)` */
 export function objectOf(value: unknown, reason: string, refuse: Refuse): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse(reason);
   return { ...value };

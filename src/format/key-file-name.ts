@@ -1,15 +1,18 @@
 import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
 
-/** So do the names of key files and sidecars begin; mariadb-backup copies what does (facts of its source). */
+/** The prefix of key files and sidecars; mariadb-backup copies files with this prefix. */
 export const KEY_FILE_PREFIX = 'aws-kms-key.';
 export const SIDECAR_SUFFIX = '.json';
-/** Work in progress: hidden, and not carried along by mariadb-backup. */
+/** The prefix of temporary files: hidden, and not copied by mariadb-backup. */
 export const TEMPORARY_PREFIX = '.aws-kms-tmp-';
-/** Key material of the mock mode's embedded KMS. */
+/** The key material of the mock mode's embedded KMS. */
 export const MOCK_STATE_FILE = 'aws-kms-key.mock.json';
-/** Not a name that mariadb-backup copies: it would be out of date in a backup, which needs the key files only. */
+/**
+ * The cache of data keys. mariadb-backup does not copy this name: a backup needs the key files only, and the cache
+ * would be out of date.
+ */
 export const KEY_RING_FILE = 'aws-kms-sealed-key-ring';
-/** Of a rewrap at work. Not a name that mariadb-backup copies, either. */
+/** The lock of a running rewrap. mariadb-backup does not copy this name, either. */
 export const REWRAP_LOCK_FILE = 'aws-kms-rewrap-lock';
 
 const KEY_FILE = /^aws-kms-key\.([1-9]\d{0,9})\.([1-9]\d{0,9})(\.json)?$/;
@@ -19,7 +22,7 @@ export interface KeyName {
   readonly version: KeyVersion;
 }
 
-/** What a name in a key directory stands for. */
+/** The meaning of a file name in a key directory. */
 export type FileName =
   | { readonly kind: 'wrapped-key' | 'sidecar'; readonly name: KeyName }
   | { readonly kind: 'temporary' | 'mock-state' | 'key-ring' | 'rewrap-lock' | 'stray' | 'foreign' };
@@ -32,7 +35,7 @@ export function sidecarFileName(name: KeyName): string {
   return `${keyFileName(name)}${SIDECAR_SUFFIX}`;
 }
 
-/** `stray` begins like a key file and is none (`aws-kms-key.01.1`); `foreign` is somebody else's file. */
+/** `stray` begins like a key file and is none (`aws-kms-key.01.1`); `foreign` belongs to another program. */
 export function parseFileName(file: string): FileName {
   if (file.startsWith(TEMPORARY_PREFIX)) return { kind: 'temporary' };
   if (file === MOCK_STATE_FILE) return { kind: 'mock-state' };
@@ -50,7 +53,7 @@ export function compareKeyNames(a: KeyName, b: KeyName): number {
   return a.id - b.id || a.version - b.version;
 }
 
-/** How messages name a key: `key 7 version 3`. */
+/** Returns a key's name for messages: `key 7 version 3`. */
 export function describeKey({ id, version }: KeyName): string {
   return `key ${id} version ${version}`;
 }

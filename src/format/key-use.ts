@@ -19,31 +19,31 @@ import {
   type Tablespace,
 } from './innodb/tablespace.ts';
 
-/** Reads from a file; fewer bytes at its end. */
+/** Reads from a file; returns fewer bytes at its end. */
 export type ReadAt = (offset: number, length: number) => Buffer;
 
 /** The key that a data file of the server is encrypted with. */
 export interface KeyUse {
   readonly id: KeyId;
-  /** Those that were seen beside pages; more may be in the file. */
+  /** Versions that were seen on the pages read; the file may use more. */
   readonly versions: readonly KeyVersion[];
-  /** Pages on which a key can be tried. Whole ones were encrypted with their version of it. */
+  /** Pages on which a key can be tried. Intact ones were encrypted with the version that they name. */
   readonly pages: readonly EncryptedPage[];
 }
 
 export interface EncryptedPage {
   readonly space: Tablespace;
   readonly version: KeyVersion;
-  /** Its beginning, still encrypted. */
+  /** The page's beginning, still encrypted. */
   readonly head: Buffer;
-  /** Reads the whole page and page 0: a damaged page proves nothing. */
+  /** Reads and verifies the whole page and page 0: a damaged page proves nothing. */
   readonly isWhole: () => boolean;
 }
 
-/** Page 0 is a bitmap. */
+/** Pages to read; page 0 is a bitmap. */
 const [FIRST_ARIA_PAGE, ARIA_PAGES_END] = [1, 16];
 
-/** Undefined: no page is encrypted, or it is no tablespace. */
+/** Returns undefined when no page is encrypted or the file is no tablespace. */
 export function tablespaceUse(read: ReadAt): KeyUse | undefined {
   const head = read(0, PAGE_ZERO_HEAD);
   if (head.length < PAGE_ZERO_HEAD) return undefined;
@@ -53,7 +53,7 @@ export function tablespaceUse(read: ReadAt): KeyUse | undefined {
   return use(space.keyId, [], encryptedPages(read, space));
 }
 
-/** `unknown`: of a format that may be encrypted in any way. */
+/** Returns `unknown` for a format that may be encrypted in any way. */
 export function redoLogUse(read: ReadAt): KeyUse | 'unknown' | undefined {
   const log = parseRedoLog(read(0, OLD_REDO_LOG_HEADER));
   return log === undefined || log === 'unknown' ? log : use(log.id, log.versions);
@@ -64,7 +64,10 @@ export function binaryLogUse(read: ReadAt): KeyUse | undefined {
   return isKeyVersion(version) ? use(BINARY_LOG_KEY_ID, [version]) : undefined;
 }
 
-/** @param readData of the .MAD file; undefined: there is none, and so no data: the server makes it last */
+/**
+ * @param readData reads the .MAD file; undefined: it does not exist, and there is no data, because the server creates
+ * it last
+ */
 export function ariaUse(read: ReadAt, readData: ReadAt | undefined): KeyUse | undefined {
   if (readData === undefined) return undefined;
   const at = parseAriaIndex(read(0, ARIA_INDEX_HEAD));
@@ -102,7 +105,7 @@ function encryptedPages(read: ReadAt, space: Tablespace): readonly EncryptedPage
   return pages;
 }
 
-/** What is no key id and no version is of a damaged file, and says nothing. */
+/** Returns undefined for an invalid key id, and drops invalid versions: they come from a damaged file. */
 function use(id: number, versions: readonly number[], pages: readonly EncryptedPage[] = []): KeyUse | undefined {
   if (!isKeyId(id)) return undefined;
   return { id, versions: [...new Set(versions)].filter(isKeyVersion).sort((a, b) => a - b), pages };

@@ -6,31 +6,31 @@ import { objectOf, parseJson, textField } from './json-fields.ts';
 import type { KeyName } from './key-file-name.ts';
 import { readBack } from './read-back.ts';
 
-/** Not a name that mariadb-backup would carry into later backups, where it would be out of date. */
+/** A name that mariadb-backup does not copy into later backups, where the manifest would be out of date. */
 export const MANIFEST_FILE = 'mariadb-aws-kms-keys.json';
 
 export interface ManifestKey {
   readonly name: KeyName;
   /** SHA-256 of the key file, lower-case hex. */
   readonly sha256: string;
-  /** Of its sidecar; undefined when it has none. */
+  /** SHA-256 of the sidecar; undefined when the key has none. */
   readonly sidecarSha256: string | undefined;
-  /** From the sidecar, when that is of use. */
+  /** The master key that the sidecar names; undefined without a usable sidecar. */
   readonly masterKeyArn: string | undefined;
-  /** Likewise. */
+  /** The algorithm that the sidecar names; undefined without a usable sidecar. */
   readonly encryptionAlgorithm: EncryptionAlgorithm | undefined;
 }
 
-/** Which key files a backup has. Nothing in it is secret. */
+/** The list of a backup's key files. It holds no secret. */
 export interface Manifest {
-  /** ISO 8601, UTC: when the backup was begun, and when it last got keys. */
+  /** ISO 8601, UTC: when the backup was begun, and when keys were last added. */
   readonly created: string;
   readonly updated: string;
   /** Name and release of the program that wrote it. */
   readonly tool: string;
-  /** In the order of their names. */
+  /** Sorted by name. */
   readonly keys: readonly ManifestKey[];
-  /** Without keys: how many data files of the server were looked at, none of which was encrypted. */
+  /** For a backup without keys: how many of the server's data files were read, none of which was encrypted. */
   readonly unencryptedFiles?: number | undefined;
 }
 
@@ -61,7 +61,7 @@ function format({ created, updated, tool, keys, unencryptedFiles }: Manifest): s
   return `${JSON.stringify({ ...body, sha256: hashOf(body) }, null, 2)}\n`;
 }
 
-/** As `countVersions` does. */
+/** Counts the versions as `countVersions` does. */
 export function describeVersions({ keys }: Manifest, noun: string): string {
   return countVersions(
     keys.length,
@@ -70,10 +70,7 @@ export function describeVersions({ keys }: Manifest, noun: string): string {
   );
 }
 
-/**
- * Unknown fields are kept out, not refused, and counted in the checksum.
- * @throws KeyError MANIFEST_CORRUPT
- */
+/** Unknown fields are ignored, but the checksum covers them. @throws KeyError MANIFEST_CORRUPT */
 export function parseManifest(text: string): Manifest {
   const { sha256, ...body } = objectOf(
     parseJson(text, 'it is not JSON, or was cut off', corrupt),
@@ -121,7 +118,7 @@ function parseKey(value: unknown): ManifestKey {
   };
 }
 
-/** Of the text that JSON.stringify makes of it, without white space. */
+/** The SHA-256 of the body as JSON.stringify writes it, without white space. */
 function hashOf(body: Readonly<Record<string, unknown>>): string {
   return createHash('sha256').update(JSON.stringify(body)).digest('hex');
 }

@@ -89,7 +89,7 @@ export type AgentMessage =
       readonly daysLeft: number | undefined;
     };
 
-/** Of the master keys, the worst; from well to worst, by their number on the wire minus one. */
+/** The worst state of the master keys, from good to bad; the number in the protocol is the index plus one. */
 export const MASTER_KEY_STATES = ['usable', 'unknown', 'disabled', 'pending deletion', 'deleted'] as const;
 export type MasterKeyState = (typeof MASTER_KEY_STATES)[number];
 const NO_DAYS = 0xffff_ffff;

@@ -1,9 +1,10 @@
 import { KeyError, toKeyError } from '../errors.ts';
 
 /**
- * What is about to be written, once its own reader has taken it.
- * @param read throws when it does not
- * @throws KeyError KMS_BAD_ANSWER: nothing is to be written, and what it was for fails now and not at a later start
+ * Returns a text or bytes after its own parser has accepted it, so that an unreadable file fails now and not at a later
+ * start.
+ * @param read the parser, which throws
+ * @throws KeyError KMS_BAD_ANSWER: nothing must be written
  */
 export function readBack<T>(written: T, read: (written: T) => void): T {
   try {

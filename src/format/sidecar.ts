@@ -15,49 +15,51 @@ import { readBack } from './read-back.ts';
 export const KEY_SPECS = ['AES_128', 'AES_256'] as const;
 export type KeySpec = (typeof KEY_SPECS)[number];
 
-/** Bytes of a data key made with that KeySpec. */
+/** Returns the length in bytes of a data key of that KeySpec. */
 export function keySpecLength(spec: KeySpec): 16 | 32 {
   return spec === 'AES_128' ? 16 : 32;
 }
 
-/** What KMS reported when bytes were wrapped. */
+/** The facts that KMS reported when it wrapped the key. */
 export interface WrappedFacts {
   /** ARN of the master key, as KMS answered it: never an alias. */
   readonly masterKeyArn: string;
   /** SHA-256 of the wrapped key's bytes, lower-case hex. */
   readonly wrappedSha256: string;
-  /** Request id of the GenerateDataKeyWithoutPlaintext or ReEncrypt call, for CloudTrail; empty when it is not known any more. */
+  /** Request id of the GenerateDataKeyWithoutPlaintext or ReEncrypt call, for CloudTrail; empty when unknown. */
   readonly requestId: string;
 }
 
-/** What is known of a data key and of the bytes that wrap it. Nothing in it is secret. */
+/** The facts about a data key and the bytes that wrap it. None is secret. */
 export interface Sidecar extends WrappedFacts {
   readonly keySpec: KeySpec;
-  /** ISO 8601, UTC. Of a sidecar that was added later: when the key file was written. */
+  /** ISO 8601, UTC; in a sidecar that was added later, the time when the key file was written. */
   readonly created: string;
-  /** The pairs that the wrapped key is bound to; empty for none. They tell its algorithm, too: `algorithmOf`. */
+  /** The pairs that the wrapped key is bound to; empty for none. They also tell the algorithm: see `algorithmOf`. */
   readonly encryptionContext: EncryptionContext;
-  /** Tells whether a data key is the one that was made (`keyCheckValue`); undefined in sidecars of early releases. */
+  /**
+   * Verifies that a data key is the one that was created (`keyCheckValue`); undefined in sidecars of early releases.
+   */
   readonly keyCheckValue: string | undefined;
-  /** Of the bytes that were there before these, under another master key. Until the key file follows, they still are. */
+  /** The facts about the previous bytes, under another master key. They apply until the key file has been replaced. */
   readonly replaces?: WrappedFacts | undefined;
 }
 
-/** The sidecar as it speaks of wrapped bytes with this checksum; undefined: it does not. */
+/** Returns the sidecar's facts for wrapped bytes with this checksum; undefined: it describes other bytes. */
 export function sidecarOfBytes(sidecar: Sidecar, sha256: string): Sidecar | undefined {
   if (sidecar.wrappedSha256 === sha256) return sidecar;
   const { replaces, ...facts } = sidecar;
   return replaces?.wrappedSha256 === sha256 ? { ...facts, ...replaces } : undefined;
 }
 
-/** By what a policy can tell wrapped keys apart: their master key, and the names in their contexts. */
+/** A group of wrapped keys that a policy may treat differently: their master key and the names in their contexts. */
 export function policyGroup({ masterKeyArn, encryptionContext }: Sidecar): string {
   return [masterKeyArn, ...Object.keys(encryptionContext).sort()].join(' ');
 }
 
 const FORMAT = 1;
 const MAX_REQUEST_ID = 256;
-/** A sidecar is a few hundred bytes; anything near this is not one. */
+/** The most bytes that are read; a real sidecar has a few hundred. */
 export const MAX_SIDECAR_BYTES = 65_536;
 
 /** @throws KeyError KMS_BAD_ANSWER: `parseSidecar` would refuse it */
@@ -68,7 +70,10 @@ export function formatSidecar(name: KeyName, sidecar: Sidecar): string {
   });
 }
 
-/** The request id only helps to find a call in CloudTrail: one that is no request id of AWS is cut, and costs no key. */
+/**
+ * A request id that does not look like AWS's is shortened: it only helps to find a call in CloudTrail, and must not
+ * cost a key.
+ */
 function writtenFacts({ masterKeyArn, wrappedSha256, requestId }: WrappedFacts): WrappedFacts {
   const cut = requestId.replace(/[^ -~]/g, '?').slice(0, MAX_REQUEST_ID);
   return { masterKeyArn, wrappedSha256, requestId: cut };
@@ -89,10 +94,7 @@ function format(name: KeyName, { encryptionContext, replaces, ...facts }: Sideca
   return `${JSON.stringify(fields, null, 2)}\n`;
 }
 
-/**
- * Unknown fields are kept out, not refused: later releases add some.
- * @throws KeyError KEY_FILE_CORRUPT, KEY_FILE_SWAPPED
- */
+/** Unknown fields are ignored, because later releases add some. @throws KeyError KEY_FILE_CORRUPT, KEY_FILE_SWAPPED */
 export function parseSidecar(name: KeyName, text: string): Sidecar {
   const refuse: Refuse = (reason, cause) => corrupt(name, reason, cause);
   const fields = objectOf(parseJson(text, 'it is not JSON', refuse), 'it is no JSON object', refuse);
@@ -127,7 +129,7 @@ function wrappedFacts(fields: Readonly<Record<string, unknown>>, refuse: Refuse)
   };
 }
 
-/** A context that names another place than the file's tells of a swapped file. */
+/** A context that names another key id or version shows that files were swapped. */
 function contextField(name: KeyName, fields: Record<string, unknown>): EncryptionContext {
   const value = fields['encryptionContext'];
   if (value === undefined) return {};
@@ -139,7 +141,7 @@ function contextField(name: KeyName, fields: Record<string, unknown>): Encryptio
   return context;
 }
 
-/** KMS vouches for the context only: a field that says something else was edited. */
+/** KMS authenticates the context only: an algorithm field that contradicts it was edited. */
 function checkAlgorithm(name: KeyName, fields: Record<string, unknown>, context: EncryptionContext): void {
   let bound: EncryptionAlgorithm;
   try {

@@ -1,7 +1,10 @@
 const FIRST_MS = Date.UTC(1970, 0, 1);
 const LAST_MS = Date.UTC(9999, 11, 31);
 
-/** ISO 8601, UTC, with a year of four digits whatever a clock or a file system says: the readers of our files want that. */
+/**
+ * Formats a time as ISO 8601, UTC, with a year of four digits even for a wrong clock, as the parsers of our files
+ * require.
+ */
 export function writtenTime(ms: number): string {
   return new Date(Math.min(Math.max(FIRST_MS, ms), LAST_MS)).toISOString();
 }

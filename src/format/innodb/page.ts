@@ -4,7 +4,7 @@ import { crc32c } from '../crc32c.ts';
 import { CIPHER_BLOCK, type DataKey, decryptBlocks } from '../encryption-scheme.ts';
 import type { Tablespace } from './tablespace.ts';
 
-/** The pages that may be judged: behind those that every tablespace begins with, within its first extent. */
+/** The range of pages that are tested: after the fixed pages at a tablespace's beginning, within its first extent. */
 export const [FIRST_JUDGED_PAGE, JUDGED_PAGES_END] = [3, 16] as const;
 
 const [KEY_VERSION, NUMBER, LSN, TYPE, ENCRYPTED, SPACE_ID] = [0, 4, 16, 24, 26, 34];
@@ -18,29 +18,35 @@ const INFIMUM = Buffer.from('infimum');
 /** Bytes of a page that `indexPageVersion` and `judgePage` need. */
 export const PAGE_HEAD = ENCRYPTED + 7 * CIPHER_BLOCK;
 
-/** `other`: the page was encrypted with another key. `unproven`: neither that nor the opposite shows. */
+/** `other`: the page was encrypted with another key. `unproven`: the page shows neither. */
 export type Verdict = 'fits' | 'other' | 'unproven';
 
-/** The key version of an index's page; undefined: in the clear, free, of another kind, or not the page it should be. */
+/**
+ * Returns the key version of an index page. Undefined: the page is unencrypted, free, of another kind, or has another
+ * number.
+ */
 export function indexPageVersion(space: Tablespace, number: number, head: Buffer): number | undefined {
-  // A free page may be left from before the last change of the plugin or of its keys.
+  // A free page may date from before the last change of the plugin or its keys.
   const isFree = (((space.states[number >> 2] ?? 0) >> ((number & 3) * 2)) & PAGE_IS_FREE) !== 0;
   if (isFree || head.readUInt32BE(NUMBER) !== number || head.readUInt16BE(TYPE) !== TYPE_INDEX) return undefined;
   return encryptedPageVersion(head);
 }
 
-/** Undefined: the page is not encrypted. */
+/** Returns undefined for an unencrypted page. */
 export function encryptedPageVersion(head: Buffer): number | undefined {
   return head.readUInt32BE(KEY_VERSION) || undefined;
 }
 
-/** Whether the page has its right checksum, which covers what is encrypted. */
+/** Tells whether the page has the right checksum, which covers the encrypted bytes. */
 export function isWholePage(page: Buffer): boolean {
   const end = page.length - CHECKSUM;
   return crc32c(page.subarray(0, end)) === page.readUInt32BE(end);
 }
 
-/** Of an index's page. It is the caller's to know whether page and page 0 are whole: a damaged page proves nothing. */
+/**
+ * Tests whether a key fits an index page. The caller makes sure that the page and page 0 are intact: a damaged page
+ * proves nothing.
+ */
 export function judgePage(space: Tablespace, head: Buffer, key: DataKey): Verdict {
   const clear = decryptHead(space, head, key, PAGE_HEAD);
   try {
@@ -57,7 +63,7 @@ export function judgePage(space: Tablespace, head: Buffer, key: DataKey): Verdic
   }
 }
 
-/** Of any page: decrypted with the right key it says in clear which tablespace it belongs to. */
+/** Tells whether any page, decrypted with the key, names its tablespace, as it does for the right key. */
 export function saysItsTablespace(space: Pick<Tablespace, 'id' | 'iv'>, head: Buffer, key: DataKey): boolean {
   const clear = decryptHead(space, head, key, ENCRYPTED + CIPHER_BLOCK);
   try {

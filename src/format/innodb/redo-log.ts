@@ -1,13 +1,13 @@
-/** The header of InnoDB's redo log (MariaDB's log0log.h and log0crypt.cc): which key the log is encrypted with. */
+/** The header of InnoDB's redo log (MariaDB's log0log.h and log0crypt.cc): the key that the log is encrypted with. */
 import { crc32c } from '../crc32c.ts';
 
 /** Bytes of the file's beginning that `parseRedoLog` needs; of an older format it needs `OLD_HEADER`. */
 export const REDO_LOG_HEADER = 512;
 export const OLD_REDO_LOG_HEADER = 2048;
-/** Of 10.8 and later; of early ones also when the log is encrypted. */
+/** The format of MariaDB 10.8 and later; early releases use it for encrypted logs as well. */
 export const REDO_FORMAT = 0x50687973;
 export const REDO_FORMAT_ENCRYPTED = 0xf09f979d;
-/** Of servers before 10.8: of 10.2, 10.3, 10.4 and 10.5. Their highest bit says that the log is encrypted. */
+/** Formats of MariaDB 10.2, 10.3, 10.4 and 10.5 to 10.7. Their highest bit marks an encrypted log. */
 const OLD_FORMATS: readonly number[] = [1, 103, 104, 0x50485953];
 const ENCRYPTED = 0x80000000;
 const NO_LOG = 0;
@@ -22,7 +22,10 @@ export interface LogKey {
   readonly versions: readonly number[];
 }
 
-/** Undefined: the log is in the clear, or damaged. `unknown`: of a format that may be encrypted in any way. */
+/**
+ * Returns undefined for a log that is unencrypted or damaged, and `unknown` for a format that may be encrypted in any
+ * way.
+ */
 export function parseRedoLog(header: Buffer): LogKey | 'unknown' | undefined {
   if (!isWhole(header, 0)) return undefined;
   const format = header.readUInt32BE(FORMAT);

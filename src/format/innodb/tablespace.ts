@@ -1,4 +1,4 @@
-/** The first page of an InnoDB tablespace, as MariaDB's fsp0fsp.h and fil0crypt.cc lay it out: what it says of encryption. */
+/** The first page of an InnoDB tablespace, as MariaDB's fsp0fsp.h and fil0crypt.cc lay it out: its encryption. */
 
 /** Bytes that `cryptBlockOffset` and `parseTablespace` need of the file's beginning. */
 export const PAGE_ZERO_HEAD = 178;
@@ -24,20 +24,22 @@ export interface Tablespace {
   readonly id: number;
   readonly keyId: number;
   readonly iv: Buffer;
-  /** Undefined: of a format whose pages are not judged (compressed, or with checksums from before full_crc32). */
+  /** Undefined: pages of this format are not tested (compressed, or with checksums from before full_crc32). */
   readonly pageSize: number | undefined;
   /** States of the first extent's pages, two bits each. */
   readonly states: Buffer;
 }
 
-/** Whether this is how the system tablespace begins. */
+/** Tells whether the file begins like the system tablespace. */
 export function isSystemTablespace(read: (offset: number, length: number) => Buffer): boolean {
   const head = read(0, PAGE_ZERO_HEAD);
   if (head.length < PAGE_ZERO_HEAD) return false;
   return head.readUInt16BE(PAGE_TYPE) === SPACE_HEADER && head.readUInt32BE(SPACE_ID) === 0;
 }
 
-/** Where page 0 holds the crypt block: behind the descriptors of the extents that one page describes. */
+/**
+ * Returns the offset of the crypt block in page 0: it follows the descriptors of the extents that one page describes.
+ */
 export function cryptBlockOffset(head: Buffer): number {
   const flags = head.readUInt32BE(FLAGS);
   const isFullCrc32 = (flags & FULL_CRC32) !== 0;
@@ -49,10 +51,10 @@ export function cryptBlockOffset(head: Buffer): number {
   return DESCRIPTORS + (24 + extent / 4) * Math.floor(physical / extent);
 }
 
-/** Undefined: no page of it is encrypted. */
+/** Returns undefined when no page of the tablespace is encrypted. */
 export function parseTablespace(head: Buffer, block: Buffer): Tablespace | undefined {
   if (!block.subarray(0, MAGIC.length).equals(MAGIC) || block[TYPE] !== SCHEME_1) return undefined;
-  // A minimum of 0: of pages in the clear.
+  // A minimum version of 0 means that some pages are unencrypted.
   if (block[ENCRYPTION] === ENCRYPTION_OFF && block.readUInt32BE(MIN_VERSION) === 0) return undefined;
   return {
     id: head.readUInt32BE(SPACE_ID),
