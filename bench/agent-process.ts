@@ -1,4 +1,4 @@
-/** An agent as the plugin starts it, and what it is asked. */
+/** Starts an agent as the plugin does, sends it requests and measures it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -16,16 +16,16 @@ import { type AgentMessage, encodePluginMessage, PROTOCOL_VERSION, parseAgentMes
 /** All durations in milliseconds, since the process was started. */
 export interface AgentRun {
   readonly welcomeMs: number;
-  /** From what was asked to the first data key, and to the last answer. */
+  /** From the request to the first data key, and to the last answer. */
   readonly firstKeyMs: number;
   readonly doneMs: number;
-  /** From the first call of KMS to the first data key: without the start jitter. */
+  /** From the first KMS call to the first data key, without the random start delay. */
   readonly firstCallMs: number;
   readonly keys: number;
   readonly cpuMs: number;
   /** Bytes. */
   readonly residentBytes: number;
-  /** Of them, those that no other process can share. */
+  /** Resident bytes that are not shared with other processes. */
   readonly privateBytes: number;
 }
 
@@ -39,7 +39,10 @@ export interface AgentQuestion {
   /** `Trace` tells of the first call. */
   readonly logLevel?: 'Off' | 'Trace';
   readonly environment?: NodeJS.ProcessEnv;
-  /** A directory to be made: the agent is started with `--listen` on a socket in it, and not with one as its descriptor 3. */
+  /**
+   * A directory to create: the agent is started with `--listen` on a socket in it, instead of with a socket as
+   * descriptor 3.
+   */
   readonly listenIn?: string;
 }
 
@@ -115,7 +118,7 @@ export async function runAgent({
   }
 }
 
-/** Of an agent that does not listen yet. */
+/** Connects to an agent that may not listen yet. */
 async function connected(path: string, child: ChildProcess): Promise<Duplex> {
   for (;;) {
     const socket = createConnection(path);
@@ -129,7 +132,7 @@ async function connected(path: string, child: ChildProcess): Promise<Duplex> {
   }
 }
 
-/** Of the kernel's clock ticks there are 100 in a second. */
+/** Milliseconds of the kernel's clock tick; there are 100 ticks in a second. */
 const TICK_MS = 10;
 
 function used(pid: number): Pick<AgentRun, 'cpuMs' | 'residentBytes' | 'privateBytes'> {

@@ -1,4 +1,4 @@
-/** What KMS is asked for, counted on a real server, and what that costs a fleet. */
+/** Counts the KMS calls of a real server, and the cost for a fleet. */
 import { join } from 'node:path';
 import { pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
 import { type CountedKms, MASTER_KEY, startCountedKms } from './counted-kms.ts';
@@ -16,10 +16,10 @@ const LOOKS_PER_YEAR = 365 * 24;
 export interface Fleet {
   readonly name: string;
   readonly servers: number;
-  /** Of each server. */
+  /** The shape of each server. */
   readonly shape: Shape;
   readonly startsPerYear: number;
-  /** Of all keys of a server. */
+  /** Rotations of all keys of a server. */
   readonly rotationsPerYear: number;
 }
 
@@ -29,10 +29,10 @@ export const FLEETS: readonly Fleet[] = [
   { name: 'large', servers: 1000, shape: { ids: 50, versions: 37 }, startsPerYear: 52, rotationsPerYear: 12 },
 ];
 
-/** Calls of KMS. */
+/** Numbers of KMS calls. */
 export interface Counts {
   readonly start: number;
-  /** Of all keys, with what the ring then takes. */
+  /** A rotation of all keys, including the calls for the cache that follows. */
   readonly rotation: number;
   readonly look: number;
 }
@@ -45,7 +45,7 @@ export function dollarsPerYear(requests: number): number {
   return requests * DOLLARS_PER_REQUEST + DOLLARS_PER_MASTER_KEY_YEAR;
 }
 
-/** Longer than the agent waits for more keys before it writes the ring. */
+/** Milliseconds; longer than the agent waits for more keys before it writes the cache. */
 const QUIET_MS = 1_500;
 const WATCH_SECONDS = 3;
 
@@ -56,7 +56,7 @@ class Counter {
     this.#kms = kms;
   }
 
-  /** Calls until KMS is left alone again. */
+  /** Counts calls during the action and until no more follow. */
   async #during(action: () => Promise<unknown>): Promise<number> {
     await this.#quiet();
     const before = this.#kms.count();
@@ -96,7 +96,7 @@ class Counter {
       await server.restart();
       const { calls } = this.#kms.kms;
       calls.clear();
-      // Beside the first look goes a use of the day, which is no dry run.
+      // The first look also makes a daily use of the key, which is no dry run.
       const looks = (): number => calls.list().filter(({ dryRun }) => dryRun).length;
       while (looks() === 0) await pause(50);
       await pause(1_000);

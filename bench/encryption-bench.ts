@@ -2,9 +2,9 @@
 import type { ScratchServer } from '../harness/scratch-server.ts';
 
 export interface Measured {
-  /** Nanoseconds that a call takes a thread. */
+  /** Nanoseconds of wall-clock time for each call of a thread. */
   readonly ns: number;
-  /** Of them on a CPU. */
+  /** Nanoseconds of CPU time for each call of a thread. */
   readonly cpuNs: number;
 }
 
@@ -33,7 +33,7 @@ export async function measure(
   return { ns, cpuNs };
 }
 
-/** The longest of many calls for the latest version of key 1 that are made in that time. */
+/** Measures the longest call for the latest version of key 1, among many calls within `ms`. */
 export async function longestCall(server: ScratchServer, ms: number): Promise<{ ns: number; calls: number }> {
   const [ns = Number.NaN, calls = Number.NaN] = (await call(server, 'longest', 1, ms, 0))
     .toString()
@@ -42,7 +42,7 @@ export async function longestCall(server: ScratchServer, ms: number): Promise<{ 
   return { ns, calls };
 }
 
-/** That the server has used; what /proc says is in units of 10 ms. */
+/** The server's CPU time so far; /proc only has units of 10 ms. */
 export async function cpuNanoseconds(server: ScratchServer): Promise<number> {
   return Number(await call(server, 'cpu', 0, 0, 0));
 }
@@ -51,7 +51,7 @@ export async function keyBytes(server: ScratchServer, id: number): Promise<Uint8
   return await call(server, 'key', id, 1, 0);
 }
 
-/** What data becomes under version 1 of key 1; `padded`: data that may grow. */
+/** Encrypts test data under version 1 of key 1; `padded`: as data that may grow. */
 export async function ciphertext(server: ScratchServer, kind: 'page' | 'padded', size: number): Promise<Buffer> {
   return await call(server, kind, 1, 1, size);
 }

@@ -1,6 +1,6 @@
 /**
- * What a storage engine waits for when it asks for a key: the server's encryption service with this plugin and with the
- * others, from several threads, while nothing changes and while keys are rotated.
+ * Measures how long a storage engine waits for a key: the server's encryption service with this plugin and with others,
+ * from several threads, without changes and during rotations.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ interface Candidate {
   readonly rotates: boolean;
 }
 
-/** The same key comes back from all that let one choose it, and it is the one that KMS holds. */
+/** Checks that every plugin with selectable keys returns the key that KMS holds. */
 async function checkKeys(
   kms: DevKms,
   ours: ScratchServer,
@@ -54,7 +54,7 @@ async function whileRotating<T>(server: ScratchServer, work: Promise<T>): Promis
   return { result, rotations };
 }
 
-/** What strace -c counts in about a second of two threads that ask for latest versions and keys. */
+/** Counts system calls with strace -c, for about a second of two threads that request latest versions and keys. */
 async function systemCalls(server: ScratchServer): Promise<string> {
   const measuring = measure(server, 'both', 2500, 2);
   await pause(500);

@@ -1,4 +1,4 @@
-/** The embedded KMS in a process of its own, so that its work is not the measured process's. */
+/** The embedded KMS in a separate process, so that its work is not counted as the measured process's. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -6,9 +6,9 @@ import type { Question } from './kms-child.ts';
 
 export interface KmsProcess {
   readonly url: string;
-  /** Of every answer, from now on. */
+  /** Sets the latency of every later answer. */
   setLatency(ms: number): Promise<void>;
-  /** Calls since the last time. */
+  /** Returns the number of calls since the last time. */
   takeCalls(): Promise<number>;
   /** Wrapped keys with their sidecars, of ids and versions from 1. */
   makeKeys(directory: string, ids: number, versions: number): Promise<void>;

@@ -9,7 +9,9 @@ import { onOneCore, type Runner, takeTurns } from './turns.ts';
 
 const run = promisify(execFile);
 
-/** Short against what disturbs a machine, long against what it takes to fill the processor's caches anew. */
+/**
+ * Milliseconds; short compared with disturbances of the machine, long compared with refilling the processor's caches.
+ */
 const TURN_MS = 50;
 
 export const WORKLOADS = ['oltp_write_only', 'oltp_read_write', 'oltp_point_select'] as const;
@@ -23,9 +25,9 @@ export interface Load {
 
 export interface Throughput {
   readonly transactionsPerSecond: number;
-  /** Of the server, for each transaction. */
+  /** CPU time of the server for each transaction. */
   readonly cpuMicroseconds: number;
-  /** For each transaction. */
+  /** Pages encrypted for each transaction. */
   readonly encryptedPages: number;
   readonly decryptedPages: number;
 }
@@ -40,7 +42,7 @@ function sysbenchCommand(server: ScratchServer, load: Load, ...args: readonly st
     tables: load.tables,
     'table-size': load.rows,
     threads: load.threads,
-    // Every row is as likely as any other, so that a small buffer pool does not hold what is asked for.
+    // Uniform, so that a small buffer pool does not hold the requested rows.
     'rand-type': 'uniform',
   };
   const [command = 'sysbench', ...rest] = [...onOneCore(), 'sysbench', ...args];
@@ -49,7 +51,7 @@ function sysbenchCommand(server: ScratchServer, load: Load, ...args: readonly st
 
 const tableNames = ({ tables }: Load): string[] => Array.from({ length: tables }, (_, i) => `sbtest.sbtest${i + 1}`);
 
-/** Makes the tables: with the same rows, which sysbench makes up by chance once, and in the same way in every server. */
+/** Creates the tables with the same random rows, in the same way in every server. */
 export async function prepare(servers: readonly ScratchServer[], load: Load): Promise<void> {
   const [first] = servers;
   if (first === undefined) return;
@@ -68,7 +70,7 @@ export async function prepare(servers: readonly ScratchServer[], load: Load): Pr
   }
 }
 
-/** Equal for servers that have the same rows. */
+/** Checksums of the tables, equal for servers with the same rows. */
 export async function checksums(server: ScratchServer, load: Load): Promise<string> {
   const rows = await server.sql(`CHECKSUM TABLE ${tableNames(load).join(', ')} EXTENDED`);
   return rows.map((row) => String(row['Checksum'])).join(' ');
@@ -116,7 +118,7 @@ async function counters(server: ScratchServer): Promise<Counters> {
  * whether it is done would cost CPU time, too.
  */
 export async function writeBack(server: ScratchServer, load: Load): Promise<void> {
-  // What it locks is unlocked as its connection ends.
+  // The end of the connection unlocks the tables.
   await server.sql(`FLUSH TABLES ${tableNames(load).join(', ')} FOR EXPORT`);
 }
 
@@ -135,7 +137,7 @@ interface Client extends Runner {
   readonly kill: () => void;
 }
 
-/** sysbench and its server, both stopped. */
+/** Starts sysbench. It and its server are stopped. */
 function startClient(server: ScratchServer, job: Job): Client {
   const { workload, load, events, seed } = job;
   const args = ['run', '--time=0', `--events=${events}`, `--rand-seed=${seed}`];
@@ -168,7 +170,7 @@ export interface Job {
   readonly seed: number;
 }
 
-/** The same work on each of the servers, which are stopped before and after, in turns. */
+/** Runs the same work on each of the servers in turns. They are stopped before and after. */
 export async function measureInTurns(servers: readonly ScratchServer[], job: Job): Promise<Throughput[]> {
   const before: Counters[] = [];
   for (const server of servers) before.push(await alone(server, () => counters(server)));

@@ -1,4 +1,6 @@
-/** What it costs to encrypt and decrypt a page of 16 KiB through the server's encryption service, by cipher and plugin. */
+/**
+ * Measures encryption and decryption of a page of 16 KiB through the server's encryption service, by cipher and plugin.
+ */
 import type { ScratchServer } from '../harness/scratch-server.ts';
 import { ciphertext, keyBytes, type Measured, measure } from './encryption-bench.ts';
 import type { BenchOptions, Section } from './section.ts';
@@ -9,7 +11,7 @@ const CIPHERS: readonly Cipher[] = ['CBC', 'CTR'];
 const OPERATIONS = ['encrypt', 'decrypt'] as const;
 type Operation = (typeof OPERATIONS)[number];
 
-/** Whole pages, what InnoDB and Aria encrypt of one, and lengths around a block of the cipher. */
+/** Sizes: whole pages, the encrypted part of a page in InnoDB and Aria, and lengths around a cipher block. */
 const SIZES = {
   page: [16_384, 16_354, 16_338, 8172, 31, 17, 16, 15, 1],
   padded: [16_384, 4096, 100, 16, 15, 1],

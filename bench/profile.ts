@@ -1,4 +1,4 @@
-/** Where a process spends its time, by `perf record`. */
+/** Profiles a process by `perf record`. */
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { promisify } from 'node:util';
@@ -8,7 +8,7 @@ const run = promisify(execFile);
 /** Shares of the samples, by library or program. */
 export type Profile = ReadonlyMap<string, number>;
 
-/** Samples the process for so many seconds; something else keeps it busy. */
+/** Samples the process for so many seconds. The caller keeps the process busy. */
 export async function profile(pid: number, file: string, seconds: number): Promise<Profile> {
   try {
     // cpu-clock, because virtual machines often have no counters of cycles.

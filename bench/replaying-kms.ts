@@ -1,21 +1,21 @@
 /**
- * A KMS that costs the machine little, as a real one costs it nothing: what the embedded KMS has once answered to a Decrypt is
- * answered again, after the latency, without a look at signatures. Everything else is passed on.
+ * A KMS that needs little CPU time: it answers a repeated Decrypt from the first answer of the embedded KMS, after the
+ * latency and without verifying the signature. Other requests are passed on.
  */
 import { createConnection, createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface ReplayingKms {
   readonly url: string;
-  /** Of what is answered again. */
+  /** Milliseconds before a repeated answer. */
   latencyMs: number;
-  /** Answers that were given again. */
+  /** The number of repeated answers. */
   readonly replayed: () => number;
 }
 
 const END_OF_HEAD = '\r\n\r\n';
 
-/** Of a message that has a Content-Length; undefined: it is not whole. */
+/** Splits off a message with a Content-Length; undefined: it is incomplete. */
 function whole(text: string): { readonly head: string; readonly body: string } | undefined {
   const end = text.indexOf(END_OF_HEAD);
   if (end < 0) return undefined;

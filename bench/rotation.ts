@@ -32,7 +32,7 @@ async function run({ directory, quick, rounds = quick ? 1 : 5, progress }: Bench
       const calls = await kms.takeCalls();
       if (calls !== 2 * keys) throw new Error(`${keys} keys were rotated with ${calls} calls`);
       longest.idle.push((await longestCall(server, 1000)).ns / 1e6);
-      // Not in the rotation that is timed: who watches takes the processor from it.
+      // Waits are measured in another rotation than the timed one, because measuring needs the processor.
       const watching = longestCall(server, quick ? 1500 : 4000);
       await pause(100);
       await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');

@@ -39,7 +39,7 @@ function chosen(): readonly Section[] {
   });
 }
 
-/** Where figures come from belongs to them. */
+/** The machine and versions that the figures depend on. */
 function circumstances(): string {
   const server = /Ver (\S+)/.exec(installedServer())?.[1] ?? 'unknown';
   const load = loadavg()[0] ?? Number.NaN;

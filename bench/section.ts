@@ -1,19 +1,19 @@
 /**
- * What every section of the benchmark is: a file `bench/NAME.ts` that exports one `Section`, a line for it in
- * `bench/sections.ts`, and a place for its text in docs/performance.md.
+ * A section of the benchmark: a file `bench/NAME.ts` that exports one `Section`, a line for it in `bench/sections.ts`,
+ * and a place for its text in docs/performance.md.
  *
  * A section checks that all candidates give the same results before it times any of them; measures them in alternating
- * rounds, so that whatever else the machine does meets all of them; and says how its ratios spread (`bench/statistics.ts`).
- * It throws when a check fails. Whatever it starts has ended when it returns or throws.
+ * rounds, so that disturbances affect all of them; and tells the spread of its ratios (`bench/statistics.ts`). It
+ * throws when a check fails. Everything that it starts has ended when it returns or throws.
  */
 export interface BenchOptions {
-  /** All sections together then take less than two minutes, and less than twenty without. */
+  /** True: all sections together take less than two minutes. False: less than twenty. */
   readonly quick: boolean;
-  /** How often each candidate is measured, where somebody asked for a number. */
+  /** The requested number of measurements of each candidate. */
   readonly rounds: number | undefined;
-  /** Empty, the section's own, removed after it. */
+  /** An empty directory of the section's own, removed after it. */
   readonly directory: string;
-  /** Tells whoever waits what happens. */
+  /** Reports progress. */
   readonly progress: (text: string) => void;
 }
 

@@ -24,7 +24,7 @@ export class Servers {
   readonly #launcher: readonly string[] | undefined;
   readonly #running: ScratchServer[] = [];
   readonly #closings: (() => Promise<void>)[] = [];
-  /** Where somebody ends the benchmark, nobody waits for close(). */
+  /** Kills the servers when the process exits without close(). */
   readonly #onExit = (): void => {
     for (const server of this.#running) if (server.isRunning) process.kill(server.pid, 'SIGKILL');
   };
@@ -64,7 +64,7 @@ export class Servers {
     return await this.#start(`ours-${cipher}`, pluginOptions(this.kms.url, { ...algorithm, ...options }));
   }
 
-  /** @param name where there is more than one */
+  /** @param name needed if there is more than one */
   async fileKeyManagement(
     cipher: Cipher,
     keys: Keys,
@@ -96,7 +96,7 @@ export class Servers {
     return await this.#start('example', { plugin_load_add: 'example_key_management' });
   }
 
-  /** Ends everything. */
+  /** Stops all servers and stand-ins. */
   async close(): Promise<void> {
     process.off('exit', this.#onExit);
     for (const close of this.#closings.toReversed()) await close();

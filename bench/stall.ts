@@ -15,7 +15,7 @@ import { type Lap, Writers } from '../harness/writers.ts';
 const SESSIONS = 4;
 /** As long as a rotation waits for KMS. */
 const QUIET_MS = 30_000;
-/** Of the statements whose wait is timed; the plugin asks whether a statement was killed five times a second. */
+/** Killed statements whose wait is timed. The plugin polls five times a second whether a statement was killed. */
 const KILLS = 10;
 
 /** The statement fails at its deadline, and no sooner: KMS hangs. */
@@ -44,7 +44,10 @@ async function isWaitedFor(scratch: ScratchServer, statement: string): Promise<v
   while ((await scratch.sql(query)).length === 0) await pause(20);
 }
 
-/** What waits while KMS hangs for `CREATE TABLE` with a new key: rows of a table. The server is stopped at the end. */
+/**
+ * Measures statements that wait while KMS hangs for `CREATE TABLE` with a new key: rows of a table. The server is
+ * stopped at the end.
+ */
 async function locks(scratch: ScratchServer): Promise<string[]> {
   const rows: string[] = [];
   const show = (what: string, ...took: number[]): void => {
@@ -61,7 +64,7 @@ async function locks(scratch: ScratchServer): Promise<string[]> {
     const locked = seconds(locker.query(lock));
     await pause(100);
     const written = seconds(writer.query('INSERT INTO d.t VALUES (0)').finally(() => locker.end()));
-    // A writer that the lock itself stops goes on when its session has ended.
+    // A writer that is blocked by the lock continues when its session has ended.
     void locked.then(() => locker.end().catch(() => undefined));
     show('`CREATE TABLE` with a new key, alone or not', await created);
     show(`\`${lock}\` beside it`, await locked);

@@ -21,7 +21,7 @@ import type { BenchOptions, Section } from './section.ts';
 import { median, table, withSpread } from './statistics.ts';
 import { installTemplate } from './template.ts';
 
-/** As after some years of rotation. */
+/** Versions of each key, as after some years of rotation. */
 const VERSIONS_OF_A_KEY = 10;
 const SERVER_OPTIONS: ServerOptions = { aws_key_management_start_timeout: 300 };
 
@@ -40,7 +40,7 @@ async function startOurs(server: ScratchServer, kms: KmsProcess, versions: numbe
   return ms;
 }
 
-/** The last of its keys is there, as a table shows. */
+/** Starts the server and reads a table under the last of its keys. */
 async function startOther(server: ScratchServer, keys: number): Promise<number> {
   const ms = await timed(() => server.start());
   try {
@@ -85,7 +85,7 @@ interface Candidates {
   readonly versions: number;
   readonly keys: string;
   readonly ours: ScratchServer;
-  /** By latency. */
+  /** Milliseconds by latency. */
   readonly oursMs: ReadonlyMap<number, number[]>;
   readonly other: ScratchServer;
   readonly otherMs: number[];
@@ -132,7 +132,7 @@ async function run({ directory, quick, rounds = quick ? 1 : 3, progress }: Bench
     }
     const sequentialMs = new Map<number, number>();
     const calls = quick ? 10 : 30;
-    // Answers that are to be given again are got first.
+    // A first start fills the store of repeated answers.
     for (const { versions, ours } of sets) await startOurs(ours, kms, versions);
     for (let round = 0; round < rounds; round += 1) {
       for (const latency of latencies) {

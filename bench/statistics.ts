@@ -7,7 +7,7 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** Each round's own ratio: what disturbed a round disturbed both. */
+/** The ratios of each round: a disturbance affects both values of a round. */
 export function ratios(values: readonly number[], references: readonly number[]): number[] {
   if (values.length !== references.length) throw new Error('a ratio needs as many values as references');
   return values.map((value, round) => value / (references[round] ?? Number.NaN));
@@ -31,7 +31,7 @@ export function geometricMean(values: readonly number[]): number {
 export function medianInterval(values: readonly number[]): readonly [number, number] | undefined {
   const sorted = values.toSorted((a, b) => a - b);
   let interval: readonly [number, number] | undefined;
-  // Of as many rounds on one side of the median as are left out of the interval, or fewer.
+  // Twice the probability that so few rounds, or fewer, lie on one side of the median.
   let outside = 0;
   let probability = 2 * 0.5 ** sorted.length;
   for (let out = 0; out < sorted.length / 2; out += 1) {

@@ -1,4 +1,7 @@
-/** Thousands of stored key versions in a moment: files as the agent writes them, made by the embedded KMS itself. */
+/**
+ * Creates thousands of stored key versions within a moment: files as the agent writes them, made by the embedded KMS
+ * itself.
+ */
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +13,7 @@ import { keyId, keyVersion } from '../src/ids.ts';
 
 export interface Shape {
   readonly ids: number;
-  /** Of each. */
+  /** Versions of each key. */
   readonly versions: number;
 }
 

@@ -28,7 +28,7 @@ interface Candidate {
   readonly name: string;
   /** Undefined: nothing is encrypted. */
   readonly cipher: Cipher | undefined;
-  /** `again`: differs from `theirs` in nothing, so that its ratios show what a ratio means on this machine. */
+  /** `again` equals `theirs` in everything, so that its ratios show the noise of this machine. */
   readonly who: 'ours' | 'theirs' | 'again' | 'nobody';
   readonly server: ScratchServer;
 }
@@ -49,10 +49,10 @@ const MEMORY = '/dev/shm';
 const TMPFS = 0x01021994;
 const NEEDED_BYTES = 4 * 2 ** 30;
 
-/** Sampled for each profile. */
+/** Seconds of sampling for each profile. */
 const PROFILE_SECONDS = 2;
 
-/** What the processor does is to decide, and not the disk: nobody waits for it. */
+/** Options that make the processor the bottleneck: no statement waits for the disk. */
 const COMMON = {
   innodb_flush_log_at_trx_commit: 2,
   innodb_flush_method: 'fsync',
@@ -80,7 +80,7 @@ async function startAll(servers: Servers): Promise<Candidate[]> {
   return candidates;
 }
 
-/** The same rows everywhere, encrypted where they should be. */
+/** Checks that all servers have the same rows, encrypted where they should be. */
 async function check(candidates: readonly Candidate[], load: Load): Promise<void> {
   const sums = new Set<string>();
   for (const { name, cipher, server } of candidates) {
@@ -113,7 +113,7 @@ function resultRows(results: Results): string[][] {
   });
 }
 
-/** What encryption costs this plugin's server, and with how many pages. */
+/** The cost of encryption for this plugin's server, and the number of encrypted pages. */
 function costOfEncryption(workload: Workload, results: Results): string[] {
   const pages = (['encryptedPages', 'decryptedPages'] as const).map((figure) =>
     figures(results, figure, 'ours', 'CBC'),
@@ -149,9 +149,9 @@ function summary(candidates: readonly Candidate[], loads: readonly Results[]): s
 interface Plan {
   readonly load: Load;
   readonly rounds: number;
-  /** So often all servers start anew: what one start of a process makes faster or slower than another, an average has not. */
+  /** How many times all servers are restarted: an average over starts evens out how fast one process happens to be. */
   readonly starts: number;
-  /** Of each server in a round, about. */
+  /** Approximate seconds of each server in a round. */
   readonly seconds: number;
   readonly workloads: readonly Workload[];
 }
@@ -169,7 +169,7 @@ async function measureWorkload(
   for (const { server } of candidates) await alone(server, () => writeBack(server, load));
   const events = Math.ceil(perSecond * seconds);
   for (let round = 0; round < Math.ceil(rounds / starts); round += 1) {
-    // Back and forth, so that nobody always comes after the same other one.
+    // The order alternates, so that no server always follows the same other one.
     const order = round % 2 === 0 ? candidates : candidates.toReversed();
     const servers = order.map(({ server }) => server);
     const measured = await measureInTurns(servers, { workload, load, events, seed: round + 1 });
@@ -230,7 +230,7 @@ async function phaseText(
   }));
   for (let start = 1; start <= plan.starts; start += 1) {
     progress(`start ${start} of ${plan.starts}`);
-    // Not always the same one first.
+    // The order of the servers alternates.
     await restart(start % 2 === 0 ? candidates : candidates.toReversed(), phase.pool, plan.load);
     for (const { workload, results } of loads) await measureWorkload(candidates, workload, plan, results);
   }
@@ -255,7 +255,7 @@ async function phaseText(
   ];
   parts.push(table(['a transaction with aws_key_management', ...header], costs));
   const profiles = whereTheTimeGoes(candidates, plan, directory);
-  // Not every machine lets perf look.
+  // Some machines do not permit perf.
   parts.push(await profiles.catch((error: unknown) => `No profile: ${String(error).split('\n')[0]}\n`));
   return { text: parts.join('\n'), results: loads.map(({ results }) => results) };
 }
@@ -306,7 +306,10 @@ function fitsIntoMemory(): boolean {
   return type === TMPFS && Math.min(bavail * bsize, freemem()) > NEEDED_BYTES;
 }
 
-/** In memory where there is room, since a disk that is written to disturbs those who do not wait for it, too. */
+/**
+ * The servers' directories are in memory if it is large enough, since disk writes also disturb servers that do not wait
+ * for them.
+ */
 async function runSysbench(options: BenchOptions): Promise<string> {
   if (!fitsIntoMemory())
     return `${await measureAll(options)}\nThe servers' directories were on a disk, whose work disturbs: ${MEMORY} had no room.\n`;

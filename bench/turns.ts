@@ -1,15 +1,15 @@
-/** Loads that take turns, each for a moment, so that whatever the machine does meanwhile meets all of them alike. */
+/** Runs loads in short turns, so that disturbances of the machine affect all of them alike. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Something that goes on where it was when it was stopped; stopped until its first turn. */
+/** A load that continues where it was stopped. It is stopped until its first turn. */
 export interface Runner {
   readonly resume: () => void;
   readonly stop: () => void;
   readonly ended: Promise<unknown>;
 }
 
-/** Has them take turns until all have ended; returns the milliseconds that each of them had. */
+/** Runs them in turns until all have ended; returns the milliseconds that each of them ran. */
 export async function takeTurns(runners: readonly Runner[], turnMs: number): Promise<number[]> {
   const spent = runners.map(() => 0);
   const running = new Set(runners.entries());
@@ -32,7 +32,7 @@ export async function takeTurns(runners: readonly Runner[], turnMs: number): Pro
   return spent;
 }
 
-/** What to put before a command so that it runs on one core: the last one, since systems like to use the first. */
+/** Returns a command prefix that binds a command to one core: the last one, since systems prefer the first. */
 export function onOneCore(): readonly string[] {
   const [, core] = /^Cpus_allowed_list:.*?(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
   if (core === undefined) throw new Error('/proc/self/status does not say on which cores this process may run');

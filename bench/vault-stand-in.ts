@@ -1,8 +1,8 @@
-/** As much of Vault's KV v2 over HTTP as MariaDB's hashicorp_key_management asks for: one version of each key. */
+/** The part of Vault's KV v2 over HTTP that MariaDB's hashicorp_key_management uses: one version of each key. */
 import { createServer, type ServerResponse } from 'node:http';
 
 export interface VaultStandIn {
-  /** The plugin's `vault_url`. */
+  /** The value for the plugin's `vault_url`. */
   readonly url: string;
   close(): Promise<void>;
 }

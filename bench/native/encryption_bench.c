@@ -34,7 +34,7 @@ extern struct encryption_service_st encryption_handler;
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 16
 #define PAGE 16384u
-/* What padding and an authentication tag may add. */
+/* Bytes that padding and an authentication tag may add. */
 #define ROOM 64u
 /* Calls between two looks at the clock. */
 #define BATCH 1024u
