@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
-/** Whether the process has ended; in a container nobody may have asked for its status yet. */
+/** Tells whether the process has ended, including a zombie: in a container its status may not have been read yet. */
 export function hasEnded(pid: number): boolean {
   const file = `/proc/${pid}/stat`;
   return !existsSync(file) || readFileSync(file, 'utf8').includes(') Z ');

@@ -1,23 +1,23 @@
-/** The vectors of test/vectors/data-files, as text: its README.md says what the lines mean. */
+/** The vectors of test/vectors/data-files as text; the README.md there explains the lines. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { crc32c } from '../src/format/crc32c.ts';
 
-/** What was read, and stays zero elsewhere. */
+/** The bytes that were read; the rest of the file stays zero. */
 export interface Recording {
   readonly vector: string;
   readonly kind: 'tablespace' | 'redo' | 'binlog' | 'aria';
   readonly name: string;
   readonly file: string;
-  /** [offset, length] of what is kept. */
+  /** [offset, length] of each kept part. */
   readonly keep: readonly (readonly [number, number])[];
-  /** Of an Aria table: its .MAD. */
+  /** The .MAD file of an Aria table. */
   readonly data?: { readonly file: string; readonly keep: readonly (readonly [number, number])[] };
   readonly uses: string;
 }
 
 const LINE_BYTES = 64;
 
-/** Runs of bytes with few zeros among them, as lines. */
+/** Formats runs of bytes with few zeros among them as lines. */
 function lines(word: string, file: string, keep: Recording['keep']): string[] {
   const descriptor = openSync(file, 'r');
   try {
@@ -39,7 +39,7 @@ function lines(word: string, file: string, keep: Recording['keep']): string[] {
   }
 }
 
-/** As long as what is kept of it, or as it is. */
+/** The size of the kept part, or of the file. */
 function sizeOf(file: string, keep: Recording['keep']): number {
   return Math.min(statSync(file).size, Math.max(...keep.map(([offset, length]) => offset + length)));
 }
@@ -72,7 +72,7 @@ function checksummed(block: Buffer): Buffer {
   return block;
 }
 
-/** A header as from 10.8 on: of an encrypted log it names the key and its version. */
+/** A header of MariaDB 10.8 and later: for an encrypted log it names the key and its version. */
 function laterHeader(format: number, creator: string, key?: { readonly id: number; readonly version: number }): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32BE(format, 0);
@@ -86,7 +86,7 @@ function laterHeader(format: number, creator: string, key?: { readonly id: numbe
   return checksummed(header);
 }
 
-/** A file as up to 10.7: of an encrypted log each checkpoint names the version. */
+/** A file of MariaDB up to 10.7: in an encrypted log each checkpoint names the version. */
 function earlierLog(format: number, creator: string, versions: readonly number[]): Buffer {
   const log = Buffer.alloc(4 * HEADER_BYTES);
   log.writeUInt32BE(format, 0);
@@ -120,7 +120,7 @@ function specified(vector: string, name: string, bytes: Buffer, uses: string): s
   ].join('\n');
 }
 
-/** Redo logs that no server here can write. */
+/** Redo logs that no server on this machine can write. */
 export function specifiedRedoLogs(): string[] {
   const archived = 'ib_0000000000003000.log';
   return [

@@ -1,11 +1,11 @@
-/** Directory trees as one tree of links, in which some files can be others: the originals stay untouched. */
+/** Merges directory trees into one tree of links in which some files can be replaced; the originals stay untouched. */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 /**
- * Makes `target` look like `sources` laid over each other; the first that has a file wins. What is in `without` is left
- * out, and every directory on the way to it is a real one, into which others can be written. Paths are relative to the
- * roots. Of the files in real directories those that `copied` names are no links.
+ * Fills `target` with links to `sources` laid over each other; the first that has a file wins. Names in `without` are
+ * left out, and the directories on the way to them are real ones, into which replacements can be written. Paths are
+ * relative to the roots. In real directories, files that `copied` selects are copies instead of links.
  */
 export function linkTree(
   sources: readonly string[],

@@ -20,7 +20,7 @@ export function compileNative(source: string, kind: 'library' | 'program', optim
   return output;
 }
 
-/** Makes a directory a plugin directory with the plugin, its agent, and more libraries. */
+/** Turns a directory into a plugin directory with the plugin, its agent and more libraries. */
 export function linkPlugins(directory: string, ...libraries: readonly string[]): string {
   mkdirSync(directory, { recursive: true });
   for (const file of [join(PLUGIN_DIRECTORY, 'aws_key_management.so'), AGENT, ...libraries]) {

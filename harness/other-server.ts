@@ -22,13 +22,15 @@ const NEWER: Release = { series: '11.8', suite: 'trixie' };
 const PACKAGES = ['mariadb-server-core', 'mariadb-client-core', 'mariadb-backup'];
 const CACHE = join(BUILD, 'other-series');
 const ENVIRONMENT = { PATH, LC_ALL: 'C' };
-/** Of each apt command, so that a dead network is an error with a reason before the test's own limit. */
+/**
+ * Milliseconds for each apt command, so that an unreachable network fails with a reason before the test's own limit.
+ */
 const APT_LIMIT_MS = 240_000;
 
 export interface OtherServer {
   readonly series: string;
   readonly isNewer: boolean;
-  /** What a ScratchServer needs to be of this series. */
+  /** The parts that make a ScratchServer one of this series. */
   readonly parts: Required<Pick<ScratchServerParts, 'mariadbd' | 'launcher'>>;
   readonly options: ServerOptions;
   /** An initialised data directory, to be copied. */
@@ -53,7 +55,7 @@ async function otherRelease(): Promise<Release> {
   return stdout.includes(`Ver ${NEWER.series}.`) ? OLDER : NEWER;
 }
 
-/** Works in a directory of its own and renames it at the end: what has the final name is complete. */
+/** Works in a directory of its own and renames it at the end: a directory with the final name is complete. */
 async function fetchServer(release: Release, directory: string): Promise<void> {
   removeLeftovers();
   const fresh = `${directory}.${process.pid}`;
@@ -75,12 +77,12 @@ function moveTo(directory: string, fresh: string): void {
   try {
     renameSync(fresh, directory);
   } catch (error) {
-    // Another run may have been faster; its directory is as good.
+    // Another process was faster; its directory is as good.
     if (!existsSync(directory)) throw error;
   }
 }
 
-/** What interrupted runs left behind; their process ids are in the names. */
+/** Removes directories of interrupted runs, which have their process ids in the names. */
 function removeLeftovers(): void {
   mkdirSync(CACHE, { recursive: true });
   for (const name of readdirSync(CACHE)) {
@@ -93,7 +95,7 @@ function removeLeftovers(): void {
 /** Returns the paths of the packages: those wanted and all that they depend on. */
 async function download(root: string, suite: string): Promise<string[]> {
   const config = writeAptRoot(root, sourcesList(await archives(), suite));
-  // What counts is whether the packages can be had; then it does not matter what else could not be read.
+  // A failed update only matters if the packages cannot be downloaded.
   const update = await apt(config, 'update');
   const install = await apt(config, '--yes', '--download-only', 'install', ...PACKAGES);
   if (!install.ok) throw new Error(`apt-get failed\n${update.complaints}${install.complaints}`);
@@ -192,8 +194,8 @@ async function unpack(packages: readonly string[], tree: string): Promise<void> 
 }
 
 /**
- * Of two C libraries the newer one is used, which runs programs made for the older: the server's own on an older
- * machine, the machine's on a newer one, where the plugin may need it.
+ * The newer one of two C libraries is used, because it also runs programs made for the older: the server's own on an
+ * older machine, the machine's on a newer one, where the plugin may need it.
  */
 async function isLibcToLeaveOut(file: string): Promise<boolean> {
   const { stdout: offered } = await run('dpkg-deb', ['--field', file, 'Package', 'Version']);
@@ -237,7 +239,7 @@ function loaderIn(tree: string): [string, ...string[]] {
   return [loader, '--library-path', folders.join(':')];
 }
 
-/** Where a server unpacked into, or installed in, `tree` has its messages: the name differs between series. */
+/** Finds the server's messages in `tree`, unpacked or installed: the directory's name differs between series. */
 export function shareIn(tree: string): string {
   const share = ['mariadb', 'mysql']
     .map((name) => join(tree, 'usr/share', name))
@@ -246,7 +248,7 @@ export function shareIn(tree: string): string {
   return share;
 }
 
-/** What mariadb-install-db does, which would start the server without our loader. */
+/** Initialises a data directory as mariadb-install-db does, which would start the server without our loader. */
 async function initialise(directory: string, release: Release): Promise<void> {
   const { parts, options } = serverIn(directory, release);
   const share = shareIn(join(directory, 'tree'));

@@ -1,7 +1,7 @@
 /**
- * Writes test/vectors/data-files/recorded.txt: what the files of a real server say of their encryption; and specified.txt:
- * headers that this server does not write. The keys of the former are data keys of an embedded KMS that is gone with this
- * command: they protect nothing.
+ * Writes test/vectors/data-files/recorded.txt: parts of the files of a real server that describe their encryption; and
+ * specified.txt: headers that this server does not write. The keys of the former are data keys of an embedded KMS that
+ * ends with this command: they protect nothing.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -94,7 +94,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   }
 }
 
-/** The first relay log, of a source that is not there. */
+/** Records the first relay log, with a source that does not exist. */
 async function relayLog(server: ScratchServer): Promise<void> {
   await server.sql("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='nobody'");
   await server.sql('START SLAVE');
@@ -178,7 +178,7 @@ try {
     await server.sql(
       `CREATE TABLE d.t (${TABLE}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9 SELECT seq AS i, 'x' AS s FROM d.seq_1_to_20`,
     );
-    // What is not written yet is written with the new version.
+    // Pages that are not written yet are written with the new version.
     await server.restart();
     await server.sql('SET GLOBAL aws_key_management_rotate_key=9');
     await server.sql(`CREATE TABLE d.newer (${TABLE}) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=9`);

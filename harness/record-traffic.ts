@@ -1,7 +1,7 @@
 /**
- * Writes test/traffic/session.json, or the file named on the command line: the frames between a real server's plugin and a
- * real agent, as the fuzzers' seeds. It shows every frame type that a server without mistakes causes.
- * The keys in it are data keys of an embedded KMS that is gone with this command: they protect nothing.
+ * Writes test/traffic/session.json, or the file named on the command line: the frames between a real server's plugin
+ * and a real agent, as the fuzzers' seeds. It contains every frame type of a server without errors. The keys in it are
+ * data keys of an embedded KMS that ends with this command: they protect nothing.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ const keys = join(directory, 'keys');
 for (const path of [run, keys]) mkdirSync(path, { mode: 0o700 });
 const agentSocket = join(run, 'agent');
 const proxySocket = join(run, 'proxy');
-/** The least that the server takes. */
+/** The shortest interval that the server accepts. */
 const WATCH_SECONDS = 1;
 const recorded: Recorded[] = [];
 const connections = new Set<Socket>();
@@ -87,7 +87,7 @@ try {
   kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1').catch(() => undefined);
   kms.faults.set([]);
-  // Another agent for a server that has keys already.
+  // A second agent, for a server that has its keys already.
   for (const connection of connections) connection.destroy();
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
   await server.stop();

@@ -4,18 +4,21 @@ import { join } from 'node:path';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Has the action use a new directory, which is gone afterwards: also when it throws, and when the script is interrupted. */
+/**
+ * Runs the action with a new directory and removes that afterwards: also when the action throws, and when the script is
+ * interrupted.
+ */
 export async function withScratchDirectory<T>(
   prefix: string,
   action: (directory: string) => Promise<T>,
   parent = tmpdir(),
 ): Promise<T> {
   const directory = mkdtempSync(join(parent, prefix));
-  // What ends servers on exit was told first; what they leave behind as they end is tried again.
+  // Servers on exit are ended by a handler registered earlier; removal is retried because they may still write.
   const remove = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   const end = (): void => process.exit(1);
   process.once('exit', remove);
-  // Not once: a second one would end the process in the middle of the removal.
+  // Not `once`: a second signal would end the process in the middle of the removal.
   for (const signal of SIGNALS) process.on(signal, end);
   try {
     return await action(directory);

@@ -39,7 +39,10 @@ const SMALL: ServerOptions = {
   performance_schema: 'OFF',
 };
 
-/** valgrind cannot reserve the address space that the server reserves by default, 8 TiB. */
+/**
+ * Options for servers under valgrind, which cannot reserve the 8 TiB of address space that the server reserves by
+ * default.
+ */
 const WATCHED: ServerOptions = { loose_innodb_buffer_pool_size_max: '256M' };
 
 export interface ScratchServerParts {
@@ -51,12 +54,13 @@ export interface ScratchServerParts {
   /** Command and arguments that start the server, for tests that start it in a special way. */
   readonly launcher?: readonly string[];
   readonly mariadbd?: string;
-  /** Whom the server runs as when it is started by root. */
+  /** The user that the server runs as when root starts it. */
   readonly user?: string;
-  /** The server outlives this process. */
+  /** True: the server outlives this process. */
   readonly detached?: boolean;
   /**
-   * Options go into a file, which begins with this text, and not on the command line: for scripts that read the file.
+   * The beginning of an option file, to which the options are written instead of to the command line: for scripts that
+   * read the file.
    */
   readonly optionFile?: string;
 }
@@ -100,7 +104,7 @@ export class ScratchServer {
   readonly logFile: string;
   options: ServerOptions;
   environment: NodeJS.ProcessEnv;
-  /** Its own: a server that starts removes other servers' temporary tables from a shared one. */
+  /** A separate directory: a starting server removes temporary tables of others from a shared one. */
   readonly #tmpdir: string;
   readonly #user: string;
   readonly #detached: boolean;
@@ -210,7 +214,7 @@ export class ScratchServer {
     const connection = await createConnection({
       socketPath: this.socket,
       user,
-      // The connector's own second is too short on a busy machine.
+      // The connector's default of one second is too short on a busy machine.
       connectTimeout: 30_000,
       bigIntAsNumber: true,
       insertIdAsNumber: true,
@@ -272,7 +276,7 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Also with one that is interrupted, where that makes it exit. */
+/** Ends the child with this process, also when an interruption makes it exit. */
 function endWithProcess(child: ChildProcess): void {
   running.add(child);
   child.once('exit', () => running.delete(child));
@@ -290,7 +294,7 @@ export function serverPlugin(name: string): string {
   return file;
 }
 
-/** How campaigns/checked-server.ts has servers and mariadb-backup started. */
+/** The command prefix with which campaigns/checked-server.ts has servers and mariadb-backup started. */
 export function watched(what: 'SERVER' | 'BACKUP' = 'SERVER'): string[] {
   const launcher: unknown = JSON.parse(process.env[`TEST_${what}_LAUNCHER`] ?? '[]');
   return Array.isArray(launcher) ? launcher.map(String) : [];
@@ -319,7 +323,7 @@ export function pluginOptions(kmsUrl: string, changes: ServerOptions = {}): Serv
   };
 }
 
-/** Every encryption switch of the server. */
+/** The options that turn on all encryption of the server. */
 export const EVERYTHING_ENCRYPTED: ServerOptions = {
   innodb_encrypt_tables: 'ON',
   innodb_encrypt_log: 'ON',

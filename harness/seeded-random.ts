@@ -1,6 +1,6 @@
 import type { Random } from '../src/clock.ts';
 
-/** The same numbers for the same seed: mulberry32. */
+/** A random generator that gives the same numbers for the same seed: mulberry32. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   return () => {

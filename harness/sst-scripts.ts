@@ -23,7 +23,7 @@ export async function sstScripts(): Promise<string> {
   return join(directory, 'bin');
 }
 
-/** Works in a directory of its own and renames it at the end: what has the final name is complete. */
+/** Works in a directory of its own and renames it at the end: a directory with the final name is complete. */
 async function fetchScripts(wanted: string, directory: string): Promise<void> {
   const fresh = `${directory}.${process.pid}`;
   const bin = join(fresh, 'wanted/bin');
@@ -38,7 +38,7 @@ async function fetchScripts(wanted: string, directory: string): Promise<void> {
       renameSync(join(all, name), join(bin, name));
     renameSync(dirname(bin), directory);
   } catch (error) {
-    // Another run may have been faster; its directory is as good.
+    // Another process was faster; its directory is as good.
     if (!existsSync(directory)) throw new Error(`cannot get ${wanted} (is apt-get update due?)`, { cause: error });
   } finally {
     rmSync(fresh, { recursive: true, force: true });

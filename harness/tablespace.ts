@@ -18,7 +18,7 @@ export function encryptedPages(tablespace: Buffer): EncryptedPage[] {
   return pages;
 }
 
-/** Whether the page was encrypted with this data key: it then says in clear which tablespace it belongs to. */
+/** Tells whether the page was encrypted with this data key: decrypted, it names its tablespace. */
 export function isEncryptedWith(key: Uint8Array, tablespace: Buffer, page: number): boolean {
   const space = parseTablespace(tablespace, tablespace.subarray(cryptBlockOffset(tablespace)).subarray(0, CRYPT_BLOCK));
   if (space === undefined) throw new Error('no page of this tablespace is encrypted');

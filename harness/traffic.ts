@@ -1,4 +1,4 @@
-/** Frames that a real plugin and a real agent exchanged, and what the fuzzers make of them. */
+/** Recorded frames between a real plugin and a real agent, and the fuzzers' seeds made from them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FrameDecoder } from '../src/format/frames.ts';
@@ -12,7 +12,9 @@ export interface Recorded {
   readonly hex: string;
 }
 
-/** What plugin and agent of protocol 1 said: a plugin of then stays in a running server's memory when the agent is replaced. */
+/**
+ * A conversation in protocol 1: a plugin of that version stays in a running server's memory when the agent is replaced.
+ */
 export function conversationOfProtocol1(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
   const path = join(import.meta.dirname, '../test/vectors/protocol-1/session.txt');
   return readFileSync(path, 'utf8')
@@ -57,7 +59,7 @@ export function pluginSeeds(): Record<'client' | 'frame', Buffer[]> {
     const steps = from === 'agent' ? arrival(bytes) : asked(bytes);
     const connection = connections.at(-1);
     if (steps === undefined) connections.push([Buffer.of(0)]);
-    // The script connects when something is asked: WELCOME, which was waited for in reality, comes after that.
+    // The script connects with the first request: WELCOME, which was waited for in reality, comes after that.
     else if (connection?.length === 1 && welcome === undefined) welcome = steps;
     else if (welcome !== undefined) {
       connection?.push(steps, welcome);
@@ -70,7 +72,7 @@ export function pluginSeeds(): Record<'client' | 'frame', Buffer[]> {
   };
 }
 
-/** undefined: a connection begins, which the client does by itself when something is asked. */
+/** Returns undefined where a connection begins: the client connects by itself with the next request. */
 function asked(bytes: Buffer): Buffer | undefined {
   const [frame] = new FrameDecoder().feed(bytes);
   if (frame === undefined) throw new Error('half a frame was recorded');
@@ -81,14 +83,14 @@ function asked(bytes: Buffer): Buffer | undefined {
     case 'fetch':
       return Buffer.of(STEP.fetch, message.id, message.version);
     case 'open':
-      // Sent by itself once somebody has looked.
+      // The client sends the second OPEN by itself after the look.
       return message.mayCreate ? Buffer.of(STEP.look) : Buffer.of(STEP.open, message.id);
     case 'rotate':
       return Buffer.of(STEP.rotate, message.id === 'all' ? 0 : message.id);
     case 'set':
       return Buffer.of(STEP.set, 1);
     case 'held':
-      // Sent by itself.
+      // The client sends these messages by itself.
       return Buffer.alloc(0);
     case 'load':
     case 'check':

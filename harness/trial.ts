@@ -1,4 +1,4 @@
-/** A server that meets a trouble at every moment that may need the troubled part: what it does, and what it says. */
+/** Exposes a server to a fault at every moment that may be affected, and records its behaviour and messages. */
 import { createHash } from 'node:crypto';
 import { constants, existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,12 +7,17 @@ import type { Connection } from 'mariadb';
 import { forEachBounded } from '../src/bounded.ts';
 import type { Row, ScratchServer } from './scratch-server.ts';
 
-/** Of a start that meets the trouble. Agents of many servers start at the same time here, and need some of it. */
+/**
+ * Seconds for a start under the fault. Many servers start their agents at the same time here, which takes a part of it.
+ */
 export const START_TIMEOUT_S = 20;
-/** A failed key is not asked for again for a second, so that a broken page does not become a storm. */
+/**
+ * Milliseconds; a failed key is not requested again for a second, so that a broken page does not cause a storm of
+ * calls.
+ */
 const NOT_ASKED_AGAIN_MS = 1100;
 
-/** Loaded, and used by a table; loaded; new. */
+/** Key ids: loaded and used by a table; loaded; new. */
 const [USED, OTHER, NEW] = [1, 3, 50];
 
 const STATEMENTS = {
@@ -21,45 +26,47 @@ const STATEMENTS = {
   rotateAll: 'SET GLOBAL aws_key_management_rotate_key=-1',
 } as const;
 export type Statement = keyof typeof STATEMENTS;
-/** What is done to the server while it runs: a statement, or the command. */
+/** An action on the running server: a statement, or the command. */
 export type Action = Statement | 'rewrap';
 export type Moment = 'start' | Action;
 
-/** What is told of each statement's key. Rotating all tells of each key; this is the one that nothing else rotates. */
+/**
+ * Log lines about each statement's key. A rotation of all keys reports each key; this one is rotated by nothing else.
+ */
 const SUBJECTS: Readonly<Record<Action, RegExp>> = {
   create: new RegExp(`key ${NEW} `),
   rotate: new RegExp(`key ${OTHER} `),
   rotateAll: new RegExp(`key ${USED} |of all keys`),
-  // The server takes no notice of it.
+  // The server logs nothing about a rewrap.
   rewrap: /(?!)/,
 };
 
-/** What one moment of one trouble brought. Texts are empty where nothing went wrong. */
+/** The outcome of one fault at one moment. Texts are empty when nothing went wrong. */
 export interface Cell {
   readonly moment: Moment;
-  /** Why the server did not start; the statement's error. */
+  /** The reason why the server did not start; or the statement's error. */
   readonly error: string;
   readonly seconds: number;
-  /** Errors and warnings of the plugin in the error log; of one statement among others, about its key. */
+  /** Errors and warnings of the plugin in the error log; for one statement among several, those about its key. */
   readonly log: readonly string[];
-  /** Key files that are new, gone or other than before, and latest versions that changed. */
+  /** Key files that were added, removed or changed, and latest versions that changed. */
   readonly changed: readonly string[];
-  /** Of reading and writing a table of a loaded key meanwhile; at a start that failed there is no server. */
+  /** The error of reading and writing a table of a loaded key during the fault; empty for a failed start. */
   readonly loadedKeysError: string;
-  /** Of the same once all was well again. */
+  /** The error of the same after the fault. */
   readonly againError: string;
 }
 
-/** Ends what began: all is well again. */
+/** Ends the fault. */
 export type End = () => void | Promise<void>;
 
 export interface TrialParts {
-  /** Has its data already, and does not run. */
+  /** A stopped server with its data. */
   readonly server: ScratchServer;
   readonly keyDirectory: string;
   readonly begin: (moment: Moment) => End | Promise<End>;
   readonly startTimeoutS?: number | undefined;
-  /** Runs `mariadb-aws-kms rewrap`; rejects with what it says. */
+  /** Runs `mariadb-aws-kms rewrap`; rejects with its message. */
   readonly rewrap?: () => Promise<unknown>;
 }
 
@@ -94,7 +101,7 @@ export class Trial {
     return { moment: 'start', error: failed, seconds, log, changed, loadedKeysError, againError };
   }
 
-  /** Statements of one group meet the trouble together, to save time. */
+  /** Runs the statements of each group under the fault at the same time, to save time. */
   async actions(groups: readonly (readonly [Action, ...Action[]])[]): Promise<Cell[]> {
     const ended: ActionCell[] = [];
     for (const group of groups) ended.push(...(await this.#group(group)));
@@ -107,7 +114,7 @@ export class Trial {
     return cells;
   }
 
-  /** The start that follows, with all well. */
+  /** Starts the server again, without the fault. */
   async next(): Promise<string> {
     await this.#server.kill();
     return await errorOf(startAndUse(this.#server));
@@ -115,7 +122,7 @@ export class Trial {
 
   async #group(group: readonly [Action, ...Action[]]): Promise<ActionCell[]> {
     const server = this.#server;
-    // A server in trouble may take no new connections.
+    // Connections are opened first: a server under a fault may accept no new ones.
     const sessions = await Promise.all(group.map(() => server.connect()));
     const other = await server.connect();
     const before = await this.#snapshot();
@@ -154,7 +161,7 @@ export class Trial {
     return keyFiles(this.#parts.keyDirectory);
   }
 
-  /** Key files, and the latest version of every key. */
+  /** Returns the key files and the latest version of every key. */
   async #snapshot(): Promise<Map<string, string>> {
     const rows: Row[] = await this.#server.sql(
       "SHOW GLOBAL STATUS LIKE 'Aws\\_key\\_management\\_key\\_%\\_latest\\_version'",
@@ -166,7 +173,7 @@ export class Trial {
 
 type ActionCell = Omit<Cell, 'againError'> & { readonly moment: Action };
 
-/** Makes the data that trials begin with, and stops the server. */
+/** Creates the data that trials begin with, and stops the server. */
 export async function makeData(server: ScratchServer): Promise<void> {
   await server.start();
   await server.sql('CREATE DATABASE d');
@@ -175,7 +182,10 @@ export async function makeData(server: ScratchServer): Promise<void> {
   await server.stop();
 }
 
-/** Each result in its place. When one fails, the others are waited for first: each has a server to end. */
+/**
+ * Runs the work for all items and returns the results in order. When one fails, the others are awaited first, because
+ * each has a server to end.
+ */
 export async function runEach<T, R>(
   items: readonly T[],
   atOnce: number,
@@ -194,7 +204,7 @@ export async function runEach<T, R>(
   return results;
 }
 
-/** What no trouble may do; each as a line. */
+/** The broken promises of a trial, a line each. */
 export function brokenPromises(cells: readonly Cell[]): string[] {
   return cells.flatMap(({ moment, error, changed, loadedKeysError, againError }) => [
     ...(error === '' || changed.length === 0 ? [] : [`${moment} failed and changed ${changed.join(', ')}`]),
@@ -246,7 +256,7 @@ function pluginLines(log: string): string[] {
     .map((line) => line.replace(/^.*?\[/, '[').replace('mariadbd: ', ''));
 }
 
-/** Of each what it is, and of an ordinary one its checksum. A directory that is not there has none. */
+/** Returns the type of each key file and the checksum of ordinary ones. A missing directory has none. */
 function keyFiles(directory: string): Map<string, string> {
   if (!existsSync(directory)) return new Map();
   const names = readdirSync(directory).filter((name) => name.includes('aws-kms'));

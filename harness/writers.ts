@@ -4,7 +4,7 @@ import type { ScratchServer } from './scratch-server.ts';
 export interface Lap {
   readonly seconds: number;
   readonly commits: number;
-  /** The longest time that one session spent between two commits. */
+  /** The longest time between two commits of one session. */
   readonly longestGapMs: number;
 }
 
@@ -28,12 +28,12 @@ export class Writers {
     writers.#sessions = Promise.all(
       connections.map((connection, session) => writers.#write(connection, session, table)),
     );
-    // stop() tells.
+    // A failure is reported by stop().
     writers.#sessions.catch(() => undefined);
     return writers;
   }
 
-  /** What happened since the last lap; a commit that is still waited for counts as a gap until now. */
+  /** Returns the figures since the last lap. A commit in progress counts as a gap until now. */
   lap(): Lap {
     const now = performance.now();
     const longestGapMs = Math.max(this.#longestGapMs, ...this.#lastMs.map((ms) => now - ms));
@@ -42,7 +42,7 @@ export class Writers {
     return lap;
   }
 
-  /** @throws what a session met */
+  /** @throws the error of a session */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#sessions;

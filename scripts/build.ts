@@ -25,7 +25,7 @@ await build({
   target: `node${process.versions.node.split('.')[0]}`,
   minifySyntax: true,
   minifyWhitespace: true,
-  // ES modules, of which what nobody uses is left out.
+  // Prefer ES modules, from which unused exports can be removed.
   mainFields: ['module', 'main'],
   legalComments: 'external',
   logLevel: 'warning',
@@ -40,20 +40,21 @@ writeFileSync(
     output: fresh,
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    // Without a JIT it runs where memory may not be both writable and executable. A plugin that may map such memory
-    // starts it with --node-options=--no-jitless, and the program accepts no other; nothing from the environment adds
-    // options to it. Without --disable-sigusr1 that signal opens a debugger to every user of the machine.
-    // The code cache is made with a JIT, and only accepted with one: without, Node.js warns of that.
+    // Without a JIT the agent runs where memory must not be writable and executable. A plugin that may map such memory
+    // starts it with --node-options=--no-jitless, the only value that the program accepts; nothing from the environment
+    // adds options. Without --disable-sigusr1 that signal would open a debugger to every user of the machine. The code
+    // cache is made with a JIT, and only accepted with one; without one Node.js prints a warning.
     execArgv: BUILT_IN_OPTIONS,
     execArgvExtension: 'cli',
   }),
 );
 execFileSync(process.execPath, ['--build-sea', seaConfig], { stdio: ['ignore', 'ignore', 'inherit'] });
-// As an installation makes it: of a file that was written at once, the kernel maps more into each process.
+// The copy has the layout of an installed file: of a file that was written at once, the kernel maps more into each
+// process.
 copyFileSync(fresh, `${fresh}.copy`);
 renameSync(`${fresh}.copy`, fresh);
 chmodSync(fresh, 0o755);
-// Renamed into place: an agent that runs keeps its file.
+// A rename keeps the file of a running agent.
 renameSync(fresh, executable);
 
 const command = join(out, 'mariadb-aws-kms');

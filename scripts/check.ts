@@ -1,4 +1,4 @@
-/** Everything that can be said of the code without running it. Exit status 0 when all of it holds. */
+/** Checks the code without running it. Exit status 0 when all checks pass. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { importRuleViolations } from './import-rule.ts';

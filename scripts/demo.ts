@@ -12,7 +12,7 @@ import { COMMAND, installDatabase, pluginOptions, type Row, ScratchServer } from
 
 const SECRET = 'the quick brown secret of customer 4711';
 const MASTER_KEY = 'alias/mariadb-encryption';
-/** How long the server runs without KMS. */
+/** Milliseconds that the server runs without KMS. */
 const OUTAGE_MS = 3000;
 
 const keep = process.argv.includes('--keep');
@@ -35,7 +35,7 @@ function proves(text: string): void {
   console.log(`   ${styleText('green', '✔')} ${text}`);
 }
 
-/** A claim of this demo that turns out false ends it. */
+/** Prints a claim of the demo, or ends it if the claim is false. */
 function check(holds: boolean, claim: string): void {
   if (!holds) throw new Error(`not so: ${claim}`);
   proves(claim);
@@ -200,7 +200,7 @@ async function isRefused(url: string): Promise<boolean> {
 
 let cleaning: Promise<void> | undefined;
 
-/** Once, whoever calls it: the end of the demo, its failure, or a signal. */
+/** Runs once, whether the demo ends, fails or gets a signal. */
 async function cleanUp(): Promise<void> {
   cleaning ??= (async () => {
     await server?.stop();
@@ -221,7 +221,7 @@ Stop both and remove everything:
   kill ${running.pid} ${kmsProcess?.pid}; sleep 3; rm -r ${directory}`);
 }
 
-/** The server keeps the address it was started with, so the KMS that comes back must have it too. */
+/** The server keeps its KMS address, so the restarted KMS needs the same port. */
 async function restartKms(running: ScratchServer): Promise<string> {
   rmSync(callsFile, { force: true });
   const url = await startKms();

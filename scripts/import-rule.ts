@@ -1,11 +1,11 @@
-/** The import rule of CONTRIBUTING.md: what the files of each folder of `src` and `plugin` may import or include. */
+/** The import rule of CONTRIBUTING.md: the files that each folder of `src` and `plugin` may import or include. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** A folder, and the folders that it may import from beside itself. A folder stands behind all that it imports from. */
+/** Each folder with the others that it may import from. A folder comes after all that it imports from. */
 type Layers = Readonly<Record<string, readonly string[]>>;
 
-/** `leaf` is what lies in `src` itself. */
+/** `leaf` stands for the files in `src` itself. */
 const SOURCE: Layers = {
   leaf: [],
   format: ['leaf'],
@@ -45,7 +45,7 @@ const PLUGIN: Layers = {
   server: ['base', 'keys', 'data', 'client'],
 };
 
-/** The one folder of the plugin that knows MariaDB. */
+/** The only folder of the plugin that may include the server's headers. */
 const KNOWS_THE_SERVER = 'server';
 
 interface Import {
@@ -53,7 +53,7 @@ interface Import {
   readonly target: string;
 }
 
-/** Everything in `root` that breaks the rule, a line each. */
+/** Returns all violations of the rule in `root`, a line each. */
 export function importRuleViolations(root: string): string[] {
   const source = sourceFiles(join(root, 'src'), /\.ts$/);
   const plugin = sourceFiles(join(root, 'plugin'), /\.[ch]$/).filter(({ file }) => !/^(?:test|fuzz)\//.test(file));

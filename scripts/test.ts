@@ -29,7 +29,7 @@ function step(name: string, command: string, args: readonly string[]): void {
   add(name, status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 });
 }
 
-/** Tests whose last line has the form of ours. */
+/** Runs tests whose last line has the form of ours. */
 function counted(name: string, command: string, args: readonly string[]): void {
   console.log(`-- ${name}`);
   const { stdout, status } = spawnSync(command, args, {
@@ -41,7 +41,7 @@ function counted(name: string, command: string, args: readonly string[]): void {
   const [, passed = '0', failed = '0', skipped = '0'] =
     /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(stdout) ?? [];
   if (status !== 0) console.log(stdout);
-  // A run that died or counted nothing has failed, whatever it printed.
+  // A run that crashed or counted nothing has failed, whatever it printed.
   const broken = failed === '0' && (status !== 0 || passed === '0') ? 1 : 0;
   add(name, { passed: Number(passed), failed: Number(failed) + broken, skipped: Number(skipped) });
 }
