@@ -12,7 +12,7 @@ import { AGENT, BUILD, PLUGIN_DIRECTORY } from '../harness/scratch-server.ts';
 
 const LIBRARY = 'aws_key_management.so';
 const SANITIZERS = '-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all';
-/** Those that start their servers and agents in the ordinary way, and whose subject is not time. */
+/** Test files that start their servers and agents in the ordinary way, and do not measure time. */
 const FILES = [
   'algorithm',
   'encryption',
@@ -69,7 +69,7 @@ function surroundings(): { directory: string; launcher: string[] } {
   }
 }
 
-/** Each finding that the plugin has a part in. */
+/** Returns the findings with a function of the plugin on their stack. */
 function findings(file: string): string[] {
   const text = readFileSync(join(reports, file), 'utf8');
   const each = tool === 'valgrind' ? (text.match(/<error>[\s\S]*?<\/error>/g) ?? []) : [text];

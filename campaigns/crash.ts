@@ -19,7 +19,7 @@ import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/dev-kms/index.ts';
 import { type CampaignResult, runCampaign } from './kills.ts';
 
-/** Each directory gets so many: what it holds grows with each kill, and with it the time that a look takes. */
+/** Kills in one directory. Its data grows with each kill, and so does the time for checking it. */
 const KILLS_OF_A_DIRECTORY = 100;
 
 const { values } = parseArgs({
@@ -43,7 +43,7 @@ function keys(kmsUrl: string): ServerOptions {
   };
 }
 
-/** @param before kills in directories before this one */
+/** @param before number of kills in earlier directories */
 async function campaign(directory: string, count: number, before: number): Promise<CampaignResult> {
   const kms = await startDevKms({ clock: systemClock, aliases: ['alias/mariadb-encryption'] });
   const server = new ScratchServer({

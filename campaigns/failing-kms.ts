@@ -5,7 +5,7 @@ import { DEFAULT_REGION, type DevKms, type FaultRule, startDevKms } from '../src
 const MASTER_KEYS = ['alias/mariadb-encryption', 'alias/next'];
 const ADMINISTRATOR = { accessKeyId: '', denied: [] };
 
-/** An embedded KMS that keeps its master key and its port while it is away. */
+/** An embedded KMS that keeps its master key and its port while it is stopped. */
 export class FailingKms {
   readonly #stateFile: string;
   #kms: DevKms;
@@ -17,7 +17,7 @@ export class FailingKms {
     this.#kms = kms;
   }
 
-  /** @param stateOf another one, whose master key this one has, too */
+  /** @param stateOf another instance, whose master key this one shares */
   static async start(stateFile: string, stateOf?: FailingKms): Promise<FailingKms> {
     if (stateOf !== undefined) copyFileSync(stateOf.#stateFile, stateFile);
     const started: FailingKms = new FailingKms(stateFile, await listen(stateFile, 0, () => started.#onGenerate()));
@@ -28,7 +28,7 @@ export class FailingKms {
     return this.#kms.url;
   }
 
-  /** Of the master key that keys are moved to. */
+  /** The ARN of the master key that keys are moved to. */
   get nextKeyArn(): string {
     return this.#kms.keyArns[1] ?? '';
   }
@@ -45,12 +45,12 @@ export class FailingKms {
     this.#kms.kms.call(DEFAULT_REGION, ADMINISTRATOR, 'DisableKey', { KeyId: this.#kms.keyArns[0] });
   }
 
-  /** Somebody disables the master key when a data key is made, before it is unwrapped. */
+  /** Disables the master key when a data key is generated, before it is unwrapped. */
   disableMasterKeyWhenGenerated(): void {
     this.#disablesWhenGenerated = true;
   }
 
-  /** All is well again. */
+  /** Ends the fault. */
   async recover(): Promise<void> {
     this.#disablesWhenGenerated = false;
     if (!this.#listens) {

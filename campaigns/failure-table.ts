@@ -16,25 +16,25 @@ import { brokenByKms, MOMENTS, runFailures } from './kms-failures.ts';
 interface Section {
   readonly title: string;
   readonly did: readonly [well: string, failed: string];
-  /** Where the reason is. */
+  /** The heading of the cell's reason. */
   readonly said: string;
   readonly reason: (cell: Cell) => string;
 }
 
-/** What was met at each moment. */
+/** The outcomes of one fault, by moment. */
 interface Row {
   readonly what: string;
   readonly cells: readonly Cell[];
 }
 
 interface Subject {
-  /** Of the first column. */
+  /** The heading of the first column. */
   readonly subject: string;
   readonly moments: readonly Moment[];
   readonly run: (directory: string, template: string) => Promise<{ rows: readonly Row[]; broken: readonly string[] }>;
 }
 
-/** The error, or the warning when nothing failed. */
+/** The plugin's error in the log, or its warning when nothing failed. */
 const inLog = ({ log, error }: Cell): string => {
   const severity = error === '' ? '[Warning] ' : '[ERROR] ';
   return log.find((line) => line.startsWith(severity))?.slice(severity.length) ?? '';
@@ -97,7 +97,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
 
 const HINTS = new Set(Object.values(FAILURE_TABLE).map(({ hint }) => `; ${hint}`));
 
-/** Without what differs between two runs, and without the hints, which docs/errors.md has. */
+/** Removes text that differs between two runs, and the hints, which docs/errors.md has. */
 function plain(text: string): string {
   const [hint = ''] = [...HINTS].filter((each) => text.endsWith(each));
   const said = text.slice(0, text.length - hint.length).replace('AWS KMS plugin: ', '');

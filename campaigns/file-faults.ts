@@ -1,4 +1,4 @@
-/** What holds the key files failing in every way at every moment at which a server needs it. */
+/** Injects every fault of the key files' storage at every moment at which a server needs it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import {
   appendFileSync,
@@ -23,19 +23,19 @@ import { systemClock } from '../src/cli/system.ts';
 import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
 import { systemErrorCode } from '../src/errors.ts';
 
-/** Whom servers run as: root may read and write everything. */
+/** The user that servers run as: root may read and write everything. */
 const USER = 'nobody';
 const AT_ONCE = 3;
 const STATEMENTS = ['create', 'rotate'] as const;
 export const FAULT_MOMENTS: readonly Moment[] = ['start', ...STATEMENTS];
 const DAY_S = 86_400;
 const WALL_CLOCK = join(import.meta.dirname, '../test/native/wall_clock.c');
-/** Fails, changes nothing and asks nobody, but an agent runs then. */
+/** A statement that fails without changing anything or calling KMS, but starts an agent. */
 const WAKE_AGENT = 'SET GLOBAL aws_key_management_rotate_key=4294967295';
 
 export interface Fault {
   readonly what: string;
-  /** All, when it does not say. */
+  /** Default: all moments. */
   readonly moments?: readonly Moment[];
   readonly begin: (place: Place, moment: Moment) => End | Promise<End>;
 }
@@ -49,10 +49,10 @@ export interface FaultReport {
 /** A server whose key directory is on a file system of its own, in a mount namespace that ends with this process. */
 class Place {
   readonly server: ScratchServer;
-  /** For what belongs to one trial. */
+  /** The directory of one trial. */
   readonly directory: string;
   readonly agent: AgentLauncher;
-  /** The file system, and the key directory on it, as this process sees them. */
+  /** The file system and the key directory on it, as seen from this process. */
   readonly disk: string;
   readonly keys: string;
   readonly #namespace: ChildProcess;
@@ -80,7 +80,7 @@ class Place {
   static async open(directory: string, kms: DevKms): Promise<Place> {
     mkdirSync(join(directory, 'disk'), { recursive: true });
     chmodSync(directory, 0o755);
-    // It waits for the end of its input.
+    // `cat` keeps the namespace until its input ends.
     const namespace = spawn('unshare', ['--mount', 'cat'], { stdio: ['pipe', 'ignore', 'inherit'] });
     const place = new Place(directory, kms, namespace);
     try {
@@ -113,7 +113,7 @@ class Place {
   }
 }
 
-/** Who enters a mount namespace is at its root, which is another where this process has been put below a root of its own. */
+/** The arguments of nsenter for the namespace. It changes the root directory, so that of this process is given. */
 function inside({ pid }: ChildProcess): readonly string[] {
   return [`--mount=/proc/${pid}/ns/mnt`, `--root=/proc/${pid}/root`, '--wd=/'];
 }
@@ -133,7 +133,7 @@ async function wakeAgent(server: ScratchServer): Promise<number> {
   return pid;
 }
 
-/** Agents that start from now on are in trouble; one that runs makes way for the next. */
+/** Starts later agents with the command prefix, and ends the running one. */
 function agents(what: string, prefix: string): Fault {
   return {
     what,
@@ -200,13 +200,13 @@ function withMode(what: string, mode: number): Fault {
 
 let wallClockLibrary: string | undefined;
 
-/** Compiled once: it is in use when the next fault wants it. */
+/** The library is compiled before the faults, because it stays in use. */
 function wallClock(): string {
   wallClockLibrary ??= compileNative(WALL_CLOCK, 'library', '-O1');
   return wallClockLibrary;
 }
 
-/** An agent that runs already has its clock jump, except at the start. */
+/** Lets the clock jump for a running agent, except at the start. */
 function clockJumps(what: string, seconds: number): Fault {
   return {
     what,
@@ -234,7 +234,7 @@ const PROCESS_FAULTS: readonly Fault[] = [
     moments: ['rotate'],
     begin: async ({ server }) => {
       await endAgent(server);
-      // What it has open already it goes on with.
+      // Files that are open already remain usable.
       await server.sql('SELECT 1 FROM d.t1, d.t3');
       return exhaustDescriptors(server.pid);
     },
@@ -249,13 +249,13 @@ function exhaustDescriptors(pid: number): End {
   return () => void prlimit(pid, `--nofile=${before}:`);
 }
 
-/** As the user of the server: in a container root may lack the capability to do it to others. */
+/** Runs prlimit as the server's user: in a container root may lack the capability to limit other users' processes. */
 function prlimit(pid: number, ...args: readonly string[]): string {
   const [uid, gid] = ['-u', '-g'].map((option) => Number(execFileSync('id', [option, USER])));
   return execFileSync('prlimit', [`--pid=${pid}`, ...args], { uid, gid, encoding: 'utf8' });
 }
 
-/** The lowest number that is free: with it as the limit, nothing can be opened. */
+/** The lowest free descriptor number: as the limit, it prevents opening any file. */
 function nextDescriptor(pid: number): number {
   const taken = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
   let free = 0;
@@ -295,7 +295,7 @@ const WAYS: readonly Way[] = [
   },
 ];
 
-/** Of the key that the moment has to do with; where that is new, a file that is there already. */
+/** Faults of the file of the statement's key; for a new key, of an existing file. */
 function fileFaults(kind: string, ending: string): readonly Fault[] {
   return WAYS.map(({ what, moments, make }) => ({
     what: `the ${kind} ${what}`,
@@ -366,7 +366,7 @@ async function runFault(fault: Fault, place: Place, datadir: string): Promise<Fa
   return { fault, cells, nextStartError: await trial.next() };
 }
 
-/** What no fault may do; each as a line. */
+/** The broken promises of one fault, a line each. */
 export function brokenByFault({ fault, cells, nextStartError }: FaultReport): string[] {
   const broken = brokenPromises(cells);
   if (nextStartError !== '') broken.push(`the next start failed: ${nextStartError}`);

@@ -12,7 +12,7 @@ import { BUILD } from '../harness/scratch-server.ts';
 import { pluginSeeds } from '../harness/traffic.ts';
 import { AGENT_PROPERTIES } from '../test/fuzz/agent-properties.ts';
 
-/** Of the seconds, and of the executions: the slow ones see the most of the code. */
+/** Shares of the seconds and of the executions: slow targets cover most of the code. */
 const SHARES = {
   client: { ofSeconds: 0.4, ofExecutions: 0.1 },
   frame: { ofSeconds: 0.1, ofExecutions: 0.35 },

@@ -1,6 +1,6 @@
 /**
- * Kills a real server, its agent, or both at random moments while keys are created and rotated and rows are written, and
- * looks after each kill whether anything was lost.
+ * Kills a real server, its agent, or both at random moments while keys are created and rotated and rows are written,
+ * and checks after each kill that nothing was lost.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -17,13 +17,13 @@ import { endRedoLog, readRedoLog, type StaleTail } from './redo-log.ts';
 export interface CampaignOptions {
   readonly server: ScratchServer;
   /**
-   * A key file's data key, as KMS sees it. Undefined: MariaDB's debug_key_management has the keys, to tell whose a failure
-   * is; it has one key, of any version, and no file.
+   * Unwraps a key file's data key in KMS. Undefined: MariaDB's debug_key_management is the key plugin, as a control; it
+   * has one key, of any version, and no file.
    */
   readonly unwrap: ((wrapped: Buffer) => Uint8Array) | undefined;
   readonly kills: number;
   readonly random: Random;
-  /** Told after each kill. */
+  /** Called after each kill. */
   readonly progress: (done: number, victim: Victim) => void;
 }
 
@@ -31,9 +31,9 @@ export type Victim = 'agent' | 'server' | 'both';
 
 export interface CampaignResult {
   readonly kills: Readonly<Record<Victim, number>>;
-  /** Key files at the end, each of which always had the same bytes. */
+  /** Key files at the end, none of which ever changed. */
   readonly versions: number;
-  /** Acknowledged rows that were read back, counted at each look. */
+  /** Acknowledged rows that were read back, counted at each check. */
   readonly rows: number;
   /** Redo logs that InnoDB left without an end; each start went through once they had one. */
   readonly logsWithoutEnd: number;
@@ -45,14 +45,14 @@ export interface CampaignResult {
 
 const FIRST_KEY = 2;
 const WRITERS = 3;
-/** For what must succeed after a kill, on a busy machine. */
+/** Milliseconds for operations that must succeed after a kill, on a busy machine. */
 const PATIENCE_MS = 60_000;
 /** Older ones are dropped; their keys stay. */
 const MOST_TABLES = 12;
-/** Of rotations: how many rotate every key there is. */
+/** The share of rotations that rotate every key. */
 const ROTATE_ALL = 0.02;
 
-/** @throws Error that says what was lost */
+/** @throws Error that names the loss */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
   const { server, unwrap, kills, random, progress } = options;
   const campaign = new Campaign(server, unwrap, random);
@@ -74,9 +74,9 @@ class Campaign {
   readonly #random: Random;
   /** Acknowledged rows of each acknowledged table, which is named by its key id. */
   readonly #rows = new Map<number, number[]>();
-  /** Of each key file, since it was first seen. */
+  /** The checksum of each key file, since it was first seen. */
   readonly #checksums = new Map<string, string>();
-  /** The latest version that the server has told of each key. */
+  /** The latest version that the server has reported for each key. */
   readonly #announced = new Map<number, number>();
   #nextKey = FIRST_KEY;
   #nextRow = 1;
@@ -128,7 +128,7 @@ class Campaign {
     };
   }
 
-  /** @throws Error when there was none to kill */
+  /** @throws Error when no agent was running */
   async #killAgents(): Promise<void> {
     const endMs = performance.now() + PATIENCE_MS;
     for (let killed = 0; killed === 0; ) {
@@ -138,7 +138,7 @@ class Campaign {
           process.kill(pid, 'SIGKILL');
           killed += 1;
         } catch {
-          // It has just ended by itself.
+          // The agent has just ended by itself.
         }
       }
       if (killed === 0) await sleep(1);
@@ -202,14 +202,14 @@ class Campaign {
   }
 
   /**
-   * InnoDB took old log for new at this start, whether it failed or not: what was there before takes its place, with a log that
-   * ends where it was written to, and has to pass every check.
-   * @throws Error when it was the plugin that failed
+   * Restores the copy from before this start, in which InnoDB took old log for new, with a log that ends where it was
+   * last written. The next start has to pass every check.
+   * @throws Error when the plugin caused the failure
    */
   async #startWithoutEnd(stale: StaleTail): Promise<void> {
     const { datadir } = this.#server;
     const copy = `${datadir}-before`;
-    // The killed server's agent may still be at work: its temporary files go, and are nothing.
+    // The killed server's agent may still be running: its temporary files may disappear while they are copied.
     cpSync(datadir, copy, { recursive: true, filter: (path) => !basename(path).startsWith(TEMPORARY_PREFIX) });
     endRedoLog(join(copy, 'ib_logfile0'), stale);
     this.#logsWithoutEnd += 1;
@@ -222,7 +222,7 @@ class Campaign {
     renameSync(copy, datadir);
   }
 
-  /** Repeats the action until it is told to stop; statements fail while the agent or the server is gone. */
+  /** Repeats the action until it is aborted; statements fail while the agent or the server is down. */
   async #session(stop: AbortSignal, action: (connection: Connection) => Promise<void>): Promise<void> {
     const connection = await this.#server.connect().catch(() => undefined);
     while (connection?.isValid() && !stop.aborted) await action(connection).catch(() => sleep(5));
@@ -284,7 +284,10 @@ class Campaign {
     return key;
   }
 
-  /** A key can be made and one be rotated, soon: a failure is remembered for a second, and an agent needs a moment. */
+  /**
+   * A key can be created and another rotated soon after a start: a failure is remembered for a second, and an agent
+   * needs time to start.
+   */
   async #checkService(): Promise<void> {
     const connection = await this.#server.connect();
     const endMs = performance.now() + PATIENCE_MS;
@@ -324,7 +327,9 @@ class Campaign {
   }
 }
 
-/** The doublewrite buffer of a new system tablespace: its pages are those of others. */
+/**
+ * Tells whether the page is in the doublewrite buffer of a new system tablespace, which holds copies of other pages.
+ */
 function isOfDoublewrite(page: number): boolean {
   return page >= 64 && page < 192;
 }

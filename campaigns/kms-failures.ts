@@ -1,4 +1,7 @@
-/** KMS failing in every way at every moment at which a server needs it: what the server does, and what it says. */
+/**
+ * Injects every fault of KMS at every moment at which a server calls it, and records the server's behaviour and
+ * messages.
+ */
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,13 +17,13 @@ export const MOMENTS: readonly Moment[] = ['start', 'create', 'rotate', 'rotateA
 
 export interface Failure {
   readonly what: string;
-  /** Tried again until the deadline: its statements run at the same time, to save time. */
+  /** The fault is retried until the deadline: its statements run at the same time, to save time. */
   readonly lasts: boolean;
-  /** With a new key nothing can tell it from a right answer: the key that KMS never made is in use until the next start. */
+  /** For a new key the answer looks right: the key that KMS never made is in use until the next start. */
   readonly unseenWithNewKeys?: true;
-  /** Default: all. */
+  /** Default: all moments. */
   readonly moments?: readonly Moment[];
-  /** Longer than the others', to outlast it. */
+  /** Seconds; longer than for other faults, to outlast this one. */
   readonly startTimeoutS?: number;
   readonly begin: (kms: FailingKms, moment: Moment) => void | Promise<void>;
 }
@@ -104,7 +107,7 @@ async function rewrap(server: ScratchServer, kms: FailingKms): Promise<void> {
 export interface FailureReport {
   readonly failure: Failure;
   readonly cells: readonly Cell[];
-  /** Of the start that follows, with KMS well. */
+  /** The error of the next start, without the fault. */
   readonly nextStartError: string;
 }
 
@@ -132,7 +135,7 @@ export async function runFailures(
   }
 }
 
-/** What no failure may do; each as a line. */
+/** The broken promises of one fault, a line each. */
 export function brokenByKms({ failure, cells, nextStartError }: FailureReport): string[] {
   const broken = brokenPromises(cells);
   if (failure.unseenWithNewKeys !== true && nextStartError !== '')

@@ -39,7 +39,7 @@ import {
 const MASTER_KEY = 'alias/mariadb-encryption';
 const PLUGIN = 'aws_key_management';
 
-/** Where Debian's packages are: installed, or unpacked by scripts/setup.sh. */
+/** The roots of Debian's packages: installed, or unpacked by scripts/setup.sh. */
 const ROOTS = ['/usr', join(BUILD, 'mariadb-test/usr')].filter((root) => existsSync(root));
 const SUITE = oneOf(
   ['mysql', 'mariadb'].flatMap((share) => [`share/${share}/mysql-test`, `share/${share}/mariadb-test`]),
@@ -68,10 +68,10 @@ const QUICK = [
   'maria.encrypt-wrong-key',
 ];
 
-/** Where mtr may write, beside the tree. */
+/** The directory beside the tree that mtr may write to. */
 const RUN = 'run';
 
-/** The user that nobody is: mtr refuses to run as root. */
+/** An unprivileged user: mtr refuses to run as root. */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
 function oneOf(paths: readonly string[]): string {
@@ -86,7 +86,7 @@ function oneOf(paths: readonly string[]): string {
 
 interface Kms {
   readonly url: string;
-  /** A key file's line as the wrapped key that a key directory holds. */
+  /** Wraps a line of a plain key file for a key directory. */
   wrap(bytes: Buffer): Promise<Uint8Array>;
   close(): Promise<void>;
 }
@@ -117,12 +117,12 @@ async function startKms(stateFile: string): Promise<Kms> {
   };
 }
 
-/** What differs from Debian's files: paths relative to the roots. */
+/** Differences from Debian's files; paths are relative to the roots. */
 interface Changes {
   readonly texts: Map<string, string>;
-  /** Key files in clear, which become directories. */
+  /** Plain key files, which become directories. */
   readonly keyFiles: Map<string, string>;
-  /** Names that are not taken over. */
+  /** Names that are left out. */
   readonly without: Set<string>;
 }
 
@@ -240,11 +240,11 @@ async function runTests(work: string, parallel: string, tests: readonly string[]
     if (outcome === 'pass' || outcome === 'fail' || outcome === 'skipped') counts[outcome] += 1;
   }
   const [status] = await exited;
-  // A run that died, or in which nothing ran, has failed, whatever it printed.
+  // A run that crashed or ran no test has failed, whatever it printed.
   if (counts.fail === 0 && (status !== 0 || counts.pass === 0)) counts.fail = 1;
 }
 
-/** What mtr did not end itself: everything with the name of our directory in its command line. */
+/** Ends processes that mtr left behind: those with the name of our directory in their command line. */
 async function endLeftovers(work: string): Promise<void> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const pids = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(work));
@@ -253,7 +253,7 @@ async function endLeftovers(work: string): Promise<void> {
       try {
         process.kill(Number(pid), 'SIGKILL');
       } catch {
-        // It has ended meanwhile.
+        // The process has ended meanwhile.
       }
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -298,7 +298,7 @@ try {
     [
       `master-key-id=${MASTER_KEY}`,
       values.mock ? 'mock=ON' : `endpoint-url=${kms.url}`,
-      // As with a key file, the keys are those that are there; where a test creates some, its options say which.
+      // As with a key file, only the stored keys are allowed; where a test creates keys, its options name them.
       'key-ids=4294967295',
     ],
     values.mock,

@@ -1,8 +1,8 @@
 /**
- * Where InnoDB's redo log ends, for who looks at a server that did not start after a crash.
- *   node campaigns/redo-log-end.ts DIRECTORY [--write]
- * DIRECTORY: a copy of the data directory, made before the server was started again. With --write, the log is ended where it
- * was really written to, when that is another place: one byte becomes 0.
+ * Shows where InnoDB's redo log ends, for the examination of a server that did not start after a crash.
+ * node campaigns/redo-log-end.ts DIRECTORY [--write]
+ * DIRECTORY: a copy of the data directory, made before the server was started again. With --write, the log is ended
+ * where it was last written to, if that is another place: one byte becomes 0.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -16,28 +16,33 @@ const CHECKPOINTS = [4096, 8192];
 const CHECKPOINT_BYTES = 60;
 const [NONCE_BYTES, CHECKSUM_BYTES] = [8, 4];
 const MOST_RECORD_BYTES = 1 << 20;
-/** The log is written in blocks of 512 or 4096 bytes. What repeats at its place in a large one does so in a small one. */
+/**
+ * The log is written in blocks of 512 or 4096 bytes. Bytes that repeat at the same offset of a large block also do so
+ * in a small one.
+ */
 const [SMALL_BLOCK, LARGE_BLOCK] = [512, 4096];
-/** In a log in clear, small mini-transactions that do the same thing may be alike. */
+/** In an unencrypted log, small mini-transactions with the same effect may be equal. */
 const LEAST_REPEATED_BYTES = 32;
 
 export interface RedoLog {
   readonly encrypted: boolean;
-  /** LSN at which recovery starts to read. */
+  /** The LSN at which recovery starts to read. */
   readonly checkpoint: number;
-  /** LSN at which a server that starts takes the log to end. */
+  /** The LSN at which recovery takes the log to end. */
   readonly end: number;
-  /** Undefined: nothing says that the log was not written up to `end`. */
+  /** Undefined: nothing indicates that the log ends before `end`. */
   readonly stale: StaleTail | undefined;
 }
 
-/** Whole mini-transactions of an older block, after what was written last: a start takes them for its continuation. */
+/**
+ * Complete mini-transactions of an older block after the last written one: recovery takes them for its continuation.
+ */
 export interface StaleTail {
-  /** LSN up to which the log was written. */
+  /** The LSN up to which the log was written. */
   readonly from: number;
-  /** The same as an offset in the file: a byte 0 there ends the log. */
+  /** The same as an offset in the file: a byte 0 at that offset ends the log. */
   readonly offset: number;
-  /** By how many bytes of log they are older than their place. */
+  /** Their distance in bytes of log to their place in the ring's current lap. */
   readonly behind: number;
   readonly miniTransactions: number;
 }
@@ -65,7 +70,7 @@ export function endRedoLog(path: string, { offset }: StaleTail): void {
   }
 }
 
-/** A lap from the checkpoint on. */
+/** One lap of the ring, from the checkpoint on. */
 class Ring {
   readonly bytes: Buffer;
   readonly encrypted: boolean;
@@ -87,7 +92,9 @@ class Ring {
     return RING + ((this.checkpoint + at - this.#firstLsn) % this.bytes.length);
   }
 
-  /** Where the mini-transaction ends that starts there; undefined when it is none, or not whole. */
+  /**
+   * Returns the end of the mini-transaction that starts at `start`; undefined when there is none, or it is incomplete.
+   */
   endOf(start: number): number | undefined {
     let at = start;
     for (let byte = this.#byte(at); byte > 1; byte = this.#byte(at)) {
@@ -102,7 +109,7 @@ class Ring {
     return checksum === this.bytes.readUInt32BE(checksumAt) ? end : undefined;
   }
 
-  /** Where else the bytes are, at their place in a block. */
+  /** Returns another occurrence of the bytes at the same offset in a block. */
   repeated(start: number, end: number): number | undefined {
     const wanted = this.bytes.subarray(start, end);
     for (let at = this.bytes.indexOf(wanted); at >= 0; at = this.bytes.indexOf(wanted, at + 1))
@@ -118,7 +125,7 @@ class Ring {
     return 1 - (Math.floor((this.checkpoint + at - this.#firstLsn) / this.bytes.length) % 2);
   }
 
-  /** Of what follows the first byte of a record, this length among it. */
+  /** The number of bytes after a record's first one, including this length. */
   #longLength(at: number): number {
     const [a, b, c, d] = [this.#byte(at), this.#byte(at + 1), this.#byte(at + 2), this.#byte(at + 3)];
     if (a < 0x80) return 15 + a;

@@ -1,6 +1,6 @@
 /**
- * MariaDB's tests of encryption, written for file_key_management, as tests of aws_key_management: a key file becomes a
- * directory of the same name, with the same keys.
+ * Translates MariaDB's encryption tests from file_key_management to aws_key_management: a key file becomes a directory
+ * of the same name with the same keys.
  */
 import { createHash } from 'node:crypto';
 import { basename, extname } from 'node:path';
@@ -13,7 +13,7 @@ export interface PlainKey {
 
 export interface Translation {
   readonly text: string;
-  /** Key files that the test writes itself, by the name that the translated test takes them from. */
+  /** Key files that the test writes itself, by the name that the translated test reads them from. */
   readonly keyFiles: ReadonlyMap<string, string>;
 }
 
@@ -28,15 +28,15 @@ const LOADS_STORED_KEYS = 'have_stored_keys_plugin.inc';
 const SWAPS_KEY_FILES = /file-key-management-filename=\$MYSQL_TEST_DIR\/std_data\/keys\d/;
 
 /**
- * What the plugin says of what a test does on purpose, where file_key_management says nothing or something else; mtr
- * fails a test for errors in the log that it does not expect.
+ * Messages that the plugin logs in certain tests and file_key_management does not: mtr fails a test for unexpected
+ * errors in the log.
  */
 const KEY_NOT_ALLOWED = 'AWS KMS plugin: key [0-9]+ is not among the key ids';
 const KEY_MISSING = 'AWS KMS plugin: key [0-9]+ version 1: there is no file';
 const KEY_GONE = 'AWS KMS plugin: key [0-9]+ is not among the key files';
-/** The second in mock mode, whose embedded KMS has a file in there. */
+/** The second alternative is for mock mode, whose embedded KMS has its state file there. */
 const NO_DIRECTORY = 'AWS KMS plugin: (cannot list the key directory|state file) .*keys(bad3|-not-found)';
-/** Where keys are made under the second cipher. */
+/** The warning of tests that create keys under the second cipher. */
 export const MAKES_CTR = 'AWS KMS plugin: key [0-9]+ version 1 encrypts with AES_CTR';
 export const MOCK_MODE = 'AWS KMS plugin: MOCK MODE';
 const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
@@ -49,7 +49,9 @@ const EXPECTED: ReadonlyMap<string, readonly string[]> = new Map([
   ['xb_aws_key_management', [MOCK_MODE]],
 ]);
 
-/** Rows that a statement's result has since the plugin says why it got no key: behind a row of the original, these. */
+/**
+ * Rows that a statement's result has because the plugin reports why it got no key: each after a row of the original.
+ */
 const ADDED_ROWS: ReadonlyMap<string, readonly [after: string, row: string]> = new Map([
   [
     'encrypt-wrong-key',
@@ -60,7 +62,7 @@ const ADDED_ROWS: ReadonlyMap<string, readonly [after: string, row: string]> = n
   ],
 ]);
 
-/** Tests keep their names: mariabackup has one of each plugin. */
+/** Test names stay the same: mariabackup has one test for each plugin. */
 export function translatePath(path: string): string {
   return path.includes('/include/') || path.startsWith('include/') ? translateName(path) : path;
 }
