@@ -22,8 +22,14 @@ export async function findAccount(user: string | number, surroundings: Surroundi
 /** By owner, group and mode alone: access control lists, mount options and SELinux may say otherwise. */
 export function may(account: Account, file: FileFacts, wish: number): boolean {
   if (account.uid === 0) return wish !== ENTER || file.isDirectory() || (file.mode & 0o111) !== 0;
-  const shift = file.uid === account.uid ? 6 : account.groups.includes(file.gid) ? 3 : 0;
+  const shift = { u: 6, g: 3, o: 0 }[classOf(account, file)];
   return ((file.mode >> shift) & wish) === wish;
+}
+
+/** Whose permission bits of a file hold for an account, by chmod's letters. */
+export function classOf(account: Account, file: FileFacts): 'u' | 'g' | 'o' {
+  if (file.uid === account.uid) return 'u';
+  return account.groups.includes(file.gid) ? 'g' : 'o';
 }
 
 /** `mode 0750, owner 999:999` */

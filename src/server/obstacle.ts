@@ -1,6 +1,14 @@
 import { dirname } from 'node:path';
-import { describeMode, ENTER, may } from './account.ts';
+import { classOf, describeMode, ENTER, may } from './account.ts';
 import type { Account, FileFacts, Files } from './surroundings.ts';
+
+/** A permission that an account lacks. */
+export interface Obstacle {
+  /** The account, the path and its mode. */
+  readonly found: string;
+  /** A shell command that lets the account enter the directories above the path. Undefined when it may. */
+  readonly enter: string | undefined;
+}
 
 /** Why `account` may not do `wish` with an existing path, or undefined. Looks at every directory above it as well. */
 export async function findObstacle(
@@ -8,14 +16,22 @@ export async function findObstacle(
   account: Account,
   path: string,
   wish: number,
-): Promise<string | undefined> {
+): Promise<Obstacle | undefined> {
   const real = await files.realpath(path);
+  const closed: { readonly directory: string; readonly facts: FileFacts }[] = [];
   for (const directory of directoriesAbove(real)) {
     const facts = await files.stat(directory);
-    if (!may(account, facts, ENTER)) return describe(account, 'enter', directory, facts);
+    if (!may(account, facts, ENTER)) closed.push({ directory, facts });
+  }
+  const [first] = closed;
+  if (first !== undefined) {
+    const found = describe(account, 'enter', first.directory, first.facts);
+    const enter = closed.map(({ directory, facts }) => `chmod ${classOf(account, facts)}+x ${directory}`).join(' && ');
+    return { found, enter };
   }
   const facts = await files.stat(real);
-  return may(account, facts, wish) ? undefined : describe(account, VERBS[wish] ?? 'use', real, facts);
+  if (may(account, facts, wish)) return undefined;
+  return { found: describe(account, VERBS[wish] ?? 'use', real, facts), enter: undefined };
 }
 
 const VERBS: Readonly<Record<number, string>> = {

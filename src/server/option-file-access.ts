@@ -22,9 +22,9 @@ export async function optionFileReports(
     const facts = await files.stat(path);
     const obstacle = await findObstacle(files, account, path, READ);
     if (obstacle !== undefined) {
-      const found = `${obstacle}: the server starts without the options in it`;
+      const found = `${obstacle.found}: the server starts without the options in it`;
       // It may hold secrets: not for everybody.
-      reports.push(failure(found, `chgrp ${account.gid} ${path} && chmod g+r ${path}`));
+      reports.push(failure(found, obstacle.enter ?? `chgrp ${account.gid} ${path} && chmod g+r ${path}`));
     } else if (facts.isFile() && (facts.mode & WORLD_WRITABLE) !== 0) {
       const found = `everybody may write ${path} (${describeMode(facts)}): the server ignores the options in it`;
       reports.push(failure(found, `chmod o-w ${path}`));

@@ -723,8 +723,21 @@ const OTHER_USER_ROWS: readonly Row[] = [
       chmodSync(site.datadir, 0o000);
     },
     failure: { check: 'data', found: /^nobody may not list and write \S+data/ },
-    fix: /^chown -R nobody: (\S+) && chmod u\+rwx \1, and let nobody enter the directories above$/,
-    cure: (site) => chmodSync(site.datadir, 0o700),
+    fix: 'command',
+  },
+  {
+    name: "the directories above the data may not be entered by the server's user",
+    isSeldom: true,
+    build: EVERYTHING,
+    spoil(site) {
+      const above = join(site.directory, 'above');
+      mkdirSync(join(above, 'more'), { recursive: true, mode: 0o700 });
+      chmodSync(join(above, 'more'), 0o700);
+      renameSync(site.datadir, join(above, 'more/data'));
+      site.options = { ...site.options, datadir: join(above, 'more/data') };
+    },
+    failure: { check: 'key-directory', found: /^nobody may not enter \S+above \(mode 0700/ },
+    fix: 'command',
   },
 ];
 

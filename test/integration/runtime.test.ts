@@ -210,7 +210,9 @@ it('an agent that listens runs without the variables of its runtime', { timeout:
   await ended(agent);
   expect(agent.child.exitCode).toBe(0);
   expect(filesBelow(agent.directory)).toEqual([]);
-  expect(agent.said()).toMatch(/^mariadb-aws-kms: agent \S+ listens on \S+\n$/);
+  // Node.js reads the certificates in another thread, and warns if it comes to that before the agent replaces itself.
+  const said = agent.said().replace(/^Warning: Ignoring extra certs from `\/nowhere`, .*\n/, '');
+  expect(said).toMatch(/^mariadb-aws-kms: agent \S+ listens on \S+\n$/);
 });
 
 it.each(['NODE_DEBUG', 'NODE_DEBUG_NATIVE'])(

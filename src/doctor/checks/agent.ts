@@ -33,7 +33,8 @@ async function lookAtSocket(files: Files, account: Account, path: string): Promi
     const facts = await files.stat(path);
     if (!facts.isSocket()) return failure(`${path} is no socket`, fix);
     const obstacle = await findObstacle(files, account, path, WRITE);
-    if (obstacle !== undefined) return failure(obstacle, 'let the user the server runs as into the group of the agent');
+    if (obstacle !== undefined)
+      return failure(obstacle.found, obstacle.enter ?? 'let the user the server runs as into the group of the agent');
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     return failure(`no agent listens on ${path}`, fix);
@@ -57,7 +58,7 @@ async function lookAtExecutable(
     basename(path) === AGENT_NAME ? `install -m 0755 ${AGENT_NAME} ${dirname(path)}/` : ourAgent(configuration);
   try {
     const obstacle = await findObstacle(files, configuration.account, path, ENTER);
-    if (obstacle !== undefined) return failure(obstacle, `chmod 0755 ${path}`);
+    if (obstacle !== undefined) return failure(obstacle.found, obstacle.enter ?? `chmod 0755 ${path}`);
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     return failure(`there is no ${path}`, install);

@@ -75,7 +75,8 @@ async function fileReports({ surroundings, configuration }: Examination): Promis
   if (facts === undefined) return [];
   const reports: Report[] = [];
   const obstacle = await findObstacle(files, account, path, READ);
-  if (obstacle !== undefined) reports.push(failure(obstacle, `chown ${account.name}: ${path} && chmod 0600 ${path}`));
+  if (obstacle !== undefined)
+    reports.push(failure(obstacle.found, obstacle.enter ?? `chown ${account.name}: ${path} && chmod 0600 ${path}`));
   if ((facts.mode & OTHERS_MAY_READ) !== 0) {
     const mode = (facts.mode & 0o777).toString(8).padStart(3, '0');
     reports.push(warning(`${path} may be read by others (mode 0${mode})`, `chmod 0600 ${path}`));

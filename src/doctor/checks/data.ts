@@ -48,10 +48,7 @@ async function datadirReport({ surroundings, configuration }: Examination): Prom
     const obstacle = await findObstacle(surroundings.files, account, datadir, READ + WRITE + ENTER);
     return obstacle === undefined
       ? undefined
-      : failure(
-          obstacle,
-          `chown -R ${account.name}: ${datadir} && chmod u+rwx ${datadir}, and let ${account.name} enter the directories above`,
-        );
+      : failure(obstacle.found, obstacle.enter ?? `chown -R ${account.name}: ${datadir} && chmod u+rwx ${datadir}`);
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     return failure(

@@ -7,7 +7,7 @@ import { KeyDirectory, type Listing } from '../../keystore/directory.ts';
 import { storeUnavailable } from '../../keystore/failures.ts';
 import { describeMode, ENTER, READ, WRITE } from '../../server/account.ts';
 import type { Configuration } from '../../server/configuration.ts';
-import { findObstacle } from '../../server/obstacle.ts';
+import { findObstacle, type Obstacle } from '../../server/obstacle.ts';
 import { AGENT_SOCKET_PREFIX, optionName } from '../../server/plugin-options.ts';
 import type { Account, Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
@@ -26,10 +26,10 @@ export const keyDirectory: Check = {
     const { keyfileDir: path, account } = configuration;
     const missing = await missingDirectory(files, configuration);
     if (missing !== undefined) return [missing];
+    const unlistable = await findObstacle(files, account, path, READ + ENTER);
+    if (unlistable !== undefined) return [failure(unlistable.found, ownershipFix(unlistable, path, account))];
     const store = new KeyDirectory(path, files.keyDirectory, clock, random);
     const listing = await store.list();
-    const unlistable = await findObstacle(files, account, path, READ + ENTER);
-    if (unlistable !== undefined) return [failure(unlistable, ownershipFix(path, account))];
     facts.listing = listing;
     const reports = [
       ...(await creationReports(examination, listing)),
@@ -60,7 +60,7 @@ async function missingDirectory(
     if (systemErrorCode(error) !== 'ENOENT') throw storeUnavailable(path, 'look at', error);
     const fix = isKeyfileDirDatadir
       ? `mariadb-install-db --user=${account.name} --datadir=${path}`
-      : `install -d -o ${account.name} -g ${account.name} -m 0750 ${path}`;
+      : `install -d -o ${account.name} -g ${account.gid} -m 0750 ${path}`;
     return failure(`there is no directory ${path}`, fix);
   }
 }
@@ -78,7 +78,7 @@ async function creationReports(examination: Examination, listing: Listing): Prom
   }
   const unwritable = await findObstacle(files, account, path, READ + WRITE + ENTER);
   if (unwritable !== undefined) {
-    reports.push(report(`${unwritable}: no new keys can be stored`, ownershipFix(path, account)));
+    reports.push(report(`${unwritable.found}: no new keys can be stored`, ownershipFix(unwritable, path, account)));
     return reports;
   }
   const refused = await probeLinks(examination);
@@ -150,6 +150,6 @@ function list(files: readonly string[]): string {
   return `${files.slice(0, NAMED_FILES).join(', ')}${more}`;
 }
 
-function ownershipFix(path: string, { name }: Account): string {
-  return `chown ${name}: ${path} && chmod 0750 ${path}, and let ${name} enter the directories above`;
+function ownershipFix({ enter }: Obstacle, path: string, { name }: Account): string {
+  return enter ?? `chown ${name}: ${path} && chmod 0750 ${path}`;
 }

@@ -76,7 +76,7 @@ async function readAll(
       const path = join(keyfileDir, keyFileName(name));
       const obstacle = await findObstacle(files, account, path, READ);
       if (obstacle !== undefined)
-        reports.push(report(obstacle, `chown ${account.name}: ${path} && chmod 0600 ${path}`));
+        reports.push(report(obstacle.found, obstacle.enter ?? `chown ${account.name}: ${path} && chmod 0600 ${path}`));
     } catch (thrown) {
       const { message, hint } = toKeyError(thrown);
       reports.push(report(message, hint));

@@ -30,7 +30,7 @@ export const pluginLibrary: Check = {
       return [failure(`${path} ${problem}`, `install the library of the ${architecture} package`)];
     }
     const obstacle = await findObstacle(files, configuration.account, path, READ);
-    if (obstacle !== undefined) return [failure(obstacle, `chmod a+r ${path}`)];
+    if (obstacle !== undefined) return [failure(obstacle.found, obstacle.enter ?? `chmod a+r ${path}`)];
     // Our library contains the name of its agent; the original plugin starts none.
     if (!bytes.includes(AGENT_NAME)) {
       const found = `${path} is not of this project: it knows no ${AGENT_NAME}`;

@@ -114,7 +114,7 @@ it('the key directory does not exist', async () => {
   const patient = await newPatient({ options: { aws_key_management_keyfile_dir: '/nowhere/keys' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: there is no directory /nowhere/keys
-             install -d -o mysql -g mysql -m 0750 /nowhere/keys
+             install -d -o mysql -g 777 -m 0750 /nowhere/keys
     warning  backup: /nowhere/keys is in no mariadb-backup: without it no backup can be read
              after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 1"
@@ -126,7 +126,7 @@ it('the server may not enter the key directory', async () => {
   chmodSync(patient.data, 0o600);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: mysql may not read ROOT/data (mode 0600, owner 777:777)
-             chown mysql: ROOT/data && chmod 0750 ROOT/data, and let mysql enter the directories above
+             chown mysql: ROOT/data && chmod 0750 ROOT/data
     exit 1"
   `);
 });
@@ -136,9 +136,9 @@ it('the server may not write the key directory, which has no keys', async () => 
   chmodSync(patient.data, 0o550);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
-             chown mysql: ROOT/data && chmod 0750 ROOT/data, and let mysql enter the directories above
+             chown mysql: ROOT/data && chmod 0750 ROOT/data
     failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
-             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data, and let mysql enter the directories above
+             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data
     exit 1"
   `);
 });
@@ -148,9 +148,9 @@ it('the server may not write the key directory, which has keys', async () => {
   chmodSync(patient.data, 0o550);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
-             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data, and let mysql enter the directories above
+             chown -R mysql: ROOT/data && chmod u+rwx ROOT/data
     warning  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
-             chown mysql: ROOT/data && chmod 0750 ROOT/data, and let mysql enter the directories above
+             chown mysql: ROOT/data && chmod 0750 ROOT/data
     exit 1"
   `);
 });
