@@ -1,0 +1,70 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const DOCUMENTS = [
+  ...readdirSync(ROOT)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(ROOT, name)),
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(ROOT, 'docs', name)),
+];
+const CODE_BLOCK = /^```[\s\S]*?^```$/gm;
+
+function proseOf(path: string): string {
+  return readFileSync(path, 'utf8').replaceAll(CODE_BLOCK, '');
+}
+
+/** The fragments by which a forge links to the headings of a document. */
+function anchorsOf(path: string): ReadonlySet<string> {
+  const headings = [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text);
+  return new Set(
+    headings.map((text) =>
+      text
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+function npmScripts(): readonly string[] {
+  const manifest: unknown = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  if (typeof manifest !== 'object' || manifest === null || !('scripts' in manifest)) throw new Error('no scripts');
+  return Object.keys(Object(manifest.scripts));
+}
+
+describe.each(DOCUMENTS.map((path) => ({ document: relative(ROOT, path), path })))('$document', ({ path }) => {
+  it('has only links whose file and anchor exist', () => {
+    const targets = [...proseOf(path).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+    const dead = targets
+      .filter((target) => !/^[a-z]+:/.test(target))
+      .filter((target) => {
+        const [file = '', anchor] = target.split('#');
+        const linked = file === '' ? path : join(dirname(path), file);
+        if (!existsSync(linked)) return true;
+        return anchor !== undefined && !anchorsOf(linked).has(anchor);
+      });
+    expect(dead).toEqual([]);
+  });
+
+  it('names only npm scripts that package.json has', () => {
+    const scripts = npmScripts();
+    const named = [...readFileSync(path, 'utf8').matchAll(/npm run ([a-z][\w.:-]*\w)/g)].map(([, name = '']) => name);
+    expect(named.filter((name) => !scripts.includes(name))).toEqual([]);
+  });
+
+  it('names only files and folders of this repository that exist', () => {
+    const pattern =
+      /`((?:src|plugin|harness|campaigns|scripts|bench|test|docs|findings|packaging)\/[\w./-]*|[\w-]+\.test\.ts)`/g;
+    const tests = new Set(
+      readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' }).map((file) => file.split('/').at(-1)),
+    );
+    const missing = [...proseOf(path).matchAll(pattern)]
+      .map(([, name = '']) => name)
+      .filter((name) => (name.includes('/') ? !existsSync(join(ROOT, name)) : !tests.has(name)));
+    expect(missing).toEqual([]);
+  });
+});
