@@ -1,6 +1,6 @@
 /** docs/errors.md: the failure table of `src/kms/failures/classify.ts` as a document. */
 import { FAILURE_TABLE } from '../src/kms/failures/classify.ts';
-import type { FailureKind, FailureRow, RetryRule } from '../src/kms/failures/failure-row.ts';
+import type { FailureKind, FailureRow, RetryRule } from '../src/kms-failure.ts';
 
 const WHO_ACTS: Readonly<Record<FailureKind, string>> = {
   operator: 'you',

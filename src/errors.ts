@@ -1,3 +1,5 @@
+import type { KmsFailure } from './kms-failure.ts';
+
 /**
  * The one error class of the project and the closed list of its codes.
  *
@@ -56,6 +58,8 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
 export interface KeyErrorOptions {
   readonly hint?: string | undefined;
   readonly cause?: unknown;
+  /** Default: that of the cause. */
+  readonly failure?: KmsFailure | undefined;
 }
 
 export class KeyError extends Error {
@@ -63,11 +67,20 @@ export class KeyError extends Error {
   readonly code: ErrorCode;
   /** What to do now; empty when there is nothing to add. */
   readonly hint: string;
+  /** The failed call of KMS that this comes of; undefined: none. */
+  readonly failure: KmsFailure | undefined;
 
-  constructor(code: ErrorCode, message: string, options: KeyErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(code: ErrorCode, message: string, { hint, cause, failure }: KeyErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    this.hint = options.hint ?? '';
+    this.hint = hint ?? '';
+    this.failure = failure ?? (cause instanceof KeyError ? cause.failure : undefined);
+  }
+
+  /** The same error with another hint. */
+  hinted(hint: string): KeyError {
+    const { code, message, cause, failure } = this;
+    return new KeyError(code, message, { hint, cause, failure });
   }
 }
 

@@ -1,5 +1,6 @@
-import { KeyError } from '../errors.ts';
-import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/failures/classify.ts';
+import type { KeyError } from '../errors.ts';
+import { isCredentialFailure } from '../kms/failures/classify.ts';
+import type { KmsFailure } from '../kms-failure.ts';
 
 /** For bash. It prints nothing: what it copies may be secret. */
 const TAKE_OVER =
@@ -11,15 +12,15 @@ const TAKE_OVER =
  * (credentials, Region, proxies) is not there; adds how to take it over to the hint of a failure that may come of that.
  */
 export function hintedForBackup(error: KeyError): KeyError {
-  const { code, message, hint, cause } = error;
+  const { code, hint, failure } = error;
   if (code !== 'KMS_OPERATOR' && code !== 'KMS_TRANSIENT') return error;
-  if (cause === undefined || !mayComeOfEnvironment(classifyKmsFailure(cause))) return error;
+  if (failure === undefined || !mayComeOfEnvironment(failure)) return error;
   const added = `if the server works, its service gives it AWS_* variables that mariadb-backup lacks: as root in bash, \`${TAKE_OVER}\`, then mariadb-backup again`;
-  return new KeyError(code, message, { hint: hint === '' ? added : `${added}; otherwise ${hint}`, cause });
+  return error.hinted(hint === '' ? added : `${added}; otherwise ${hint}`);
 }
 
 /** Whose Region is another, too: there KMS has no such key, and says no more than that the identity may not. */
 function mayComeOfEnvironment(failure: KmsFailure): boolean {
-  const isOfRegion = /^(?:NotFound|AccessDenied)Exception$/.test(failure.name);
+  const isOfRegion = failure.group === 'permission' || failure.name === 'NotFoundException';
   return isCredentialFailure(failure) || failure.status === 0 || isOfRegion;
 }

@@ -3,8 +3,8 @@ import type { Counter, Severity } from '../format/messages.ts';
 import { WRONG_ANSWER } from '../kms/answers.ts';
 import type { KmsOperation } from '../kms/client.ts';
 import { describeFailure } from '../kms/failures/classify.ts';
-import type { FailureKind } from '../kms/failures/failure-row.ts';
 import type { KmsObserver } from '../kms/observer.ts';
+import type { FailureKind } from '../kms-failure.ts';
 import type { LogLevel } from './settings.ts';
 import { logs } from './settings.ts';
 

@@ -143,8 +143,8 @@ async function stateOf(
   parts: MasterKeyParts,
   deadline: Deadline,
 ): Promise<KnownState> {
-  const { name, message } = failure;
-  if (/pending (?:replica )?deletion/.test(message)) {
+  const { name, group } = failure;
+  if (group === 'pending-deletion') {
     return { state: 'pending deletion', daysLeft: await daysUntilDeletion(region, arn, parts, deadline) };
   }
   if (name === 'DisabledException') return { state: 'disabled', daysLeft: undefined };

@@ -1,7 +1,8 @@
 import { KeyError, toKeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
-import { classifyKmsFailure, isCredentialFailure, type KmsFailure } from '../kms/failures/classify.ts';
+import { isCredentialFailure } from '../kms/failures/classify.ts';
 import { regionOf } from '../kms/master-key.ts';
+import type { KmsFailure } from '../kms-failure.ts';
 
 /** ARNs of the master key that a wrapped key is under, where that was asked of, and of the one it is moved to. */
 interface TwoKeys {
@@ -13,26 +14,24 @@ interface TwoKeys {
 export function refusedFor(keys: TwoKeys): (thrown: unknown) => never {
   return (thrown) => {
     const error = toKeyError(thrown);
-    if (error.code !== 'KMS_OPERATOR') throw error;
-    throw new KeyError(error.code, error.message, { hint: hintFor(error, keys), cause: error.cause });
+    const { code, failure, hint } = error;
+    throw code === 'KMS_OPERATOR' && failure !== undefined ? error.hinted(hintFor(failure, hint, keys)) : error;
   };
 }
 
 /** What every other version would meet, too. */
-export function hitsAll({ code, cause }: KeyError, newMasterKeyArn: string): boolean {
+export function hitsAll({ code, failure }: KeyError, newMasterKeyArn: string): boolean {
   if (code === 'KMS_TRANSIENT' || code === 'TIMEOUT' || code === 'STORE_UNAVAILABLE') return true;
-  if (code !== 'KMS_OPERATOR' || cause === undefined) return false;
-  const failure = classifyKmsFailure(cause);
+  if (code !== 'KMS_OPERATOR' || failure === undefined) return false;
   return isCredentialFailure(failure) || isAbout(failure, newMasterKeyArn, 'kms:ReEncryptTo');
 }
 
-function hintFor({ hint, cause }: KeyError, keys: TwoKeys): string {
-  const failure = classifyKmsFailure(cause);
+function hintFor(failure: KmsFailure, hint: string, keys: TwoKeys): string {
   if (isCredentialFailure(failure)) return hint;
   const { old } = keys;
   const isOfNew = old === undefined || isAbout(failure, keys.new, 'kms:ReEncryptTo');
   const isOfOld = old !== undefined && isAbout(failure, old, 'kms:ReEncryptFrom');
-  if (failure.name === 'AccessDeniedException') {
+  if (failure.group === 'permission') {
     const rights = [
       ...(isOfNew ? [] : [`kms:ReEncryptFrom on the old master key ${old}`]),
       ...(isOfOld ? [] : [`kms:ReEncryptTo and kms:Decrypt on the new master key ${keys.new}`]),
@@ -44,8 +43,8 @@ function hintFor({ hint, cause }: KeyError, keys: TwoKeys): string {
 }
 
 /** KMS names the key, or the right that is missing on it. */
-function isAbout({ message }: KmsFailure, arn: string, action: string): boolean {
-  return message.includes(arn) || message.includes(action);
+function isAbout({ about }: KmsFailure, arn: string, action: string): boolean {
+  return about.includes(arn) || about.includes(action);
 }
 
 export function otherRegion(name: KeyName, masterKeyArn: string, region: string): KeyError {

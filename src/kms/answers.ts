@@ -1,5 +1,6 @@
 import { isDataKeyLength, keyCheckValue } from '../bytes.ts';
 import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
+import type { KmsFailure } from '../kms-failure.ts';
 import {
   type Answer,
   type DecryptedKey,
@@ -9,7 +10,6 @@ import {
   type ReEncryptedKey,
   type ReEncryptRequest,
 } from './client.ts';
-import type { KmsFailure } from './failures/classify.ts';
 import { isSameMasterKey } from './master-key.ts';
 
 /** An answer came, and is not what was asked for. */
@@ -72,5 +72,6 @@ export function problemOfReEncrypted(answer: ReEncryptedKey, request: ReEncryptR
 }
 
 function wrong({ requestId }: Answer, message: string, hint = CHECK_ENDPOINT): KmsFailure {
-  return { kind: 'other', retry: 'no', name: WRONG_ANSWER, message, requestId, status: 200, hint };
+  const row = { kind: 'other', group: 'answer', retry: 'no', hint } as const;
+  return { ...row, name: WRONG_ANSWER, message, about: [], requestId, status: 200 };
 }

@@ -1,6 +1,7 @@
 import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
+import type { FailureKind, KmsFailure } from '../kms-failure.ts';
 import {
   problemOfDecrypted,
   problemOfGenerated,
@@ -28,8 +29,7 @@ import {
   silence,
   type Unanswered,
 } from './failover.ts';
-import { describeFailure, inRequest, type KmsFailure, retryAfterOf } from './failures/classify.ts';
-import type { FailureKind } from './failures/failure-row.ts';
+import { describeFailure, inRequest, retryAfterOf } from './failures/classify.ts';
 import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
 import type { KmsObserver } from './observer.ts';
 import { backoffMs, type Deadline, startDeadline } from './retry.ts';
@@ -274,7 +274,7 @@ function failed<T extends Answer>(
     name === WRONG_ANSWER
       ? `${describeWrongAnswer(region, failure)}${bracketed(others)}`
       : `KMS ${operation} failed${times}: ${describe(region, failure, others)}`;
-  return new KeyError(CODES[kind], `${subject}: ${text}`, { hint, cause: thrown });
+  return new KeyError(CODES[kind], `${subject}: ${text}`, { hint, cause: thrown, failure });
 }
 
 function describeWrongAnswer(region: string, { message, requestId }: KmsFailure): string {

@@ -1,15 +1,7 @@
 import type { Clock } from '../clock.ts';
-import { WRONG_ANSWER } from './answers.ts';
+import type { FailureGroup, KmsFailure } from '../kms-failure.ts';
 import type { Answer, DataKeyClient, KmsOperation } from './client.ts';
-import {
-  classifyKmsFailure,
-  describeFailure,
-  FAILURE_TABLE,
-  isOfEndpoint,
-  isThrottling,
-  type KmsFailure,
-  retryAfterOf,
-} from './failures/classify.ts';
+import { classifyKmsFailure, describeFailure, FAILURE_TABLE, isThrottling, retryAfterOf } from './failures/classify.ts';
 import { CallLimiter } from './limiter.ts';
 import type { AttemptOutcome, KmsAttempt, KmsObserver } from './observer.ts';
 import { childOf, unlessAborted } from './retry.ts';
@@ -20,24 +12,19 @@ export const HEDGE_AFTER_MS = 1_000;
 export const DOUBT_MS = 30_000;
 
 /**
- * Failures that are the Region's or its replica's own: the state, policy and grants of replicas are independent. A wrong
- * answer is its endpoint's: the next Region's answer passes the same checks.
+ * Failures that are the Region's or its replica's own: the state, policy and grants of replicas are independent, each
+ * Region has an endpoint of its own, and an account may not have opted in to all of them. A wrong answer is its endpoint's:
+ * the next Region's answer passes the same checks.
  */
-const REGIONAL_FAILURES: ReadonlySet<string> = new Set([
-  'DisabledException',
-  'KMSInvalidStateException',
-  'MasterKeyUnavailable',
-  'RegionNotServed',
-  'AccessDeniedException',
-  'NotFoundException',
-  'OptInRequired',
-  WRONG_ANSWER,
+const REGIONAL_GROUPS: ReadonlySet<FailureGroup> = new Set([
+  'master-key',
+  'pending-deletion',
+  'permission',
+  'region',
+  'opt-in',
+  'tls',
+  'answer',
 ]);
-
-/** Each Region has an endpoint of its own, and an account may not have opted in to all of them. */
-function isRegional(failure: KmsFailure): boolean {
-  return REGIONAL_FAILURES.has(failure.name) || isOfEndpoint(failure);
-}
 
 /** KMS in one Region, and what is known of how it does. */
 export class Region {
@@ -188,7 +175,8 @@ export async function askRegions<T extends Answer>(
       reasons.push(`${region.name}: ${describeFailure(failure)}`);
       // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
       // view: it may never have heard of the master key.
-      const isSoEverywhere = region === regions[0] && failure.kind !== 'transient' && !isRegional(failure);
+      const isSoEverywhere =
+        region === regions[0] && failure.kind !== 'transient' && !REGIONAL_GROUPS.has(failure.group);
       const nextRegion = isSoEverywhere ? undefined : (queue[0] ?? running[0]?.region)?.name;
       if (nextRegion === undefined) {
         decidedBy = region.name;
@@ -318,7 +306,8 @@ function giveUp<T extends Answer>(
 
 export function silence(message: string): KmsFailure {
   const hint = FAILURE_TABLE['TimeoutError']?.hint ?? '';
-  return { kind: 'transient', retry: 'no', name: 'TimeoutError', message, requestId: '', status: 0, hint };
+  const row = { kind: 'transient', group: 'network', retry: 'no', hint } as const;
+  return { ...row, name: 'TimeoutError', message, about: [], requestId: '', status: 0 };
 }
 
 function msSince<T>({ sentMs }: Asked<T>, clock: Clock): number {

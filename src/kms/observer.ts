@@ -1,5 +1,5 @@
+import type { KmsFailure } from '../kms-failure.ts';
 import type { Answer, KmsOperation } from './client.ts';
-import type { KmsFailure } from './failures/classify.ts';
 
 /** Told of every attempt in every Region; never sees key bytes. */
 export interface KmsObserver {

@@ -2,6 +2,7 @@ import { GetSessionTokenCommand, STSClient } from '@aws-sdk/client-sts';
 import { type ErrorCode, KeyError } from '../errors.ts';
 import type { SdkConnection } from '../kms/aws/sdk-connection.ts';
 import { classifyKmsFailure, describeFailure } from '../kms/failures/classify.ts';
+import type { KmsFailure } from '../kms-failure.ts';
 import type { SessionCredentials } from './credentials-section.ts';
 
 export interface SessionRequest {
@@ -48,21 +49,20 @@ export async function getSessionToken(
 function explained(thrown: unknown, mfaSerial: string): KeyError {
   const failure = classifyKmsFailure(thrown);
   const code: ErrorCode = failure.kind === 'transient' ? 'KMS_TRANSIENT' : 'KMS_OPERATOR';
-  const hint = hintFor(failure.message, mfaSerial) ?? failure.hint;
+  const hint = hintFor(failure, mfaSerial);
   return new KeyError(
     code,
     `STS GetSessionToken failed: ${describeFailure({ ...failure, message: failure.message.trim() })}`,
-    { hint, cause: thrown },
+    { hint, cause: thrown, failure },
   );
 }
 
-/** Recognises STS errors that share one code by their text. */
-function hintFor(message: string, mfaSerial: string): string | undefined {
-  if (/MultiFactorAuthentication failed/.test(message)) {
+function hintFor({ group, hint }: KmsFailure, mfaSerial: string): string {
+  if (group === 'multi-factor') {
     return `the digits were mistyped, used before, or are not those of ${mfaSerial}: wait for the next ones and try again`;
   }
-  if (/session credentials/.test(message)) {
+  if (group === 'session-credentials') {
     return 'session credentials cannot make others: use the long-term keys of an IAM user, for example with --source-profile';
   }
-  return undefined;
+  return hint;
 }

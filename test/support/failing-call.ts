@@ -3,9 +3,9 @@ import type { Clock } from '../../src/clock.ts';
 import { type ErrorCode, KeyError } from '../../src/errors.ts';
 import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws/client.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
-import type { RetryRule } from '../../src/kms/failures/failure-row.ts';
 import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
+import type { RetryRule } from '../../src/kms-failure.ts';
 import { Secrets } from '../../src/secrets.ts';
 
 export interface FailingCall {

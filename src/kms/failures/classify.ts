@@ -1,19 +1,9 @@
 import { systemErrorCode } from '../../errors.ts';
+import type { FailureGroup, FailureRow, KmsFailure } from '../../kms-failure.ts';
 import { isProxyRefusal, PROXY_REFUSED } from '../aws/proxy-gate.ts';
 import { httpDate } from '../http-date.ts';
 import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credential-rows.ts';
-import type { FailureRow } from './failure-row.ts';
-
-export interface KmsFailure extends FailureRow {
-  /** KMS's error name, or Node's error code. */
-  readonly name: string;
-  readonly message: string;
-  /** KMS's request id; empty when no answer came. */
-  readonly requestId: string;
-  /** HTTP status; 0 when no answer came. */
-  readonly status: number;
-}
 
 const LONGEST_MESSAGE = 1_000;
 /** A proxy that asks to come back tomorrow is not obeyed. */
@@ -21,66 +11,79 @@ const LONGEST_RETRY_AFTER_MS = 30_000;
 
 const throttled: FailureRow = {
   kind: 'transient',
+  group: 'throttling',
   retry: 'until-deadline',
   hint: 'KMS limits requests per account and Region; see the quota "Cryptographic operations (symmetric) request rate"',
 };
 const serviceTrouble: FailureRow = {
   kind: 'transient',
+  group: 'service',
   retry: 'until-deadline',
   hint: 'KMS has trouble in this Region; see the AWS Health Dashboard',
 };
 const unreachable: FailureRow = {
   kind: 'transient',
+  group: 'network',
   retry: 'until-deadline',
   hint: 'the server must reach the KMS endpoint: check aws_key_management_region, aws_key_management_endpoint_url, DNS, routes, security groups, proxy variables and, under SELinux, `setsebool -P mysql_connect_any 1`',
 };
 const untrusted: FailureRow = {
   kind: 'operator',
+  group: 'tls',
   retry: 'no',
   hint: "the endpoint's certificate is not trusted: check aws_key_management_endpoint_url, the clock, and AWS_CA_BUNDLE when a proxy opens TLS",
 };
 const noTls: FailureRow = {
   kind: 'operator',
+  group: 'tls',
   retry: 'no',
   hint: 'the endpoint does not speak TLS, or not as it should (1.2 or newer): check aws_key_management_endpoint_url (https or http?) and the proxy',
 };
 const badCredentials: FailureRow = {
   kind: 'operator',
+  group: 'credentials',
   retry: 'no',
   hint: "AWS does not know these credentials: check the access key, the session token and the Region's partition",
 };
 const expiredCredentials: FailureRow = {
   kind: 'operator',
+  group: 'credentials',
   retry: 'briefly',
   hint: 'the credentials have expired: renew them where the agent finds them (role, session token, shared credentials file, web identity token)',
 };
 const noCredentials: FailureRow = {
   kind: 'operator',
+  group: 'credentials',
   retry: 'briefly',
   hint: 'give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)',
 };
 const unreadableAnswer: FailureRow = {
   kind: 'transient',
+  group: 'answer',
   retry: 'until-deadline',
   hint: 'something that is not KMS answered: check aws_key_management_endpoint_url and the proxy between here and KMS',
 };
 const proxyTrouble: FailureRow = {
   kind: 'transient',
+  group: 'proxy',
   retry: 'until-deadline',
   hint: 'the proxy does not let the call through: check HTTPS_PROXY, its credentials and its rules, or put the endpoint into NO_PROXY',
 };
 const refusedSignature: FailureRow = {
   kind: 'operator',
+  group: 'signature',
   retry: 'briefly',
   hint: 'the signature was refused: check the secret access key and that the clock of this machine is right (`timedatectl`)',
 };
 const badRequest: FailureRow = {
   kind: 'operator',
+  group: 'request',
   retry: 'no',
   hint: 'check aws_key_management_master_key_id: it must name a symmetric encryption key (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT)',
 };
 const foreignKey: FailureRow = {
   kind: 'corrupt',
+  group: 'wrapped-key',
   retry: 'no',
   hint: 'the file is not what KMS made for this key: restore it from a backup',
 };
@@ -105,27 +108,32 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   ServiceUnavailableException: serviceTrouble,
   DisabledException: {
     kind: 'operator',
+    group: 'master-key',
     retry: 'no',
     hint: 'the master key is disabled: `aws kms enable-key --key-id ARN` with the ARN in this message',
   },
   KMSInvalidStateException: {
     kind: 'operator',
+    group: 'master-key',
     retry: 'no',
     hint: "look at the master key's state: `aws kms describe-key --key-id ARN`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`; a key pending import needs its key material (`aws kms import-key-material`)",
   },
   /** KMSInvalidStateException, when its text tells of the key store or of a state that ends by itself. */
   MasterKeyUnavailable: {
     kind: 'transient',
+    group: 'master-key',
     retry: 'until-deadline',
     hint: 'look at the master key (`aws kms describe-key --key-id ARN`) and, in an external or CloudHSM key store, at that (`aws kms describe-custom-key-stores`), its proxy and its key manager',
   },
   NotFoundException: {
     kind: 'operator',
+    group: 'master-key',
     retry: 'no',
     hint: 'no such master key here: check aws_key_management_master_key_id and aws_key_management_region; keys and aliases exist in one Region only',
   },
   AccessDeniedException: {
     kind: 'operator',
+    group: 'permission',
     retry: 'no',
     hint: 'the identity needs kms:GenerateDataKeyWithoutPlaintext and kms:Decrypt on the master key, in its IAM policy or the key policy; KMS answers the same when the key does not exist in this Region',
   },
@@ -140,7 +148,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   ExpiredToken: expiredCredentials,
   UnrecognizedClientException: badCredentials,
   InvalidClientTokenId: badCredentials,
-  OptInRequired: badCredentials,
+  OptInRequired: { ...badCredentials, group: 'opt-in' },
   NotAuthorized: badCredentials,
   IncompleteSignature: badCredentials,
   IncompleteSignatureException: badCredentials,
@@ -153,6 +161,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   /** InvalidSignatureException of KMS, SignatureDoesNotMatch of STS, when their text names the Region. */
   RegionNotServed: {
     kind: 'operator',
+    group: 'region',
     retry: 'no',
     hint: 'the endpoint serves another Region than the one asked for: check aws_key_management_region (AWS_REGION, the profile) against aws_key_management_endpoint_url',
   },
@@ -171,6 +180,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   TimeoutError: unreachable,
   EMFILE: {
     kind: 'transient',
+    group: 'process',
     retry: 'until-deadline',
     hint: 'the agent has no file descriptors left: raise LimitNOFILE of the server',
   },
@@ -191,6 +201,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   /** The name that the table gives to a 407. It is not asked again: a wrong password, repeated, locks the account. */
   [PROXY_REFUSED]: {
     kind: 'operator',
+    group: 'proxy',
     retry: 'no',
     hint: 'the proxy does not accept its user and password: correct them in HTTPS_PROXY (percent-encoded) where the agent was started, or put the endpoint into NO_PROXY; the proxy is asked again after 30 seconds',
   },
@@ -198,25 +209,26 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
 
 const unknown: FailureRow = {
   kind: 'other',
+  group: 'unknown',
   retry: 'no',
   hint: 'look the error up in the AWS KMS API reference',
 };
 
-const CREDENTIAL_ROWS: readonly FailureRow[] = [badCredentials, expiredCredentials, noCredentials, refusedSignature];
-
-export function isThrottling({ name, status }: KmsFailure): boolean {
-  return FAILURE_TABLE[name] === throttled || status === 429;
+export function isThrottling({ group, status }: KmsFailure): boolean {
+  return group === 'throttling' || status === 429;
 }
 
-/** Whether it is the endpoint's certificate, or that it speaks no TLS. */
-export function isOfEndpoint({ hint }: KmsFailure): boolean {
-  return hint === untrusted.hint || hint === noTls.hint;
-}
+const CREDENTIAL_GROUPS: ReadonlySet<FailureGroup> = new Set([
+  'credentials',
+  'signature',
+  'multi-factor',
+  'session-credentials',
+  'opt-in',
+]);
 
 /** Whether other credentials would help. */
-export function isCredentialFailure({ name }: KmsFailure): boolean {
-  const row = FAILURE_TABLE[name];
-  return row !== undefined && (CREDENTIAL_ROWS.includes(row) || Object.hasOwn(CREDENTIAL_FAILURES, name));
+export function isCredentialFailure({ group }: KmsFailure): boolean {
+  return CREDENTIAL_GROUPS.has(group);
 }
 
 /**
@@ -240,6 +252,15 @@ const TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, row: string])[
   ],
 ];
 
+/** The same, where name and row stay. */
+const GROUPS_TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, group: FailureGroup])[] = [
+  [/^KMSInvalidStateException$/, /pending (?:replica )?deletion/, 'pending-deletion'],
+  [/^AccessDenied$/, /MultiFactorAuthentication failed/, 'multi-factor'],
+  [/^AccessDenied$/, /session credentials/, 'session-credentials'],
+];
+
+const ARN_OR_ACTION = /arn:[\w-]+:kms:[\w-]+:\d{12}:key\/[\w-]+|\bkms:\w+/g;
+
 function rowNameOf(name: string, text: string): string {
   return TOLD_APART.find(([names, pattern]) => names.test(name) && pattern.test(text))?.[2] ?? name;
 }
@@ -258,7 +279,9 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
     FAILURE_TABLE[name] ??
     systemFailure(name) ??
     (metadata.status === 429 ? throttled : metadata.status >= 500 ? serviceTrouble : unknown);
-  return { ...row, ...metadata, name, message };
+  const group = GROUPS_TOLD_APART.find(([names, pattern]) => names.test(known) && pattern.test(text))?.[2] ?? row.group;
+  const about = unreadable ? [] : (text.match(ARN_OR_ACTION) ?? []);
+  return { ...row, ...metadata, group, name, message, about };
 }
 
 function isUnreadable(error: Error, name: string, { status, requestId }: AnswerMetadata): boolean {
@@ -325,7 +348,7 @@ export function retryAfterOf(thrown: unknown, wallMs: number): number {
  * that a cache kept (Age) tells no time.
  */
 export function refusedAt(thrown: unknown): number | undefined {
-  if (FAILURE_TABLE[classifyKmsFailure(thrown).name] !== refusedSignature) return undefined;
+  if (classifyKmsFailure(thrown).group !== 'signature') return undefined;
   return headerOf(thrown, 'age') === undefined ? httpDate(headerOf(thrown, 'date')) : undefined;
 }
 

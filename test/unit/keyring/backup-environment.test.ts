@@ -2,10 +2,15 @@
 import { expect, it } from 'vitest';
 import { KeyError } from '../../../src/errors.ts';
 import { hintedForBackup } from '../../../src/keyring/backup-environment.ts';
+import { classifyKmsFailure } from '../../../src/kms/failures/classify.ts';
 
 function failed(name: string, status: number): KeyError {
   const cause = Object.assign(new Error('no'), { name, $metadata: { httpStatusCode: status, requestId: 'r' } });
-  return new KeyError('KMS_OPERATOR', 'key 1 version 1: no', { hint: 'the usual one', cause });
+  return new KeyError('KMS_OPERATOR', 'key 1 version 1: no', {
+    hint: 'the usual one',
+    cause,
+    failure: classifyKmsFailure(cause),
+  });
 }
 
 it.each([

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { KeyError } from '../../../../src/errors.ts';
 import { classifyKmsFailure, FAILURE_TABLE, isCredentialFailure } from '../../../../src/kms/failures/classify.ts';
 import { kmsError } from '../../../support/scripted-kms.ts';
 
@@ -239,3 +240,33 @@ it.each(['InvalidSignatureException', 'SignatureDoesNotMatch'])(
     expect(failure.hint).not.toContain('secret');
   },
 );
+
+it.each([
+  ['KMSInvalidStateException', 'arn:x is pending replica deletion.', 'pending-deletion'],
+  ['KMSInvalidStateException', 'arn:x is pending import.', 'master-key'],
+  ['AccessDenied', 'MultiFactorAuthentication failed with invalid MFA one time pass code.', 'multi-factor'],
+  ['AccessDenied', 'Cannot call GetSessionToken with session credentials', 'session-credentials'],
+  ['AccessDenied', 'not you', 'credentials'],
+  ['AccessDeniedException', 'not you', 'permission'],
+  ['OptInRequired', 'not here', 'opt-in'],
+  ['CERT_REVOKED', 'x', 'tls'],
+  ['Odd', 'x', 'unknown'],
+])('%s that says "%s" is of the group %s', (name, text, group) => {
+  expect(classifyKmsFailure(kmsError(name, text)).group).toBe(group);
+});
+
+it('the master keys and permissions that KMS names are values of the failure', () => {
+  const arn = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+  const text = `User: arn:aws:iam::111122223333:user/a is not authorized to perform: kms:ReEncryptTo on resource: ${arn}`;
+  expect(classifyKmsFailure(kmsError('AccessDeniedException', text)).about).toEqual(['kms:ReEncryptTo', arn]);
+  expect(classifyKmsFailure(kmsError('DisabledException', `${arn} is disabled.`)).about).toEqual([arn]);
+  expect(classifyKmsFailure(kmsError('DisabledException', '')).about).toEqual([]);
+});
+
+it('an error that is made of another carries the same failure', () => {
+  const failure = classifyKmsFailure(kmsError('DisabledException'));
+  const error = new KeyError('KMS_OPERATOR', 'key 1: disabled', { failure });
+  expect(new KeyError('KEYS_FAILED', 'none of 1', { cause: error }).failure).toBe(failure);
+  expect(error.hinted('enable it')).toMatchObject({ code: 'KMS_OPERATOR', message: 'key 1: disabled', failure });
+  expect(new KeyError('KEYS_FAILED', 'none of 1', { cause: new Error('x') }).failure).toBeUndefined();
+});

@@ -35,7 +35,7 @@ export async function failInChild(
   { network, argument = '' }: { readonly network?: string; readonly argument?: string } = {},
 ): Promise<Failed> {
   accept(scene);
-  const program = [process.execPath, join(import.meta.dirname, '../../../failure-rows/children', child), argument];
+  const program = [process.execPath, join(import.meta.dirname, 'children', child), argument];
   const [file = '', ...more] =
     network === undefined
       ? ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh', ...program]

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { errorsDocument } from '../../../../../scripts/errors-table.ts';
 import { FAILURE_TABLE } from '../../../../../src/kms/failures/classify.ts';
-import type { FailureKind } from '../../../../../src/kms/failures/failure-row.ts';
+import type { FailureKind } from '../../../../../src/kms-failure.ts';
 import { startScene } from '../../../../support/aws-stand-ins/scene.ts';
 import { ATTEMPTS } from '../../../../support/failing-call.ts';
 import { ANSWERS } from './answers.ts';
