@@ -1,4 +1,4 @@
-/** What holds of the agent whatever arrives: run for a moment by the unit tests, for longer by `npm run fuzz`. */
+/** Properties that the agent keeps for any input: run for a moment by the unit tests, for longer by `npm run fuzz`. */
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { recordedTraffic } from '../../harness/traffic.ts';
@@ -25,7 +25,7 @@ const asked = recordedTraffic()
   .filter(({ from }) => from === 'plugin')
   .map(({ bytes }) => bytes);
 
-/** Seeds, spoilt in a few places: a byte changed, a piece cut out, a piece put in. */
+/** Seeds with a few random changes: a byte changed, a piece cut out, a piece inserted. */
 function spoilt(seeds: readonly Buffer[]): fc.Arbitrary<Buffer> {
   const change = fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 0xffff }), fc.uint8Array({ minLength: 1, maxLength: 8 }));
   return fc
@@ -71,7 +71,7 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** Line breaks in texts are read, and not written. */
+/** Line breaks in texts are read, but written as spaces. */
 function asWritten(message: PluginMessage): PluginMessage {
   if (message.type !== 'set') return message;
   const oneLine = (text: string): string => text.replace(/[\r\n]+/g, ' ');
@@ -111,7 +111,7 @@ const texts = [
   'eu-west-1,eu-central-1=https://kms.example:8443',
 ].map((text) => Buffer.from(text));
 
-/** Names and texts that people or other programs wrote: key files, sidecars, variables. */
+/** Names and texts from people or other programs: key files, sidecars, variables. */
 const parsing = fc.property(spoilt(texts), (bytes) => {
   const text = bytes.toString('utf8');
   const file = parseFileName(text);
@@ -125,7 +125,7 @@ const parsing = fc.property(spoilt(texts), (bytes) => {
   refused(() => parseFailoverRegions(text), 'BAD_OPTION');
 });
 
-/** Ends, as the stream does, with nothing worse than a broken protocol, and leaves nothing half done. */
+/** A session ends with its stream, fails with nothing worse than a protocol error, and leaves nothing half done. */
 const session = fc.asyncProperty(spoilt(asked), async (bytes) => {
   const decoder = new FrameDecoder();
   const stream = new Duplex({

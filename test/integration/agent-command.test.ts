@@ -164,6 +164,6 @@ it('takes 20,000 LOADs of one connection without growing, and serves another plu
     240,
   );
   const [, peakKb = ''] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  // Of which about 120 MB are the runtime; it was 870 MB.
+  // The limit includes about 120 MB for the runtime; an earlier agent took 870 MB.
   expect(Number(peakKb) / 1024).toBeLessThan(400);
 });

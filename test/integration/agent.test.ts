@@ -60,7 +60,7 @@ it('killed with -9 while the server writes: nothing happens, and the next rotati
   await writing;
   expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
   expect(await server.variable('STATUS', 'Aws_key_management_key_1_latest_version')).toBe('6');
-  // Said once each time, not once per page.
+  // The error is logged once for each end, not once per page.
   expect(server.log.match(/AWS KMS plugin: the agent ended \(signal 9/g)?.length).toBe(5);
   await server.restart();
   expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
@@ -169,7 +169,7 @@ it('gets a clean environment, three descriptors and its socket, and no core dump
 it('works in a server that may not map writable and executable memory', async () => {
   const kms = await startKms();
   const denied = compile('deny_write_exec', 'program');
-  // The control: with a JIT the agent's program does not run there.
+  // A control: with a JIT the agent's program does not run under this restriction.
   const withJit = await promisify(execFile)(denied, [process.execPath, '-e', '0']).then(
     () => 'ran',
     () => 'failed',
@@ -242,7 +242,7 @@ it('on a unix socket: the server waits for it, uses it, survives its restart', a
     });
     return agent;
   };
-  // The server holds no AWS credentials, and is started first.
+  // The server has no AWS credentials, and is started before the agent.
   const server = newServer(pluginOptions('', { aws_key_management_agent: `unix:${socket}` }), { environment: {} });
   const starting = server.start();
   await new Promise((resolve) => setTimeout(resolve, 500));
@@ -323,7 +323,7 @@ it('on a unix socket of a stranger is refused, and of the one who owns the direc
     /AWS KMS plugin: refused the agent on '.*': it runs as user id 65534, expected 0, our own 0, or 0 who owns its directory/,
   );
   chownSync(directory, stranger, stranger);
-  // It says nothing, but it was asked.
+  // The silent agent received the HELLO.
   await expect(newServer(pluginOptions(kms.url, options)).start()).rejects.toThrow(/did not answer HELLO within/);
 });
 

@@ -22,7 +22,7 @@ const FILE_KEY_MANAGEMENT = serverPlugin('file_key_management');
 /** Flags of the encryption interface, and one of the probe. */
 const [ENCRYPT, NOPAD, IN_TWO] = [1, 2, 16];
 
-/** The data key, unwrapped past the plugin. */
+/** Unwraps the data key without the plugin. */
 function dataKeyOf(kms: DevKms, directory: string, file: string): Buffer {
   const sidecar: { masterKeyArn: string; encryptionContext?: Record<string, string> } = JSON.parse(
     readFileSync(join(directory, `${file}.json`), 'utf8'),
@@ -99,7 +99,7 @@ it.each([
 
   const iv = Buffer.from('000102030405060708090a0b0c0d0eff', 'hex');
   const data = (size: number): Buffer => Buffer.from(Array.from({ length: size }, (_, index) => index * 7));
-  // A page without its header and trailer, and whatever is not a whole number of blocks.
+  // Sizes: a page without its header and trailer, and lengths that are no whole number of blocks.
   for (const size of [16_384 - 26 - 4, 8192, 100, 16, 1]) {
     const encrypted = await crypt(ours, ENCRYPT | NOPAD, data(size), iv);
     expect(encrypted).toBe(await crypt(theirs, ENCRYPT | NOPAD, data(size), iv));
@@ -116,10 +116,10 @@ it.each([
     const back = Buffer.from(encrypted ?? '', 'hex');
     for (const server of [ours, theirs]) expect(await crypt(server, 0, back, iv)).toBe(data(size).toString('hex'));
     back[0] = (back[0] ?? 0) ^ 1;
-    // AES-GCM tells what was changed, AES-CBC at most by its padding.
+    // AES-GCM detects any change, AES-CBC at most through its padding.
     if (algorithm === 'AES_CTR') expect(await crypt(ours, 0, back, iv)).toBeNull();
   }
-  // That both are in the mode that was asked for.
+  // Both servers use the requested mode.
   const key = dataKeyOf(kms, ours.datadir, 'aws-kms-key.1.1');
   const mode = algorithm === 'AES_CTR' ? 'ctr' : 'cbc';
   const cipher = createCipheriv(`aes-${key.length * 8}-${mode}`, key, iv);
@@ -145,7 +145,7 @@ async function addRows(server: ScratchServer): Promise<void> {
     await server.sql(`INSERT INTO ${table} (text) SELECT CONCAT(seq, ' ', REPEAT(UUID(), 5)) FROM d.seq_1_to_500`);
 }
 
-/** Through temporary files and tables, which are encrypted too. */
+/** Reads through temporary files and tables, which are encrypted too. */
 async function contents(server: ScratchServer): Promise<readonly Row[]> {
   const session = await server.connect();
   await session.query('SET tmp_memory_table_size=0, sort_buffer_size=65536, max_heap_table_size=16384');
@@ -259,7 +259,7 @@ it('moves a live server to AES_CTR and back, through kills in the middle and any
   expect(await contents(server)).toEqual(whole);
   expect(server.log).toMatch(/loaded key 3, version 2, key length 128 bit, AES_CTR\n/);
   expect(server.log).toMatch(/loaded key 3, version 5, key length 128 bit\n/);
-  // What KMS has bound to its place is described anew, what it has not bound is not.
+  // Sidecars are written anew for keys that KMS has bound to their place, and for no others.
   const sidecars = keyFiles(server.datadir).filter((file) => file.endsWith('.json'));
   expect(sidecars).toEqual([1, 2, 3].flatMap((id) => [`aws-kms-key.${id}.2.json`, `aws-kms-key.${id}.3.json`]));
 });

@@ -1,4 +1,4 @@
-/** Backups of a server whose keys an agent of its own has, on a unix socket; and who may make one. */
+/** Backups of a server with a separate agent on a unix socket, and the users who may make them. */
 import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { newServer, run, startKms, startServer } from '../support/lab.ts';
 import { backUp, mariadbBackup, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
 
-/** A place of its own with what every user may enter. */
+/** A scratch directory that every user may enter. */
 function openDirectory(): string {
   const home = scratchDirectory();
   chmodSync(home, 0o755);
@@ -58,7 +58,7 @@ it('a backup without its keys warns, and is prepared where the agent is not by t
   const lacks = '[Warning] mariadb-backup: AWS KMS plugin: THIS BACKUP HOLDS NO KEYS, and without them nobody can';
   expect(await backUp(server, full)).toContain(lacks);
   await server.stop();
-  // As the warning says.
+  // The command that the warning prints.
   await run(COMMAND, ['backup-keys', '--keyfile-dir', keys, '--to', join(home, 'key-backup')]);
   renameSync(keys, join(home, 'lost'));
   await stopAgent();
@@ -67,7 +67,7 @@ it('a backup without its keys warns, and is prepared where the agent is not by t
   const stderr = failed instanceof Error && 'stderr' in failed ? String(failed.stderr) : '';
   const [, cure = ''] = /no agent listens on '\S+': there is no such socket; mariadb-backup (.*)$/m.exec(stderr) ?? [];
   expect(cure, stderr).toMatch(/^--defaults-file=BACKUP\/backup-my\.cnf --prepare --target-dir=BACKUP /);
-  // Long before start_timeout, which a start that waits for its agent has.
+  // The failure comes long before start_timeout, for which a start waits for its agent.
   const [from, to] = [
     ...stderr.matchAll(/^\S+ +(\d+):(\d+):(\d+) 0 \[(?:Note|ERROR)\] mariadb-backup: AWS KMS plugin: /gm),
   ].map(([, hours, minutes, seconds]) => Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds));
@@ -106,7 +106,7 @@ it("a member of the server's group is told who may read the keys", async () => {
   const server = await startServer(kms, EVERYTHING_ENCRYPTED, { directory: join(home, 'server'), user: 'nobody' });
   await server.sql("CREATE USER IF NOT EXISTS 'member'@'localhost'");
   await server.sql("GRANT ALL ON *.* TO 'member'@'localhost'");
-  // As a server leaves them whose UMASK lets its group read.
+  // The modes that a server leaves when its UMASK lets the group read.
   await run('sh', [
     '-c',
     'chgrp -R nogroup "$0" && chmod -R g+rX "$0" && chmod 0600 "$0"/data/aws-kms-key.*',

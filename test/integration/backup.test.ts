@@ -30,9 +30,9 @@ import { keyFiles, newServer, operations, startKms } from '../support/lab.ts';
 import { backUp, mariadbBackup, prepare } from '../support/mariadb-backup.ts';
 import { cleanUp, scratchDirectory } from '../support/scratch.ts';
 
-/** More of them in `npm run test:backup`. */
+/** `npm run test:backup` makes more of them. */
 const INCREMENTALS = Number(process.env['BACKUP_INCREMENTALS'] ?? '1');
-/** A user of every Debian that is not root, as whom a server may run. */
+/** A user without root's rights that every Debian has; servers may run as it. */
 const OTHER_USER = 'backup';
 
 const TABLES = ['d.innodb_own_key', 'd.innodb_default', 'd.aria'];
@@ -68,7 +68,7 @@ function startWriting(server: ScratchServer): () => Promise<number> {
   };
 }
 
-/** What the tables hold up to a round that a backup certainly has. */
+/** The rows of all tables up to a round that the backup certainly contains. */
 async function contents(server: ScratchServer, round: number): Promise<readonly Row[]> {
   const found: Row[] = [];
   for (const table of TABLES) {
@@ -92,7 +92,7 @@ async function command(...args: readonly string[]): Promise<{ code: number; stdo
 
 interface Place {
   readonly keys: 'data directory' | 'directory of their own';
-  /** As whom server and backup run. */
+  /** The user that server and backup run as. */
   readonly user: 'root' | typeof OTHER_USER;
 }
 
@@ -114,7 +114,7 @@ it.each<Place>([
   });
   await server.start();
   await createTables(server);
-  // mariadb-backup as the server's own user, who has no other rights.
+  // mariadb-backup runs as the server's own user, without other rights.
   const asUser = user === 'root' ? [] : ['setpriv', `--reuid=${user}`, `--regid=${user}`, '--clear-groups'];
   const [program = 'mariadb-backup', ...first] = [...asUser, 'mariadb-backup'];
   const tool = { command: [program, ...first] as const, cwd: place('backups') };
@@ -155,7 +155,7 @@ it.each<Place>([
   expect(verified.stdout + verified.stderr).toContain('all there and unchanged, and KMS opens each');
   const keysThere = keyFiles(from);
 
-  // The original machine is gone.
+  // The original data directory is moved away.
   renameSync(server.datadir, place('gone'));
   rmSync(place('gone'), { recursive: true });
   rmSync(place('keys'), { recursive: true });
@@ -174,7 +174,7 @@ it.each<Place>([
   }
   expect(await prepare(full, tool)).toContain('completed OK!');
   for (const step of steps.slice(1)) {
-    // A relative path, from where mariadb-backup is started.
+    // A relative path, resolved in the directory that mariadb-backup is started from.
     const name = step.slice(place('backups/').length);
     expect(await prepare(full, tool, `--incremental-dir=${isOwn ? step : name}`)).toContain('completed OK!');
   }
@@ -216,7 +216,7 @@ it('backup-keys without a key file succeeds only when no data of the server is e
     stdout: expect.stringMatching(/no key is needed: none of \d+ data files was/),
   });
 
-  // Half a restore proves nothing, and leaves nothing behind that looks like a backup.
+  // An incomplete restore proves nothing, and leaves nothing behind that looks like a backup.
   const half = join(server.directory, 'half');
   cpSync(server.datadir, half, { recursive: true });
   for (const put of [

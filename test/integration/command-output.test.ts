@@ -1,4 +1,4 @@
-/** What the command as it ships does with its output: a pipe that closes, a full disk, JSON of failures, help. */
+/** Output of the shipped command: a pipe that closes, a full disk, JSON of failures, help. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -15,7 +15,7 @@ interface Place {
   readonly home: string;
 }
 
-/** A server on a machine whose own role KMS accepts. */
+/** A server on a machine with a role that KMS accepts. */
 async function onMachineWithRole(): Promise<Place> {
   const issuer = new Issuer();
   const kms = await startKms({ accessKeys: issuer.accessKeys });
@@ -86,7 +86,7 @@ it.each([
   server.options = { ...server.options, aws_key_management_region: 'eu-central-1' };
   const from = server.log.length;
   await server.start().catch(() => undefined);
-  // The embedded KMS has no key there; that it was asked is enough.
+  // The embedded KMS has no key in that Region; the call itself is enough.
   expect(server.log.slice(from)).not.toContain('expected the name of a Region');
   expect(kms.calls.list().every((call) => call.region === 'eu-central-1')).toBe(true);
 });

@@ -16,7 +16,7 @@ import { freePort } from '../support/free-port.ts';
 import { agentsOf, keyFiles, newServer, run, startKms } from '../support/lab.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
 
-/** In no database of users. */
+/** A user id without an entry in the list of users. */
 const STRANGER = 54_321;
 
 /** PID and mount namespaces of its own, a root nobody can write, `writable` and a tmpfs, and a user without a name. */
@@ -44,7 +44,7 @@ it("starts as an image's entry point does: install, temporary server, init SQL, 
   const server = new ScratchServer({ directory, options, launcher, user: String(STRANGER) });
   cleanUp(() => server.kill());
   const [program = '', ...args] = launcher;
-  // `server.commandLine` has what a server needs besides; the script refuses none of it.
+  // `server.commandLine` has the server's further options, all of which the script accepts.
   const install = ['mariadb-install-db', ...server.commandLine.filter((option) => !/^--(user|log-bin)/.test(option))];
   const { stdout, stderr } = await run(program, [...args, ...install, '--auth-root-authentication-method=normal'], {
     env: { PATH, ...TEST_CREDENTIALS },
@@ -67,13 +67,13 @@ it("starts as an image's entry point does: install, temporary server, init SQL, 
   expect(await server.sql('SELECT i FROM app.t')).toEqual([{ i: 1 }]);
   const [agent = 0] = childrenOf(mariadbd);
   expect(readFileSync(`/proc/${agent}/environ`, 'utf8').split('\0')).toContain('HOME=/nonexistent');
-  // Whoever started the agent has to see it go; another takes its place.
+  // The container's first process must reap the agent; the server starts another one.
   process.kill(agent, 'SIGKILL');
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1').catch(() => undefined);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
   expect(childrenOf(mariadbd)).toHaveLength(1);
   expect(childrenOf(mariadbd)).not.toContain(agent);
-  // As `docker stop` does it.
+  // The signal of `docker stop`.
   process.kill(mariadbd, 'SIGTERM');
   await until('the server has ended', () => !server.isRunning);
   expect(server.log).toContain('Shutdown complete');

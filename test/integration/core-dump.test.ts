@@ -9,7 +9,7 @@ const KEY_SEED = 1;
 const OTHER_SEED = 2;
 const BYTES = 32;
 
-/** As `make_bytes` of plugin/test/keys/dump.c. */
+/** The same bytes as `make_bytes` in plugin/test/keys/dump.c. */
 function bytesOf(seed: number): Buffer {
   let state = seed;
   return Buffer.from(

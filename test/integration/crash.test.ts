@@ -15,7 +15,7 @@ it('kills of the server, the agent and both, at random moments, lose nothing', a
     progress: () => undefined,
   });
   expect(result.kills.agent + result.kills.server + result.kills.both).toBe(9);
-  // How many depends on how busy the machine is; two come with the server.
+  // The number depends on the machine's load; two versions come with the server.
   expect(result.versions).toBeGreaterThan(2);
   expect(result.rows).toBeGreaterThan(0);
   expect(result.pages).toBeGreaterThan(0);

@@ -1,4 +1,7 @@
-/** Encrypted data of every kind, wherever a server keeps it: no key is made in the place of one that it needs. */
+/**
+ * Encrypted data of every kind in every place that a server can keep it: no key is created instead of one that it
+ * needs.
+ */
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -13,7 +16,7 @@ import { keyFiles, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
 interface Place {
-  /** Of this test, outside the data directory. */
+  /** A scratch directory of this test, outside the data directory. */
   readonly elsewhere: string;
   readonly keys: string;
   readonly server: ScratchServer;
@@ -25,11 +28,11 @@ interface Kind {
   /** Files of the fresh data directory that belong elsewhere with these options. */
   readonly moved?: RegExp;
   readonly make: (place: Place) => Promise<void>;
-  /** What the refusal names. */
+  /** The key that the refusal names. */
   readonly key: string;
   readonly file: (elsewhere: string) => string;
   readonly check: (place: Place) => Promise<void>;
-  /** In an option file, instead of the command line. */
+  /** The data directory is named in an option file instead of on the command line. */
   readonly optionFile?: string;
 }
 
@@ -232,7 +235,7 @@ describe.each(KINDS)('key files are gone, and what is encrypted is $name', (kind
     const kms = await startKms();
     const place = placeOf(kind, kms);
     const { server, keys, elsewhere } = place;
-    // The control: with nothing encrypted, these options make the keys.
+    // A control: when nothing is encrypted, these options create the keys.
     await server.start();
     await kind.make(place);
     await server.stop();

@@ -46,9 +46,9 @@ interface Finding {
 interface Row {
   readonly name: string;
   readonly build: Build;
-  /** Left to `npm run test:doctor`: `npm test` has rows of the same kind. */
+  /** True: only `npm run test:doctor` runs the row; `npm test` has rows of the same kind. */
   readonly isSeldom?: true;
-  /** Beside those of the build. */
+  /** Server options in addition to those of the build. */
   readonly options?: (site: Site) => ServerOptions;
   readonly spoil?: (site: Site) => void;
   /** Undefined: nothing stops the server. */
@@ -58,7 +58,7 @@ interface Row {
    * file; or words, which `cure` follows.
    */
   readonly fix?: 'command' | 'option' | RegExp;
-  /** What the doctor says, done; after its command or option, what else is to do. */
+  /** Carries out the doctor's words, or further steps after its command or option. */
   readonly cure?: (site: Site) => void;
 }
 
@@ -150,15 +150,15 @@ class Site {
   readonly directory = scratchDirectory();
   readonly datadir = join(this.directory, 'data');
   readonly keys = join(this.directory, 'keys');
-  /** Where files go that a row takes away. */
+  /** A directory for files that a row moves away. */
   readonly away = join(this.directory, 'away');
   readonly file = join(this.directory, 'my.cnf');
   readonly plugins = join(this.directory, 'plugins');
   readonly server: ScratchServer;
   options: ServerOptions = {};
-  /** Lines behind the options: a name may come a second time there. */
+  /** Lines after the options; an option may appear a second time there. */
   readonly more: string[] = [];
-  /** Whom the service manager starts the server as. */
+  /** The user that the service manager starts the server as. */
   user: string | undefined;
 
   constructor() {
@@ -190,7 +190,7 @@ class Site {
   }
 
   async doctor(): Promise<{ readonly code: number; readonly findings: readonly Finding[] }> {
-    // Root's own: the site's directory may belong to the server's user.
+    // Root's own copy: the site's directory may belong to the server's user.
     const env = { PATH, HOME: root, AWS_EC2_METADATA_DISABLED: 'true', ...TEST_CREDENTIALS };
     const options = ['doctor', `--defaults-file=${this.file}`, '--sts-endpoint-url', 'http://127.0.0.1:9', '--json'];
     return await new Promise((resolve, reject) => {
@@ -201,7 +201,7 @@ class Site {
     });
   }
 
-  /** Whether the server starts and every table of it can be read; why not. */
+  /** Starts the server and reads every table. Returns the error, or undefined. */
   async trouble(): Promise<string | undefined> {
     const { server } = this;
     server.environment = { ...TEST_CREDENTIALS, SET_USER: this.user === undefined ? '' : setUser(this.user) };
@@ -254,7 +254,7 @@ function setUser(name: string): string {
   return `setpriv --reuid=${name} --regid=nogroup --clear-groups`;
 }
 
-/** Other bytes under every name of a key: what another server would have. */
+/** Replaces the bytes of every key file, as if they were another server's. */
 function otherServersKeys(site: Site): void {
   const names = site.keyFiles(/^aws-kms-key\.\d+\.\d+$/);
   site.moveKeys(site.away);
@@ -754,7 +754,7 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
   const site = new Site();
   cleanUp(() => site.server.kill());
   site.user = user;
-  // A checkout below a private home is nothing that another user may enter.
+  // A private home keeps other users out of a checkout below it.
   if (user !== undefined) site.ownPlugins();
   let template = built.get(row.build);
   if (template === undefined) {
@@ -787,14 +787,14 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
   if (row.cure === undefined && row.fix !== 'command' && row.fix !== 'option') return;
   const mode = statSync(site.file).mode;
   if (row.fix === 'command') {
-    // Some say first who may not read what.
+    // Some fixes first name the user who lacks a permission.
     const command = named?.fix?.replace(/^the server runs as .*: (?=chown )/, '') ?? 'false';
     execFileSync('sh', ['-e', '-c', command], { cwd: PLUGIN_DIRECTORY });
   }
   if (row.fix === 'option') {
     expect(named?.fix).toMatch(/^\w+ = \S+$/);
     const [name = '', value = ''] = named?.fix?.split(' = ') ?? [];
-    // Where the line exists, it is corrected: the server refuses a bad value even if a better one follows.
+    // An existing line is corrected in place: the server refuses a bad value even if a better one follows.
     if (site.options[name] === undefined) site.more.push(`${name} = ${value}`);
     else site.options = { ...site.options, [name]: value };
   }

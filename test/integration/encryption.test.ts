@@ -47,7 +47,7 @@ it('encrypts InnoDB, Aria, binary log, redo log and temporary files, and reads a
   expect(server.log).toContain('Using encryption key id 2 for temporary files');
   expect(server.log).toMatch(/InnoDB: Encrypting redo log/);
 
-  // A control that the search finds what is there.
+  // A control: the search finds unencrypted text.
   await server.sql(`CREATE TABLE d.open (t TEXT) ENGINE=InnoDB ENCRYPTED=NO SELECT 'a text that anyone may find' AS t`);
   await sorted.query('FLUSH TABLES d.open FOR EXPORT');
   await server.kill();

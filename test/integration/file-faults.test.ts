@@ -1,4 +1,4 @@
-/** Some of what `npm run reliability:files` tries, all of which it writes as a table. */
+/** Some of the faults of `npm run reliability:files`, which writes all of them as a table. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { brokenByFault, FAULTS, type FaultReport, runFaults } from '../../campai
 import type { Moment } from '../../harness/trial.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 
-/** What is said at each moment; nothing: it succeeds without a word. */
+/** The message at each moment; none: the operation succeeds silently. */
 const SAID: Readonly<Record<string, Readonly<Partial<Record<Moment, RegExp>>>>> = {
   'the file system is full': {
     create:
@@ -72,7 +72,7 @@ describe('when', () => {
           ).not.toEqual([]);
         // A refusal is an error, a warning is none.
         expect(error === '', `${moment}: ${error}`).toBe(expected === undefined || /Warning/.test(expected.source));
-        // Otherwise "unchanged" could mean that nobody looks.
+        // A control: without it, "unchanged" could mean that nothing was compared.
         if (moment !== 'start' && error === '') expect(changed, moment).not.toEqual([]);
       }
     },

@@ -8,7 +8,7 @@ import { commandsIn, copyKeyFiles, joinCluster, type Node, newNode, type SstMeth
 import { keyFiles, operations, startKms } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
-/** `npm run test:galera` sets it; the rest is what `npm test` has time for. */
+/** `npm run test:galera` sets it; otherwise only the fast rows run. */
 const all = process.env['MAK_GALERA'] === 'all';
 let scripts: string;
 
@@ -88,7 +88,7 @@ it('rsync leaves key files behind: the joiner refuses, makes no key, and joins w
   await expectEverything(joiner);
   expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
 
-  // The nodes' keys go their own ways; what is written meanwhile arrives as rows, not as pages.
+  // Each node rotates its own keys; later writes arrive as rows, not as pages.
   await joiner.server.stop();
   await donor.server.sql('SET GLOBAL aws_key_management_rotate_key=-1');
   await donor.server.sql('CREATE TABLE d.meanwhile (i INT PRIMARY KEY) ENCRYPTED=YES ENCRYPTION_KEY_ID=9');

@@ -32,7 +32,7 @@ function zombiesOf(server: ScratchServer): number {
   return childrenOf(server.pid).filter((pid) => readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z ')).length;
 }
 
-/** Those of files come and go with tables; the agent's connection is what may leak. */
+/** Counts sockets only, because a leak would be one of the agent's connection; open files vary with the tables. */
 function socketsOf(server: ScratchServer): number {
   const directory = `/proc/${server.pid}/fd`;
   return readdirSync(directory).filter((fd) => linkOf(join(directory, fd)).startsWith('socket:')).length;
@@ -46,7 +46,7 @@ function linkOf(path: string): string {
   }
 }
 
-/** It may end by itself meanwhile. */
+/** The process may have ended by itself. */
 function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -95,7 +95,7 @@ it('whatever an agent says, the server writes on; it is told once, and nothing i
     const lines = server.log.slice(logged).match(/\[(?:ERROR|Warning)\] .*AWS KMS plugin: .*/g) ?? [];
     expect(lines.length, `${name}: ${lines.join('\n')}`).toBeLessThanOrEqual(1);
     writeFileSync(way, 'honest');
-    // Not every way ends the connection.
+    // Some of these faults do not end the connection.
     for (const pid of childrenOf(server.pid)) killIfThere(pid);
     if (name === ANOTHER_ID) break;
     await until('the next rotation works', async () => {
@@ -108,7 +108,7 @@ it('whatever an agent says, the server writes on; it is told once, and nothing i
   await until('the next rotation is refused for the key without a file', async () =>
     /aws-kms-key\.77\.\d+ is not in \S+ any more/.test(await sqlError(server, ROTATE)),
   );
-  // A client's connection that is closed is there for a moment more.
+  // A client's closed connection remains for a moment.
   await until('no socket is left over', () => socketsOf(server) <= sockets);
   stop = true;
   await writing;

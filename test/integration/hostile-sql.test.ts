@@ -1,4 +1,4 @@
-/** What a user who may create tables in one database can do to the server's keys, and to its bill of KMS. */
+/** Attacks by a user who may create tables in one database: on the server's keys, and on its KMS costs. */
 import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection, SqlError } from 'mariadb';
@@ -8,8 +8,8 @@ import { TEST_ACCESS_KEY } from '../../src/dev-kms/index.ts';
 import { keyFiles, operations, startKms, startServer } from '../support/lab.ts';
 
 /**
- * Statements may ask for so many keys at once, and then for one each second (plugin/client/bucket.h), for which each waits up to 5 s:
- * those of many sessions wait together.
+ * The burst of new keys that SQL may request, after which one each second follows (plugin/client/bucket.h). A request
+ * waits up to 5 s for its turn; the requests of several sessions wait at the same time.
  */
 const AT_ONCE = 100;
 const SESSIONS = 20;
@@ -70,12 +70,12 @@ it('creates no key outside key_ids, and costs neither a call of KMS nor a look a
   expect(keyFiles(server.datadir)).toEqual(files);
   expect(operations(kms)).toEqual([]);
   expect(wasLookedAt()).toBe(false);
-  // Nor has it used up what others may ask for.
+  // The refused requests have not used up the allowance of others.
   await user.query(createTable(10));
   expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
   expect(wasLookedAt(), 'a file system without access times shows no look').toBe(true);
   expect(await server.variable('STATUS', 'Aws_key_management_last_error')).toBe('');
-  // Said now and then, and counted, not for each key.
+  // The message is logged now and then with a count, not for each key.
   expect(server.log.match(/AWS KMS plugin: key \d+ is not among the key ids/g)?.length).toBeLessThanOrEqual(40);
 });
 
@@ -119,7 +119,7 @@ it('has KMS called a bounded number of times while KMS refuses', async () => {
   kms.calls.clear();
   kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
   const startedMs = performance.now();
-  // The same few again and again, as pages would, and many.
+  // The same few keys repeatedly, as pages would request them, and many others.
   const wanted = Array.from({ length: 60 }, (_, round) => [7, 8, 1000 + round, 2000 + round]).flat();
   await inSessions(server, wanted, async (session, id) => {
     expect(await complaints(session, createTable(id))).not.toBe('');
@@ -157,7 +157,7 @@ it('changes no variable of the plugin and reads no secret from it', async () => 
   ])
     shown.push(JSON.stringify(await user.query(statement)));
   const all = shown.join('\n');
-  // The control: it does see what is no secret.
+  // A control: the user does see values that are no secrets.
   expect(all).toContain('alias/mariadb-encryption');
   expect(all).toContain('Aws_key_management_key_3_latest_version');
   expect(all).not.toContain(TEST_ACCESS_KEY.secretAccessKey);

@@ -1,4 +1,4 @@
-/** KMS failing in every way at every moment that needs it; `npm run reliability:kms` writes the same as a table. */
+/** KMS faults of every kind at every moment that calls it; `npm run reliability:kms` writes the same as a table. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,14 +16,14 @@ import { Writers } from '../../harness/writers.ts';
 import { TEMPLATE } from '../support/global-setup.ts';
 import { startKms, startServer } from '../support/lab.ts';
 
-/** Those that are outlasted take their time: the table has them. */
+/** Faults that end after a long time are left to the table. */
 const FAILURES = ALL_FAILURES.filter(({ startTimeoutS }) => startTimeoutS === undefined);
 const GENERATE = 'KMS (?:GenerateDataKeyWithoutPlaintext|ReEncrypt)';
 
 /**
- * It gives up at the deadline, or before a pause that would be longer. A rotation that waited for another one of the same
- * key has little time left, and may hear nothing in it. On a busy machine
- * an attempt may have no answer within its second, whatever KMS does.
+ * The message of giving up at the deadline, or before a pause that would end after it. A rotation that waited for
+ * another one of the same key has little time left, perhaps for no attempt. On a busy machine an attempt may exceed its
+ * second, whatever KMS does.
  */
 function inVain(operation: string, seconds: string, reason: string): RegExp {
   return new RegExp(
@@ -40,12 +40,12 @@ const LASTING: Readonly<Record<string, string>> = {
   'is a proxy that sends HTML (status 502)': 'UnreadableAnswer: HTTP 502, text/html',
   'sends half an answer and hangs up': 'ECONNRESET: the connection ended in the middle of the answer',
 };
-/** Commands call KMS through the AWS SDK, and with it through Node's client: what `rewrap` says in other words. */
+/** Messages of `rewrap` that differ: commands call KMS through the AWS SDK, which uses Node's HTTP client. */
 const REWRAP_SAYS: Readonly<Record<string, RegExp>> = {
   'sends half an answer and hangs up': inVain(GENERATE, '30(?:\\.\\d)?', 'ECONNRESET: aborted'),
 };
 
-/** What is said, without `key N version N`; nothing: it succeeds. */
+/** The message without `key N version N`; none: the operation succeeds. */
 const SAID: Readonly<Record<string, { readonly start?: RegExp; readonly statements?: RegExp }>> = {
   ...Object.fromEntries(
     Object.entries(LASTING).map(([what, name]) => [
@@ -65,7 +65,7 @@ const SAID: Readonly<Record<string, { readonly start?: RegExp; readonly statemen
   },
   'has its master key disabled': {
     start: /: KMS Decrypt failed: DisabledException: arn:\S+ is disabled\./,
-    // Of two keys that are rotated at once, the first to be made has it disabled for the second.
+    // The first of two keys that are rotated at once has the master key disabled for the second.
     statements:
       /: KMS (?:Decrypt|GenerateDataKeyWithoutPlaintext|ReEncrypt) failed: DisabledException: arn:\S+ is disabled\./,
   },
@@ -87,7 +87,7 @@ const KEYS: Readonly<Record<Moment, RegExp>> = {
   start: /^\[ERROR\] AWS KMS plugin: (?:key [13] version 1 \(file aws-kms-key\.[13]\.1\)|keys 1 and 3 version 1: KMS )/,
   create: /^\[ERROR\] AWS KMS plugin: key 50 version 1/,
   rotate: /^AWS KMS plugin: key 3 version 2/,
-  // What follows the reason, MariaDB cuts when the reason is long.
+  // MariaDB truncates long messages: the end is missing when the reason is long.
   rotateAll: /^AWS KMS plugin: rotated 0 of 2 keys; key [13] version 2/,
   rewrap: /^not moved: (?:key (?:1|3|50) version \d \(file aws-kms-key\.|keys? (?:1|3|50)\b.* versions? \d.*: KMS )/,
 };
@@ -137,7 +137,7 @@ describe('when KMS', () => {
     it('nothing has changed, loaded keys work, and all is well when KMS is', () => {
       const report = reportOf(what);
       expect(brokenByKms(report)).toEqual([]);
-      // Otherwise "unchanged" could mean that nobody looks.
+      // A control: without it, "unchanged" could mean that nothing was compared.
       for (const { moment, error, changed } of report.cells)
         if (moment !== 'start' && error === '') expect(changed).not.toEqual([]);
       if (unseenWithNewKeys)

@@ -38,7 +38,7 @@ async function newLogin(behaviour: StsBehaviour = {}) {
   const lines: string[] = [];
   const run = async (options: readonly string[], typed = '123456', passwd = '/etc/passwd'): Promise<void> => {
     const io = { stdout: (line: string) => lines.push(line), ask: async () => typed };
-    // Not the services and servers of this machine.
+    // Replaces the services and servers of this machine.
     const paths = { ...SYSTEM_PATHS, passwd, units: [join(home, 'units')], proc: join(home, 'proc') };
     await loginCommand(io, { ...process.env }, paths)
       .exitOverride()
@@ -193,7 +193,7 @@ it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when
   const passwd = join(home, 'passwd');
   writeFileSync(passwd, `root:x:0:0::${home}:/bin/sh\nmysql:x:${nobody}:${nobody}::${server}:/bin/false\n`);
   const inServer = join(server, '.aws/credentials');
-  // The long-term keys come from elsewhere than a named file, which would be where to write.
+  // The long-term keys must not come from a named file, because login would write there.
   vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', undefined);
   await run(['--mfa-serial', SERIAL], '123456', passwd);
   expect(readFileSync(inServer, 'utf8')).toContain(SESSION.accessKeyId);
@@ -263,10 +263,10 @@ it.runIf(process.getuid?.() === 0)('acts as the user of the server in what belon
   await run(['--clear', '--output', output]);
   expect(existsSync(output)).toBe(false);
   expect(existsSync(join(directory, '.aws'))).toBe(false);
-  // Without --user the owner of the place is meant.
+  // Without --user the file is given to the owner of the directory.
   await run(['--mfa-serial', SERIAL, '--output', output]);
   expect(statSync(output)).toMatchObject({ uid: nobody, gid: nobody });
-  // Its links lead nowhere that it could not go itself.
+  // A link cannot lead login to a place that the user could not reach.
   symlinkSync(home, join(directory, 'up'));
   const up = join(directory, 'up/credentials');
   await expectKeyError(

@@ -43,7 +43,7 @@ it('starts with thousands of versions, whose files two threads read, with and wi
   await expectStart(`sealed ${VERSIONS} key versions into`);
   await expectStart(`loaded ${VERSIONS} key versions from the sealed key ring`);
   rmSync(join(server.datadir, 'aws-kms-sealed-key-ring'));
-  // As a plugin does where memory may not be both written and executed: without --node-options=--no-jitless.
+  // A start without --node-options=--no-jitless, as a plugin does where memory may not be both writable and executable.
   writeFileSync(
     launcher.path,
     `#!/bin/sh\nexec strace -f --seccomp-bpf -qq -A -o ${trace} -e trace=openat ${AGENT} agent\n`,

@@ -136,7 +136,7 @@ it('tells a running server that its master key was disabled, is to be deleted, o
   const becomes = (wanted: readonly string[]): Promise<void> =>
     until(`the state is ${wanted[0]}`, async () => JSON.stringify(await state()) === JSON.stringify(wanted));
   await becomes(['usable', '']);
-  // It asks for nothing that the server's identity need not be allowed.
+  // The watch calls no action that the server's identity does not need.
   expect(
     kms.calls
       .list()
@@ -155,7 +155,7 @@ it('tells a running server that its master key was disabled, is to be deleted, o
   kms.kms.call('us-east-1', caller, 'CancelKeyDeletion', { KeyId });
   kms.kms.call('us-east-1', caller, 'EnableKey', { KeyId });
   await becomes(['usable', '']);
-  // The day of its deletion comes; no longer than KMS needs to notice, or signatures would seem to be of another day.
+  // The clock passes the deletion date, but only by as much as KMS needs: otherwise signatures would have another day.
   kms.kms.call('us-east-1', caller, 'ScheduleKeyDeletion', { KeyId, PendingWindowInDays: 7 });
   afterDays = 8;
   kms.kms.call('us-east-1', caller, 'ListKeys', {});
@@ -188,7 +188,7 @@ async function twoRegions(): Promise<TwoRegions> {
     aws_key_management_region: 'us-east-1',
     aws_key_management_failover_regions: `eu-west-1=${there.url}`,
     aws_key_management_start_timeout: 50,
-    // A start that waited for the end of an attempt would be too late.
+    // A start that waited for the attempt's end would be too late.
     aws_key_management_request_timeout: 60_000,
   });
   return { here, there, arn, options };
@@ -240,7 +240,7 @@ it.each<[string, RegExp, (regions: TwoRegions) => unknown]>([
       `\\[Warning\\] .*AWS KMS plugin: AWS KMS Decrypt: key \\d version 1 .*: served by eu-west-1: ${because.source}`,
     ),
   );
-  // Everything works, and the status variables show that something does not.
+  // All operations work, and the status variables report the problem.
   let errors = 0;
   for (const kind of ['operator', 'transient', 'other']) {
     errors += Number(await server.variable('STATUS', `Aws_key_management_kms_errors_${kind}`));

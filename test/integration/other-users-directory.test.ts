@@ -1,4 +1,4 @@
-/** Commands that root runs in directories of another user, who puts what they like in their way. */
+/** Commands that root runs in directories of another user, who puts links and other files in their way. */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -61,7 +61,7 @@ interface Ended {
 async function command(...args: readonly string[]): Promise<Ended> {
   const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
   return await new Promise((resolve) => {
-    // What hangs is ended, and then its code tells.
+    // A hanging command is killed; its code then shows that.
     execFile(COMMAND, [...args], { env, encoding: 'utf8', timeout: 100_000 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : (error.code ?? 'killed'), stdout, stderr });
     });
@@ -197,7 +197,7 @@ it('rewrap works as the owner of the directory, and neither a link nor a FIFO in
   const moved = await command('rewrap', ...options);
   expect(moved).toMatchObject({ code: 0, stdout: expect.stringMatching(/ moved to .*\nas they were: /) });
   for (const name of readdirSync(keys)) expect(statSync(join(keys, name)).uid, name).toBe(65_534);
-  // What was there before belongs to who ran it.
+  // Files from before the run belong to the user who created them.
   for (const name of readdirSync(backup)) expect(statSync(join(backup, name)).uid).toBe(0);
   await server.start();
   expect(await server.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);

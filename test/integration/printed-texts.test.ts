@@ -1,4 +1,4 @@
-/** Texts of others, as the executable that ships prints them: no terminal obeys them, and no line is forged. */
+/** Untrusted texts as the shipped executable prints them: they contain no terminal command and forge no line. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,10 +8,10 @@ import { startKms } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
 const EVIL = '\u001b[2J\u001b]0;owned\u0007\n\u009b2J\u202e\u2066\u2028mariadb-aws-kms: note: all fine\r';
-/** Except the line ends of the program. */
+/** Control characters, except the program's own line ends. */
 const OBEYED = /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 
-/** A key whose sidecar, which whoever may write there has made, describes another key. */
+/** A key with a forged sidecar, which describes another key. */
 function hostileKeys(): string {
   const keys = join(scratchDirectory(), 'keys');
   mkdirSync(keys, { mode: 0o700 });
@@ -30,7 +30,7 @@ async function run(...args: readonly string[]): Promise<{ readonly stdout: strin
 
 function expectClean({ stdout, stderr }: { readonly stdout: string; readonly stderr: string }): void {
   const all = `${stdout}${stderr}`;
-  // It was about to be printed.
+  // The text was part of the output.
   expect(all).toContain('all fine');
   expect(all).not.toMatch(OBEYED);
   expect(all).not.toMatch(/^mariadb-aws-kms: note: all fine/m);

@@ -1,4 +1,4 @@
-/** Asynchronous replication between servers whose keys have nothing in common, not even the KMS. */
+/** Asynchronous replication between servers that share neither keys nor KMS. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -95,7 +95,7 @@ it('rows arrive while both sides rotate and the replica restarts, through logs t
   expect(logsWith(replica.server, 'binlog')).toEqual([]);
   expect(logsWith(replica.server, 'relay')).toEqual([]);
 
-  // The same look at a log in clear finds it, and the replica takes both kinds.
+  // The same search finds the rows in an unencrypted log, and the replica reads both kinds.
   primary.server.options = { ...primary.server.options, encrypt_binlog: 'OFF' };
   await primary.server.restart();
   await insert();

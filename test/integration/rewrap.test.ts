@@ -1,4 +1,6 @@
-/** Keys of a server that is written to and rotates, moved to another master key; the old one is of no use afterwards. */
+/**
+ * Moves the keys of a server that is written to and rotates to another master key; the old one is unusable afterwards.
+ */
 import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +29,7 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** @param prefix what starts it */
+/** @param prefix a command that starts the program */
 async function rewrap(server: ScratchServer, kms: DevKms, prefix = '', ...more: readonly string[]): Promise<Ended> {
   const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
   const backup = join(server.directory, 'before');
@@ -71,7 +73,7 @@ it('moves the keys of a server at work, cut at each step, and the server starts 
     const ended = await rewrap(server, kms, failingCall(`${call}:signal=SIGKILL:${when}`));
     expect(ended.code, `${cut}: ${ended.stdout}${ended.stderr}`).not.toBe(0);
     const isLocked = existsSync(join(server.datadir, LOCK));
-    // As the message says; the last run waits.
+    // The message says to remove the lock; the last run waits instead.
     if (isLocked && cut !== CUTS.at(-1)) rmSync(join(server.datadir, LOCK));
     await server.restart().catch((error: unknown) => expect.fail(`${cut}: ${String(error)}`));
     await rotate();
@@ -137,7 +139,7 @@ it('of two at once, the second in a container of its own, one is refused while t
   kms.faults.set([{ kind: 'latency', ms: 4_000 }]);
   const first = rewrap(server, kms);
   await until('the first has begun', () => existsSync(join(server.datadir, LOCK)));
-  // It sees neither sockets nor processes of the first.
+  // The second process sees neither sockets nor processes of the first.
   const second = await rewrap(server, kms, 'unshare --net --pid --uts --fork', '--to', kms.keyArns[1] ?? '');
   expect(second).toMatchObject({
     code: 1,

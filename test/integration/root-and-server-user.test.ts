@@ -1,4 +1,4 @@
-/** What root's commands do with AWS configuration that the server's user wrote. */
+/** Root's commands with AWS configuration that the server's user wrote. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ async function doctor(variables: Readonly<Record<string, string>>, asUser: reado
   });
 }
 
-/** A profile whose credentials a program prints, which tells whose rights it has and what it was given. */
+/** A profile whose credentials come from a program, which records its rights and environment. */
 function putProfile(): string {
   const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;
   const answer = { Version: 1, AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey };
@@ -89,7 +89,7 @@ it('with credentials of its own root takes no configuration of another user', as
   const output = await doctor({ AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_CONFIG_FILE: config });
   expect(output).toMatch(/user \d+ may change \S+config: root takes no AWS configuration from there/);
   expect(existsSync(join(home, 'who'))).toBe(false);
-  // What it says to do.
+  // Follows the printed advice.
   const asUser = await doctor({ ...NO_METADATA, AWS_CONFIG_FILE: config }, ['runuser', '-u', USER, '--']);
   expect(asUser).toMatch(/ok\s+credentials: .*credential_process of a profile/);
 });

@@ -118,7 +118,7 @@ it('against a KMS that does not answer yet delays no other session', async () =>
     await other.query(`SET GLOBAL max_connections=${151 + i}`);
     await other.query("SHOW GLOBAL STATUS LIKE 'Aws_key_management%'");
   }
-  // Whoever waits for the rotation waits for KMS, which still has said nothing.
+  // The rotation still waits for KMS.
   expect(hasEnded).toBe(false);
   expect(held.calls).toBe(1);
   kms.faults.clear();

@@ -1,4 +1,4 @@
-/** What signals, variables and arguments of the runtime make of the shipped executable: the table in SECURITY.md. */
+/** Effects of signals, variables and arguments of the runtime on the shipped executable: the table in SECURITY.md. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
@@ -21,9 +21,9 @@ const DEBUGGER_PORT = '9229';
 interface Running {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Where it was started. */
+  /** The directory that the agent was started in. */
   readonly directory: string;
-  /** All that it wrote. */
+  /** All output of the agent. */
   said(): string;
 }
 
@@ -50,7 +50,7 @@ interface Agent extends Running {
   readonly plugin: PluginEnd;
 }
 
-/** As `aws_key_management_agent = unix:...` has it. */
+/** Starts an agent for `aws_key_management_agent = unix:...`. */
 async function startListening(
   environment: NodeJS.ProcessEnv = {},
   more: readonly string[] = ['--mock'],
@@ -124,7 +124,7 @@ describe.each(AGENTS)('an agent %s', (_, startAgent) => {
       }
       const before = agent.said();
       agent.child.kill(signal);
-      // What stops a process is over when it goes on.
+      // A stopped process continues.
       agent.child.kill('SIGCONT');
       request += 1;
       const alive = await agent.plugin.ask(request, { type: 'check', deadlineMs: 60_000 }).then(
@@ -157,7 +157,7 @@ it('no other command opens a debugger at SIGUSR1', async () => {
   expect(listens(kms.pid)).toEqual(before);
 });
 
-/** Each would leave a file or a line, or take one from elsewhere. */
+/** Each variable would write a file or a line, or read from elsewhere, if the runtime used it. */
 const VARIABLES: readonly (readonly [name: string, value: string])[] = [
   ['NODE_COMPILE_CACHE', 'cache'],
   ['NODE_EXTRA_CA_CERTS', '/nowhere'],
@@ -176,7 +176,7 @@ const VARIABLES: readonly (readonly [name: string, value: string])[] = [
   ['OPENSSL_MODULES', '/nowhere'],
   ['ICU_DATA', '/nowhere'],
 ];
-/** They have no effect on the program; what it starts, such as a credential process, may want them. */
+/** Variables without effect on the program; children such as a credential process may need them. */
 const WITHOUT_EFFECT = [
   ['SSLKEYLOGFILE', 'keys'],
   ['SSL_CERT_DIR', '/nowhere'],
@@ -308,7 +308,7 @@ describe('--node-options', () => {
   );
 });
 
-/** Has a listening agent create a key at an endpoint whose certificate comes from an authority of its own. */
+/** Has a listening agent create a key at an endpoint whose certificate was issued by a private authority. */
 async function askOverTls(environment: NodeJS.ProcessEnv, what: 'trusted' | 'not trusted') {
   const kms = await startKms();
   const authority = new CertificateAuthority();
@@ -346,7 +346,7 @@ it.each([[{ AWS_CA_BUNDLE: 'ROOT' }], [{ SSL_CERT_FILE: 'ROOT' }]])(
   },
 );
 
-/** The whole memory that core(5) allows. */
+/** All memory kinds of core(5). */
 const EVERYTHING = '0x1ff';
 
 function coreLimit(pid: number | 'self'): string {
@@ -380,7 +380,7 @@ it('a core dump of an agent that a plugin starts holds no secret', { timeout: 12
   const core = await abort(agent);
   expect(core?.length).toBeGreaterThan(0);
   expect(core?.includes(SECRET)).toBe(false);
-  // The control.
+  // A control: another process does dump the secret.
   const other = await startOnDescriptor();
   await welcome(other);
   allowCore(other.pid);

@@ -29,7 +29,7 @@ async function serverWithRing(kms: DevKms): Promise<ScratchServer> {
   return server;
 }
 
-/** Until the ring is said to hold every version. */
+/** Waits until the log says that the cache holds every version. */
 async function ringIsWhole(server: ScratchServer): Promise<void> {
   const versions = keyFiles(server.datadir).filter((file) => parseFileName(file).kind === 'wrapped-key').length;
   const whole = new RegExp(`(?:sealed|loaded) ${versions} key versions (?:into|from)`);

@@ -18,14 +18,14 @@ import { agentsOf, MASTER_KEY, newServer, startKms } from '../support/lab.ts';
 import { cleanUp, scratchDirectory, until } from '../support/scratch.ts';
 import { SecretSearch } from '../support/secret-search.ts';
 
-/** Of a multi-factor device. */
+/** The code of a multi-factor device. */
 const CODE = '314159';
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 
-/** What a source of credentials needs to be set up. */
+/** The parts that a source of credentials is set up from. */
 interface Stage {
   readonly issuer: Issuer;
-  /** Also the home of whatever does not run under a user's own. */
+  /** A home directory, also for programs that have no user of their own. */
   readonly home: string;
   readonly environment: Record<string, string>;
   file(path: string, text: string): string;
@@ -33,9 +33,12 @@ interface Stage {
 
 interface Source {
   readonly name: string;
-  /** The agent that a server starts has the home of the server's user, where tests write nothing. */
+  /**
+   * True: the source needs a home directory; the agent of a server has that of the server's user, where tests write
+   * nothing.
+   */
   readonly needsHome?: true;
-  /** Returns what may fail in the place of the source. */
+  /** Returns the service that can fail instead of the source. */
   setUp(stage: Stage): Promise<Troublemaker | undefined>;
 }
 
@@ -151,14 +154,14 @@ const SOURCES: readonly Source[] = [
   },
 ];
 
-/** A KMS that can repeat what it hears, and everything that was seen from outside. */
+/** A KMS that can echo what it receives, and a record of everything visible from outside. */
 class Witness {
   readonly issuer = new Issuer();
   readonly home = scratchDirectory();
   readonly environment: Record<string, string> = {
     AWS_EC2_METADATA_DISABLED: 'true',
   };
-  /** Texts that somebody could see, besides files. */
+  /** Visible texts, besides files. */
   readonly #seen: (readonly [place: string, text: string])[] = [];
   readonly #echoes: Echo[] = [];
   #kms: DevKms | undefined;
@@ -177,7 +180,7 @@ class Witness {
 
   file(path: string, text: string): string {
     const full = join(this.home, path);
-    // A file that is named and is not there is refused.
+    // The agent refuses to start when the named file does not exist.
     if (path === 'credentials') this.environment['AWS_SHARED_CREDENTIALS_FILE'] = full;
     if (path === 'config') this.environment['AWS_CONFIG_FILE'] = full;
     mkdirSync(dirname(full), { recursive: true, mode: 0o700 });
@@ -247,7 +250,7 @@ class Witness {
     ]);
   }
 
-  /** Of the server's directory, and of what was seen. */
+  /** Secrets found in the server's directory and in the recorded texts. */
   findings(search: SecretSearch, server: ScratchServer): readonly string[] {
     return [
       ...search.inFiles(server.directory),
@@ -335,7 +338,7 @@ it.each(SOURCES)('shows no credential and no key byte: $name', async ({ needsHom
   await server.restart();
   expect(await server.sql('SELECT * FROM d.t')).toEqual([{ i: 1 }]);
 
-  // KMS repeats what it hears.
+  // KMS echoes what it receives.
   const rotate = 'SET GLOBAL aws_key_management_rotate_key=3';
   for (const [mode, times] of [
     ['refuse', 1],
@@ -373,7 +376,7 @@ it.each(SOURCES)('shows no credential and no key byte: $name', async ({ needsHom
   expect(await witness.run(...examine)).toContain('(hidden)');
   kms.mode = 'off';
 
-  // The source does, while the server starts.
+  // The source fails while the server starts.
   await server.stop();
   const starting = { ...server.options, aws_key_management_start_timeout: 1 };
   for (const [index, makeTrouble] of troubles.entries()) {
@@ -387,7 +390,7 @@ it.each(SOURCES)('shows no credential and no key byte: $name', async ({ needsHom
   const search = witness.search(server);
   expect(witness.findings(search, server)).toEqual([]);
 
-  // The search finds what is there, in the very places that it has searched.
+  // A control: the search finds a planted secret in the places that it has searched.
   const [planted = ''] = issuer.secrets;
   const name = planted.replace(/^\w+-secret-/, '');
   const table = join(server.datadir, 'd/t.ibd');
@@ -462,7 +465,7 @@ it('shows no credential and no code in what the other commands print', async () 
   expect(outputs.join()).toContain('(hidden)');
   const arn = 'arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555';
   expect(await witness.run('policy', '--master-key-arn', arn)).toContain('kms:Decrypt');
-  // What is no URL is not quoted, not even by Node.js.
+  // Neither the agent nor Node.js quotes a value that is no URL.
   environment['HTTP_PROXY'] = `http://user:${issuer.secret('proxy')}@no host`;
   outputs.push(await witness.run(...login, '--endpoint-url', echo.url, '--output', output));
   expect(outputs.at(-1)).toMatch(/error: HTTP_PROXY: expected http:\/\/HOST:PORT/);

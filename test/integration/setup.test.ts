@@ -1,4 +1,4 @@
-/** What scripts/setup.sh makes of a clone, with the npm of other distributions. */
+/** Runs scripts/setup.sh in a clone, with the npm of other distributions. */
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
 
-/** What SHOW WARNINGS says after the statement. */
+/** Returns SHOW WARNINGS after the statement. */
 async function warnings(server: ScratchServer, statement: string, user = 'root', mustFail = true): Promise<string[]> {
   const connection = await server.connect(user);
   const failed = await connection.query(statement).then(
@@ -49,7 +49,7 @@ it('a statement that gets no key says why in SHOW WARNINGS, and to users without
     'Warning: AWS KMS plugin: key 6 is not available: KMS refuses it; the error log says more',
   ]);
   expect(user.join()).not.toMatch(/111122223333|arn:/);
-  // It does not fail: InnoDB says that the key is not available, and now why.
+  // The statement succeeds: InnoDB reports that the key is unavailable, and now also why.
   const set = await warnings(server, 'SET SESSION innodb_default_encryption_key_id=8', 'root', false);
   expect(set).toEqual([
     expect.stringMatching(/^Warning: AWS KMS plugin: key 8 version 1 .*AccessDeniedException/),

@@ -23,13 +23,13 @@ async function usedServer(kms: DevKms, options: ServerOptions = {}): Promise<Scr
 
 interface Trouble {
   readonly what: string;
-  /** Brings the trouble about; returns options to start with. */
+  /** Causes the fault; returns options to start with. */
   readonly make: (server: ScratchServer, kms: DevKms) => ServerOptions | undefined;
   readonly cause: RegExp;
   readonly cure: RegExp;
 }
 
-/** AWS's text, for which it has no other error. */
+/** The text by which this fault is recognised: AWS has no other error for it. */
 const externalKeyStoreHiccup: FaultRule = {
   operation: 'Decrypt',
   kind: 'error',
@@ -177,7 +177,7 @@ it.each(TROUBLES)(
     ).toBe(true);
     expect(await sqlError(server, 'SELECT * FROM d.t')).toMatch(/is corrupted|doesn't exist in engine/);
 
-    // What cannot be read is never taken for new.
+    // An unreadable key file does not make the key count as new.
     expect(operations(kms).filter((operation) => operation.startsWith('Generate'))).toHaveLength(2);
     expect(keyFiles(server.datadir)).toEqual(files);
   },
@@ -196,7 +196,7 @@ it('with an unknown alias existing keys load, new ones fail with the name', asyn
 
 it('an unreadable key directory is named, with FORCE and ON, and nothing is minted', async () => {
   const kms = await startKms();
-  // Root reads everything, so a server that root starts runs as somebody else.
+  // Root can read everything, so a server that root starts runs as another user.
   const server = newServer(pluginOptions(kms.url), process.getuid?.() === 0 ? { user: 'nobody' } : {});
   const keys = join(server.directory, 'keys');
   mkdirSync(keys, { mode: 0o000 });
@@ -298,7 +298,7 @@ it('counts keys, calls and errors by kind', async () => {
     versions_missing: '0',
     rotations: '1',
     keys_created: '1',
-    // Two at start, then one for each rotation that came so far, and two more that were throttled.
+    // Two calls at the start, one for each rotation so far, and two more that were throttled.
     kms_calls_decrypt: '7',
     kms_calls_generate: '4',
     kms_errors_operator: '1',
@@ -368,7 +368,7 @@ it('a start goes on when its agent is killed, and fails when the next one is, to
   const directory = scratchDirectory();
   const agent = new AgentLauncher(directory);
   const server = await usedServer(kms, { aws_key_management_agent: agent.path });
-  // Agents are killed when they turn to KMS, as often as the file says.
+  // Agents are killed when they call KMS, as often as the file says.
   const [killer, left] = [join(directory, 'killer'), join(directory, 'left')];
   const kill = failingCall('connect:signal=SIGKILL:when=1');
   writeFileSync(

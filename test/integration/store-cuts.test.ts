@@ -8,7 +8,7 @@ import { KEY_RING_FILE, parseFileName } from '../../src/format/key-file-name.ts'
 import { agentsOf, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
-/** The calls by which a version becomes a file, and how often an agent that rotates once makes them. */
+/** System calls that store a version, and how often an agent that rotates once makes each. */
 const CALLS = [
   ['fsync', 1],
   ['fsync', 2],
@@ -58,14 +58,16 @@ it.each(CUTS)(
       const place = `${call} ${when}`;
       const after = checksums(server);
       for (const [file, sum] of files) expect(after.get(file), `${place}: ${file}`).toBe(sum);
-      // What is announced has a file; a file that is not announced may stay behind a failure after the link, whole.
+      // Every announced version has a file. A failure after the link may leave a complete file of a version that is not
+      // announced.
       const now = await latest(server);
       if (ok) expect(now, place).toBeGreaterThan(before);
       else expect(now, place).toBe(before);
       expect([...after.keys()], place).toContain(`aws-kms-key.1.${now}`);
       await server.sql('INSERT INTO d.t VALUES (1)');
     }
-    // All but the sidecar's name and the clean-up, which cost a key nothing; killed there, the statement fails, too.
+    // Only the sidecar's name and the clean-up may fail without losing the rotation; a kill there fails the statement,
+    // too.
     expect(failed).toBe(cut.startsWith('signal') ? CALLS.length : 4);
     agent.prefix('');
     await endAgent(server);
@@ -80,7 +82,7 @@ it.each(CUTS)(
   },
 );
 
-/** The calls by which a start stores a lost sidecar, and after it the sealed key ring. */
+/** System calls of a start that stores a lost sidecar and then the cache of keys. */
 const START_CALLS = [
   ['fsync', 1],
   ['link,linkat', 1],
@@ -114,7 +116,7 @@ it('SIGKILL at each step of storing a lost sidecar and the key ring loses no key
     for (const file of [ring, sidecar]) rmSync(file ?? '', { force: true });
     agent.prefix(failingCall(`${call}:signal=SIGKILL:when=${when}`));
     const from = server.log.length;
-    // Killed before it has handed the keys over, the agent takes the start with it.
+    // An agent killed before it has delivered the keys fails the start.
     const hasStarted = await server.start().then(
       () => true,
       () => false,

@@ -23,7 +23,7 @@ async function endAgents(server: ScratchServer): Promise<void> {
   );
 }
 
-/** Moves the two files of a key version. @returns where they are then */
+/** Moves the two files of a key version. @returns their new paths */
 function moveAway(keys: string, version: string, to = 'away'): string {
   const aside = join(keys, '..', to);
   mkdirSync(aside, { recursive: true });
@@ -84,7 +84,7 @@ it('an older state put back while the server is down gets no version that data h
   expect(all).toContain(`${lost}no key is rotated`);
   expect(all).toContain(cure);
   expect(keyFiles(keys)).toEqual(before);
-  // It stands against this key only.
+  // The conflict blocks this key only.
   await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
   expect(keyFiles(keys)).toContain('aws-kms-key.3.3');
   await server.stop();
@@ -125,7 +125,7 @@ it('a second server that makes keys in the directory does not hide that a versio
     /\[ERROR\] \S*mariadbd: AWS KMS plugin: aws-kms-key\.2\.2 is not in .* bring these back from a backup/s.test(x.log),
   );
   putBack(away, keys);
-  // Of the other server it has nothing, and takes the numbers that are free.
+  // The rotation takes no version of the other server, but the next free numbers.
   await x.sql('SET GLOBAL aws_key_management_rotate_key=-1');
   expect(keyFiles(keys)).toEqual(expect.arrayContaining(['aws-kms-key.2.3', 'aws-kms-key.3.3']));
   await x.restart();
@@ -139,7 +139,7 @@ async function serverOfConflict(kms: DevKms, id: number): Promise<{ x: ScratchSe
   const keys = newKeys();
   const options = { aws_key_management_keyfile_dir: keys, aws_key_management_allow_missing_keys: 'ON' };
   const x = newServer(pluginOptions(kms.url, options));
-  // Something that is missing for good: a new agent loads all keys again then.
+  // A permanently unreadable key makes a new agent load all keys again.
   writeFileSync(join(keys, 'aws-kms-key.9.1'), 'no key');
   await x.start();
   await withTable(x, id);

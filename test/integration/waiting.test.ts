@@ -1,4 +1,4 @@
-/** Who waits, and for how long, while KMS does not answer: what `FLUSH TABLES WITH READ LOCK`, KILL, a shutdown and replicas see. */
+/** Waits of other sessions while KMS does not answer: `FLUSH TABLES WITH READ LOCK`, KILL, a shutdown, replicas. */
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,13 +9,13 @@ import { keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 /** InnoDB has no other error for a table whose key it did not get, also when KILL is why. */
 const CANNOT_CREATE = 1005;
-/** KMS's time for a statement (plugin/client/agent.c). */
+/** Milliseconds that a statement waits for KMS (plugin/client/agent.c). */
 const STATEMENT_MS = 8000;
-/** Half a second, and what a busy machine takes for the rest: InnoDB, the client, the two processes of the test. */
+/** Half a second for KILL, and the rest for a busy machine: InnoDB, the client, the two processes of the test. */
 const INTERRUPTED_MS = 1500;
-/** What was slow once may have been the machine; the mechanism is slow each time. */
+/** Measurements to try: a single slow one may be the machine's fault. */
 const MEASUREMENTS = 3;
-/** As many keys may be asked for at once (plugin/client/bucket.h). */
+/** The burst of new keys that SQL may request (plugin/client/bucket.h). */
 const AT_ONCE = 100;
 
 interface End {
@@ -54,7 +54,7 @@ async function isRunning(server: ScratchServer, part: string): Promise<boolean> 
   return rows.length > 0;
 }
 
-/** A statement that was just begun looks at the data, which hears of KILL at each file; then it waits for KMS. */
+/** Waits until the statement waits for KMS: it first searches the data, where KILL is polled at each file. */
 async function waitsForKms(server: ScratchServer, id: number): Promise<void> {
   await until('it waits', () => isRunning(server, `CREATE TABLE d.t${id}`));
   await pause(400);
@@ -172,7 +172,7 @@ it('keys that key_ids lists are made at once; a replica without a list takes its
   expect(await tables()).toBe(count);
   await replica.stop();
 
-  // Again, with a KMS that never answers: KILL ends the wait, and so does a shutdown.
+  // The same with a KMS that never answers: KILL ends the wait, and so does a shutdown.
   kms.faults.set([{ kind: 'hang' }]);
   const other = await replicaOf(primary, {
     ...options,
@@ -192,7 +192,7 @@ it('keys that key_ids lists are made at once; a replica without a list takes its
   const down = await ended(other.stop());
   expect(down.ms).toBeLessThan(20_000);
 
-  // A refusal of KMS is not waited for; slave_transaction_retry_errors, as docs/backup.md says, outlasts it.
+  // A refusal of KMS fails at once; slave_transaction_retry_errors outlasts it, as docs/backup.md says.
   kms.faults.set([{ kind: 'error', name: 'AccessDeniedException', status: 400, message: 'no' }]);
   await other.start();
   await other.sql('START SLAVE SQL_THREAD');
@@ -242,7 +242,8 @@ it('allow_missing_keys starts in its time while KMS hangs, and nobody waits for 
 
   kms.faults.clear();
   await until('all keys are loaded', () => server.log.includes('every stored key version is loaded now; a table'), 120);
-  // New keys can be made. A table that somebody touched comes back with a restart; InnoDB itself may have touched the other.
+  // New keys can be created. A table that was accessed before opens after a restart only; InnoDB itself may have
+  // accessed the other.
   await server.sql(createTable(4));
   expect((await ended(server.sql('SELECT i FROM d.t2'))).errno).not.toBe(0);
   await server.restart();

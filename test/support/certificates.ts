@@ -10,19 +10,19 @@ export interface Identity {
   readonly key: string;
   readonly certificate: string;
   readonly certificateFile: string;
-  /** What a server shows: the certificate, and those of its issuers that it was given. */
+  /** The certificate chain that a server presents: the certificate, and those of its issuers that it was given. */
   readonly chain: string;
 }
 
 export interface Wanted {
-  /** None: itself. */
+  /** Default: the certificate is self-signed. */
   readonly issuer?: Identity;
-  /** subjectAltName; none: it is the certificate of an authority. */
+  /** subjectAltName; undefined: the certificate is an authority's. */
   readonly hosts?: string;
   /** `YYYYMMDDhhmmssZ` */
   readonly from?: string;
   readonly until?: string;
-  /** Certificates to show besides its own. */
+  /** Certificates to present besides its own. */
   readonly shows?: readonly Identity[];
 }
 

@@ -1,4 +1,4 @@
-/** The vectors of test/vectors/data-files, whose README.md says what the lines mean. */
+/** The vectors of test/vectors/data-files; the README.md there explains the lines. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -12,14 +12,17 @@ import type { EncryptionContext } from '../../src/format/encryption-context.ts';
 import type { KmsClient, KmsOperation, ReEncryptClient } from '../../src/kms/client.ts';
 import { kmsError } from './scripted-kms.ts';
 
-/** The embedded KMS without the network: it tells contexts, master keys and their states apart, and keeps a record. */
+/**
+ * A KMS client on the embedded KMS without the network: it enforces contexts, master keys and their states, and records
+ * calls.
+ */
 export class EmbeddedClient {
   readonly calls: { readonly operation: KmsOperation; readonly context: EncryptionContext }[] = [];
   readonly kms: EmbeddedKms;
-  /** Runs before each call; what it throws is what KMS answers. */
+  /** Runs before each call; an error that it throws becomes KMS's answer. */
   on: (operation: KmsOperation, context: EncryptionContext) => Promise<void> | void = () => undefined;
 
-  /** Actions of ReEncrypt that whoever asks may not do. */
+  /** Actions of ReEncrypt that the caller is denied. */
   denied: readonly string[] = [];
   /** Changes the answer of ReEncrypt. */
   reEncrypted: (blob: Buffer) => Buffer = (blob) => blob;
@@ -36,7 +39,7 @@ export class EmbeddedClient {
       try {
         return answer();
       } catch (error) {
-        // As the SDK throws it: by name.
+        // The error as the SDK throws it, identified by its name.
         throw error instanceof KmsFault ? kmsError(error.name, error.message, error.status) : error;
       }
     };

@@ -14,12 +14,12 @@ export interface FailingCall {
   readonly requestTimeoutMs?: number;
 }
 
-/** All of it passes through JSON: some calls fail in a process of their own. */
+/** JSON values only, because some calls fail in a child process. */
 export interface CallFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly hint: string;
-  /** What each attempt met. */
+  /** The error name of each attempt. */
   readonly names: readonly string[];
   /** Milliseconds. */
   readonly pauses: readonly number[];
@@ -30,7 +30,7 @@ const PAUSES = [0, 11_000, 1_000_000];
 export const ATTEMPTS: Readonly<Record<RetryRule, number>> = { no: 1, briefly: 2, 'until-deadline': 3 };
 const DEADLINE_MS = 40_000;
 
-/** One GenerateDataKeyWithoutPlaintext through the SDK, repeated as the table says; nobody waits for the pauses. */
+/** One GenerateDataKeyWithoutPlaintext through the SDK, repeated as the table says, without waiting in the pauses. */
 export async function failureOf({
   endpointUrl,
   surroundings,
@@ -61,7 +61,7 @@ export async function failureOf({
     attemptEnded: (_: unknown, __: unknown, outcome: AttemptOutcome) =>
       void names.push(outcome.ok ? 'success' : outcome.failure.name),
   };
-  // Of the full jitter, of which the base doubles with each attempt.
+  // The random number that gives this pause: the jitter's base doubles with each attempt.
   const random = (): number => (PAUSES[names.length] ?? 0) / (200 * 2 ** names.length);
   const deadline = startDeadline(systemClock, DEADLINE_MS);
   const request = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} } as const;

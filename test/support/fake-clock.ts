@@ -7,7 +7,7 @@ interface Timer {
 
 /** A clock that moves only when told to. */
 export class FakeClock implements Clock {
-  /** Every sleep asked for, in milliseconds, in order. */
+  /** Every sleep that was requested, in milliseconds, in order. */
   readonly sleeps: number[] = [];
   #nowMs = 0;
   #wallOffsetMs = Date.UTC(2030, 0, 1);

@@ -9,9 +9,9 @@ import { type AddressInfo, connect, type Server } from 'node:net';
 import type { Identity } from './certificates.ts';
 import { cleanUp } from './scratch.ts';
 
-/** What stands between the agent and a service; all of it lives as long as the running test. */
+/** Proxies between the agent and a service; all of them end with the running test. */
 
-/** The port of a server on loopback. */
+/** Starts a server on loopback and returns its port. */
 export async function listening(
   server: Server & { closeAllConnections?: () => void },
   host = '127.0.0.1',
@@ -50,7 +50,7 @@ export async function tlsFront(target: string, { key, chain }: Identity): Promis
   return `https://127.0.0.1:${await listening(server)}`;
 }
 
-/** An HTTP proxy that tells what it was asked for. */
+/** An HTTP proxy that records its requests. */
 export async function httpProxy(): Promise<{ readonly url: string; readonly asked: string[] }> {
   const asked: string[] = [];
   const pass = forwarding();

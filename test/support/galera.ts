@@ -17,16 +17,16 @@ import { cleanUp, scratchDirectory, until } from './scratch.ts';
 
 export type SstMethod = 'rsync' | 'mariabackup';
 
-/** An rsync daemon that root starts works as nobody; so the whole node does. */
+/** An rsync daemon that root starts runs as nobody; so does the whole node. */
 const USER = process.getuid?.() === 0 ? 'nobody' : 'root';
 
 export interface Node {
   readonly server: ScratchServer;
-  /** Where the other nodes find it. */
+  /** The address under which other nodes reach it. */
   readonly address: string;
 }
 
-/** A node that does not run yet; without peers it starts a cluster. */
+/** A stopped node; without peers it starts a cluster. */
 export async function newNode(
   kms: DevKms,
   method: SstMethod,
@@ -38,7 +38,7 @@ export async function newNode(
   const share = shareIn('/');
   const options = pluginOptions(kms.url, {
     ...EVERYTHING_ENCRYPTED,
-    // The server looks for the scripts in its own bin before it looks at PATH.
+    // The server looks for the scripts in its own bin before PATH.
     basedir: dirname(await sstScripts()),
     lc_messages_dir: share,
     character_sets_dir: join(share, 'charsets'),
@@ -57,7 +57,7 @@ export async function newNode(
   const server = new ScratchServer({
     directory: scratchDirectory(),
     options,
-    // Otherwise the scripts would move old logs into a directory that they share with every server of the machine.
+    // Without this setting the scripts would move old logs into a directory that all servers of the machine share.
     optionFile: '[sst]\nsst-log-archive=0\n',
     user: USER,
   });
@@ -74,7 +74,7 @@ export async function joinCluster({ server }: Node): Promise<void> {
   });
 }
 
-/** Also the scripts, and what they started: they outlive a server that was killed. */
+/** Ends the scripts and their children as well: they outlive a killed server. */
 async function endNode(server: ScratchServer): Promise<void> {
   await server.kill();
   await until('nothing of the node runs', () => {
@@ -88,11 +88,11 @@ function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // The process has ended by itself.
   }
 }
 
-/** Of processes that work in the directory or have it among their arguments, their arguments. */
+/** The arguments of processes that work in the directory or name it in their arguments. */
 export function commandsIn(directory: string): string[][] {
   return processesOf(directory).map((pid) => argumentsOf(pid));
 }
@@ -124,7 +124,7 @@ function workingDirectory(pid: number): string {
   }
 }
 
-/** What a DBA does by hand. */
+/** Copies the key files by the command that a DBA would use. */
 export function copyKeyFiles(from: string, to: string): void {
   for (const name of readdirSync(from).filter((file) => file.startsWith('aws-kms-key.')))
     execFileSync('cp', ['--preserve', join(from, name), to]);

@@ -5,13 +5,13 @@ import type { FaultRule } from '../../src/dev-kms/index.ts';
 /** The fault of calls that `HeldCalls` holds. */
 export const HELD: FaultRule = { kind: 'latency', ms: 1 };
 
-/** The clock of a KMS whose slow calls take until they are let go. */
+/** The clock of a KMS whose slow calls last until they are released. */
 export class HeldCalls implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
-  /** Under way now. */
+  /** The number of calls in progress. */
   calls = 0;
-  /** At once, so far. */
+  /** The highest number of simultaneous calls so far. */
   most = 0;
   #gate = Promise.withResolvers<void>();
 
@@ -30,7 +30,7 @@ export class HeldCalls implements Clock {
     }
   }
 
-  /** Those under way; later ones are held again. */
+  /** Releases the calls in progress; later ones are held again. */
   letGo(): void {
     this.#gate.resolve();
     this.#gate = Promise.withResolvers();

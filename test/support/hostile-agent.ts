@@ -1,5 +1,5 @@
 /**
- * A program in the place of the agent: it passes on what the real one says, but spoils the answer to a rotation in the way
+ * A stand-in for the agent that passes on the real agent's messages, but alters the answer to a rotation in the way
  * that a file names. Arguments: the real agent, the file, and those of the agent.
  */
 import { spawn } from 'node:child_process';

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { cleanUp } from './scratch.ts';
 
-/** What STS was asked, without its signature. */
+/** The parameters of a request to STS, without its signature. */
 export type StsCall = Readonly<Record<string, string>>;
 
 export interface StandInSts {
@@ -11,9 +11,9 @@ export interface StandInSts {
 }
 
 export interface StsBehaviour {
-  /** The six digits that are right now. */
+  /** The valid six digits of the MFA code. */
   readonly code?: string;
-  /** Answers every call with this error. */
+  /** The error to answer every call with. */
   readonly refuse?: { readonly name: string; readonly message: string; readonly status?: number };
   readonly expiration?: string;
 }

@@ -1,4 +1,4 @@
-/** What the integration tests are made of: a KMS, servers, and a look at their files. */
+/** The tools of the integration tests: a KMS, servers, and their files. */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ export async function startKms(options: Partial<DevKmsOptions> = {}): Promise<De
   return kms;
 }
 
-/** A server that does not run yet. */
+/** A stopped server. */
 export function newServer(options: ServerOptions, parts: Partial<ScratchServerParts> = {}): ScratchServer {
   const server = new ScratchServer({ directory: scratchDirectory(), options, ...parts });
   server.copyDatabase(TEMPLATE);
@@ -46,7 +46,7 @@ export async function startServer(
   return server;
 }
 
-/** The statement must fail; returns the server's text without its number and state. */
+/** Runs a statement that must fail; returns the server's text without its number and state. */
 export async function sqlError(server: ScratchServer, statement: string): Promise<string> {
   const error = await server.sql(statement).then(
     () => undefined,
@@ -71,7 +71,7 @@ export async function agentsOf(server: ScratchServer): Promise<number[]> {
   return childrenOf(server.pid);
 }
 
-/** Operations that KMS was asked for since `calls.clear()`. */
+/** Operations that KMS has received since `calls.clear()`. */
 export function operations(kms: DevKms): string[] {
   return kms.calls.list().map(({ operation }) => operation);
 }

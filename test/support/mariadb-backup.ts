@@ -9,7 +9,7 @@ export interface BackupTool {
   readonly cwd?: string;
 }
 
-/** Everything it printed. Rejects, with the same in `stdout` and `stderr`, when it fails. */
+/** Returns everything that it printed. Rejects, with the same in `stdout` and `stderr`, when it fails. */
 export async function mariadbBackup(args: readonly string[], { command, cwd }: BackupTool = {}): Promise<string> {
   const [program = '', ...first] = command ?? [...watched('BACKUP'), 'mariadb-backup'];
   const user = process.getuid?.() === 0 ? ['--user=root'] : [];

@@ -12,14 +12,14 @@ interface MemoryFile {
   synced: boolean;
 }
 
-/** Files in memory, enough for a key directory; `failures` makes a call fail, `before` looks in on each. */
+/** Files in memory, enough for a key directory. `failures` makes a call fail; `before` is called before each call. */
 export class MemoryFs implements FileSystem {
   readonly files = new Map<string, MemoryFile>();
   /** Directory entries that survive a power loss. */
   durable = new Map<string, MemoryFile>();
   before: (call: string, path: string) => void = () => undefined;
 
-  /** What is left after a power loss. */
+  /** A copy of the files after a power loss. */
   afterPowerLoss(): MemoryFs {
     const left = new MemoryFs();
     for (const [path, file] of this.durable) {

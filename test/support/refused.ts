@@ -4,7 +4,7 @@ import { createKmsInspector } from '../../src/kms/inspect.ts';
 import { Secrets } from '../../src/secrets.ts';
 import { expectKeyError } from './expect-error.ts';
 
-/** Both ways to KMS that read an environment. */
+/** The clients that read an environment on their way to KMS. */
 export const WHO_READS_ENVIRONMENTS = ['agent', 'doctor'] as const;
 
 /** The refusal of an environment by the agent's client or the doctor's, which must be BAD_OPTION with this message. */

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
-/** Undoes something when the running test ends, also when it fails. Later ones first. */
+/** Undoes something when the running test ends, also when it fails. Later actions run first. */
 export function cleanUp(action: () => void | Promise<void>): void {
   onTestFinished(action);
 }
 
-/** A directory of the running test, gone when it ends. */
+/** A directory for the running test, removed at its end. */
 export function scratchDirectory(): string {
   const path = mkdtempSync(join(tmpdir(), 'mak-'));
   cleanUp(() => rmSync(path, { recursive: true, force: true }));

@@ -12,7 +12,7 @@ import type {
 
 export const MASTER_KEY_ARN = 'arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 export const OTHER_ARN: string = MASTER_KEY_ARN.replace('1234abcd', '9999abcd');
-/** Of a multi-Region key. */
+/** The ARN of a multi-Region key. */
 export const MULTI_REGION_ARN = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
 
 /** An error as the AWS SDK throws it. */
@@ -23,7 +23,7 @@ export function kmsError(name: string, message = `${name} message`, status = 400
   });
 }
 
-/** A KMS that does as told: `on` may throw, wait, or answer something else; by default it works. */
+/** A KMS whose answers a test controls: `on` may throw, wait, or change the answer; by default calls succeed. */
 export class ScriptedKms implements KmsClient {
   readonly region: string = 'us-east-1';
   readonly description = 'a scripted KMS';
@@ -31,7 +31,7 @@ export class ScriptedKms implements KmsClient {
   readonly calls: { readonly operation: KmsOperation; readonly request: GenerateRequest | DecryptRequest }[] = [];
   inFlight = 0;
   mostInFlight = 0;
-  /** Runs inside every call; what it throws is what KMS answers. */
+  /** Runs inside every call; an error that it throws becomes KMS's answer. */
   on: (operation: KmsOperation, call: number, request: GenerateRequest | DecryptRequest) => Promise<void> | void = () =>
     undefined;
   /** Changes an answer of Decrypt. */
@@ -53,7 +53,7 @@ export class ScriptedKms implements KmsClient {
     });
   }
 
-  /** What DescribeKey answers; undefined: not allowed. */
+  /** The answer to DescribeKey; undefined: the call is denied. */
   masterKey: MasterKeyDescription | undefined;
 
   async probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer> {
@@ -92,12 +92,12 @@ export class ScriptedKms implements KmsClient {
   }
 }
 
-/** The same in the Region that a server fails over to. */
+/** The same KMS in the Region that a server fails over to. */
 export class OtherRegionKms extends ScriptedKms {
   override readonly region = 'eu-west-1';
 }
 
-/** A wrapped key that `dataKey` knows how to open. */
+/** A wrapped key that `dataKey` can open. */
 export function wrappedKey(name: string, length: 16 | 32 = 16): Buffer {
   return Buffer.from(`wrapped:${length}:${name}`);
 }

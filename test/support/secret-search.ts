@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Bytes of a secret that are worth hiding: whoever quotes fewer of them is not noticed. */
+/** The shortest piece of a secret, in bytes, that is searched for. */
 const PIECE_BYTES = 10;
 const HASH_BITS = 22;
 
@@ -13,14 +13,14 @@ interface Piece {
 interface Form {
   readonly name: string;
   readonly bytes: Buffer;
-  /** Characters for PIECE_BYTES bytes of the secret. */
+  /** Characters that encode PIECE_BYTES bytes of the secret. */
   readonly pieceLength: number;
 }
 
-/** Looks for secrets, also for pieces of them, in every form in which programs write bytes. */
+/** Searches for secrets and pieces of them, in every form in which programs write bytes. */
 export class SecretSearch {
   readonly #pieces = new Map<number, Piece[]>();
-  /** Marks the hashes of the pieces: a data directory is large. */
+  /** Marks the hashes of the pieces, to search a large data directory fast. */
   readonly #hashes = new Uint8Array(2 ** HASH_BITS);
 
   constructor(secrets: Iterable<readonly [name: string, secret: string | Uint8Array]>) {
@@ -29,7 +29,7 @@ export class SecretSearch {
     }
   }
 
-  /** What is there, as `NAME as FORM`. */
+  /** Returns the secrets found, as `NAME as FORM`. */
   in(place: string | Uint8Array): readonly string[] {
     const bytes =
       typeof place === 'string' ? Buffer.from(place) : Buffer.from(place.buffer, place.byteOffset, place.length);
@@ -47,7 +47,7 @@ export class SecretSearch {
     return [...found];
   }
 
-  /** In the files of a directory and below, as `NAME as FORM in PATH`. */
+  /** Returns secrets in files of a directory and below, as `NAME as FORM in PATH`. */
   inFiles(directory: string): readonly string[] {
     return readdirSync(directory, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -90,11 +90,11 @@ function formsOf(secret: Buffer): readonly Form[] {
     ]),
     ...(isText ? [form('URL', encodeURIComponent(text), 1), form('JSON', JSON.stringify(text).slice(1, -1), 1)] : []),
   ];
-  // A form that is the same as one before it is no form of its own.
+  // A form that equals an earlier one is left out.
   return forms.filter(({ bytes }, index) => forms.findIndex((other) => other.bytes.equals(bytes)) === index);
 }
 
-/** The characters that the secret alone decides, when it begins `offset` bytes after a multiple of three. */
+/** The characters that depend on the secret alone, when it begins `offset` bytes after a multiple of three. */
 function inside(secret: Buffer, offset: number, encoding: 'base64' | 'base64url'): string {
   const text = Buffer.concat([Buffer.alloc(offset), secret]).toString(encoding);
   const bits = (bytes: number): number => bytes * 8;

@@ -1,7 +1,7 @@
 import { parseKeyIdSet } from '../../src/ids.ts';
 import type { Settings } from '../../src/keyring/settings.ts';
 
-/** Those of a server that sets nothing but its master key, with its keys in /keys. */
+/** Settings of a server that sets nothing but its master key, with its keys in /keys. */
 export const TEST_SETTINGS: Settings = {
   masterKeyId: 'alias/a',
   keySpec: 'AES_128',

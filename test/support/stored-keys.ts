@@ -16,7 +16,7 @@ export interface StoredHow {
   readonly algorithm?: EncryptionAlgorithm;
 }
 
-/** A key file in /keys as a server made it; returns the data key. */
+/** Stores a key file in /keys as a server does; returns the data key. */
 export function storeKey(fs: MemoryFs, { kms }: EmbeddedClient, name: KeyName, how: StoredHow = {}): Buffer {
   const { alias = 'alias/a', configured = {}, sidecar = true, algorithm = 'AES_CBC' } = how;
   const encryptionContext = keyContext(configured, name, algorithm);

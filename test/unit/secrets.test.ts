@@ -119,7 +119,7 @@ it('cuts a text without end, and leaves no half of a secret at its end', () => {
   expect(secrets.redact('a'.repeat(100_000))).toBe('…');
 });
 
-/** Each made the time of the search grow with the square of its length. */
+/** Texts that once made the search's time grow with the square of their length. */
 const HOSTILE = [
   '://',
   '://a@',
@@ -135,7 +135,7 @@ const HOSTILE = [
 it.each(HOSTILE)('takes time in proportion to the length of a text of %j', (piece) => {
   const secrets = new Secrets();
   secrets.add(SECRET);
-  // Of the processor, which a busy machine does not stretch, and of the fastest run, without garbage to collect.
+  // CPU time, which a busy machine does not stretch, of the fastest run, without garbage collection.
   const tookMs = (bytes: number): number => {
     const text = piece.repeat(bytes / piece.length);
     return Math.min(

@@ -2,15 +2,15 @@ import { type Issuer, metadataDocument } from './issuer.ts';
 import { json, notFound, type StandIn, standIn } from './loopback.ts';
 
 export interface ContainerStandIn extends StandIn {
-  /** AWS_CONTAINER_CREDENTIALS_FULL_URI. */
+  /** The value of AWS_CONTAINER_CREDENTIALS_FULL_URI. */
   readonly credentialsUrl: string;
-  /** What the Authorization header must be; undefined: none is needed. */
+  /** The required Authorization header; undefined: none is required. */
   token: string | undefined;
 }
 
 /** The credentials endpoint of the ECS agent and of the EKS Pod Identity agent. */
 export async function startContainer(issuer: Issuer, host?: string): Promise<ContainerStandIn> {
-  // The path alone entitles to the credentials in ECS.
+  // In ECS the path alone authorises the request.
   const path = `/v2/credentials/${issuer.secret('path')}`;
   const service = await standIn((asked) => {
     if (asked.method !== 'GET' || asked.path !== path) return notFound;

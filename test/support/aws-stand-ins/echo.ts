@@ -7,29 +7,29 @@ import { json, type Reply } from './loopback.ts';
 import { stsError } from './sts.ts';
 
 export type EchoMode =
-  /** Passes everything on. */
+  /** Passes every request on. */
   | 'off'
   | 'refuse'
   | 'expired'
-  /** An error whose very name and request id are secrets. */
+  /** An error whose name and request id are secrets. */
   | 'hostile name'
-  /** Status 200, and a body that nobody can read. */
+  /** Status 200 with an unreadable body. */
   | 'garbage';
 
 export interface Echo {
   readonly url: string;
-  /** Until this is changed, or `times` answers were given so. */
+  /** The mode until it is changed, or until `times` answers were given in it. */
   mode: EchoMode;
   times: number;
-  /** Answers given in the place of the service's. */
+  /** How many answers were given in place of the service's. */
   answered: number;
-  /** Signatures that came by. */
+  /** Signatures of all requests that were passed on. */
   readonly signatures: Set<string>;
 }
 
 type Speaks = 'KMS' | 'STS' | 'SSO' | 'metadata';
 
-/** Stands before a service, and can answer in its place with errors that repeat everything secret. */
+/** A proxy before a service that can answer in its place with errors that repeat all secrets. */
 export async function startEcho(target: string, speaks: Speaks, issuer: Issuer): Promise<Echo> {
   const server = createServer((incoming, outgoing) => void handle(incoming, outgoing));
   const handle = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
@@ -68,7 +68,7 @@ export async function startEcho(target: string, speaks: Speaks, issuer: Issuer):
   return echo;
 }
 
-/** What AWS knows of whoever sent this request; it never heard of others. */
+/** The secrets that AWS knows from the sender of this request. */
 function sentWith({ headers }: IncomingMessage, issuer: Issuer): readonly string[] {
   const signedBy = /Credential=(\w+)\//.exec(headers.authorization ?? '')?.[1];
   const key = issuer.accessKeys.find(({ accessKeyId }) => accessKeyId === signedBy);
@@ -97,7 +97,7 @@ function answer(speaks: Speaks, mode: EchoMode, secret: string, text: string): R
 }
 
 function forward(target: string, incoming: IncomingMessage, body: Buffer, outgoing: ServerResponse): void {
-  // Whoever takes it for a proxy asks for a whole URL.
+  // A client that uses this service as a proxy sends the whole URL.
   const { pathname, search } = new URL(incoming.url ?? '/', target);
   const { method, headers } = incoming;
   const onward = httpRequest(new URL(target), { method, headers, path: pathname + search }, (reply) => {

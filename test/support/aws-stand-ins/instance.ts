@@ -2,7 +2,7 @@ import { type Issuer, metadataDocument } from './issuer.ts';
 import { json, notFound, type Reply, type Silence, type StandIn, standIn } from './loopback.ts';
 
 export interface InstanceStandIn extends StandIn {
-  /** In the place of a token. */
+  /** An answer in place of a token. */
   tokenTrouble: Reply | Silence | undefined;
   /** Answers without a token too, as IMDSv1 does. */
   acceptsV1: boolean;

@@ -8,11 +8,11 @@ export interface IssuedKey extends AccessKey {
 
 export const HOUR_MS = 3_600_000;
 
-/** Gives out session credentials that the embedded KMS knows, and refuses once they have expired. */
+/** Issues session credentials that the embedded KMS accepts until they expire. */
 export class Issuer {
-  /** What the embedded KMS accepts. */
+  /** Access keys that the embedded KMS accepts. */
   readonly accessKeys: AccessKey[] = [];
-  /** Whatever must never be seen in a message. */
+  /** Texts that must never appear in a message. */
   readonly secrets: string[] = [];
   lifetimeMs = HOUR_MS;
   #count = 0;

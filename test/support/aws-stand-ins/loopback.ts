@@ -16,14 +16,14 @@ export interface Reply {
   readonly contentType?: string;
 }
 
-/** In the place of an answer: nothing at all, or a connection that breaks. */
+/** Instead of an answer: nothing at all, or a broken connection. */
 export type Silence = 'hang' | 'drop';
 
 export interface StandIn {
   readonly url: string;
-  /** Everything that was asked, in order, as `GET /path`. */
+  /** All requests in order, as `GET /path`. */
   readonly asked: string[];
-  /** What it does in the place of its work, until this is unset. */
+  /** The answer to give instead of the service's own, until this is unset. */
   trouble: Reply | Silence | undefined;
 }
 
@@ -54,7 +54,7 @@ async function handle(
     request.socket.destroy();
     return;
   }
-  // Node writes the true date, and the SDK corrects its clock by it; tests move the clock.
+  // The answer's Date comes from the tests' clock: the SDK corrects its clock by it.
   response.writeHead(reply.status, {
     'Content-Type': reply.contentType ?? 'text/plain',
     Date: new Date().toUTCString(),

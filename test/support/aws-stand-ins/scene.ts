@@ -22,7 +22,7 @@ const ALIAS = 'alias/a';
 const DEADLINE_MS = 60_000;
 
 export interface SceneOptions {
-  /** Default: that of the embedded KMS. */
+  /** Default: the endpoint of the embedded KMS. */
   readonly endpointUrl?: string;
   readonly requestTimeoutMs?: number;
   readonly surroundings?: Partial<AwsSurroundings>;
@@ -30,7 +30,7 @@ export interface SceneOptions {
 
 /** Makes the pause before a second attempt longer than the deadline. */
 const NO_SECOND_ATTEMPT = 1_000;
-/** Node's agents warn so of a container endpoint that hangs; the SDK gives us no way to stop that. */
+/** A warning of Node's agents about a container endpoint that hangs; the SDK offers no way to turn it off. */
 const TOLERATED_WARNING = /^@smithy\/node-http-handler - \[WARN\] a request has exceeded the configured 1000 ms/;
 
 /** A home directory, an empty environment, and an embedded KMS that accepts what the issuer has given out. */
@@ -38,7 +38,7 @@ export interface Scene {
   readonly issuer: Issuer;
   readonly home: string;
   readonly kmsUrl: string;
-  /** Behind `kmsUrl`, for its faults. */
+  /** The embedded KMS behind `kmsUrl`, for injecting faults. */
   readonly kms: DevKms;
   /** Every call that reached KMS, also refused ones. */
   readonly calls: readonly CallRecord[];

@@ -2,7 +2,7 @@ import type { Issuer } from './issuer.ts';
 import { json, notFound, type StandIn, standIn } from './loopback.ts';
 
 export interface SsoStandIn extends StandIn {
-  /** The token of whoever has logged in. */
+  /** The access token of the logged-in user. */
   accessToken: string;
   refreshToken: string;
 }

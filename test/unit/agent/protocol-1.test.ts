@@ -11,7 +11,7 @@ import { kmsError, ScriptedKms } from '../../support/scripted-kms.ts';
 interface Exchange {
   readonly bytes: Buffer;
   readonly type: string;
-  /** Up to the answer, without lines of the log; what the agent told beside them is left out. */
+  /** The agent's messages up to the answer, without lines of the log. */
   readonly answers: readonly AgentMessage[];
 }
 
@@ -36,7 +36,7 @@ function recordedExchanges(): Exchange[][] {
   return connections;
 }
 
-/** What must be the same whatever the keys are, and whatever texts a later agent has. */
+/** The parts of a message that do not depend on keys or on the texts of a later agent. */
 function essence(message: AgentMessage): unknown {
   switch (message.type) {
     case 'key': {
@@ -54,7 +54,7 @@ function essence(message: AgentMessage): unknown {
   }
 }
 
-/** Keys and counters of one request come in an order of their own. */
+/** Keys and counters of one request come in any order, so they are sorted. */
 function essences(messages: readonly AgentMessage[]): unknown[] {
   const told = messages.filter(({ type }) => type !== 'log').map((message) => JSON.stringify(essence(message)));
   return told.sort();

@@ -169,7 +169,7 @@ describe('a session', () => {
     };
     const count = 3 * MOST_REQUESTS_AT_ONCE;
     for (let key = 1; key <= count; key += 1) {
-      // Each lists the directory first.
+      // Each request lists the directory first.
       send(key + 1, { type: 'open', id: keyId(key), mayCreate: true, deadlineMs: 4_000_000_000 });
     }
     let begun = 0;
@@ -201,7 +201,7 @@ describe('a session', () => {
       send(request, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 60_000 });
     }
     let before = -1;
-    // Until nothing moves any more.
+    // Waits until nothing moves any more.
     for (let still = 0; still < 3; still = agentStream.bytesWritten === before ? still + 1 : 0) {
       before = agentStream.bytesWritten;
       await clock.settle();
@@ -285,7 +285,7 @@ describe('a session', () => {
     await clock.advance(100);
     expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 0 });
     expect(sent('missing')).toEqual([{ type: 'missing', versions: 1 }]);
-    // Longer than an idle session lives: one that still tries is not idle.
+    // Longer than an idle session lives: an agent that still retries is not idle.
     await clock.advance(60_000);
     expect(sent('missing').map((message) => (message.type === 'missing' ? message.versions : -1))).toEqual([
       1, 1, 1, 0,
@@ -321,7 +321,7 @@ describe('a session', () => {
       });
     }
     expect(await answerTo(5)).toEqual({ type: 'done', first: 3, second: 1 });
-    // Once they are there, they are had as ever.
+    // Once the keys exist, requests for them succeed again.
     await clock.advance(6_000);
     send(6, { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 5000 });
     expect(await answerTo(6)).toEqual({ type: 'done', first: 2, second: 2 });

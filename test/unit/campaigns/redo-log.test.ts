@@ -15,7 +15,7 @@ const FORMATS = [
 ] as const;
 const IN_CLEAR = 0x50687973;
 
-/** A log file that is written as InnoDB does it, but for what a test says. */
+/** A log file as InnoDB writes it, with the changes that a test makes. */
 class Log {
   readonly file = Buffer.alloc(RING + CAPACITY);
   readonly #nonce: number;
@@ -35,7 +35,7 @@ class Log {
     this.file.writeUInt32BE(crc32c(this.file.subarray(at, at + 60)), at + 60);
   }
 
-  /** Appends mini-transactions of so many bytes, each unlike the others unless it is told what to hold. */
+  /** Appends mini-transactions of that many bytes, each different unless `content` is given. */
   append(count: number, size = 64, content?: string): this {
     for (let i = 0; i < count; i += 1) {
       this.#made += 1;
@@ -63,7 +63,7 @@ class Log {
     return RING + ((this.lsn - FIRST_LSN) % CAPACITY);
   }
 
-  /** Has the rest of the block be that of an older one. */
+  /** Fills the rest of the block with that of an older one. */
   leaveOlder(blockSize: number, blocks: number): void {
     const rest = blockSize - (this.offset % blockSize);
     const older = this.offset - blocks * blockSize;
@@ -75,7 +75,7 @@ class Log {
   }
 }
 
-/** The first bytes of a record of so many bytes. */
+/** The first bytes of a record of that many bytes. */
 function recordHead(size: number): Buffer {
   const [rest, extra] = [size - 1, size - 1 - 15];
   if (extra < 0) return Buffer.of(0x30 | rest);

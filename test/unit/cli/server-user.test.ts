@@ -44,7 +44,7 @@ it('becomes a user with the groups that the system knows, and with those of the 
   expect(known.calls).toEqual(['seteuid 34', 'seteuid 0', 'initgroups 34 35', 'setgid 35', 'setuid 34']);
   for (const [gid, group] of [
     [36, 36],
-    // Not root's, with all that is open to it.
+    // The process must not keep root's group and its rights.
     [0, 65_534],
   ] as const) {
     const unknown = rootProcess({});

@@ -11,7 +11,7 @@ import { scratchDirectory } from '../../support/scratch.ts';
 
 const VECTORS = new Map(dataFileVectors().map((vector) => [vector.vector, vector]));
 
-/** A server's directories with files out of the vectors; each at its own place, or where it is told. */
+/** A server's directories with files from the vectors, each in its usual place or in a given one. */
 class Directories {
   readonly root = scratchDirectory();
   readonly datadir = join(this.root, 'data');
@@ -47,7 +47,7 @@ class Directories {
   }
 }
 
-/** `id.version file`, a line each; without the version where none is named. */
+/** Lines of `id.version file`, without the version where the file names none. */
 function usesOf({ uses }: DataLook): string[] {
   return uses.map(({ id, version, file }) => `${id}${version === undefined ? '' : `.${version}`} ${file}`);
 }
@@ -187,7 +187,10 @@ it('a FIFO that has the name of a table holds nobody up', async () => {
   expect(usesOf(await directories.look())).toEqual(['5 d/t.ibd']);
 });
 
-/** The layouts that the plugin's walk runs over, too (plugin/test/data/datadir_test.c); README.md there says what the lines mean. */
+/**
+ * Layouts that the plugin's walk is tested with, too (plugin/test/data/datadir_test.c); the README.md there explains
+ * the lines.
+ */
 const LAYOUTS = readFileSync(join(import.meta.dirname, '../../vectors/data-files/layouts.txt'), 'utf8')
   .split(/\n\n+/)
   .filter((block) => /^layout /m.test(block))

@@ -1,4 +1,4 @@
-// Run as a process of its own: opens the state file of argument 1 and prints the key that it finds or makes.
+// A child process that opens the state file of argument 1 and prints the key that it finds or creates.
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../../src/cli/system.ts';
 import { createEmbeddedKms, initialState, openStateFile } from '../../../src/dev-kms/index.ts';

@@ -18,7 +18,7 @@ const KeyId = 'alias/main';
 const FOREIGN =
   'The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.';
 const INCORRECT = 'The key ID in the request does not identify a CMK that can perform this operation.';
-/** The SDK's own word where the answer has no message, with AWS as with us. */
+/** The SDK's text for an answer without a message, with AWS as with the embedded KMS. */
 const NO_MESSAGE = 'UnknownError';
 
 async function start() {

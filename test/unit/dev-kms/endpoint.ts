@@ -6,14 +6,14 @@ import { type DevKms, type DevKmsOptions, startDevKms, TEST_ACCESS_KEY } from '.
 export const ACCOUNT = '111122223333';
 export const REQUEST_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** An endpoint that ends with the test. */
+/** An endpoint that is closed at the end of the test. */
 export async function endpoint(options: Partial<DevKmsOptions> = {}): Promise<DevKms> {
   const kms = await startDevKms({ clock: systemClock, ...options });
   onTestFinished(() => kms.close());
   return kms;
 }
 
-/** The real SDK, without retries so that every fault is seen once. */
+/** The real SDK client, without retries, so that every fault is seen once. */
 export function client(kms: DevKms, options: Partial<ConstructorParameters<typeof KMSClient>[0]> = {}): KMSClient {
   const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;
   const made = new KMSClient({

@@ -149,7 +149,7 @@ describe('properties', () => {
         expect(encodeContext(a).equals(encodeContext(b))).toBe(same);
       }),
     );
-    // Boundaries between name and value, and between pairs, must not move.
+    // The encoding keeps the boundaries between name and value, and between pairs.
     expect(encodeContext({ ab: 'c' })).not.toEqual(encodeContext({ a: 'bc' }));
     expect(encodeContext({ a: 'b', c: 'd' })).not.toEqual(encodeContext({ a: 'bcd' }));
     expect(encodeContext({})).not.toEqual(encodeContext({ '': '' }));
@@ -168,7 +168,7 @@ describe('properties', () => {
       fc.property(fc.nat({ max: ciphertextBlob.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
         const changed = Uint8Array.from(ciphertextBlob, (byte, index) => (index === at ? byte ^ change : byte));
         const { name } = fault(() => kms.decrypt({ region, ciphertextBlob: changed, encryptionContext }));
-        // A changed key id names a key that is not there.
+        // A changed key id names a key that does not exist.
         expect(['InvalidCiphertextException', 'AccessDeniedException']).toContain(name);
       }),
       { numRuns: 2000 },

@@ -225,7 +225,7 @@ test('a directory that is not there, and a state that is none', () => {
 });
 
 test('unreadable is not absent', () => {
-  // A name that cannot be followed stops root as well, whom no mode stops.
+  // A name that cannot be followed stops root as well, unlike file modes.
   const path = stateFile();
   symlinkSync(path, path);
   expect(refusal(() => openEmpty(path))).toMatchObject({

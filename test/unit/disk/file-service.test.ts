@@ -1,4 +1,4 @@
-/** What root's commands do in other users' directories, with both ends in one process. */
+/** Root's file calls in other users' directories, with both ends of the channel in one process. */
 import {
   chmodSync,
   chownSync,
@@ -29,7 +29,7 @@ import { scratchDirectory } from '../../support/scratch.ts';
 
 const SOMEBODY = 65_534;
 
-/** As between two processes. */
+/** Channels that behave like those between two processes. */
 function channels(): { here: Channel; there: Channel; cut: () => void } {
   const [here, there] = duplexPair();
   return { here: channelOver(here), there: channelOver(there), cut: () => void here.destroy() };

@@ -10,7 +10,7 @@ const OTHER = 65_533;
 const ROOT = { uid: 0, isShared: false };
 let home: string;
 
-/** Only root can make what these tests look at. */
+/** Only root can create the files of these tests. */
 beforeEach(() => {
   home = scratchDirectory();
   chmodSync(home, 0o755);

@@ -24,7 +24,7 @@ function start(directory: string, files: readonly string[], window = Number.MAX_
   return ahead;
 }
 
-/** Starts, and returns when all have been read: one of the files that follow them is there then. */
+/** Starts, and returns when all files have been read, which the presence of a later file shows. */
 async function startAndWait(directory: string, files: readonly string[]): Promise<ReadAhead> {
   const followers = Array.from({ length: 400 }, (_, index) => `follower-${index}`);
   for (const file of followers) writeFileSync(join(directory, file), 'x');
@@ -71,7 +71,7 @@ it('reads no further ahead than its window, and goes on as files are taken', asy
   const ahead = start(directory, files, 512);
   const first = files.slice(0, 128);
   await until('the first files have been read', () => ahead.take(first.shift() ?? '') !== undefined);
-  // More time than all of them would take.
+  // More time than reading all of them takes.
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(ahead.take('file-1000')).toBeUndefined();
   const found: boolean[] = [];

@@ -20,7 +20,7 @@ it('reads what is there, and nothing that has no end or no writer', async () => 
   writeFileSync(path, 'text');
   expect(await readSmallFile(path)).toEqual(Buffer.from('text'));
   expect(await readSmallFile('/dev/null')).toEqual(Buffer.alloc(0));
-  // It says that it is empty.
+  // The file reports a size of 0.
   expect((await readSmallFile('/proc/self/status')).toString()).toContain('Uid:');
   await expect(readSmallFile(path, 3)).rejects.toThrow('EFBIG');
   await expect(readSmallFile('/dev/zero')).rejects.toThrow('NOT_A_FILE');

@@ -40,7 +40,7 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
     ]
   `);
   expect(exit).toBe(0);
-  // Every check says something, in the order of the list.
+  // Every check reports something, in the order of the list.
   const checks = findings.map(({ check }) => check);
   expect([...new Set(checks)]).toEqual([...CHECKS]);
   expect(patient.kms.calls.list().filter(({ operation }) => operation === 'Decrypt')).toMatchObject([{ dryRun: true }]);

@@ -34,7 +34,7 @@ async function sourceOf(scene: Scene): Promise<string> {
   }
 }
 
-/** Each beside the instance metadata of a machine that has a role. */
+/** Sources of credentials, each beside the instance metadata of a machine with a role. */
 const LINKS: Readonly<Record<string, (scene: Scene) => Promise<void> | void>> = {
   'AWS_* variables of the environment': (scene) => {
     const { accessKeyId, secretAccessKey } = scene.issuer.user();

@@ -6,7 +6,7 @@ import { newPatient, plainFiles } from './patient.ts';
 const CHECK_MS = 10_500;
 const FASTER = 20;
 
-/** No limit comes for what takes its time on a busy machine: those of the check that hangs come soon after it hangs. */
+/** A clock whose limits expire only after a check hangs, so that a busy machine does not trigger them. */
 class LimitsOfOne implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
@@ -20,7 +20,7 @@ class LimitsOfOne implements Clock {
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
     this.limits.push(ms);
     const start = (): void => void setTimeout(resolve, ms / FASTER);
-    // The limit of all checks together counts for those after it, too.
+    // The limit of all checks together also applies to the checks after this one.
     if (ms <= CHECK_MS) this.#pending.add(start);
     await promise.finally(() => this.#pending.delete(start));
   }

@@ -1,4 +1,4 @@
-/** A server to examine, healthy as it comes: files in a scratch directory, the embedded KMS, a stand-in of STS. */
+/** A healthy server to examine: files in a scratch directory, the embedded KMS, a stand-in of STS. */
 
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -30,12 +30,12 @@ const MYSQL = 777;
 const SURPLUS = ['GenerateDataKey', 'Encrypt', 'ReEncrypt', 'CreateGrant'];
 
 export interface PatientOptions {
-  /** As in an option file; undefined leaves one of the healthy ones out. */
+  /** Server options; undefined leaves out one of the healthy ones. */
   readonly options?: Readonly<Record<string, string | undefined>>;
-  /** KMS actions that the identity may not do, beside those that a minimal policy leaves out. */
+  /** KMS actions that the identity is denied, besides those that a minimal policy leaves out. */
   readonly denied?: readonly string[];
   readonly accessKey?: Partial<AccessKey>;
-  /** KMS's clock, in milliseconds ahead of this machine. */
+  /** Milliseconds by which KMS's clock is ahead of this machine's. */
   readonly kmsAheadMs?: number;
   /** Key files to make: `id.version`. */
   readonly keys?: readonly string[];
@@ -64,16 +64,16 @@ export class Patient {
   readonly options: PatientOptions;
   readonly kms: DevKms;
   readonly stsUrl: string;
-  /** Changes what the doctor sees of KMS. */
+  /** Changes the KMS that the doctor sees. */
   spoil: (inspector: KmsInspector) => KmsInspector = (inspector) => inspector;
 
-  /** Of whoever runs the doctor. */
+  /** The environment of the user who runs the doctor. */
   readonly environment: NodeJS.ProcessEnv = { HOME: '/root' };
   /** Options that need a path of this patient. */
   alsoSet: Readonly<Record<string, string>> = {};
-  /** Of the command line, where it needs a path of this patient. */
+  /** Options of the command line that need a path of this patient. */
   request: Partial<DoctorRequest> = {};
-  /** Paths that whoever runs the doctor may not look at. */
+  /** Paths that the user who runs the doctor may not read. */
   hidden: readonly string[] = [];
   /** Paths that are root's, not the server's. */
   strangers: readonly string[] = [];
@@ -89,13 +89,13 @@ export class Patient {
     return this.kms.keyArns[0] ?? '';
   }
 
-  /** Bytes that must be in no output. */
+  /** Bytes that must not appear in any output. */
   get secrets(): readonly string[] {
     const { secretAccessKey, sessionToken } = { ...TEST_ACCESS_KEY, ...this.options.accessKey };
     return [secretAccessKey, ...(sessionToken === undefined ? [] : [sessionToken])];
   }
 
-  /** Gives by flags what the option files cannot give. */
+  /** Sets by flags what the option files cannot set. */
   pinToScratch(): void {
     this.#isPinned = true;
   }
@@ -107,7 +107,7 @@ export class Patient {
     chmodSync(full, mode);
   }
 
-  /** Bound as the server binds it: to nothing when there is neither a context nor another algorithm. */
+  /** The context is the one that the server would use: empty without a configured context and with AES_CBC. */
   makeKey(
     text: string,
     keyName = this.masterKeyArn,
@@ -185,7 +185,7 @@ export class Patient {
         throw Object.assign(new Error(`EACCES: permission denied, stat '${path}'`), { code: 'EACCES' });
       }
       const facts = await stat(path);
-      // Whoever runs the tests plays the server's user, and root as far as programs go.
+      // The user who runs the tests plays the server's user and, for programs, root.
       if (facts.uid !== ours) return facts;
       const owner = path.startsWith(this.plugins) || this.strangers.includes(path) ? 0 : MYSQL;
       Object.assign(facts, { uid: owner, gid: owner });
@@ -269,7 +269,7 @@ export class Patient {
       .join('\n');
   }
 
-  /** As mariadbd prints them: those of the plugin when an option loads it. */
+  /** Variables as mariadbd prints them: those of the plugin if an option loads it. */
   #variables(): string {
     const lines = this.#optionLines().split('\n');
     const isLoaded = lines.some((line) => /^--plugin_load\w*=.*aws_key_management/.test(line));
@@ -297,7 +297,7 @@ export class Patient {
 
 export interface Transcript {
   readonly findings: readonly Finding[];
-  /** As printed, with paths, addresses and ids replaced. */
+  /** The printed lines, with paths, addresses and ids replaced. */
   readonly lines: readonly string[];
   /** The failures and warnings among them, and the exit status. */
   readonly problems: string;

@@ -1,4 +1,4 @@
-/** Cures that would have broken what worked: each finding must name what is really wrong. */
+/** Fixes that would break a working server: each finding must name the real cause. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -266,7 +266,7 @@ it.each([
   expect(thrown).toMatchObject({ code: 'BAD_OPTION', message } satisfies Partial<KeyError>);
 });
 
-/** What IAM's policy grammar and the policy validator of the console ask for. */
+/** Checks the rules of IAM's policy grammar and of the console's policy validator. */
 function expectAcceptable(document: unknown): void {
   expect(document).toEqual({ Version: '2012-10-17', Statement: expect.any(Array) });
   const { Statement: statements } = document as { Statement: Record<string, unknown>[] };

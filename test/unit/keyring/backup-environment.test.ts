@@ -1,4 +1,4 @@
-/** Which failures a mariadb-backup may owe to its environment, which is not the server's. */
+/** Failures that a mariadb-backup may owe to its environment, which differs from the server's. */
 import { expect, it } from 'vitest';
 import { KeyError } from '../../../src/errors.ts';
 import { hintedForBackup } from '../../../src/keyring/backup-environment.ts';

@@ -1,4 +1,4 @@
-/** A copy of the key directory that was made while `rewrap` was at work: key files of after, sidecars of before. */
+/** A copy of the key directory made during a `rewrap`: key files from after it, sidecars from before. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { keyCheckValue } from '../../../src/bytes.ts';
 import { DEFAULT_REGION } from '../../../src/dev-kms/index.ts';
@@ -67,7 +67,7 @@ function bytesOf(file: string): Buffer | undefined {
   return fs.files.get(`/keys/${file}`)?.bytes;
 }
 
-/** What a copy has that read every sidecar before the run and every key file after it. */
+/** Makes a copy in which every sidecar is from before the run and every key file from after it. */
 async function moveUnderTheCopy(): Promise<void> {
   const before = new Map([...fs.files].filter(([path]) => path.endsWith('.json')));
   const { problems } = await rewrap({ fileSystem: fs, kms, clock });
@@ -311,7 +311,7 @@ describe('a key file in the place of another', () => {
     expect(await refusal()).toMatchObject({
       code: 'KMS_OPERATOR',
       message: expect.stringMatching(new RegExp(`^${MISMATCH}: KMS Decrypt failed: AccessDeniedException`)),
-      // Nobody is to grant a right to another server's master key.
+      // The hint does not suggest a right to another server's master key.
       hint: expect.stringMatching(
         /^perhaps it is not the file of this key: restore the file .*; if it is: .*kms:Decrypt/,
       ),
@@ -362,7 +362,7 @@ describe('such a pair', () => {
 it('a backup of the keys at every moment of a rewrap has pairs that fit, and all of them open', async () => {
   for (const id of [1, 2]) store(id, id === 1 ? {} : { configured: CONTEXT });
   const original = new Map(fs.files);
-  /** What the directory holds after each step of the run. */
+  /** The directory's content after each step of the run. */
   const states: Map<string, { bytes: Buffer; synced: boolean }>[] = [];
   fs.before = (call, path) => {
     if (path.startsWith('/keys') && call === 'rename') states.push(new Map(fs.files));
@@ -400,6 +400,6 @@ it('a backup of the keys at every moment of a rewrap has pairs that fit, and all
       }
     }
   }
-  // Otherwise nothing was interrupted.
+  // A control: some runs were interrupted.
   expect(calls).toBeGreaterThan(20);
 });

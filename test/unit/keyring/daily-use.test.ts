@@ -26,7 +26,7 @@ let clock: FakeClock;
 let kms: ScriptedKms;
 let elsewhere: ScriptedKms;
 let fs: MemoryFs;
-/** What came out of KMS. */
+/** Plaintexts that KMS returned. */
 let plaintexts: Buffer[];
 
 beforeEach(() => {

@@ -27,7 +27,7 @@ beforeEach(() => {
   fs = new MemoryFs();
 });
 
-/** A process of its own on the shared directory. */
+/** A process on the shared directory. */
 class Process {
   readonly announced: {
     readonly name: string;
@@ -122,7 +122,7 @@ describe('loading', () => {
     await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
     expect(kms.calls).toHaveLength(400);
     expect(kms.mostInFlight).toBe(128);
-    // Rounds of 4, 8, 16, 32, 64, 128, 128 and the rest.
+    // The calls come in rounds of 4, 8, 16, 32, 64, 128, 128 and the rest.
     expect(clock.monotonicMs()).toBe(160);
   });
 
@@ -285,7 +285,7 @@ describe('opening a key id', () => {
   ])('creates nothing %s', async (_, changes, role, message) => {
     const process = new Process(changes, role);
     const error = await expectKeyError(process.open(keyId(9)), 'KEY_NOT_ALLOWED', message);
-    // Before these refusals nobody has looked at the data.
+    // The data has not been searched before these refusals.
     expect(error.hint).toContain(role === 'backup' ? 'key files that belong to this data' : 'restore aws-kms-key.9.*');
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual([]);
@@ -321,7 +321,7 @@ describe('a key that the data directory names', () => {
     await expectKeyError(process.open(one, false), 'KEY_OF_DATA', message);
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual([]);
-    // That was no more than a question: the next one may say that no data is under it.
+    // The refusal was only a question: the next request may say that no data uses the key.
     expect(await process.open(one)).toBe(1);
   });
 
@@ -423,7 +423,7 @@ describe('a directory that lists fewer versions than are known', () => {
     );
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual(before);
-    // What is stored can be read all the same, and the log is told.
+    // Stored keys remain readable, and the log reports the problem.
     await process.run((keyring, deadline) => keyring.loadAll(deadline));
     expect(process.names).toEqual(['2.1', '3.1']);
     expect(process.logged.find((line) => line.startsWith('error: '))).toContain(gone);
@@ -446,7 +446,7 @@ describe('a directory that lists fewer versions than are known', () => {
     fs.before = (call, path) => {
       if (call !== 'link' || !path.endsWith('aws-kms-key.2.2')) return;
       fs.before = () => undefined;
-      // Another server was faster, and an older state was put back.
+      // Another server stored a version first, and an older state was restored.
       store(2, 2);
       fs.files.delete('/keys/aws-kms-key.2.1');
     };
@@ -649,7 +649,7 @@ describe('a directory whose names are not durable', () => {
     };
     const process = new Process();
     await expectKeyError(process.open(one), 'STORE_UNAVAILABLE', 'cannot sync the key directory /keys: EIO: injected');
-    // The key file is there now; nothing says that it would survive.
+    // The key file exists now, but may not survive a power loss.
     expect(files()).toEqual(['aws-kms-key.1.1']);
     await expectKeyError(process.open(one), 'STORE_UNAVAILABLE', 'cannot sync the key directory /keys: EIO: injected');
     expect(process.announced).toEqual([]);
@@ -785,7 +785,7 @@ describe('the encryption algorithm', () => {
   };
   const path = '/keys/aws-kms-key.1.1.json';
 
-  /** A KMS that opens a key with the context only that it was made with. */
+  /** Makes KMS open a key only with the context that it was made with. */
   function bindStrictly(): void {
     const bound: Record<string, string>[] = [];
     kms.on = (operation, _, request) => {

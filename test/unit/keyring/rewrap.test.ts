@@ -22,7 +22,7 @@ import { TEST_SETTINGS } from '../../support/settings.ts';
 import { type StoredHow, storeKey } from '../../support/stored-keys.ts';
 
 const CONTEXT = { cluster: 'orders' };
-/** One of each kind that a directory may hold. */
+/** One stored key of each kind that a directory may hold. */
 const KINDS: readonly StoredHow[] = [
   {},
   { configured: CONTEXT },
@@ -31,7 +31,7 @@ const KINDS: readonly StoredHow[] = [
   { sidecar: false },
   { sidecar: false, configured: CONTEXT },
 ];
-/** Of which each takes a way of its own to be replaced. */
+/** Versions that each take another way of being replaced. */
 const WAYS = '1,5-6';
 
 let clock: FakeClock;
@@ -131,7 +131,7 @@ describe('moving every kind of key', () => {
     await move();
     const after = bytesIn('/keys');
     expect(await move({ keyIds: '1-4,6' })).toMatchObject({ moved: [], problems: [], backup: undefined });
-    // Only KMS knows of the one without a sidecar.
+    // Only KMS can tell the master key of the one without a sidecar.
     expect(await move()).toMatchObject({ moved: [], problems: [], others: [] });
     expect(bytesIn('/keys')).toEqual(after);
   });
@@ -148,7 +148,7 @@ describe('moving every kind of key', () => {
   it('moves the keys it is told to, and tells of the others', async () => {
     const { moved, others } = await move({ keyIds: '2,4-5' });
     expect(moved.map(({ id }) => id).sort()).toEqual([2, 4, 5]);
-    // The fifth has no sidecar that could tell where it is; this run knows.
+    // The fifth has no sidecar to name its master key; this run knows it from KMS.
     expect(others.map(({ id }) => id)).toEqual([1, 3, 6]);
   });
 
@@ -192,7 +192,7 @@ describe('moving every kind of key', () => {
       expect(result, at).toMatchObject({ problems: [], untried: [], others: [] });
       expect(await masterKeysOf(left), at).toEqual(new Set([arnOf('alias/b')]));
     }
-    // Otherwise nothing was cut.
+    // A control: some runs were interrupted.
     expect(seen.size).toBeGreaterThan(50);
   });
 

@@ -36,7 +36,7 @@ interface Key {
 let clock: FakeClock;
 let kms: EmbeddedClient;
 let fs: MemoryFs;
-/** Of every key that was stored or made, by file name. */
+/** Every key that was stored or made, by file name. */
 let truth: Map<string, Key>;
 
 beforeEach(() => {
@@ -50,7 +50,7 @@ function name(id: number, version: number): KeyName {
   return { id: keyId(id), version: keyVersion(version) };
 }
 
-/** A key file as a server made it. */
+/** Stores a key file as a server does. */
 function store(id: number, version: number, how: StoredHow = {}): void {
   const key = name(id, version);
   const dataKey = storeKey(fs, kms, key, how);
@@ -61,7 +61,7 @@ function storeMany(ids: number, versions: number, how: StoredHow = {}): void {
   for (let id = 1; id <= ids; id += 1) for (let version = 1; version <= versions; version += 1) store(id, version, how);
 }
 
-/** An agent of its own on the shared directory. */
+/** An agent on the shared directory. */
 class Agent {
   readonly keys = new Map<string, Key>();
   readonly handedOver: Uint8Array[] = [];
@@ -106,13 +106,13 @@ class Agent {
     if (key !== undefined) truth.set(file, key);
   }
 
-  /** Until the ring is written. */
+  /** Waits until the cache is written. */
   async seal(): Promise<void> {
     if (this.keyring.sealing !== undefined) await clock.runUntil(this.keyring.sealing);
   }
 }
 
-/** A start that writes the ring. */
+/** Runs a start that writes the cache. */
 async function sealed(changes: Partial<Settings> = {}): Promise<Agent> {
   const agent = new Agent(changes);
   await agent.load();
@@ -139,7 +139,10 @@ function calls(): string[] {
     .map(({ operation, context }) => `${operation}${context[RING_PAIR] === undefined ? '' : ' ring'}`);
 }
 
-/** A start that must have every key, whatever became of the ring; returns its calls and what it said of the ring. */
+/**
+ * Runs a start that must load every key, whatever the state of the cache; returns its calls and its messages about the
+ * cache.
+ */
 async function start(changes: Partial<Settings> = {}): Promise<{ calls: string[]; said: string[]; agent: Agent }> {
   const agent = new Agent(changes);
   calls();
@@ -383,7 +386,7 @@ describe('a ring that is not what was written', () => {
       algorithm: 'AES_CBC' as const,
       dataKey: Buffer.alloc(16, 1),
     }));
-    // A data key of 32 bytes that whoever forges this has got hold of.
+    // A data key of 32 bytes that the forger has obtained.
     const request = { region: DEFAULT_REGION, keyId: 'alias/a', keySpec: 'AES_256', encryptionContext: {} } as const;
     const stolen = Buffer.from(kms.kms.generateDataKeyWithoutPlaintext(request).ciphertextBlob);
     const { plaintext } = kms.kms.decrypt({ region: DEFAULT_REGION, ciphertextBlob: stolen, encryptionContext: {} });
@@ -603,7 +606,7 @@ describe('on a real file system', () => {
     await settled();
     expect((statSync(path).mode & 0o7777).toString(8)).toBe('600');
     expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
-    // A symbolic link to it is followed, as those of key files are.
+    // A symbolic link to the cache is followed, like those of key files.
     renameSync(path, join(keyfileDir, 'elsewhere'));
     symlinkSync('elsewhere', path);
     expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
@@ -618,7 +621,7 @@ describe('on a real file system', () => {
     expect(open).toMatch(/is not used: it is not a regular file; unwrapping/);
     expect(write).toMatch(/^warning: the sealed key ring was not written: .*(EISDIR|ENOTEMPTY|EEXIST)/);
     expect(readFileSync(join(path, 'file'))).toHaveLength(8);
-    // A key file that became a FIFO holds nobody up either.
+    // A FIFO in place of a key file does not block, either.
     renameSync(join(keyfileDir, 'aws-kms-key.1.1'), join(keyfileDir, 'key'));
     renameSync(path, join(keyfileDir, 'directory'));
     renameSync(join(keyfileDir, 'again'), path);

@@ -222,7 +222,7 @@ it('of a directory without keys is a failure, unless the data needs none by proo
   const { manifest, problems } = await backUp(undefined, async () => 3);
   expect([manifest.keys, problems]).toEqual([[], []]);
   expect((await checkBackup(to, disk())).manifest).toMatchObject({ keys: [], unencryptedFiles: 3 });
-  // What was proven once is no proof for later.
+  // A proof of an earlier run does not count in a later one.
   await expectKeyError(backUp(), 'KEY_FILE_MISSING', `there is no key file in ${from}`);
   makeKey(1, 1);
   const { manifest: later } = await backUp();

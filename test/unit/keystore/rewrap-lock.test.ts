@@ -22,7 +22,7 @@ beforeEach(() => {
   told = [];
 });
 
-/** A process on a machine of its own, whose clock may be another. */
+/** Takes the lock as a process on another machine, whose clock may differ. */
 async function take(host = 'db1', itsClock = clock): Promise<RewrapLock> {
   const disk = { fileSystem: fs, clock: itsClock, random: Math.random };
   const tell = (line: string): void => void told.push(line);
@@ -60,13 +60,13 @@ it('is refused while another one lives, whatever the wall clocks say', async () 
   );
   expect(error.hint).toContain(`has seen no sign of life for 20 s, or at once after: rm ${PATH}`);
   expect([...fs.files.keys()]).toEqual([PATH]);
-  // Who hurries would remove the lock of one that lives.
+  // A process that did not wait would remove the lock of a live one.
   expect(told).toEqual([]);
   await lock.assertHeld();
   await lock.release();
 });
 
-/** Of a machine, or of one whose file server, is away for a while. */
+/** The clock of a machine that pauses, or whose file server does. */
 class StallingClock extends FakeClock {
   awayMs = 0;
 
@@ -110,7 +110,7 @@ it.each(['link', 'FIFO'])('writes to the file that it made, and to no %s that wa
   const directory = scratchDirectory();
   const victim = join(directory, 'victim');
   writeFileSync(victim, 'of somebody else');
-  // Whoever owns the directory is faster than the one who makes the lock in it.
+  // The owner of the directory acts before the process that creates the lock in it.
   const fileSystem = {
     ...nodeFileSystem,
     link: async (existing: string, path: string) => {

@@ -360,7 +360,7 @@ describe('throttling', () => {
 });
 
 describe('many callers that start at the same moment', () => {
-  /** A generator of a seed of its own, as every process has one. */
+  /** Each process has a generator with its own seed. */
   const randomOf = (seed: number) => (): number => {
     seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
     return seed / 2 ** 31;

@@ -227,7 +227,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(clock.monotonicMs()).toBe(1500);
     expect(asked()).toEqual([1, 1, 0]);
     expect(regions[1].inFlight).toBe(0);
-    // That the other was not needed is no failure.
+    // A Region that was not needed does not count as failed.
     expect(counted).toEqual(['decryptCalls', 'decryptCalls']);
   });
 

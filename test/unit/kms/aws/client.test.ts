@@ -76,7 +76,7 @@ async function generate(from: KmsClient, seconds = 60, random = 0.5): Promise<st
   }
 }
 
-/** A TLS front of the embedded KMS, with a certificate that nobody knows. */
+/** A TLS front of the embedded KMS, with an untrusted certificate. */
 async function unknownFront(): Promise<{ url: string; certificate: string }> {
   const identity = new CertificateAuthority().issue({ hosts: 'DNS:localhost,IP:127.0.0.1' });
   return { url: await tlsFront(kms.url, identity), certificate: identity.certificateFile };

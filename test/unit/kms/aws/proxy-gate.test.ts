@@ -16,7 +16,7 @@ import { cleanUp } from '../../../support/scratch.ts';
 const KEYS = Array.from({ length: 40 }, (_, index) => `key ${index + 1} version 1`);
 const QUIET = { attemptStarted: () => undefined, attemptEnded: () => undefined };
 
-/** What 40 keys that are asked for at the same moment come to. */
+/** The results of 40 simultaneous requests for keys. */
 async function outcomes(
   endpoints: readonly [string, ...string[]],
   proxyEnvironment: NodeJS.ProcessEnv,
@@ -148,7 +148,7 @@ it('all wait for the outcome of the first call, and one of them for that of the 
   const waiting = KEYS.map(async () => void entered.push(await gate.enter()));
   for (let count = 1; count < 4; count += 1) {
     expect(leave({ error: new Error('connect ECONNREFUSED') })).toBeUndefined();
-    // After this whoever may enter has.
+    // After this turn every permitted call has entered.
     await new Promise((resolve) => void setImmediate(resolve));
     expect(entered).toHaveLength(count);
     leave = entered[count - 1] ?? leave;

@@ -11,7 +11,7 @@ import { sdkEndpoint } from '../../../../src/kms/aws/sdk-endpoint.ts';
 import { RequestSigner } from '../../../../src/kms/aws/sigv4.ts';
 import { cleanUp, scratchDirectory, until } from '../../../support/scratch.ts';
 
-/** What the SDK's signer wants of a hash. */
+/** A hash with the interface that the SDK's signer needs. */
 class Sha256 {
   readonly #hash: Hash | Hmac;
   constructor(secret?: string | ArrayBuffer | ArrayBufferView) {

@@ -38,7 +38,7 @@ async function keyedScene() {
   return { scene, key, front: await datingFront(scene) };
 }
 
-/** This machine's clock as the agent sees it, and nobody else: the embedded KMS has one of its own. */
+/** Moves this machine's clock for the agent only: the embedded KMS has its own. */
 function ownClockIsOff(ms: number): void {
   const now = Date.now.bind(Date);
   vi.spyOn(Date, 'now').mockImplementation(() => now() + (isOfAgent(new Error().stack ?? '') ? ms : 0));

@@ -8,7 +8,7 @@ import { findServiceUnit } from '../../../../src/server/service/unit.ts';
 import { parseAssignments, parseEnvironmentFile, parseUnit } from '../../../../src/server/service/unit-text.ts';
 import { newPatient, type Patient, plainFiles } from '../../doctor/patient.ts';
 
-/** Debian 12's, as far as it matters here. */
+/** The unit of Debian 12, shortened. */
 const DEBIAN = `[Unit]
 Description=MariaDB
 [Service]
@@ -59,7 +59,7 @@ it.each([
     ],
   ],
   ['1A=b nothing =c', []],
-  // No character has that number.
+  // A number that no character has.
   [
     'A=\\U00110000 B=\\U0010ffff',
     [
@@ -176,7 +176,7 @@ const KEYS = { AWS_ACCESS_KEY_ID: 'theirs', AWS_ENDPOINT_URL_KMS: 'http://theirs
 const SESSION = '/user.slice/user-0.slice/session-1.scope';
 const OURS = process.getuid?.() ?? 0;
 
-/** A process as /proc shows it. */
+/** Writes a process's files below /proc. */
 function run(
   patient: Patient,
   environment: Readonly<Record<string, string>>,
@@ -209,7 +209,7 @@ it('variables of the unit count before those of the server that runs, which coun
     ['AWS_REGION', 'eu-west-1', 'mariadb.service (ROOT/system/lib/mariadb.service)'],
     ['AWS_PROFILE', 'p', 'the running server (process 4711)'],
   ]);
-  // Whom to send everything to, and whom to believe, no process says.
+  // Endpoints, proxies and trusted certificates are not taken from a process.
   expect(withheld).toEqual(['AWS_CA_BUNDLE', 'HTTPS_PROXY']);
   expect(await readService(plainFiles, paths, '/elsewhere', false)).toMatchObject({
     unit: undefined,
@@ -280,7 +280,7 @@ it('what the server has is taken as a whole or not at all, and what somebody set
     ]),
   );
   const service = { ...NO_SERVICE, variables };
-  // Credentials of whoever runs this never go to an endpoint that the server's environment names, nor the reverse.
+  // Credentials of the user who runs this never go to an endpoint that the server's environment names, nor the reverse.
   const environment: NodeJS.ProcessEnv = { HTTPS_PROXY: 'http://proxy', AWS_REGION: 'r', AWS_PROFILE: '' };
   expect(adoptEnvironment(environment, service, false)).toEqual({ adopted: [], kept: ['HTTPS_PROXY', 'AWS_REGION'] });
   expect(environment).toEqual({ HTTPS_PROXY: 'http://proxy', AWS_REGION: 'r', AWS_PROFILE: '' });

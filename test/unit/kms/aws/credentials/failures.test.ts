@@ -66,7 +66,7 @@ describe('no credentials', () => {
 
   it('in a shared file that cannot be read', async () => {
     const scene = await startScene();
-    // Nobody can read a directory; root can read a file of mode 000.
+    // A directory cannot be read as a file, even by root, who can read a file of mode 000.
     mkdirSync(join(scene.home, '.aws/credentials'), { recursive: true });
     await scene.fails(
       await scene.client(),
@@ -124,7 +124,7 @@ describe('a profile', () => {
 /** Longer than a busy machine needs. */
 const PATIENCE = { timeout: 40_000, interval: 50 };
 
-/** Not a process that has ended and waits for its parent to notice. */
+/** False for a process that has ended and waits for its parent (a zombie). */
 function isRunning(pid: string): boolean {
   return existsSync(`/proc/${pid}/status`) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
@@ -163,10 +163,10 @@ describe('a credential process', () => {
 
   it('that hangs is named and ended, and does not stand in the way of the next one', async () => {
     const scene = await startScene();
-    // Loading the SDK takes its time out of the first limit.
+    // Loading the SDK uses a part of the first limit.
     await scene.fails(await scene.client(), 'KMS_OPERATOR', /: Credentials/);
     const pidFile = scene.file('source.pid', '');
-    // A busy machine may not let it write before it is ended: then another one is asked.
+    // On a busy machine the process may be killed before it writes: then another one is started.
     const script = scene.file('source.sh', `#!/bin/sh\necho $$ >${pidFile}\nexec sleep 600\n`, 0o700);
     scene.file('.aws/config', `[default]\ncredential_process = ${script}\n`);
     const client = await scene.client({ requestTimeoutMs: 1000 });
@@ -183,7 +183,7 @@ describe('a credential process', () => {
     await vi.waitFor(() => expect(isRunning(pid)).toBe(false), PATIENCE);
     const key = scene.issuer.session();
     const answer = scene.file('answer.json', JSON.stringify(processDocument(key)));
-    // Renamed into its place: the kernel executes no file that is open for writing.
+    // A rename puts the file in place: the kernel executes no file that is open for writing.
     const next = scene.file('next.sh', `#!/bin/sh\ncat ${answer}\n`, 0o700);
     renameSync(next, script);
     await vi.waitFor(async () => expect(await scene.use(client)).toBe(key.accessKeyId), PATIENCE);

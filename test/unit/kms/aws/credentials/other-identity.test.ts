@@ -185,7 +185,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     make(scene);
     const client = await scene.client();
     await scene.fails(client, 'KMS_OPERATOR', said);
-    // Nor when it is asked again.
+    // Another call is refused as well.
     await scene.fails(client, 'KMS_OPERATOR', said);
     expect(scene.calls).toEqual([]);
   });

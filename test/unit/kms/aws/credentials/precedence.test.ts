@@ -5,7 +5,7 @@ import { processDocument } from '../../../../support/aws-stand-ins/issuer.ts';
 import { keysOf, startScene } from '../../../../support/aws-stand-ins/scene.ts';
 import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
-/** Everything is set up; what is taken away, step by step, is what was used. */
+/** All sources are set up; the test removes the used one, step by step. */
 it('prefers environment, profile, web identity, container and instance, in that order', async () => {
   const scene = await startScene();
   const { issuer } = scene;

@@ -7,12 +7,12 @@ import { type Scene, startScene } from '../../../../support/aws-stand-ins/scene.
 import { startSso } from '../../../../support/aws-stand-ins/sso.ts';
 import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
-/** A proxy that refuses everything, so that nothing that needs it works, and notes who came. */
+/** A proxy that refuses all requests and records them. */
 async function withProxy(scene: Scene): Promise<{ proxy: StandIn; surroundings: object }> {
   const proxy = await standIn(() => ({ status: 502, body: '' }));
   const variables = { HTTP_PROXY: proxy.url, http_proxy: proxy.url, HTTPS_PROXY: proxy.url, https_proxy: proxy.url };
   scene.environment(variables);
-  // KMS is reached directly, so that the proxy hears of the sources only.
+  // KMS is reached directly, so that only requests for credentials reach the proxy.
   return { proxy, surroundings: { proxyEnvironment: { ...variables, NO_PROXY: new URL(scene.kmsUrl).host } } };
 }
 

@@ -14,11 +14,11 @@ const DAYS = 3;
 
 interface Source {
   readonly name: string;
-  /** Sets it up; returns how to bring trouble over it. */
+  /** Sets the source up; returns a function that makes it fail. */
   readonly set: (scene: Scene) => Promise<(trouble: Reply | Silence | undefined) => void>;
-  /** What its failure is called. */
+  /** The name of the failure. */
   readonly failure: RegExp;
-  /** Its silence, where that looks like what an operator has to set right. */
+  /** The name when the source does not answer, where that looks like an operator's mistake. */
   readonly silence?: RegExp;
 }
 
@@ -104,7 +104,7 @@ describe.each(SOURCES)('credentials from $name', ({ set, failure, silence }) => 
     const first = await scene.use(client);
     moveClock(HOUR_MS / 2);
     expect(await scene.use(client)).toBe(first);
-    // Five minutes before the end the SDK renews in the background, and gives the old ones meanwhile.
+    // From five minutes before the expiry on, the SDK renews in the background and still returns the old credentials.
     moveClock(HOUR_MS / 2 - 120_000);
     expect(await scene.use(client)).toBe(first);
     await expect.poll(() => scene.use(client), { timeout: 60_000 }).not.toBe(first);
@@ -138,7 +138,7 @@ describe.each(SOURCES)('credentials from $name', ({ set, failure, silence }) => 
   it(`last for ${DAYS} days, an hour at a time`, async () => {
     const scene = await startScene();
     await set(scene);
-    // A little less than a step, so that every step finds them expired.
+    // Slightly less than a step, so that every step finds them expired.
     scene.issuer.lifetimeMs = HOUR_MS - 1_000;
     const client = await scene.client();
     await scene.use(client);
@@ -159,7 +159,7 @@ it('credentials that expire in this very moment are replaced in the same call', 
   const client = await scene.client();
   moveClock(0);
   const first = await scene.use(client);
-  // Here the SDK still gives the old ones, and KMS takes them no more.
+  // The SDK still returns the old credentials here, and KMS refuses them.
   moveClock(HOUR_MS);
   expect(await scene.use(client)).not.toBe(first);
   expect(scene.calls.map(({ error }) => error)).toEqual(['', 'ExpiredTokenException', '']);

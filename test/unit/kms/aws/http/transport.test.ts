@@ -18,7 +18,7 @@ function read(bytes: Buffer, cuts: readonly number[] = []): { answer: HttpAnswer
     if (isWhole) break;
     const piece = Buffer.from(bytes.subarray(from, edges[index + 1]));
     isWhole = reader.feed(piece);
-    // As the connection does: nothing of it may be needed any more.
+    // The connection wipes the piece, so the reader must not need it any more.
     piece.fill(0);
   }
   return { answer: isWhole ? reader.take() : undefined, reader };
@@ -220,7 +220,7 @@ describe('an answer', () => {
   });
 });
 
-/** Answers each request on a connection with the next of the texts; tells what it was asked. */
+/** A server that answers each request on a connection with the next of the texts, and records the requests. */
 async function scripted(answers: readonly string[], onSocket: (socket: Socket) => void = () => undefined) {
   const asked: string[] = [];
   const sockets: Socket[] = [];
@@ -297,7 +297,7 @@ describe('connections', () => {
     sockets[0]?.end();
     await until('the end is seen', () => sockets[0]?.destroyed === true);
     expect(await post(transport)).toBe('2');
-    // What nobody asked for is not the next answer.
+    // Bytes that no request asked for are not taken for the next answer.
     sockets[1]?.write(sized('forged'));
     await until('the connection is left', () => sockets[1]?.destroyed === true);
     expect(await post(transport)).toBe('3');

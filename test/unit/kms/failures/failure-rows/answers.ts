@@ -5,7 +5,7 @@ import { failureOf } from '../../../../support/failing-call.ts';
 import { listening } from '../../../../support/fronts.ts';
 import { accept, type FailureCases, failWith } from './case.ts';
 
-/** Rows that KMS has no name for: its name and text. */
+/** Rows that share an error name of KMS: its name and text. */
 const BY_TEXT: Readonly<Record<string, readonly [name: string, text: string]>> = {
   MasterKeyUnavailable: [
     'KMSInvalidStateException',
@@ -17,7 +17,7 @@ const BY_TEXT: Readonly<Record<string, readonly [name: string, text: string]>> =
   ],
 };
 
-/** What KMS itself answers has these names; the other rows are Node's, the SDK's, or a credential source's. */
+/** Rows with names of KMS's own errors; the others come from Node, the SDK, or a credential source. */
 const NAMES = Object.keys(FAILURE_TABLE).filter(
   (name) =>
     !Object.hasOwn(CREDENTIAL_FAILURES, name) &&

@@ -6,9 +6,9 @@ import { type CallFailure, type FailingCall, failureOf } from '../../../../suppo
 
 export interface Failed {
   readonly failure: CallFailure;
-  /** What stands after the name of the failure, as a regular expression, without the request id. */
+  /** A regular expression for the text after the failure's name, without the request id. */
   readonly said: string;
-  /** None: no answer came, or none of AWS. */
+  /** The request id; undefined: no answer came, or none of AWS. */
   readonly requestId?: string;
 }
 
@@ -16,7 +16,7 @@ export interface Failed {
 export type FailureCase = (scene: Scene) => Promise<Failed>;
 export type FailureCases = Readonly<Record<string, FailureCase>>;
 
-/** With keys that KMS accepts. */
+/** Makes a call with credentials that KMS accepts. */
 export async function failWith(scene: Scene, said: string, call: FailingCall): Promise<Failed> {
   accept(scene);
   return { failure: await failureOf(call), said };
@@ -27,7 +27,10 @@ export function accept(scene: Scene): void {
   scene.environment({ AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey });
 }
 
-/** In a process of its own, with a network and mounts of its own when `network` has the commands that set it up. */
+/**
+ * Makes the call in a child process, with separate network and mount namespaces when `network` has commands to set them
+ * up.
+ */
 export async function failInChild(
   scene: Scene,
   said: string,

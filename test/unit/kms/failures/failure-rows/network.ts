@@ -7,7 +7,7 @@ import { refusingProxy } from '../../../../support/fronts.ts';
 import { cleanUp } from '../../../../support/scratch.ts';
 import { type Failed, type FailureCases, failInChild, failWith } from './case.ts';
 
-/** Of the range for documentation; only a network of its own knows it. */
+/** An address reserved for documentation; only a separate network namespace has a route to it. */
 const NOWHERE = '198.51.100.1';
 
 /** `ip route add TYPE` makes the system refuse with one error each. */
@@ -18,7 +18,10 @@ function route(type: string): (scene: Scene) => Promise<Failed> {
     failInChild(scene, `connect ${code} ${NOWHERE}:80 .*`, 'call.ts', { network, argument: `http://${NOWHERE}` });
 }
 
-/** What Linux gives to connect() behind a filter of system calls, or on a network device that this machine lacks. */
+/**
+ * Fails connect() with an error that Linux gives under a system call filter, or on a network device that this machine
+ * lacks.
+ */
 function systemCallFails(code: string): (scene: Scene) => Promise<Failed> {
   return (scene) => {
     const spy = vi.spyOn(Socket.prototype, 'connect').mockImplementation(function (this: Socket) {
@@ -29,7 +32,7 @@ function systemCallFails(code: string): (scene: Scene) => Promise<Failed> {
   };
 }
 
-/** Rows that no real cause could be found for; their errors are made where Node calls the system. */
+/** Rows without a reproducible cause; their errors are made where Node calls the system. */
 export const MADE_UP = ['EPERM', 'ENETDOWN'];
 
 export const NETWORK: FailureCases = {
@@ -56,7 +59,7 @@ export const NETWORK: FailureCases = {
   /** KMS's names have several addresses; Node gives each but the last 250 ms. */
   ETIMEDOUT: async (scene) => {
     const hosts = scene.file('hosts', '198.51.100.1 kms.example.com\n198.51.100.2 kms.example.com\n');
-    // What is sent to nobody over the loopback device gets no answer.
+    // Packets to an unused address on the loopback device get no answer.
     const network = `mount --bind ${hosts} /etc/hosts; ip route add 198.51.100.1/32 dev lo;`;
     return await failInChild(
       scene,
@@ -70,7 +73,7 @@ export const NETWORK: FailureCases = {
   EACCES: route('prohibit'),
   EPERM: systemCallFails('EPERM'),
   ENETDOWN: systemCallFails('ENETDOWN'),
-  // The longest label that DNS has is of 63 characters: nobody needs to be asked.
+  // A label of 64 characters is invalid in DNS, so no server is asked.
   ENOTFOUND: (scene) => {
     const host = `${'k'.repeat(64)}.example`;
     return failWith(scene, `getaddrinfo ENOTFOUND ${host}`, { endpointUrl: `http://${host}` });
@@ -107,7 +110,7 @@ export const NETWORK: FailureCases = {
   },
 };
 
-/** Ends each connection, and resets it then, while this thread sleeps (see `slowDown`). */
+/** Accepts and then resets each connection while this thread sleeps (see `slowDown`). */
 async function resettingServer(): Promise<number> {
   const worker = new Worker(
     `const server = require('node:net').createServer({ allowHalfOpen: true }, (socket) => {
@@ -122,7 +125,7 @@ async function resettingServer(): Promise<number> {
   return Number(port);
 }
 
-/** Between two looks at its sockets, this thread sleeps for 300 ms, as on a machine with too much to do. */
+/** Makes this thread sleep for 300 ms between polls of its sockets, as on an overloaded machine. */
 function slowDown(): void {
   const cell = new Int32Array(new SharedArrayBuffer(4));
   let over = false;

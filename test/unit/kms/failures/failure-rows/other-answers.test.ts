@@ -33,7 +33,7 @@ function expectRow(failure: CallFailure, name: string, said: string): void {
     hint: FAILURE_TABLE[name]?.hint,
     names: [name, name, name],
   });
-  // What happens to an answer of KMS on its way leaves the request id.
+  // A changed answer of KMS keeps its request id.
   expect(failure.message.replace(/ \(request [0-9a-f-]{36}\)$/, '').split(' after 3 attempts: ')[1]).toBe(
     `${name}: ${said}`,
   );

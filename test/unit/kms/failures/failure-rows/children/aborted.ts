@@ -1,4 +1,4 @@
-/** Prints how a call fails whose connection the administrator of the machine ends. */
+/** Prints the failure of a call whose connection the machine's administrator ends. */
 import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
 import { failureOf } from '../../../../../support/failing-call.ts';

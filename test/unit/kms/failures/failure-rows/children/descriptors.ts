@@ -1,13 +1,13 @@
-/** Prints how a call to the endpoint of the first argument fails once no file descriptor is left. */
+/** Prints the failure of a call to the endpoint of the first argument when no file descriptor is free. */
 import { openSync } from 'node:fs';
 import { failureOf } from '../../../../../support/failing-call.ts';
 
 const endpointUrl = process.argv[2] ?? '';
-// Loads what Node and the SDK load on the first call only.
+// The first call loads further modules of Node and the SDK, which need descriptors.
 await failureOf({ endpointUrl });
 try {
   for (;;) openSync('/dev/null', 'r');
 } catch {
-  // The last one is gone.
+  // The last free descriptor is used.
 }
 console.log(JSON.stringify(await failureOf({ endpointUrl })));
