@@ -2,6 +2,7 @@
 #ifndef AKM_CLOCK_H
 #define AKM_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -17,6 +18,17 @@ static inline int64_t clock_ms(void)
 static inline struct timespec clock_timespec(int64_t ms)
 {
   return (struct timespec) {.tv_sec= (time_t) (ms / 1000), .tv_nsec= (long) (ms % 1000) * 1000000};
+}
+
+/* Makes a condition whose timed waits go by clock_ms(). Returns 0 or an errno. */
+static inline int clock_cond_init(pthread_cond_t *cond)
+{
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  int error= pthread_cond_init(cond, &attr);
+  pthread_condattr_destroy(&attr);
+  return error;
 }
 
 #endif

@@ -2,7 +2,7 @@
 /*
   The life of one connection to an agent: started, greeted, given up, reaped. Only the I/O thread calls these.
 */
-#include "client/agent_int.h"
+#include "client/link.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,24 +10,19 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "client/connect.h"
+#include "client/internal.h"
+#include "client/output.h"
+#include "client/report.h"
+#include "client/request.h"
+#include "client/schedule.h"
 #include "client/spawn.h"
 
 #define EXIT_NOT_EXECUTED 127
 
-void agent_plan_reload(struct agent *agent)
+void link_close(struct client *client)
 {
-  struct agent_io *io= &agent->io;
-  if (!agent->config.allow_missing_keys || atomic_load(&agent->missing) == 0 || io->reload_at)
-    return;
-  if (io->backoff_ms == 0)
-    io->backoff_ms= agent->limits.start_again;
-  io->reload_at= clock_ms() + io->backoff_ms;
-  io->backoff_ms= io->backoff_ms > agent->limits.backoff_max / 2 ? agent->limits.backoff_max : io->backoff_ms * 2;
-}
-
-void link_close(struct agent *agent)
-{
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   if (io->fd != -1)
     close(io->fd);
   io->fd= -1;
@@ -35,29 +30,29 @@ void link_close(struct agent *agent)
   frame_parser_reset(&io->parser);
   io->out_from= io->out_size= 0;
   io->held_left= 0;
-  pthread_mutex_lock(&agent->lock);
-  agent->knows_missing= false;
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_lock(&client->lock);
+  client->knows_missing= false;
+  pthread_mutex_unlock(&client->lock);
 }
 
 /* A start failed: whoever waits hears why, and for a second so does whoever comes. */
-static void refuse(struct agent *agent, const struct agent_failure *failure)
+static void refuse(struct client *client, const struct failure *failure)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   io->start_failure= *failure;
-  io->refuse_until= clock_ms() + agent->limits.start_again;
-  pthread_mutex_lock(&agent->lock);
-  char text[AGENT_FAILURE_TEXT];
-  agent->state= AGENT_FAILED;
-  agent_failure_text(failure, text, sizeof text);
-  agent_note_error(agent, text);
-  while (agent->requests)
-    agent_end_request(agent, agent->requests, failure, true);
-  pthread_mutex_unlock(&agent->lock);
-  agent_plan_reload(agent);
+  io->refuse_until= clock_ms() + client->limits.start_again;
+  pthread_mutex_lock(&client->lock);
+  char text[FAILURE_TEXT_MAX];
+  client->state= AGENT_FAILED;
+  failure_text(failure, text, sizeof text);
+  report_note_error(client, text);
+  while (client->requests)
+    request_end(client, client->requests, failure, true);
+  pthread_mutex_unlock(&client->lock);
+  schedule_reload(client);
 }
 
-void link_reap_later(struct agent_io *io, pid_t child)
+void link_reap_later(struct client_io *io, pid_t child)
 {
   size_t at= 0;
   while (at < UNREAPED_MAX - 1 && io->unreaped[at])
@@ -65,7 +60,7 @@ void link_reap_later(struct agent_io *io, pid_t child)
   io->unreaped[at]= child;
 }
 
-bool link_reap_unreaped(struct agent_io *io)
+bool link_reap_unreaped(struct client_io *io)
 {
   bool any= false;
   int detail;
@@ -87,28 +82,28 @@ enum leaving
   LEFT_BADLY
 };
 
-static enum leaving kill_child(struct agent *agent)
+static enum leaving kill_child(struct client *client)
 {
-  pid_t child= agent->io.child;
+  pid_t child= client->io.child;
   int detail;
-  agent->io.child= 0;
+  client->io.child= 0;
   if (child && spawn_kill(child, &detail) == SPAWN_RUNNING)
-    link_reap_later(&agent->io, child);
+    link_reap_later(&client->io, child);
   return LEFT_BADLY;
 }
 
 /* Reaps the child after the agent has closed the connection; text says how it ended. */
-static enum leaving reap(struct agent *agent, bool asked, char *text, size_t size)
+static enum leaving reap(struct client *client, bool asked, char *text, size_t size)
 {
-  pid_t child= agent->io.child;
+  pid_t child= client->io.child;
   int detail= 0;
   snprintf(text, size, "the agent closed the connection");
   if (!child)
     return LEFT_UNKNOWN;
-  enum spawn_end end= spawn_wait(child, (int) agent->limits.exit, &detail);
+  enum spawn_end end= spawn_wait(child, (int) client->limits.exit, &detail);
   if (end == SPAWN_RUNNING)
-    return kill_child(agent);
-  agent->io.child= 0;
+    return kill_child(client);
+  client->io.child= 0;
   snprintf(text, size, "the agent ended");
   if (end == SPAWN_UNKNOWN)
     return LEFT_UNKNOWN;
@@ -117,7 +112,7 @@ static enum leaving reap(struct agent *agent, bool asked, char *text, size_t siz
     snprintf(text, size,
              "the agent ended (exit status %d: '%.300s', or what it starts, could not be executed, or lacks a library: run "
              "it with --version as root; for libatomic.so.1: apt install libatomic1)",
-             detail, agent->target);
+             detail, client->target);
   else if (end == SPAWN_EXITED)
     snprintf(text, size, "the agent ended (exit status %d)", detail);
   else
@@ -128,20 +123,20 @@ static enum leaving reap(struct agent *agent, bool asked, char *text, size_t siz
   return detail == 0 ? LEFT_CLEANLY : LEFT_BADLY;
 }
 
-void link_reap(struct agent *agent)
+void link_reap(struct client *client)
 {
   char text[512];
-  reap(agent, false, text, sizeof text);
-  link_reap_unreaped(&agent->io);
+  reap(client, false, text, sizeof text);
+  link_reap_unreaped(&client->io);
 }
 
-static bool anything_asked(struct agent *agent)
+static bool anything_asked(struct client *client)
 {
   bool asked= false;
-  pthread_mutex_lock(&agent->lock);
-  for (const struct request *each= agent->requests; each; each= each->next)
+  pthread_mutex_lock(&client->lock);
+  for (const struct request *each= client->requests; each; each= each->next)
     asked= asked || each->sent;
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_unlock(&client->lock);
   return asked;
 }
 
@@ -162,23 +157,23 @@ static bool may_ask_again(enum leaving left, const struct request *request)
   To an agent that was killed before it had greeted nothing was sent yet. Returns whether all that waits are loads, which
   may be asked again.
 */
-static bool only_loads_wait(struct agent *agent)
+static bool only_loads_wait(struct client *client)
 {
-  pthread_mutex_lock(&agent->lock);
-  bool only= agent->requests != NULL;
-  for (struct request *each= agent->requests; each; each= each->next)
+  pthread_mutex_lock(&client->lock);
+  bool only= client->requests != NULL;
+  for (struct request *each= client->requests; each; each= each->next)
     only= only && may_ask_again(LEFT_KILLED, each);
-  for (struct request *each= agent->requests; only && each; each= each->next)
+  for (struct request *each= client->requests; only && each; each= each->next)
     each->sent= true;
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_unlock(&client->lock);
   return only;
 }
 
 /* Ends the requests that were sent. Returns whether somebody who waits for one tells why. Needs the lock. */
-static bool end_sent(struct agent *agent, enum leaving left, const struct agent_failure *failure)
+static bool end_sent(struct client *client, enum leaving left, const struct failure *failure)
 {
   bool told= false;
-  for (struct request *each= agent->requests, *next; each; each= next)
+  for (struct request *each= client->requests, *next; each; each= next)
   {
     next= each->next;
     if (!each->sent)
@@ -191,133 +186,133 @@ static bool end_sent(struct agent *agent, enum leaving left, const struct agent_
     }
     /* The caller of the first LOAD says it, with the plugin's initialisation. */
     told= told || (each->type == FRAME_LOAD && !each->internal);
-    agent_end_request(agent, each, failure, true);
+    request_end(client, each, failure, true);
   }
   return told;
 }
 
-void link_drop(struct agent *agent, const struct agent_failure *why)
+void link_drop(struct client *client, const struct failure *why)
 {
-  bool greeting= agent->io.connection == CONNECTION_GREETED;
-  bool is_child= agent->io.child != 0, asked= anything_asked(agent);
+  bool greeting= client->io.connection == CONNECTION_GREETED;
+  bool is_child= client->io.child != 0, asked= anything_asked(client);
   char text[512]= "";
-  link_close(agent);
-  enum leaving left= why ? kill_child(agent) : reap(agent, asked, text, sizeof text);
-  struct agent_failure failure= why ? *why : agent_plain(text);
-  if (greeting && !(left == LEFT_KILLED && only_loads_wait(agent)))
+  link_close(client);
+  enum leaving left= why ? kill_child(client) : reap(client, asked, text, sizeof text);
+  struct failure failure= why ? *why : failure_plain(text);
+  if (greeting && !(left == LEFT_KILLED && only_loads_wait(client)))
   {
-    refuse(agent, &failure);
+    refuse(client, &failure);
     return;
   }
   bool warn= left == LEFT_BADLY || left == LEFT_KILLED || (left == LEFT_UNKNOWN && is_child && asked);
-  pthread_mutex_lock(&agent->lock);
-  bool told= end_sent(agent, left, &failure);
-  agent->state= AGENT_IDLE;
+  pthread_mutex_lock(&client->lock);
+  bool told= end_sent(client, left, &failure);
+  client->state= AGENT_IDLE;
   if (warn)
-    agent_note_error(agent, failure.message);
-  pthread_mutex_unlock(&agent->lock);
+    report_note_error(client, failure.message);
+  pthread_mutex_unlock(&client->lock);
   if (warn && !told)
-    agent_logf(agent, SEVERITY_WARNING, "%s; loaded keys stay in use, the agent is started again when it is needed",
-               failure.message);
-  agent_plan_reload(agent);
+    report_logf(client, SEVERITY_WARNING, "%s; loaded keys stay in use, the agent is started again when it is needed",
+                failure.message);
+  schedule_reload(client);
 }
 
 /*
   A start that is slow but within its time is no failure. It may not take much longer than its time either, lest whoever
   waits for it hears nothing better than that it took too long.
 */
-static int64_t welcome_limit(const struct agent *agent, int64_t now, int64_t start_until)
+static int64_t welcome_limit(const struct client *client, int64_t now, int64_t start_until)
 {
-  int64_t usual= now + agent->limits.welcome, latest= start_until + agent->limits.answer_grace;
+  int64_t usual= now + client->limits.welcome, latest= start_until + client->limits.answer_grace;
   if (start_until == 0 || (usual >= start_until && usual <= latest))
     return usual;
   return usual < start_until ? start_until : latest;
 }
 
-static void greet(struct agent *agent)
+static void greet(struct client *client)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   io->connection= CONNECTION_GREETED;
   io->greeted_at= clock_ms();
   io->missing_told= false;
-  io->hello_wire= output_new_wire(io);
+  io->hello_number= output_new_number(io);
   uint8_t *space= output_space(io, FRAME_TOTAL_MAX);
-  struct frame_writer hello= frame_begin(space, FRAME_TOTAL_MAX, FRAME_HELLO, io->hello_wire);
+  struct frame_writer hello= frame_begin(space, FRAME_TOTAL_MAX, FRAME_HELLO, io->hello_number);
   frame_put_u16(&hello, PROTOCOL_VERSION);
-  frame_put_u8(&hello, (uint8_t) agent->config.role);
-  size_t held= atomic_load(&agent->config.table->version_count);
-  io->held= keytable_walk_begin(agent->config.table);
+  frame_put_u8(&hello, (uint8_t) client->config.role);
+  size_t held= atomic_load(&client->config.table->version_count);
+  io->held= keytable_walk_begin(client->config.table);
   io->held_left= held > UINT32_MAX ? UINT32_MAX : (uint32_t) held;
   frame_put_u32(&hello, io->held_left);
   frame_put_u16(&hello, SETTING_COUNT);
-  pthread_mutex_lock(&agent->lock);
-  io->limit_at= welcome_limit(agent, io->greeted_at, agent->start_until);
-  agent->starts++;
+  pthread_mutex_lock(&client->lock);
+  io->limit_at= welcome_limit(client, io->greeted_at, client->start_until);
+  client->starts++;
   for (size_t i= 0; i < SETTING_COUNT; i++)
   {
     const char *name= setting_name((enum setting) i);
-    const char *value= agent->settings[i] ? agent->settings[i] : "";
+    const char *value= client->settings[i] ? client->settings[i] : "";
     frame_put_str(&hello, name, strlen(name));
     frame_put_str(&hello, value, strlen(value));
-    agent->setting_changed[i]= false;
+    client->setting_changed[i]= false;
   }
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_unlock(&client->lock);
   io->out_size+= frame_finish(&hello);
 }
 
-void link_refused(struct agent *agent, const struct agent_failure *failure)
+void link_refused(struct client *client, const struct failure *failure)
 {
-  link_close(agent);
-  link_reap(agent);
-  refuse(agent, failure);
+  link_close(client);
+  link_reap(client);
+  refuse(client, failure);
 }
 
-static void begin_child(struct agent *agent)
+static void begin_child(struct client *client)
 {
-  struct agent_io *io= &agent->io;
-  int error= spawn_agent(agent->target, &agent->user, &io->fd, &io->child);
+  struct client_io *io= &client->io;
+  int error= spawn_agent(client->target, &client->user, &io->fd, &io->child);
   if (!error)
   {
-    greet(agent);
+    greet(client);
     return;
   }
   char text[512];
-  snprintf(text, sizeof text, "cannot start the agent '%.400s': %s", agent->target, strerrordesc_np(error));
-  struct agent_failure failure= agent_plain(text);
+  snprintf(text, sizeof text, "cannot start the agent '%.400s': %s", client->target, strerrordesc_np(error));
+  struct failure failure= failure_plain(text);
   snprintf(failure.hint, sizeof failure.hint, "%s", spawn_hint(error));
-  refuse(agent, &failure);
+  refuse(client, &failure);
 }
 
-void link_begin(struct agent *agent)
+void link_begin(struct client *client)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   io->reload_at= 0;
   io->begun_at= clock_ms();
-  pthread_mutex_lock(&agent->lock);
-  agent->state= AGENT_STARTING;
-  int64_t start_until= agent->start_until;
-  pthread_mutex_unlock(&agent->lock);
-  if (!agent->is_socket)
+  pthread_mutex_lock(&client->lock);
+  client->state= AGENT_STARTING;
+  int64_t start_until= client->start_until;
+  pthread_mutex_unlock(&client->lock);
+  if (!client->is_socket)
   {
-    begin_child(agent);
+    begin_child(client);
     return;
   }
   io->connection= CONNECTION_WAITING;
   io->try_at= clock_ms();
-  io->limit_at= start_until && !agent->config.nobody_listens ? start_until : io->try_at + agent->limits.patience;
+  io->limit_at= start_until && !client->config.nobody_listens ? start_until : io->try_at + client->limits.patience;
 }
 
-void link_try_connect(struct agent *agent, int64_t now)
+void link_try_connect(struct client *client, int64_t now)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   char why[512];
   if (now < io->try_at)
     return;
-  io->try_at= now + agent->limits.connect_every;
-  switch (connect_agent(agent->target, &io->fd, why, sizeof why))
+  io->try_at= now + client->limits.connect_every;
+  switch (connect_agent(client->target, &io->fd, why, sizeof why))
   {
   case CONNECT_DONE:
-    greet(agent);
+    greet(client);
     return;
   case CONNECT_LATER:
     if (now < io->limit_at)
@@ -326,9 +321,9 @@ void link_try_connect(struct agent *agent, int64_t now)
   case CONNECT_REFUSED:
     break;
   }
-  struct agent_failure failure= agent_plain(why);
-  const char *hint= agent->config.nobody_listens;
+  struct failure failure= failure_plain(why);
+  const char *hint= client->config.nobody_listens;
   snprintf(failure.hint, sizeof failure.hint, "%s", hint ? hint : "check aws_key_management_agent and that its agent runs");
   io->connection= CONNECTION_NONE;
-  refuse(agent, &failure);
+  refuse(client, &failure);
 }

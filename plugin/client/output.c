@@ -2,22 +2,24 @@
 /*
   What is written to the agent: HELLO comes from link.c, everything after it from here.
 */
-#include "client/agent_int.h"
+#include "client/output.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "client/internal.h"
+#include "client/request.h"
 
-uint32_t output_new_wire(struct agent_io *io)
+uint32_t output_new_number(struct client_io *io)
 {
-  if (++io->next_wire == 0)
-    io->next_wire= 1;
-  return io->next_wire;
+  if (++io->next_number == 0)
+    io->next_number= 1;
+  return io->next_number;
 }
 
-uint8_t *output_space(struct agent_io *io, size_t size)
+uint8_t *output_space(struct client_io *io, size_t size)
 {
   if (io->out_from == io->out_size)
   {
@@ -36,7 +38,7 @@ uint8_t *output_space(struct agent_io *io, size_t size)
   The names of the key versions in memory, so that the agent makes none of them a second time, whatever its directory lists.
   Before anything is asked. Returns false if there is no room yet.
 */
-static bool queue_held(struct agent_io *io)
+static bool queue_held(struct client_io *io)
 {
   while (io->held_left)
   {
@@ -60,61 +62,60 @@ static bool queue_held(struct agent_io *io)
 }
 
 /* Needs the lock. Returns false if there is no room yet. */
-
-static bool queue_settings(struct agent *agent)
+static bool queue_settings(struct client *client)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   for (size_t i= 0; i < SETTING_COUNT; i++)
   {
-    if (!agent->setting_changed[i])
+    if (!client->setting_changed[i])
       continue;
     const char *name= setting_name((enum setting) i);
-    size_t size= FRAME_PREFIX + FRAME_MIN + 2 + strlen(name) + 2 + strlen(agent->settings[i]);
+    size_t size= FRAME_PREFIX + FRAME_MIN + 2 + strlen(name) + 2 + strlen(client->settings[i]);
     uint8_t *space= output_space(io, size);
     if (!space)
       return false;
     struct frame_writer set= frame_begin(space, size, FRAME_SET, 0);
     frame_put_str(&set, name, strlen(name));
-    frame_put_str(&set, agent->settings[i], strlen(agent->settings[i]));
+    frame_put_str(&set, client->settings[i], strlen(client->settings[i]));
     io->out_size+= frame_finish(&set);
-    agent->setting_changed[i]= false;
+    client->setting_changed[i]= false;
   }
   return true;
 }
 
-static bool is_start(const struct agent *agent, const struct request *request)
+static bool is_start(const struct client *client, const struct request *request)
 {
-  return request->type == FRAME_LOAD && !request->internal && agent->start_until;
+  return request->type == FRAME_LOAD && !request->internal && client->start_until;
 }
 
 /*
   What is left of the time its caller gave it, at least a second. A LOAD of our own has no caller: it gets its whole time
   from the moment that the agent is there.
 */
-static uint32_t time_left(const struct agent *agent, const struct request *request, int64_t now)
+static uint32_t time_left(const struct client *client, const struct request *request, int64_t now)
 {
   if (request->internal)
     return request->deadline_ms;
-  int64_t left= (is_start(agent, request) ? agent->start_until : request->asked_at + request->deadline_ms) - now;
+  int64_t left= (is_start(client, request) ? client->start_until : request->asked_at + request->deadline_ms) - now;
   return left < TIME_LEFT_MIN_MS ? TIME_LEFT_MIN_MS : (uint32_t) left;
 }
 
 /* A start that is asked for again has no more time than one that is asked for once. */
-static int64_t give_up_at(const struct agent *agent, const struct request *request, int64_t now, uint32_t left)
+static int64_t give_up_at(const struct client *client, const struct request *request, int64_t now, uint32_t left)
 {
-  int64_t last= agent->start_until + TIME_LEFT_MIN_MS + agent->limits.answer_grace;
-  int64_t at= now + left + agent->limits.answer_grace;
-  return is_start(agent, request) && at > last ? last : at;
+  int64_t last= client->start_until + TIME_LEFT_MIN_MS + client->limits.answer_grace;
+  int64_t at= now + left + client->limits.answer_grace;
+  return is_start(client, request) && at > last ? last : at;
 }
 
 /* Needs the lock. */
-static void queue_request(struct agent *agent, struct request *request, uint8_t *space, size_t size)
+static void queue_request(struct client *client, struct request *request, uint8_t *space, size_t size)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   int64_t now= clock_ms();
-  uint32_t left= time_left(agent, request, now);
-  request->wire= output_new_wire(io);
-  struct frame_writer writer= frame_begin(space, size, request->type, request->wire);
+  uint32_t left= time_left(client, request, now);
+  request->number= output_new_number(io);
+  struct frame_writer writer= frame_begin(space, size, request->type, request->number);
   if (request->type != FRAME_LOAD && request->type != FRAME_CHECK && request->type != FRAME_USE)
     frame_put_u32(&writer, request->id);
   if (request->type == FRAME_FETCH)
@@ -124,69 +125,69 @@ static void queue_request(struct agent *agent, struct request *request, uint8_t 
   frame_put_u32(&writer, left);
   io->out_size+= frame_finish(&writer);
   request->sent= true;
-  request->give_up_at= give_up_at(agent, request, now, left);
+  request->give_up_at= give_up_at(client, request, now, left);
 }
 
-static bool is_asked(const struct agent *agent, uint8_t type)
+static bool is_asked(const struct client *client, uint8_t type)
 {
-  for (const struct request *each= agent->requests; each; each= each->next)
+  for (const struct request *each= client->requests; each; each= each->next)
     if (each->type == type)
       return true;
   return false;
 }
 
 /* A request that nobody waits for. */
-static void queue_own(struct agent *agent, uint8_t type, uint32_t deadline_ms)
+static void queue_own(struct client *client, uint8_t type, uint32_t deadline_ms)
 {
-  pthread_mutex_lock(&agent->lock);
-  struct request *request= is_asked(agent, type) ? NULL : agent_queue(agent, type, 0, 0, deadline_ms);
+  pthread_mutex_lock(&client->lock);
+  struct request *request= is_asked(client, type) ? NULL : request_queue(client, type, 0, 0, deadline_ms);
   if (request)
   {
     request->internal= true;
-    agent_release(request);
+    request_release(request);
   }
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_unlock(&client->lock);
 }
 
-void output_queue_reload(struct agent *agent)
+void output_queue_reload(struct client *client)
 {
-  queue_own(agent, FRAME_LOAD, agent->config.start_timeout_ms);
+  queue_own(client, FRAME_LOAD, client->config.start_timeout_ms);
 }
 
-void output_queue_check(struct agent *agent)
+void output_queue_check(struct client *client)
 {
-  queue_own(agent, FRAME_CHECK, CHECK_DEADLINE_MS);
+  queue_own(client, FRAME_CHECK, CHECK_DEADLINE_MS);
 }
 
-void output_queue_use(struct agent *agent)
+void output_queue_use(struct client *client)
 {
-  queue_own(agent, FRAME_USE, USE_DEADLINE_MS);
+  queue_own(client, FRAME_USE, USE_DEADLINE_MS);
 }
 
-bool output_queue(struct agent *agent)
+bool output_queue(struct client *client)
 {
-  struct agent_io *io= &agent->io;
+  struct client_io *io= &client->io;
   const size_t request_max= 64;
   if (!queue_held(io))
     return false;
-  pthread_mutex_lock(&agent->lock);
-  bool room= queue_settings(agent);
-  for (struct request *each= agent->requests; room && each; each= each->next)
+  pthread_mutex_lock(&client->lock);
+  bool room= queue_settings(client);
+  for (struct request *each= client->requests; room && each; each= each->next)
   {
-    if (each->sent || agent_is_held(each))
+    if (each->sent || request_is_held(each))
       continue;
     uint8_t *space= output_space(io, request_max);
     if (space)
-      queue_request(agent, each, space, request_max);
+      queue_request(client, each, space, request_max);
     else
       room= false;
   }
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_unlock(&client->lock);
   return room;
 }
 
 /* A broken pipe is not reported here: what the agent said before it ended can still be read. */
-void output_write(struct agent_io *io)
+void output_write(struct client_io *io)
 {
   while (io->out_from < io->out_size)
   {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const struct agent_failure *failure, int64_t now)
+void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const struct failure *failure, int64_t now)
 {
   struct reason *slot= &reasons->slots[reasons->next];
   for (size_t i= 0; i < REASON_SLOTS; i++)
@@ -14,7 +14,7 @@ void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const s
   *slot= (struct reason) {.id= id, .version= version, .at= now, .failure= *failure};
 }
 
-const struct agent_failure *reasons_find(const struct reasons *reasons, uint32_t id, uint32_t version, int64_t now)
+const struct failure *reasons_find(const struct reasons *reasons, uint32_t id, uint32_t version, int64_t now)
 {
   for (size_t i= 0; i < REASON_SLOTS; i++)
   {
@@ -25,7 +25,7 @@ const struct agent_failure *reasons_find(const struct reasons *reasons, uint32_t
   return NULL;
 }
 
-const char *reason_for_everybody(const struct agent_failure *failure)
+const char *reason_for_everybody(const struct failure *failure)
 {
   static const struct
   {

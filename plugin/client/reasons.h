@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/agent.h"
+#include "client/failure.h"
 
 #define REASON_SLOTS 16u
 #define REASON_KEPT_MS 10000
@@ -20,7 +20,7 @@ struct reason
   uint32_t id;                          /* 0: free */
   uint32_t version;                     /* 0: the key id as such */
   int64_t at;                           /* ms */
-  struct agent_failure failure;
+  struct failure failure;
 };
 
 /* All zero is empty. */
@@ -30,14 +30,14 @@ struct reasons
   size_t next;
 };
 
-void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const struct agent_failure *failure, int64_t now);
+void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const struct failure *failure, int64_t now);
 
 /* The newest for that key; NULL: none in the last seconds. */
-const struct agent_failure *reasons_find(const struct reasons *reasons, uint32_t id, uint32_t version, int64_t now);
+const struct failure *reasons_find(const struct reasons *reasons, uint32_t id, uint32_t version, int64_t now);
 
 /*
   What any user may read of a failure: the cause without accounts, roles, paths or texts of KMS. Never NULL.
 */
-const char *reason_for_everybody(const struct agent_failure *failure);
+const char *reason_for_everybody(const struct failure *failure);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "data/aria.h"
 #include "data/search.h"
+#include "data/searchlogs.h"
 #include "data/tablespace.h"
 
 #define UNDO_TABLESPACES 127u
@@ -78,7 +79,7 @@ static bool page_is_missing(struct search *search, const struct tablespace *spac
 }
 
 /* That a tablespace names a key id does not say that a page was encrypted with it yet: no reason not to start by itself. */
-bool search_tablespace(struct search *search, const struct place *place, bool is_needed)
+static bool search_tablespace(struct search *search, const struct place *place, bool is_needed)
 {
   struct tablespace space;
   int error= 0, file= search_open(search, place, is_needed);

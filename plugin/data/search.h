@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the looks at the server's files share; the header of datadir.c and of what it is made of. */
+/* The state of one look at the server's files, and what every part of it does to it. */
 #ifndef AKM_SEARCH_H
 #define AKM_SEARCH_H
 
 #include <dirent.h>
 
-#include "data/datadir.h"
 #include "data/datafile.h"
+#include "data/locations.h"
+#include "data/use.h"
 
 #define SEARCH_FITTING_MAX 1024u
 
@@ -60,14 +61,5 @@ bool search_are_missing(struct search *search, enum datafile_says says, const st
                         const struct place *place);
 
 void search_note(struct datadir_use *use, uint32_t id, uint32_t version, const struct place *place);
-
-/* Whether key versions of the tablespace are missing; its own file. */
-bool search_tablespace(struct search *search, const struct place *place, bool is_needed);
-
-/* The redo log, and what innodb_log_archive left. */
-bool search_redo_logs(struct search *search);
-
-/* The binary and relay logs that any index names. */
-bool search_binlogs(struct search *search);
 
 #endif

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "data/searchlogs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

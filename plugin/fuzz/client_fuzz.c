@@ -15,7 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/agent_int.h"
+#include "client/client.h"
+#include "client/connect.h"
+#include "client/internal.h"
+#include "client/io.h"
+#include "client/output.h"
+#include "client/request.h"
+#include "client/waiting.h"
 
 #define SOCKET 1000000
 #define IDS 6u                          /* the keys that are looked at */
@@ -175,7 +181,7 @@ enum connect_result __wrap_connect_agent(const char *path, int *fd, char *why, s
 }
 
 /* No agent can forge a line. */
-static void check_line(enum agent_severity severity, const char *text)
+static void check_line(enum severity severity, const char *text)
 {
   (void) severity;
   for (; *text; text++)
@@ -220,26 +226,26 @@ static uint8_t take(struct input *input)
   return *input->at++;
 }
 
-static void ask(struct agent *agent, uint8_t type, uint32_t id, uint32_t version)
+static void ask(struct client *client, uint8_t type, uint32_t id, uint32_t version)
 {
   int asked= 0;
-  for (const struct request *each= agent->requests; each; each= each->next)
+  for (const struct request *each= client->requests; each; each= each->next)
     asked++;
-  struct request *request= asked < ASKED_MAX ? agent_queue(agent, type, id, version, 30000) : NULL;
+  struct request *request= asked < ASKED_MAX ? request_queue(client, type, id, version, 30000) : NULL;
   if (request)
-    agent_release(request);
+    request_release(request);
 }
 
-static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
+static bool may_create(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   (void) interrupt;
   snprintf(why->message, sizeof why->message, "%u", id);
   return id % 2;
 }
 
-static void look(struct agent *agent)
+static void look(struct client *client)
 {
-  struct request *request= agent->requests;
+  struct request *request= client->requests;
   while (request && request->look != LOOK_WANTED)
     request= request->next;
   if (!request)
@@ -247,64 +253,64 @@ static void look(struct agent *agent)
   /* Held until then, and for this once. */
   if (request->sent || request->may_create)
     abort();
-  pthread_mutex_lock(&agent->lock);
-  const struct agent_wait wait= {.began_at= now_ms};
-  (void) agent_look(agent, request, &wait);
-  pthread_mutex_unlock(&agent->lock);
+  pthread_mutex_lock(&client->lock);
+  const struct waiting wait= {.began_at= now_ms};
+  (void) waiting_look(client, request, &wait);
+  pthread_mutex_unlock(&client->lock);
 }
 
-static void arrive(struct agent *agent, struct input *input, size_t size)
+static void arrive(struct client *client, struct input *input, size_t size)
 {
   arriving.at= input->at;
   arriving.left= size < input->left ? size : input->left;
   input->at+= arriving.left;
   input->left-= arriving.left;
-  agent_io_round(agent);
+  io_round(client);
   check_keys();
 }
 
-static void set(struct agent *agent, uint8_t setting)
+static void set(struct client *client, uint8_t setting)
 {
-  (void) agent_set(agent, (enum setting) (setting % SETTING_COUNT), setting & 0x80 ? "1-2" : "3");
+  (void) client_set(client, (enum setting) (setting % SETTING_COUNT), setting & 0x80 ? "1-2" : "3");
 }
 
-static void follow(struct agent *agent, struct input *input)
+static void follow(struct client *client, struct input *input)
 {
   uint8_t step= take(input), id;
   if (step < STEP_LOAD)
   {
     size_t size= step == STEP_LONG ? (size_t) take(input) << 8 | take(input) : step;
-    arrive(agent, input, size);
+    arrive(client, input, size);
     return;
   }
   switch (step)
   {
-  case STEP_LOAD: ask(agent, FRAME_LOAD, 0, 0); break;
-  case STEP_OPEN: ask(agent, FRAME_OPEN, take(input), 0); break;
+  case STEP_LOAD: ask(client, FRAME_LOAD, 0, 0); break;
+  case STEP_OPEN: ask(client, FRAME_OPEN, take(input), 0); break;
   case STEP_FETCH:
     id= take(input);
-    ask(agent, FRAME_FETCH, id, take(input));
+    ask(client, FRAME_FETCH, id, take(input));
     break;
-  case STEP_ROTATE: ask(agent, FRAME_ROTATE, take(input), 0); break;
-  case STEP_CHECK: output_queue_check(agent); break;
-  case STEP_USE: output_queue_use(agent); break;
-  case STEP_SET: set(agent, take(input)); break;
-  case STEP_CLOSE: closed= agent->io.fd != -1; break;
+  case STEP_ROTATE: ask(client, FRAME_ROTATE, take(input), 0); break;
+  case STEP_CHECK: output_queue_check(client); break;
+  case STEP_USE: output_queue_use(client); break;
+  case STEP_SET: set(client, take(input)); break;
+  case STEP_CLOSE: closed= client->io.fd != -1; break;
   case STEP_WAIT: now_ms+= take(input) * 500; break;
   case STEP_DEAF: deaf= !deaf; break;
-  case STEP_LOOK: look(agent); break;
+  case STEP_LOOK: look(client); break;
   default: return;
   }
   /* The first connects, the second writes. */
-  agent_io_round(agent);
-  agent_io_round(agent);
+  io_round(client);
+  io_round(client);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   struct input input= {data, size};
-  struct agent_failure failure;
-  struct agent_config config= {
+  struct failure failure;
+  struct client_config config= {
     .target= "unix:/fuzz", .role= ROLE_SERVER, .start_timeout_ms= 10000, .table= &table, .log= check_line,
     .may_create= may_create,
   };
@@ -315,15 +321,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   closed= deaf= false;
   memset(seen_length, 0, sizeof seen_length);
   memset(seen_latest, 0, sizeof seen_latest);
-  struct agent *agent= keytable_init(&table) ? agent_create(&config, &failure) : NULL;
-  if (!agent)
+  struct client *client= keytable_init(&table) ? client_create(&config, &failure) : NULL;
+  if (!client)
     abort();
   while (input.left)
-    follow(agent, &input);
-  agent->stop= true;
-  agent_io_round(agent);
+    follow(client, &input);
+  client->stop= true;
+  io_round(client);
   /* Nobody waits for ever. */
-  if (agent->requests || !agent_destroy(agent))
+  if (client->requests || !client_destroy(client))
     abort();
   keytable_destroy(&table);
   return 0;

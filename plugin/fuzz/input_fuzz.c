@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "client/agent_int.h"
+#include "client/failure.h"
 #include "data/aria.h"
 #include "data/binlog.h"
 #include "data/locations.h"
@@ -56,14 +56,14 @@ static void target(const char *text)
     check(why[0] != 0);
 }
 
-static void failure_text(const char *text, size_t size, size_t capacity)
+static void failure_line(const char *text, size_t size, size_t capacity)
 {
-  struct agent_failure failure= agent_plain("");
-  char line[AGENT_FAILURE_TEXT];
+  struct failure failure= failure_plain("");
+  char line[FAILURE_TEXT_MAX];
   size_t half= size / 2;
   text_clean(failure.message, sizeof failure.message, text, half);
   text_clean(failure.hint, sizeof failure.hint, text + half, size - half);
-  bool whole= agent_failure_text(&failure, line, capacity);
+  bool whole= failure_text(&failure, line, capacity);
   check(strlen(line) < capacity);
   if (whole && failure.hint[0])
     check(strlen(line) == strlen(failure.message) + 2 + strlen(failure.hint));
@@ -165,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   else if (kind == SETTING_COUNT + 1)
     target(text);
   else if (kind == SETTING_COUNT + 2)
-    failure_text(text, size - 2, 64u + second * 7u);
+    failure_line(text, size - 2, 64u + second * 7u);
   else if (kind == SETTING_COUNT + 3)
     tablespace((const uint8_t *) text, size - 2, second);
   else if (kind == SETTING_COUNT + 4)

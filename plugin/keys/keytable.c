@@ -83,7 +83,7 @@ static struct id_slot *id_slot(struct id_array *array, uint32_t id)
 }
 
 /* Makes room for one more entry, publishing a larger array if need be. */
-static struct id_array *roomy_ids(struct keytable *table)
+static struct id_array *grow_ids(struct keytable *table)
 {
   struct id_array *array= atomic_load_explicit(&table->ids, memory_order_relaxed);
   size_t slots= (size_t) 1 << array->bits;
@@ -108,7 +108,7 @@ static struct id_array *roomy_ids(struct keytable *table)
   return larger;
 }
 
-static struct key_array *roomy_keys(struct keytable *table)
+static struct key_array *grow_keys(struct keytable *table)
 {
   struct key_array *array= atomic_load_explicit(&table->keys, memory_order_relaxed);
   size_t slots= (size_t) 1 << array->bits;
@@ -166,8 +166,8 @@ static enum keytable_put put(struct keytable *table, uint32_t id, uint32_t versi
     return KEYTABLE_SAME;
   }
 
-  struct id_array *ids= roomy_ids(table);
-  struct key_array *keys= roomy_keys(table);
+  struct id_array *ids= grow_ids(table);
+  struct key_array *keys= grow_keys(table);
   struct key_record *record= ids && keys ? keyarena_alloc(&table->arena, sizeof *record + length) : NULL;
   if (!record)
     return KEYTABLE_NO_MEMORY;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
   The MariaDB encryption plugin aws_key_management: keys that AWS KMS protects. This file knows the server and nothing
-  of AWS; the agent (agent.h) is another process.
+  of AWS; the agent, whose client is client.h, is another process.
 */
 #include <mysql/plugin_encryption.h>
 
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/agent.h"
+#include "client/client.h"
 #include "keys/crypt.h"
 #include "data/datadir.h"
 #include "server/datatext.h"
@@ -22,7 +22,7 @@
 static struct keytable table;
 /* A thread that hangs in the operating system still holds the table. Its keys are as good as ever. */
 static bool table_is_kept;
-static struct agent *agent;
+static struct client *client;
 static struct aes aes;
 static struct locations locations;
 static atomic_bool nothing_is_lost;
@@ -41,8 +41,8 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
     long long statement;
     unsigned int id, version;
   } told;
-  char text[AGENT_FAILURE_TEXT], subject[48];
-  struct agent_failure failure;
+  char text[FAILURE_TEXT_MAX], subject[48];
+  struct failure failure;
   long long statement= server_current_statement_id();
   if (id == KEY_OF_TEMPORARY && version == 0)
     return ENCRYPTION_KEY_VERSION_INVALID;
@@ -52,14 +52,14 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
   told.id= id;
   told.version= version;
   snprintf(subject, sizeof subject, version ? "key %u version %u" : "key %u", id, version);
-  if (!agent_reason(agent, id, version, &failure))
+  if (!client_reason(client, id, version, &failure))
     server_sql_warning("%s is not available; the error log says why", subject);
   /* A refusal names variables only. */
   else if (!server_may_read_failures() && strcmp(failure.code, "KEY_NOT_ALLOWED") != 0)
     server_sql_warning("%s is not available: %s; the error log says more", subject, reason_for_everybody(&failure));
   else
   {
-    agent_failure_text(&failure, text, sizeof text);
+    failure_text(&failure, text, sizeof text);
     bool names_key= strncmp(text, "key ", 4) == 0;
     server_sql_warning("%s%s%s", names_key ? "" : subject, names_key ? "" : ": ", text);
   }
@@ -69,9 +69,9 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
 /* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
 static __attribute__((noinline)) unsigned int open_key(unsigned int id)
 {
-  if (id == 0 || !agent)
+  if (id == 0 || !client)
     return ENCRYPTION_KEY_VERSION_INVALID;
-  if (!agent_open(agent, id))
+  if (!client_open(client, id))
     return warn_of(id, 0);
   uint32_t version= keytable_latest(&table, id);
   return version != KEY_VERSION_NONE ? version : ENCRYPTION_KEY_VERSION_INVALID;
@@ -97,9 +97,9 @@ static inline unsigned int get_loaded_key(unsigned int id, unsigned int version,
 static __attribute__((noinline)) unsigned int fetch_key(unsigned int id, unsigned int version, unsigned char *key,
                                                         unsigned int *length)
 {
-  if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !agent)
+  if (id == 0 || version == KEY_VERSION_NONE || version > KEY_VERSION_MAX || !client)
     return ENCRYPTION_KEY_VERSION_INVALID;
-  if (!agent_fetch(agent, id, version))
+  if (!client_fetch(client, id, version))
     return warn_of(id, version);
   return get_loaded_key(id, version, key, length);
 }
@@ -131,7 +131,7 @@ static struct st_mariadb_encryption descriptor= {
   .get_key= get_key,
 };
 
-static void log_agent(enum agent_severity severity, const char *text)
+static void log_agent(enum severity severity, const char *text)
 {
   server_log((enum server_severity) severity, text);
 }
@@ -147,14 +147,14 @@ static int deinit(void *unused)
   (void) unused;
   status_attach(NULL, NULL);
   sysvars_close();
-  if (agent_destroy(agent))
+  if (client_destroy(client))
     free_table();
   else
   {
     table_is_kept= true;
     server_log(SERVER_WARNING, "a thread of the plugin hangs in the operating system; it and its memory are left behind");
   }
-  agent= NULL;
+  client= NULL;
   return 0;
 }
 
@@ -214,7 +214,7 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
 }
 
 /* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
-static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
+static bool may_create(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   const struct datadir_keys keys= {
     .has= is_other, .context= &id, .is_unwanted= interrupt->is_wanted, .argument= interrupt->argument,
@@ -229,7 +229,7 @@ static bool may_create(uint32_t id, const struct agent_interrupt *interrupt, str
 struct rotation
 {
   uint32_t id;                          /* 0: all */
-  const struct agent_interrupt *interrupt;
+  const struct interrupt *interrupt;
   bool is_interrupted;
   bool is_partial;                      /* something stands against another rotation than this one, or may do so later */
 };
@@ -241,12 +241,12 @@ struct rotation
 static bool has_for_rotation(void *context, uint32_t id, uint32_t version)
 {
   struct rotation *rotation= context;
-  struct agent_status status;
+  struct client_status status;
   if (version == KEY_VERSION_NONE || version <= keytable_latest(&table, id) || keytable_has(&table, id, version))
     return true;
   bool is_unknown= keytable_latest(&table, id) == KEY_VERSION_NONE, is_other= rotation->id && id != rotation->id;
   if (is_unknown)
-    agent_get_status(agent, &status);
+    client_get_status(client, &status);
   if (!is_other && !(is_unknown && status.versions_missing == 0) && !sysvars_have_key_file(id, version))
     return false;
   rotation->is_partial= true;
@@ -266,7 +266,7 @@ static bool is_unwanted(void *context)
   lost one, which data is encrypted with. What is lost later the agent sees, as it knows what the server holds: one whole look
   in which nothing is missing is enough.
 */
-static bool may_rotate(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
+static bool may_rotate(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   struct rotation rotation= {.id= id, .interrupt= interrupt};
   const struct datadir_keys keys= {
@@ -291,11 +291,11 @@ static bool is_killed(void *session)
   return server_is_killed(session);
 }
 
-static struct agent_caller caller(void)
+static struct caller caller(void)
 {
   const MYSQL_THD session= server_session();
   const unsigned seconds= server_slave_net_timeout(), most= UINT32_MAX / 1000;
-  return (struct agent_caller) {
+  return (struct caller) {
     .kind= server_is_applier(session) ? CALLER_APPLIER : server_has_started() ? CALLER_STATEMENT : CALLER_STARTS,
     .patience_ms= (seconds < most ? seconds : most) * 1000,
     .interrupt= {.is_wanted= is_killed, .argument= session},
@@ -314,8 +314,8 @@ static const char *prepare_ctr(void)
 
 static bool start(void)
 {
-  struct agent_failure failure;
-  struct agent_config config= {
+  struct failure failure;
+  struct client_config config= {
     .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, .no_ctr= prepare_ctr(),
     .may_create= may_create, .caller= caller,
   };
@@ -331,17 +331,17 @@ static bool start(void)
   atomic_store(&nothing_is_lost, false);
   if (config.role == ROLE_SERVER)
     read_locations();
-  agent= agent_create(&config, &failure);
-  if (agent && !sysvars_attach(agent, may_rotate))
+  client= client_create(&config, &failure);
+  if (client && !sysvars_attach(client, may_rotate))
     return false;
-  if (agent && agent_start(agent, &failure))
+  if (client && client_start(client, &failure))
   {
     if (server_makes_backup())
       sysvars_say_what_backup_lacks();
     return config.role == ROLE_BACKUP || data_has_its_keys(config.allow_missing_keys);
   }
-  char text[AGENT_FAILURE_TEXT];
-  agent_failure_text(&failure, text, sizeof text);
+  char text[FAILURE_TEXT_MAX];
+  failure_text(&failure, text, sizeof text);
   server_log(SERVER_ERROR, text);
   if (server_may_read_failures())
     server_sql_warning("%s", text);
@@ -355,7 +355,7 @@ static int init(void *unused)
     deinit(unused);
     return 1;
   }
-  status_attach(agent, &table);
+  status_attach(client, &table);
   return 0;
 }
 

@@ -47,15 +47,15 @@ void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, c
              other_cure(use->kind));
 }
 
-static void hint_of_unsure(struct agent_failure *failure, const struct datadir_use *use)
+static void hint_of_unsure(struct failure *failure, const struct datadir_use *use)
 {
   snprintf(failure->hint, sizeof failure->hint, "%s",
            use->unsure_file[0] ? "bring it back or make it readable for the server's user, or move it away if nothing of this "
-                                 "server is in it"
-                               : "make the option files readable for the server's user, and start the server again");
+           "server is in it"
+           : "make the option files readable for the server's user, and start the server again");
 }
 
-void datatext_of_creation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+void datatext_of_creation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys)
 {
   if (found)
@@ -73,7 +73,7 @@ void datatext_of_creation(struct agent_failure *failure, uint32_t id, const stru
   hint_of_unsure(failure, use);
 }
 
-void datatext_of_rotation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+void datatext_of_rotation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys)
 {
   char subject[48]= "no key is";

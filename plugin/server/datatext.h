@@ -3,8 +3,8 @@
 #ifndef AKM_DATATEXT_H
 #define AKM_DATATEXT_H
 
-#include "client/agent.h"
-#include "data/datadir.h"
+#include "client/failure.h"
+#include "data/use.h"
 
 #define DATATEXT_MAX 2600u
 
@@ -14,11 +14,11 @@
 void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, const char *keys, bool starts);
 
 /* For a key that is not made: a use that was found, or what could not be looked at. */
-void datatext_of_creation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+void datatext_of_creation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys);
 
 /* For keys that are not rotated, likewise. id 0: all. */
-void datatext_of_rotation(struct agent_failure *failure, uint32_t id, const struct datadir_use *use, bool found,
+void datatext_of_rotation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys);
 
 #endif

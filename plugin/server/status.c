@@ -11,7 +11,7 @@
 #define NAME_SIZE 40u                   /* "key_4294967295_encryption_algorithm" and its end */
 #define PER_KEY 2u
 
-static struct agent *agent;
+static struct client *client;
 static const struct keytable *table;
 
 static const char *const states[]= {
@@ -42,7 +42,7 @@ struct key_row
 */
 struct snapshot
 {
-  struct agent_status status;
+  struct client_status status;
   unsigned long long numbers[FIXED];
   char days_left[16];
   size_t used;
@@ -88,7 +88,7 @@ static void withhold(char *text, size_t size)
 
 static void add_agent(struct snapshot *snapshot)
 {
-  const struct agent_status *status= &snapshot->status;
+  const struct client_status *status= &snapshot->status;
   add(snapshot, "agent_state", (void *) (uintptr_t) states[status->state], SHOW_CHAR);
   add_number(snapshot, "agent_starts", status->starts);
   add_number(snapshot, "keys_loaded", atomic_load(&table->id_count));
@@ -132,7 +132,7 @@ static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, stru
   (void) scope;
   var->type= SHOW_ARRAY;
   var->value= nothing;
-  if (!agent)
+  if (!client)
     return 0;
   size_t most= atomic_load(&table->id_count);
   struct snapshot *snapshot= server_statement_alloc(thd, sizeof *snapshot);
@@ -143,7 +143,7 @@ static int show(MYSQL_THD thd, struct st_mysql_show_var *var, void *unused, stru
     return 0;
   snapshot->used= 0;
   snapshot->next= rows;
-  agent_get_status(agent, &snapshot->status);
+  client_get_status(client, &snapshot->status);
   if (!server_may_read_failures())
     withhold(snapshot->status.last_error, sizeof snapshot->status.last_error);
   snapshot->days_left[0]= 0;
@@ -163,8 +163,8 @@ struct st_mysql_show_var status_variables[]= {
   {.name= NULL, .value= NULL, .type= SHOW_UNDEF},
 };
 
-void status_attach(struct agent *new_agent, const struct keytable *new_table)
+void status_attach(struct client *new_client, const struct keytable *new_table)
 {
   table= new_table;
-  agent= new_agent;
+  client= new_client;
 }

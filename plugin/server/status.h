@@ -5,13 +5,13 @@
 #ifndef AKM_STATUS_H
 #define AKM_STATUS_H
 
-#include "client/agent.h"
+#include "client/client.h"
 
 #include <mysql/plugin.h>
 
 extern struct st_mysql_show_var status_variables[];
 
 /* What the status is of; NULL, NULL when the plugin is not initialised. */
-void status_attach(struct agent *agent, const struct keytable *table);
+void status_attach(struct client *client, const struct keytable *table);
 
 #endif

@@ -35,9 +35,9 @@ static char key_ids_value[KEY_IDS_MAX + 1];
 static char target[TARGET_SIZE];
 static char key_files[PATH_MAX + TARGET_SIZE + 64];
 static char key_directory[PATH_MAX];
-static struct agent *attached;
+static struct client *attached;
 static may_rotate_fn *may_rotate;
-static const char *no_ctr;              /* as in struct agent_config */
+static const char *no_ctr;              /* as in struct client_config */
 
 /*
   The statement in which this thread has last checked a new value of a setting that a rotation uses. The server checks
@@ -70,7 +70,7 @@ static const char *text_or_empty(const char *text)
 
 static bool set(enum setting setting, const char *value)
 {
-  return !attached || agent_set(attached, setting, value);
+  return !attached || client_set(attached, setting, value);
 }
 
 static void set_later(enum setting setting, const char *value)
@@ -252,12 +252,12 @@ static int read_rotate_key(struct st_mysql_value *value, long long *id)
 }
 
 /* Fails the statement. What does not fit into its error goes to the error log. */
-static void tell_failed_rotation(const struct agent_failure *failure)
+static void tell_failed_rotation(const struct failure *failure)
 {
-  char text[SERVER_SQL_ERROR_MAX + 1], whole[AGENT_FAILURE_TEXT];
-  if (!agent_failure_text(failure, text, sizeof text))
+  char text[SERVER_SQL_ERROR_MAX + 1], whole[FAILURE_TEXT_MAX];
+  if (!failure_text(failure, text, sizeof text))
   {
-    agent_failure_text(failure, whole, sizeof whole);
+    failure_text(failure, whole, sizeof whole);
     server_log(SERVER_ERROR, whole);
   }
   server_sql_error("%s", text);
@@ -275,8 +275,8 @@ static bool is_killed(void *thd)
 static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
 {
   long long id;
-  struct agent_failure failure;
-  const struct agent_interrupt killed= {.is_wanted= is_killed, .argument= thd};
+  struct failure failure;
+  const struct interrupt killed= {.is_wanted= is_killed, .argument= thd};
   (void) var;
   if (read_rotate_key(value, &id))
     return 1;
@@ -300,7 +300,7 @@ static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *s
     tell_failed_rotation(&failure);
     return 1;
   }
-  if (agent_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
+  if (client_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
   {
     rotated= server_statement_id(thd);
     return 0;
@@ -435,7 +435,7 @@ static bool choose_target(void)
   return false;
 }
 
-bool sysvars_open(struct agent_config *config)
+bool sysvars_open(struct client_config *config)
 {
   if (rotate_key != 0)
   {
@@ -487,7 +487,7 @@ bool sysvars_have_key_file(uint32_t id, uint32_t version)
   return access(path, F_OK) == 0;
 }
 
-bool sysvars_attach(struct agent *agent, may_rotate_fn *asked)
+bool sysvars_attach(struct client *client, may_rotate_fn *asked)
 {
   char milliseconds[16];
   if (!absolute_keyfile_dir(key_directory, sizeof key_directory))
@@ -495,7 +495,7 @@ bool sysvars_attach(struct agent *agent, may_rotate_fn *asked)
   name_key_files(key_directory);
   may_rotate= asked;
   snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
-  attached= agent;
+  attached= client;
   if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&
       set(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, key_spec)) &&
       set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
@@ -516,9 +516,9 @@ bool sysvars_attach(struct agent *agent, may_rotate_fn *asked)
   return false;
 }
 
-static bool is_of_its_own(const char *agent)
+static bool is_of_its_own(const char *path)
 {
-  return strncmp(agent, "unix:", 5) == 0;
+  return strncmp(path, "unix:", 5) == 0;
 }
 
 static bool is_here(const char *path)

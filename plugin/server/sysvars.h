@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/agent.h"
+#include "client/client.h"
 
 struct st_mysql_sys_var;
 
@@ -19,16 +19,16 @@ extern struct st_mysql_sys_var *sysvars[];
   Checks the values that the server was started with and completes *config (not what the server itself is asked for: role,
   table, log, no_ctr, may_create). Logs what is wrong and returns false. config->target is valid until sysvars_close().
 */
-bool sysvars_open(struct agent_config *config);
+bool sysvars_open(struct client_config *config);
 
 /*
   Whether key id may get a new version (0: every stored key); *why: what stands against it. Asked before each rotation, by its
   thread, without locks.
 */
-typedef bool may_rotate_fn(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why);
+typedef bool may_rotate_fn(uint32_t id, const struct interrupt *interrupt, struct failure *why);
 
 /* Hands every setting to the agent, and from now on also each change. Returns false if there is no memory. */
-bool sysvars_attach(struct agent *agent, may_rotate_fn *may_rotate);
+bool sysvars_attach(struct client *client, may_rotate_fn *may_rotate);
 
 /* Whether the file of a key version is in keyfile_dir, as far as this process may see it; from sysvars_attach() on. */
 bool sysvars_have_key_file(uint32_t id, uint32_t version);

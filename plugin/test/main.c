@@ -26,7 +26,7 @@ int main(int count, char **arguments)
   child_tests();
   secrecy_tests();
   fake_open();
-  agent_tests();
+  client_tests();
   look_tests();
   protocol_tests();
   start_tests();

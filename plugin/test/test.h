@@ -39,7 +39,7 @@ void locations_tests(void);
 void optionfiles_tests(void);
 void spawn_tests(void);
 void race_tests(void);
-void agent_tests(void);
+void client_tests(void);
 void look_tests(void);
 void protocol_tests(void);
 void start_tests(void);

@@ -1,7 +1,7 @@
 import { type Report, warning } from '../finding.ts';
 import type { Configuration } from '../server/configuration.ts';
 
-/** As in plugin/client/agent.h: SQL cannot create keys beyond this many versions for each second of start_timeout. */
+/** As in plugin/client/limit.h: SQL cannot create keys beyond this many versions for each second of start_timeout. */
 export const VERSIONS_PER_START_SECOND = 100;
 /** As in plugin/client/limit.c: the error log warns from this share of the limit on. */
 const WARN_FROM = 0.8;

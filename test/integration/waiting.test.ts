@@ -9,7 +9,7 @@ import { keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 /** InnoDB has no other error for a table whose key it did not get, also when KILL is why. */
 const CANNOT_CREATE = 1005;
-/** Milliseconds that a statement waits for KMS (plugin/client/agent.c). */
+/** Milliseconds that a statement waits for KMS (plugin/client/client.c). */
 const STATEMENT_MS = 8000;
 /** Half a second for KILL, and the rest for a busy machine: InnoDB, the client, the two processes of the test. */
 const INTERRUPTED_MS = 1500;

@@ -125,10 +125,10 @@ static int lowest_of_client(void)
   close(0);
   close(1);
   close(2);
-  struct agent_failure failure;
-  const struct agent_config config= {.target= child_server, .start_timeout_ms= 1000, .table= &fake.table};
-  struct agent *agent= agent_create(&config, &failure);
-  return agent && agent->wake_fd > 3 ? 0 : 1;
+  struct failure failure;
+  const struct client_config config= {.target= child_server, .start_timeout_ms= 1000, .table= &fake.table};
+  struct client *client= client_create(&config, &failure);
+  return client && client->wake_fd > 3 ? 0 : 1;
 }
 
 static void descriptors_of_the_client_are_high(void)

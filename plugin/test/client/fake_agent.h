@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/agent_int.h"
+#include "client/client.h"
+#include "client/internal.h"
+#include "client/request.h"
 
 /* Key ids of OPEN that mean something; others are created if they may be. */
 enum
@@ -105,20 +107,20 @@ void fake_open(void);
 void fake_close(void);
 
 /* Who asks from now on, in every thread; fake_client() makes it a statement that nobody interrupts. */
-void fake_call_as(struct agent_caller caller);
+void fake_call_as(struct caller caller);
 
 /* A client of target with an empty key table, not started. */
-struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys);
+struct client *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys);
 
 /* A client of the fake agent. */
-struct agent *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys);
-struct agent *fake_started_client(void);
-void fake_destroy(struct agent *client);
+struct client *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys);
+struct client *fake_started_client(void);
+void fake_destroy(struct client *client);
 
 /* What was logged since fake_client(). */
 int fake_logged(void);
 bool fake_has_logged(const char *part);
 
-bool fake_last_error_has(struct agent *client, const char *part);
+bool fake_last_error_has(struct client *client, const char *part);
 
 #endif

@@ -13,7 +13,7 @@ static pthread_mutex_t lock= PTHREAD_MUTEX_INITIALIZER;
 static char logged[16384];
 static int lines;
 
-static void remember(enum agent_severity severity, const char *text)
+static void remember(enum severity severity, const char *text)
 {
   (void) severity;
   pthread_mutex_lock(&lock);
@@ -23,17 +23,17 @@ static void remember(enum agent_severity severity, const char *text)
   pthread_mutex_unlock(&lock);
 }
 
-static struct agent_caller now_calling;
+static struct caller now_calling;
 
-static struct agent_caller caller(void)
+static struct caller caller(void)
 {
   pthread_mutex_lock(&lock);
-  struct agent_caller it= now_calling;
+  struct caller it= now_calling;
   pthread_mutex_unlock(&lock);
   return it;
 }
 
-void fake_call_as(struct agent_caller it)
+void fake_call_as(struct caller it)
 {
   pthread_mutex_lock(&lock);
   now_calling= it;
@@ -56,10 +56,10 @@ bool fake_has_logged(const char *part)
   return has;
 }
 
-struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys)
+struct client *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys)
 {
-  struct agent_failure failure;
-  const struct agent_config config= {
+  struct failure failure;
+  const struct client_config config= {
     .target= target, .role= ROLE_SERVER, .start_timeout_ms= start_timeout_ms, .table= &fake.table,
     .allow_missing_keys= allow_missing_keys, .log= remember, .caller= caller,
   };
@@ -70,36 +70,36 @@ struct agent *fake_client_of(const char *target, uint32_t start_timeout_ms, bool
   atomic_store(&fake.hello, HELLO_WELCOME);
   atomic_store(&fake.load, LOAD_DONE);
   atomic_store(&fake.delay_ms, 0);
-  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT});
-  struct agent *client= keytable_init(&fake.table) ? agent_create(&config, &failure) : NULL;
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT});
+  struct client *client= keytable_init(&fake.table) ? client_create(&config, &failure) : NULL;
   if (!client)
     abort();
   return client;
 }
 
-struct agent *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys)
+struct client *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys)
 {
   return fake_client_of(fake.target, start_timeout_ms, allow_missing_keys);
 }
 
-struct agent *fake_started_client(void)
+struct client *fake_started_client(void)
 {
-  struct agent_failure failure;
-  struct agent *client= fake_client(5000, false);
-  CHECK(agent_start(client, &failure));
+  struct failure failure;
+  struct client *client= fake_client(5000, false);
+  CHECK(client_start(client, &failure));
   return client;
 }
 
-void fake_destroy(struct agent *client)
+void fake_destroy(struct client *client)
 {
-  CHECK(agent_destroy(client));
+  CHECK(client_destroy(client));
   keytable_destroy(&fake.table);
 }
 
-bool fake_last_error_has(struct agent *client, const char *part)
+bool fake_last_error_has(struct client *client, const char *part)
 {
-  struct agent_status status;
-  agent_get_status(client, &status);
+  struct client_status status;
+  client_get_status(client, &status);
   if (strstr(status.last_error, part))
     return true;
   printf("# last error: %s\n", status.last_error);

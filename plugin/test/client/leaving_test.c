@@ -13,33 +13,34 @@
 
 #include "base/clock.h"
 #include "test/client/fake_agent.h"
+#include "client/link.h"
 #include "client/spawn.h"
 #include "test/test.h"
 
-static struct agent *start_child(void)
+static struct client *start_child(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_client_of(child_server, 20000, false);
-  CHECK(agent_start(agent, &failure) && agent_open(agent, 1));
-  return agent;
+  struct failure failure;
+  struct client *client= fake_client_of(child_server, 20000, false);
+  CHECK(client_start(client, &failure) && client_open(client, 1));
+  return client;
 }
 
 /* Never to 0, which would be the tests and whoever started them. */
-static void signal_child(const struct agent *agent, int signal_number)
+static void signal_child(const struct client *client, int signal_number)
 {
-  pid_t child= agent->io.child;
+  pid_t child= client->io.child;
   CHECK(child > 0);
   if (child > 0)
     kill(child, signal_number);
 }
 
-static void wait_for_state(struct agent *agent, enum agent_state state)
+static void wait_for_state(struct client *client, enum agent_state state)
 {
-  struct agent_status status;
+  struct client_status status;
   int64_t until= clock_ms() + 5000;
   do
   {
-    agent_get_status(agent, &status);
+    client_get_status(client, &status);
     usleep(5000);
   } while (status.state != state && clock_ms() < until);
   CHECK(status.state == state);
@@ -47,66 +48,66 @@ static void wait_for_state(struct agent *agent, enum agent_state state)
 
 static void idle_agent_may_be_told_to_end(void)
 {
-  struct agent *agent= start_child();
-  signal_child(agent, SIGTERM);
-  wait_for_state(agent, AGENT_IDLE);
-  CHECK(fake_logged() == 0 && agent_open(agent, 2));
-  fake_destroy(agent);
+  struct client *client= start_child();
+  signal_child(client, SIGTERM);
+  wait_for_state(client, AGENT_IDLE);
+  CHECK(fake_logged() == 0 && client_open(client, 2));
+  fake_destroy(client);
 }
 
 static void idle_agent_that_crashes_is_told(void)
 {
-  struct agent *agent= start_child();
-  signal_child(agent, SIGKILL);
-  wait_for_state(agent, AGENT_IDLE);
-  CHECK(agent_open(agent, 2) && fake_has_logged("the agent ended (signal 9, Killed)"));
-  fake_destroy(agent);
+  struct client *client= start_child();
+  signal_child(client, SIGKILL);
+  wait_for_state(client, AGENT_IDLE);
+  CHECK(client_open(client, 2) && fake_has_logged("the agent ended (signal 9, Killed)"));
+  fake_destroy(client);
 }
 
-static void *open_silent(void *agent)
+static void *open_silent(void *client)
 {
-  CHECK(!agent_open(agent, SILENT));
+  CHECK(!client_open(client, SILENT));
   return NULL;
 }
 
 /* Kills the agent while it is asked something, each time that it is. */
-static void crash_while_asked(struct agent *agent, int signal_number)
+static void crash_while_asked(struct client *client, int signal_number)
 {
   pthread_t opener;
-  struct agent_status status;
-  CHECK(pthread_create(&opener, NULL, open_silent, agent) == 0);
+  struct client_status status;
+  CHECK(pthread_create(&opener, NULL, open_silent, client) == 0);
   for (uint64_t start= 1; start <= 2; start++)
   {
     usleep(300 * 1000);
-    agent_get_status(agent, &status);
+    client_get_status(client, &status);
     if (status.starts == start && status.state == AGENT_RUNNING)
-      signal_child(agent, signal_number);
+      signal_child(client, signal_number);
   }
   pthread_join(opener, NULL);
 }
 
 static void agent_told_to_end_while_asked_is_told(void)
 {
-  struct agent *agent= start_child();
-  crash_while_asked(agent, SIGTERM);
-  CHECK(agent_open(agent, 2));
+  struct client *client= start_child();
+  crash_while_asked(client, SIGTERM);
+  CHECK(client_open(client, 2));
   CHECK(fake_has_logged("the agent ended (signal 15, Terminated); loaded keys stay in use"));
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 /* The kernel then reaps our children, and nobody can say how they ended. */
 static void crash_is_told_although_sigchld_is_ignored(void)
 {
-  struct agent *agent= start_child();
+  struct client *client= start_child();
   signal(SIGCHLD, SIG_IGN);
-  signal_child(agent, SIGTERM);
-  wait_for_state(agent, AGENT_IDLE);
-  CHECK(fake_logged() == 0 && agent_open(agent, 2));
-  fake_destroy(agent);
-  agent= start_child();
-  crash_while_asked(agent, SIGKILL);
-  CHECK(agent_open(agent, 2) && fake_has_logged("the agent ended; loaded keys stay in use"));
-  fake_destroy(agent);
+  signal_child(client, SIGTERM);
+  wait_for_state(client, AGENT_IDLE);
+  CHECK(fake_logged() == 0 && client_open(client, 2));
+  fake_destroy(client);
+  client= start_child();
+  crash_while_asked(client, SIGKILL);
+  CHECK(client_open(client, 2) && fake_has_logged("the agent ended; loaded keys stay in use"));
+  fake_destroy(client);
   signal(SIGCHLD, SIG_DFL);
 }
 
@@ -117,15 +118,15 @@ static void child_is_reaped_later(void)
   siginfo_t info;
   int fd;
   pid_t child= 0;
-  struct agent_failure failure;
-  struct agent *agent= fake_client_of(child_server, 20000, false);
+  struct failure failure;
+  struct client *client= fake_client_of(child_server, 20000, false);
   CHECK(spawn_agent("/bin/false", &user, &fd, &child) == 0);
   close(fd);
   CHECK(waitid(P_PID, (id_t) child, &info, WEXITED | WNOWAIT) == 0);
-  link_reap_later(&agent->io, child);
-  CHECK(agent_start(agent, &failure));
+  link_reap_later(&client->io, child);
+  CHECK(client_start(client, &failure));
   CHECK(waitpid(child, NULL, WNOHANG) == -1 && errno == ECHILD);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static uint64_t blocked_signals(const char *thread)
@@ -149,7 +150,7 @@ static bool blocks(uint64_t mask, int signal)
 
 static void thread_leaves_signals_to_the_server_but_its_own(void)
 {
-  struct agent *agent= start_child();
+  struct client *client= start_child();
   DIR *threads= opendir("/proc/self/task");
   int found= 0;
   for (struct dirent *each; threads && (each= readdir(threads));)
@@ -162,30 +163,30 @@ static void thread_leaves_signals_to_the_server_but_its_own(void)
   }
   closedir(threads);
   CHECK(found == 1);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void agent_that_cannot_start_is_told(void)
 {
-  struct agent_failure failure;
-  struct agent_status status;
+  struct failure failure;
+  struct client_status status;
   struct rlimit files, few;
-  struct agent *agent= fake_client_of("/nonexistent/agent", 1000, false);
-  CHECK(!agent_start(agent, &failure) && strstr(failure.message, "'/nonexistent/agent': No such file"));
+  struct client *client= fake_client_of("/nonexistent/agent", 1000, false);
+  CHECK(!client_start(client, &failure) && strstr(failure.message, "'/nonexistent/agent': No such file"));
   CHECK(strstr(failure.hint, "check that the file is there"));
-  agent_get_status(agent, &status);
+  client_get_status(client, &status);
   CHECK(status.state == AGENT_FAILED && status.starts == 0);
-  fake_destroy(agent);
+  fake_destroy(client);
 
-  agent= fake_client_of(child_server, 1000, false);
+  client= fake_client_of(child_server, 1000, false);
   CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
   few= files;
-  few.rlim_cur= (rlim_t) agent->wake_fd + 1;
+  few.rlim_cur= (rlim_t) client->wake_fd + 1;
   CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
-  CHECK(!agent_start(agent, &failure));
+  CHECK(!client_start(client, &failure));
   CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
   CHECK(strstr(failure.message, "Too many open files") && strstr(failure.hint, "raise LimitNOFILE"));
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 void leaving_tests(void)

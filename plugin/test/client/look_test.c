@@ -24,7 +24,7 @@ static bool killed(void *unused)
 }
 
 /* What is odd, data is under. */
-static bool only_even(uint32_t id, const struct agent_interrupt *interrupt, struct agent_failure *why)
+static bool only_even(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   int now= atomic_fetch_add(&looking, 1) + 1;
   if (now > atomic_load(&looking_most))
@@ -39,83 +39,83 @@ static bool only_even(uint32_t id, const struct agent_interrupt *interrupt, stru
   return id % 2 == 0;
 }
 
-static struct agent *looking_client(void)
+static struct client *looking_client(void)
 {
-  struct agent *agent= fake_started_client();
-  agent->config.may_create= only_even;
+  struct client *client= fake_started_client();
+  client->config.may_create= only_even;
   atomic_store(&looks, 0);
   atomic_store(&looking_most, 0);
   atomic_store(&is_let_go, false);
   atomic_store(&is_killed, false);
-  return agent;
+  return client;
 }
 
 /* An empty last_error says so of all that was asked. */
-static bool is_untroubled(struct agent *agent)
+static bool is_untroubled(struct client *client)
 {
-  struct agent_status status;
-  agent_get_status(agent, &status);
+  struct client_status status;
+  client_get_status(client, &status);
   return fake_logged() == 0 && status.last_error[0] == 0;
 }
 
-static bool bucket_is_full(const struct agent *agent)
+static bool bucket_is_full(const struct client *client)
 {
-  return agent->bucket.full_at <= clock_ms();
+  return client->bucket.full_at <= clock_ms();
 }
 
 static void new_key_is_looked_for_and_made(void)
 {
-  struct agent *agent= looking_client();
+  struct client *client= looking_client();
   int before= atomic_load(&fake.opens);
-  CHECK(agent_open(agent, 4) && atomic_load(&looks) == 1);
+  CHECK(client_open(client, 4) && atomic_load(&looks) == 1);
   CHECK(atomic_load(&fake.opens) == before + 2 && atomic_load(&fake.may_create) == 1);
-  CHECK(agent_open(agent, 4) && atomic_load(&looks) == 1 && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(client_open(client, 4) && atomic_load(&looks) == 1 && is_untroubled(client));
+  fake_destroy(client);
 }
 
 static void key_that_data_names_is_not_made(void)
 {
-  struct agent *agent= looking_client();
-  CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1 && atomic_load(&fake.may_create) == 0);
+  struct client *client= looking_client();
+  CHECK(!client_open(client, 5) && atomic_load(&looks) == 1 && atomic_load(&fake.may_create) == 0);
   /* It is known for a while. */
-  CHECK(!agent_open(agent, 5) && atomic_load(&looks) == 1);
-  CHECK(fake_last_error_has(agent, "key 5: d/t.ibd is encrypted with it"));
-  CHECK(agent_open(agent, STORED) && fake_logged() == 1 && fake_has_logged("key 5: d/t.ibd is encrypted with it"));
-  fake_destroy(agent);
+  CHECK(!client_open(client, 5) && atomic_load(&looks) == 1);
+  CHECK(fake_last_error_has(client, "key 5: d/t.ibd is encrypted with it"));
+  CHECK(client_open(client, STORED) && fake_logged() == 1 && fake_has_logged("key 5: d/t.ibd is encrypted with it"));
+  fake_destroy(client);
 }
 
 static void nothing_is_looked_for_that_would_not_be_made(void)
 {
-  struct agent *agent= looking_client();
-  CHECK(!agent_open(agent, NOT_ALLOWED) && !agent_open(agent, NOT_ALLOWED) && bucket_is_full(agent));
-  CHECK(agent_open(agent, STORED) && atomic_load(&fake.may_create) == 0 && !agent_open(agent, REFUSED));
-  CHECK(agent_fetch(agent, 3, 9) && atomic_load(&looks) == 0);
-  fake_destroy(agent);
+  struct client *client= looking_client();
+  CHECK(!client_open(client, NOT_ALLOWED) && !client_open(client, NOT_ALLOWED) && bucket_is_full(client));
+  CHECK(client_open(client, STORED) && atomic_load(&fake.may_create) == 0 && !client_open(client, REFUSED));
+  CHECK(client_fetch(client, 3, 9) && atomic_load(&looks) == 0);
+  fake_destroy(client);
 }
 
 static void where_nobody_can_look_a_key_is_made_at_once(void)
 {
-  struct agent *agent= fake_started_client();
+  struct client *client= fake_started_client();
   int before= atomic_load(&fake.opens);
-  CHECK(agent_open(agent, 7) && atomic_load(&fake.may_create) == 1 && atomic_load(&fake.opens) == before + 1);
-  CHECK(!agent_open(agent, NEVER_SEEN) && atomic_load(&fake.opens) == before + 2);
-  fake_destroy(agent);
+  CHECK(client_open(client, 7) && atomic_load(&fake.may_create) == 1 && atomic_load(&fake.opens) == before + 1);
+  CHECK(!client_open(client, NEVER_SEEN) && atomic_load(&fake.opens) == before + 2);
+  fake_destroy(client);
 }
 
 /* Whatever the agent says. */
 static void look_is_made_once_and_paid_for(void)
 {
-  struct agent *agent= looking_client();
-  CHECK(!agent_open(agent, NO_MORE_ALLOWED) && atomic_load(&looks) == 1 && !bucket_is_full(agent));
+  struct client *client= looking_client();
+  CHECK(!client_open(client, NO_MORE_ALLOWED) && atomic_load(&looks) == 1 && !bucket_is_full(client));
   int before= atomic_load(&fake.opens);
-  CHECK(!agent_open(agent, NEVER_SEEN) && atomic_load(&looks) == 2 && atomic_load(&fake.opens) == before + 2);
-  fake_destroy(agent);
+  CHECK(!client_open(client, NEVER_SEEN) && atomic_load(&looks) == 2 && atomic_load(&fake.opens) == before + 2);
+  fake_destroy(client);
 }
 
 struct opener
 {
   pthread_t thread;
-  struct agent *agent;
+  struct client *client;
   uint32_t first, end;                  /* key ids */
   int opened;
 };
@@ -124,13 +124,13 @@ static void *open_keys(void *argument)
 {
   struct opener *opener= argument;
   for (uint32_t id= opener->first; id < opener->end; id++)
-    opener->opened+= agent_open(opener->agent, id);
+    opener->opened+= client_open(opener->client, id);
   return NULL;
 }
 
-static void start_opener(struct opener *opener, struct agent *agent, uint32_t first, uint32_t count)
+static void start_opener(struct opener *opener, struct client *client, uint32_t first, uint32_t count)
 {
-  *opener= (struct opener) {.agent= agent, .first= first, .end= first + count};
+  *opener= (struct opener) {.client= client, .first= first, .end= first + count};
   CHECK(pthread_create(&opener->thread, NULL, open_keys, opener) == 0);
 }
 
@@ -143,26 +143,26 @@ static int opened_by(struct opener *opener)
 static void looks_for_many_keys_are_bounded(void)
 {
   struct opener openers[THREADS];
-  struct agent *agent= looking_client();
+  struct client *client= looking_client();
   int64_t started= clock_ms();
   int opened= 0;
-  agent->limits.turn= 0;
+  client->limits.turn= 0;
   for (uint32_t i= 0; i < THREADS; i++)
-    start_opener(&openers[i], agent, 2000 + 40 * i, 40);
+    start_opener(&openers[i], client, 2000 + 40 * i, 40);
   for (uint32_t i= 0; i < THREADS; i++)
     opened+= opened_by(&openers[i]);
   int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS), made= atomic_load(&looks);
   CHECK(made >= BUCKET_SIZE && made <= most && opened > 0 && opened < made);
   /* One look at a time, however many keys are named. */
   CHECK(fake_has_logged("SQL statements name too many keys") && atomic_load(&looking_most) == 1);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 /* Returns once a thread that opens SLOW is looking. */
-static void start_slow(struct opener *openers, uint32_t count, struct agent *agent)
+static void start_slow(struct opener *openers, uint32_t count, struct client *client)
 {
   for (uint32_t i= 0; i < count; i++)
-    start_opener(&openers[i], agent, SLOW, 1);
+    start_opener(&openers[i], client, SLOW, 1);
   while (atomic_load(&looks) == 0)
     usleep(1000);
 }
@@ -179,59 +179,59 @@ static int let_go(struct opener *openers, uint32_t count)
 static void many_threads_look_once(void)
 {
   struct opener openers[THREADS];
-  struct agent *agent= looking_client();
+  struct client *client= looking_client();
   int before= atomic_load(&fake.opens);
-  start_slow(openers, THREADS, agent);
+  start_slow(openers, THREADS, client);
   usleep(100000);
   CHECK(let_go(openers, THREADS) == (int) THREADS && atomic_load(&looks) == 1);
-  CHECK(atomic_load(&fake.opens) == before + 2 && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(atomic_load(&fake.opens) == before + 2 && is_untroubled(client));
+  fake_destroy(client);
 }
 
 /* Neither those who want other keys that are there, nor those who wait for this one: a look is no silence of the agent. */
 static void look_holds_up_nobody(void)
 {
   struct opener openers[2];
-  struct agent_status status;
-  struct agent *agent= looking_client();
+  struct client_status status;
+  struct client *client= looking_client();
   int before= atomic_load(&fake.connections);
-  CHECK(agent_open(agent, 4));
-  agent->limits.request= 1000;
-  agent->limits.answer_grace= agent->limits.patience= agent->limits.welcome= agent->limits.write= 100;
-  start_slow(openers, 2, agent);
+  CHECK(client_open(client, 4));
+  client->limits.request= 1000;
+  client->limits.answer_grace= client->limits.patience= client->limits.welcome= client->limits.write= 100;
+  start_slow(openers, 2, client);
   int64_t started= clock_ms();
-  agent_get_status(agent, &status);
-  CHECK(agent_open(agent, 4) && agent_open(agent, STORED) && agent_fetch(agent, 3, 9) && clock_ms() - started < 1000);
+  client_get_status(client, &status);
+  CHECK(client_open(client, 4) && client_open(client, STORED) && client_fetch(client, 3, 9) && clock_ms() - started < 1000);
   usleep(2500000);
-  CHECK(let_go(openers, 2) == 2 && atomic_load(&fake.connections) == before && !agent->hangs && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(let_go(openers, 2) == 2 && atomic_load(&fake.connections) == before && !client->hangs && is_untroubled(client));
+  fake_destroy(client);
 }
 
 static void agent_may_end_during_a_look(void)
 {
   struct opener opener;
-  struct agent *agent= looking_client();
-  start_slow(&opener, 1, agent);
+  struct client *client= looking_client();
+  start_slow(&opener, 1, client);
   int before= atomic_load(&fake.connections);
   fake_stop_listening();
   fake_listen();
   usleep(300000);
   /* Nothing is started for what cannot be asked yet. */
   CHECK(atomic_load(&fake.connections) == before);
-  CHECK(let_go(&opener, 1) == 1 && atomic_load(&fake.connections) == before + 1 && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(let_go(&opener, 1) == 1 && atomic_load(&fake.connections) == before + 1 && is_untroubled(client));
+  fake_destroy(client);
 }
 
 static void request_may_end_during_a_look(void)
 {
   struct opener opener;
-  struct agent *agent= looking_client();
-  start_slow(&opener, 1, agent);
+  struct client *client= looking_client();
+  start_slow(&opener, 1, client);
   fake_stop_listening();
-  agent->limits.patience= 0;
-  CHECK(!agent_open(agent, STORED));
-  CHECK(let_go(&opener, 1) == 0 && fake_last_error_has(agent, "no agent listens"));
-  fake_destroy(agent);
+  client->limits.patience= 0;
+  CHECK(!client_open(client, STORED));
+  CHECK(let_go(&opener, 1) == 0 && fake_last_error_has(client, "no agent listens"));
+  fake_destroy(client);
   fake_listen();
 }
 
@@ -239,56 +239,56 @@ static void request_may_end_during_a_look(void)
 static void killed_look_ends_and_another_looks(void)
 {
   struct opener opener, other;
-  struct agent *agent= looking_client();
+  struct client *client= looking_client();
   int before= atomic_load(&fake.opens);
-  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
-  start_slow(&opener, 1, agent);
-  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT});
-  start_opener(&other, agent, SLOW, 1);
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
+  start_slow(&opener, 1, client);
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT});
+  start_opener(&other, client, SLOW, 1);
   usleep(100000);
   atomic_store(&is_killed, true);
   CHECK(opened_by(&opener) == 0);
   while (atomic_load(&looks) < 2)
     usleep(1000);
   CHECK(atomic_load(&fake.opens) == before + 1);
-  CHECK(let_go(&other, 1) == 1 && atomic_load(&looks) == 2 && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(let_go(&other, 1) == 1 && atomic_load(&looks) == 2 && is_untroubled(client));
+  fake_destroy(client);
 }
 
 static void killed_look_of_one_creates_nothing(void)
 {
   struct opener opener;
-  struct agent *agent= looking_client();
-  fake_call_as((struct agent_caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
-  start_slow(&opener, 1, agent);
+  struct client *client= looking_client();
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
+  start_slow(&opener, 1, client);
   atomic_store(&is_killed, true);
   CHECK(opened_by(&opener) == 0 && keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
   atomic_store(&is_killed, false);
   atomic_store(&is_let_go, true);
-  CHECK(agent_open(agent, SLOW) && is_untroubled(agent));
-  fake_destroy(agent);
+  CHECK(client_open(client, SLOW) && is_untroubled(client));
+  fake_destroy(client);
 }
 
 /* For the one who looks, and for the one who waits to. */
 static void look_has_a_limit(void)
 {
   struct opener openers[2];
-  struct agent *agent= looking_client();
-  agent->limits.look= 1000;
-  agent->limits.interrupt_every= 50;
+  struct client *client= looking_client();
+  client->limits.look= 1000;
+  client->limits.interrupt_every= 50;
   int64_t before= clock_ms();
-  start_slow(openers, 1, agent);
-  start_opener(&openers[1], agent, 6, 1);
+  start_slow(openers, 1, client);
+  start_opener(&openers[1], client, 6, 1);
   CHECK(opened_by(&openers[0]) == 0 && clock_ms() - before >= 1000);
   /* Of whichever of them the log was told, and with as many seconds as the machine took. */
   CHECK(fake_has_logged(" is not created: after ") && fake_has_logged(" s the data had not all been looked at yet"));
   CHECK(keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
   /* The same statement may ask at once again; a machine that was slow up to here shows nothing. */
-  bool is_recent= clock_ms() - before < agent->limits.look + RECENT_REFUSE_MS;
-  CHECK(!agent_open(agent, SLOW) && (!is_recent || atomic_load(&looks) <= 2));
+  bool is_recent= clock_ms() - before < client->limits.look + RECENT_REFUSE_MS;
+  CHECK(!client_open(client, SLOW) && (!is_recent || atomic_load(&looks) <= 2));
   opened_by(&openers[1]);
-  CHECK(!agent->looking && agent_open(agent, 8));
-  fake_destroy(agent);
+  CHECK(!client->looking && client_open(client, 8));
+  fake_destroy(client);
 }
 
 void look_tests(void)

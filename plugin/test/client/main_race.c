@@ -7,7 +7,7 @@ int main(void)
 {
   race_tests();
   fake_open();
-  agent_tests();
+  client_tests();
   look_tests();
   protocol_tests();
   start_tests();

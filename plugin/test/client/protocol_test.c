@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "client/schedule.h"
 #include "test/client/fake_agent.h"
 #include "test/test.h"
 
@@ -32,19 +33,19 @@ static void broken_protocol_closes_the_connection(void)
     {ALGORITHM_3, "broke the protocol: malformed KEY"},
     {LOG_OF_TWO_LINES, "broke the protocol: malformed LOG"},
   };
-  struct agent *agent= fake_started_client();
-  CHECK(agent_open(agent, 1));
+  struct client *client= fake_started_client();
+  CHECK(client_open(client, 1));
   for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
   {
     int connections= atomic_load(&fake.connections);
     int64_t before= clock_ms();
-    CHECK(!agent_open(agent, rows[i].id) && clock_ms() - before < 2000);
-    CHECK(fake_last_error_has(agent, rows[i].why));
+    CHECK(!client_open(client, rows[i].id) && clock_ms() - before < 2000);
+    CHECK(fake_last_error_has(client, rows[i].why));
     CHECK(keytable_latest(&fake.table, rows[i].id) == KEY_VERSION_NONE);
-    CHECK(agent_open(agent, 20 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
+    CHECK(client_open(client, 20 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
   }
   CHECK(is_first_key());
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 #define CONFLICT_OF_1 "key 1 version 1: the file aws-kms-key.1.1 in the agent's key directory is not the key that the server"
@@ -52,31 +53,31 @@ static void broken_protocol_closes_the_connection(void)
 /* The others must go on, and the log has to say it before the next start does. */
 static void key_that_contradicts_one_in_memory_is_an_error_in_the_log(void)
 {
-  struct agent *agent= fake_started_client();
-  CHECK(agent_open(agent, 1));
+  struct client *client= fake_started_client();
+  CHECK(client_open(client, 1));
   int connections= atomic_load(&fake.connections);
-  CHECK(agent_open(agent, CONFLICT) && is_first_key());
-  CHECK(fake_has_logged(CONFLICT_OF_1) && fake_last_error_has(agent, CONFLICT_OF_1));
+  CHECK(client_open(client, CONFLICT) && is_first_key());
+  CHECK(fake_has_logged(CONFLICT_OF_1) && fake_last_error_has(client, CONFLICT_OF_1));
   CHECK(fake_has_logged("put those back from a backup of this server's key files; without a backup, copy all data out"));
-  CHECK(agent_open(agent, OTHER_ALGORITHM) && is_first_key());
+  CHECK(client_open(client, OTHER_ALGORITHM) && is_first_key());
   CHECK(atomic_load(&fake.connections) == connections);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void request_for_a_key_that_contradicts_one_in_memory_fails(void)
 {
   static const uint8_t held[16]= {0xEE};
-  struct agent_failure failure;
-  struct agent *agent= fake_started_client();
+  struct failure failure;
+  struct client *client= fake_started_client();
   CHECK(keytable_put(&fake.table, 6, 2, held, sizeof held, KEY_AES_CBC, true) == KEYTABLE_ADDED);
-  CHECK(!agent_rotate(agent, 6, NULL, &failure));
+  CHECK(!client_rotate(client, 6, NULL, &failure));
   CHECK(strstr(failure.message, "key 6 version 2: the file aws-kms-key.6.2 in"));
   CHECK(strstr(failure.hint, "SET GLOBAL aws_key_management_rotate_key=6, then rebuild every table under key 6"));
   CHECK(fake_has_logged("key 6 version 2: the file aws-kms-key.6.2 in"));
   CHECK(keytable_put(&fake.table, 8, 1, held, sizeof held, KEY_AES_CBC, false) == KEYTABLE_ADDED);
-  CHECK(!agent_open(agent, 8) && keytable_latest(&fake.table, 8) == KEY_VERSION_NONE);
-  CHECK(fake_last_error_has(agent, "key 8 version 1: the file aws-kms-key.8.1 in"));
-  fake_destroy(agent);
+  CHECK(!client_open(client, 8) && keytable_latest(&fake.table, 8) == KEY_VERSION_NONE);
+  CHECK(fake_last_error_has(client, "key 8 version 1: the file aws-kms-key.8.1 in"));
+  fake_destroy(client);
 }
 
 /* More than the output has room for at once. */
@@ -84,7 +85,7 @@ static void names_of_the_keys_in_memory_follow_hello(void)
 {
   static const uint8_t bytes[16];
   uint64_t hash= 0;
-  struct agent *agent= fake_started_client();
+  struct client *client= fake_started_client();
   CHECK(atomic_load(&fake.held) == 0 && atomic_load(&fake.names) == 0);
   for (uint32_t id= 1000; id < 11000; id++)
     for (uint32_t version= 1; version <= 2; version++)
@@ -92,44 +93,44 @@ static void names_of_the_keys_in_memory_follow_hello(void)
       CHECK(keytable_put(&fake.table, id, version, bytes, sizeof bytes, KEY_AES_CBC, true) == KEYTABLE_ADDED);
       hash+= fake_hash(id, version);
     }
-  CHECK(!agent_open(agent, GARBAGE));
+  CHECK(!client_open(client, GARBAGE));
   atomic_store(&fake.held_late, false);
-  CHECK(agent_open(agent, 20000) && !atomic_load(&fake.held_late));
+  CHECK(client_open(client, 20000) && !atomic_load(&fake.held_late));
   CHECK(atomic_load(&fake.held) == 20000 && atomic_load(&fake.names) == 20000);
   CHECK(atomic_load(&fake.names_hash) == hash);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void key_of_ctr_needs_a_server_that_can(void)
 {
-  struct agent *agent= fake_started_client();
-  agent->config.no_ctr= "the server cannot";
-  CHECK(!agent_open(agent, CTR_KEY) && !keytable_has(&fake.table, CTR_KEY, 1));
+  struct client *client= fake_started_client();
+  client->config.no_ctr= "the server cannot";
+  CHECK(!client_open(client, CTR_KEY) && !keytable_has(&fake.table, CTR_KEY, 1));
   char why[80];
   snprintf(why, sizeof why, "key %u version 1 encrypts with AES_CTR: the server cannot", CTR_KEY);
-  CHECK(fake_last_error_has(agent, why));
-  fake_destroy(agent);
-  agent= fake_started_client();
-  CHECK(agent_open(agent, CTR_KEY) && keytable_algorithm(&fake.table, CTR_KEY, 1) == KEY_AES_CTR);
-  fake_destroy(agent);
+  CHECK(fake_last_error_has(client, why));
+  fake_destroy(client);
+  client= fake_started_client();
+  CHECK(client_open(client, CTR_KEY) && keytable_algorithm(&fake.table, CTR_KEY, 1) == KEY_AES_CTR);
+  fake_destroy(client);
 }
 
 static void key_that_nobody_asked_for_is_kept_but_not_current(void)
 {
-  struct agent *agent= fake_started_client();
-  CHECK(agent_open(agent, UNASKED_KEY) && keytable_latest(&fake.table, UNASKED_KEY) == 1);
+  struct client *client= fake_started_client();
+  CHECK(client_open(client, UNASKED_KEY) && keytable_latest(&fake.table, UNASKED_KEY) == 1);
   CHECK(keytable_has(&fake.table, 7, 1) && keytable_latest(&fake.table, 7) == KEY_VERSION_NONE);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void key_counts_as_current_while_keys_are_missing(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_client(5000, true);
+  struct failure failure;
+  struct client *client= fake_client(5000, true);
   atomic_store(&fake.load, LOAD_MISSING);
-  CHECK(agent_start(agent, &failure));
-  CHECK(agent_open(agent, UNASKED_KEY) && keytable_latest(&fake.table, 7) == 1);
-  fake_destroy(agent);
+  CHECK(client_start(client, &failure));
+  CHECK(client_open(client, UNASKED_KEY) && keytable_latest(&fake.table, 7) == 1);
+  fake_destroy(client);
 }
 
 static void until_checked(int checks)
@@ -142,104 +143,104 @@ static void until_checked(int checks)
 
 static void master_keys_are_looked_at_now_and_then(void)
 {
-  struct agent_failure failure;
-  struct agent_status status;
-  struct agent *agent= fake_client(5000, false);
+  struct failure failure;
+  struct client_status status;
+  struct client *client= fake_client(5000, false);
   int before= atomic_load(&fake.checks), connections= atomic_load(&fake.connections);
   atomic_store(&fake.master_key, MASTER_KEY_PENDING_DELETION);
-  agent_get_status(agent, &status);
+  client_get_status(client, &status);
   CHECK(status.master_key == MASTER_KEY_NOT_LOOKED && status.days_left == NO_DAYS);
-  agent->config.watch_interval_ms= 200;
-  agent->io.watch_at= clock_ms() + 200;
-  CHECK(agent_start(agent, &failure));
+  client->config.watch_interval_ms= 200;
+  client->io.watch_at= clock_ms() + 200;
+  CHECK(client_start(client, &failure));
   until_checked(before + 3);
   CHECK(atomic_load(&fake.checks) >= before + 3 && atomic_load(&fake.connections) == connections + 1);
-  agent_get_status(agent, &status);
+  client_get_status(client, &status);
   CHECK(status.master_key == MASTER_KEY_PENDING_DELETION && status.days_left == 6);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void master_keys_are_used_once_a_day(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_client(5000, false);
+  struct failure failure;
+  struct client *client= fake_client(5000, false);
   int before= atomic_load(&fake.uses), checks= atomic_load(&fake.checks);
   /* The first is answered with FAIL: that was no use. */
   atomic_store(&fake.uses_refused, 1);
-  agent->config.watch_interval_ms= 100;
-  agent_plan_watch(agent, clock_ms());
-  CHECK(agent_start(agent, &failure));
+  client->config.watch_interval_ms= 100;
+  schedule_watch(client, clock_ms());
+  CHECK(client_start(client, &failure));
   until_checked(checks + 8);
   CHECK(atomic_load(&fake.checks) >= checks + 8 && atomic_load(&fake.uses) == before + 2);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 static void master_keys_are_used_each_day_however_seldom_they_are_looked_at(void)
 {
   const int64_t hour= 3600000, week= 7 * 24 * hour;
-  struct agent *agent= fake_client(5000, false);
-  agent->config.watch_interval_ms= (uint32_t) week;
-  agent_plan_watch(agent, hour);
-  CHECK(agent->io.watch_at >= week - week / 10 && agent->io.use_at > hour && agent->io.use_at <= 28 * hour);
-  agent_plan_use(&agent->io, hour);
-  CHECK(agent->io.use_at > 24 * hour - 1 && agent->io.use_at <= 25 * hour);
-  agent->config.watch_interval_ms= 0;
-  agent_plan_watch(agent, hour);
-  CHECK(agent->io.watch_at == 0 && agent->io.use_at == 0);
-  fake_destroy(agent);
+  struct client *client= fake_client(5000, false);
+  client->config.watch_interval_ms= (uint32_t) week;
+  schedule_watch(client, hour);
+  CHECK(client->io.watch_at >= week - week / 10 && client->io.use_at > hour && client->io.use_at <= 28 * hour);
+  schedule_next_use(&client->io, hour);
+  CHECK(client->io.use_at > 24 * hour - 1 && client->io.use_at <= 25 * hour);
+  client->config.watch_interval_ms= 0;
+  schedule_watch(client, hour);
+  CHECK(client->io.watch_at == 0 && client->io.use_at == 0);
+  fake_destroy(client);
 }
 
 static void master_keys_are_not_looked_at_unasked(void)
 {
-  struct agent *agent= fake_started_client();
+  struct client *client= fake_started_client();
   int before= atomic_load(&fake.checks), uses= atomic_load(&fake.uses);
   usleep(300 * 1000);
-  CHECK(agent->io.watch_at == 0 && atomic_load(&fake.checks) == before);
-  CHECK(agent->io.use_at == 0 && atomic_load(&fake.uses) == uses);
-  fake_destroy(agent);
+  CHECK(client->io.watch_at == 0 && atomic_load(&fake.checks) == before);
+  CHECK(client->io.use_at == 0 && atomic_load(&fake.uses) == uses);
+  fake_destroy(client);
 }
 
 static void state_of_a_master_key_out_of_range_breaks_the_protocol(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_client(5000, false);
+  struct failure failure;
+  struct client *client= fake_client(5000, false);
   int before= atomic_load(&fake.checks);
   atomic_store(&fake.master_key, MASTER_KEY_STATES);
-  agent->config.watch_interval_ms= 60000;
-  agent->io.watch_at= clock_ms() + 50;
-  CHECK(agent_start(agent, &failure));
+  client->config.watch_interval_ms= 60000;
+  client->io.watch_at= clock_ms() + 50;
+  CHECK(client_start(client, &failure));
   until_checked(before + 1);
-  CHECK(fake_last_error_has(agent, "broke the protocol: malformed MASTERKEY"));
-  fake_destroy(agent);
+  CHECK(fake_last_error_has(client, "broke the protocol: malformed MASTERKEY"));
+  fake_destroy(client);
 }
 
 static void done_must_be_borne_out(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_started_client();
-  CHECK(!agent_fetch(agent, 3, FETCH_NO_KEY));
-  CHECK(fake_last_error_has(agent, "broke the protocol: DONE (3, 99)"));
-  CHECK(!agent_rotate(agent, ROTATE_NO_KEY, NULL, &failure) && strstr(failure.message, "DONE (202, 2)"));
-  fake_destroy(agent);
+  struct failure failure;
+  struct client *client= fake_started_client();
+  CHECK(!client_fetch(client, 3, FETCH_NO_KEY));
+  CHECK(fake_last_error_has(client, "broke the protocol: DONE (3, 99)"));
+  CHECK(!client_rotate(client, ROTATE_NO_KEY, NULL, &failure) && strstr(failure.message, "DONE (202, 2)"));
+  fake_destroy(client);
 }
 
 /* Returns the message of the failed start. */
-static struct agent_failure start_that_fails(enum fake_hello hello, enum fake_load load)
+static struct failure start_that_fails(enum fake_hello hello, enum fake_load load)
 {
-  struct agent_failure failure= agent_plain("");
-  struct agent *agent= fake_client(5000, false);
+  struct failure failure= failure_plain("");
+  struct client *client= fake_client(5000, false);
   int64_t before= clock_ms();
   atomic_store(&fake.hello, hello);
   atomic_store(&fake.load, load);
-  CHECK(!agent_start(agent, &failure) && clock_ms() - before < 2000);
+  CHECK(!client_start(client, &failure) && clock_ms() - before < 2000);
   CHECK(!keytable_has(&fake.table, 8, 1));
-  fake_destroy(agent);
+  fake_destroy(client);
   return failure;
 }
 
 static void start_with_a_broken_protocol_says_so(void)
 {
-  struct agent_failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
+  struct failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
   CHECK(strstr(failure.message, "agent te st speaks protocol version 3, this plugin 2"));
   failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
   CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
@@ -251,22 +252,22 @@ static void start_with_a_broken_protocol_says_so(void)
 
 static void closed_connection_fails_the_request_after_one_more_try(void)
 {
-  struct agent *agent= fake_started_client();
+  struct client *client= fake_started_client();
   int before= atomic_load(&fake.opens);
-  CHECK(!agent_open(agent, CLOSES) && atomic_load(&fake.opens) == before + 2);
-  CHECK(agent_open(agent, 4));
-  fake_destroy(agent);
+  CHECK(!client_open(client, CLOSES) && atomic_load(&fake.opens) == before + 2);
+  CHECK(client_open(client, 4));
+  fake_destroy(client);
 }
 
 /* Nobody knows whether the agent that closed has rotated. */
 static void rotation_is_not_asked_again(void)
 {
-  struct agent_failure failure;
-  struct agent *agent= fake_started_client();
+  struct failure failure;
+  struct client *client= fake_started_client();
   int before= atomic_load(&fake.rotates);
-  CHECK(!agent_rotate(agent, ROTATE_CLOSES, NULL, &failure) && atomic_load(&fake.rotates) == before + 1);
+  CHECK(!client_rotate(client, ROTATE_CLOSES, NULL, &failure) && atomic_load(&fake.rotates) == before + 1);
   CHECK(strcmp(failure.message, "the agent closed the connection") == 0);
-  fake_destroy(agent);
+  fake_destroy(client);
 }
 
 void protocol_tests(void)

@@ -6,9 +6,9 @@
 
 #include "test/test.h"
 
-static struct agent_failure failure_of(const char *code, const char *message)
+static struct failure failure_of(const char *code, const char *message)
 {
-  struct agent_failure failure= {.hint= ""};
+  struct failure failure= {.hint= ""};
   snprintf(failure.code, sizeof failure.code, "%s", code);
   snprintf(failure.message, sizeof failure.message, "%s", message);
   return failure;
@@ -17,7 +17,7 @@ static struct agent_failure failure_of(const char *code, const char *message)
 static void newest_reason_of_a_key_is_found_for_ten_seconds(void)
 {
   static struct reasons reasons;
-  struct agent_failure first= failure_of("TIMEOUT", "first"), second= failure_of("TIMEOUT", "second");
+  struct failure first= failure_of("TIMEOUT", "first"), second= failure_of("TIMEOUT", "second");
   CHECK(!reasons_find(&reasons, 5, 0, 1000) && !reasons_find(&reasons, 0, 1, 1000));
   reasons_add(&reasons, 5, 0, &first, 1000);
   reasons_add(&reasons, 5, 2, &second, 1000);
@@ -31,7 +31,7 @@ static void newest_reason_of_a_key_is_found_for_ten_seconds(void)
 static void many_keys_push_out_the_oldest_reason(void)
 {
   static struct reasons reasons;
-  struct agent_failure failure= failure_of("", "no");
+  struct failure failure= failure_of("", "no");
   for (uint32_t id= 1; id <= REASON_SLOTS + 1; id++)
     reasons_add(&reasons, id, 0, &failure, 1000);
   CHECK(!reasons_find(&reasons, 1, 0, 1000) && reasons_find(&reasons, 2, 0, 1000));
@@ -40,7 +40,7 @@ static void many_keys_push_out_the_oldest_reason(void)
 
 static void reason_for_everybody_names_no_account_and_no_path(void)
 {
-  const struct agent_failure failures[]= {
+  const struct failure failures[]= {
     failure_of("KMS_OPERATOR", "arn:aws:kms:us-east-1:111122223333:key/1 /var/lib"), failure_of("NEW_CODE", "arn: /var/lib"),
     failure_of("", "arn: /var/lib"),
   };

@@ -41,32 +41,32 @@ static int entries(const char *path)
   return count;
 }
 
-static uint64_t starts(struct agent *agent)
+static uint64_t starts(struct client *client)
 {
-  struct agent_status status;
-  agent_get_status(agent, &status);
+  struct client_status status;
+  client_get_status(client, &status);
   return status.starts;
 }
 
-static void end_agent(struct agent *agent, uint32_t way)
+static void end_agent(struct client *client, uint32_t way)
 {
-  struct agent_failure failure;
-  pid_t child= agent->io.child;
+  struct failure failure;
+  pid_t child= client->io.child;
   switch (way % 4)
   {
   case 0: CHECK(child <= 0 || kill(child, SIGKILL) == 0 || errno == ESRCH); break;
   case 1: CHECK(child <= 0 || kill(child, SIGTERM) == 0 || errno == ESRCH); break;
-  case 2: CHECK(!agent_rotate(agent, ROTATE_CLOSES, NULL, &failure)); break;
-  default: CHECK(!agent_rotate(agent, ROTATE_NO_KEY, NULL, &failure)); break;
+  case 2: CHECK(!client_rotate(client, ROTATE_CLOSES, NULL, &failure)); break;
+  default: CHECK(!client_rotate(client, ROTATE_NO_KEY, NULL, &failure)); break;
   }
 }
 
 /* What was asked of an agent that was just killed fails with it; the next one gets the next request. */
-static void rotate_at_last(struct agent *agent, uint32_t id)
+static void rotate_at_last(struct client *client, uint32_t id)
 {
-  struct agent_failure failure;
+  struct failure failure;
   int64_t until= clock_ms() + LONGEST_MS;
-  while (!agent_rotate(agent, id, NULL, &failure))
+  while (!client_rotate(client, id, NULL, &failure))
     if (clock_ms() > until)
     {
       printf("# %s\n", failure.message);
@@ -84,19 +84,19 @@ static int zombies(void)
 
 static void nothing_is_left_of_agents_that_ended(void)
 {
-  struct agent_failure failure;
+  struct failure failure;
   int before= entries("/proc/self/fd");
-  struct agent *agent= fake_client_of(server, LONGEST_MS, false);
-  CHECK(agent_start(agent, &failure));
-  for (uint32_t i= 0; !test_failed && starts(agent) < wanted; i++)
+  struct client *client= fake_client_of(server, LONGEST_MS, false);
+  CHECK(client_start(client, &failure));
+  for (uint32_t i= 0; !test_failed && starts(client) < wanted; i++)
   {
-    end_agent(agent, i);
-    rotate_at_last(agent, 1000 + i);
+    end_agent(client, i);
+    rotate_at_last(client, 1000 + i);
     CHECK(!zombies() && entries("/proc/self/fd") <= before + EXTRA_DESCRIPTORS);
   }
-  uint64_t started= starts(agent);
+  uint64_t started= starts(client);
   CHECK(fake_logged() > 0 && (uint64_t) fake_logged() <= started);
-  fake_destroy(agent);
+  fake_destroy(client);
   CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD && entries("/proc/self/fd") == before);
   printf("# %llu agents started, %d lines logged\n", (unsigned long long) started, fake_logged());
 }

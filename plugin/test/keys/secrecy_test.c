@@ -96,14 +96,14 @@ static void keys_are_wiped_before_they_are_given_back(void)
 
 static void arrived_keys_are_not_dumped(void)
 {
-  struct agent_failure failure;
+  struct failure failure;
   char flags[256];
-  const struct agent_config config= {.target= "/nonexistent/agent", .start_timeout_ms= 1000, .table= &fake.table};
-  struct agent *agent= agent_create(&config, &failure);
-  CHECK(agent != NULL);
-  read_flags(&agent->io.parser, flags, sizeof flags);
+  const struct client_config config= {.target= "/nonexistent/agent", .start_timeout_ms= 1000, .table= &fake.table};
+  struct client *client= client_create(&config, &failure);
+  CHECK(client != NULL);
+  read_flags(&client->io.parser, flags, sizeof flags);
   CHECK(strstr(flags, " dd "));
-  CHECK(agent_destroy(agent));
+  CHECK(client_destroy(client));
 }
 
 static void environment_is_wiped_before_it_is_freed(void)

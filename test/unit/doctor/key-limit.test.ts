@@ -5,7 +5,7 @@ import { limitReports, VERSIONS_PER_START_SECOND } from '../../../src/doctor/key
 import { newPatient } from './patient.ts';
 
 it('the limit of key versions is the one of the plugin', () => {
-  const header = readFileSync(join(import.meta.dirname, '../../../plugin/client/agent.h'), 'utf8');
+  const header = readFileSync(join(import.meta.dirname, '../../../plugin/client/limit.h'), 'utf8');
   expect(header).toContain(`#define VERSIONS_PER_START_SECOND ${VERSIONS_PER_START_SECOND}u`);
 });
 

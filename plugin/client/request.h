@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  Requests: queued by callers, sent and ended by the I/O thread. Those not ended yet are a list that the lock guards.
+*/
+#ifndef AKM_REQUEST_H
+#define AKM_REQUEST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/failure.h"
+
+struct client;
+
+#define TIME_LEFT_MIN_MS 1000u          /* of a request that is sent although its time is over */
+/* Of src/errors.ts: no key is stored, one would be made, were it known that no data is under it. */
+#define CODE_OF_LOOK "KEY_OF_DATA"
+
+/*
+  At the data, whether a key may be made. It costs much, and only the agent knows whether there is a key already, or none may
+  be made anyway: so it is asked without first, and whoever waits looks if it says that nothing else is in the way.
+*/
+enum look
+{
+  LOOK_NOT_NEEDED,
+  LOOK_WANTED,
+  LOOK_UNDER_WAY,
+  LOOK_DONE
+};
+
+struct request
+{
+  struct request *next;
+  uint8_t type;                         /* enum frame_type */
+  uint32_t id;
+  uint32_t version;
+  uint32_t deadline_ms;
+  int64_t asked_at;
+  unsigned refs;                        /* callers waiting, and the list that holds it */
+  bool internal;                        /* LOAD, CHECK or USE that the I/O thread itself asked for */
+  bool may_create;                      /* OPEN */
+  bool by_applier;                      /* one waits for it, too */
+  enum look look;
+  int64_t held_at;                      /* since when it has wanted a look */
+  int64_t looked_at;                    /* when the look was done; 0: not yet */
+  bool charged;                         /* holds a token of the bucket */
+  bool forgotten;                       /* failed for want of a look when nobody waited for it any more */
+  bool sent;
+  bool sent_before;                     /* to an agent that ended without doing it */
+  bool done;
+  bool ok;
+  bool log;                             /* its end is to be logged */
+  bool spoilt;                          /* by a key that contradicts one in memory: fails, with failure, when answered */
+  bool own;                             /* failure is the plugin's own, its message does not name the key */
+  uint32_t number;                      /* request number while sent */
+  int64_t give_up_at;
+  pthread_cond_t ready;
+  struct failure failure;
+};
+
+/* Adds a request to the end of the list; the list and the caller each hold a reference. NULL: out of memory. */
+struct request *request_queue(struct client *client, uint8_t type, uint32_t id, uint32_t version, uint32_t deadline_ms);
+
+/* Needs the lock. */
+void request_release(struct request *request);
+
+/* Ends a request that is in the list. failure NULL: success. Needs the lock; request_log_ended() is due after it. */
+void request_end(struct client *client, struct request *request, const struct failure *failure, bool own);
+
+/* Whether it is not to be sent now. Needs the lock. */
+bool request_is_held(const struct request *request);
+
+/*
+  Holds a request that failed for want of a look; it is sent again, once, when somebody who waits for it has looked. Returns
+  false if that is not why it failed, nobody waits, or statements may create no more keys: *failure then says so. Needs the
+  lock.
+*/
+bool request_hold(struct client *client, struct request *request, struct failure *failure);
+
+/* Interrupts the sleep of the I/O thread. */
+void request_wake(const struct client *client);
+
+/* Logs what nobody else tells of the requests that have ended, and lets go of them. Without the lock. */
+void request_log_ended(struct client *client);
+
+#endif

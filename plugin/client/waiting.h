@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+  Callers that wait for a request, and look at the data for it.
+*/
+#ifndef AKM_WAITING_H
+#define AKM_WAITING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/config.h"
+#include "client/request.h"
+
+enum waiting_end
+{
+  ENDED,                                /* the request has, well or not */
+  INTERRUPTED,
+  GAVE_UP,                              /* the caller's time is over, the request goes on */
+  LOOKED_TOO_LONG,                      /* likewise, and the data was still being looked at */
+  HANGS                                 /* the I/O thread did not even say that it is late */
+};
+
+/* How long one caller waits. */
+struct waiting
+{
+  const struct interrupt *interrupt;    /* may be NULL */
+  int64_t began_at;
+  int64_t limit_ms;                     /* from when the agent is there; 0: as long as the request takes */
+  int64_t until;                        /* whatever it waits for but a look; with limit_ms */
+  int64_t look_ms;                      /* with limit_ms */
+};
+
+/*
+  Looks for a request that wants it. Returns ENDED, or why the caller must go: then nothing was found out, and somebody else
+  who waits for the key has to look. Needs the lock, but not while it looks; the request must not go away meanwhile.
+*/
+enum waiting_end waiting_look(struct client *client, struct request *request, const struct waiting *wait);
+
+/*
+  Waits until the request has ended, or the caller does not wait any longer, and lets go of it. *ok says whether it ended
+  well; *failure is filled in when it has ended, and when the connection hangs. Needs the lock, but not while it waits.
+*/
+enum waiting_end waiting_wait(struct client *client, struct request *request, const struct waiting *wait,
+                              struct failure *failure, bool *ok);
+
+/* Whether the caller has lost interest. Needs the lock, but not while it asks. */
+bool waiting_interrupted(struct client *client, const struct interrupt *interrupt);
+
+/* Queues a request and waits until it has ended. interrupt may be NULL. */
+bool waiting_ask(struct client *client, uint8_t type, uint32_t id, uint32_t deadline_ms,
+                 const struct interrupt *interrupt, struct failure *failure);
+
+#endif
