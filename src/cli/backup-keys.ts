@@ -7,6 +7,7 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 import { isSystemTablespace } from '../format/innodb/tablespace.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
+import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
@@ -47,9 +48,10 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
           hint: 'name a directory that goes where the backups go',
         });
       }
+      const { fileSystem, clock, random } = disk;
+      const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
       const request = {
-        from,
-        fromNamed: options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir'),
+        from: new KeyDirectory(from, fileSystem, clock, random, named),
         to,
         toNamed: backupNamedBy('--to'),
         tool: `mariadb-aws-kms ${outside.release}`,
@@ -70,7 +72,7 @@ async function keysOf(
   options: BackupKeysOptions,
   surroundings: Surroundings,
   io: CliIo,
-): Promise<Pick<BackupRequest, 'from' | 'needsNone'>> {
+): Promise<{ readonly from: string; readonly needsNone?: BackupRequest['needsNone'] }> {
   if (options.keyfileDir !== undefined) return { from: resolve(options.datadir ?? '.', options.keyfileDir) };
   const server = await readServer(options, { datadir: options.datadir, variables: {} }, surroundings);
   assertKeysAreServers(server);

@@ -7,6 +7,7 @@ import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
+import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
@@ -73,9 +74,11 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const caller = dataKeyCaller(kms, outside);
         const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);
         const isDryRun = options.dryRun ?? false;
+        const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
+        const disk = diskOf(outside);
+        const { fileSystem, clock, random } = disk;
         const request = {
-          directory: server.keyfileDir,
-          named: options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir'),
+          store: new KeyDirectory(server.keyfileDir, fileSystem, clock, random, named),
           newMasterKeyArn,
           keyIds,
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
@@ -83,7 +86,7 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
           holder: { host: hostname(), pid: process.pid },
         };
         const result = await rewrapKeys(request, {
-          disk: diskOf(outside),
+          disk,
           kms: caller,
           client: kms,
           context: server.context,

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import type { Clock, Random } from '../clock.ts';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 import { READ_ONLY } from './small-file.ts';
 
@@ -21,6 +22,13 @@ export interface FileSystem {
   readNow(path: string, into: Uint8Array): number;
   /** Undefined: reading ahead in another thread is not available. */
   readonly startReadAhead?: (request: ReadAheadRequest) => ReadAhead;
+}
+
+/** A file system, and what names and ages of files are made of. */
+export interface Disk {
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 /** Owner, group and mode of a file. */

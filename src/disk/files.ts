@@ -73,11 +73,33 @@ export async function createNew(
   }
 }
 
+/**
+ * Gives a new file, synced, the name of an old one, which is replaced at once: whenever this is cut short, one of the two is
+ * there. The name is durable after `syncDirectory`.
+ * @param temporary a path in the same directory, where nothing is left
+ */
+export async function putInPlace(
+  fs: FileSystem,
+  path: string,
+  temporary: string,
+  bytes: Uint8Array,
+  like: Partial<Access> = {},
+): Promise<void> {
+  try {
+    await writeNew(fs, temporary, bytes, like);
+    await fs.rename(temporary, path);
+  } catch (error) {
+    await fs.unlink(temporary).catch(() => undefined);
+    throw error;
+  }
+}
+
 /** Only root gives files away. Somebody else's new file that is of the same group can be read by whoever could read the old one. */
-async function giveTo(file: OpenFile, { uid, gid }: Partial<Access>): Promise<void> {
+async function giveTo(file: OpenFile, { uid, gid, mode }: Partial<Access>): Promise<void> {
   if (uid === undefined || gid === undefined) return;
   await file.chown(uid, gid).catch(async (error: unknown) => {
-    if (systemErrorCode(error) !== 'EPERM' || (await file.stat()).gid !== gid) throw error;
+    // With no mode of the old one it is its owner's alone.
+    if (mode === undefined || systemErrorCode(error) !== 'EPERM' || (await file.stat()).gid !== gid) throw error;
   });
 }
 

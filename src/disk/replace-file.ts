@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KeyError, systemErrorCode } from '../errors.ts';
+import { nodeFileSystem } from './file-system.ts';
+import { putInPlace, syncDirectory } from './files.ts';
 import { ownerOfPlace } from './place-owner.ts';
 import { readSmallFile } from './small-file.ts';
 
@@ -16,7 +18,6 @@ export interface Owner {
   asOwner<T>(action: () => Promise<T>): Promise<T>;
 }
 
-const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
 const OTHERS_MAY_WRITE = 0o022;
 
@@ -51,18 +52,10 @@ async function replace(path: string, owner: Owner, change: (text: string) => str
   }
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
   try {
-    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE);
-    try {
-      if (owner.runnerUid === 0) await file.chown(owner.uid, owner.gid);
-      await file.writeFile(after);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    await syncDirectory(dirname(path));
+    const like = owner.runnerUid === 0 ? { uid: owner.uid, gid: owner.gid } : {};
+    await putInPlace(nodeFileSystem, path, temporary, Buffer.from(after), like);
+    await syncDirectory(nodeFileSystem, dirname(path));
   } catch (cause) {
-    await unlink(temporary).catch(() => undefined);
     throw refused(path, systemErrorCode(cause) ?? 'unknown error', 'look at the system error in this message', cause);
   }
 }
@@ -116,11 +109,6 @@ async function textOf(path: string): Promise<string> {
     if (systemErrorCode(error) === 'ENOENT') return '';
     throw refused(path, systemErrorCode(error) ?? 'unknown error', 'the owner must be allowed to read it', error);
   }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  await directory.sync().finally(() => directory.close());
 }
 
 function refused(path: string, reason: string, hint: string, cause?: unknown): KeyError {

@@ -1,7 +1,7 @@
 import type { DataLook } from '../data/look.ts';
 import type { CheckId, Report } from '../finding.ts';
 import type { KeyName } from '../format/key-file-name.ts';
-import type { Listing, StoredKey } from '../keystore/directory.ts';
+import type { Listing, StoredKey } from '../keystore/store.ts';
 import type { KmsInspector, MasterKey, Reached } from '../kms/inspect.ts';
 import type { Configuration } from '../server/configuration.ts';
 import type { ServerAnswer } from '../server/server-answer.ts';

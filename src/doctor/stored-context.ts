@@ -1,6 +1,6 @@
 import { contextCandidates, type EncryptionContext } from '../format/encryption-context.ts';
 import type { KeyName } from '../format/key-file-name.ts';
-import type { StoredKey } from '../keystore/directory.ts';
+import type { StoredKey } from '../keystore/store.ts';
 import type { Configuration } from '../server/configuration.ts';
 
 /** The encryption contexts that a stored version may be bound to. Without a sidecar only KMS can tell which it is. */

@@ -2,7 +2,7 @@ import { forEachBounded } from '../bounded.ts';
 import { wipe } from '../bytes.ts';
 import { toKeyError } from '../errors.ts';
 import type { KeyName } from '../format/key-file-name.ts';
-import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
+import type { KeyStore, StoredKey } from '../keystore/store.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -12,7 +12,7 @@ import { pinnedMasterKey, unwrapStoredKey } from './unwrap.ts';
 
 export interface DailyUseParts {
   readonly settings: Pick<Settings, 'encryptionContext'>;
-  readonly store: KeyDirectory;
+  readonly store: KeyStore;
   readonly kms: KmsCaller;
 }
 
@@ -72,7 +72,7 @@ export async function useMasterKeys(
 
 /** Of each master key its last stored version; only KMS knows the master key of one that no sidecar describes. */
 async function keysToOpen(
-  store: KeyDirectory,
+  store: KeyStore,
   region: string,
 ): Promise<{ readonly known: ReadonlyMap<string, FoundKey>; readonly unknown: readonly FoundKey[] }> {
   const known = new Map<string, FoundKey>();

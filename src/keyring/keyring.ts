@@ -9,14 +9,15 @@ import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.
 import type { Counter, Role, Severity } from '../format/messages.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
-import type { KeyDirectory, Listing } from '../keystore/directory.ts';
+import type { KeyStore } from '../keystore/store.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { MOST_CALLS_AT_ONCE } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
+import { CtrWarnings } from './ctr-warnings.ts';
+import { KnownVersions } from './known-versions.ts';
 import { mendSidecar } from './mend-sidecar.ts';
 import {
   backupNeverCreates,
-  filesGone,
   heldAlready,
   idNotAllowed,
   keyOfData,
@@ -24,12 +25,12 @@ import {
   noMasterKey,
   outOfTime,
   someNotRotated,
-  storeShrunk,
   unknownKey,
   withHint,
 } from './refusals.ts';
 import { SealedKeyRing } from './sealed-key-ring.ts';
 import type { Settings } from './settings.ts';
+import { inTurn, once } from './single-flight.ts';
 import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
@@ -47,7 +48,7 @@ export interface KeyringParts {
   readonly unnamedHeld: number;
   /** The settings of now: a change replaces them. */
   readonly settings: () => Settings;
-  readonly store: KeyDirectory;
+  readonly store: KeyStore;
   readonly kms: KmsCaller;
   readonly clock: Clock;
   readonly events: KeyringEvents;
@@ -65,8 +66,6 @@ export interface KeyFailure {
   readonly error: KeyError;
 }
 
-/** MariaDB's ENCRYPTION_KEY_SYSTEM_DATA. */
-const SYSTEM_DATA = 1;
 /** A lost race for a version number means that another process rotates too; more in a row means something else. */
 const MAX_LOST_RACES = 10;
 
@@ -75,20 +74,19 @@ export class Keyring {
   readonly #parts: KeyringParts;
   /** The last operation of each key id that creates: they take turns. */
   readonly #turns = new Map<KeyId, Promise<unknown>>();
-  /** Who asks for what is under way already waits for that. */
+  /** Concurrent calls for the same key, or the same version, share one operation. */
   readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
   readonly #fetching = new Map<string, Promise<void>>();
-  /** What the log has been told about AES_CTR. */
-  readonly #toldOfCtr = new Set<string>();
+  readonly #ctrWarnings = new CtrWarnings();
   /** Undefined when there is to be none. */
   readonly #ring: SealedKeyRing | undefined;
-  /** Files of the versions that the server has: none of them goes away, and none is made again. */
-  readonly #known = new Set<string>();
+  readonly #known: KnownVersions;
 
   constructor(parts: KeyringParts) {
-    const { events } = parts;
+    const { store, unnamedHeld, events } = parts;
     const settings = parts.settings();
     this.#parts = parts;
+    this.#known = new KnownVersions(store, unnamedHeld);
     // Mock mode asks no KMS that could be asked less often.
     if (settings.sealedKeyRing && !settings.mock) {
       this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
@@ -102,7 +100,7 @@ export class Keyring {
 
   /** The server has these versions, from agents before this one. */
   hold(names: readonly KeyName[]): void {
-    for (const name of names) this.#known.add(keyFileName(name));
+    for (const name of names) this.#known.add(name);
   }
 
   /**
@@ -110,7 +108,7 @@ export class Keyring {
    * @throws KeyError STORE_UNAVAILABLE
    */
   async warnOfShrunkStore(): Promise<void> {
-    const { shrunk } = await this.#list();
+    const { shrunk } = await this.#known.list();
     if (shrunk !== undefined) this.#parts.events.log('error', withHint(shrunk));
   }
 
@@ -125,10 +123,10 @@ export class Keyring {
    */
   async loadAll(deadline: Deadline): Promise<LoadResult> {
     const { store, events } = this.#parts;
-    const { listing, shrunk } = await this.#list();
+    const { listing, shrunk } = await this.#known.list();
     if (shrunk !== undefined) events.log('error', withHint(shrunk));
     for (const stray of listing.strays) {
-      events.log('warning', `ignored ${stray} in ${store.path}: not the name of a key file`);
+      events.log('warning', `ignored ${stray} in ${store.place}: not the name of a key file`);
     }
     if (this.#parts.role === 'server') {
       await store.removeAbandoned(listing.temporaries);
@@ -144,7 +142,7 @@ export class Keyring {
       }
     }
     const failures = await this.unwrapEach(latestFirst(opened?.others ?? listing.stored), deadline, this.#sealer);
-    for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.path) });
+    for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.place) });
     if (failures.length === 0) this.#ring?.sealSoon(opened === undefined);
     else this.#ring?.forget();
     return {
@@ -158,7 +156,7 @@ export class Keyring {
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
     // The first ones are needed before a thread has started.
-    const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE), 'keys');
+    const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE));
     await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
       try {
         await this.#unwrapStored(name, true, deadline, keep);
@@ -176,7 +174,7 @@ export class Keyring {
    * @throws KeyError; KEY_OF_DATA when a key would have been created, had it been allowed
    */
   async open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
-    return await once(this.#opening, id, () => this.#inTurn(id, () => this.#open(id, mayCreate, deadline)));
+    return await once(this.#opening, id, () => inTurn(this.#turns, id, () => this.#open(id, mayCreate, deadline)));
   }
 
   /**
@@ -192,8 +190,8 @@ export class Keyring {
    * @throws KeyError; nothing has changed then
    */
   async rotate(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
-    return await this.#inTurn(id, async () => {
-      const latest = latestVersions(await this.#listWhole()).get(id);
+    return await inTurn(this.#turns, id, async () => {
+      const latest = latestVersions(await this.#known.listWhole()).get(id);
       if (latest === undefined) throw unknownKey(id);
       return await this.#rotateFrom(id, latest, deadline);
     });
@@ -206,12 +204,12 @@ export class Keyring {
    */
   async rotateAll(deadline: Deadline): Promise<number> {
     // Listed once: a version that somebody else makes meanwhile is met as KEY_EXISTS.
-    const latest = latestVersions(await this.#listWhole());
+    const latest = latestVersions(await this.#known.listWhole());
     const failures: { readonly id: KeyId; readonly error: KeyError }[] = [];
     await forEachBounded([...latest], MOST_CALLS_AT_ONCE, async ([id, version]) => {
       try {
         if (deadline.signal.aborted) throw outOfTime(id);
-        await this.#inTurn(id, () => this.#rotateFrom(id, version, deadline));
+        await inTurn(this.#turns, id, () => this.#rotateFrom(id, version, deadline));
       } catch (thrown) {
         failures.push({ id, error: toKeyError(thrown) });
       }
@@ -224,7 +222,7 @@ export class Keyring {
 
   async #open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
     const { store, events, settings } = this.#parts;
-    const { listing, shrunk } = await this.#list();
+    const { listing, shrunk } = await this.#known.list();
     const stored = listing.stored.filter((name) => name.id === id);
     const latest = stored.at(-1);
     if (latest !== undefined) {
@@ -237,34 +235,14 @@ export class Keyring {
     }
     // Rule: only a directory that was listed and holds nothing of that id means "new key".
     const lost = listing.lost.find((name) => name.id === id);
-    if (lost !== undefined) throw lostKey(lost, store.path);
+    if (lost !== undefined) throw lostKey(lost, store.place);
     if (shrunk !== undefined) throw shrunk;
     // The list limits new ids only: a key that exists may always get another version.
     if (!allowsKeyId(settings().keyIds, id)) throw idNotAllowed(id);
     this.#refuseToCreate(id);
     // Last: the plugin looks at all its data when nothing else is in the way.
-    if (!mayCreate) throw keyOfData(id, store.path);
+    if (!mayCreate) throw keyOfData(id, store.place);
     return await this.#createNext(id, keyVersion(1), deadline);
-  }
-
-  /** @throws KeyError STORE_UNAVAILABLE */
-  async #listWhole(): Promise<Listing> {
-    const { listing, shrunk } = await this.#list();
-    if (shrunk !== undefined) throw shrunk;
-    return listing;
-  }
-
-  /** Rule: nothing is created where key files went missing. What lies in the place of an unmounted file system is lost. */
-  async #list(): Promise<{ readonly listing: Listing; readonly shrunk: KeyError | undefined }> {
-    const { store, unnamedHeld } = this.#parts;
-    // Those of before: a version that is made meanwhile may be listed or not.
-    const known = [...this.#known];
-    const listing = await store.list();
-    const listed = new Set(listing.stored.map(keyFileName));
-    const gone = known.filter((file) => !listed.has(file)).sort();
-    if (gone.length > 0) return { listing, shrunk: filesGone(store.path, gone) };
-    if (listed.size < unnamedHeld) return { listing, shrunk: storeShrunk(store.path, listed.size, unnamedHeld) };
-    return { listing, shrunk: undefined };
   }
 
   async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
@@ -298,7 +276,7 @@ export class Keyring {
   /** @throws KeyError KEY_NOT_ALLOWED where no version of any key is created */
   #refuseToCreate(id: KeyId): void {
     const { store, settings, role } = this.#parts;
-    if (role === 'backup') throw backupNeverCreates(id, store.path);
+    if (role === 'backup') throw backupNeverCreates(id, store.place);
     // Mock mode is for trials: its one master key needs no name.
     const { masterKeyId, mock } = settings();
     if (masterKeyId === '' && !mock) throw noMasterKey(id);
@@ -323,7 +301,7 @@ export class Keyring {
           return version;
         }
         events.log('note', `${error.message}; taking the next version`);
-        version = nextVersion(id, latestVersions(await this.#listWhole()).get(id) ?? version);
+        version = nextVersion(id, latestVersions(await this.#known.listWhole()).get(id) ?? version);
       }
     }
   }
@@ -331,7 +309,7 @@ export class Keyring {
   async #create(name: KeyName, deadline: Deadline): Promise<void> {
     const { store, kms, clock, settings, events } = this.#parts;
     // Whatever the store says: data is encrypted with the one that the server has.
-    if (this.#known.has(keyFileName(name))) throw heldAlready(name);
+    if (this.#known.has(name)) throw heldAlready(name);
     // One and the same for the whole creation: the setting may change meanwhile.
     const { masterKeyId, keySpec, encryptionAlgorithm: algorithm, encryptionContext: pairs } = settings();
     const subject = describeKey(name);
@@ -353,7 +331,8 @@ export class Keyring {
     try {
       events.log('note', `generated encrypted datakey for key id=${name.id}, version=${name.version}`);
       events.count('keysCreated');
-      if (algorithm === 'AES_CTR') this.#tellOfCtr(name);
+      const warnings = algorithm === 'AES_CTR' ? this.#ctrWarnings.of(name) : [];
+      for (const warning of warnings) events.log('warning', warning);
       this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
       this.#handOver(name, true, { algorithm, plaintext });
       this.#ring?.sealSoon(false);
@@ -362,25 +341,9 @@ export class Keyring {
     }
   }
 
-  #tellOfCtr(name: KeyName): void {
-    const warnings = [
-      'the C++ plugin can read neither it nor data under it; before you go back to that plugin, all data must be under versions of AES_CBC',
-      ...(name.id === SYSTEM_DATA
-        ? [
-            'redo log, binary logs and temporary tables use this key, and AES-CTR does not hide them well: it uses counters twice there; rotate it under AES_CBC',
-          ]
-        : []),
-    ];
-    for (const warning of warnings) {
-      if (this.#toldOfCtr.has(warning)) continue;
-      this.#toldOfCtr.add(warning);
-      this.#parts.events.log('warning', `${describeKey(name)} encrypts with AES_CTR: ${warning} (docs/key-files.md)`);
-    }
-  }
-
   #announce(name: KeyName, current: boolean, algorithm: EncryptionAlgorithm, dataKey: Uint8Array): void {
     this.#parts.events.announce(name, current, algorithm, dataKey);
-    this.#known.add(keyFileName(name));
+    this.#known.add(name);
   }
 
   #handOver(
@@ -393,24 +356,4 @@ export class Keyring {
     const length = `key length ${plaintext.length * 8} bit${suffix}`;
     this.#parts.events.log('note', `loaded key ${name.id}, version ${name.version}, ${length}`);
   }
-
-  async #inTurn<T>(id: KeyId, action: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(id) ?? Promise.resolve();
-    const turn = before.then(action, action);
-    this.#turns.set(id, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(id) === turn) this.#turns.delete(id);
-    }
-  }
-}
-
-/** The promise under that key, or a new one that stays there until it is settled. */
-async function once<K, T>(underWay: Map<K, Promise<T>>, key: K, start: () => Promise<T>): Promise<T> {
-  const found = underWay.get(key);
-  if (found !== undefined) return await found;
-  const started = start().finally(() => underWay.delete(key));
-  underWay.set(key, started);
-  return await started;
 }

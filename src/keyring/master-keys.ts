@@ -4,7 +4,7 @@ import { contextCandidates, type EncryptionContext } from '../format/encryption-
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format/messages.ts';
 import { policyGroup } from '../format/sidecar.ts';
-import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
+import type { KeyStore, StoredKey } from '../keystore/store.ts';
 import type { KmsCaller, ProbeResult } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import type { RegionalFailure } from '../kms/failover.ts';
@@ -29,7 +29,7 @@ export interface Trouble {
 
 export interface MasterKeyParts {
   readonly settings: Settings;
-  readonly store: KeyDirectory;
+  readonly store: KeyStore;
   readonly clients: KmsClients;
   readonly kms: KmsCaller;
   readonly clock: Clock;
@@ -69,7 +69,7 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
  * A stored version of each group that a policy may tell apart, the later ones first choice: a master key that only old
  * versions need is needed. Nothing tells the master keys of versions without a sidecar: each of those speaks for itself.
  */
-async function oneKeyOfEach(store: KeyDirectory): Promise<readonly FoundKey[]> {
+async function oneKeyOfEach(store: KeyStore): Promise<readonly FoundKey[]> {
   const found = new Map<string, FoundKey>();
   for (const name of (await store.list()).stored) {
     const stored = await store.readToUnwrap(name).catch(() => undefined);

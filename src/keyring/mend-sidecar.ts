@@ -1,13 +1,13 @@
 import { toKeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import type { Role, Severity } from '../format/messages.ts';
-import type { KeyDirectory, StoredKey } from '../keystore/directory.ts';
+import type { KeyStore, StoredKey } from '../keystore/store.ts';
 import { withHint } from './refusals.ts';
 import { provenFacts, type UnwrappedKey } from './unwrap.ts';
 
 interface Parts {
   readonly role: Role;
-  readonly store: KeyDirectory;
+  readonly store: KeyStore;
   readonly events: { log(severity: Severity, text: string): void };
 }
 

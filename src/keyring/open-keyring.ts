@@ -4,6 +4,7 @@ import type { KeyError } from '../errors.ts';
 import type { Role } from '../format/messages.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
+import type { KeyStore } from '../keystore/store.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -72,7 +73,7 @@ export async function openKeyring(
   const log = events.log.bind(events);
   const observer = createKmsLog({ logLevel: () => current.logLevel, clock, log, count: events.count.bind(events) });
   const named = keysNamed ?? (role === 'backup' ? KEYS_FOR_CALLER : KEYS_OF_SERVER);
-  const store = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random, named);
+  const store: KeyStore = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random, named);
   const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
   const keyring = new Keyring({ role, unnamedHeld, settings: () => current, store, kms, clock, events });
   const hinted = role === 'backup' ? hintedForBackup : (error: KeyError) => error;

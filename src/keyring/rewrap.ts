@@ -1,16 +1,15 @@
 import { forEachBounded } from '../bounded.ts';
 import { keyCheckValue, wipe } from '../bytes.ts';
+import type { Disk } from '../disk/file-system.ts';
 import { sha256 } from '../disk/files.ts';
 import { KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
-import { describeKey, type KeyName, keyFileName, SIDECAR_SUFFIX } from '../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
-import { KeyDirectory, type StoredKey } from '../keystore/directory.ts';
-import { backupNamedBy, changedMeanwhile, type Named, noKeys } from '../keystore/failures.ts';
-import { type LockHolder, RewrapLock } from '../keystore/rewrap-lock.ts';
-import type { Disk } from '../keystore/verify-backup.ts';
+import { backupNamedBy, changedMeanwhile, noKeys } from '../keystore/failures.ts';
+import type { ClaimHolder, KeyStore, RewrapClaim, StoredKey } from '../keystore/store.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { ReEncryptClient } from '../kms/client.ts';
 import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
@@ -19,9 +18,7 @@ import { hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-ref
 import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 
 export interface RewrapRequest {
-  /** The key directory. */
-  readonly directory: string;
-  readonly named: Named;
+  readonly store: KeyStore;
   /** ARN of the master key that the keys are to be under. */
   readonly newMasterKeyArn: string;
   readonly keyIds: KeyIdSet;
@@ -30,10 +27,11 @@ export interface RewrapRequest {
   /** Name and release of this program, for the manifest of that. */
   readonly tool: string;
   /** Who this is, for another one that comes meanwhile. */
-  readonly holder: LockHolder;
+  readonly holder: ClaimHolder;
 }
 
 export interface RewrapParts {
+  /** Holds the copies. */
   readonly disk: Disk;
   readonly kms: KmsCaller;
   readonly client: ReEncryptClient;
@@ -69,9 +67,9 @@ export const REWRAP_MS = 30_000;
  * replaced then
  */
 export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Promise<RewrapResult> {
-  const { directory, makeBackupDirectory, holder } = request;
+  const { store, makeBackupDirectory, holder } = request;
   if (makeBackupDirectory === undefined) return await moveKeys(request, parts, undefined);
-  const lock = await RewrapLock.take(directory, holder, parts.disk, parts.tell);
+  const lock = await store.claimForRewrap(holder, parts.tell);
   try {
     return await moveKeys(request, parts, lock);
   } finally {
@@ -83,11 +81,9 @@ export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Pr
 async function moveKeys(
   request: RewrapRequest,
   parts: RewrapParts,
-  lock: RewrapLock | undefined,
+  lock: RewrapClaim | undefined,
 ): Promise<RewrapResult> {
-  const { directory, named, newMasterKeyArn, keyIds, makeBackupDirectory } = request;
-  const { fileSystem, clock, random } = parts.disk;
-  const store = new KeyDirectory(directory, fileSystem, clock, random, named);
+  const { store, newMasterKeyArn, keyIds, makeBackupDirectory } = request;
   const isUnder = async (name: KeyName): Promise<boolean> => {
     const { sidecar } = await store.read(name);
     return sidecar !== undefined && isSameMasterKey(sidecar.masterKeyArn, newMasterKeyArn);
@@ -95,11 +91,11 @@ async function moveKeys(
   const done = { moved: [] as KeyName[], already: [] as KeyName[], problems: [] as KeyError[] };
   const planned: KeyName[] = [];
   const { stored } = await store.list();
-  if (stored.length === 0) throw noKeys(directory, named);
+  if (stored.length === 0) throw noKeys(store.place, store.named);
   const wanted = stored.filter(({ id }) => allowsKeyId(keyIds, id));
   if (wanted.length === 0) {
     const found = [...new Set(stored.map(({ id }) => id))];
-    throw new KeyError('KEY_UNKNOWN', `none of these key ids is in ${directory}`, {
+    throw new KeyError('KEY_UNKNOWN', `none of these key ids is in ${store.place}`, {
       hint: `the first of those that are: ${found.slice(0, NAMED_IDS).join(', ')}`,
     });
   }
@@ -141,11 +137,11 @@ async function moveKeys(
 
 /** SHA-256 of each key file that is safe, by its name. */
 async function saveKeys(
-  { directory: from, named: fromNamed, tool }: RewrapRequest,
+  { store: from, tool }: RewrapRequest,
   to: string,
   disk: Disk,
 ): Promise<ReadonlyMap<string, string>> {
-  const { manifest } = await backUpKeys({ from, fromNamed, to, toNamed: backupNamedBy('--backup'), tool }, disk);
+  const { manifest } = await backUpKeys({ from, to, toNamed: backupNamedBy('--backup'), tool }, disk);
   return new Map(manifest.keys.map(({ name, sha256: sum }) => [keyFileName(name), sum]));
 }
 
@@ -161,17 +157,17 @@ interface KnownKey {
 interface Safe {
   /** SHA-256 of each key file that there is a copy of, by its name. */
   readonly saved: ReadonlyMap<string, string>;
-  readonly lock: RewrapLock;
+  readonly lock: RewrapClaim;
 }
 
 class Rewrapping {
   readonly #parts: RewrapParts;
-  readonly #store: KeyDirectory;
+  readonly #store: KeyStore;
   readonly #newMasterKeyArn: string;
   /** Undefined: nothing is replaced. */
   readonly #safe: Safe | undefined;
 
-  constructor(parts: RewrapParts, store: KeyDirectory, newMasterKeyArn: string, safe: Safe | undefined) {
+  constructor(parts: RewrapParts, store: KeyStore, newMasterKeyArn: string, safe: Safe | undefined) {
     this.#parts = parts;
     this.#store = store;
     this.#newMasterKeyArn = newMasterKeyArn;
@@ -257,10 +253,9 @@ class Rewrapping {
   async #read(name: KeyName): Promise<StoredKey> {
     let stored = await this.#store.read(name);
     if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {
-      const { temporaries } = await this.#store.list();
+      const { isSidecarComing } = await this.#store.list();
       stored = await this.#store.read(name);
-      const isBeingMade = temporaries.some((file) => file.endsWith(SIDECAR_SUFFIX));
-      if (stored.sidecar === undefined && isBeingMade) throw stillInTheMaking(name);
+      if (stored.sidecar === undefined && isSidecarComing) throw stillInTheMaking(name);
     }
     if (stored.sidecarProblem !== undefined) throw stored.sidecarProblem;
     return stored;

@@ -16,7 +16,7 @@ import {
 } from '../format/key-ring.ts';
 import type { Severity } from '../format/messages.ts';
 import { writtenTime } from '../format/written-time.ts';
-import type { KeyDirectory, Listing } from '../keystore/directory.ts';
+import type { KeyStore, Listing } from '../keystore/store.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import { isSameMasterKey, masterKeyInRegion } from '../kms/master-key.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
@@ -26,7 +26,7 @@ import type { Settings } from './settings.ts';
 export interface SealedKeyRingParts {
   /** The settings of now: a change replaces them. */
   readonly settings: () => Settings;
-  readonly store: KeyDirectory;
+  readonly store: KeyStore;
   readonly kms: KmsCaller;
   readonly clock: Clock;
   readonly log: (severity: Severity, text: string) => void;
@@ -56,8 +56,6 @@ const QUIET_MS = 1_000;
 /** No plaintext key waits longer for the end of a burst. */
 const LONGEST_MS = 30_000;
 const SEAL_MS = 30_000;
-/** Files read without a turn of the event loop: a few milliseconds. */
-const DIGESTS_AT_ONCE = 128;
 
 /**
  * All data keys in one file, encrypted under a key that KMS wrapped and that encrypts nothing else. It speaks for the
@@ -256,21 +254,13 @@ export class SealedKeyRing {
 
   /** Each wrapped key that the ring speaks for is there, and is the very one. */
   async #assertUnchanged({ names, hasSha256 }: ClosedKeyRing): Promise<void> {
-    const { store } = this.#parts;
-    // One thread begins with the first, the other in the middle.
-    const endReading = store.readAhead(names.slice(names.length / 2), 'digests');
-    try {
-      for (const [index, name] of names.entries()) {
-        if (index % DIGESTS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-        const digest = store.digest(name);
-        if (digest === undefined) throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} cannot be read`);
-        if (!hasSha256(index, digest)) {
-          throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} is another than when it was written`);
-        }
-      }
-    } finally {
-      endReading();
-    }
+    await this.#parts.store.digest(names, (index, digest) => {
+      const name = names[index];
+      if (name === undefined) return;
+      if (digest === undefined) throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} cannot be read`);
+      if (hasSha256(index, digest)) return;
+      throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} is another than when it was written`);
+    });
   }
 }
 

@@ -1,11 +1,11 @@
 import { forEachBounded } from '../bounded.ts';
 import { wipe } from '../bytes.ts';
+import type { Disk } from '../disk/file-system.ts';
 import { type KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy } from '../keystore/failures.ts';
-import type { Disk } from '../keystore/verify-backup.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { unwrapStoredKey } from './unwrap.ts';

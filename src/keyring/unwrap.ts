@@ -9,8 +9,8 @@ import {
 } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
-import type { StoredKey } from '../keystore/directory.ts';
 import { restoreOrMove } from '../keystore/failures.ts';
+import type { StoredKey } from '../keystore/store.ts';
 import type { KmsCaller } from '../kms/caller.ts';
 import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';

@@ -1,7 +1,7 @@
 import { KeyError } from '../errors.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import { type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids.ts';
-import type { Listing } from '../keystore/directory.ts';
+import type { Listing } from '../keystore/store.ts';
 
 /** The highest version of each key id. A lost version counts: its number may be on pages, and is never used twice. */
 export function latestVersions({ stored, lost }: Listing): Map<KeyId, KeyVersion> {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
+import type { Disk } from '../disk/file-system.ts';
+import { putInPlace, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { algorithmOf } from '../format/encryption-context.ts';
 import { compareKeyNames, describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
@@ -7,14 +8,13 @@ import { formatManifest, MANIFEST_FILE, type Manifest, type ManifestKey } from '
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import { KeyDirectory, type Listing } from './directory.ts';
+import { KeyDirectory } from './directory.ts';
 import { type Named, noKeys, notLookedAt } from './failures.ts';
-import { checkBackup, type Disk, readManifest } from './verify-backup.ts';
+import type { KeyStore, Listing } from './store.ts';
+import { checkBackup, readManifest } from './verify-backup.ts';
 
 export interface BackupRequest {
-  /** The key directory. */
-  readonly from: string;
-  readonly fromNamed: Named;
+  readonly from: KeyStore;
   /** An existing directory: empty, of an earlier run, or with a mariadb-backup of the same server. */
   readonly to: string;
   readonly toNamed: Named;
@@ -50,7 +50,7 @@ export async function backUpKeys(request: BackupRequest, disk: Disk): Promise<Ba
   const before = await earlierRun(request, disk);
   const added = new Set<string>();
   for (let isFirst = true; ; isFirst = false) {
-    const { copies: all, problems, unencryptedFiles } = await readKeys(request, disk);
+    const { copies: all, problems, unencryptedFiles } = await readKeys(request);
     // What `rewrap` replaces meanwhile was copied as a pair that fits, and opens.
     const copies = all.filter(({ file }) => !added.has(file));
     const isNew = await Promise.all(copies.map((copy) => isMissing(copy, request, disk)));
@@ -76,12 +76,11 @@ async function earlierRun({ to, toNamed }: BackupRequest, disk: Disk): Promise<M
   return manifest;
 }
 
-async function readKeys({ from, fromNamed, needsNone }: BackupRequest, { fileSystem, clock, random }: Disk) {
-  const store = new KeyDirectory(from, fileSystem, clock, random, fromNamed);
+async function readKeys({ from: store, needsNone }: BackupRequest) {
   const listing = await store.list();
   const isEmpty = listing.stored.length + listing.lost.length === 0;
   const unencryptedFiles = isEmpty ? await needsNone?.() : undefined;
-  if (isEmpty && unencryptedFiles === undefined) throw noKeys(from, fromNamed);
+  if (isEmpty && unencryptedFiles === undefined) throw noKeys(store.place, store.named);
   const copies: Copy[] = [];
   const problems = lostKeys(listing);
   for (const name of listing.stored) {
@@ -178,13 +177,7 @@ async function writeManifest(
   if (keys.length === 0 && proof === undefined) return manifest;
   const temporary = temporaryPath(to, random);
   await storing(to, MANIFEST_FILE, async () => {
-    try {
-      await writeNew(fileSystem, temporary, Buffer.from(formatManifest(manifest)));
-      await fileSystem.rename(temporary, join(to, MANIFEST_FILE));
-    } catch (error) {
-      await fileSystem.unlink(temporary).catch(() => undefined);
-      throw error;
-    }
+    await putInPlace(fileSystem, join(to, MANIFEST_FILE), temporary, Buffer.from(formatManifest(manifest)));
     await syncDirectory(fileSystem, to);
   });
   return manifest;

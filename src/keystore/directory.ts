@@ -1,9 +1,7 @@
-import { hash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
 import type { Access, FileSystem } from '../disk/file-system.ts';
-import { accessOf, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
-import type { ReadAhead } from '../disk/read-ahead.ts';
+import { accessOf, putInPlace, readWhole, sha256, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import {
   compareKeyNames,
@@ -15,264 +13,91 @@ import {
   SIDECAR_SUFFIX,
   sidecarFileName,
 } from '../format/key-file-name.ts';
-import { formatSidecar, MAX_SIDECAR_BYTES, parseSidecar, type Sidecar, sidecarOfBytes } from '../format/sidecar.ts';
+import { formatSidecar, type Sidecar } from '../format/sidecar.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
-import {
-  changedMeanwhile,
-  KEYS_OF_SERVER,
-  type Named,
-  notLookedAt,
-  otherBytes,
-  storeUnavailable,
-  unreadable,
-} from './failures.ts';
-
-export interface Listing {
-  /** Every wrapped key, by id and version. */
-  readonly stored: readonly KeyName[];
-  /** Versions that only a sidecar tells of: their key file was lost. */
-  readonly lost: readonly KeyName[];
-  /** Names that begin like a key file and are none. */
-  readonly strays: readonly string[];
-  readonly temporaries: readonly string[];
-}
-
-export interface StoredKey {
-  /** KMS's CiphertextBlob, 1 to 6144 bytes. */
-  readonly wrapped: Buffer;
-  /** Undefined for keys of the original plugin, and when the sidecar is of no use. */
-  readonly sidecar: Sidecar | undefined;
-  /** Why an existing sidecar is of no use. The key loads all the same, unpinned from its master key. */
-  readonly sidecarProblem: KeyError | undefined;
-  /** What was read as the sidecar, of use or not; undefined when there is none, or none that can be read. */
-  readonly sidecarText: Buffer | undefined;
-  /** The sidecar is of other bytes than these. Never set by `read`. */
-  readonly mismatch?: KeyError | undefined;
-}
-
-export interface VerifiedKey<T> {
-  /** The result of `create`. */
-  readonly value: T;
-  readonly keyCheckValue: string;
-  /** Called when the key gets no name after all. */
-  discard(): void;
-}
-
-export interface NewKey<T> {
-  readonly name: KeyName;
-  readonly wrapped: Buffer;
-  readonly sidecar: Omit<Sidecar, 'wrappedSha256' | 'keyCheckValue'>;
-  /** Unwraps the bytes that were stored. */
-  readonly verify: (stored: Buffer) => Promise<VerifiedKey<T>>;
-  /** Told of what went wrong without harm to the key. */
-  readonly report: (problem: KeyError) => void;
-}
-
-export interface Replacement {
-  readonly name: KeyName;
-  /** What is there now, as `read` gave it; its bytes are safe elsewhere. */
-  readonly before: StoredKey;
-  /** The same data key under another master key. */
-  readonly wrapped: Buffer;
-  readonly masterKeyArn: string;
-  readonly requestId: string;
-  /** Unwraps the bytes that were stored; returns the key check value. */
-  readonly verify: (stored: Buffer) => Promise<string>;
-  /** Called right before each file gets its name; throws when somebody else may do the same. */
-  readonly assertAlone: () => Promise<void>;
-}
+import { changedMeanwhile, KEYS_OF_SERVER, type Named, notLookedAt, storeUnavailable } from './failures.ts';
+import { KeyFileReader } from './key-file-reader.ts';
+import { RewrapLock } from './rewrap-lock.ts';
+import type { ClaimHolder, KeyStore, Listing, NewKey, Replacement, RewrapClaim, StoredKey } from './store.ts';
 
 /** Work in progress older than this was left behind by a process that ended. */
 const ABANDONED_AFTER_MS = 3_600_000;
-/** To start a thread takes as long as to read some hundred files. */
-const WORTH_A_THREAD = 1_000;
-const READ_AHEAD_FILES = 2_048;
 
 /**
- * A directory of wrapped keys: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. Files are
- * created and never deleted; only `replace` puts other bytes of the same data key into one.
+ * The store that is a directory: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. A hard link claims
+ * the name of a new version. Files are created and never deleted; only `replace` puts other bytes into one.
  */
-export class KeyDirectory {
-  readonly path: string;
+export class KeyDirectory implements KeyStore {
+  readonly place: string;
+  readonly named: Named;
   readonly #fs: FileSystem;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #named: Named;
-  /** One byte more than a wrapped key may have. */
-  readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
-  #ahead: ReadAhead | undefined;
+  readonly #reader: KeyFileReader;
   #syncing: Promise<void> = Promise.resolve();
   #nextSync: Promise<void> | undefined;
 
   constructor(path: string, fs: FileSystem, clock: Clock, random: Random, named: Named = KEYS_OF_SERVER) {
-    this.path = path;
+    this.place = path;
+    this.named = named;
     this.#fs = fs;
     this.#clock = clock;
     this.#random = random;
-    this.#named = named;
+    this.#reader = new KeyFileReader(path, fs, named);
   }
 
-  /** @throws KeyError STORE_UNAVAILABLE; "could not look" is never "nothing there" */
   async list(): Promise<Listing> {
     let files: string[];
     try {
-      files = await this.#fs.readdir(this.path);
+      files = await this.#fs.readdir(this.place);
     } catch (cause) {
-      throw await notLookedAt(this.path, 'list', cause, this.#named, this.#fs);
+      throw await notLookedAt(this.place, 'list', cause, this.named, this.#fs);
     }
-    const stored: KeyName[] = [];
-    const keyFiles = new Set<string>();
-    const sidecars: [file: string, name: KeyName][] = [];
-    const strays: string[] = [];
-    const temporaries: string[] = [];
-    for (const file of files) {
-      const parsed = parseFileName(file);
-      if (parsed.kind === 'wrapped-key') {
-        stored.push(parsed.name);
-        keyFiles.add(file);
-      } else if (parsed.kind === 'sidecar') sidecars.push([file, parsed.name]);
-      else if (parsed.kind === 'stray') strays.push(file);
-      else if (parsed.kind === 'temporary') temporaries.push(file);
-    }
-    const lost = sidecars.filter(([file]) => !keyFiles.has(file.slice(0, -SIDECAR_SUFFIX.length)));
-    return {
-      stored: stored.sort(compareKeyNames),
-      lost: lost.map(([, name]) => name).sort(compareKeyNames),
-      strays: strays.sort(),
-      temporaries,
-    };
+    return listingOf(files);
   }
 
-  /**
-   * `read` of these, or `digest`, is to follow soon and in this order: another thread begins to read their files.
-   * @returns what ends that
-   */
-  readAhead(names: readonly KeyName[], what: 'keys' | 'digests'): () => void {
-    if (names.length < WORTH_A_THREAD) return () => undefined;
-    const files = names.flatMap((name) =>
-      what === 'keys' ? [keyFileName(name), sidecarFileName(name)] : [keyFileName(name)],
-    );
-    const window = what === 'keys' ? READ_AHEAD_FILES : files.length;
-    const ahead = this.#fs.startReadAhead?.({ directory: this.path, files, maxBytes: MAX_WRAPPED_KEY_BYTES, window });
-    this.#ahead = ahead;
-    return () => {
-      ahead?.close();
-      if (this.#ahead === ahead) this.#ahead = undefined;
-    };
-  }
-
-  /**
-   * A pair that fits, also while `replace` is at work on it: that changes the sidecar first.
-   * @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, KEY_FILE_SWAPPED, KEY_UNKNOWN when there is no such file
-   */
   async read(name: KeyName): Promise<StoredKey> {
-    const stored = await this.readToUnwrap(name);
-    if (stored.mismatch !== undefined) throw stored.mismatch;
-    return stored;
+    return await this.#reader.read(name);
   }
 
-  /**
-   * As `read`, but also bytes that their sidecar does not describe: who has KMS unwrap them can tell whether they hold
-   * the data key that it does describe (`unwrapStoredKey`).
-   * @throws KeyError as `read`
-   */
   async readToUnwrap(name: KeyName): Promise<StoredKey> {
-    // Both at once: beside a key file that is read later, a sidecar from before may be another's by then.
-    const [key, text] = [keyFileName(name), sidecarFileName(name)].map((file) => this.#ahead?.take(file));
-    const wrapped = key ?? (await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES));
-    if (wrapped === undefined) {
-      throw new KeyError('KEY_UNKNOWN', `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.path}`, {
-        hint: 'restore the file from a backup of the key directory',
-      });
-    }
-    if (wrapped.length === 0) {
-      throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
-    }
-    const found = await this.#readSidecar(name, key === undefined ? undefined : text);
-    if (found.sidecar === undefined) return { wrapped, ...found };
-    // The wrapped key is the very one that the sidecar describes.
-    const sum = sha256(wrapped);
-    const fitting = sidecarOfBytes(found.sidecar, sum);
-    if (fitting === undefined) return { wrapped, ...found, mismatch: otherBytes(name, sum, found.sidecar) };
-    return { wrapped, ...found, sidecar: fitting };
+    return await this.#reader.readToUnwrap(name);
   }
 
-  /** SHA-256 of the key file as it is now; undefined when it cannot be read, or is no wrapped key by its size. */
-  digest(name: KeyName): Buffer | undefined {
-    const ahead = this.#ahead?.take(keyFileName(name));
-    if (ahead !== undefined && ahead.length > 0) return hash('sha256', ahead, 'buffer');
-    let length: number;
-    try {
-      length = this.#fs.readNow(`${this.path}/${keyFileName(name)}`, this.#page);
-    } catch {
-      return undefined;
-    }
-    if (length === 0 || length > MAX_WRAPPED_KEY_BYTES) return undefined;
-    return hash('sha256', this.#page.subarray(0, length), 'buffer');
+  readAhead(names: readonly KeyName[]): () => void {
+    return this.#reader.readAhead(names);
   }
 
-  /**
-   * Undefined only when there is none.
-   * @throws KeyError KEY_RING_UNUSABLE, STORE_UNAVAILABLE
-   */
+  async digest(names: readonly KeyName[], look: (index: number, sha256: Buffer | undefined) => void): Promise<void> {
+    await this.#reader.digest(names, look);
+  }
+
   async readKeyRing(maxBytes: number): Promise<Buffer | undefined> {
     try {
-      return await readWhole(this.#fs, join(this.path, KEY_RING_FILE), maxBytes);
+      return await readWhole(this.#fs, join(this.place, KEY_RING_FILE), maxBytes);
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
       if (cause instanceof KeyError) throw new KeyError('KEY_RING_UNUSABLE', cause.message, { cause });
-      throw storeUnavailable(this.path, `read ${KEY_RING_FILE} in`, cause, this.#named);
+      throw storeUnavailable(this.place, `read ${KEY_RING_FILE} in`, cause, this.named);
     }
   }
 
-  /**
-   * Puts it in the place of the one before: nothing is lost with that.
-   * @throws KeyError STORE_UNAVAILABLE; the one before is still there then, or already the new one
-   */
   async replaceKeyRing(bytes: Uint8Array): Promise<void> {
     await this.#overwrite(KEY_RING_FILE, bytes);
   }
 
   async #overwrite(file: string, bytes: Uint8Array, like?: Access): Promise<void> {
-    const temporary = temporaryPath(this.path, this.#random);
     try {
-      await writeNew(this.#fs, temporary, bytes, like);
-      await this.#fs.rename(temporary, join(this.path, file));
+      await putInPlace(this.#fs, join(this.place, file), temporaryPath(this.place, this.#random), bytes, like);
     } catch (cause) {
-      throw storeUnavailable(this.path, `store ${file} in`, cause, this.#named);
-    } finally {
-      await this.#discard(temporary);
+      throw storeUnavailable(this.place, `store ${file} in`, cause, this.named);
     }
     await this.sync();
   }
 
-  /** @param ahead its text, where that was read already */
-  async #readSidecar(
-    name: KeyName,
-    ahead: Buffer | undefined,
-  ): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem' | 'sidecarText'>> {
-    let sidecarText = ahead;
-    try {
-      sidecarText ??= await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
-      const sidecar = sidecarText && parseSidecar(name, sidecarText.toString('utf8'));
-      return { sidecar, sidecarProblem: undefined, sidecarText };
-    } catch (thrown) {
-      const error = toKeyError(thrown);
-      // A damaged sidecar says nothing; one of another key says that the key file may be another's, too.
-      if (error.code === 'KEY_FILE_SWAPPED') throw error;
-      return { sidecar: undefined, sidecarProblem: error, sidecarText };
-    }
-  }
-
-  /**
-   * Stores a new wrapped key. The bytes are written and synced under a temporary name, read back and given to `verify`;
-   * only when that succeeds do they get their name, and only then are file and directory durable and the call returns.
-   * A failure before that leaves nothing behind. A sidecar that cannot be stored costs the key nothing: it is reported.
-   * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
-   */
   async create<T>({ name, wrapped, sidecar, verify, report }: NewKey<T>): Promise<T> {
-    const temporary = temporaryPath(this.path, this.#random);
+    const temporary = temporaryPath(this.place, this.#random);
     const temporarySidecar = `${temporary}.json`;
     try {
       await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped));
@@ -295,26 +120,22 @@ export class KeyDirectory {
     }
   }
 
-  /**
-   * Stores the sidecar of a key that has none; one that another process stored meanwhile stays.
-   * @throws KeyError STORE_UNAVAILABLE
-   */
   async addSidecar(
     name: KeyName,
     wrapped: Buffer,
     facts: Omit<Sidecar, 'wrappedSha256' | 'created' | 'requestId'>,
   ): Promise<void> {
-    const temporary = temporaryPath(this.path, this.#random);
+    const temporary = temporaryPath(this.place, this.#random);
     try {
       await this.#storing(name, async () => {
-        const { mtimeMs } = await this.#fs.stat(join(this.path, keyFileName(name)));
+        const { mtimeMs } = await this.#fs.stat(join(this.place, keyFileName(name)));
         const sidecar = { ...facts, created: writtenTime(mtimeMs), requestId: '' };
         await writeNew(
           this.#fs,
           temporary,
           Buffer.from(formatSidecar(name, { ...sidecar, wrappedSha256: sha256(wrapped) })),
         );
-        await this.#fs.link(temporary, join(this.path, sidecarFileName(name))).catch((cause: unknown) => {
+        await this.#fs.link(temporary, join(this.place, sidecarFileName(name))).catch((cause: unknown) => {
           if (systemErrorCode(cause) !== 'EEXIST') throw cause;
         });
       });
@@ -324,11 +145,7 @@ export class KeyDirectory {
     }
   }
 
-  /**
-   * Has the sidecar speak of bytes that it did not, and that KMS opened to its data key. Whoever could read it still can.
-   * @returns false: one that fits by now stays, as does one beside other bytes
-   * @throws KeyError STORE_UNAVAILABLE, and what `read` throws
-   */
+  /** As `KeyStore.correctSidecar`. Whoever could read the sidecar still can. */
   async correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<boolean> {
     const { sidecar, mismatch, wrapped: found } = await this.readToUnwrap(name);
     if (sidecar === undefined || mismatch === undefined || !found.equals(wrapped)) return false;
@@ -336,20 +153,19 @@ export class KeyDirectory {
     const replaces = { masterKeyArn: arn, wrappedSha256, requestId };
     const facts = { masterKeyArn, wrappedSha256: sha256(wrapped), requestId: '', replaces };
     const file = sidecarFileName(name);
-    const access = await this.#storing(name, () => accessOf(this.#fs, join(this.path, file)));
+    const access = await this.#storing(name, () => accessOf(this.#fs, join(this.place, file)));
     await this.#overwrite(file, Buffer.from(formatSidecar(name, { ...sidecar, ...facts })), access);
     return true;
   }
 
   /**
-   * Puts other bytes of the same data key in the place of those that were read. First the sidecar, which then speaks of
-   * both, then the key file: whenever this is cut short, a whole key is there. Whoever could read it still can.
-   * @throws KeyError STORE_UNAVAILABLE, and what `verify` throws; the key file is as it was then, or already the new one
+   * As `KeyStore.replace`. First the sidecar is replaced, which then speaks of both wrapped keys, then the key file. Whoever
+   * could read them still can.
    */
   async replace({ name, before, wrapped, masterKeyArn, requestId, verify, assertAlone }: Replacement): Promise<void> {
-    const temporary = temporaryPath(this.path, this.#random);
-    const temporarySidecar = temporaryPath(this.path, this.#random);
-    const [keyFile, sidecarFile] = [join(this.path, keyFileName(name)), join(this.path, sidecarFileName(name))];
+    const temporary = temporaryPath(this.place, this.#random);
+    const temporarySidecar = temporaryPath(this.place, this.#random);
+    const [keyFile, sidecarFile] = [join(this.place, keyFileName(name)), join(this.place, sidecarFileName(name))];
     try {
       const access = await this.#storing(name, () => accessOf(this.#fs, keyFile));
       await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped, access));
@@ -375,10 +191,9 @@ export class KeyDirectory {
     }
   }
 
-  /** Removes work in progress that a process which ended left behind long ago. Failing to is of no consequence. */
   async removeAbandoned(temporaries: readonly string[]): Promise<void> {
     for (const file of temporaries) {
-      const path = join(this.path, file);
+      const path = join(this.place, file);
       const age = await this.#fs.stat(path).then(
         (found) => this.#clock.wallMs() - found.mtimeMs,
         () => 0,
@@ -388,10 +203,8 @@ export class KeyDirectory {
   }
 
   /**
-   * Makes the names in the directory durable. What another process linked may not be yet, when it is found: it may have
-   * been killed before it came to that. Many who ask meanwhile share the next sync: one that has begun may have missed
-   * their names.
-   * @throws KeyError STORE_UNAVAILABLE
+   * As `KeyStore.sync`: what another process linked may not be durable yet. Concurrent calls share the next sync, since one
+   * that has begun may have missed their names.
    */
   async sync(): Promise<void> {
     this.#nextSync ??= this.#syncing
@@ -404,32 +217,37 @@ export class KeyDirectory {
     await this.#nextSync;
   }
 
+  async claimForRewrap(holder: ClaimHolder, tell: (line: string) => void): Promise<RewrapClaim> {
+    const disk = { fileSystem: this.#fs, clock: this.#clock, random: this.#random };
+    return await RewrapLock.take(this.place, holder, disk, tell);
+  }
+
   async #syncNow(): Promise<void> {
     try {
-      await syncDirectory(this.#fs, this.path);
+      await syncDirectory(this.#fs, this.place);
     } catch (cause) {
-      throw storeUnavailable(this.path, 'sync', cause, this.#named);
+      throw storeUnavailable(this.place, 'sync', cause, this.named);
     }
   }
 
   /** The link of the key file is the moment of creation: whoever makes it owns the version, and so its sidecar. */
   async #publish(name: KeyName, temporary: string): Promise<void> {
     try {
-      await this.#fs.link(temporary, join(this.path, keyFileName(name)));
+      await this.#fs.link(temporary, join(this.place, keyFileName(name)));
     } catch (cause) {
       if (systemErrorCode(cause) === 'EEXIST') {
         throw new KeyError('KEY_EXISTS', `${describeKey(name)}: ${keyFileName(name)} was made by another process`, {
           cause,
         });
       }
-      throw storeUnavailable(this.path, `create ${keyFileName(name)} in`, cause, this.#named);
+      throw storeUnavailable(this.place, `create ${keyFileName(name)} in`, cause, this.named);
     }
     await this.sync();
   }
 
   /** After the key is durable: a sidecar that survives without its key would tell of a lost one. */
   async #publishSidecar(name: KeyName, temporarySidecar: string): Promise<void> {
-    await this.#storing(name, () => this.#fs.rename(temporarySidecar, join(this.path, sidecarFileName(name))));
+    await this.#storing(name, () => this.#fs.rename(temporarySidecar, join(this.place, sidecarFileName(name))));
     await this.sync();
   }
 
@@ -437,18 +255,7 @@ export class KeyDirectory {
     try {
       return await action();
     } catch (cause) {
-      throw storeUnavailable(this.path, `store ${describeKey(name)} in`, cause, this.#named);
-    }
-  }
-
-  /** Undefined only when there is no such file. */
-  async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
-    try {
-      return await readWhole(this.#fs, join(this.path, file), maxBytes);
-    } catch (cause) {
-      if (systemErrorCode(cause) === 'ENOENT') return undefined;
-      if (cause instanceof KeyError) throw corrupt(name, file, cause.message);
-      throw await unreadable(this.path, name, file, cause, this.#named, this.#fs);
+      throw storeUnavailable(this.place, `store ${describeKey(name)} in`, cause, this.named);
     }
   }
 
@@ -457,8 +264,27 @@ export class KeyDirectory {
   }
 }
 
-function corrupt(name: KeyName, file: string, reason: string): KeyError {
-  const kind = file === sidecarFileName(name) ? 'sidecar' : 'key file';
-  const hint = 'restore the file from a backup';
-  return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: ${kind} ${file}: ${reason}`, { hint });
+function listingOf(files: readonly string[]): Listing {
+  const stored: KeyName[] = [];
+  const keyFiles = new Set<string>();
+  const sidecars: [file: string, name: KeyName][] = [];
+  const strays: string[] = [];
+  const temporaries: string[] = [];
+  for (const file of files) {
+    const parsed = parseFileName(file);
+    if (parsed.kind === 'wrapped-key') {
+      stored.push(parsed.name);
+      keyFiles.add(file);
+    } else if (parsed.kind === 'sidecar') sidecars.push([file, parsed.name]);
+    else if (parsed.kind === 'stray') strays.push(file);
+    else if (parsed.kind === 'temporary') temporaries.push(file);
+  }
+  const lost = sidecars.filter(([file]) => !keyFiles.has(file.slice(0, -SIDECAR_SUFFIX.length)));
+  return {
+    stored: stored.sort(compareKeyNames),
+    lost: lost.map(([, name]) => name).sort(compareKeyNames),
+    strays: strays.sort(),
+    temporaries,
+    isSidecarComing: temporaries.some((file) => file.endsWith(SIDECAR_SUFFIX)),
+  };
 }

@@ -1,17 +1,12 @@
 import { basename, join } from 'node:path';
 import type { Clock } from '../clock.ts';
-import type { FileSystem, OpenFile } from '../disk/file-system.ts';
+import type { Disk, FileSystem, OpenFile } from '../disk/file-system.ts';
 import { createNew, readWhole, temporaryPath } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { REWRAP_LOCK_FILE } from '../format/key-file-name.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { KEYS_FOR_CALLER, storeUnavailable } from './failures.ts';
-import type { Disk } from './verify-backup.ts';
-
-export interface LockHolder {
-  readonly host: string;
-  readonly pid: number;
-}
+import type { ClaimHolder, RewrapClaim } from './store.ts';
 
 const RENEW_MS = 2_000;
 const LOOK_MS = 1_000;
@@ -35,7 +30,7 @@ const EVERYBODY_READS = { mode: 0o644 };
  * its holder adds a line feed to every two seconds. Who finds it looks whether it grows, by a clock of its own: clocks of
  * two machines are not compared, and process ids of another container say nothing. It holds up no server.
  */
-export class RewrapLock {
+export class RewrapLock implements RewrapClaim {
   readonly #directory: string;
   readonly #text: Buffer;
   readonly #file: OpenFile;
@@ -61,7 +56,7 @@ export class RewrapLock {
    */
   static async take(
     directory: string,
-    { host, pid }: LockHolder,
+    { host, pid }: ClaimHolder,
     disk: Disk,
     tell: (line: string) => void,
   ): Promise<RewrapLock> {

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import type { Clock, Random } from '../clock.ts';
-import type { FileSystem } from '../disk/file-system.ts';
+import type { Disk, FileSystem } from '../disk/file-system.ts';
 import { readWhole, sha256 } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
@@ -10,12 +9,6 @@ import { keyVersion } from '../ids.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory } from './directory.ts';
 import { backupNamedBy, type Named, notLookedAt, unreadable } from './failures.ts';
-
-export interface Disk {
-  readonly fileSystem: FileSystem;
-  readonly clock: Clock;
-  readonly random: Random;
-}
 
 export interface CheckedBackup {
   readonly manifest: Manifest;

@@ -1,7 +1,6 @@
 import type { Clock, Random } from '../clock.ts';
 import type { DataFiles } from '../data/data-files.ts';
-import type { FileSystem } from '../disk/file-system.ts';
-import type { Disk } from '../keystore/verify-backup.ts';
+import type { Disk, FileSystem } from '../disk/file-system.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 
 /** Everything outside the program that the doctor looks at, passed in so that tests can be it. */

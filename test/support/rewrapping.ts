@@ -3,6 +3,7 @@ import { DEFAULT_REGION } from '../../src/dev-kms/index.ts';
 import type { FileSystem } from '../../src/disk/file-system.ts';
 import { parseKeyIdSet } from '../../src/ids.ts';
 import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
+import { KeyDirectory } from '../../src/keystore/directory.ts';
 import { KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import type { EmbeddedClient } from './embedded-client.ts';
@@ -29,8 +30,7 @@ export async function rewrap({
 }: Rewrap): Promise<RewrapResult> {
   const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
   const request = {
-    directory: '/keys',
-    named: KEYS_FOR_CALLER,
+    store: new KeyDirectory('/keys', fileSystem, clock, Math.random, KEYS_FOR_CALLER),
     newMasterKeyArn: kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b'),
     keyIds: parseKeyIdSet(keyIds),
     makeBackupDirectory: isDryRun

@@ -4,7 +4,7 @@ import { systemErrorCode } from '../../errors.ts';
 import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { parseFileName } from '../../format/key-file-name.ts';
 import { type KeyId, keyId } from '../../ids.ts';
-import type { Listing } from '../../keystore/directory.ts';
+import type { Listing } from '../../keystore/store.ts';
 import { ENTER, READ, WRITE } from '../../server/account.ts';
 import { dataLocations } from '../../server/data-locations.ts';
 import { findObstacle } from '../../server/obstacle.ts';

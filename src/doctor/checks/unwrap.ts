@@ -8,7 +8,7 @@ import { algorithmOf, type EncryptionContext } from '../../format/encryption-con
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import { judgePage } from '../../format/innodb/page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
-import type { StoredKey } from '../../keystore/directory.ts';
+import type { StoredKey } from '../../keystore/store.ts';
 import type { KmsCaller } from '../../kms/caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';

@@ -13,7 +13,7 @@ import { unwrapStoredKey } from '../../../src/keyring/unwrap.ts';
 import { unwrapBackup } from '../../../src/keyring/unwrap-backup.ts';
 import { backUpKeys } from '../../../src/keystore/backup.ts';
 import { KeyDirectory } from '../../../src/keystore/directory.ts';
-import { backupNamedBy, KEYS_FOR_CALLER } from '../../../src/keystore/failures.ts';
+import { backupNamedBy } from '../../../src/keystore/failures.ts';
 import { checkBackup } from '../../../src/keystore/verify-backup.ts';
 import { KmsCaller } from '../../../src/kms/caller.ts';
 import { startDeadline } from '../../../src/kms/retry.ts';
@@ -27,8 +27,6 @@ import { TEST_SETTINGS } from '../../support/settings.ts';
 import { type StoredHow, storeKey } from '../../support/stored-keys.ts';
 
 const COPYING = {
-  from: '/keys',
-  fromNamed: KEYS_FOR_CALLER,
   to: '/copy',
   toNamed: backupNamedBy('--to'),
   tool: 'test',
@@ -332,7 +330,7 @@ describe('such a pair', () => {
   });
 
   it('is not backed up, and named', async () => {
-    const { manifest, problems } = await backUpKeys(COPYING, disk());
+    const { manifest, problems } = await backUpKeys({ ...COPYING, from: directory() }, disk());
     expect(manifest.keys).toEqual([]);
     expect(problems).toMatchObject([
       {
@@ -384,7 +382,7 @@ it('a backup of the keys at every moment of a rewrap has pairs that fit, and all
         const state = states[Math.floor((calls - first) / pause)];
         if (calls >= first) show(state ?? states.at(-1) ?? original);
       };
-      const { problems, manifest } = await backUpKeys(COPYING, disk());
+      const { problems, manifest } = await backUpKeys({ ...COPYING, from: directory() }, disk());
       isOver = calls < first;
       fs.before = () => undefined;
       expect(problems).toEqual([]);

@@ -21,6 +21,7 @@ import { describeVersions, MANIFEST_FILE } from '../../../src/format/manifest.ts
 import { formatSidecar } from '../../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
 import { backUpKeys } from '../../../src/keystore/backup.ts';
+import { KeyDirectory } from '../../../src/keystore/directory.ts';
 import { backupNamedBy, keysNamedBy } from '../../../src/keystore/failures.ts';
 import { checkBackup } from '../../../src/keystore/verify-backup.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -65,8 +66,10 @@ function disk(fileSystem: FileSystem = nodeFileSystem) {
 }
 
 async function backUp(fileSystem?: FileSystem, needsNone?: () => Promise<number | undefined>) {
-  const named = { fromNamed: keysNamedBy('--keyfile-dir'), toNamed: backupNamedBy('--to') };
-  return await backUpKeys({ from, to, ...named, tool: 'mariadb-aws-kms 1.0.0', needsNone }, disk(fileSystem));
+  const files = disk(fileSystem);
+  const keys = new KeyDirectory(from, files.fileSystem, files.clock, files.random, keysNamedBy('--keyfile-dir'));
+  const toNamed = backupNamedBy('--to');
+  return await backUpKeys({ from: keys, to, toNamed, tool: 'mariadb-aws-kms 1.0.0', needsNone }, files);
 }
 
 async function messages(): Promise<readonly string[]> {

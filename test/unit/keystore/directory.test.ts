@@ -21,7 +21,8 @@ import { nodeFileSystem } from '../../../src/disk/file-system.ts';
 import { promptFileSystem } from '../../../src/disk/prompt-file-system.ts';
 import { KeyError } from '../../../src/errors.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
-import { KeyDirectory, type NewKey, type VerifiedKey } from '../../../src/keystore/directory.ts';
+import { KeyDirectory } from '../../../src/keystore/directory.ts';
+import type { NewKey, VerifiedKey } from '../../../src/keystore/store.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { MemoryFs, systemError } from '../../support/memory-fs.ts';
@@ -119,6 +120,7 @@ describe.each([
       lost: [{ id: 2, version: 1 }],
       strays: ['aws-kms-key.01.1'],
       temporaries: ['.aws-kms-tmp-1'],
+      isSidecarComing: false,
     });
   });
 

@@ -1,0 +1,52 @@
+import type { KeyError } from '../errors.ts';
+import { type KeyName, keyFileName } from '../format/key-file-name.ts';
+import type { KeyStore, Listing } from '../keystore/store.ts';
+import { filesGone, storeShrunk } from './refusals.ts';
+
+/** The versions that the server has, compared with those that the store lists: none goes away, and none is made again. */
+export class KnownVersions {
+  readonly #store: KeyStore;
+  readonly #unnamedHeld: number;
+  /** Names of key files, as messages list them. */
+  readonly #known = new Set<string>();
+
+  /** @param unnamedHeld key versions that the server has already, and that no `add` names */
+  constructor(store: KeyStore, unnamedHeld: number) {
+    this.#store = store;
+    this.#unnamedHeld = unnamedHeld;
+  }
+
+  add(name: KeyName): void {
+    this.#known.add(keyFileName(name));
+  }
+
+  has(name: KeyName): boolean {
+    return this.#known.has(keyFileName(name));
+  }
+
+  /**
+   * Lists the store. Rule: nothing is created where key files went missing, such as in the place of an unmounted file system.
+   * @returns `shrunk` when the store lacks versions that the server has
+   * @throws KeyError STORE_UNAVAILABLE
+   */
+  async list(): Promise<{ readonly listing: Listing; readonly shrunk: KeyError | undefined }> {
+    const { place } = this.#store;
+    // A version that is made while the store is listed may be listed or not.
+    const known = [...this.#known];
+    const listing = await this.#store.list();
+    const listed = new Set(listing.stored.map(keyFileName));
+    const gone = known.filter((file) => !listed.has(file)).sort();
+    if (gone.length > 0) return { listing, shrunk: filesGone(place, gone) };
+    if (listed.size < this.#unnamedHeld) {
+      return { listing, shrunk: storeShrunk(place, listed.size, this.#unnamedHeld) };
+    }
+    return { listing, shrunk: undefined };
+  }
+
+  /** @throws KeyError STORE_UNAVAILABLE, also when the store lacks versions that the server has */
+  async listWhole(): Promise<Listing> {
+    const { listing, shrunk } = await this.list();
+    if (shrunk !== undefined) throw shrunk;
+    return listing;
+  }
+}

@@ -1,0 +1,147 @@
+import { hash } from 'node:crypto';
+import { join } from 'node:path';
+import type { FileSystem } from '../disk/file-system.ts';
+import { readWhole, sha256 } from '../disk/files.ts';
+import type { ReadAhead } from '../disk/read-ahead.ts';
+import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
+import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
+import { MAX_SIDECAR_BYTES, parseSidecar, sidecarOfBytes } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
+import { type Named, otherBytes, unreadable } from './failures.ts';
+import type { StoredKey } from './store.ts';
+
+/** To start a thread takes as long as to read some hundred files. */
+const WORTH_A_THREAD = 1_000;
+const READ_AHEAD_FILES = 2_048;
+/** Files read without a turn of the event loop: a few milliseconds. */
+const DIGESTS_AT_ONCE = 128;
+
+/** Reads the key files and sidecars of a directory, thousands of them at a start: another thread reads ahead. */
+export class KeyFileReader {
+  readonly #directory: string;
+  readonly #fs: FileSystem;
+  readonly #named: Named;
+  /** One byte more than a wrapped key may have. */
+  readonly #page = Buffer.alloc(MAX_WRAPPED_KEY_BYTES + 1);
+  #ahead: ReadAhead | undefined;
+
+  constructor(directory: string, fs: FileSystem, named: Named) {
+    this.#directory = directory;
+    this.#fs = fs;
+    this.#named = named;
+  }
+
+  /** As `KeyStore.readAhead`. */
+  readAhead(names: readonly KeyName[]): () => void {
+    const files = names.flatMap((name) => [keyFileName(name), sidecarFileName(name)]);
+    return this.#startThread(names.length, files, READ_AHEAD_FILES);
+  }
+
+  /** As `KeyStore.read`: a pair that fits, also while `replace` is at work on it, which changes the sidecar first. */
+  async read(name: KeyName): Promise<StoredKey> {
+    const stored = await this.readToUnwrap(name);
+    if (stored.mismatch !== undefined) throw stored.mismatch;
+    return stored;
+  }
+
+  /** As `KeyStore.readToUnwrap`. */
+  async readToUnwrap(name: KeyName): Promise<StoredKey> {
+    // Both at once: beside a key file that is read later, a sidecar from before may be another's by then.
+    const [key, text] = [keyFileName(name), sidecarFileName(name)].map((file) => this.#ahead?.take(file));
+    const wrapped = key ?? (await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES));
+    if (wrapped === undefined) {
+      throw new KeyError(
+        'KEY_UNKNOWN',
+        `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.#directory}`,
+        {
+          hint: 'restore the file from a backup of the key directory',
+        },
+      );
+    }
+    if (wrapped.length === 0) {
+      throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
+    }
+    const found = await this.#readSidecar(name, key === undefined ? undefined : text);
+    if (found.sidecar === undefined) return { wrapped, ...found };
+    // The wrapped key is the very one that the sidecar describes.
+    const sum = sha256(wrapped);
+    const fitting = sidecarOfBytes(found.sidecar, sum);
+    if (fitting === undefined) return { wrapped, ...found, mismatch: otherBytes(name, sum, found.sidecar) };
+    return { wrapped, ...found, sidecar: fitting };
+  }
+
+  /** As `KeyStore.digest`. */
+  async digest(names: readonly KeyName[], look: (index: number, sha256: Buffer | undefined) => void): Promise<void> {
+    // This thread begins with the first file, the other one in the middle.
+    const rest = names.slice(names.length / 2).map(keyFileName);
+    const endReading = this.#startThread(rest.length, rest, rest.length);
+    try {
+      for (const [index, name] of names.entries()) {
+        if (index % DIGESTS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+        look(index, this.#digestOf(name));
+      }
+    } finally {
+      endReading();
+    }
+  }
+
+  /** @param window files that may lie ready */
+  #startThread(keys: number, files: readonly string[], window: number): () => void {
+    if (keys < WORTH_A_THREAD) return () => undefined;
+    const request = { directory: this.#directory, files, maxBytes: MAX_WRAPPED_KEY_BYTES, window };
+    const ahead = this.#fs.startReadAhead?.(request);
+    this.#ahead = ahead;
+    return () => {
+      ahead?.close();
+      if (this.#ahead === ahead) this.#ahead = undefined;
+    };
+  }
+
+  #digestOf(name: KeyName): Buffer | undefined {
+    const ahead = this.#ahead?.take(keyFileName(name));
+    if (ahead !== undefined && ahead.length > 0) return hash('sha256', ahead, 'buffer');
+    let length: number;
+    try {
+      length = this.#fs.readNow(`${this.#directory}/${keyFileName(name)}`, this.#page);
+    } catch {
+      return undefined;
+    }
+    if (length === 0 || length > MAX_WRAPPED_KEY_BYTES) return undefined;
+    return hash('sha256', this.#page.subarray(0, length), 'buffer');
+  }
+
+  /** @param ahead its text, where that was read already */
+  async #readSidecar(
+    name: KeyName,
+    ahead: Buffer | undefined,
+  ): Promise<Pick<StoredKey, 'sidecar' | 'sidecarProblem' | 'sidecarText'>> {
+    let sidecarText = ahead;
+    try {
+      sidecarText ??= await this.#readFile(name, sidecarFileName(name), MAX_SIDECAR_BYTES);
+      const sidecar = sidecarText && parseSidecar(name, sidecarText.toString('utf8'));
+      return { sidecar, sidecarProblem: undefined, sidecarText };
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      // A damaged sidecar says nothing; one of another key says that the key file may be another's, too.
+      if (error.code === 'KEY_FILE_SWAPPED') throw error;
+      return { sidecar: undefined, sidecarProblem: error, sidecarText };
+    }
+  }
+
+  /** Undefined only when there is no such file. */
+  async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
+    try {
+      return await readWhole(this.#fs, join(this.#directory, file), maxBytes);
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'ENOENT') return undefined;
+      if (cause instanceof KeyError) throw corrupt(name, file, cause.message);
+      throw await unreadable(this.#directory, name, file, cause, this.#named, this.#fs);
+    }
+  }
+}
+
+function corrupt(name: KeyName, file: string, reason: string): KeyError {
+  const kind = file === sidecarFileName(name) ? 'sidecar' : 'key file';
+  const hint = 'restore the file from a backup';
+  return new KeyError('KEY_FILE_CORRUPT', `${describeKey(name)}: ${kind} ${file}: ${reason}`, { hint });
+}
