@@ -2,5 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorsDocument } from './errors-table.ts';
+import { optionFile, settingsDocument } from './settings-table.ts';
 
-writeFileSync(join(import.meta.dirname, '../docs/errors.md'), errorsDocument());
+const root = join(import.meta.dirname, '..');
+writeFileSync(join(root, 'docs/errors.md'), errorsDocument());
+writeFileSync(join(root, 'docs/settings.md'), settingsDocument());
+writeFileSync(join(root, 'packaging/aws_key_management.cnf'), optionFile());

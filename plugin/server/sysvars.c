@@ -459,7 +459,7 @@ bool sysvars_open(struct client_config *config)
   if (key_ids != key_ids_value)
     snprintf(key_ids_value, sizeof key_ids_value, "%s", text_or_empty(key_ids));
   config->target= target;
-  config->start_timeout_ms= (start_timeout ? start_timeout : 60) * 1000;
+  config->start_timeout_ms= start_timeout * 1000;
   config->allow_missing_keys= allow_missing_keys;
   config->nobody_listens= config->role == ROLE_BACKUP && !server_makes_backup() ? PREPARE_ELSEWHERE : NULL;
   config->watch_interval_ms= config->role == ROLE_BACKUP ? 0 : watch_interval * 1000;

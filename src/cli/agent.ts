@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { nodeFileSystem } from '../disk/file-system.ts';
 import { KeyError } from '../errors.ts';
+import { SETTINGS } from '../format/settings.ts';
 import { parseFailoverRegions, type Settings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
@@ -46,10 +47,10 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   const overrideSettings = (settings: Settings): Settings => ({
     ...settings,
     keyfileDir,
-    region: options.region ?? '',
-    endpointUrl: options.endpointUrl ?? '',
-    failoverRegions: parseFailoverRegions(options.failoverRegions ?? ''),
-    mock: options.mock ?? false,
+    region: options.region ?? SETTINGS.region.default,
+    endpointUrl: options.endpointUrl ?? SETTINGS.endpoint_url.default,
+    failoverRegions: parseFailoverRegions(options.failoverRegions ?? SETTINGS.failover_regions.default),
+    mock: options.mock ?? SETTINGS.mock.default,
   });
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort());

@@ -1,6 +1,7 @@
 import { KeyError } from '../errors.ts';
+import type { SettingName } from '../format/settings.ts';
 import { type Configuration, readConfiguration } from '../server/configuration.ts';
-import { AGENT_SOCKET_PREFIX, type PluginVariable } from '../server/plugin-options.ts';
+import { AGENT_SOCKET_PREFIX } from '../server/plugin-options.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import { defaultsOf, type OptionFileOptions } from './option-files.ts';
 
@@ -8,7 +9,7 @@ const READ_MS = 10_000;
 
 export interface ServerFlags {
   readonly datadir?: string | undefined;
-  readonly variables: Readonly<Partial<Record<PluginVariable, string | undefined>>>;
+  readonly variables: Readonly<Partial<Record<SettingName, string | undefined>>>;
 }
 
 /**

@@ -17,7 +17,7 @@ export const ALGORITHM_PAIR = 'mariadb-aws-kms:encryption-algorithm';
 export const KEY_RING_PAIR = 'mariadb-aws-kms:key-ring';
 
 /** The plugin's limit, with which all settings fit into one frame. KMS accepts 8192 characters. */
-const MAX_TEXT = 2048;
+export const MAX_CONTEXT_TEXT = 2048;
 
 /**
  * Parses `aws_key_management_encryption_context`: `name=value` pairs separated by commas; spaces around them are
@@ -26,7 +26,8 @@ const MAX_TEXT = 2048;
  */
 export function parseEncryptionContext(text: string): EncryptionContext {
   if (text.trim() === '') return {};
-  if (text.length > MAX_TEXT) throw malformed(`expected at most ${MAX_TEXT} characters, got ${text.length}`);
+  if (text.length > MAX_CONTEXT_TEXT)
+    throw malformed(`expected at most ${MAX_CONTEXT_TEXT} characters, got ${text.length}`);
   const pairs = new Map<string, string>();
   for (const part of text.split(',')) {
     const [name = '', value = '', ...rest] = part.split('=').map((side) => side.trim());

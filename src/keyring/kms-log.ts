@@ -1,12 +1,11 @@
 import type { Clock } from '../clock.ts';
 import type { Counter, Severity } from '../format/messages.ts';
+import { LOG_LEVELS, type LogLevel } from '../format/settings.ts';
 import { WRONG_ANSWER } from '../kms/answers.ts';
 import type { KmsOperation } from '../kms/client.ts';
 import { describeFailure } from '../kms/failures/classify.ts';
 import type { KmsObserver } from '../kms/observer.ts';
 import type { FailureKind } from '../kms-failure.ts';
-import type { LogLevel } from './settings.ts';
-import { logs } from './settings.ts';
 
 /** A server asks for nothing else. */
 const CALLS: Readonly<Partial<Record<KmsOperation, Counter>>> = {
@@ -28,6 +27,10 @@ export interface KmsLogParts {
   readonly clock: Clock;
   readonly log: (severity: Severity, text: string) => void;
   readonly count: (counter: Counter) => void;
+}
+
+function logs(configured: LogLevel, level: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(configured) >= LOG_LEVELS.indexOf(level);
 }
 
 /** Turns KMS calls into log lines as `aws_key_management_log_level` wants them, and into counters. */

@@ -1,18 +1,19 @@
 import { KeyError } from '../errors.ts';
-import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
+import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
-import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
+import {
+  type DynamicWireSetting,
+  describeChoices,
+  isDynamicWireSetting,
+  isWireSetting,
+  type LogLevel,
+  SETTINGS,
+  type WireSetting,
+} from '../format/settings.ts';
+import type { KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
-
-/** `aws_key_management_log_level`: the AWS SDK's levels, as the original plugin named them, quiet to loud. */
-export const LOG_LEVELS = ['Off', 'Fatal', 'Error', 'Warn', 'Info', 'Debug', 'Trace'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-
-export function logs(configured: LogLevel, level: LogLevel): boolean {
-  return LOG_LEVELS.indexOf(configured) >= LOG_LEVELS.indexOf(level);
-}
 
 export interface FailoverRegion {
   readonly region: string;
@@ -20,7 +21,7 @@ export interface FailoverRegion {
   readonly endpointUrl: string;
 }
 
-/** What the server's variables say; the names are theirs without `aws_key_management_`. */
+/** The settings that the agent has from the plugin, read; src/format/settings.ts describes each. */
 export interface Settings {
   /** Empty: no keys are created. */
   readonly masterKeyId: string;
@@ -44,40 +45,27 @@ export interface Settings {
   readonly failoverRegions: readonly FailoverRegion[];
 }
 
-const NAMES = [
-  'master_key_id',
-  'key_spec',
-  'log_level',
-  'region',
-  'endpoint_url',
-  'request_timeout',
-  'mock',
-  'keyfile_dir',
-  'key_ids',
-  'allow_missing_keys',
-  'encryption_context',
-  'failover_regions',
-  'encryption_algorithm',
-  'sealed_key_ring',
-] as const;
-
 /**
  * Every setting exactly once, none that is unknown.
  * @throws KeyError BAD_OPTION, PROTOCOL
  */
 export function parseSettings(values: ReadonlyMap<string, string>): Settings {
-  const unknown = [...values.keys()].filter((name) => !NAMES.some((known) => known === name));
+  const unknown = [...values.keys()].filter((name) => !isWireSetting(name));
   if (unknown.length > 0) throw new KeyError('PROTOCOL', `hello: unknown setting ${unknown.join(', ')}`);
-  const value = (name: (typeof NAMES)[number]): string => {
+  const value = (name: WireSetting): string => {
     const text = values.get(name);
     if (text === undefined) throw new KeyError('PROTOCOL', `hello: setting ${name} is missing`);
     return text;
   };
   return {
     masterKeyId: value('master_key_id'),
-    keySpec: parseChoice('key_spec', KEY_SPECS, value('key_spec')),
-    encryptionAlgorithm: parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value('encryption_algorithm')),
-    logLevel: parseChoice('log_level', LOG_LEVELS, value('log_level')),
+    keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, value('key_spec')),
+    encryptionAlgorithm: parseChoice(
+      'encryption_algorithm',
+      SETTINGS.encryption_algorithm.choices,
+      value('encryption_algorithm'),
+    ),
+    logLevel: parseChoice('log_level', SETTINGS.log_level.choices, value('log_level')),
     keyIds: parseKeyIdSet(value('key_ids')),
     region: parseRegion(value('region')),
     endpointUrl: parseEndpoint('endpoint_url', value('endpoint_url')),
@@ -91,26 +79,25 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings {
   };
 }
 
+/** Readers of the settings that SET may change. */
+const CHANGES: Readonly<Record<DynamicWireSetting, (text: string) => Partial<Settings>>> = {
+  master_key_id: (text) => ({ masterKeyId: text }),
+  key_spec: (text) => ({ keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, text) }),
+  encryption_algorithm: (text) => ({
+    encryptionAlgorithm: parseChoice('encryption_algorithm', SETTINGS.encryption_algorithm.choices, text),
+  }),
+  log_level: (text) => ({ logLevel: parseChoice('log_level', SETTINGS.log_level.choices, text) }),
+  key_ids: (text) => ({ keyIds: parseKeyIdSet(text) }),
+};
+
 /**
  * Takes a changed dynamic variable over.
  * @returns the settings with that change
  * @throws KeyError BAD_OPTION, PROTOCOL
  */
 export function changeSetting(settings: Settings, name: string, value: string): Settings {
-  switch (name) {
-    case 'master_key_id':
-      return { ...settings, masterKeyId: value };
-    case 'key_spec':
-      return { ...settings, keySpec: parseChoice('key_spec', KEY_SPECS, value) };
-    case 'encryption_algorithm':
-      return { ...settings, encryptionAlgorithm: parseChoice('encryption_algorithm', ENCRYPTION_ALGORITHMS, value) };
-    case 'log_level':
-      return { ...settings, logLevel: parseChoice('log_level', LOG_LEVELS, value) };
-    case 'key_ids':
-      return { ...settings, keyIds: parseKeyIdSet(value) };
-    default:
-      throw new KeyError('PROTOCOL', `set: ${name} is not a setting that changes`);
-  }
+  if (!isDynamicWireSetting(name)) throw new KeyError('PROTOCOL', `set: ${name} is not a setting that changes`);
+  return { ...settings, ...CHANGES[name](value) };
 }
 
 function badOption(name: string, expected: string, got: string): KeyError {
@@ -121,10 +108,6 @@ function parseChoice<T extends string>(name: string, choices: readonly T[], text
   const choice = choices.find((known) => known === text);
   if (choice === undefined) throw badOption(name, describeChoices(choices), text);
   return choice;
-}
-
-export function describeChoices(choices: readonly string[]): string {
-  return choices.join(choices.length === 2 ? ' or ' : ', ');
 }
 
 function parseSwitch(name: string, text: string): boolean {

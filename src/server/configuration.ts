@@ -1,13 +1,23 @@
 import { join, resolve } from 'node:path';
 import { systemErrorCode, toKeyError } from '../errors.ts';
 import { failure, type Report, warning } from '../finding.ts';
-import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
+import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
-import { KEY_SPECS, type KeySpec } from '../format/sidecar.ts';
+import {
+  type ChoiceSetting,
+  describeChoices,
+  type NumberSetting,
+  SETTING_NAMES,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+  type SwitchSetting,
+} from '../format/settings.ts';
+import type { KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
-import { describeChoices, type FailoverRegion, LOG_LEVELS, parseFailoverRegions } from '../keyring/settings.ts';
+import { type FailoverRegion, parseFailoverRegions } from '../keyring/settings.ts';
 import { startDeadline, unlessAborted } from '../kms/retry.ts';
 import { findAccount } from './account.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';
@@ -49,6 +59,7 @@ export interface Configuration {
   readonly failoverRegions: readonly FailoverRegion[];
   readonly requestTimeoutMs: number;
   readonly startTimeoutSeconds: number;
+  readonly watchIntervalSeconds: number;
   readonly isMock: boolean;
   readonly allowsMissingKeys: boolean;
   readonly hasSealedKeyRing: boolean;
@@ -58,7 +69,8 @@ export interface Configuration {
 /** MariaDB's, on Debian and Red Hat. */
 const DATADIR = '/var/lib/mysql';
 const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
-const START_TIMEOUT_SECONDS = 60;
+/** As the plugin has it: what occurs in KMS key ids, ARNs and aliases. */
+const MASTER_KEY_ID = /^[\w:/.+=,@-]*$/;
 const SERVICE_MS = 3_000;
 const CORRECT = 'correct it in the option file';
 
@@ -69,7 +81,7 @@ export async function readConfiguration(
 ): Promise<Configuration> {
   const { options, unread, version, report, unreadGroups } = await readServerFacts(request, surroundings, signal);
   const reports = [report, ...unreadGroups];
-  const text = (name: Parameters<typeof optionName>[0]): string => options.last(optionName(name)) ?? '';
+  const text = (name: SettingName): string => options.last(optionName(name)) ?? '';
   const reading = <T>(read: () => T, otherwise: T): T => {
     try {
       return read();
@@ -80,7 +92,7 @@ export async function readConfiguration(
       return otherwise;
     }
   };
-  const expect = (isRight: boolean, name: Parameters<typeof optionName>[0], expected: string): void => {
+  const expect = (isRight: boolean, name: SettingName, expected: string): void => {
     // The value is not repeated: an endpoint may hold a password that does not belong there.
     if (!isRight) reports.push(failure(`${optionName(name)}: expected ${expected}`, CORRECT));
   };
@@ -92,26 +104,43 @@ export async function readConfiguration(
     );
   }
   // The server takes names in any case, and numbers in their place.
-  const choice = <T extends string>(name: Parameters<typeof optionName>[0], choices: readonly T[], otherwise: T): T => {
+  const choice = <T extends string>(name: SettingName, { choices, default: otherwise }: ChoiceSetting<T>): T => {
     const written = text(name).toUpperCase();
     const chosen = choices.find((known, index) => [known.toUpperCase(), String(index)].includes(written));
     expect(chosen !== undefined || written === '', name, describeChoices(choices));
     return chosen ?? otherwise;
   };
-  const keySpec = choice('key_spec', KEY_SPECS, 'AES_128');
-  const encryptionAlgorithm = choice('encryption_algorithm', ENCRYPTION_ALGORITHMS, 'AES_CBC');
-  choice('log_level', LOG_LEVELS, 'Error');
-  expect(options.number(optionName('watch_interval'), 0) !== undefined, 'watch_interval', 'seconds');
+  const number = (name: SettingName, { default: otherwise, unit, min, max }: NumberSetting): number => {
+    const written = options.number(optionName(name), otherwise);
+    expect(written !== undefined, name, unit);
+    const taken = Math.min(max, Math.max(min, written ?? otherwise));
+    if (written !== undefined && written !== taken) {
+      const option = optionName(name);
+      reports.push(warning(`${option}: the server takes ${taken} instead of ${written}`, `${option} = ${taken}`));
+    }
+    return taken;
+  };
+  for (const name of SETTING_NAMES) {
+    const setting: Setting = SETTINGS[name];
+    // Its own reader says so.
+    if (setting.type !== 'text' || setting.maxBytes === undefined || name === 'encryption_context') continue;
+    expect(Buffer.byteLength(text(name)) <= setting.maxBytes, name, `at most ${setting.maxBytes} bytes`);
+  }
+  expect(MASTER_KEY_ID.test(text('master_key_id')), 'master_key_id', 'a KMS key id, ARN or alias/name');
+  const keySpec = choice('key_spec', SETTINGS.key_spec);
+  const encryptionAlgorithm = choice('encryption_algorithm', SETTINGS.encryption_algorithm);
+  choice('log_level', SETTINGS.log_level);
+  const watchIntervalSeconds = number('watch_interval', SETTINGS.watch_interval);
   const endpointUrl = text('endpoint_url');
   const endpointProblem = endpointUrl === '' ? undefined : problemOfEndpointUrl(endpointUrl);
   if (endpointProblem !== undefined)
     reports.push(failure(`${optionName('endpoint_url')}: ${endpointProblem}`, CORRECT));
   const region = text('region');
   expect(region === '' || REGION.test(region), 'region', REGION_EXPECTED);
-  const startTimeoutSeconds = options.number(optionName('start_timeout'), START_TIMEOUT_SECONDS);
-  expect(startTimeoutSeconds !== undefined, 'start_timeout', 'seconds');
-  const requestTimeoutMs = options.number(optionName('request_timeout'), 0);
-  expect(requestTimeoutMs !== undefined, 'request_timeout', 'milliseconds');
+  const startTimeoutSeconds = number('start_timeout', SETTINGS.start_timeout);
+  const requestTimeoutMs = number('request_timeout', SETTINGS.request_timeout);
+  const isOn = (name: SettingName, { default: otherwise }: SwitchSetting): boolean =>
+    options.isOn(optionName(name), otherwise) ?? false;
 
   const datadir = resolve(options.last('datadir') ?? DATADIR);
   const keyfileDir = resolve(datadir, text('keyfile_dir'));
@@ -139,11 +168,12 @@ export async function readConfiguration(
     stsEndpointUrl: request.stsEndpointUrl,
     context: reading(() => parseEncryptionContext(text('encryption_context')), {}),
     failoverRegions: reading(() => parseFailoverRegions(text('failover_regions')), []),
-    requestTimeoutMs: requestTimeoutMs ?? 0,
-    startTimeoutSeconds: startTimeoutSeconds ?? START_TIMEOUT_SECONDS,
-    isMock: options.isOn(optionName('mock'), false) ?? false,
-    allowsMissingKeys: options.isOn(optionName('allow_missing_keys'), false) ?? false,
-    hasSealedKeyRing: options.isOn(optionName('sealed_key_ring'), false) ?? false,
+    requestTimeoutMs,
+    startTimeoutSeconds,
+    watchIntervalSeconds,
+    isMock: isOn('mock', SETTINGS.mock),
+    allowsMissingKeys: isOn('allow_missing_keys', SETTINGS.allow_missing_keys),
+    hasSealedKeyRing: isOn('sealed_key_ring', SETTINGS.sealed_key_ring),
     deep: request.deep,
   };
 }

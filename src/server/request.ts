@@ -1,4 +1,4 @@
-import type { PluginVariable } from './plugin-options.ts';
+import type { SettingName } from '../format/settings.ts';
 
 /** What the command line asked for; everything is optional, and what is given goes before the option files. */
 export interface DoctorRequest {
@@ -10,7 +10,7 @@ export interface DoctorRequest {
   readonly pluginDir: string | undefined;
   /** Whom the server runs as. */
   readonly user: string | undefined;
-  readonly variables: Readonly<Partial<Record<PluginVariable, string>>>;
+  readonly variables: Readonly<Partial<Record<SettingName, string>>>;
   readonly stsEndpointUrl: string;
   /** Unwrap every stored key version. */
   readonly deep: boolean;

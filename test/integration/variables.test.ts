@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../harness/scratch-server.ts';
-import { PLUGIN_VARIABLES } from '../../src/server/plugin-options.ts';
+import { defaultText, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../src/format/settings.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
 
-it('has the variables of the documentation, with their types and defaults', async () => {
+it('has the variables of the table, with their types, defaults, ranges, choices and descriptions', async () => {
   const kms = await startKms();
   const server = await startServer(kms, {
     aws_key_management: 'ON',
@@ -13,29 +13,30 @@ it('has the variables of the documentation, with their types and defaults', asyn
     aws_key_management_endpoint_url: undefined,
   });
   const rows = await server.sql(
-    "SELECT CONCAT_WS('|', VARIABLE_NAME, VARIABLE_SCOPE, VARIABLE_TYPE, GLOBAL_VALUE, READ_ONLY) AS v FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT%' ORDER BY 1",
+    "SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_SCOPE AS scope, VARIABLE_TYPE AS type, GLOBAL_VALUE AS value, DEFAULT_VALUE AS initial, NUMERIC_MIN_VALUE AS min, NUMERIC_MAX_VALUE AS max, ENUM_VALUE_LIST AS choices, READ_ONLY AS readOnly, VARIABLE_COMMENT AS sentence FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT\\_%' ORDER BY 1",
   );
-  expect(rows.map(({ v }) => v)).toEqual([
-    'AWS_KEY_MANAGEMENT_AGENT|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_ALLOW_MISSING_KEYS|GLOBAL|BOOLEAN|OFF|YES',
-    'AWS_KEY_MANAGEMENT_ENCRYPTION_ALGORITHM|GLOBAL|ENUM|AES_CBC|NO',
-    'AWS_KEY_MANAGEMENT_ENCRYPTION_CONTEXT|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_ENDPOINT_URL|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_FAILOVER_REGIONS|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_KEYFILE_DIR|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_KEY_IDS|GLOBAL|VARCHAR||NO',
-    'AWS_KEY_MANAGEMENT_KEY_SPEC|GLOBAL|ENUM|AES_128|NO',
-    'AWS_KEY_MANAGEMENT_LOG_LEVEL|GLOBAL|ENUM|Off|NO',
-    'AWS_KEY_MANAGEMENT_MASTER_KEY_ID|GLOBAL|VARCHAR||NO',
-    'AWS_KEY_MANAGEMENT_MOCK|GLOBAL|BOOLEAN|OFF|YES',
-    'AWS_KEY_MANAGEMENT_REGION|GLOBAL|VARCHAR||YES',
-    'AWS_KEY_MANAGEMENT_REQUEST_TIMEOUT|GLOBAL|INT UNSIGNED|0|YES',
-    'AWS_KEY_MANAGEMENT_ROTATE_KEY|GLOBAL|BIGINT|0|NO',
-    'AWS_KEY_MANAGEMENT_SEALED_KEY_RING|GLOBAL|BOOLEAN|OFF|YES',
-    'AWS_KEY_MANAGEMENT_START_TIMEOUT|GLOBAL|INT UNSIGNED|60|YES',
-    'AWS_KEY_MANAGEMENT_WATCH_INTERVAL|GLOBAL|INT UNSIGNED|3600|YES',
-  ]);
+  const found = rows.map((row) => Object.fromEntries(Object.entries(row)));
+  expect(found).toEqual([...SETTING_NAMES].sort().map(systemVariable));
 });
+
+/** The row of information_schema.SYSTEM_VARIABLES that the table asks for. */
+function systemVariable(name: SettingName): Readonly<Record<string, string | null>> {
+  const setting: Setting = SETTINGS[name];
+  const isNumber = setting.type === 'number';
+  const types = { text: 'VARCHAR', choice: 'ENUM', switch: 'BOOLEAN', number: 'INT UNSIGNED' };
+  return {
+    name: `aws_key_management_${name}`,
+    scope: 'GLOBAL',
+    type: isNumber && setting.min < 0 ? 'BIGINT' : types[setting.type],
+    value: defaultText(name),
+    initial: defaultText(name),
+    min: isNumber ? String(setting.min) : null,
+    max: isNumber ? String(setting.max) : null,
+    choices: setting.type === 'choice' ? setting.choices.join(',') : setting.type === 'switch' ? 'OFF,ON' : null,
+    readOnly: setting.isDynamic ? 'NO' : 'YES',
+    sentence: setting.sentence,
+  };
+}
 
 it('has every variable explained in the example configuration, and no other', async () => {
   const example = readFileSync(join(import.meta.dirname, '../../packaging/aws_key_management.cnf'), 'utf8');
@@ -46,7 +47,7 @@ it('has every variable explained in the example configuration, and no other', as
     .map(({ Variable_name }) => Variable_name)
     .filter((name) => name !== 'aws_key_management_rotate_key');
   expect([...explained].sort()).toEqual(names);
-  expect([...PLUGIN_VARIABLES].map((name) => `aws_key_management_${name}`).sort()).toEqual(
+  expect(SETTING_NAMES.map((name) => `aws_key_management_${name}`).sort()).toEqual(
     [...names, 'aws_key_management_rotate_key'].sort(),
   );
 });

@@ -1,13 +1,12 @@
 import { ok, type Report, skipped, warning } from '../../finding.ts';
+import { SETTINGS } from '../../format/settings.ts';
 import { classifyKmsFailure } from '../../kms/failures/classify.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { isMultiRegion, masterKeyInRegion } from '../../kms/master-key.ts';
-import { optionName } from '../../server/plugin-options.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { isDenied } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;
-const WATCH_SECONDS = 3600;
 /** The most master keys to ask about: each costs a request in each of its Regions. */
 const MOST_KEYS = 10;
 
@@ -23,9 +22,8 @@ export const lastUse: Check = {
     const home = (await examination.kms()).region;
     const known = [...new Set(arns.flatMap((arn) => (arn ? [masterKeyInRegion(arn, home)] : [])))];
     const uses = await Promise.all(known.slice(0, MOST_KEYS).map((arn) => usesOf(examination, arn, signal)));
-    const watch = configuration.options.number(optionName('watch_interval'), WATCH_SECONDS);
     return [
-      ...(watch === 0 ? [watchIsOff()] : []),
+      ...(configuration.watchIntervalSeconds === 0 ? [watchIsOff()] : []),
       ...(known.length === 0 ? [skipped('no master key is known to ask about')] : uses),
     ];
   },
@@ -34,7 +32,7 @@ export const lastUse: Check = {
 function watchIsOff(): Report {
   return warning(
     'aws_key_management_watch_interval is 0: a server that runs neither sees what becomes of its master key nor uses it, and to AWS the key looks unused',
-    `aws_key_management_watch_interval = ${WATCH_SECONDS}`,
+    `aws_key_management_watch_interval = ${SETTINGS.watch_interval.default}`,
   );
 }
 

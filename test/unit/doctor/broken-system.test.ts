@@ -294,6 +294,20 @@ it('values that the server does not take, and such that it does', async () => {
              innodb_default_encryption_key_id = 1
     exit 1"
   `);
+  const beyond = {
+    aws_key_management_start_timeout: '7200',
+    aws_key_management_watch_interval: '700000',
+    aws_key_management_key_ids: '1,'.repeat(2100),
+    aws_key_management_master_key_id: 'alias/a b',
+  };
+  const { lines } = await (await newPatient({ options: beyond })).examine();
+  for (const line of [
+    'warning  option-files: aws_key_management_start_timeout: the server takes 3600 instead of 7200',
+    'warning  option-files: aws_key_management_watch_interval: the server takes 604800 instead of 700000',
+    'failure  option-files: aws_key_management_key_ids: expected at most 4096 bytes',
+    'failure  option-files: aws_key_management_master_key_id: expected a KMS key id, ARN or alias/name',
+  ])
+    expect(lines).toContain(line);
   const right = { aws_key_management_log_level: 'trace', aws_key_management_key_spec: 'aes_256' };
   expect((await (await newPatient({ options: right })).examine()).problems).toBe('exit 0');
 });

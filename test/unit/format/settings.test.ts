@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { optionFile, settingsDocument } from '../../../scripts/settings-table.ts';
+import {
+  isDynamicWireSetting,
+  isWireSetting,
+  SETTING_NAMES,
+  SETTINGS,
+  type Setting,
+} from '../../../src/format/settings.ts';
+
+function file(path: string): string {
+  return readFileSync(join(import.meta.dirname, '../../..', path), 'utf8');
+}
+
+function namesIn(text: string, pattern: RegExp): string[] {
+  return [...text.matchAll(pattern)].map(([, name = '']) => name.toLowerCase()).sort();
+}
+
+const onWire = SETTING_NAMES.filter(isWireSetting).sort();
+const dynamic = SETTING_NAMES.filter(isDynamicWireSetting).sort();
+
+it.each([
+  ['docs/settings.md', settingsDocument],
+  ['packaging/aws_key_management.cnf', optionFile],
+])('%s is what the table makes', (path, make) => {
+  expect(file(path), `${path} is out of date: npm run docs`).toBe(make());
+});
+
+it('the table and the protocol document name the same settings', () => {
+  const [, settings = ''] = file('docs/protocol.md').split('\nSettings in HELLO');
+  const [paragraph = ''] = settings.split('\n\n');
+  const [inHello = '', inSet = ''] = paragraph.split(/\bSET\s+changes\b/);
+  expect(namesIn(inHello, /`([a-z_]+)`/g)).toEqual(onWire);
+  expect(namesIn(inSet, /`([a-z_]+)`/g)).toEqual(dynamic);
+});
+
+it('the plugin passes the settings of the table to the agent, with the same limits', () => {
+  const limits = new Map([['PATH_MAX - 1', 4095]]);
+  for (const [, name = '', value] of file('plugin/client/settings.h').matchAll(/#define (\w+_MAX) (\d+)u/g)) {
+    limits.set(name, Number(value));
+  }
+  const rows = [...file('plugin/client/settings.c').matchAll(/\[SETTING_(\w+)\]= \{"(\w+)", ([^}]+)\}/g)];
+  expect(rows.map(([, , name]) => name).sort()).toEqual(onWire);
+  for (const [, constant, name = '', limit = ''] of rows) {
+    expect(constant?.toLowerCase()).toBe(name);
+    if (!isWireSetting(name)) continue;
+    const setting: Setting = SETTINGS[name];
+    const bytes = limits.get(limit) ?? Number(limit);
+    if (setting.type === 'text') expect(bytes, name).toBe(setting.maxBytes);
+    if (setting.type === 'choice') for (const choice of setting.choices) expect(choice.length).toBeLessThan(bytes);
+  }
+});
+
+it('the plugin sends every setting at the start, and every change of a dynamic one', () => {
+  const source = file('plugin/server/sysvars.c');
+  expect(namesIn(source, /\bset\(SETTING_(\w+)/g)).toEqual(onWire);
+  expect(namesIn(source, /\bset_later\(SETTING_(\w+)/g)).toEqual(dynamic);
+});
