@@ -28,7 +28,7 @@ function privateDirectory(mode = 0o700): string {
   return directory;
 }
 
-it('refuses to run alone without a socket, and says how to', async () => {
+it('an agent without a socket refuses to run and explains how to start one', async () => {
   const { status, stderr } = await command('agent');
   expect(status).toBe(2);
   expect(stderr).toBe(
@@ -37,13 +37,13 @@ it('refuses to run alone without a socket, and says how to', async () => {
   );
 });
 
-it('refuses to listen without a key directory', async () => {
+it('an agent refuses to listen without a key directory', async () => {
   const { status, stderr } = await command('agent', '--listen', join(privateDirectory(), 's'));
   expect(status).toBe(2);
   expect(stderr).toMatch(/^mariadb-aws-kms: error: --listen needs --keyfile-dir\nhint: /);
 });
 
-it.each([0o755, 0o770, 0o701, 0o777, 0o1777])('refuses a socket directory of mode %o', async (mode) => {
+it.each([0o755, 0o770, 0o701, 0o777, 0o1777])('an agent refuses a socket directory of mode %o', async (mode) => {
   const { status, stderr } = await command(
     'agent',
     '--keyfile-dir',
@@ -55,7 +55,7 @@ it.each([0o755, 0o770, 0o701, 0o777, 0o1777])('refuses a socket directory of mod
   expect(stderr).toMatch(/has mode 0\d{3}: others could take the keys\nhint: chmod 0750/);
 });
 
-it('refuses a path that is taken by something else, is too long, or whose directory is not there', async () => {
+it('an agent refuses a socket path that is taken by another file, too long, or in a missing directory', async () => {
   const directory = privateDirectory();
   writeFileSync(join(directory, 'file'), '');
   const listen = async (path: string): Promise<string> =>
@@ -65,7 +65,7 @@ it('refuses a path that is taken by something else, is too long, or whose direct
   expect(await listen('/nowhere/s')).toMatch(/the socket's directory \/nowhere cannot be used: .*ENOENT/);
 });
 
-it('refuses a socket that another agent listens on', async () => {
+it('an agent refuses a socket that another agent listens on', async () => {
   const directory = privateDirectory();
   const socket = join(directory, 's');
   const first = spawn(COMMAND, ['agent', '--keyfile-dir', directory, '--listen', socket], {
@@ -86,7 +86,7 @@ it('refuses a socket that another agent listens on', async () => {
   expect(first.exitCode).toBe(0);
 });
 
-it('finds the shared credentials file under the name that the C++ SDK gave it', async () => {
+it('an agent finds the shared credentials file under the variable of the C++ SDK', async () => {
   const kms = await startKms();
   const file = join(scratchDirectory(), 'credentials');
   writeFileSync(file, TEST_ACCESS_KEYS_FILE);
@@ -123,7 +123,7 @@ function connectTo(socket: string): PluginEnd {
   return plugin;
 }
 
-it('closes a connection beyond the 32nd, says so once, and takes one again when another has gone', async () => {
+it('a listening agent closes connections beyond the 32nd, logs that once, and accepts one again when another has gone', async () => {
   const { socket, said } = await listeningAgent();
   const plugins = Array.from({ length: 32 }, () => connectTo(socket));
   await Promise.all(plugins.map(async (plugin) => expect(await plugin.hello()).toMatchObject({ type: 'welcome' })));
@@ -147,7 +147,7 @@ it('closes a connection beyond the 32nd, says so once, and takes one again when 
   );
 });
 
-it('takes 20,000 LOADs of one connection without growing, and serves another plugin meanwhile', {
+it('an agent serves 20,000 LOADs of one connection without growing, and another plugin at the same time', {
   timeout: 300_000,
 }, async () => {
   const { pid, socket } = await listeningAgent();

@@ -34,7 +34,7 @@ function commandLine(pid: number): string[] {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
 }
 
-it('killed with -9 while the server writes: nothing happens, and the next rotation works', async () => {
+it('an agent killed with -9 while the server writes disturbs nothing, and the next rotation works', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON', innodb_encryption_threads: 2 });
   await server.sql('CREATE DATABASE d');
@@ -66,7 +66,7 @@ it('killed with -9 while the server writes: nothing happens, and the next rotati
   expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toEqual([{ n: rows }]);
 });
 
-it('a new one creates nothing in a directory that lists fewer keys than the server has', async () => {
+it('a new agent creates no key in a directory that lists fewer keys than the server has', async () => {
   const kms = await startKms();
   const keys = scratchDirectory();
   const server = await startServer(kms, { aws_key_management_keyfile_dir: keys });
@@ -93,7 +93,7 @@ it('a new one creates nothing in a directory that lists fewer keys than the serv
   expect(readdirSync(keys)).toContain('aws-kms-key.7.1');
 });
 
-it('ends by itself when it is not needed, leaves no zombie, and comes back for a rotation', async () => {
+it('an idle agent ends by itself, leaves no zombie, and is started again for a rotation', async () => {
   const server = await startServer(await startKms());
   await theAgent(server);
   await until('the agent has ended', async () => (await agentsOf(server)).length === 0, 30);
@@ -105,14 +105,14 @@ it('ends by itself when it is not needed, leaves no zombie, and comes back for a
   expect(server.log.slice(quiet)).not.toMatch(/\[(ERROR|Warning)\]/);
 });
 
-it('ends when the server is killed', async () => {
+it('an agent ends when the server is killed', async () => {
   const server = await startServer(await startKms());
   const agent = await theAgent(server);
   await server.kill();
   await until('the agent has ended', () => hasEnded(agent));
 });
 
-it('gets a clean environment, three descriptors and its socket, and no core dumps', async () => {
+it('an agent gets a clean environment, three descriptors and its socket, and dumps no core', async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url), {
     environment: {
@@ -166,7 +166,7 @@ it('gets a clean environment, three descriptors and its socket, and no core dump
   expect(commandLine(agent)).toEqual([AGENT, 'agent', '--node-options=--no-jitless']);
 });
 
-it('works in a server that may not map writable and executable memory', async () => {
+it('an agent works in a server that may not map writable and executable memory', async () => {
   const kms = await startKms();
   const denied = compile('deny_write_exec', 'program');
   // A control: with a JIT the agent's program does not run under this restriction.
@@ -185,7 +185,7 @@ it('works in a server that may not map writable and executable memory', async ()
   expect(await server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('2');
 });
 
-it('that cannot answer is given up: the statement fails, the next one gets a new agent', async () => {
+it('an agent that does not answer is given up: the statement fails, and the next one gets a new agent', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   const stopped = await theAgent(server);
@@ -214,7 +214,7 @@ it.each([
     /the agent ended \(exit status 127: '\/.*agent', or what it starts, could not be executed, or lacks a library: /,
   ],
   ['is no program', 'not a program', /cannot start/],
-])('that %s keeps the server from starting, with the reason', async (_, script, reason) => {
+])('an agent that %s keeps the server from starting, and the log names the reason', async (_, script, reason) => {
   const kms = await startKms();
   const agent = join(scratchDirectory(), 'agent');
   writeFileSync(agent, script);
@@ -225,7 +225,7 @@ it.each([
   await expect(server.start()).rejects.toThrow(reason);
 });
 
-it('on a unix socket: the server waits for it, uses it, survives its restart', async () => {
+it('a server waits for an agent on a unix socket, uses it and survives its restart', async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   chmodSync(directory, 0o700);
@@ -300,7 +300,7 @@ it.each<[string, (directory: string) => Promise<string> | string, RegExp]>([
   expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*(${reason.source})`));
 });
 
-it('on a unix socket of a stranger is refused, and of the one who owns the directory accepted', async () => {
+it('a server refuses an agent on the socket of another user, and accepts the owner of the directory', async () => {
   expect(process.getuid?.(), 'this test needs root, which runs a listener of another user').toBe(0);
   const stranger = 65_534;
   const kms = await startKms();
@@ -327,7 +327,7 @@ it('on a unix socket of a stranger is refused, and of the one who owns the direc
   await expect(newServer(pluginOptions(kms.url, options)).start()).rejects.toThrow(/did not answer HELLO within/);
 });
 
-it('on a unix socket in a directory that the server may not enter is refused by its mode', async () => {
+it('a server reports the mode of a socket directory that it may not enter', async () => {
   expect(process.getuid?.(), 'this test needs root, which runs a server of another user').toBe(0);
   const directory = scratchDirectory();
   chmodSync(directory, 0o755);

@@ -80,7 +80,7 @@ async function loadProbe(server: ScratchServer): Promise<void> {
 it.each([
   ['AES_CBC', 'AES_128'],
   ['AES_CTR', 'AES_256'],
-] as const)('%s makes the bytes that file_key_management makes with the same key of %s', async (algorithm, spec) => {
+] as const)('%s pages equal those of file_key_management with the same key of %s', async (algorithm, spec) => {
   const kms = await startKms();
   const plugin_dir = pluginDirectoryWith(compile('encryption_probe', 'library'), FILE_KEY_MANAGEMENT);
   const ours = await startServer(kms, {
@@ -169,7 +169,7 @@ async function readBinaryLogs(server: ScratchServer): Promise<void> {
   }
 }
 
-it('writes data that file_key_management reads as aes_ctr, and reads what that writes', async () => {
+it('file_key_management with aes_ctr reads data of this plugin, and this plugin reads its data', async () => {
   const kms = await startKms();
   const ours: ServerOptions = pluginOptions(kms.url, {
     ...EVERYTHING_ENCRYPTED,
@@ -213,7 +213,7 @@ async function algorithmOf(server: ScratchServer, id: number): Promise<string | 
   return await server.variable('STATUS', `Aws_key_management_key_${id}_encryption_algorithm`);
 }
 
-it('moves a live server to AES_CTR and back, through kills in the middle and any value at the next start', async () => {
+it('a live server moves to AES_CTR and back, through kills and with any value at the next start', async () => {
   const kms = await startKms();
   const options = { ...EVERYTHING_ENCRYPTED, innodb_encryption_threads: 4, innodb_encryption_rotate_key_age: 1 };
   const server = await startServer(kms, options);
@@ -264,7 +264,7 @@ it('moves a live server to AES_CTR and back, through kills in the middle and any
   expect(sidecars).toEqual([1, 2, 3].flatMap((id) => [`aws-kms-key.${id}.2.json`, `aws-kms-key.${id}.3.json`]));
 });
 
-it('is in a backup that began under AES_CBC and saw a rotation to AES_CTR', async () => {
+it('a backup begun under AES_CBC contains the rotation to AES_CTR that happened meanwhile', async () => {
   const kms = await startKms();
   const server = await startServer(kms, EVERYTHING_ENCRYPTED);
   await createTables(server);
@@ -301,7 +301,7 @@ it('is in a backup that began under AES_CBC and saw a rotation to AES_CTR', asyn
   expect(await algorithmOf(restored, 3)).toBe('AES_CTR');
 });
 
-it('is taken from a statement of its own, shows in the status, and works in mock mode', async () => {
+it('the encryption algorithm is set by a statement, shows in the status, and works in mock mode', async () => {
   const server = newServer({
     plugin_load_add: 'aws_key_management',
     aws_key_management: 'FORCE',

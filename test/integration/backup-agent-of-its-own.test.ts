@@ -40,7 +40,7 @@ async function startAgent(socket: string, keys: string, kmsUrl: string): Promise
   return stop;
 }
 
-it('a backup without its keys warns, and is prepared where the agent is not by the command that this prints', async () => {
+it('a backup without the keys of a separate agent warns with a command, and is prepared with what that command copies', async () => {
   const kms = await startKms();
   const home = openDirectory();
   const keys = join(home, 'keys');
@@ -86,7 +86,7 @@ it('a backup without its keys warns, and is prepared where the agent is not by t
   expect(await restored.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);
 });
 
-it('the advice for a relative key directory names it so that every directory will do', async () => {
+it('the advice for a relative key directory names it so that it holds in every directory', async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, aws_key_management_keyfile_dir: 'own' }));
   mkdirSync(join(server.datadir, 'own'));
@@ -130,7 +130,7 @@ it("a member of the server's group is told who may read the keys", async () => {
   expect(await backUp(server, join(backups, 'c'))).toContain('completed OK!');
 });
 
-it('a mariadb-backup without the credentials of the service says how to take them over, and that works', async () => {
+it("a mariadb-backup without the service's credentials prints a way to take them over, which works", async () => {
   const kms = await startKms();
   const server = await startServer(kms, EVERYTHING_ENCRYPTED);
   const home = openDirectory();

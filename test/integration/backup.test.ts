@@ -99,7 +99,7 @@ interface Place {
 it.each<Place>([
   { keys: 'data directory', user: 'root' },
   { keys: 'directory of their own', user: OTHER_USER },
-])('full and incremental backups under load, keys in the $keys, run by $user', async ({ keys, user }) => {
+])('backups under load restore all rows, keys in the $keys, run by $user', async ({ keys, user }) => {
   const isOwn = keys === 'directory of their own';
   const kms = await startKms();
   const home = scratchDirectory();
@@ -246,7 +246,7 @@ it('backup-keys without a key file succeeds only when no data of the server is e
   expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining(`there is no key file in ${server.datadir}`)]);
 });
 
-it('backup-keys reads the option files of the server, and verify-backup sees what is wrong', async () => {
+it("backup-keys reads the server's option files, and verify-backup finds damage", async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { innodb_encrypt_tables: 'ON' }));
   await server.start();

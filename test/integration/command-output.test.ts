@@ -25,13 +25,13 @@ it.each([
   'doctor --no-defaults --mock --json',
   'policy --kind key --principal arn:aws:iam::111122223333:role/r',
   '--help',
-])('"%s" whose reader has gone ends without a word', async (command) => {
+])('"%s" whose reader has gone ends silently', async (command) => {
   // `true` has ended, and its end of the pipe with it, before anything is printed.
   const { stderr } = await shell(`exec 3> >(true); wait $!; $COMMAND ${command} >&3`);
   expect(stderr).toBe('');
 });
 
-it('a reader that has gone leaves the exit status as it is', async () => {
+it('a command whose reader has gone keeps its exit status', async () => {
   const { stdout, stderr } = await shell('set -o pipefail; $COMMAND doctor --no-defaults --mock | head -n 1; echo $?');
   expect(stdout).toMatch(/^failure {2}\S.*\n1\n$/);
   expect(stderr).toBe('');
@@ -47,7 +47,7 @@ it('dev-kms ends when nobody reads its calls any more', async () => {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });
 
-it('output that does not fit on its disk is a failure with its reason', async () => {
+it('a command fails with the reason when its output does not fit on the disk', async () => {
   const { code, stderr } = await shell(
     '$COMMAND policy --kind key --principal arn:aws:iam::111122223333:role/r >/dev/full',
   );
@@ -73,19 +73,16 @@ it.each([
     'only one of them at a time',
   ],
   ['rewrap --json --to alias/new --backup b --keys one --no-defaults', 'BAD_OPTION', '--keys'],
-])(
-  '"%s" fails with its reason as JSON on standard output and as text on standard error',
-  async (command, code, said) => {
-    const run = await shell(`$COMMAND ${command}`);
-    expect(run.code).toBe(code === 'BAD_OPTION' ? 2 : 1);
-    const { ok, problems }: { ok: boolean; problems: { code: string; message: string }[] } = JSON.parse(run.stdout);
-    expect(ok).toBe(false);
-    expect(problems).toMatchObject([{ code, message: expect.stringContaining(said) }]);
-    expect(run.stderr).toContain(said);
-  },
-);
+])('"%s" prints its failure as JSON on standard output and as text on standard error', async (command, code, said) => {
+  const run = await shell(`$COMMAND ${command}`);
+  expect(run.code).toBe(code === 'BAD_OPTION' ? 2 : 1);
+  const { ok, problems }: { ok: boolean; problems: { code: string; message: string }[] } = JSON.parse(run.stdout);
+  expect(ok).toBe(false);
+  expect(problems).toMatchObject([{ code, message: expect.stringContaining(said) }]);
+  expect(run.stderr).toContain(said);
+});
 
-it('doctor that cannot begin prints an array of findings like any other', async () => {
+it('a doctor that cannot begin prints an array of findings as usual', async () => {
   const { code, stdout } = await shell('$COMMAND doctor --json --no-defaults --defaults-file=x');
   expect(code).toBe(2);
   expect(JSON.parse(stdout)).toEqual([
@@ -97,7 +94,7 @@ it('doctor that cannot begin prints an array of findings like any other', async 
   ]);
 });
 
-it('help about a command that there is not is an error', async () => {
+it('help about an unknown command is an error', async () => {
   expect(await shell('$COMMAND help nothing')).toEqual({
     code: 2,
     stdout: '',
@@ -108,7 +105,7 @@ it('help about a command that there is not is an error', async () => {
   expect(stdout).toContain('Usage: mariadb-aws-kms doctor [options]');
 });
 
-it.each([0, 5])('a terminal that says it has %i columns gets whole lines', async (columns) => {
+it.each([0, 5])('a terminal that reports %i columns gets whole lines', async (columns) => {
   const script = `stty cols ${columns}; ${COMMAND} doctor --no-defaults --mock`;
   const { stdout } = await shell(`script -q -e -c '${script}' ${join(scratchDirectory(), 'typescript')}`);
   expect(stdout).toMatch(/plugin-library: there is no \S+\/aws_key_management\.so\r?\n/);

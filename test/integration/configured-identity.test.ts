@@ -32,7 +32,7 @@ async function onMachineWithRole(): Promise<Place> {
   return { kms, server, issuer, home };
 }
 
-it("a credential_process that fails never makes keys under the machine's own role; statements work once it does", async () => {
+it("a failing credential_process never creates keys under the machine's own role, and statements work once it succeeds", async () => {
   const { kms, server, issuer, home } = await onMachineWithRole();
   const answer = join(home, 'answer.json');
   writeFileSync(join(home, 'config'), `[default]\ncredential_process = cat ${answer}\n`);
@@ -58,7 +58,7 @@ it("a credential_process that fails never makes keys under the machine's own rol
   expect(new Set(kms.calls.list().map(({ accessKeyId }) => accessKeyId))).toEqual(new Set([key.accessKeyId]));
 });
 
-it('mfa_serial with a source that fails is named and leaves no stack trace; the agent lives', async () => {
+it('mfa_serial with a failing source is named without a stack trace, and the agent survives', async () => {
   const { kms, server, home } = await onMachineWithRole();
   const role =
     'role_arn = arn:aws:iam::111122223333:role/keys\nsource_profile = base\nmfa_serial = arn:aws:iam::1:mfa/u';
@@ -77,7 +77,7 @@ it.each([
   ],
   ['EU-CENTRAL-1', /region: expected the name of a Region such as eu-central-1$/m],
   ['Frankfurt', /region: expected the name of a Region such as eu-central-1$/m],
-])('a server does not start with the Region %s, and does with one', async (region, said) => {
+])('a server does not start with the malformed Region %s, and starts with a valid one', async (region, said) => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { aws_key_management_region: region }));
   await expect(server.start()).rejects.toThrow();

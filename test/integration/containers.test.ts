@@ -31,7 +31,7 @@ function containerLauncher(writable: string): readonly string[] {
   return [...unshare, 'sh', '-ec', mounts.join('; '), writable];
 }
 
-it("starts as an image's entry point does: install, temporary server, init SQL, then as process 1", async () => {
+it("the plugin works as an image's entry point starts it: install, temporary server, init SQL, then process 1", async () => {
   expect(process.getuid?.(), 'this test needs root, to make namespaces').toBe(0);
   expect(readFileSync('/etc/passwd', 'utf8')).not.toContain(`:${STRANGER}:`);
   const kms = await startKms();
@@ -110,7 +110,7 @@ function socketsOf(pid: number): readonly string[] {
     .filter((target) => target.startsWith('socket:'));
 }
 
-it('a service of Type=notify tells systemd that it is ready; its agent has no part in it, nor the sockets of the server', async () => {
+it("a service of Type=notify reports that it is ready, and its agent inherits none of the server's sockets", async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   const notifications = await listenForNotifications(directory);

@@ -22,7 +22,7 @@ function bytesOf(seed: number): Buffer {
   );
 }
 
-it('of a process with a key in its key table does not hold the key, and holds what is beside it', () => {
+it('a core dump of a process with a key in its key table contains neighbouring memory but not the key', () => {
   const pattern = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').trim();
   expect(pattern, 'core dumps go elsewhere: as root, sysctl -w kernel.core_pattern=core').not.toMatch(/^[|/]/);
   const [out, directory] = [scratchDirectory(), scratchDirectory()];

@@ -4,7 +4,7 @@ import { EVERYTHING_ENCRYPTED } from '../../harness/scratch-server.ts';
 import { seededRandom } from '../../harness/seeded-random.ts';
 import { startKms, startServer } from '../support/lab.ts';
 
-it('kills of the server, the agent and both, at random moments, lose nothing', async () => {
+it('random kills of the server, the agent and both lose nothing', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 });
   const result = await runCampaign({

@@ -230,8 +230,8 @@ function lastStart({ server }: Place): string {
   return server.log.slice(server.log.lastIndexOf('Starting MariaDB'));
 }
 
-describe.each(KINDS)('key files are gone, and what is encrypted is $name', (kind) => {
-  it('the server refuses to start, names key, file and directory, and makes no key', async () => {
+describe.each(KINDS)('a server without its key files whose encrypted data is $name', (kind) => {
+  it('the server refuses to start, names key, file and directory, and creates no key', async () => {
     const kms = await startKms();
     const place = placeOf(kind, kms);
     const { server, keys, elsewhere } = place;
@@ -257,8 +257,8 @@ describe.each(KINDS)('key files are gone, and what is encrypted is $name', (kind
   });
 });
 
-describe('what a server was started with', () => {
-  it('with --no-defaults the option files of its environment say nothing', async () => {
+describe('a server with special start options', () => {
+  it('a server with --no-defaults ignores the option files of its environment', async () => {
     const home = scratchDirectory();
     const [redo, relay] = [join(home, 'redo'), join(home, 'relay')];
     writeFileSync(
@@ -272,7 +272,7 @@ describe('what a server was started with', () => {
     expect(keyFiles(server.datadir)).toContain('aws-kms-key.5.1');
   });
 
-  it('the first encrypted Aria table of a server that has no key yet gets its key', async () => {
+  it('the first encrypted Aria table of a server without keys gets a key', async () => {
     const { plugin_load_add: _, aws_key_management: __, ...rest } = pluginOptions((await startKms()).url);
     const loose = Object.fromEntries(Object.entries(rest).map(([name, value]) => [`loose_${name}`, value]));
     const server = newServer({ ...loose, aria_encrypt_tables: 'ON' });
@@ -285,7 +285,7 @@ describe('what a server was started with', () => {
   });
 });
 
-describe('one key of several is gone', () => {
+describe('a server that lacks one key of several', () => {
   it.each(KINDS.filter(({ key }) => key === 'key 5 '))(
     '$name blocks its id and the reason names the file',
     async (kind) => {
@@ -322,7 +322,7 @@ async function strayTable(stray: Place, files: RegExp): Promise<{ server: Scratc
   return { server, keys, away: scratchDirectory() };
 }
 
-describe('a file of another server is in the data directory', () => {
+describe('a data directory with a file of another server', () => {
   const cures = [
     {
       name: 'a table of InnoDB',
@@ -351,7 +351,7 @@ describe('a file of another server is in the data directory', () => {
   ];
 
   it.each(cures)(
-    '$name: moved away as the message says, the server starts',
+    '$name: the server starts once the file is moved as the message says',
     async ({ kind, make, files, cure, moved }) => {
       if (kind === undefined) throw new Error('no such kind');
       const stray = placeOf(kind, await startKms());
@@ -371,8 +371,8 @@ describe('a file of another server is in the data directory', () => {
   );
 });
 
-describe('something cannot be looked at', () => {
-  it('the target of a link that is gone stands against new keys until the link or the target is dealt with', async () => {
+describe('a server with an unreadable file', () => {
+  it('a link without its target blocks new keys until the link or the target is dealt with', async () => {
     const kind = KINDS[0];
     if (kind === undefined) throw new Error('no such kind');
     const place = placeOf(kind, await startKms());
@@ -397,7 +397,7 @@ describe('something cannot be looked at', () => {
   });
 
   it.runIf(process.getuid?.() === 0)(
-    'an option file that root alone may read stands against new keys until it is readable',
+    'an option file that only root may read blocks new keys until it is readable',
     async () => {
       const kms = await startKms();
       const directory = scratchDirectory();

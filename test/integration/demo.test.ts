@@ -43,7 +43,7 @@ function processesIn(directory: string): number[] {
     .map(Number);
 }
 
-it('shows the main job, and leaves nothing running and nothing behind', async () => {
+it('the demo shows the main job, leaves no process and no file', async () => {
   const tmpdir = scratchDirectory();
   const { status, output } = await startDemo(tmpdir).finished;
   expect(output).toContain('All of it held.');
@@ -53,7 +53,7 @@ it('shows the main job, and leaves nothing running and nothing behind', async ()
   expect(processesIn(tmpdir)).toEqual([]);
 });
 
-it('with --keep leaves the server up and tells how to connect and how to stop it', async () => {
+it('the demo with --keep leaves the server running and prints how to connect and how to stop it', async () => {
   const tmpdir = scratchDirectory();
   const { status, output } = await startDemo(tmpdir, '--keep').finished;
   expect(status).toBe(0);
@@ -72,7 +72,7 @@ it('with --keep leaves the server up and tells how to connect and how to stop it
   expect(readdirSync(tmpdir)).toEqual([]);
 });
 
-it.each(['SIGINT', 'SIGHUP'] as const)('cleans up on %s', async (signal) => {
+it.each(['SIGINT', 'SIGHUP'] as const)('the demo cleans up on %s', async (signal) => {
   const tmpdir = scratchDirectory();
   const { demo, finished, output } = startDemo(tmpdir);
   await until('the server runs', () => output().includes('Encrypted tables'));

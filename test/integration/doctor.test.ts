@@ -76,7 +76,7 @@ function expectNoSecrets(run: Run, server: ScratchServer): void {
   for (const secret of secrets) expect(output).not.toContain(secret);
 }
 
-it('examines a real server by its option file, and what then breaks', async () => {
+it('the doctor examines a real server by its option file, and finds later faults', async () => {
   const { kms, server, home, file } = await newServer();
   const sts = await startIdentitySts();
   const arguments_ = [`--defaults-file=${file}`, '--sts-endpoint-url', sts.url];
@@ -115,7 +115,7 @@ it('examines a real server by its option file, and what then breaks', async () =
   await expect(server.start()).rejects.toThrow(/mariadbd did not start/);
 });
 
-it('the cure for secure_file_priv leaves a server that starts, and that lets SQL write there and nowhere else', async () => {
+it('the fix for secure_file_priv lets the server start, and SQL write to that directory only', async () => {
   const { server, home, file } = await newServer();
   writeFileSync(file, readFileSync(file, 'utf8').replace(/^secure_file_priv.*\n/m, ''));
   const sqlFiles = async (): Promise<Finding[]> => {
@@ -138,7 +138,7 @@ it('the cure for secure_file_priv leaves a server that starts, and that lets SQL
   await expect(server.sql(`SELECT 'x' INTO DUMPFILE '${key}'`)).rejects.toThrow(/--secure-file-priv/);
 });
 
-it('takes flags in the place of option files', async () => {
+it('the doctor accepts flags in place of option files', async () => {
   const { kms, server, home } = await newServer();
   const flags = ['--datadir', server.datadir, '--plugin-dir', PLUGIN_DIRECTORY, '--user', 'root'];
   const target = ['--master-key-id', MASTER_KEY, '--region', 'us-east-1', '--endpoint-url', kms.url];
@@ -156,7 +156,7 @@ it.each([
   ],
   [['--no-defaults', '--group', 'x'], /^mariadb-aws-kms: error: --group needs option files/],
   [['--unknown'], /^error: unknown option '--unknown'/],
-])('refuses %j', async (options, message) => {
+])('the doctor refuses %j', async (options, message) => {
   const run = await doctor('/nowhere', ...options);
   expect(run).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
 });

@@ -14,7 +14,7 @@ function filesWith(server: ScratchServer, text: string): string[] {
     .sort();
 }
 
-it('keeps the text out of an encrypted InnoDB table, in its ENCRYPTED=NO twin it is found', async () => {
+it('the text of an encrypted InnoDB table is in no file, while that of its ENCRYPTED=NO twin is', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -27,7 +27,7 @@ it('keeps the text out of an encrypted InnoDB table, in its ENCRYPTED=NO twin it
   expect(await server.sql('SELECT t FROM d.safe')).toEqual([{ t: SECRET }]);
 });
 
-it('encrypts InnoDB, Aria, binary log, redo log and temporary files, and reads all after a restart', async () => {
+it('a server encrypts InnoDB, Aria, binary log, redo log and temporary files, and reads them after a restart', async () => {
   const kms = await startKms();
   const server = await startServer(kms, EVERYTHING_ENCRYPTED);
   await server.sql('CREATE DATABASE d');
@@ -64,7 +64,7 @@ it('encrypts InnoDB, Aria, binary log, redo log and temporary files, and reads a
   expect(events.map(({ Event_type }) => Event_type)).toContain('Start_encryption');
 });
 
-it('serves key ids 1, 2, 3, 100000 and 4294967295, and moves a table from one to another', async () => {
+it('a server serves key ids 1, 2, 3, 100000 and 4294967295, and moves a table from one to another', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_spec: 'AES_256' });
   await server.sql('CREATE DATABASE d');
@@ -100,7 +100,7 @@ it('serves key ids 1, 2, 3, 100000 and 4294967295, and moves a table from one to
   expect(used).toEqual([{ id: 77 }]);
 });
 
-it('loads version 1000 and the directory of the original plugin, without sidecars, as it is', async () => {
+it('a server loads version 1000 and an unchanged key directory of the original plugin, without sidecars', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -126,7 +126,7 @@ it('loads version 1000 and the directory of the original plugin, without sidecar
   expect(readFileSync(join(server.datadir, 'aws-kms-key.1234.1')).equals(before)).toBe(true);
 });
 
-it('keeps keys in keyfile_dir, absolute or relative to the data directory, and names it when it is not there', async () => {
+it('keys are stored in keyfile_dir, absolute or relative to the data directory, and a missing one is named', async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { aws_key_management_keyfile_dir: '../keys' }));
   mkdirSync(join(server.directory, 'keys'));

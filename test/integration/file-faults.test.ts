@@ -40,7 +40,7 @@ const SAID: Readonly<Record<string, Readonly<Partial<Record<Moment, RegExp>>>>> 
   },
 };
 
-describe('when', () => {
+describe('a server whose key file storage fails', () => {
   let reports: readonly FaultReport[] = [];
   beforeAll(async () => {
     const directory = mkdtempSync(join(tmpdir(), 'mak-faults-'));
@@ -56,7 +56,7 @@ describe('when', () => {
   }, 300_000);
 
   it.each(Object.entries(SAID))(
-    '%s, the server goes on or refuses with the reason, and nothing is lost',
+    'when %s, the server goes on or refuses with the reason, and loses nothing',
     (what, said) => {
       const report = reports.find(({ fault }) => fault.what === what);
       if (report === undefined) throw new Error('it was not tried');

@@ -68,7 +68,7 @@ async function expectRefused({ server }: Node): Promise<void> {
   expect(server.log).not.toContain('generated encrypted datakey');
 }
 
-it('rsync leaves key files behind: the joiner refuses, makes no key, and joins when they are copied', async () => {
+it('after rsync, which leaves key files behind, the joiner refuses, creates no key, and joins when they are copied', async () => {
   const kms = await startKms();
   const donor = await startDonor(kms, 'rsync');
   const joiner = await newNode(kms, 'rsync', [donor]);
@@ -100,7 +100,7 @@ it('rsync leaves key files behind: the joiner refuses, makes no key, and joins w
   expect(await donor.server.variable('STATUS', 'Aws_key_management_key_3_latest_version')).toBe('3');
 });
 
-it('rsync to a joiner with keys of its own of the same ids: it refuses until it has those of the donor', async () => {
+it("after rsync, a joiner with keys of its own under the same ids refuses until it has the donor's", async () => {
   const kms = await startKms();
   const donor = await startDonor(kms, 'rsync');
   const joiner = await newNode(kms, 'rsync', [donor]);
@@ -127,7 +127,7 @@ it('rsync to a joiner with keys of its own of the same ids: it refuses until it 
   await expectEverything(joiner);
 });
 
-it('mariabackup brings the key files of the data directory', async () => {
+it('a transfer by mariabackup copies the key files of the data directory', async () => {
   const kms = await startKms();
   const donor = await startDonor(kms, 'mariabackup');
   const joiner = await newNode(kms, 'mariabackup', [donor]);
@@ -138,7 +138,7 @@ it('mariabackup brings the key files of the data directory', async () => {
   expect(keyFiles(joiner.server.datadir)).toEqual(keyFiles(donor.server.datadir));
 });
 
-it.runIf(all)('rsync brings a keyfile_dir below the data directory', async () => {
+it.runIf(all)('a transfer by rsync copies a keyfile_dir below the data directory', async () => {
   const kms = await startKms();
   const donor = await startDonor(kms, 'rsync', 'keys');
   const joiner = await newNode(kms, 'rsync', [donor], { aws_key_management_keyfile_dir: 'keys' });
@@ -149,7 +149,7 @@ it.runIf(all)('rsync brings a keyfile_dir below the data directory', async () =>
 });
 
 for (const method of ['rsync', 'mariabackup'] as const) {
-  it.runIf(all)(`${method} with one keyfile_dir for both nodes`, async () => {
+  it.runIf(all)(`a transfer by ${method} works with one keyfile_dir for both nodes`, async () => {
     const kms = await startKms();
     const keys = openDirectory();
     const donor = await startDonor(kms, method, keys);

@@ -55,7 +55,7 @@ function killIfThere(pid: number): void {
   }
 }
 
-it('whatever an agent says, the server writes on; it is told once, and nothing is left behind', async () => {
+it('a server with a hostile agent goes on writing, logs each fault once, and leaves nothing behind', async () => {
   const directory = scratchDirectory();
   const way = join(directory, 'way');
   const agent = join(directory, 'agent');

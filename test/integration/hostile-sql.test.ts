@@ -57,7 +57,7 @@ function lookout(folder: string): () => boolean {
   return () => statSync(table).atimeMs !== 1000;
 }
 
-it('creates no key outside key_ids, and costs neither a call of KMS nor a look at the tables by trying', async () => {
+it('SQL creates no key outside key_ids, and its attempts cost neither KMS calls nor searches of the tables', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_ids: '1-2,10-12' });
   const user = await guest(server);
@@ -79,7 +79,7 @@ it('creates no key outside key_ids, and costs neither a call of KMS nor a look a
   expect(server.log.match(/AWS KMS plugin: key \d+ is not among the key ids/g)?.length).toBeLessThanOrEqual(40);
 });
 
-it('has KMS called a bounded number of times, whatever it names; rotations and loaded keys go on', async () => {
+it('SQL that names many keys causes a limited number of KMS calls, while rotations and loaded keys go on', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   const user = await guest(server);
@@ -112,7 +112,7 @@ it('has KMS called a bounded number of times, whatever it names; rotations and l
   );
 });
 
-it('has KMS called a bounded number of times while KMS refuses', async () => {
+it('SQL causes a limited number of KMS calls while KMS refuses', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await guest(server);
@@ -129,7 +129,7 @@ it('has KMS called a bounded number of times while KMS refuses', async () => {
   expect(operations(kms).length).toBeLessThanOrEqual(AT_ONCE + 1 + seconds);
 });
 
-it('changes no variable of the plugin and reads no secret from it', async () => {
+it('SQL without privileges changes no variable of the plugin and reads no secret from it', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_log_level: 'Trace' });
   const user = await guest(server);
@@ -171,7 +171,7 @@ it('changes no variable of the plugin and reads no secret from it', async () => 
   }
 });
 
-it('a user without privileges learns of a failure which key it is about, and no account, role or path', async () => {
+it('a user without privileges learns the key of a failure, but no account, role or path', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   const user = await guest(server);

@@ -23,7 +23,7 @@ async function probedServer(
   return { server, probe };
 }
 
-it('get_key honours the whole contract of the interface', async () => {
+it('get_key fulfils the whole contract of the encryption interface', async () => {
   const kms = await startKms();
   const { server, probe } = await probedServer(kms);
   expect(await probe('latest', 1, 0, 0)).toBe('1');
@@ -41,7 +41,7 @@ it('get_key honours the whole contract of the interface', async () => {
   expect(await probe('get', 1, 1, 16)).toBe('0 / 16');
 });
 
-it('a version that does not exist is refused, costs KMS nothing, and changes the latest version of nothing', async () => {
+it('a missing version is refused without a KMS call or a change of any latest version', async () => {
   const kms = await startKms();
   const { probe } = await probedServer(kms);
   kms.calls.clear();
@@ -54,7 +54,7 @@ it('a version that does not exist is refused, costs KMS nothing, and changes the
   expect(await probe('latest', 1, 0, 0)).toBe('1');
 });
 
-it('a loaded key is answered without any system call, from several threads, also while it is rotated', async () => {
+it('a loaded key is returned without a system call, from several threads, also during its rotation', async () => {
   const kms = await startKms();
   const { server, probe } = await probedServer(kms);
   await probe('latest', 1, 0, 0);
@@ -67,13 +67,13 @@ it('a loaded key is answered without any system call, from several threads, also
   expect(await probe('latest', 1, 0, 0)).toBe('11');
 });
 
-it('the test for system calls finds one: an unknown key asks the agent', async () => {
+it('a control shows a system call: an unknown key makes the plugin call the agent', async () => {
   const kms = await startKms();
   const { probe } = await probedServer(kms);
   expect(await probe('quiet', 99, 1, 1)).toBe('0');
 });
 
-it('sessions that want the same new key at once make it once', async () => {
+it('sessions that request the same new key at once create it once', async () => {
   const kms = await startKms();
   const { server } = await probedServer(kms);
   kms.faults.set([{ kind: 'latency', ms: 300 }]);
@@ -86,7 +86,7 @@ it('sessions that want the same new key at once make it once', async () => {
   expect(operations(kms)).toEqual(['GenerateDataKeyWithoutPlaintext', 'Decrypt']);
 });
 
-it('while KMS hangs in one session, others write on loaded keys without a stall', async () => {
+it('sessions with loaded keys write without a stall while KMS hangs for another session', async () => {
   const held = new HeldCalls();
   const kms = await startKms({ clock: held });
   const { server } = await probedServer(kms);

@@ -92,7 +92,7 @@ const KEYS: Readonly<Record<Moment, RegExp>> = {
   rewrap: /^not moved: (?:key (?:1|3|50) version \d \(file aws-kms-key\.|keys? (?:1|3|50)\b.* versions? \d.*: KMS )/,
 };
 
-describe('when KMS', () => {
+describe('a server whose KMS', () => {
   let reports: readonly FailureReport[] = [];
   beforeAll(async () => {
     const directory = mkdtempSync(join(tmpdir(), 'mak-failures-'));
@@ -134,7 +134,7 @@ describe('when KMS', () => {
       expect(reason).toMatch(KEYS[moment]);
     });
 
-    it('nothing has changed, loaded keys work, and all is well when KMS is', () => {
+    it('a failure changes nothing, loaded keys work, and new ones work when KMS has recovered', () => {
       const report = reportOf(what);
       expect(brokenByKms(report)).toEqual([]);
       // A control: without it, "unchanged" could mean that nothing was compared.
@@ -146,7 +146,7 @@ describe('when KMS', () => {
   });
 });
 
-it('a KMS that hangs for CREATE TABLE and a rotation lets other sessions go on, then both succeed', async () => {
+it('a KMS that hangs for CREATE TABLE and a rotation delays no other session, and both succeed later', async () => {
   const kms = await startKms();
   const server = await startServer(kms, {
     aws_key_management_request_timeout: 1000,

@@ -11,7 +11,7 @@ const PLUGIN_ROW =
 /** Options that make initialisation fail at once: the key directory is not there. */
 const FAILING = { aws_key_management_keyfile_dir: '/nowhere' };
 
-it('is an ENCRYPTION plugin of its name, GPL and stable', async () => {
+it('the plugin is an ENCRYPTION plugin with its name, GPL and stable', async () => {
   const server = await startServer(await startKms());
   expect(await server.sql(PLUGIN_ROW)).toEqual([
     { status: 'ACTIVE', type: 'ENCRYPTION', license: 'GPL', maturity: 'Stable', activation: 'FORCE_PLUS_PERMANENT' },
@@ -21,7 +21,7 @@ it('is an ENCRYPTION plugin of its name, GPL and stable', async () => {
 it.each([
   ["INSTALL SONAME 'aws_key_management'", "UNINSTALL SONAME 'aws_key_management'"],
   ["INSTALL PLUGIN aws_key_management SONAME 'aws_key_management'", 'UNINSTALL PLUGIN aws_key_management'],
-])('comes with %s and goes with %s', async (install, uninstall) => {
+])('the plugin is loaded with %s and unloaded with %s', async (install, uninstall) => {
   const kms = await startKms();
   const server = newServer({
     ...pluginOptions(kms.url),
@@ -61,32 +61,32 @@ it.each([
   expect(await server.sql(PLUGIN_ROW)).toEqual([]);
 });
 
-it('OFF leaves it out', async () => {
+it('the plugin is not loaded with OFF', async () => {
   const server = await startServer(await startKms(), { aws_key_management: 'OFF' });
   expect(await server.sql(PLUGIN_ROW)).toMatchObject([{ status: 'DISABLED' }]);
   expect(await server.sql("SHOW VARIABLES LIKE 'aws_key_management%'")).toEqual([]);
 });
 
-it('ON starts the server without it when it fails', async () => {
+it('a server with ON starts without the plugin when it fails', async () => {
   const server = await startServer(await startKms(), { aws_key_management: 'ON', ...FAILING });
   expect(await server.sql(PLUGIN_ROW)).toEqual([]);
   expect(server.log).toContain("Plugin 'aws_key_management' init function returned error.");
 });
 
-it('ON works and can be uninstalled', async () => {
+it('a plugin loaded with ON works and can be uninstalled', async () => {
   const server = await startServer(await startKms(), { aws_key_management: 'ON' });
   expect(await server.sql(PLUGIN_ROW)).toMatchObject([{ status: 'ACTIVE', activation: 'ON' }]);
   await server.sql('UNINSTALL PLUGIN aws_key_management');
   expect(await server.sql(PLUGIN_ROW)).toMatchObject([{ status: 'DELETED' }]);
 });
 
-it.each(['FORCE', 'FORCE_PLUS_PERMANENT'])('%s keeps the server from starting when it fails', async (activation) => {
+it.each(['FORCE', 'FORCE_PLUS_PERMANENT'])('a failing %s plugin keeps the server from starting', async (activation) => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { aws_key_management: activation, ...FAILING }));
   await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
 });
 
-it('FORCE can be uninstalled, FORCE_PLUS_PERMANENT cannot', async () => {
+it('a plugin loaded with FORCE can be uninstalled, one with FORCE_PLUS_PERMANENT cannot', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   expect(await sqlError(server, 'UNINSTALL PLUGIN aws_key_management')).toBe(
@@ -100,7 +100,7 @@ it('FORCE can be uninstalled, FORCE_PLUS_PERMANENT cannot', async () => {
   expect(await server.sql(PLUGIN_ROW)).toMatchObject([{ status: 'DELETED' }]);
 });
 
-it('makes no key in the place of one whose file is gone and whose tables are here', async () => {
+it('a server creates no key in place of a missing one whose tables exist', async () => {
   const keys = scratchDirectory();
   const server = await startServer(await startKms(), { aws_key_management_keyfile_dir: keys });
   await server.sql('CREATE DATABASE d');

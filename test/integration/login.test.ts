@@ -56,7 +56,7 @@ function expectNoSecrets(lines: readonly string[]): void {
   }
 }
 
-it('asks STS, writes a section of its own at once, and takes it away again', async () => {
+it('login requests a session from STS, writes a section of its own at once, and removes it with --clear', async () => {
   const { home, file, sts, lines, run, text } = await newLogin();
   chmodSync(file, 0o644);
   await run(['--mfa-serial', SERIAL, '--duration', '3600']);
@@ -86,7 +86,7 @@ it('asks STS, writes a section of its own at once, and takes it away again', asy
   ]);
 });
 
-it('writes another file and section, and says what the service needs then', async () => {
+it('login writes another file and section, and prints what the service then needs', async () => {
   const { home, lines, run, text } = await newLogin();
   const output = join(home, 'service/credentials');
   await run(['--mfa-serial', SERIAL, '--output', output, '--profile', 'mariadb']);
@@ -98,7 +98,7 @@ it('writes another file and section, and says what the service needs then', asyn
   expect(text()).toBe(LONG_TERM);
 });
 
-it('writes nothing for wrong digits', async () => {
+it('login writes nothing after wrong digits', async () => {
   const { run, text, lines } = await newLogin();
   const error = await expectKeyError(
     run(['--mfa-serial', SERIAL], '654321'),
@@ -127,7 +127,7 @@ it.each([
   ],
   ['AccessDenied', 'Cannot call GetSessionToken with session credentials', 'KMS_OPERATOR', /--source-profile/],
   ['Throttling', 'Rate exceeded', 'KMS_TRANSIENT', /limits requests/],
-] as const)('explains %s of STS', async (name, message, code, hint) => {
+] as const)('login explains %s of STS', async (name, message, code, hint) => {
   const { run, text } = await newLogin({ refuse: { name, message } });
   const error = await expectKeyError(
     run(['--mfa-serial', SERIAL]),
@@ -138,7 +138,7 @@ it.each([
   expect(text()).toBe(LONG_TERM);
 });
 
-it('explains an STS that is not there', async () => {
+it('login explains an unreachable STS', async () => {
   const { run, text } = await newLogin();
   const error = await expectKeyError(
     run(['--mfa-serial', SERIAL, '--endpoint-url', 'http://127.0.0.1:9']),
@@ -149,7 +149,7 @@ it('explains an STS that is not there', async () => {
   expect(text()).toBe(LONG_TERM);
 });
 
-it('does not replace long-term keys, and asks for no code then', async () => {
+it('login does not replace long-term keys, and then asks for no code', async () => {
   const { run, text, sts } = await newLogin();
   await expectKeyError(
     run(['--mfa-serial', SERIAL, '--profile', 'admin']),
@@ -160,7 +160,7 @@ it('does not replace long-term keys, and asks for no code then', async () => {
   expect(sts.calls).toEqual([]);
 });
 
-it('follows no symbolic link', async () => {
+it('login follows no symbolic link', async () => {
   const { home, run, sts } = await newLogin();
   const target = join(home, 'target');
   const link = join(home, '.aws/link');
@@ -175,7 +175,7 @@ it('follows no symbolic link', async () => {
   expect(sts.calls).toEqual([]);
 });
 
-it('writes into no directory that others may write', async () => {
+it('login writes into no directory that others may write', async () => {
   const { home, file, run } = await newLogin();
   chmodSync(join(home, '.aws'), 0o777);
   const message = `${join(home, '.aws')} was not changed: others may write this directory`;
@@ -183,7 +183,7 @@ it('writes into no directory that others may write', async () => {
   expect(readFileSync(file, 'utf8')).toBe(LONG_TERM);
 });
 
-it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when root asks for it", async () => {
+it.runIf(process.getuid?.() === 0)("login writes to the home of the server's user when root asks for it", async () => {
   const { home, file, run, text, lines } = await newLogin();
   chmodSync(home, 0o755);
   const nobody = 65_534;
@@ -208,7 +208,7 @@ it.runIf(process.getuid?.() === 0)("goes into the home of the server's user when
 });
 
 it.runIf(process.getuid?.() === 0)(
-  'writes where the unit of the server says, and says what stands against it',
+  "login writes to the file that the server's unit names, and reports obstacles",
   async () => {
     const { home, run, lines } = await newLogin();
     chmodSync(home, 0o755);
@@ -239,7 +239,7 @@ it.runIf(process.getuid?.() === 0)(
   },
 );
 
-it.runIf(process.getuid?.() === 0)("leaves another user's file alone", async () => {
+it.runIf(process.getuid?.() === 0)("login leaves another user's file alone", async () => {
   const { file, run } = await newLogin();
   chownSync(file, 12_345, 12_345);
   await expectKeyError(
@@ -249,7 +249,7 @@ it.runIf(process.getuid?.() === 0)("leaves another user's file alone", async () 
   );
 });
 
-it.runIf(process.getuid?.() === 0)('acts as the user of the server in what belongs to that user', async () => {
+it.runIf(process.getuid?.() === 0)("login acts as the server's user in directories of that user", async () => {
   const { home, file, run } = await newLogin();
   const nobody = 65_534;
   const directory = join(home, 'service');
@@ -285,12 +285,12 @@ it.each([
   [['--duration', '129601'], '--duration: expected 900 to 129600 seconds, got "129601"'],
   [['--profile', 'a]\n[b'], '--profile: expected letters, digits and . _ @ -, got "a]\n[b"'],
   [['--mfa-serial', SERIAL, '--user', 'nobody-here'], '--user: this machine has no user nobody-here'],
-])('refuses %j', async (options, message) => {
+])('login refuses %j', async (options, message) => {
   const { run } = await newLogin();
   await expectKeyError(run(options), 'BAD_OPTION', message);
 });
 
-it('a place in a data directory, or a home that there is not, is refused with the right place', async () => {
+it('login refuses a file in a data directory, or a missing home, and names the right place', async () => {
   const { home, run, sts } = await newLogin();
   writeFileSync(join(home, 'ibdata1'), '');
   const hint = /^name another file: --output \/etc\/mariadb-aws-kms\/credentials, and give the service AWS_SHARED_/;

@@ -18,7 +18,7 @@ function openedBy(trace: string): Map<string, number> {
   return opened;
 }
 
-it('starts with thousands of versions, whose files two threads read, with and without a JIT, and with a key ring', async () => {
+it('a server loads thousands of versions read by two threads, with and without a JIT, and from the key cache', async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   const trace = join(directory, 'trace');
@@ -51,7 +51,7 @@ it('starts with thousands of versions, whose files two threads read, with and wi
   await expectStart(`sealed ${VERSIONS} key versions into`);
 }, 120_000);
 
-it('names the one of thousands of key files that is damaged', async () => {
+it('the error names the one damaged key file among thousands', async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url));
   storeKeys(server.datadir, SHAPE, kms, MASTER_KEY);

@@ -23,7 +23,7 @@ function swap(server: ScratchServer, one: string, other: string): void {
   renameSync(path('swap'), path(other));
 }
 
-it('binds new keys to the configured context and to their place, which CloudTrail sees and the sidecar names', async () => {
+it('new keys are bound to the configured context and to their id and version, in CloudTrail and in the sidecar', async () => {
   const kms = await startKms();
   const server = await startServer(kms, CONTEXT);
   await withTable(server);
@@ -41,7 +41,7 @@ it('binds new keys to the configured context and to their place, which CloudTrai
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
 });
 
-it('loads keys that were made with another context, and with none; those of the original plugin too', async () => {
+it('a server loads keys made with another context or with none, those of the original plugin included', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await withTable(server, 3);
@@ -64,7 +64,7 @@ it('loads keys that were made with another context, and with none; those of the 
 });
 
 it.each(['cluster', 'cluster=', 'a=b,a=c', 'aws:x=y', 'a=b,,c=d'])(
-  'does not start with the malformed context %s',
+  'a server does not start with the malformed context %s',
   async (context) => {
     const kms = await startKms();
     const server = newServer(pluginOptions(kms.url, { aws_key_management_encryption_context: context }));
@@ -74,7 +74,7 @@ it.each(['cluster', 'cluster=', 'a=b,a=c', 'aws:x=y', 'a=b,,c=d'])(
   },
 );
 
-it('refuses key files that were swapped: one alone, with its sidecar, and without sidecars', async () => {
+it('a server refuses swapped key files: one alone, with its sidecar, and without sidecars', async () => {
   const kms = await startKms();
   const server = await startServer(kms, CONTEXT);
   await withTable(server, 3);
@@ -95,7 +95,7 @@ it('refuses key files that were swapped: one alone, with its sidecar, and withou
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
 });
 
-it('refuses another plaintext of the right length from the endpoint', async () => {
+it('a server refuses another plaintext of the right length from the endpoint', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await withTable(server);
@@ -106,7 +106,7 @@ it('refuses another plaintext of the right length from the endpoint', async () =
   );
 });
 
-it('goes on with the old master key for old keys when an alias is repointed, and uses the new one for new keys', async () => {
+it('after an alias is repointed, old keys keep their master key and new ones use the new one', async () => {
   const kms = await startKms({ aliases: ['alias/mariadb-encryption', 'alias/other'] });
   const server = await startServer(kms);
   await withTable(server);
@@ -123,7 +123,7 @@ it('goes on with the old master key for old keys when an alias is repointed, and
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
 });
 
-it('tells a running server that its master key was disabled, is to be deleted, or is well again', async () => {
+it('a running server reports that its master key was disabled, is to be deleted, or works again', async () => {
   let afterDays = 0;
   const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + afterDays * 86_400_000 };
   const kms = await startKms({ clock });
@@ -227,7 +227,7 @@ it.each<[string, RegExp, (regions: TwoRegions) => unknown]>([
     /us-east-1: DisabledException/,
     ({ here, arn }) => here.kms.call('us-east-1', caller, 'DisableKey', { KeyId: arn }),
   ],
-])('starts from the next Region when the first %s, and says which served', async (_, because, trouble) => {
+])('a server starts from the next Region when the first %s, and names it', async (_, because, trouble) => {
   const regions = await twoRegions();
   const server = newServer(regions.options);
   await server.start();
@@ -252,7 +252,7 @@ it.each<[string, RegExp, (regions: TwoRegions) => unknown]>([
   expect(await server.sql('SELECT i FROM d.t3')).toEqual([{ i: 42 }]);
 });
 
-it('the watch tells of the disabled key in the first Region, and that the next start would be served by the other', async () => {
+it('the watch reports a disabled key in the first Region, and that the next start would use the other', async () => {
   const regions = await twoRegions();
   const server = newServer({ ...regions.options, aws_key_management_watch_interval: 1 });
   await server.start();
@@ -276,7 +276,7 @@ it('the watch tells of the disabled key in the first Region, and that the next s
   await expect(server.start()).rejects.toThrow(/us-east-1: DisabledException: .*\[eu-west-1: DisabledException: /);
 });
 
-it('uses its master key once in each Region while it runs, a replica that serves nothing, too', async () => {
+it('a running server uses its master key once in each Region, including a replica that serves nothing', async () => {
   const regions = await twoRegions();
   const server = newServer({ ...regions.options, aws_key_management_watch_interval: 1 });
   await server.start();

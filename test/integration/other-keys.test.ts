@@ -28,42 +28,45 @@ async function untilEncrypted(server: ScratchServer): Promise<void> {
   });
 }
 
-it.each(ENCRYPTION_ALGORITHMS)('are refused by name, and its own open everything again (%s)', async (algorithm) => {
-  const kms = await startKms();
-  const [own, others] = [scratchDirectory(), scratchDirectory()];
-  const options = { ...EVERYTHING_ENCRYPTED, aws_key_management_encryption_algorithm: algorithm };
-  const server = await startServer(kms, { ...options, aws_key_management_keyfile_dir: own });
-  await server.sql('CREATE DATABASE d');
-  await server.sql('CREATE TABLE d.t ENGINE=InnoDB SELECT seq AS i FROM d.seq_1_to_1000');
-  await untilEncrypted(server);
-  await server.stop();
-  const other = await startServer(kms, { ...options, aws_key_management_keyfile_dir: others });
-  await other.stop();
-  expect(keyFiles(others)).toEqual(keyFiles(own));
+it.each(ENCRYPTION_ALGORITHMS)(
+  'key files of another server are refused, the right ones open again (%s)',
+  async (algorithm) => {
+    const kms = await startKms();
+    const [own, others] = [scratchDirectory(), scratchDirectory()];
+    const options = { ...EVERYTHING_ENCRYPTED, aws_key_management_encryption_algorithm: algorithm };
+    const server = await startServer(kms, { ...options, aws_key_management_keyfile_dir: own });
+    await server.sql('CREATE DATABASE d');
+    await server.sql('CREATE TABLE d.t ENGINE=InnoDB SELECT seq AS i FROM d.seq_1_to_1000');
+    await untilEncrypted(server);
+    await server.stop();
+    const other = await startServer(kms, { ...options, aws_key_management_keyfile_dir: others });
+    await other.stop();
+    expect(keyFiles(others)).toEqual(keyFiles(own));
 
-  const before = [server.datadir, own, others].flatMap(checksums);
-  const ownOptions = server.options;
-  server.options = { ...ownOptions, aws_key_management_keyfile_dir: others };
-  kms.calls.clear();
-  await expect(server.start()).rejects.toThrow('Failed to initialize plugins');
-  const log = server.log.slice(server.log.lastIndexOf('Starting MariaDB'));
-  expect(log).toContain(
-    `AWS KMS plugin: key 1 version 1 is among the key files in ${others}, but ibdata1 in the data directory is encrypted with another key of this number; nothing was changed; move the files aws-kms-key.* away from there and keep them`,
-  );
-  expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
-  expect([server.datadir, own, others].flatMap(checksums)).toEqual(before);
+    const before = [server.datadir, own, others].flatMap(checksums);
+    const ownOptions = server.options;
+    server.options = { ...ownOptions, aws_key_management_keyfile_dir: others };
+    kms.calls.clear();
+    await expect(server.start()).rejects.toThrow('Failed to initialize plugins');
+    const log = server.log.slice(server.log.lastIndexOf('Starting MariaDB'));
+    expect(log).toContain(
+      `AWS KMS plugin: key 1 version 1 is among the key files in ${others}, but ibdata1 in the data directory is encrypted with another key of this number; nothing was changed; move the files aws-kms-key.* away from there and keep them`,
+    );
+    expect(new Set(operations(kms))).toEqual(new Set(['Decrypt']));
+    expect([server.datadir, own, others].flatMap(checksums)).toEqual(before);
 
-  server.options = ownOptions;
-  await server.start();
-  expect(await server.sql(ROWS)).toEqual([{ n: 1000, sum: '500500' }]);
+    server.options = ownOptions;
+    await server.start();
+    expect(await server.sql(ROWS)).toEqual([{ n: 1000, sum: '500500' }]);
 
-  await server.stop();
-  server.options = {
-    ...ownOptions,
-    aws_key_management_keyfile_dir: others,
-    aws_key_management_allow_missing_keys: 'ON',
-  };
-  await expect(server.start()).rejects.toThrow(
-    /\[Warning\] .*encrypted with another key of this number;.*starting all the same.*InnoDB: /s,
-  );
-});
+    await server.stop();
+    server.options = {
+      ...ownOptions,
+      aws_key_management_keyfile_dir: others,
+      aws_key_management_allow_missing_keys: 'ON',
+    };
+    await expect(server.start()).rejects.toThrow(
+      /\[Warning\] .*encrypted with another key of this number;.*starting all the same.*InnoDB: /s,
+    );
+  },
+);

@@ -53,7 +53,7 @@ async function latest(server: ScratchServer, id: number): Promise<string | undef
   return await server.variable('STATUS', `Aws_key_management_key_${id}_latest_version`);
 }
 
-it('the plugin is active, and its agent is the usual one, not under the loader of the server', async () => {
+it("in the other series the plugin is active, and its agent is the usual one, not under the server's loader", async () => {
   const server = await startOther(await startKms());
   const [version] = await server.sql('SELECT VERSION() AS version');
   expect(version?.['version']).toMatch(new RegExp(`^${other.series.replace('.', '\\.')}\\.`));
@@ -68,7 +68,7 @@ it('the plugin is active, and its agent is the usual one, not under the loader o
   expect(readFileSync(`/proc/${agent}/environ`, 'utf8')).not.toContain('LD_');
 });
 
-it('keys are created, rotated and listed, and a restart reads everything', async () => {
+it('in the other series keys are created, rotated and listed, and a restart reads everything', async () => {
   const kms = await startKms();
   const server = await startOther(kms);
   await createTable(server, 3);
@@ -94,7 +94,7 @@ it('keys are created, rotated and listed, and a restart reads everything', async
   expect(await server.sql('SELECT i FROM d.t4')).toEqual([{ i: 42 }]);
 });
 
-it('what is refused is an SQL error with a text', async () => {
+it('in the other series refusals are SQL errors with a text', async () => {
   const kms = await startKms();
   const server = await startOther(kms);
   await createTable(server);
@@ -122,7 +122,7 @@ it('what is refused is an SQL error with a text', async () => {
   expect(server.log).toContain('AWS KMS plugin: loaded key 3, version 2, key length 256 bit');
 });
 
-it('it can be uninstalled when it is not permanent, and then goes at shutdown', async () => {
+it('in the other series the plugin can be uninstalled if not permanent, and goes at shutdown', async () => {
   const server = await startOther(await startKms(), { aws_key_management: 'ON' });
   await createTable(server);
   const connection = await server.connect();
@@ -136,7 +136,7 @@ it('it can be uninstalled when it is not permanent, and then goes at shutdown', 
   expect(server.log).toContain('Shutdown complete');
 });
 
-it('its mariadb-backup copies and prepares an encrypted server, and never creates a key', async () => {
+it("the other series' mariadb-backup copies and prepares an encrypted server, and never creates a key", async () => {
   const kms = await startKms();
   const server = await startOther(kms, EVERYTHING_ENCRYPTED);
   await createTable(server);
@@ -154,7 +154,7 @@ it('its mariadb-backup copies and prepares an encrypted server, and never create
   expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
 });
 
-it('an encrypted data directory of the older series goes on in the newer one', async () => {
+it('an encrypted data directory of the older series opens in the newer one', async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   const [older, newer] = other.isNewer ? [INSTALLED, other] : [other, INSTALLED];

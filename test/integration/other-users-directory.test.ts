@@ -75,7 +75,7 @@ function copied(): readonly string[] {
 it.each<[string, (path: string) => void]>([
   ['a link', (path) => symlinkSync(join(home, 'roots/secret'), path)],
   ['a second name', (path) => linkSync(join(home, 'roots/secret'), path)],
-])('backup-keys copies no file that the owner of the directory may not read, through %s', async (_, put) => {
+])("backup-keys copies no file that the directory's owner may not read, through %s", async (_, put) => {
   putKey('aws-kms-key.1.1');
   put(join(keys, 'aws-kms-key.77.1'));
   put(join(keys, 'aws-kms-key.1.1.json'));
@@ -88,7 +88,7 @@ it.each<[string, (path: string) => void]>([
   expect(execFileSync('grep', ['-rlc', SECRET, home], { encoding: 'utf8' }).trim().split('\n')).not.toContain(copy);
 });
 
-it('backup-keys follows no directory that its owner put in the place of the keys', async () => {
+it('backup-keys follows no directory link that the owner put in place of the keys', async () => {
   putKey('aws-kms-key.1.1');
   renameSync(keys, join(home, 'roots/of-another-server'));
   const theirs = join(home, 'theirs');
@@ -103,7 +103,7 @@ it('backup-keys follows no directory that its owner put in the place of the keys
   expect(copied()).toEqual([]);
 });
 
-it('links that are good are followed: to files of the owner, and those that root made in a directory of root', async () => {
+it("backup-keys follows safe links: to the owner's files, and root's own in a directory of root", async () => {
   putKey('aws-kms-key.1.1');
   const elsewhere = join(home, 'elsewhere');
   mkdirSync(elsewhere);
@@ -125,7 +125,7 @@ it('links that are good are followed: to files of the owner, and those that root
   expect(readFileSync(join(home, 'second/aws-kms-key.1.1'), 'utf8')).toBe('wrapped');
 });
 
-it("a link that another user put into a sticky directory of root's is not followed", async () => {
+it("backup-keys does not follow a link that another user put into a sticky directory of root's", async () => {
   const mounted = join(home, 'mounted');
   mkdirSync(mounted);
   chmodSync(mounted, 0o1777);
@@ -137,7 +137,7 @@ it("a link that another user put into a sticky directory of root's is not follow
   expect(copied()).toEqual(['aws-kms-key.1.1']);
 });
 
-it('what others may put another directory in the place of is refused, and the cure that is printed is one', async () => {
+it('backup-keys refuses a directory that others can replace, and prints a fix that works', async () => {
   const shared = join(home, 'shared');
   mkdirSync(join(shared, 'keys'), { recursive: true });
   chmodSync(shared, 0o777);
@@ -152,7 +152,7 @@ it('what others may put another directory in the place of is refused, and the cu
   expect(await backUp()).toMatchObject({ code: 0, stderr: '' });
 });
 
-it('a backup in a directory of another user is theirs, and nothing is written through their links', async () => {
+it("a backup in another user's directory belongs to that user, and nothing is written through their links", async () => {
   putKey('aws-kms-key.1.1');
   mkdirSync(copy);
   give(copy);
@@ -173,7 +173,7 @@ it('a backup in a directory of another user is theirs, and nothing is written th
   expect(stderr).not.toContain(SECRET);
 });
 
-it('rewrap works as the owner of the directory, and neither a link nor a FIFO in the place of its lock matters', async () => {
+it("rewrap acts as the directory's owner, undisturbed by a link or a FIFO in place of its lock", async () => {
   const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
   const server = await startServer(kms, { aws_key_management_keyfile_dir: keys }, { user: USER });
   await server.sql('CREATE DATABASE d');
@@ -203,7 +203,7 @@ it('rewrap works as the owner of the directory, and neither a link nor a FIFO in
   expect(await server.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);
 });
 
-it('root who may not become the owner of the directory is told so', async () => {
+it("root that cannot become the directory's owner gets an error that says so", async () => {
   putKey('aws-kms-key.1.1');
   const args = ['--bounding-set=-setuid,-setgid', COMMAND, 'backup-keys', '--keyfile-dir', keys, '--to', copy];
   const ended = spawnSync('setpriv', args, { env: { PATH }, encoding: 'utf8' });
@@ -236,7 +236,7 @@ it.each(['backup-keys', 'rewrap', 'verify-backup'])('%s of nothing is a failure'
   expect(stderr).toMatch(/^hint: /m);
 });
 
-it('hints speak of what named the directory', async () => {
+it('hints name the option that named the directory', async () => {
   const said = async (...args: readonly string[]) => (await command(...args)).stderr;
   expect(await said('verify-backup', '/nowhere')).toBe(
     "mariadb-aws-kms: error: cannot list the backup directory /nowhere: ENOENT: no such file or directory, scandir '/nowhere'\nhint: there is no such directory: correct the directory on the command line\n",

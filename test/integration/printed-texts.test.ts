@@ -36,24 +36,24 @@ function expectClean({ stdout, stderr }: { readonly stdout: string; readonly std
   expect(all).not.toMatch(/^mariadb-aws-kms: note: all fine/m);
 }
 
-it('backup-keys prints no command of a sidecar', async () => {
+it('backup-keys prints no terminal command from a sidecar', async () => {
   const to = join(scratchDirectory(), 'backup');
   expectClean(await run('backup-keys', '--no-defaults', '--keyfile-dir', hostileKeys(), '--to', to));
 });
 
-it('rewrap prints no command of a sidecar', async () => {
+it('rewrap prints no terminal command from a sidecar', async () => {
   const kms = await startKms();
   const from = ['--keyfile-dir', hostileKeys(), '--endpoint-url', kms.url, '--region', 'us-east-1'];
   const to = ['--to', 'alias/mariadb-encryption', '--backup', scratchDirectory(), '--dry-run'];
   expectClean(await run('rewrap', '--no-defaults', ...from, ...to));
 });
 
-it('doctor prints no command of a sidecar', async () => {
+it('doctor prints no terminal command from a sidecar', async () => {
   const kms = await startKms();
   expectClean(await run('doctor', '--no-defaults', '--keyfile-dir', hostileKeys(), '--endpoint-url', kms.url));
 });
 
-it('verify-backup prints no command of a manifest', async () => {
+it('verify-backup prints no terminal command from a manifest', async () => {
   const directory = scratchDirectory();
   writeFileSync(
     join(directory, 'mariadb-aws-kms-keys.json'),
@@ -63,7 +63,7 @@ it('verify-backup prints no command of a manifest', async () => {
   expect(`${stdout}${stderr}`).not.toMatch(OBEYED);
 });
 
-it.each(['backup-keys', 'rewrap', 'doctor'])('%s --json escapes what a terminal obeys', async (command) => {
+it.each(['backup-keys', 'rewrap', 'doctor'])('%s --json escapes control characters', async (command) => {
   const kms = await startKms();
   const keys = ['--no-defaults', '--keyfile-dir', hostileKeys(), '--json'];
   const at = ['--endpoint-url', kms.url, '--region', 'us-east-1'];

@@ -45,7 +45,7 @@ function logsWith(server: ScratchServer, prefix: string): readonly string[] {
     .filter((file) => readFileSync(join(server.datadir, file)).includes(MARKER));
 }
 
-it('rows arrive while both sides rotate and the replica restarts, through logs that nobody else can read', async () => {
+it('rows arrive while both servers rotate and the replica restarts, through logs that no other server can read', async () => {
   const primary = await startNode(1);
   const replica = await startNode(2);
   const rotate = async (): Promise<void> => {

@@ -51,7 +51,7 @@ async function rewrap(server: ScratchServer, kms: DevKms, prefix = '', ...more: 
   });
 }
 
-it('moves the keys of a server at work, cut at each step, and the server starts without the old master key', async () => {
+it('rewrap moves the keys of a busy server, interrupted at each step, and the server starts without the old master key', async () => {
   const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
   const [old = '', next = ''] = kms.keyArns;
   const server = await startServer(kms, {
@@ -104,7 +104,7 @@ it('moves the keys of a server at work, cut at each step, and the server starts 
   expect(opened.plaintext).toHaveLength(16);
 });
 
-it('a copy made meanwhile, of sidecars before and key files after, starts a server without the old master key', async () => {
+it('a copy with sidecars from before a rewrap and key files from after it starts without the old master key', async () => {
   const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
   const [old = '', next = ''] = kms.keyArns;
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
@@ -133,7 +133,7 @@ it('a copy made meanwhile, of sidecars before and key files after, starts a serv
   });
 });
 
-it('of two at once, the second in a container of its own, one is refused while the other finishes', async () => {
+it('the second of two simultaneous rewraps is refused, even from a container, while the first finishes', async () => {
   const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
   kms.faults.set([{ kind: 'latency', ms: 4_000 }]);

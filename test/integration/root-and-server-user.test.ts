@@ -58,7 +58,7 @@ function putProfile(): string {
   return config;
 }
 
-it('a program that the profile of the server names runs with the rights of the server alone', async () => {
+it("a program that the server's profile names runs with the rights of the server's user only", async () => {
   const config = putProfile();
   const output = await doctor({ ...NO_METADATA, AWS_CONFIG_FILE: config, ROOTS_OWN: 'secret' });
   expect(output).toMatch(/ok\s+credentials: .*credential_process of a profile/);
@@ -69,7 +69,7 @@ it('a program that the profile of the server names runs with the rights of the s
   expect(readFileSync(join(home, 'environment'), 'utf8')).not.toContain('ROOTS_OWN');
 });
 
-it('a token that only root may read is not sent where the server’s user says', async () => {
+it('a token that only root may read is not sent to the endpoint of the server’s user', async () => {
   const token = join(home, 'token');
   writeFileSync(token, 'only root may read this', { mode: 0o600 });
   const config = join(home, 'config');
@@ -83,7 +83,7 @@ it('a token that only root may read is not sent where the server’s user says',
   expect(output).toContain('EACCES');
 });
 
-it('with credentials of its own root takes no configuration of another user', async () => {
+it('root with credentials of its own reads no configuration of another user', async () => {
   const config = putProfile();
   const { accessKeyId: id, secretAccessKey: secret } = TEST_ACCESS_KEY;
   const output = await doctor({ AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_CONFIG_FILE: config });
@@ -98,7 +98,7 @@ it.each([
   ['the owner of the data directory', USER, true],
   ['another user', 'daemon', false],
 ])(
-  'of processes named like the server in its data directory, that of %s is believed: %s, %s',
+  'root believes a process named like the server only if the owner of the data directory runs it (%s: %s, %s)',
   async (_, user, isBelieved) => {
     const config = putProfile();
     const datadir = join(home, 'data');

@@ -10,7 +10,7 @@ async function latest(server: Awaited<ReturnType<typeof startServer>>, id: numbe
   return await server.variable('STATUS', `Aws_key_management_key_${id}_latest_version`);
 }
 
-it('of one key is visible at once and reads back 0', async () => {
+it('a rotation of one key is visible at once, and the variable reads back 0', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
@@ -22,7 +22,7 @@ it('of one key is visible at once and reads back 0', async () => {
   expect(await latest(server, 1)).toBe('2');
 });
 
-it('that fails is an SQL error with what KMS said, and changes nothing', async () => {
+it("a failed rotation is an SQL error with KMS's message, and changes nothing", async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -61,7 +61,7 @@ it('that fails is an SQL error with what KMS said, and changes nothing', async (
   expect(await latest(server, 3)).toBe('2');
 });
 
-it('in one statement with DEFAULT for the master key says that it used the old one', async () => {
+it('a rotation in one statement with DEFAULT for the master key reports that it used the old one', async () => {
   const server = await startServer(await startKms());
   await server.sql('SET GLOBAL aws_key_management_master_key_id=DEFAULT, GLOBAL aws_key_management_rotate_key=1');
   expect(await latest(server, 1)).toBe('2');
@@ -71,7 +71,7 @@ it('in one statement with DEFAULT for the master key says that it used the old o
   expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=1')).toMatch(/master_key_id is empty/);
 });
 
-it('of all keys tries every key, reports each that failed, and fails the statement', async () => {
+it('a rotation of all keys tries every key, reports each failure, and fails the statement', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -101,7 +101,7 @@ it('of all keys tries every key, reports each that failed, and fails the stateme
   expect([...(await Promise.all([1, 2, 3, 4].map((id) => latest(server, id))))].sort()).toEqual(['2', '2', '3', '3']);
 });
 
-it('against a KMS that does not answer yet delays no other session', async () => {
+it('a rotation that waits for KMS delays no other session', async () => {
   const held = new HeldCalls();
   const kms = await startKms({ clock: held });
   // Longer than the statements of the other session take.
@@ -127,7 +127,7 @@ it('against a KMS that does not answer yet delays no other session', async () =>
   expect(await latest(server, 1)).toBe('2');
 });
 
-it('by two servers on one directory loses no version; each has all of them after a restart', async () => {
+it('rotations by two servers on one directory lose no version, and both servers have all after a restart', async () => {
   const kms = await startKms();
   const keys = scratchDirectory();
   const options = pluginOptions(kms.url, { aws_key_management_keyfile_dir: keys });

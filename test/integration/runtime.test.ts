@@ -112,7 +112,7 @@ async function ended(running: Running): Promise<void> {
 }
 
 describe.each(AGENTS)('an agent %s', (_, startAgent) => {
-  it('opens, writes and says nothing at any signal', { timeout: 600_000 }, async () => {
+  it('opens, writes and prints nothing at any signal', { timeout: 600_000 }, async () => {
     const survived: string[] = [];
     let agent: Agent | undefined;
     let request = 1;
@@ -199,7 +199,7 @@ function filesBelow(directory: string): readonly string[] {
     .map(({ name }) => name);
 }
 
-it('an agent that listens runs without the variables of its runtime', { timeout: 120_000 }, async () => {
+it('a listening agent runs without the variables of its runtime', { timeout: 120_000 }, async () => {
   const agent = await startListening(Object.fromEntries(VARIABLES));
   await welcome(agent);
   await agent.plugin.ask(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
@@ -216,7 +216,7 @@ it('an agent that listens runs without the variables of its runtime', { timeout:
 });
 
 it.each(['NODE_DEBUG', 'NODE_DEBUG_NATIVE'])(
-  '%s says nothing once the program runs',
+  '%s makes the running program print nothing',
   { timeout: 120_000 },
   async (name) => {
     const { agent, answer } = await askOverTls({ [name]: 'net,tls,http,https,ENV_PROXY,TLS' }, 'trusted');
@@ -241,7 +241,9 @@ it.each(WITHOUT_EFFECT)('%s has no effect on a call over TLS', { timeout: 120_00
   expect(agent.said()).toMatch(/^mariadb-aws-kms: agent \S+ listens on \S+\n$/);
 });
 
-it('a descriptor in NODE_CHANNEL_FD is closed and not listened to', { timeout: 120_000 }, async () => {
+it('an agent closes a descriptor named in NODE_CHANNEL_FD and reads nothing from it', {
+  timeout: 120_000,
+}, async () => {
   const directory = scratchDirectory();
   chmodSync(directory, 0o700);
   const args = ['agent', '--listen', join(directory, 's'), '--keyfile-dir', directory, '--mock'];
@@ -254,7 +256,7 @@ it('a descriptor in NODE_CHANNEL_FD is closed and not listened to', { timeout: 1
   await until('the channel is closed', () => isClosed);
 });
 
-it('an agent that a wrapper starts with such variables for the plugin refuses to run', {
+it('an agent refuses to run when a wrapper starts it for the plugin with runtime variables', {
   timeout: 120_000,
 }, async () => {
   const agent = await startOnDescriptor(Object.fromEntries(VARIABLES));
@@ -266,7 +268,7 @@ it('an agent that a wrapper starts with such variables for the plugin refuses to
   expect(filesBelow(agent.directory)).toEqual([]);
 });
 
-describe('--node-options', () => {
+describe('the argument --node-options', () => {
   const refused = [
     '--inspect=0',
     '--heapsnapshot-signal=SIGUSR2',
@@ -292,13 +294,13 @@ describe('--node-options', () => {
     expect(running.said()).not.toContain(SECRET);
   });
 
-  it('--no-jitless is taken by every command, as plugins in memory pass it', async () => {
+  it('every command accepts --no-jitless, as older plugins in memory pass it', async () => {
     const { stdout } = await promisify(execFile)(COMMAND, ['--version', '--node-options=--no-jitless']);
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
   it.each(['--inspect', '--require=/nowhere', '--report-on-signal', '--v8-options', '-e'])(
-    '%s as an argument of its own is one that the command does not know',
+    'commands do not know %s as a separate argument',
     async (option) => {
       const running = start(COMMAND, [option]);
       await ended(running);
@@ -332,7 +334,7 @@ it.each([
   [{ NODE_TLS_REJECT_UNAUTHORIZED: '0' }],
   [{ NODE_EXTRA_CA_CERTS: 'ROOT' }],
   [{ NODE_OPTIONS: '--use-openssl-ca', SSL_CERT_DIR: '/nowhere' }],
-])('a certificate that is not trusted stays so with %o', { timeout: 120_000 }, async (environment) => {
+])('an untrusted certificate stays untrusted with %o', { timeout: 120_000 }, async (environment) => {
   const { answer } = await askOverTls(environment, 'not trusted');
   expect(answer).toMatchObject({ type: 'fail', code: 'KMS_OPERATOR' });
   expect(answer).toMatchObject({ message: expect.stringMatching(/UNABLE_TO_|SELF_SIGNED_CERT/) });
@@ -388,7 +390,7 @@ it('a core dump of an agent that a plugin starts holds no secret', { timeout: 12
   expect((await abort(other))?.includes(SECRET)).toBe(true);
 });
 
-it('an agent that listens dumps no core, nor does a credential process that it starts', {
+it('neither a listening agent nor its credential process dumps core', {
   timeout: 120_000,
 }, async () => {
   const directory = scratchDirectory();

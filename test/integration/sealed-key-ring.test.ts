@@ -50,7 +50,7 @@ function dataKeys(server: ScratchServer, kms: DevKms): [string, Uint8Array][] {
     });
 }
 
-it('opens every key with one call of KMS at a start, holds no key in the clear, and is no part of a backup', async () => {
+it('the sealed key ring opens every key with one KMS call at a start, holds no key in the clear, and is in no backup', async () => {
   const kms = await startKms();
   const server = await serverWithRing(kms);
   const keys = dataKeys(server, kms);
@@ -89,7 +89,7 @@ it('opens every key with one call of KMS at a start, holds no key in the clear, 
   await expectData(server);
 });
 
-it('is written anew by an agent of its own too, and a start without it is as ever', async () => {
+it('a separate agent writes the sealed key ring too, and a start without it works as usual', async () => {
   const kms = await startKms();
   const server = await serverWithRing(kms);
   await until('the agent has ended', async () => (await agentsOf(server)).length === 0, 30);
@@ -106,7 +106,7 @@ it('is written anew by an agent of its own too, and a start without it is as eve
   expect(statSync(ringOf(server)).ino).toBe(after);
 });
 
-it('an agent that is killed while it writes the ring costs nothing', async () => {
+it('killing the agent while it writes the sealed key ring loses nothing', async () => {
   const kms = await startKms();
   const server = await serverWithRing(kms);
   for (let kill = 0; kill < 4; kill += 1) {

@@ -280,7 +280,7 @@ async function startAgent(
   return agent;
 }
 
-it.each(SOURCES)('shows no credential and no key byte: $name', async ({ needsHome = false, setUp }) => {
+it.each(SOURCES)('no output or file shows a credential or a key byte: $name', async ({ needsHome = false, setUp }) => {
   const witness = new Witness();
   const { issuer, environment, home } = witness;
   const troubles = (await setUp({ issuer, environment, home, file: (path, text) => witness.file(path, text) })) ?? [];
@@ -404,7 +404,7 @@ it.each(SOURCES)('shows no credential and no key byte: $name', async ({ needsHom
   );
 });
 
-it('shows no credential when the first of two Regions repeats them, to an agent that listens', async () => {
+it('no output shows a credential when the first of two Regions repeats them to a listening agent', async () => {
   const witness = new Witness();
   const { issuer, environment } = witness;
   const { accessKeyId, secretAccessKey, sessionToken } = issuer.session();
@@ -446,7 +446,7 @@ it('shows no credential when the first of two Regions repeats them, to an agent 
   expect(witness.findings(witness.search(server), server)).toEqual([]);
 });
 
-it('shows no credential and no code in what the other commands print', async () => {
+it('no output of the other commands shows a credential or a code', async () => {
   const witness = new Witness();
   const { issuer, environment, home } = witness;
   witness.file('credentials', `[default]\n${keysOf(issuer.user())}`);

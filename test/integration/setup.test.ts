@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { run } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
-it('a build finds the pinned Node.js where npm left no link to it, as npm 9 does', async () => {
+it('a build finds the pinned Node.js although npm 9 made no link to it', async () => {
   const clone = scratchDirectory();
   const tools = scratchDirectory();
   for (const directory of ['scripts', 'node_modules']) mkdirSync(join(clone, directory));

@@ -23,7 +23,7 @@ const denied = {
   message: 'arn:aws:iam::111122223333:role/db may not',
 } as const;
 
-it('a statement that gets no key says why in SHOW WARNINGS, and to users without privileges no accounts or paths', async () => {
+it('SHOW WARNINGS tells why a statement got no key, without accounts or paths for users without privileges', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_ids: '1-9' });
   await server.sql('CREATE DATABASE d');
@@ -69,7 +69,7 @@ it('a statement that succeeds without key 2 of temporary data has no warning', a
   expect(server.log).toContain('key 2 is not among the key ids');
 }, 120_000);
 
-it('INSTALL SONAME that fails says why', async () => {
+it('a failed INSTALL SONAME reports its reason', async () => {
   const kms = await startKms();
   const loaded = pluginOptions(kms.url);
   const { plugin_load_add: _, aws_key_management: __, ...rest } = loaded;

@@ -148,7 +148,7 @@ const TROUBLES: readonly Trouble[] = [
 ];
 
 it.each(TROUBLES)(
-  'with $what FORCE does not start, ON starts without the plugin, and the log names cause and cure',
+  'with $what a FORCE server does not start, an ON server starts without the plugin, and the log names cause and fix',
   async ({ make, cause, cure }) => {
     const kms = await startKms();
     const server = await usedServer(kms);
@@ -183,7 +183,7 @@ it.each(TROUBLES)(
   },
 );
 
-it('with an unknown alias existing keys load, new ones fail with the name', async () => {
+it('with an unknown alias existing keys load, and new ones fail with its name', async () => {
   const kms = await startKms();
   const server = await usedServer(kms);
   server.options = { ...server.options, aws_key_management_master_key_id: 'alias/unknown' };
@@ -194,7 +194,7 @@ it('with an unknown alias existing keys load, new ones fail with the name', asyn
   );
 });
 
-it('an unreadable key directory is named, with FORCE and ON, and nothing is minted', async () => {
+it('an unreadable key directory is named, with FORCE and ON, and no key is created', async () => {
   const kms = await startKms();
   // Root can read everything, so a server that root starts runs as another user.
   const server = newServer(pluginOptions(kms.url), process.getuid?.() === 0 ? { user: 'nobody' } : {});
@@ -217,7 +217,7 @@ it('an unreadable key directory is named, with FORCE and ON, and nothing is mint
   expect(kms.calls.list()).not.toEqual([]);
 });
 
-it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, and tells how many are missing', async () => {
+it('a server with allow_missing_keys starts without keys that KMS refuses, retries them, and counts them', async () => {
   const kms = await startKms();
   const server = await usedServer(kms);
   kms.kms.call('us-east-1', caller, 'DisableKey', { KeyId: kms.keyArns[0] });
@@ -235,7 +235,7 @@ it('allow_missing_keys starts without what cannot be unwrapped, goes on trying, 
   expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe('2');
 });
 
-it('request_timeout bounds an attempt: a KMS that does not answer is asked again and again', async () => {
+it('request_timeout limits an attempt: a KMS that does not answer is called again and again', async () => {
   const kms = await startKms();
   const server = await usedServer(kms, { aws_key_management: 'ON' });
   kms.faults.set([{ kind: 'hang', count: 3 }]);
@@ -249,7 +249,7 @@ it('request_timeout bounds an attempt: a KMS that does not answer is asked again
   );
 });
 
-it('starts when an external key store answers in the end', async () => {
+it('a server starts when an external key store answers late', async () => {
   const kms = await startKms();
   const server = await usedServer(kms);
   kms.faults.set([{ ...externalKeyStoreHiccup, count: 3 }]);
@@ -261,7 +261,7 @@ it('starts when an external key store answers in the end', async () => {
   );
 });
 
-it('counts keys, calls and errors by kind', async () => {
+it('the status variables count keys, calls and errors by kind', async () => {
   const kms = await startKms();
   const server = await usedServer(kms);
   await server.start();
@@ -312,7 +312,7 @@ it('counts keys, calls and errors by kind', async () => {
   });
 });
 
-it('rides out throttling, errors and dropped connections', async () => {
+it('a start survives throttling, errors and dropped connections', async () => {
   const kms = await startKms();
   const server = await usedServer(kms);
   kms.faults.set([
@@ -327,7 +327,7 @@ it('rides out throttling, errors and dropped connections', async () => {
   expect(Number(await server.variable('STATUS', 'Aws_key_management_kms_errors_transient'))).toBeGreaterThanOrEqual(9);
 });
 
-it('unwraps every version at once: many keys take little longer than one', async () => {
+it('a start unwraps all versions in parallel: many keys take little longer than one', async () => {
   const held = new HeldCalls();
   const kms = await startKms({ clock: held });
   const server = await usedServer(kms);
@@ -352,7 +352,7 @@ it('unwraps every version at once: many keys take little longer than one', async
   expect(await server.variable('STATUS', 'Aws_key_management_versions_loaded')).toBe('201');
 });
 
-it('writes key files that only the server may read', async () => {
+it('only the server may read the key files that it writes', async () => {
   const server = await usedServer(await startKms());
   const { stdout } = await run('stat', [
     '-c',
@@ -363,7 +363,7 @@ it('writes key files that only the server may read', async () => {
   expect(readFileSync(join(server.datadir, 'aws-kms-key.3.1')).length).toBeGreaterThan(100);
 });
 
-it('a start goes on when its agent is killed, and fails when the next one is, too', async () => {
+it('a start survives one killed agent, and fails when the next one is killed, too', async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   const agent = new AgentLauncher(directory);

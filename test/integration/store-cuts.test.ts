@@ -37,7 +37,7 @@ async function latest(server: ScratchServer): Promise<number> {
 }
 
 it.each(CUTS)(
-  'with %s at each step of the write sequence loses nothing and announces nothing too early',
+  'a rotation with %s at each system call of storing a key loses nothing and announces nothing too early',
   async (cut) => {
     const kms = await startKms();
     const agent = new AgentLauncher(scratchDirectory());

@@ -27,7 +27,7 @@ async function aws(endpoint: string, ...args: string[]): Promise<Record<string, 
   return JSON.parse(stdout);
 }
 
-it('a key file made with the AWS CLI is loaded, and the AWS CLI opens a file of ours', async () => {
+it("a server loads a key file made with the AWS CLI, and the AWS CLI opens one of the server's", async () => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url));
   const made = await aws(
@@ -54,7 +54,7 @@ it('a key file made with the AWS CLI is loaded, and the AWS CLI opens a file of 
   expect(opened['KeyId']).toBe(kms.keyArns[0]);
 });
 
-it('mariadb-backup without the key files fails and says which key it misses, and creates none', async () => {
+it("mariadb-backup without the key files fails with the missing key's name, and creates none", async () => {
   const kms = await startKms();
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON', innodb_encrypt_log: 'ON' });
   await server.sql('CREATE DATABASE d');
@@ -73,7 +73,7 @@ it('mariadb-backup without the key files fails and says which key it misses, and
   expect(keyFiles(target)).toEqual([]);
 });
 
-it("mariadb-backup that root runs looks for credentials in the home of the server's user, and as that user", async () => {
+it("mariadb-backup run by root reads the credentials of the server's user, and as that user", async () => {
   expect(process.getuid?.(), 'this test needs root, which runs the backup of another user').toBe(0);
   const kms = await startKms();
   const directory = scratchDirectory();
@@ -110,7 +110,7 @@ it("mariadb-backup that root runs looks for credentials in the home of the serve
   expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
 });
 
-it('mariadb-backup --stream is not disturbed by the agent', async () => {
+it('the agent does not disturb mariadb-backup --stream', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { innodb_encrypt_tables: 'ON' });
   const stream = join(server.directory, 'stream');
@@ -128,7 +128,7 @@ it('mariadb-backup --stream is not disturbed by the agent', async () => {
   expect(keyFiles(target)).toEqual(keyFiles(server.datadir));
 });
 
-it('mariadb-install-db makes an encrypted data directory, and the server opens it', async () => {
+it('mariadb-install-db creates an encrypted data directory that the server opens', async () => {
   const kms = await startKms();
   const directory = scratchDirectory();
   const datadir = join(directory, 'data');
@@ -145,7 +145,7 @@ it('mariadb-install-db makes an encrypted data directory, and the server opens i
   expect(unencrypted).toEqual([]);
 });
 
-it('--bootstrap runs SQL on an encrypted data directory', async () => {
+it('a server with --bootstrap runs SQL on an encrypted data directory', async () => {
   const kms = await startKms();
   const server = newServer({ ...pluginOptions(kms.url), ...EVERYTHING_ENCRYPTED });
   const sql = join(server.directory, 'bootstrap.sql');
@@ -158,7 +158,7 @@ it('--bootstrap runs SQL on an encrypted data directory', async () => {
   expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 5 }]);
 });
 
-it('mock mode needs no AWS, shouts, survives a restart and is carried along by a backup', async () => {
+it('mock mode needs no AWS, warns loudly, survives a restart and is copied by a backup', async () => {
   const server = newServer(
     {
       plugin_load_add: 'aws_key_management',

@@ -5,7 +5,7 @@ import { pluginOptions } from '../../harness/scratch-server.ts';
 import { defaultText, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../src/format/settings.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
 
-it('has the variables of the table, with their types, defaults, ranges, choices and descriptions', async () => {
+it('the plugin has the variables of the table, with their types, defaults, ranges, choices and descriptions', async () => {
   const kms = await startKms();
   const server = await startServer(kms, {
     aws_key_management: 'ON',
@@ -38,7 +38,7 @@ function systemVariable(name: SettingName): Readonly<Record<string, string | nul
   };
 }
 
-it('has every variable explained in the example configuration, and no other', async () => {
+it('the example configuration explains every variable and no other', async () => {
   const example = readFileSync(join(import.meta.dirname, '../../packaging/aws_key_management.cnf'), 'utf8');
   const explained = [...example.matchAll(/^#?(aws_key_management_\w+) =/gm)].map(([, name]) => name);
   const server = await startServer(await startKms());
@@ -52,7 +52,7 @@ it('has every variable explained in the example configuration, and no other', as
   );
 });
 
-it('refuses malformed values with the reason, and keeps the old ones', async () => {
+it('SET refuses malformed values with the reason, and keeps the old ones', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_ids: '1-9' });
   const before = await server.sql("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'");
@@ -99,7 +99,7 @@ it('refuses malformed values with the reason, and keeps the old ones', async () 
   expect(await server.sql("SHOW GLOBAL VARIABLES LIKE 'aws_key_management%'")).toEqual(before);
 });
 
-it('takes good values at once, also DEFAULT', async () => {
+it('SET applies valid values at once, also DEFAULT', async () => {
   const kms = await startKms({ aliases: ['alias/mariadb-encryption', 'alias/other'] });
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -122,7 +122,7 @@ it('takes good values at once, also DEFAULT', async () => {
   await server.sql('INSERT INTO d.a VALUES (1)');
 });
 
-it('never crashes while variables are set and read from many sessions', async () => {
+it('the server never crashes while many sessions set and read variables', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   const sessions = await Promise.all(Array.from({ length: 8 }, () => server.connect()));
@@ -140,7 +140,7 @@ it('never crashes while variables are set and read from many sessions', async ()
   expect(server.isRunning).toBe(true);
 });
 
-it('ignores rotate_key at server start, with a warning', async () => {
+it('the server ignores rotate_key at its start, with a warning', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_rotate_key: 1 });
   expect(server.log).toMatch(/\[Warning\] .*AWS KMS plugin: aws_key_management_rotate_key.*ignored/);
@@ -155,14 +155,14 @@ it.each([
   ['aws_key_management_agent', 'relative/agent', /aws_key_management_agent: expected an absolute path/],
   ['aws_key_management_agent', '/nowhere/agent', /\/nowhere\/agent/],
   ['aws_key_management_agent', 'unix:/nowhere/sock', /\/nowhere\/sock/],
-])('does not start with %s=%s and says why', async (variable, value, reason) => {
+])('the server does not start with %s=%s and names the reason', async (variable, value, reason) => {
   const kms = await startKms();
   const server = newServer(pluginOptions(kms.url, { aws_key_management_start_timeout: 5, [variable]: value }));
   await expect(server.start()).rejects.toThrow(/Failed to initialize plugins/);
   expect(server.log).toMatch(new RegExp(`\\[ERROR\\] .*AWS KMS plugin: .*${reason.source}`));
 });
 
-it('lets nobody without the privilege rotate, and then asks nobody', async () => {
+it('a user without the privilege cannot rotate, and the attempt makes no KMS call', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE USER u');
@@ -174,7 +174,7 @@ it('lets nobody without the privilege rotate, and then asks nobody', async () =>
   expect(kms.calls.list()).toEqual([]);
 });
 
-it('creates only the key ids that aws_key_management_key_ids allows, whoever asks', async () => {
+it('SQL creates only the key ids that aws_key_management_key_ids allows, for every user', async () => {
   const kms = await startKms();
   const server = await startServer(kms, { aws_key_management_key_ids: '1-2,100-199' });
   await server.sql('CREATE USER u');

@@ -43,7 +43,7 @@ function newKeys(): string {
   return keys;
 }
 
-it('an older state put back, with as many files, gets no version that the server has', async () => {
+it('a restored older state with as many files gets no version that the server has', async () => {
   const keys = newKeys();
   const server = await startServer(await startKms(), { aws_key_management_keyfile_dir: keys });
   await withTable(server, 2);
@@ -66,7 +66,7 @@ it('an older state put back, with as many files, gets no version that the server
   expect(await server.sql('SELECT i FROM d.t2')).toEqual([{ i: 42 }, { i: 43 }]);
 });
 
-it('an older state put back while the server is down gets no version that data has', async () => {
+it('a state restored while the server is down gets no version that its data uses', async () => {
   const keys = newKeys();
   const server = await startServer(await startKms(), { aws_key_management_keyfile_dir: keys });
   await withTable(server, 2);
@@ -96,7 +96,7 @@ it('an older state put back while the server is down gets no version that data h
   expect(await server.sql('SELECT i FROM d.t2')).toEqual([{ i: 42 }]);
 }, 120_000);
 
-it('a version that is stored and could not be loaded is not lost: its key is rotated', async () => {
+it('a stored version that could not be loaded is not lost: its key is rotated', async () => {
   const keys = newKeys();
   const server = await startServer(await startKms(), {
     aws_key_management_keyfile_dir: keys,
@@ -110,7 +110,7 @@ it('a version that is stored and could not be loaded is not lost: its key is rot
   expect(keyFiles(keys)).toContain('aws-kms-key.2.3');
 }, 120_000);
 
-it('a second server that makes keys in the directory does not hide that a version is gone; each look says so', async () => {
+it('a missing version is reported at each look even if a second server creates keys in the directory', async () => {
   const kms = await startKms();
   const keys = newKeys();
   const options = { aws_key_management_keyfile_dir: keys, aws_key_management_watch_interval: 1 };
@@ -165,7 +165,7 @@ async function serverOfConflict(kms: DevKms, id: number): Promise<{ x: ScratchSe
 
 const ROWS = [{ i: 42 }, { i: 43 }];
 
-it('a file that is not the key in memory is an error in the log, and putting the right one back saves the data', async () => {
+it('a file that differs from the key in memory is logged as an error, and restoring the right one saves the data', async () => {
   const { x, keys, right } = await serverOfConflict(await startKms(), 2);
   const wrong = moveAway(keys, 'aws-kms-key.2.2', 'wrong');
   putBack(right, keys);
@@ -175,7 +175,7 @@ it('a file that is not the key in memory is an error in the log, and putting the
   expect(await x.sql('SELECT i FROM d.t2')).toEqual(ROWS);
 });
 
-it('without a backup, a rotation and a rebuild of the tables save the data from such a file', async () => {
+it('without a backup, a rotation and a rebuild of the tables save the data from a replaced key file', async () => {
   const { x, keys } = await serverOfConflict(await startKms(), 2);
   await x.sql(ROTATE_2);
   await x.sql('ALTER TABLE d.t2 FORCE');
@@ -184,7 +184,7 @@ it('without a backup, a rotation and a rebuild of the tables save the data from 
   expect(await x.sql('SELECT i FROM d.t2')).toEqual(ROWS);
 });
 
-it('where it is key 1, all data can still be read and loaded into another server', async () => {
+it('with a replaced file of key 1, all data can still be read and loaded into another server', async () => {
   const kms = await startKms();
   const { x } = await serverOfConflict(kms, 1);
   expect(x.log).toContain('copy all data out with mariadb-dump');

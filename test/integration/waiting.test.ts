@@ -60,7 +60,7 @@ async function waitsForKms(server: ScratchServer, id: number): Promise<void> {
   await pause(400);
 }
 
-it('a statement that waits for a new key ends with KILL, and holds up others for a few seconds only', async () => {
+it('a statement that waits for a new key ends with KILL, and delays others for a few seconds only', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -130,7 +130,7 @@ async function replicaOf(primary: ScratchServer, options: ServerOptions): Promis
   return replica;
 }
 
-it('keys that key_ids lists are made at once; a replica without a list takes its turns, and outlasts an outage of KMS', {
+it('keys listed in key_ids are created at once, while a replica without a list is rate-limited and outlasts a KMS outage', {
   timeout: 400_000,
 }, async () => {
   const first = 1001;
@@ -206,7 +206,7 @@ it('keys that key_ids lists are made at once; a replica without a list takes its
   expect(after).toMatchObject({ Slave_SQL_Running: 'Yes', Last_SQL_Error: '' });
 });
 
-it('allow_missing_keys starts in its time while KMS hangs, and nobody waits for a missing key; only a restart mends its table', async () => {
+it('a server with allow_missing_keys starts in time while KMS hangs, nobody waits for a missing key, and a restart recovers its table', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
