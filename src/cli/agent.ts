@@ -22,13 +22,17 @@ interface AgentOptions {
 
 export function agentCommand(): Command {
   return new Command('agent')
-    .description('serve data keys to the plugin: on descriptor 3 when the plugin starts it, or on a unix socket')
-    .option('--listen <path>', 'unix socket to listen on, in a directory that only the server may enter')
-    .option('--keyfile-dir <directory>', 'where the key files are; required with --listen')
-    .option('--region <region>', 'with --listen: AWS Region, in the place of aws_key_management_region')
-    .option('--endpoint-url <url>', 'with --listen: KMS endpoint, in the place of aws_key_management_endpoint_url')
-    .option('--failover-regions <list>', 'with --listen: in the place of aws_key_management_failover_regions')
-    .option('--mock', 'with --listen: no AWS; for trials, protects nothing')
+    .description('serve data keys to the plugin, on descriptor 3 if the plugin starts it, else on a unix socket')
+    .option('--listen <path>', 'listen on this unix socket, in a directory that only the server may enter')
+    .option('--keyfile-dir <directory>', 'with --listen, required: directory of the key files')
+    .option('--region <region>', 'with --listen: override aws_key_management_region')
+    .option('--endpoint-url <url>', 'with --listen: override aws_key_management_endpoint_url')
+    .option('--failover-regions <list>', 'with --listen: override aws_key_management_failover_regions')
+    .option('--mock', 'with --listen: use no AWS; for trials, protects nothing')
+    .addHelpText(
+      'after',
+      '\nExample:\n  mariadb-aws-kms agent --listen /run/mariadb-aws-kms/socket --keyfile-dir /var/lib/mariadb-aws-kms',
+    )
     .action(async (options: AgentOptions) => {
       if (options.listen === undefined) await servePluginThatStartedUs();
       else await serveSocket(options.listen, options);

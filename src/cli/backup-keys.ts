@@ -32,11 +32,12 @@ interface BackupKeysOptions extends OptionFileOptions {
 /** `mariadb-aws-kms backup-keys`. @throws KeyError BAD_OPTION, and those of `backUpKeys` */
 export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
   return withOptionFiles(new Command('backup-keys'))
-    .description('copy the wrapped keys and a manifest of them beside a backup; run it when the backup is done')
-    .requiredOption('--to <directory>', 'of the backup, or one of its own; made when it is not there')
-    .option('--keyfile-dir <directory>', 'where the keys are; the option files are not read then')
-    .option('--datadir <directory>', 'in the place of datadir')
-    .option('--json', 'print { from, to, added, keys, problems }')
+    .description('copy the key files and a manifest into a backup; run it after the backup of the data')
+    .requiredOption('--to <directory>', 'directory to copy into, created if missing')
+    .option('--keyfile-dir <directory>', 'directory of the key files; the option files are then not read')
+    .option('--datadir <directory>', 'override datadir')
+    .option('--json', 'print the result as JSON: { from, to, added, keys, problems }')
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms backup-keys --to /backup/2030-01-01')
     .action(async (options: BackupKeysOptions) => {
       const outside = surroundings();
       const { from, needsNone } = await keysOf(options, outside, io);

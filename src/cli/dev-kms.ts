@@ -44,26 +44,27 @@ interface DevKmsCliOptions {
  */
 export function devKmsCommand(io: DevKmsIo): Command {
   return new Command('dev-kms')
-    .description('run an AWS KMS for trials and tests on loopback; not for production, its keys lie unprotected')
-    .option('--port <port>', 'TCP port, 0 for a free one', parsePort, 0)
-    .option('--host <address>', '127.0.0.1 or ::1', '127.0.0.1')
-    .option('--state <file>', 'keep the keys in this file; without it they are gone when the command ends')
-    .option('--region <region>', 'Region of the aliases that are made at start; every Region is served', DEFAULT_REGION)
-    .option('--alias <name>', 'alias/NAME that has a key, made when missing (repeatable)', append<string>, [])
+    .description('run an AWS KMS for trials and tests on loopback; not for production: its keys are unprotected')
+    .option('--port <port>', 'TCP port to listen on; 0 picks a free one', parsePort, 0)
+    .option('--host <address>', 'address to listen on: 127.0.0.1 or ::1', '127.0.0.1')
+    .option('--state <file>', 'keep the keys in this file; without it they are lost when the command ends')
+    .option('--region <region>', 'Region of the aliases created at start; every Region is served', DEFAULT_REGION)
+    .option('--alias <name>', 'alias/NAME to create with a key if missing (repeatable)', append<string>, [])
     .option(
       '--access-key <id:secret[:token]>',
-      'an access key that may call, instead of the fake one (repeatable)',
+      'access key to accept, instead of the published test key (repeatable)',
       (text, before: readonly AccessKey[]) => append(parseAccessKey(text), before),
       [],
     )
     .option(
       '--fault <rule>',
-      'misbehave: OPERATION:KIND[=VALUE][:count=N][:skip=N][:probability=P][:region=R], for example Decrypt:latency=5000:count=2 (repeatable)',
+      'inject a fault: OPERATION:KIND[=VALUE][:count=N][:skip=N][:probability=P][:region=R], for example Decrypt:latency=5000:count=2 (repeatable)',
       (text, before: readonly FaultRule[]) => [...before, ...parseFaultText(text)],
       [],
     )
     .option('--quiet', 'do not print calls')
-    .option('--json', 'print one line of JSON when listening and one per call')
+    .option('--json', 'print a line of JSON when listening and one per call')
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms dev-kms --port 8000 --state kms.json --alias alias/mariadb')
     .action((options: DevKmsCliOptions) => run(io, options));
 }
 

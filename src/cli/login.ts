@@ -43,19 +43,23 @@ export function loginCommand(
   paths: SystemPaths = SYSTEM_PATHS,
 ): Command {
   return new Command('login')
-    .description('get session credentials with a multi-factor code, and put them where the agent of the server looks')
-    .option('--mfa-serial <arn>', 'the multi-factor device: arn:aws:iam::…:mfa/NAME, or the serial of a hardware one')
-    .option('--duration <seconds>', 'how long they hold, 900 to 129600', parseDuration, 900)
+    .description("get session credentials with a multi-factor code, and store them where the server's agent reads them")
+    .option(
+      '--mfa-serial <arn>',
+      'multi-factor device: arn:aws:iam::…:mfa/NAME, or the serial number of a hardware device',
+    )
+    .option('--duration <seconds>', 'lifetime of the session, 900 to 129600', parseDuration, 900)
     .option(
       '--output <file>',
-      'shared credentials file to write (default: what the unit of the server names, then ~/.aws/credentials of --user)',
+      "shared credentials file to write (default: the one that the server's unit names, then ~/.aws/credentials of --user)",
     )
-    .option('--profile <name>', 'section to write', parseProfile, 'default')
-    .option('--source-profile <name>', 'profile that has the long-term keys (default: the usual chain)')
-    .option('--user <name>', 'whom the server runs as (default: mysql when root runs this, else whoever does)')
+    .option('--profile <name>', 'section of the file to write', parseProfile, 'default')
+    .option('--source-profile <name>', 'profile with the long-term keys (default: the usual credential chain)')
+    .option('--user <name>', 'system user of the server (default: mysql if root runs this, else the current user)')
     .option('--region <region>', 'Region of STS')
-    .option('--endpoint-url <url>', 'endpoint of STS', '')
-    .option('--clear', 'remove what login wrote, and nothing else')
+    .option('--endpoint-url <url>', 'URL of STS, for VPC endpoints and trials', '')
+    .option('--clear', 'remove the section that login wrote, and nothing else')
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms login --mfa-serial arn:aws:iam::111122223333:mfa/name')
     .action(async (options: LoginOptions) => {
       const place = await target(options, environment, paths);
       if (options.clear !== true) await requireGoodPlace(place.path);

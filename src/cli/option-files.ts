@@ -12,10 +12,15 @@ export interface OptionFileOptions {
 /** Adds the server's own options for option files. */
 export function withOptionFiles(command: Command): Command {
   return command
-    .option('--defaults-file <file>', 'read the options of the server from this file only')
-    .option('--defaults-extra-file <file>', 'read this file after the default ones')
+    .option('--defaults-file <file>', "read the server's options from this file only")
+    .option('--defaults-extra-file <file>', 'read this option file after the default ones')
     .option('--no-defaults', 'read no option file')
-    .option('--group <name>', 'read this group too (repeatable)', (name, before: string[]) => [...before, name], []);
+    .option(
+      '--group <name>',
+      'read this group of the option files as well (repeatable)',
+      (name, before: string[]) => [...before, name],
+      [],
+    );
 }
 
 /** Returns the first argument for my_print_defaults. @throws KeyError BAD_OPTION */

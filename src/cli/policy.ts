@@ -34,19 +34,32 @@ export function policyCommand(
   surroundings: () => Surroundings = systemSurroundings,
 ): Command {
   return withOptionFiles(new Command('policy'))
-    .description('print the smallest IAM or key policy with which the server works')
-    .option('--kind <kind>', 'iam: for a role or user; key: the policy of the master key itself', 'iam')
-    .option('--master-key-arn <arn>', 'the master key; needed for an IAM policy')
-    .option('--older-key-arn <arn>', 'a master key of before, to unwrap with (repeatable)', appendList, [])
-    .option('--principal <arn>', 'role or user of the server; needed for a key policy')
-    .option('--encryption-context <pairs>', 'only with this context, as aws_key_management_encryption_context has it')
-    .option('--failover-regions <list>', 'replicas of a multi-Region master key to allow as well', splitList)
+    .description('print the smallest IAM or key policy that the server needs')
+    .option('--kind <kind>', 'iam: policy for a role or user; key: policy of the master key itself', 'iam')
+    .option('--master-key-arn <arn>', 'ARN of the master key; required for an IAM policy')
+    .option('--older-key-arn <arn>', 'ARN of an earlier master key that may still decrypt (repeatable)', appendList, [])
+    .option('--principal <arn>', 'ARN of the role or user of the server; required for a key policy')
+    .option('--encryption-context <pairs>', 'allow this context only, as in aws_key_management_encryption_context')
+    .option(
+      '--failover-regions <list>',
+      'allow the replicas of a multi-Region master key in these Regions as well',
+      splitList,
+    )
     .option('--configured', "take master key, context and failover Regions from the server's option files")
-    .option('--source-ip <cidr>', 'only from there (repeatable, or separated by commas)', appendList, [])
-    .option('--source-vpce <id>', 'only through this VPC endpoint (repeatable, or separated by commas)', appendList, [])
-    .option('--require-mfa', 'only sessions that were made with a multi-factor code')
-    .option('--with-describe', 'also what `doctor` would like to look at')
-    .option('--keep-used <days>', 'key policy: nobody disables or deletes the key so soon after its last use')
+    .option(
+      '--source-ip <cidr>',
+      'allow requests from these addresses only (repeatable, or separated by commas)',
+      appendList,
+      [],
+    )
+    .option('--source-vpce <id>', 'allow this VPC endpoint only (repeatable, or separated by commas)', appendList, [])
+    .option('--require-mfa', 'allow only sessions that were created with a multi-factor code')
+    .option('--with-describe', 'also allow the optional requests of `doctor`')
+    .option(
+      '--keep-used <days>',
+      'in a key policy: forbid disabling or deleting the key for this long after its last use',
+    )
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms policy --configured > policy.json')
     .action(async (options: PolicyOptions) => {
       const server = asksForServer(options) ? await serverConfiguration(options, surroundings()) : undefined;
       const { document, notes } = minimalPolicy({

@@ -45,20 +45,24 @@ const NAMED = 10;
 /** `mariadb-aws-kms rewrap`. @throws KeyError BAD_OPTION, KEY_EXISTS, STORE_UNAVAILABLE, KMS_… of `--to` */
 export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
   return withOptionFiles(new Command('rewrap'))
-    .description('move the wrapped keys to another master key (KMS ReEncrypt); no data changes, the server may run')
-    .requiredOption('--to <key>', 'the new master key: ARN, alias or id')
-    .requiredOption(
-      '--backup <directory>',
-      'gets a directory with the wrapped keys as they were, before any is replaced',
+    .description('move the key files to another master key by KMS ReEncrypt; no data changes, and the server may run')
+    .requiredOption('--to <key>', 'new master key: ARN, alias or id')
+    .requiredOption('--backup <directory>', 'copy the key files here before replacing any')
+    .option('--keys <ids>', 'move these key ids only, such as 1,3-7', '')
+    .option('--dry-run', 'ask KMS whether it would succeed, and replace nothing')
+    .option('--datadir <directory>', 'override datadir')
+    .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir')
+    .option('--region <region>', 'override aws_key_management_region')
+    .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')
+    .option(
+      '--encryption-context <pairs>',
+      'override aws_key_management_encryption_context; used for keys without a sidecar',
     )
-    .option('--keys <ids>', 'of these key ids only, such as 1,3-7', '')
-    .option('--dry-run', 'ask KMS whether it would, and replace nothing')
-    .option('--datadir <directory>', 'in the place of datadir')
-    .option('--keyfile-dir <directory>', 'in the place of aws_key_management_keyfile_dir; likewise those that follow')
-    .option('--region <region>')
-    .option('--endpoint-url <url>')
-    .option('--encryption-context <pairs>', 'of keys without a sidecar')
-    .option('--json', 'print { directory, masterKeyArn, dryRun, backup, moved, already, untried, others, problems }')
+    .option(
+      '--json',
+      'print the result as JSON: { directory, masterKeyArn, dryRun, backup, moved, already, untried, others, problems }',
+    )
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms rewrap --to alias/new --backup /backup/keys')
     .action(async (options: RewrapOptions) => {
       const outside = surroundings();
       const keyIds = parseKeyIdSet(options.keys, '--keys');

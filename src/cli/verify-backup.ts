@@ -33,13 +33,14 @@ const CALL_MS = 5_000;
 /** `mariadb-aws-kms verify-backup`. @throws KeyError BAD_OPTION, MANIFEST_CORRUPT, STORE_UNAVAILABLE */
 export function verifyBackupCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
   return withOptionFiles(new Command('verify-backup'))
-    .description('prove that every key of a backup is there, unchanged, and that KMS opens it')
-    .argument('<directory>', 'where backup-keys put them')
-    .option('--no-kms', 'checksums only')
-    .option('--region <region>', 'in the place of aws_key_management_region; likewise those that follow')
-    .option('--endpoint-url <url>')
-    .option('--encryption-context <pairs>')
-    .option('--json', 'print { directory, ok, created, updated, keys, unwrapped, problems }')
+    .description('check that every key of a backup is present and unchanged, and that KMS decrypts it')
+    .argument('<directory>', 'the backup directory that was given to backup-keys --to')
+    .option('--no-kms', 'check the files only, without calling KMS')
+    .option('--region <region>', 'override aws_key_management_region')
+    .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')
+    .option('--encryption-context <pairs>', 'override aws_key_management_encryption_context')
+    .option('--json', 'print the result as JSON: { directory, ok, created, updated, keys, unwrapped, problems }')
+    .addHelpText('after', '\nExample:\n  mariadb-aws-kms verify-backup /backup/2030-01-01')
     .action(async (path: string, options: VerifyBackupOptions) => {
       const outside = surroundings();
       const directory = resolve(path);

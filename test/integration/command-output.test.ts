@@ -105,6 +105,21 @@ it('help about an unknown command is an error', async () => {
   expect(stdout).toContain('Usage: mariadb-aws-kms doctor [options]');
 });
 
+it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'policy', 'login', 'dev-kms'])(
+  'the help of "%s" explains every option and has an example',
+  async (verb) => {
+    const { code, stdout } = await shell(`$COMMAND ${verb} --help`);
+    expect(code).toBe(0);
+    expect((await shell('$COMMAND --help')).stdout).toMatch(new RegExp(`^  ${verb} `, 'm'));
+    const [, about, ...sections] = stdout.trimEnd().split('\n\n');
+    expect(about).toMatch(/^[a-z].*[^.]$/s);
+    expect(sections.at(-1)).toMatch(new RegExp(`^Example:\\n  mariadb-aws-kms ${verb} `));
+    const [, ...options] = sections.at(-2)?.split(/\n(?= {2}-)/) ?? [];
+    expect(options.length).toBeGreaterThan(5);
+    for (const option of options) expect(option).toMatch(/^ {2}(?:-\w, )?--[\w-]+(?: <[^>]+>)?\s{2,}[^\s(]\S+\s+\S/);
+  },
+);
+
 it.each([0, 5])('a terminal that reports %i columns gets whole lines', async (columns) => {
   const script = `stty cols ${columns}; ${COMMAND} doctor --no-defaults --mock`;
   const { stdout } = await shell(`script -q -e -c '${script}' ${join(scratchDirectory(), 'typescript')}`);
