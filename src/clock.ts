@@ -6,6 +6,11 @@ export interface Clock {
   monotonicMs(): number;
   /** Resolves after `ms`, or rejects with the signal's reason as soon as it is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Calls back once, after `ms`.
+   * @returns what calls that off
+   */
+  after(ms: number, callBack: () => void): () => void;
 }
 
 /** Uniform in [0, 1). */

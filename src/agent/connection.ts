@@ -3,6 +3,7 @@ import { wipe } from '../bytes.ts';
 import { KeyError } from '../errors.ts';
 import { type Frame, FrameDecoder } from '../format/frames.ts';
 import { type AgentMessage, encodeAgentMessage } from '../format/messages.ts';
+import { nextTurn } from '../next-turn.ts';
 
 /** Bytes that the plugin has not read yet. While there are more, no further request is read. */
 const MOST_UNREAD_BYTES = 1_048_576;
@@ -47,7 +48,7 @@ export class Connection {
   /** Sends a message together with all others of this turn of the event loop: at a start there are thousands of keys. */
   send(request: number, message: AgentMessage): void {
     if (!this.#stream.writable) return;
-    if (this.#outbox.length === 0) setImmediate(() => this.#flush());
+    if (this.#outbox.length === 0) void nextTurn().then(() => this.#flush());
     this.#outbox.push(encodeAgentMessage(request, message));
   }
 

@@ -9,6 +9,7 @@ import { describeVersions } from '../format/manifest.ts';
 import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { dataLocations, lookAtServerData } from '../server/data-locations.ts';
@@ -90,8 +91,12 @@ async function keysOf(
  * Tells whether the server's data needs no keys. A data directory without a system tablespace proves nothing: its file
  * system may not be mounted, or a restore may be incomplete.
  */
-async function needsNoKeys(server: Configuration, { files }: Surroundings, io: CliIo): Promise<number | undefined> {
-  const look = await lookAtServerData(server, files.data, AbortSignal.timeout(LOOK_MS));
+async function needsNoKeys(
+  server: Configuration,
+  { files, clock }: Surroundings,
+  io: CliIo,
+): Promise<number | undefined> {
+  const look = await within(clock, LOOK_MS, (late) => lookAtServerData(server, files.data, late));
   if (look.files === 0 || keyNeedOf(look) !== 'none' || !hasSystemTablespace(server, files.data)) return undefined;
   io.stderr(`note: no key is needed: none of the ${look.files} data files of ${server.datadir} is encrypted`);
   return look.files;

@@ -17,6 +17,7 @@ import { parseDecimal } from '../ids.ts';
 import { ownProgram } from './own-program.ts';
 import { isSocket } from './serve-plugin.ts';
 import { becomeUser } from './server-user.ts';
+import { systemClock } from './system.ts';
 
 const VERB = 'file-service';
 const DESCRIPTOR = 3;
@@ -40,7 +41,7 @@ function actAs({ uid, gid }: PlaceOwner): RemoteFileSystem {
   child.once('error', () => stream.destroy());
   // SIGKILL also ends a process that has been stopped.
   stream.once('close', () => child.kill('SIGKILL'));
-  return new FileServiceClient(whileAwaited(stream), `user ${uid}`);
+  return new FileServiceClient(whileAwaited(stream), `user ${uid}`, systemClock);
 }
 
 /** The channel keeps this process alive only while an answer is awaited. */

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { printable } from '../printable.ts';
 import type { DevKmsIo } from './dev-kms.ts';
 import { onReaderGone } from './output.ts';
+import { exitWithin } from './system.ts';
 
 /** The terminal, the signals and the end of this process, passed in for tests. */
 export interface CliIo extends DevKmsIo {
@@ -46,6 +47,6 @@ export const processIo: CliIo = {
   },
   exit: (status) => {
     process.exitCode = status;
-    setTimeout(() => process.exit(), FLUSH_MS).unref();
+    exitWithin(FLUSH_MS);
   },
 };

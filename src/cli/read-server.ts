@@ -1,5 +1,6 @@
 import { KeyError } from '../errors.ts';
 import type { SettingName } from '../format/settings.ts';
+import { within } from '../kms/retry.ts';
 import { type Configuration, readConfiguration } from '../server/configuration.ts';
 import { AGENT_SOCKET_PREFIX } from '../server/plugin-options.ts';
 import type { Surroundings } from '../server/surroundings.ts';
@@ -32,7 +33,9 @@ export async function readServer(
     stsEndpointUrl: '',
     deep: false,
   };
-  const configuration = await readConfiguration(request, surroundings, AbortSignal.timeout(READ_MS));
+  const configuration = await within(surroundings.clock, READ_MS, (late) =>
+    readConfiguration(request, surroundings, late),
+  );
   const { unread, reports } = configuration;
   if (unread !== undefined && options.defaults) {
     const hint = reports.find(({ status }) => status === 'failure')?.fix;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '../clock.ts';
+import type { Clock, Random } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { Secrets } from '../secrets.ts';
 
@@ -9,7 +9,18 @@ export const systemClock: Clock = {
   sleep: async (ms, signal) => {
     await sleep(ms, undefined, signal === undefined ? {} : { signal });
   },
+  after: (ms, callBack) => {
+    const timer = setTimeout(callBack, ms);
+    return () => clearTimeout(timer);
+  },
 };
+
+export const systemRandom: Random = Math.random;
+
+/** Ends the process after `ms`, unless it ends by itself before that. */
+export function exitWithin(ms: number): void {
+  setTimeout(() => process.exit(), ms).unref();
+}
 
 /** Secrets that this process must not print. */
 export const processSecrets = new Secrets();

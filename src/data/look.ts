@@ -1,5 +1,4 @@
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
 import { systemErrorCode } from '../errors.ts';
 import { parseBinaryLogIndex } from '../format/binary-log.ts';
 import {
@@ -12,6 +11,7 @@ import {
   tablespaceUse,
 } from '../format/key-use.ts';
 import type { KeyId, KeyVersion } from '../ids.ts';
+import { nextTurn } from '../next-turn.ts';
 import type { DataFiles } from './data-files.ts';
 import type { DataLocations } from './locations.ts';
 
@@ -66,7 +66,7 @@ export async function lookAtData(files: DataFiles, locations: DataLocations, sig
     }
     step();
     taken += 1;
-    if (taken % FILES_A_TURN === 0) await turn();
+    if (taken % FILES_A_TURN === 0) await nextTurn();
   }
   return look.result();
 }

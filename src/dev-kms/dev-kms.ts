@@ -107,6 +107,7 @@ function normalise(options: DevKmsOptions) {
       throw new KeyError('BAD_OPTION', `alias: expected alias/ and letters, digits, / _ -, got "${alias}"`);
     }
   }
+  const randomBytes = options.randomBytes ?? systemRandomBytes;
   return {
     host,
     port,
@@ -116,8 +117,8 @@ function normalise(options: DevKmsOptions) {
     accountId: options.accountId ?? DEFAULT_ACCOUNT_ID,
     accessKeys: options.accessKeys ?? [TEST_ACCESS_KEY],
     clock: options.clock,
-    random: options.random ?? Math.random,
-    randomBytes: options.randomBytes ?? systemRandomBytes,
+    random: options.random ?? (() => Buffer.from(randomBytes(6)).readUIntBE(0, 6) / 2 ** 48),
+    randomBytes,
   };
 }
 

@@ -1,6 +1,7 @@
 /** File calls of a key directory made by another process: both ends of the channel. */
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import type { Access, FileSystem, OpenFile } from './file-system.ts';
 
@@ -102,13 +103,15 @@ export class FileServiceClient implements RemoteFileSystem {
   readonly #channel: Channel;
   readonly #who: string;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #clock: Clock;
   readonly #answerMs: number;
   #asked = 0;
   #ended: KeyError | undefined;
 
-  constructor(channel: Channel, who: string, answerMs: number = ANSWER_MS) {
+  constructor(channel: Channel, who: string, clock: Clock, answerMs: number = ANSWER_MS) {
     this.#channel = channel;
     this.#who = who;
+    this.#clock = clock;
     this.#answerMs = answerMs;
     channel.onMessage((message) => this.#take(message));
     channel.onClose(() => this.#end(this.#gone()));
@@ -166,9 +169,9 @@ export class FileServiceClient implements RemoteFileSystem {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiting.set(id, { resolve, reject });
     // The user of that process can stop it at any time.
-    const timer = setTimeout(() => this.#end(this.#silent()), this.#answerMs);
+    const stopTimer = this.#clock.after(this.#answerMs, () => this.#end(this.#silent()));
     this.#channel.send({ id, call, given });
-    return await promise.finally(() => clearTimeout(timer));
+    return await promise.finally(stopTimer);
   }
 
   /** The first error is kept. */

@@ -7,6 +7,7 @@ import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { MAX_SIDECAR_BYTES, parseSidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
+import { nextTurn } from '../next-turn.ts';
 import { type Named, otherBytes, unreadable } from './failures.ts';
 import type { StoredKey } from './store.ts';
 
@@ -77,7 +78,7 @@ export class KeyFileReader {
     const endReading = this.#startThread(rest.length, rest, rest.length);
     try {
       for (const [index, name] of names.entries()) {
-        if (index % DIGESTS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (index % DIGESTS_AT_ONCE === 0) await nextTurn();
         look(index, this.#digestOf(name));
       }
     } finally {

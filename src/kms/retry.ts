@@ -59,6 +59,21 @@ export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSigna
   };
 }
 
+/** Work that is told to end after `ms`, or with the parent. */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  work: (signal: AbortSignal) => Promise<T>,
+  parent?: AbortSignal,
+): Promise<T> {
+  const { signal, cancel } = startDeadline(clock, ms, parent);
+  try {
+    return await work(signal);
+  } finally {
+    cancel();
+  }
+}
+
 /**
  * The promise, or a rejection as soon as the signal is aborted. A result that comes too late goes to `discard`: not
  * everything that is waited for knows the signal (a credential process does not).

@@ -39,6 +39,12 @@ export class FakeClock implements Clock {
     await promise.finally(() => this.#timers.delete(timer));
   }
 
+  after(ms: number, callBack: () => void): () => void {
+    const timer = { atMs: this.#nowMs + ms, fire: callBack };
+    this.#timers.add(timer);
+    return () => void this.#timers.delete(timer);
+  }
+
   /** Lets everything that is ready run. */
   async settle(): Promise<void> {
     for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setImmediate(resolve));

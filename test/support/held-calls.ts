@@ -9,6 +9,7 @@ export const HELD: FaultRule = { kind: 'latency', ms: 1 };
 export class HeldCalls implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
+  readonly after = systemClock.after;
   /** The number of calls in progress. */
   calls = 0;
   /** The highest number of simultaneous calls so far. */

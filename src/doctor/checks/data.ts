@@ -5,6 +5,7 @@ import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { parseFileName } from '../../format/key-file-name.ts';
 import { type KeyId, keyId } from '../../ids.ts';
 import type { Listing } from '../../keystore/store.ts';
+import { within } from '../../kms/retry.ts';
 import { ENTER, READ, WRITE } from '../../server/account.ts';
 import { dataLocations } from '../../server/data-locations.ts';
 import { findObstacle } from '../../server/obstacle.ts';
@@ -32,8 +33,13 @@ export const data: Check = {
     const { server } = facts;
     const variable = (name: string): string | undefined =>
       server === undefined || server.isRefused ? options.last(name) : server.variables.get(name);
-    const late = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
-    const look = await lookAtData(surroundings.files.data, dataLocations(datadir, variable), late);
+    const locations = dataLocations(datadir, variable);
+    const look = await within(
+      surroundings.clock,
+      LOOK_MS,
+      (late) => lookAtData(surroundings.files.data, locations, late),
+      signal,
+    );
     facts.look = look;
     const reports = [...missingReports(examination, look), ...unseenReports(examination, look)];
     if (unread !== undefined) reports.push(unlooked(`${unread}: data outside ${datadir} was not looked at`));

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
 import { expect, it } from 'vitest';
+import { systemClock } from '../../../src/cli/system.ts';
 import { CarefulFileSystem } from '../../../src/disk/careful-file-system.ts';
 import {
   type Channel,
@@ -38,7 +39,7 @@ function channels(): { here: Channel; there: Channel; cut: () => void } {
 it('makes every call of a key directory, and passes on what fails with its code', async () => {
   const { here, there } = channels();
   serveFiles(there, nodeFileSystem);
-  const fs = new FileServiceClient(here, 'user 7');
+  const fs = new FileServiceClient(here, 'user 7', systemClock);
   const home = scratchDirectory();
   const path = (name: string): string => join(home, name);
   await fs.mkdir(path('keys'), 0o700);
@@ -70,7 +71,7 @@ it('believes no answer that is none, and waits for nobody who is gone', async ()
     const { id, call } = message as { id: number; call: string };
     if (call !== 'unlink') there.send({ id, value: call === 'stat' ? { mtimeMs: 'x' } : call === 'open' ? 'x' : [7] });
   });
-  const fs = new FileServiceClient(here, 'user 7');
+  const fs = new FileServiceClient(here, 'user 7', systemClock);
   await expectKeyError(fs.readdir('/x'), 'INTERNAL', 'file service: expected text');
   await expectKeyError(fs.open('/x', READ_ONLY), 'INTERNAL', 'file service: expected a number');
   await expectKeyError(fs.stat('/x'), 'INTERNAL', 'file service: expected a time');
@@ -121,7 +122,7 @@ it('asks whom a place belongs to, once for each user, and does the rest as root'
 
 it('ends what makes no sense, and keeps every byte', async () => {
   const [here, there] = duplexPair();
-  const fs = new FileServiceClient(channelOver(here), 'user 7');
+  const fs = new FileServiceClient(channelOver(here), 'user 7', systemClock);
   const waiting = expectKeyError(
     fs.readdir('/x'),
     'STORE_UNAVAILABLE',
@@ -132,7 +133,7 @@ it('ends what makes no sense, and keeps every byte', async () => {
 
   const whole = channels();
   serveFiles(whole.there, nodeFileSystem);
-  const client = new FileServiceClient(whole.here, 'user 7');
+  const client = new FileServiceClient(whole.here, 'user 7', systemClock);
   const path = join(scratchDirectory(), 'bytes');
   const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, index) => index % 256));
   const file = await createNew({ ...nodeFileSystem, open: client.open.bind(client) }, path, bytes);
@@ -147,7 +148,7 @@ it('waits for no answer for ever, and ends who gives none', async () => {
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   there.onMessage(() => undefined);
   here.onClose(resolve);
-  const fs = new FileServiceClient(here, 'user 7', 50);
+  const fs = new FileServiceClient(here, 'user 7', systemClock, 50);
   const silent = 'the process that looks at files as user 7 did not answer in 0.05 s';
   await Promise.all(['/x', '/y'].map((path) => expectKeyError(fs.readdir(path), 'STORE_UNAVAILABLE', silent)));
   await ended;
@@ -158,14 +159,14 @@ it('passes on why the other process has not the rights, and survives an error of
   const { here, there } = channels();
   refuseFiles(there, 'EPERM');
   const error = await expectKeyError(
-    new FileServiceClient(here, 'user 999').readdir('/x'),
+    new FileServiceClient(here, 'user 999', systemClock).readdir('/x'),
     'STORE_UNAVAILABLE',
     'cannot become user 999: EPERM',
   );
   expect(error.hint).toBe('run this as that user');
 
   const [stream] = duplexPair();
-  const fs = new FileServiceClient(channelOver(stream), 'user 7');
+  const fs = new FileServiceClient(channelOver(stream), 'user 7', systemClock);
   const gone = expectKeyError(
     fs.readdir('/x'),
     'STORE_UNAVAILABLE',
@@ -191,7 +192,7 @@ it('reads one byte more than was asked for at most, of a file that grows', async
     };
   };
   serveFiles(there, { ...nodeFileSystem, open });
-  const client = new FileServiceClient(here, 'user 7');
+  const client = new FileServiceClient(here, 'user 7', systemClock);
   const file = await client.open(path, READ_ONLY);
   await file.stat();
   expect(await file.readFile(200_000)).toHaveLength(200_001);

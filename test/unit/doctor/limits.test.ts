@@ -10,6 +10,7 @@ const FASTER = 20;
 class LimitsOfOne implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
+  readonly after = systemClock.after;
   /** Every limit that was set. */
   readonly limits: number[] = [];
   #pending = new Set<() => void>();
