@@ -64,7 +64,7 @@ async function oneAtATime(keys: string, kms: KmsProcess, calls: number): Promise
   const environment = { ...TEST_CREDENTIALS, HOME: keys };
   const client = await createAwsKmsClient(
     { region: 'us-east-1', endpointUrl: kms.url, requestTimeoutMs: 0 },
-    { proxyEnvironment: {}, environment, trustedCertificates: undefined, secrets: new Secrets() },
+    { proxyEnvironment: {}, environment, trustedCertificates: undefined, clock: systemClock, secrets: new Secrets() },
   );
   const store = new KeyDirectory(keys, nodeFileSystem, systemClock, Math.random);
   const name = { id: keyId(1), version: keyVersion(1) };

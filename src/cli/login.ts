@@ -6,7 +6,8 @@ import { type Owner, replaceSecretFile } from '../disk/replace-file.ts';
 import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { chosenRegion } from '../kms/aws/region.ts';
-import { connectionOf } from '../kms/inspect.ts';
+import { commandConnection } from '../kms/aws/sdk-connection.ts';
+import { within } from '../kms/retry.ts';
 import { withoutSession, withSession } from '../login/credentials-section.ts';
 import { getSessionToken } from '../login/session-token.ts';
 import { CREDENTIALS_FILE } from '../server/plugin-options.ts';
@@ -75,7 +76,7 @@ async function login(
   environment: NodeJS.ProcessEnv,
 ): Promise<void> {
   const mfaSerial = parseSerial(options.mfaSerial);
-  const connection = connectionOf({
+  const connection = commandConnection({
     region: options.region ?? (await chosenRegion(environment)),
     endpointUrl: options.endpointUrl,
     timeoutMs: TIMEOUT_MS,
@@ -83,6 +84,7 @@ async function login(
     profile: options.sourceProfile,
     environment,
     trustedCertificates: trustedCertificates(environment),
+    clock: systemClock,
     secrets: processSecrets,
   });
   // The file is tested before the code is typed, because the code is valid for half a minute only.
@@ -93,7 +95,7 @@ async function login(
   const code = (await io.ask(`code of ${mfaSerial}: `)).trim();
   if (!/^\d{6}$/.test(code)) throw new KeyError('BAD_OPTION', 'expected the six digits that the device shows now');
   const request = { mfaSerial, code, seconds: options.duration };
-  const session = await getSessionToken(connection, request, AbortSignal.timeout(ALL_MS));
+  const session = await within(systemClock, ALL_MS, (late) => getSessionToken(connection, request, late));
   await replaceSecretFile(path, owner, (text) => withSession(text, options.profile, session));
   const minutes = Math.round((session.expiresMs - systemClock.wallMs()) / MINUTE_MS);
   io.stdout(`wrote session credentials to ${path}, section [${options.profile}]`);

@@ -2,17 +2,16 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { syncDirectory } from '../disk/files.ts';
-import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
-import type { KmsCaller } from '../kms/caller.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
-import { startDeadline } from '../kms/retry.ts';
+import { OperatorCaller } from '../kms/operator-caller.ts';
+import { startDeadline, within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { kmsTarget } from '../server/kms-target.ts';
@@ -75,8 +74,8 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         as: undefined,
       });
       try {
-        const caller = dataKeyCaller(kms, outside);
-        const newMasterKeyArn = await resolveNewKey(options.to, kms, caller, outside);
+        const caller = new OperatorCaller(kms, outside);
+        const newMasterKeyArn = await resolveNewKey(options.to, caller, outside);
         const isDryRun = options.dryRun ?? false;
         const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
         const disk = diskOf(outside);
@@ -92,11 +91,10 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const result = await rewrapKeys(request, {
           disk,
           kms: caller,
-          client: kms,
           context: server.context,
           tell: (line) => io.stderr(`mariadb-aws-kms: note: ${line}`),
         });
-        const notes = await notesOn(server, newMasterKeyArn, kms);
+        const notes = await notesOn(server, newMasterKeyArn, kms, outside);
         report(io, { directory: server.keyfileDir, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
         for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
         io.exit(result.problems.length === 0 && result.untried.length === 0 ? 0 : FAILED);
@@ -120,12 +118,7 @@ async function configurationOf(options: RewrapOptions, surroundings: Surrounding
 }
 
 /** Resolves `--to`. @returns the ARN of the master key @throws KeyError BAD_OPTION, KMS_…, TIMEOUT */
-async function resolveNewKey(
-  name: string,
-  kms: KmsInspector,
-  caller: KmsCaller,
-  { clock }: Surroundings,
-): Promise<string> {
+async function resolveNewKey(name: string, kms: OperatorCaller, { clock }: Surroundings): Promise<string> {
   const region = regionOf(name);
   if (region !== '' && region !== kms.region) {
     const hint = isMultiRegion(name)
@@ -137,7 +130,7 @@ async function resolveNewKey(
   if (/^arn:[^:]+:kms:[^:]+:[^:]+:key\//.test(name)) return name;
   const deadline = startDeadline(clock, REWRAP_MS);
   try {
-    return await caller.resolve(kms, `--to ${name}`, name, deadline);
+    return await kms.resolve(`--to ${name}`, name, deadline);
   } finally {
     deadline.cancel();
   }
@@ -159,11 +152,16 @@ async function makeBackupDirectory(parent: string, { clock, files }: Surrounding
 }
 
 /** Notes about the server's settings, which apply to new versions and to the next start. */
-async function notesOn(server: Configuration, newMasterKeyArn: string, kms: KmsInspector): Promise<readonly string[]> {
+async function notesOn(
+  server: Configuration,
+  newMasterKeyArn: string,
+  kms: KmsInspector,
+  { clock }: Surroundings,
+): Promise<readonly string[]> {
   const { masterKeyId, failoverRegions } = server;
-  const signal = AbortSignal.timeout(CALL_MS);
+  const describe = (signal: AbortSignal) => kms.describeKey(masterKeyId, signal);
   const current =
-    masterKeyId === '' ? undefined : await kms.describeKey(masterKeyId, signal).catch(() => ({ arn: masterKeyId }));
+    masterKeyId === '' ? undefined : await within(clock, CALL_MS, describe).catch(() => ({ arn: masterKeyId }));
   const isCurrent = current !== undefined && isSameMasterKey(current.arn, newMasterKeyArn);
   const replicas = failoverRegions.map(({ region }) => region).join(', ');
   return [

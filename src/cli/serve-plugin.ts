@@ -10,7 +10,7 @@ import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { printable } from '../printable.ts';
 import { becomeServerUser } from './server-user.ts';
-import { processSecrets, systemClock } from './system.ts';
+import { processSecrets, systemClock, systemRandom } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
@@ -50,6 +50,7 @@ async function connectKms(settings: Settings): Promise<KmsClients> {
   const surroundings = {
     proxyEnvironment: process.env,
     trustedCertificates: trustedCertificates(process.env),
+    clock: systemClock,
     secrets: processSecrets,
   };
   const first = await createAwsKmsClient(settings, surroundings);
@@ -68,7 +69,7 @@ export function sessionParts(
   return {
     agentVersion: VERSION,
     clock: systemClock,
-    random: Math.random,
+    random: systemRandom,
     fileSystem,
     connectKms,
     overrideSettings,

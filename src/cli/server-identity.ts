@@ -12,7 +12,7 @@ import {
 import type { KmsTarget } from '../server/surroundings.ts';
 import { ownProgram } from './own-program.ts';
 import { becomeUser } from './server-user.ts';
-import { processSecrets } from './system.ts';
+import { processSecrets, systemClock } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 
 const VERB = 'server-identity';
@@ -57,11 +57,11 @@ export async function askServerIdentity(
   const answers = [Promise.withResolvers<string>(), Promise.withResolvers<string>()] as const;
   for (const { promise } of answers) promise.catch(() => undefined);
   const end = (): void => {
-    clearTimeout(timer);
+    stopTimer();
     child.kill('SIGKILL');
     for (const { reject } of answers) reject(gone);
   };
-  const timer = setTimeout(end, ANSWER_MS);
+  const stopTimer = systemClock.after(ANSWER_MS, end);
   let text = '';
   child.stdout.setEncoding('utf8');
   child.stdout.on('data', (part: string) => {
@@ -111,6 +111,7 @@ export function serverIdentityCommand(): Command {
         timeoutMs: parseDecimal(timeout) ?? 0,
         sharedFiles: undefined,
         environment: process.env,
+        clock: systemClock,
         secrets: processSecrets,
       };
       const say = (message: object): void => void process.stdout.write(`${JSON.stringify(message)}\n`);

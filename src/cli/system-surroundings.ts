@@ -4,7 +4,8 @@ import { getCACertificates } from 'node:tls';
 import { nodeDataFiles } from '../data/data-files.ts';
 import { readSmallFile } from '../disk/small-file.ts';
 import { systemErrorCode } from '../errors.ts';
-import { createKmsInspector, type KmsInspector } from '../kms/inspect.ts';
+import { createKmsInspector } from '../kms/aws/inspector.ts';
+import type { KmsInspector } from '../kms/inspect.ts';
 import { passedOn } from '../server/service/server-environment.ts';
 import {
   type CommandResult,
@@ -16,7 +17,7 @@ import {
 import { commandFileSystem } from './file-service.ts';
 import { refuseFilesOfOthers } from './own-files.ts';
 import { askServerIdentity, SAFE_PATH } from './server-identity.ts';
-import { processSecrets, systemClock } from './system.ts';
+import { processSecrets, systemClock, systemRandom } from './system.ts';
 import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
@@ -34,7 +35,7 @@ export function systemSurroundings(): Surroundings {
     release: VERSION,
     architecture: process.arch,
     clock: systemClock,
-    random: Math.random,
+    random: systemRandom,
     files: {
       keyDirectory: commandFileSystem(),
       data: nodeDataFiles,
@@ -57,7 +58,7 @@ export function systemSurroundings(): Surroundings {
         environment,
         trustedCertificates: trustedCertificates(environment),
         secrets: processSecrets,
-        wallMs: systemClock.wallMs,
+        clock: systemClock,
       });
     },
   };
@@ -93,7 +94,7 @@ async function connectAsServer(
     trustedCertificates:
       way.certificates === undefined ? undefined : [...getCACertificates('default'), way.certificates],
     secrets: processSecrets,
-    wallMs: systemClock.wallMs,
+    clock: systemClock,
     found: {
       endpointFrom: way.endpointFrom,
       usesFips: way.usesFips,

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { dataKeyCaller } from '../doctor/data-key-client.ts';
 import { KeyError } from '../errors.ts';
 import { describeVersions, type Manifest } from '../format/manifest.ts';
 import { unwrapBackup } from '../keyring/unwrap-backup.ts';
 import { checkBackup } from '../keystore/verify-backup.ts';
+import { OperatorCaller } from '../kms/operator-caller.ts';
 import { startDeadline } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import { kmsTarget } from '../server/kms-target.ts';
@@ -109,7 +109,7 @@ async function unwrap(
   const kms = await surroundings.connectKms(kmsTarget(surroundings, server, CALL_MS));
   const deadline = startDeadline(surroundings.clock, UNWRAP_MS);
   try {
-    const caller = dataKeyCaller(kms, surroundings);
+    const caller = new OperatorCaller(kms, surroundings);
     const problems = await unwrapBackup(
       directory,
       names,

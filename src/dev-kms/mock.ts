@@ -41,7 +41,7 @@ export function createMockKmsClient(keyfileDir: string, clock: Clock): KmsClient
     },
     // The mock master key is always usable.
     probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'mock' }),
-    describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
+    describeKey: async () => ({ state: 'Enabled', deletionMs: undefined }),
     region,
     description: 'the mock KMS',
     close: () => undefined,

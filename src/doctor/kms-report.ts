@@ -9,5 +9,5 @@ export function kmsFailure(what: string, thrown: unknown): Report {
 
 /** Tells whether the error is a lack of permission. */
 export function isDenied(thrown: unknown): boolean {
-  return /^AccessDenied/.test(classifyKmsFailure(thrown).name);
+  return classifyKmsFailure(thrown).group === 'permission';
 }

@@ -162,10 +162,10 @@ async function daysUntilDeletion(
   const client = clients.find((candidate) => candidate.region === region);
   if (arn === undefined || client === undefined) return undefined;
   const described = await unlessAborted(
-    client.describeMasterKey(masterKeyInRegion(arn, region), signal),
+    client.describeKey(masterKeyInRegion(arn, region), signal),
     signal,
     () => undefined,
   ).catch(() => undefined);
-  const date = described?.deletionDate;
-  return date === undefined ? undefined : Math.max(0, Math.floor((date.getTime() - clock.wallMs()) / DAY_MS));
+  const atMs = described?.deletionMs;
+  return atMs === undefined ? undefined : Math.max(0, Math.floor((atMs - clock.wallMs()) / DAY_MS));
 }

@@ -10,9 +10,8 @@ import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
 import { backupNamedBy, changedMeanwhile, noKeys } from '../keystore/failures.ts';
 import type { ClaimHolder, KeyStore, RewrapClaim, StoredKey } from '../keystore/store.ts';
-import type { KmsCaller } from '../kms/caller.ts';
-import type { ReEncryptClient } from '../kms/client.ts';
 import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
+import type { OperatorCaller } from '../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
 import { hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
 import { provenFacts, unwrapStoredKey } from './unwrap.ts';
@@ -33,8 +32,7 @@ export interface RewrapRequest {
 export interface RewrapParts {
   /** Holds the copies. */
   readonly disk: Disk;
-  readonly kms: KmsCaller;
-  readonly client: ReEncryptClient;
+  readonly kms: OperatorCaller;
   /** What keys without a sidecar may be bound to. */
   readonly context: EncryptionContext;
   /** Hears why this takes a while. */
@@ -185,7 +183,7 @@ class Rewrapping {
   }
 
   async #move(name: KeyName, deadline: Deadline): Promise<boolean> {
-    const { kms, client } = this.#parts;
+    const { kms } = this.#parts;
     const {
       before,
       masterKeyArn,
@@ -202,7 +200,7 @@ class Rewrapping {
     const safe = this.#safe;
     const isDryRun = safe === undefined;
     const request = { wrapped: before.wrapped, masterKeyArn, encryptionContext, newMasterKeyArn, isDryRun };
-    const made = await kms.reEncrypt(client, subject, request, deadline).catch(refusedFor(keys));
+    const made = await kms.reEncrypt(subject, request, deadline).catch(refusedFor(keys));
     if (isDryRun) return true;
     if (safe.saved.get(keyFileName(name)) !== sha256(before.wrapped)) throw changedMeanwhile(name);
     await this.#store.replace({

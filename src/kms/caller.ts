@@ -2,24 +2,8 @@ import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
 import type { FailureKind, KmsFailure } from '../kms-failure.ts';
-import {
-  problemOfDecrypted,
-  problemOfGenerated,
-  problemOfReEncrypted,
-  type UnwrapRequest,
-  WRONG_ANSWER,
-} from './answers.ts';
-import type {
-  Answer,
-  DataKeyClient,
-  DecryptedKey,
-  DecryptRequest,
-  GeneratedKey,
-  GenerateRequest,
-  ReEncryptClient,
-  ReEncryptedKey,
-  ReEncryptRequest,
-} from './client.ts';
+import { problemOfDecrypted, problemOfGenerated, type UnwrapRequest, WRONG_ANSWER } from './answers.ts';
+import type { Answer, DataKeyClient, DecryptedKey, DecryptRequest, GeneratedKey, GenerateRequest } from './client.ts';
 import {
   askRegions,
   type Question,
@@ -34,7 +18,7 @@ import { isMultiRegion, masterKeyInRegion } from './master-key.ts';
 import type { KmsObserver } from './observer.ts';
 import { backoffMs, type Deadline, startDeadline } from './retry.ts';
 
-type Call<T extends Answer> = Omit<Question<T>, 'attempt' | 'pauseAfter'>;
+export type Call<T extends Answer> = Omit<Question<T>, 'attempt' | 'pauseAfter'>;
 
 /** What each Region said when it was asked whether it would unwrap a key. */
 export interface ProbeResult {
@@ -120,7 +104,7 @@ export class KmsCaller {
       problemOf: problemOfGenerated,
       discard: () => undefined,
     };
-    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
+    return await this.askFirst(call, deadline);
   }
 
   /**
@@ -142,42 +126,6 @@ export class KmsCaller {
       ({ failure }) => request.isContextGuessed === true && failure.kind === 'corrupt',
     );
     return servedBy === this.#regions[0]?.name ? answer : { ...answer, servedBy };
-  }
-
-  /**
-   * The ARN of a master key.
-   * @param client of the first Region
-   * @throws KeyError KMS_…, TIMEOUT
-   */
-  async resolve(client: ReEncryptClient, subject: string, keyId: string, deadline: Deadline): Promise<string> {
-    const call: Call<Answer> = {
-      operation: 'DescribeKey',
-      subject,
-      send: async (_, signal) => ({ masterKeyArn: (await client.describeKey(keyId, signal)).arn, requestId: '' }),
-      problemOf: () => undefined,
-      discard: () => undefined,
-    };
-    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer.masterKeyArn;
-  }
-
-  /**
-   * @param client of the first Region: no wrapped key leaves its Region
-   * @throws KeyError KMS_…, TIMEOUT
-   */
-  async reEncrypt(
-    client: ReEncryptClient,
-    subject: string,
-    request: ReEncryptRequest,
-    deadline: Deadline,
-  ): Promise<ReEncryptedKey> {
-    const call: Call<ReEncryptedKey> = {
-      operation: 'ReEncrypt',
-      subject,
-      send: (_, signal) => client.reEncrypt({ ...request, ...inRegion(request, this.region) }, signal),
-      problemOf: (answer) => problemOfReEncrypted(answer, request),
-      discard: () => undefined,
-    };
-    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }
 
   /** Asks one Region after the other, once, whether it would unwrap the key, until one would. */
@@ -206,6 +154,11 @@ export class KmsCaller {
       }
     }
     return { servedBy: undefined, failures };
+  }
+
+  /** No other Region can take the first one's place. @throws KeyError KMS_…, TIMEOUT */
+  protected async askFirst<T extends Answer>(call: Call<T>, deadline: Deadline): Promise<T> {
+    return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }
 
   /** Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key. */
@@ -257,7 +210,7 @@ export class KmsCaller {
 }
 
 /** A replica has the ARN of its own Region. */
-function inRegion(request: DecryptRequest, region: string): DecryptRequest {
+export function inRegion(request: DecryptRequest, region: string): DecryptRequest {
   const { wrapped, masterKeyArn, encryptionContext } = request;
   return { wrapped, masterKeyArn: masterKeyArn && masterKeyInRegion(masterKeyArn, region), encryptionContext };
 }

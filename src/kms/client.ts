@@ -15,16 +15,16 @@ export interface DataKeyClient {
 }
 
 /** What moves keys to another master key, with the identity of an operator: a server's has no use for it. */
-export interface ReEncryptClient {
+export interface ReEncryptClient extends DataKeyClient {
   /** DescribeKey: the ARN of what may be named by an alias or an id. */
-  describeKey(keyId: string, signal: AbortSignal): Promise<{ readonly arn: string }>;
+  describeKey(keyId: string, signal: AbortSignal): Promise<Pick<MasterKey, 'arn'>>;
   /** ReEncrypt, under the same encryption context. */
   reEncrypt(request: ReEncryptRequest, signal: AbortSignal): Promise<ReEncryptedKey>;
 }
 
 export interface KmsClient extends DataKeyClient {
   /** DescribeKey, which the server's identity need not be allowed: throws then. */
-  describeMasterKey(arn: string, signal: AbortSignal): Promise<MasterKeyDescription>;
+  describeKey(keyId: string, signal: AbortSignal): Promise<MasterKeyDescription>;
   close(): void;
 }
 
@@ -34,7 +34,21 @@ export type KmsClients = readonly [KmsClient, ...KmsClient[]];
 export interface MasterKeyDescription {
   /** KMS's KeyState: Enabled, Disabled, PendingDeletion, ... */
   readonly state: string;
-  readonly deletionDate: Date | undefined;
+  /** Milliseconds since 1970; undefined: it is not to be deleted. */
+  readonly deletionMs: number | undefined;
+}
+
+export interface MasterKey extends MasterKeyDescription {
+  readonly arn: string;
+  readonly keyId: string;
+  readonly spec: string;
+  readonly usage: string;
+  readonly origin: string;
+  /** `AWS` or `CUSTOMER`. */
+  readonly manager: string;
+  readonly isMultiRegion: boolean;
+  /** Primary and replicas: Region and ARN. */
+  readonly members: readonly { readonly region: string; readonly arn: string }[];
 }
 
 export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'ReEncrypt' | 'DescribeKey';

@@ -75,9 +75,8 @@ export class EmbeddedClient {
             requestId: 're-encrypt',
           };
         }),
-      describeKey: async (name) => ({ arn: name }),
+      describeKey: async (name) => ({ arn: name, state: 'Enabled', deletionMs: undefined }),
       probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'probe' }),
-      describeMasterKey: async () => ({ state: 'Enabled', deletionDate: undefined }),
       close: () => undefined,
     };
   }

@@ -1,7 +1,8 @@
 import { systemClock } from '../../src/cli/system.ts';
 import type { Clock } from '../../src/clock.ts';
 import { type ErrorCode, KeyError } from '../../src/errors.ts';
-import { type AwsSurroundings, createAwsKmsClient } from '../../src/kms/aws/client.ts';
+import { createAwsKmsClient } from '../../src/kms/aws/client.ts';
+import type { AwsSurroundings } from '../../src/kms/aws/connection.ts';
 import { KmsCaller } from '../../src/kms/caller.ts';
 import type { AttemptOutcome } from '../../src/kms/observer.ts';
 import { startDeadline } from '../../src/kms/retry.ts';
@@ -41,6 +42,7 @@ export async function failureOf({
     {
       proxyEnvironment: {},
       trustedCertificates: undefined,
+      clock: systemClock,
       environment: process.env,
       secrets: new Secrets(),
       ...surroundings,

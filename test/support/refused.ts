@@ -1,6 +1,7 @@
+import { systemClock } from '../../src/cli/system.ts';
 import type { KeyError } from '../../src/errors.ts';
 import { createAwsKmsClient } from '../../src/kms/aws/client.ts';
-import { createKmsInspector } from '../../src/kms/inspect.ts';
+import { createKmsInspector } from '../../src/kms/aws/inspector.ts';
 import { Secrets } from '../../src/secrets.ts';
 import { expectKeyError } from './expect-error.ts';
 
@@ -13,7 +14,7 @@ export async function refusalOf(
   environment: NodeJS.ProcessEnv,
   message: string | RegExp,
 ): Promise<KeyError> {
-  const parts = { trustedCertificates: undefined, secrets: new Secrets() };
+  const parts = { trustedCertificates: undefined, clock: systemClock, secrets: new Secrets() };
   const target = { region: 'us-east-1', endpointUrl: '' };
   return await expectKeyError(
     who === 'agent'
@@ -22,7 +23,6 @@ export async function refusalOf(
           ...target,
           ...parts,
           stsEndpointUrl: '',
-          wallMs: Date.now,
           timeoutMs: 1,
           sharedFiles: undefined,
           environment,

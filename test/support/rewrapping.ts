@@ -5,7 +5,7 @@ import { parseKeyIdSet } from '../../src/ids.ts';
 import { type RewrapResult, rewrapKeys } from '../../src/keyring/rewrap.ts';
 import { KeyDirectory } from '../../src/keystore/directory.ts';
 import { KEYS_FOR_CALLER } from '../../src/keystore/failures.ts';
-import { KmsCaller } from '../../src/kms/caller.ts';
+import { OperatorCaller } from '../../src/kms/operator-caller.ts';
 import type { EmbeddedClient } from './embedded-client.ts';
 
 export interface Rewrap {
@@ -28,7 +28,6 @@ export async function rewrap({
   isDryRun = false,
   tell = () => undefined,
 }: Rewrap): Promise<RewrapResult> {
-  const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
   const request = {
     store: new KeyDirectory('/keys', fileSystem, clock, Math.random, KEYS_FOR_CALLER),
     newMasterKeyArn: kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b'),
@@ -42,11 +41,9 @@ export async function rewrap({
     tool: 'mariadb-aws-kms test',
     holder: { host: 'db1', pid: 4711 },
   };
-  const { client } = kms;
   return await rewrapKeys(request, {
     disk: { fileSystem, clock, random: Math.random },
-    kms: new KmsCaller([client], clock, () => 0.5, observer),
-    client,
+    kms: new OperatorCaller(kms.client, { clock, random: () => 0.5 }),
     context: { cluster: 'orders' },
     tell,
   });

@@ -61,7 +61,7 @@ export class ScriptedKms implements KmsClient {
     return await this.#call('Decrypt', request, signal, () => ({ masterKeyArn, requestId: 'probe' }));
   }
 
-  async describeMasterKey(): Promise<MasterKeyDescription> {
+  async describeKey(): Promise<MasterKeyDescription> {
     if (this.masterKey === undefined) throw kmsError('AccessDeniedException');
     return this.masterKey;
   }

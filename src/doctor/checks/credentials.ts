@@ -25,7 +25,7 @@ export const credentials: Check = {
     const kms = await examination.kms();
     let summary: CredentialSummary;
     try {
-      summary = await kms.credentials(signal);
+      summary = await kms.credentials();
     } catch (error) {
       return [kmsFailure('no AWS credentials', error)];
     }

@@ -1,5 +1,6 @@
 import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
-import type { KmsInspector, MasterKey } from '../../kms/inspect.ts';
+import type { MasterKey } from '../../kms/client.ts';
+import type { KmsInspector } from '../../kms/inspect.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 

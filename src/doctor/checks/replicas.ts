@@ -1,6 +1,7 @@
 import { ok, type Report, skipped, warning } from '../../finding.ts';
 import { canonicalPolicy } from '../../iam/key-policy.ts';
-import type { KmsInspector, MasterKey } from '../../kms/inspect.ts';
+import type { MasterKey } from '../../kms/client.ts';
+import type { KmsInspector } from '../../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion } from '../../kms/master-key.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';

@@ -10,9 +10,9 @@ import { judgePage } from '../../format/innodb/page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import type { StoredKey } from '../../keystore/store.ts';
 import type { KmsCaller } from '../../kms/caller.ts';
+import { OperatorCaller } from '../../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
-import { dataKeyCaller } from '../data-key-client.ts';
 import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
@@ -35,7 +35,7 @@ export const unwrap: Check = {
     if (facts.stored.length === 0) return [skipped('there are no key files to unwrap')];
     const kms = await examination.kms();
     const { clock } = surroundings;
-    const caller = dataKeyCaller(kms, surroundings);
+    const caller = new OperatorCaller(kms, surroundings);
     const deadline = startDeadline(clock, allMs(facts.stored.length), signal);
     const failures: KeyError[] = [];
     const others: FoundPage[] = [];

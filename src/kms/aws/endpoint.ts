@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { sharedFiles } from './credentials/shared-files.ts';
-import type { Endpoint } from './sdk-endpoint.ts';
+import type { Endpoint, EndpointVariants } from './sdk-endpoint.ts';
 
 const VARIABLES = [
   'AWS_USE_FIPS_ENDPOINT',
@@ -16,20 +16,24 @@ const COMMON_REGION = /^(?:af|ap|ca|eu|il|me|mx|sa|us|us-gov)-(?:north|south|eas
  * Where KMS is in a Region. The SDK is asked, which takes long to load, for uncommon Regions, and when its variables or
  * shared files could say something else.
  * @param endpointUrl empty: the Region's public endpoint
+ * @param variants undefined: as the environment and the shared files have it
  */
 export async function kmsEndpoint(
   region: string,
   endpointUrl: string,
   environment: NodeJS.ProcessEnv,
+  variants?: EndpointVariants,
 ): Promise<Endpoint> {
   const isSilent =
+    variants?.usesFips !== true &&
+    variants?.usesDualstack !== true &&
     VARIABLES.every((name) => (environment[name] ?? '') === '') &&
     !sharedFiles(environment).some((path) => existsSync(path));
   if (isSilent && endpointUrl !== '') return { url: withSlash(endpointUrl), signingRegion: region };
   if (isSilent && COMMON_REGION.test(region)) {
     return { url: new URL(`https://kms.${region}.amazonaws.com/`), signingRegion: region };
   }
-  return await (await import('./sdk-endpoint.ts')).sdkEndpoint(region, endpointUrl);
+  return await (await import('./sdk-endpoint.ts')).sdkEndpoint(region, endpointUrl, variants);
 }
 
 /** KMS has one path, below that of the endpoint. */

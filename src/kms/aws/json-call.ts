@@ -1,4 +1,5 @@
 import { wipe } from '../../bytes.ts';
+import type { Clock } from '../../clock.ts';
 import { onAbort } from '../../on-abort.ts';
 import { type HttpAnswer, TimeoutError, type Transport } from './http/transport.ts';
 
@@ -15,6 +16,7 @@ export interface JsonAnswer {
 
 export interface JsonCallOptions {
   readonly transport: Transport;
+  readonly clock: Clock;
   /** Milliseconds until the connection is there. */
   readonly connectTimeoutMs: number;
   /** Milliseconds until the whole answer is there. */
@@ -22,16 +24,10 @@ export interface JsonCallOptions {
 }
 
 /**
- * One call of an AWS service in its JSON 1.1 protocol (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html).
- * Throws what the SDK throws, as far as `classifyKmsFailure` looks at it.
+ * An answer of an AWS service in its JSON 1.1 protocol (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html).
+ * Throws what the SDK throws, as far as `classifyKmsFailure` looks at it. Wipes the body.
  */
-export async function callJson(
-  options: JsonCallOptions,
-  headers: Readonly<Record<string, string>>,
-  body: string,
-  signal: AbortSignal,
-): Promise<JsonAnswer> {
-  const answer = await exchange(options, headers, body, signal);
+export function readJson(answer: HttpAnswer): JsonAnswer {
   try {
     return read(answer);
   } finally {
@@ -85,8 +81,9 @@ function errorText(members: Readonly<Record<string, unknown>>): string {
   return typeof text === 'string' ? text : '';
 }
 
-async function exchange(
-  { transport, connectTimeoutMs, requestTimeoutMs }: JsonCallOptions,
+/** One request, and the answer whatever it says. Its body is the receiver's to wipe. */
+export async function exchange(
+  { transport, clock, connectTimeoutMs, requestTimeoutMs }: JsonCallOptions,
   headers: Readonly<Record<string, string>>,
   body: string,
   signal: AbortSignal,
@@ -94,15 +91,14 @@ async function exchange(
   signal.throwIfAborted();
   return await new Promise((resolve, reject) => {
     const giveUp = transport.post({ headers, body, connectTimeoutMs }, (outcome) => {
-      clearTimeout(timer);
+      stopTimer();
       release();
       if ('answer' in outcome) resolve(outcome.answer);
       else reject(outcome.error);
     });
     const release = onAbort(signal, () => giveUp(signal.reason));
-    const timer = setTimeout(
-      () => giveUp(new TimeoutError(`no answer within ${requestTimeoutMs} ms`)),
-      requestTimeoutMs,
+    const stopTimer = clock.after(requestTimeoutMs, () =>
+      giveUp(new TimeoutError(`no answer within ${requestTimeoutMs} ms`)),
     );
   });
 }

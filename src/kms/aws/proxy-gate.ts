@@ -1,3 +1,5 @@
+import type { Clock } from '../../clock.ts';
+
 /** The row of the failure table for a proxy that does not accept the user and password it was given. */
 export const PROXY_REFUSED = 'ProxyAuthenticationRequired';
 
@@ -25,14 +27,13 @@ export type ProxyOutcome = { readonly status: number } | { readonly error: unkno
  * of its own, so that none keeps the others back for longer.
  */
 export class ProxyGate {
-  readonly #nowMs: () => number;
+  readonly #clock: Clock;
   #isAccepted = false;
   #refusal: { readonly error: Error; readonly untilMs: number } | undefined;
   #first: Promise<void> | undefined;
 
-  /** @param nowMs monotonic */
-  constructor(nowMs: () => number = () => performance.now()) {
-    this.#nowMs = nowMs;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
   /**
@@ -44,7 +45,7 @@ export class ProxyGate {
     // A first call that tells nothing of the proxy is followed by one other, not by all.
     while (this.#first !== undefined && !this.#isAccepted) await this.#first;
     const { error, untilMs } = this.#refusal ?? { untilMs: 0 };
-    if (error !== undefined && this.#nowMs() < untilMs) throw error;
+    if (error !== undefined && this.#clock.monotonicMs() < untilMs) throw error;
     if (this.#isAccepted) return (outcome) => this.#learn(outcome);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#first = promise;
@@ -65,7 +66,7 @@ export class ProxyGate {
     const error = 'status' in outcome ? new ProxyRefusal(`the proxy answered HTTP ${outcome.status}`) : outcome.error;
     if (!(error instanceof Error) || !isProxyRefusal(error)) return undefined;
     this.#isAccepted = false;
-    this.#refusal = { error, untilMs: this.#nowMs() + REST_MS };
+    this.#refusal = { error, untilMs: this.#clock.monotonicMs() + REST_MS };
     return error;
   }
 }
@@ -73,11 +74,11 @@ export class ProxyGate {
 const gates = new Map<string, ProxyGate>();
 
 /** One gate of the process for everything that goes through the same proxies; undefined: the environment names none. */
-export function proxyGateOf(environment: NodeJS.ProcessEnv): ProxyGate | undefined {
+export function proxyGateOf(environment: NodeJS.ProcessEnv, clock: Clock): ProxyGate | undefined {
   const proxies = Object.entries(environment).filter(([name, value]) => /^(?:https?|all)_proxy$/i.test(name) && value);
   if (proxies.length === 0) return undefined;
   const key = proxies.sort().join('\n');
-  const gate = gates.get(key) ?? new ProxyGate();
+  const gate = gates.get(key) ?? new ProxyGate(clock);
   gates.set(key, gate);
   return gate;
 }

@@ -1,9 +1,12 @@
 import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
+import type { Clock } from '../../clock.ts';
 import type { Secrets } from '../../secrets.ts';
 import { type AgentOptions, keepAliveAgents } from './agents.ts';
 import { credentialChain } from './credentials/chain.ts';
+import type { Identity } from './credentials/identity.ts';
 import { proxyGateOf } from './proxy-gate.ts';
 import { RecordingHandler } from './recording-handler.ts';
+import type { EndpointVariants } from './sdk-endpoint.ts';
 
 /** Durations are milliseconds. */
 export interface SdkConnectionOptions extends AgentOptions {
@@ -14,6 +17,7 @@ export interface SdkConnectionOptions extends AgentOptions {
   readonly requestTimeoutMs: number;
   /** Of a run of the whole credential chain. */
   readonly credentialsTimeoutMs: number;
+  readonly clock: Clock;
   /** Where the SDK finds the variables of its credential chain, to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
   /** Learns what this connection uses. */
@@ -28,7 +32,7 @@ export interface SdkConnectionOptions extends AgentOptions {
 export type SdkConnection = ReturnType<typeof sdkConnection>;
 
 export function sdkConnection(options: SdkConnectionOptions) {
-  const { endpointUrl, sharedFiles, profile, environment, secrets } = options;
+  const { endpointUrl, sharedFiles, profile, environment, clock, secrets } = options;
   const agents = keepAliveAgents(options);
   const connection = {
     // Retries are ours: they need the deadline, the clock and the log.
@@ -42,7 +46,7 @@ export function sdkConnection(options: SdkConnectionOptions) {
         httpsAgent: agents.https,
       },
       secrets,
-      proxyGateOf(options.proxyEnvironment),
+      proxyGateOf(options.proxyEnvironment, clock),
     ),
   };
   const choices = {
@@ -55,8 +59,57 @@ export function sdkConnection(options: SdkConnectionOptions) {
     credentialDefaultProvider: (init: DefaultProviderInit) =>
       credentialChain(
         { ...init, ...choices },
-        { environment, clientConfig: connection, timeoutMs: options.credentialsTimeoutMs, secrets },
+        { environment, clientConfig: connection, timeoutMs: options.credentialsTimeoutMs, clock, secrets },
       ),
     ...connection,
   };
+}
+
+/** The SDK's credential chain, as its own clients set it up. */
+export function chainOf(connection: SdkConnection): () => Promise<Identity> {
+  const { region, credentialDefaultProvider, requestHandler, maxAttempts } = connection;
+  // What the SDK's own clients tell the chain about themselves.
+  const caller = { region: async () => region, requestHandler, maxAttempts };
+  const provider = credentialDefaultProvider({ parentClientConfig: caller });
+  return () => provider({ callerClientConfig: caller });
+}
+
+export interface CommandConnectionOptions {
+  readonly region: string;
+  /** Empty: the Region's public endpoint. */
+  readonly endpointUrl: string;
+  /** Milliseconds for connecting and for each request. */
+  readonly timeoutMs: number;
+  /** Shared files to read instead of those in the home directory; undefined: the SDK's own way to them. */
+  readonly sharedFiles: { readonly credentials: string; readonly config: string } | undefined;
+  /** Of the shared files; undefined: AWS_PROFILE, then `default`. */
+  readonly profile?: string | undefined;
+  /** Where the SDK finds its variables: the proxies, and to explain failures of the credential chain. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** PEM certificates to trust; undefined: the usual ones. */
+  readonly trustedCertificates: readonly string[] | undefined;
+  readonly clock: Clock;
+  /** Learns what must not leave the process. */
+  readonly secrets: Secrets;
+  /** Undefined: as the environment and the shared files have it. */
+  readonly variants?: EndpointVariants | undefined;
+}
+
+/** A run of the whole credential chain. */
+const COMMAND_CREDENTIALS_MS = 8_000;
+
+/** How the SDK's clients connect in commands. */
+export function commandConnection(
+  options: CommandConnectionOptions,
+): SdkConnection & { readonly useFipsEndpoint?: boolean; readonly useDualstackEndpoint?: boolean } {
+  const { timeoutMs, environment, variants } = options;
+  const connection = sdkConnection({
+    ...options,
+    connectTimeoutMs: timeoutMs,
+    requestTimeoutMs: timeoutMs,
+    credentialsTimeoutMs: COMMAND_CREDENTIALS_MS,
+    proxyEnvironment: environment,
+  });
+  if (variants === undefined) return connection;
+  return { ...connection, useFipsEndpoint: variants.usesFips, useDualstackEndpoint: variants.usesDualstack };
 }

@@ -6,14 +6,23 @@ export interface Endpoint {
   readonly signingRegion: string;
 }
 
+/** Of public endpoints. */
+export interface EndpointVariants {
+  readonly usesFips: boolean;
+  readonly usesDualstack: boolean;
+}
+
 type Handler = Parameters<NonNullable<KMSClient['config']['requestHandler']>['handle']>;
 
 /** Has the SDK make a request, and looks where it would have sent it: its variables, shared files and rules have a say. */
-export async function sdkEndpoint(region: string, endpointUrl: string): Promise<Endpoint> {
+export async function sdkEndpoint(region: string, endpointUrl: string, variants?: EndpointVariants): Promise<Endpoint> {
   let endpoint: Endpoint | undefined;
   const client = new KMSClient({
     region,
     ...(endpointUrl === '' ? {} : { endpoint: endpointUrl }),
+    ...(variants === undefined
+      ? {}
+      : { useFipsEndpoint: variants.usesFips, useDualstackEndpoint: variants.usesDualstack }),
     credentials: { accessKeyId: 'nobody', secretAccessKey: 'nothing' },
     maxAttempts: 1,
     requestHandler: {

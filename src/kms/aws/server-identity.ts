@@ -2,10 +2,10 @@ import { KMSClient } from '@aws-sdk/client-kms';
 import { KeyError, toKeyError } from '../../errors.ts';
 import { problemOfEndpointUrl } from '../../format/endpoint-url.ts';
 import { REGION } from '../../format/region.ts';
-import { type ConnectionOptions, connectionOf } from '../inspect.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { CredentialFailure } from './credentials/failure.ts';
 import { chosenRegion } from './region.ts';
+import { type CommandConnectionOptions, commandConnection } from './sdk-connection.ts';
 
 /** Where a user's files and programs lead, and as whom: found by a process of that user, for one of root's. */
 export interface FoundWay {
@@ -31,7 +31,7 @@ export interface FoundIdentity {
 
 /** Says first the way, or why there is none; then the identity, or why there is none. */
 export async function findServerIdentity(
-  options: Omit<ConnectionOptions, 'trustedCertificates'>,
+  options: Omit<CommandConnectionOptions, 'trustedCertificates'>,
   trustedCertificates: () => readonly string[] | undefined,
   say: (message: object) => void,
 ): Promise<void> {
@@ -42,7 +42,7 @@ export async function findServerIdentity(
     const found = options.endpointUrl === '' ? await configuredEndpoint(environment) : undefined;
     const certificates = trustedCertificates();
     const endpointUrl = found?.url ?? options.endpointUrl;
-    client = new KMSClient(connectionOf({ ...options, region, endpointUrl, trustedCertificates: certificates }));
+    client = new KMSClient(commandConnection({ ...options, region, endpointUrl, trustedCertificates: certificates }));
     const [usesFips, usesDualstack] = await Promise.all([
       client.config.useFipsEndpoint(),
       client.config.useDualstackEndpoint(),

@@ -347,8 +347,8 @@ export function retryAfterOf(thrown: unknown, wallMs: number): number {
  * The service's clock, in milliseconds since 1970, when it refused a signature; undefined: nothing that can be one. An answer
  * that a cache kept (Age) tells no time.
  */
-export function refusedAt(thrown: unknown): number | undefined {
-  if (classifyKmsFailure(thrown).group !== 'signature') return undefined;
+export function refusedAt({ group }: KmsFailure, thrown: unknown): number | undefined {
+  if (group !== 'signature') return undefined;
   return headerOf(thrown, 'age') === undefined ? httpDate(headerOf(thrown, 'date')) : undefined;
 }
 

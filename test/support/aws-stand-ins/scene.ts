@@ -6,7 +6,8 @@ import { expect, vi } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import { type CallRecord, type DevKms, startDevKms } from '../../../src/dev-kms/index.ts';
 import { type ErrorCode, KeyError } from '../../../src/errors.ts';
-import { type AwsSurroundings, createAwsKmsClient } from '../../../src/kms/aws/client.ts';
+import { createAwsKmsClient } from '../../../src/kms/aws/client.ts';
+import type { AwsSurroundings } from '../../../src/kms/aws/connection.ts';
 import { KmsCaller } from '../../../src/kms/caller.ts';
 import type { GeneratedKey, KmsClient } from '../../../src/kms/client.ts';
 import type { AttemptOutcome } from '../../../src/kms/observer.ts';
@@ -119,6 +120,7 @@ export async function startScene(): Promise<Scene> {
         {
           proxyEnvironment: {},
           trustedCertificates: undefined,
+          clock: systemClock,
           environment: process.env,
           secrets: new Secrets(),
           ...surroundings,

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createKmsInspector } from '../../../src/kms/inspect.ts';
+import { systemClock } from '../../../src/cli/system.ts';
+import { createKmsInspector } from '../../../src/kms/aws/inspector.ts';
 import { Secrets } from '../../../src/secrets.ts';
 import { credentialSource } from '../../../src/server/credential-source.ts';
 import { startContainer } from '../../support/aws-stand-ins/container.ts';
@@ -25,10 +26,10 @@ async function sourceOf(scene: Scene): Promise<string> {
     environment: process.env,
     trustedCertificates: undefined,
     secrets: new Secrets(),
-    wallMs: Date.now,
+    clock: systemClock,
   });
   try {
-    return credentialSource((await inspector.credentials(AbortSignal.timeout(20_000))).marks);
+    return credentialSource((await inspector.credentials()).marks);
   } finally {
     inspector.close();
   }

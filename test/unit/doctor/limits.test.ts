@@ -71,7 +71,7 @@ it('says how far unwrapping came when the time is up', async () => {
     ...kms,
     decrypt: async (...request) => {
       calls += 1;
-      if (calls > 1) return await hanging(request[3]);
+      if (calls > 1) return await hanging(request[1]);
       const answer = await kms.decrypt(...request);
       setTimeout(() => void clock.hang(), 0);
       return answer;
@@ -96,7 +96,7 @@ it('unwrapping ends with the first version that gets no answer, and the versions
       calls += 1;
       // The first answer makes room for one call more than the four to begin with.
       if (calls === 6) setTimeout(() => void clock.hang(), 0);
-      return await (calls > 1 ? hanging(request[3]) : kms.decrypt(...request));
+      return await (calls > 1 ? hanging(request[1]) : kms.decrypt(...request));
     },
   });
   const { lines, problems } = await patient.examine();

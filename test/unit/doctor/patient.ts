@@ -18,7 +18,8 @@ import { type EncryptionContext, keyContext } from '../../../src/format/encrypti
 import { keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
 import { formatSidecar } from '../../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
-import { createKmsInspector, type KmsInspector } from '../../../src/kms/inspect.ts';
+import { createKmsInspector } from '../../../src/kms/aws/inspector.ts';
+import type { KmsInspector } from '../../../src/kms/inspect.ts';
 import { Secrets } from '../../../src/secrets.ts';
 import type { DoctorRequest } from '../../../src/server/request.ts';
 import type { CommandResult, FileFacts, Files, Surroundings } from '../../../src/server/surroundings.ts';
@@ -217,7 +218,7 @@ export class Patient {
             environment,
             trustedCertificates: undefined,
             secrets: new Secrets(),
-            wallMs: Date.now,
+            clock: systemClock,
           }),
         ),
       ...this.options.surroundings,

@@ -199,7 +199,7 @@ it('counts the days until a master key is deleted, where it may know the date', 
     throw kmsError('KMSInvalidStateException', `${MASTER_KEY_ARN} is pending deletion.`);
   };
   expect(await check()).toMatchObject({ state: 'pending deletion', daysLeft: undefined });
-  kms.masterKey = { state: 'PendingDeletion', deletionDate: new Date(clock.wallMs() + 6.5 * 86_400_000) };
+  kms.masterKey = { state: 'PendingDeletion', deletionMs: clock.wallMs() + 6.5 * 86_400_000 };
   const report = await check();
   expect(report).toMatchObject({ state: 'pending deletion', daysLeft: 6 });
   expect(report.troubles[0]?.text).toContain('is pending deletion in us-east-1, 6 days left: ');
@@ -266,7 +266,7 @@ describe('a multi-Region master key', () => {
     elsewhere.on = () => {
       throw kmsError('KMSInvalidStateException', 'x is pending deletion.');
     };
-    elsewhere.masterKey = { state: 'PendingDeletion', deletionDate: new Date(clock.wallMs() + 3.5 * 86_400_000) };
+    elsewhere.masterKey = { state: 'PendingDeletion', deletionMs: clock.wallMs() + 3.5 * 86_400_000 };
     const report = await check();
     expect(report).toMatchObject({ state: 'disabled', daysLeft: undefined });
     expect(report.troubles).toEqual([

@@ -1,6 +1,8 @@
 import { expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/cli/system.ts';
 import { TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
-import { createKmsInspector, DRY_RUN_ACTIONS, type DryRun, type KmsInspector } from '../../../src/kms/inspect.ts';
+import { createKmsInspector } from '../../../src/kms/aws/inspector.ts';
+import { DRY_RUN_ACTIONS, type DryRun, type KmsInspector } from '../../../src/kms/inspect.ts';
 import { Secrets } from '../../../src/secrets.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { cleanUp } from '../../support/scratch.ts';
@@ -25,7 +27,7 @@ async function inspect(
     environment: process.env,
     trustedCertificates: undefined,
     secrets: new Secrets(),
-    wallMs: Date.now,
+    clock: systemClock,
     ...changes,
   });
   cleanUp(() => inspector.close());

@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
 import { kill } from 'node:process';
 import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
+import type { Clock } from '../../../clock.ts';
 import type { Secrets } from '../../../secrets.ts';
 import { ChainLog } from './chain-log.ts';
 import { configuredLink } from './configured.ts';
@@ -19,6 +20,7 @@ export interface CredentialOptions {
   readonly clientConfig: DefaultProviderInit['clientConfig'];
   /** A run of the whole chain takes no longer. */
   readonly timeoutMs: number;
+  readonly clock: Clock;
   /** Learns what the chain gives, and what it may have used. */
   readonly secrets: Secrets;
 }
@@ -54,7 +56,7 @@ export function credentialChain(
   };
   return async (properties) => {
     if (known === undefined || properties?.forceRefresh) return await renewed(properties);
-    const leftMs = leftOf(known);
+    const leftMs = leftOf(known, options.clock);
     if (leftMs < 0) return await renewed(properties);
     // Until they expire they are good, whatever becomes of that.
     if (leftMs < RENEW_BEFORE_MS) renewed(properties).catch(() => undefined);
@@ -62,14 +64,14 @@ export function credentialChain(
   };
 }
 
-function leftOf({ expiration }: Identity): number {
-  return expiration === undefined ? Number.POSITIVE_INFINITY : expiration.getTime() - Date.now();
+function leftOf({ expiration }: Identity, clock: Clock): number {
+  return expiration === undefined ? Number.POSITIVE_INFINITY : expiration.getTime() - clock.wallMs();
 }
 
 /** One run, of a chain of its own: the SDK's remembers what it gave, and does not tell which run that was. */
 async function goThrough(
   init: DefaultProviderInit,
-  { environment, clientConfig, timeoutMs, secrets }: CredentialOptions,
+  { environment, clientConfig, timeoutMs, clock, secrets }: CredentialOptions,
   properties: Parameters<Chain>[0],
 ): Promise<Identity> {
   const log = new ChainLog();
@@ -91,11 +93,11 @@ async function goThrough(
   const inTime = async <T>(work: Promise<T>): Promise<T> => await Promise.race([work, tooLate.promise]);
   const children = watchChildren();
   // The SDK waits for ever for a credential process, and a read for a file system that hangs.
-  const timer = setTimeout(() => {
+  const stopTimer = clock.after(timeoutMs, () => {
     children.kill();
     const source = sourceName(log.steps.at(-1), surroundings);
     tooLate.reject(new CredentialFailure('CredentialsTimeout', `${source} did not answer in ${timeoutMs / 1000} s`));
-  }, timeoutMs);
+  });
   try {
     const meant = await inTime(configuredLink(surroundings));
     const identity = await inTime(chain(properties));
@@ -112,7 +114,7 @@ async function goThrough(
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     throw await inTime(explainCredentialFailure(error, log.steps, surroundings));
   } finally {
-    clearTimeout(timer);
+    stopTimer();
     children.forget();
   }
 }

@@ -4,6 +4,8 @@ import { malformed } from './malformed.ts';
 
 export interface Identity extends AccessKey {
   readonly expiration?: Date | undefined;
+  /** The SDK's marks for the sources that took part. */
+  readonly $source?: object | undefined;
 }
 
 /** As the SDK: what expires sooner is asked for again. */
@@ -71,5 +73,6 @@ function staticIdentity(environment: NodeJS.ProcessEnv): Identity | undefined {
     AWS_CREDENTIAL_EXPIRATION: expiration,
   } = environment;
   if (profile || expiration || !accessKeyId || !secretAccessKey) return undefined;
-  return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
+  const $source = { CREDENTIALS_ENV_VARS: 'g' };
+  return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}), $source };
 }

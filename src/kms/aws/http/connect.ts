@@ -1,10 +1,9 @@
-import type { AgentOptions } from '../agents.ts';
 import { proxiesOf } from '../proxies.ts';
 import { DirectTransport, plainSockets, tlsSockets } from './direct.ts';
-import { bareHost, type Transport } from './transport.ts';
+import { bareHost, type Transport, type TransportOptions } from './transport.ts';
 
 /** Makes no connection yet. */
-export async function transportTo(url: URL, options: AgentOptions): Promise<Transport> {
+export async function transportTo(url: URL, options: TransportOptions): Promise<Transport> {
   // Whether one of them is for this place is for Node.js to say.
   const { http_proxy: http, https_proxy: https } = proxiesOf(options.proxyEnvironment);
   if (http !== undefined || https !== undefined) {
@@ -16,5 +15,5 @@ export async function transportTo(url: URL, options: AgentOptions): Promise<Tran
     url.protocol === 'https:'
       ? tlsSockets(host, Number(url.port || 443), options.trustedCertificates)
       : plainSockets(host, Number(url.port || 80));
-  return new DirectTransport(open, url.pathname);
+  return new DirectTransport(open, url.pathname, options.clock);
 }

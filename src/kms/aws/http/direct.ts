@@ -1,6 +1,7 @@
 import { isIP, connect as netConnect, type Socket } from 'node:net';
 import { createSecureContext, connect as tlsConnect } from 'node:tls';
 import { wipe } from '../../../bytes.ts';
+import type { Clock } from '../../../clock.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } from './transport.ts';
 
@@ -45,13 +46,15 @@ const HURRY_MS = 1_000;
 export class DirectTransport implements Transport {
   readonly #open: OpenSocket;
   readonly #path: string;
+  readonly #clock: Clock;
   /** The one used last is used next: the others may be closed one day. */
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
 
-  constructor(open: OpenSocket, path: string) {
+  constructor(open: OpenSocket, path: string, clock: Clock) {
     this.#open = open;
     this.#path = path;
+    this.#clock = clock;
   }
 
   post(
@@ -69,14 +72,14 @@ export class DirectTransport implements Transport {
 
   #takeIdle(): Connection | undefined {
     for (let found = this.#idle.pop(); found !== undefined; found = this.#idle.pop()) {
-      if (found.goodUntilMs > performance.now()) return found;
+      if (found.goodUntilMs > this.#clock.monotonicMs()) return found;
       found.fail(hangUp());
     }
     return undefined;
   }
 
   #connect(timeoutMs: number): Connection {
-    const connection: Connection = new Connection(this.#open(), timeoutMs, {
+    const connection: Connection = new Connection(this.#open(), timeoutMs, this.#clock, {
       free: () => void this.#idle.push(connection),
       gone: () => {
         this.#all.delete(connection);
@@ -103,23 +106,25 @@ interface Asked {
 /** One request at a time. */
 class Connection {
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #events: ConnectionEvents;
   #asked: Asked | undefined;
   #goodUntilMs = Number.POSITIVE_INFINITY;
 
-  constructor(socket: Socket, connectTimeoutMs: number, events: ConnectionEvents) {
+  constructor(socket: Socket, connectTimeoutMs: number, clock: Clock, events: ConnectionEvents) {
     this.#socket = socket;
+    this.#clock = clock;
     this.#events = events;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, PROBE_AFTER_MS);
-    limitConnecting(socket, connectTimeoutMs, (error) => this.fail(error));
+    limitConnecting(socket, connectTimeoutMs, clock, (error) => this.fail(error));
     socket.on('data', (piece: Buffer) => this.#read(piece));
     socket.on('end', () => this.#end());
     socket.on('error', (error) => this.fail(error));
     socket.on('close', () => this.fail(hangUp(this.#asked?.reader)));
   }
 
-  /** By `performance.now()`. */
+  /** On the monotonic clock. */
   get goodUntilMs(): number {
     return this.#goodUntilMs;
   }
@@ -170,7 +175,7 @@ class Connection {
     const answer = reader.take();
     if (reader.keepsConnection) {
       const [, seconds] = /\btimeout=(\d{1,6})\b/.exec(String(answer.headers['keep-alive'] ?? '')) ?? [];
-      if (seconds !== undefined) this.#goodUntilMs = performance.now() + Number(seconds) * 1000 - HURRY_MS;
+      if (seconds !== undefined) this.#goodUntilMs = this.#clock.monotonicMs() + Number(seconds) * 1000 - HURRY_MS;
       // Alone, it keeps no process from its end.
       this.#socket.unref();
       this.#events.free();

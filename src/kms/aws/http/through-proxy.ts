@@ -2,7 +2,8 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { wipe } from '../../../bytes.ts';
-import { type AgentOptions, keepAliveAgents } from '../agents.ts';
+import type { Clock } from '../../../clock.ts';
+import { keepAliveAgents } from '../agents.ts';
 import { type ProxyGate, proxyGateOf } from '../proxy-gate.ts';
 import {
   bareHost,
@@ -11,6 +12,7 @@ import {
   limitConnecting,
   MOST_ANSWER_BYTES,
   type Transport,
+  type TransportOptions,
 } from './transport.ts';
 
 /** Node's own client, which knows proxies. */
@@ -18,11 +20,13 @@ export class ProxyTransport implements Transport {
   readonly #url: URL;
   readonly #agents: ReturnType<typeof keepAliveAgents>;
   readonly #gate: ProxyGate | undefined;
+  readonly #clock: Clock;
 
-  constructor(url: URL, options: AgentOptions) {
+  constructor(url: URL, options: TransportOptions) {
     this.#url = url;
     this.#agents = keepAliveAgents(options);
-    this.#gate = proxyGateOf(options.proxyEnvironment);
+    this.#gate = proxyGateOf(options.proxyEnvironment, options.clock);
+    this.#clock = options.clock;
   }
 
   post(request: HttpRequest, ended: (outcome: HttpOutcome) => void): (error: unknown) => void {
@@ -102,7 +106,7 @@ export class ProxyTransport implements Transport {
     };
     request.on('error', fail);
     request.on('socket', (socket) => {
-      if (socket.connecting) limitConnecting(socket, connectTimeoutMs, giveUp);
+      if (socket.connecting) limitConnecting(socket, connectTimeoutMs, this.#clock, giveUp);
     });
     request.end(body);
     return giveUp;

@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net';
+import type { Clock } from '../../../clock.ts';
+import type { AgentOptions } from '../agents.ts';
 
 /** What came back, whatever it says. */
 export interface HttpAnswer {
@@ -18,6 +20,10 @@ export interface HttpRequest {
 
 export type HttpOutcome = { readonly answer: HttpAnswer } | { readonly error: unknown };
 
+export interface TransportOptions extends AgentOptions {
+  readonly clock: Clock;
+}
+
 /** Over connections to one place that are kept. */
 export interface Transport {
   /**
@@ -36,9 +42,13 @@ export class TimeoutError extends Error {
 }
 
 /** Of a socket that is connecting. */
-export function limitConnecting(socket: Socket, limitMs: number, giveUp: (error: TimeoutError) => void): void {
-  const timer = setTimeout(() => giveUp(new TimeoutError(`no connection within ${limitMs} ms`)), limitMs);
-  const stop = (): void => clearTimeout(timer);
+export function limitConnecting(
+  socket: Socket,
+  limitMs: number,
+  clock: Clock,
+  giveUp: (error: TimeoutError) => void,
+): void {
+  const stop = clock.after(limitMs, () => giveUp(new TimeoutError(`no connection within ${limitMs} ms`)));
   socket.once('connect', stop);
   socket.once('close', stop);
 }

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { systemClock } from '../../../../src/cli/system.ts';
 import { trustedCertificates } from '../../../../src/cli/trusted-certificates.ts';
 import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../../src/dev-kms/index.ts';
-import { type AwsSurroundings, createAwsKmsClient } from '../../../../src/kms/aws/client.ts';
+import { createAwsKmsClient } from '../../../../src/kms/aws/client.ts';
+import type { AwsSurroundings } from '../../../../src/kms/aws/connection.ts';
 import { KmsCaller } from '../../../../src/kms/caller.ts';
 import type { KmsClient } from '../../../../src/kms/client.ts';
 import { startDeadline } from '../../../../src/kms/retry.ts';
@@ -19,6 +20,7 @@ const PLAIN: AwsSurroundings = {
   proxyEnvironment: {},
   environment: process.env,
   trustedCertificates: undefined,
+  clock: systemClock,
   secrets: new Secrets(),
 };
 
@@ -131,6 +133,7 @@ it.each(['http', 'https'] as const)(
       proxyEnvironment: { [variable]: url },
       environment: process.env,
       trustedCertificates: trustedCertificates(process.env),
+      clock: systemClock,
       secrets: new Secrets(),
     };
     expect(await generate(await client(endpoint, surroundings))).toBe(kms.keyArns[0]);

@@ -1,15 +1,16 @@
 import { createServer } from 'node:http';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../../src/cli/system.ts';
-import { dataKeyCaller } from '../../../../src/doctor/data-key-client.ts';
 import { createAwsKmsClient } from '../../../../src/kms/aws/client.ts';
 import { ProxyTransport } from '../../../../src/kms/aws/http/through-proxy.ts';
+import { createKmsInspector } from '../../../../src/kms/aws/inspector.ts';
 import { isProxyRefusal, ProxyGate } from '../../../../src/kms/aws/proxy-gate.ts';
 import { KmsCaller } from '../../../../src/kms/caller.ts';
-import { createKmsInspector } from '../../../../src/kms/inspect.ts';
+import { OperatorCaller } from '../../../../src/kms/operator-caller.ts';
 import { startDeadline } from '../../../../src/kms/retry.ts';
 import { Secrets } from '../../../../src/secrets.ts';
 import { startScene } from '../../../support/aws-stand-ins/scene.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
 import { httpProxy, listening, refusingProxy } from '../../../support/fronts.ts';
 import { cleanUp } from '../../../support/scratch.ts';
 
@@ -25,7 +26,7 @@ async function outcomes(
   const make = (endpointUrl: string) =>
     createAwsKmsClient(
       { region: 'us-east-1', endpointUrl, requestTimeoutMs: 0 },
-      { proxyEnvironment, trustedCertificates: undefined, environment, secrets: new Secrets() },
+      { proxyEnvironment, trustedCertificates: undefined, environment, clock: systemClock, secrets: new Secrets() },
     );
   const [first, ...others] = await Promise.all(endpoints.map(make));
   if (first === undefined) throw new Error('no client');
@@ -92,14 +93,14 @@ it('a proxy that refuses the password to a command is asked once for all keys of
     environment,
     trustedCertificates: undefined,
     secrets: new Secrets(),
-    wallMs: systemClock.wallMs,
+    clock: systemClock,
   });
   const deadline = startDeadline(systemClock, 30_000);
   cleanUp(() => {
     deadline.cancel();
     kms.close();
   });
-  const caller = dataKeyCaller(kms, { clock: systemClock, random: Math.random });
+  const caller = new OperatorCaller(kms, { clock: systemClock, random: Math.random });
   const request = {
     wrapped: Buffer.alloc(200),
     masterKeyArn: undefined,
@@ -125,24 +126,24 @@ it('a proxy that accepts is used by all calls', async () => {
 });
 
 it('a proxy that refused is asked again after half a minute, by one call', async () => {
-  let nowMs = 0;
-  const gate = new ProxyGate(() => nowMs);
+  const clock = new FakeClock();
+  const gate = new ProxyGate(clock);
   const refuse = async (): Promise<unknown> => (await gate.enter())({ status: 407 });
   expect(isProxyRefusal(await refuse())).toBe(true);
-  nowMs = 29_999;
+  await clock.advance(29_999);
   await expect(gate.enter()).rejects.toSatisfy(isProxyRefusal);
-  nowMs = 30_000;
+  await clock.advance(1);
   const leave = await gate.enter();
   const second = gate.enter();
   expect(leave({ status: 407 })).toBeInstanceOf(Error);
   await expect(second).rejects.toSatisfy(isProxyRefusal);
-  nowMs = 60_000;
+  await clock.advance(30_000);
   expect((await gate.enter())({ status: 200 })).toBeUndefined();
   await Promise.all(KEYS.map(() => gate.enter()));
 });
 
 it('all wait for the outcome of the first call, and one of them for that of the next when it tells nothing', async () => {
-  const gate = new ProxyGate();
+  const gate = new ProxyGate(systemClock);
   let leave = await gate.enter();
   const entered: (typeof leave)[] = [];
   const waiting = KEYS.map(async () => void entered.push(await gate.enter()));
@@ -175,6 +176,7 @@ it('a request that Node.js does not make is told of, and keeps none back', async
   const transport = new ProxyTransport(new URL('http://kms.example.com'), {
     proxyEnvironment,
     trustedCertificates: undefined,
+    clock: systemClock,
   });
   cleanUp(() => transport.close());
   const post = async (headers: Readonly<Record<string, string>>) =>

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../../src/cli/system.ts';
 import { RecordingHandler } from '../../../../src/kms/aws/recording-handler.ts';
 import { Secrets } from '../../../../src/secrets.ts';
 import { type Scene, startScene } from '../../../support/aws-stand-ins/scene.ts';
@@ -38,16 +39,6 @@ async function keyedScene() {
   return { scene, key, front: await datingFront(scene) };
 }
 
-/** Moves this machine's clock for the agent only: the embedded KMS has its own. */
-function ownClockIsOff(ms: number): void {
-  const now = Date.now.bind(Date);
-  vi.spyOn(Date, 'now').mockImplementation(() => now() + (isOfAgent(new Error().stack ?? '') ? ms : 0));
-}
-
-function isOfAgent(stack: string): boolean {
-  return /src\/kms\/aws\.ts/.test(stack);
-}
-
 describe('the Date of an answer', () => {
   it.each(ABSURD)('that is absurd (%j) changes nothing for later calls', async (date) => {
     const { scene, key, front } = await keyedScene();
@@ -80,12 +71,13 @@ describe('the Date of an answer', () => {
 
   it('corrects our clock when the signature was refused, until ours is right again', async () => {
     const { scene, key, front } = await keyedScene();
-    const client = await scene.client({ endpointUrl: front.url });
-    ownClockIsOff(-56 * 365 * 24 * HOUR_MS);
+    let offMs = -56 * 365 * 24 * HOUR_MS;
+    const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + offMs };
+    const client = await scene.client({ endpointUrl: front.url, surroundings: { clock } });
     expect(await scene.use(client)).toBe(key.accessKeyId);
     expect(await scene.use(client)).toBe(key.accessKeyId);
     expect(scene.calls).toHaveLength(3);
-    vi.mocked(Date.now).mockRestore();
+    offMs = 0;
     expect(await scene.use(client)).toBe(key.accessKeyId);
     expect(scene.calls).toHaveLength(5);
   });

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../../../src/cli/system.ts';
 import { credentialChain } from '../../../../../src/kms/aws/credentials/chain.ts';
 import { Secrets } from '../../../../../src/secrets.ts';
 import { type InstanceStandIn, startInstance } from '../../../../support/aws-stand-ins/instance.ts';
@@ -179,6 +180,11 @@ const BROKEN: readonly Broken[] = [
   },
 ];
 
+function chainOptions(): Parameters<typeof credentialChain>[1] {
+  const { env: environment } = process;
+  return { environment, clientConfig: {}, timeoutMs: 60_000, clock: systemClock, secrets: new Secrets() };
+}
+
 describe("what is set up and fails is not replaced by the machine's own role", () => {
   it.each(BROKEN)('$what', async ({ make, said }) => {
     const { scene } = await machineWithRole();
@@ -197,7 +203,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     await Promise.all(EIGHT.map(() => scene.fails(client, 'KMS_OPERATOR', /: CredentialProcessFailed: /)));
     expect(scene.calls).toEqual([]);
 
-    const options = { environment: process.env, clientConfig: {}, timeoutMs: 60_000, secrets: new Secrets() };
+    const options = chainOptions();
     const chain = credentialChain({}, options);
     for (const round of ['first', 'again']) {
       const outcomes = await Promise.allSettled(EIGHT.map(() => chain()));
@@ -210,7 +216,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     const fifo = join(scene.home, 'config');
     execFileSync('mkfifo', [fifo]);
     scene.environment({ AWS_CONFIG_FILE: fifo });
-    const options = { environment: process.env, clientConfig: {}, timeoutMs: 60_000, secrets: new Secrets() };
+    const options = chainOptions();
     await expect(credentialChain({}, options)()).rejects.toMatchObject({
       name: 'SharedFileUnreadable',
       message: expect.stringContaining(fifo),

@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../../../../src/cli/system.ts';
 import { AnswerReader } from '../../../../../src/kms/aws/http/answer-reader.ts';
 import { transportTo } from '../../../../../src/kms/aws/http/connect.ts';
 import { type HttpAnswer, MOST_ANSWER_BYTES, type Transport } from '../../../../../src/kms/aws/http/transport.ts';
@@ -240,7 +241,11 @@ async function scripted(answers: readonly string[], onSocket: (socket: Socket) =
 }
 
 async function direct(url: string): Promise<Transport> {
-  const transport = await transportTo(new URL(url), { proxyEnvironment: {}, trustedCertificates: undefined });
+  const transport = await transportTo(new URL(url), {
+    proxyEnvironment: {},
+    trustedCertificates: undefined,
+    clock: systemClock,
+  });
   cleanUp(() => transport.close());
   return transport;
 }
@@ -357,6 +362,7 @@ describe('connections', () => {
     const transport = await transportTo(new URL(`https://localhost:${await listening(swallowing)}/`), {
       proxyEnvironment: {},
       trustedCertificates: [identity.certificate],
+      clock: systemClock,
     });
     cleanUp(() => transport.close());
     const resumed: boolean[] = [];
@@ -412,6 +418,7 @@ describe('connections', () => {
     const transport = await transportTo(new URL(`https://localhost:${port}/`), {
       proxyEnvironment: {},
       trustedCertificates: [identity.certificate],
+      clock: systemClock,
     });
     cleanUp(() => transport.close());
     for (let call = 0; call < 2; call += 1) expect(await post(transport)).toBe('x');

@@ -1,0 +1,149 @@
+import type { Clock } from '../../clock.ts';
+import type { Secrets } from '../../secrets.ts';
+import { MOST_CALLS_AT_ONCE } from '../client.ts';
+import { classifyKmsFailure, isCredentialFailure, refusedAt } from '../failures/classify.ts';
+import type { Identity, IdentitySource } from './credentials/identity.ts';
+import { kmsEndpoint } from './endpoint.ts';
+import { transportTo } from './http/connect.ts';
+import type { HttpAnswer, Transport } from './http/transport.ts';
+import { exchange, type JsonAnswer, readJson } from './json-call.ts';
+import type { Endpoint, EndpointVariants } from './sdk-endpoint.ts';
+import { RequestSigner } from './sigv4.ts';
+
+/** What the surroundings of the process say about the way to AWS. */
+export interface AwsSurroundings {
+  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case. */
+  readonly proxyEnvironment: NodeJS.ProcessEnv;
+  /** PEM certificates to trust; undefined: the usual ones. */
+  readonly trustedCertificates: readonly string[] | undefined;
+  /** Where the SDK finds its variables: those of the process. Default: `proxyEnvironment`. */
+  readonly environment?: NodeJS.ProcessEnv | undefined;
+  readonly clock: Clock;
+  /** Learns what must not leave the process. */
+  readonly secrets: Secrets;
+}
+
+export interface Target {
+  readonly region: string;
+  /** Empty: the Region's public endpoint. */
+  readonly endpointUrl: string;
+  /** Undefined: as the environment and the shared files have it. */
+  readonly variants?: EndpointVariants | undefined;
+  /** Milliseconds until a connection is there. */
+  readonly connectTimeoutMs: number;
+  /** Milliseconds until a whole answer is there. */
+  readonly requestTimeoutMs: number;
+}
+
+/** CloudTrail shows it, and policies may name it (`aws:UserAgent`). */
+const USER_AGENT = 'mariadb-aws-kms';
+
+/** Beyond that, AWS says that a request is of another time; half of it is no cause to doubt our clock. */
+const SKEW_MS = 240_000;
+
+interface Way extends Endpoint {
+  readonly transport: Transport;
+}
+
+/**
+ * KMS in one Region without the SDK's client: one of its calls costs about as much as starting the agent. Connections are
+ * kept, and made when the first call is.
+ */
+export class KmsConnection {
+  readonly #target: Target;
+  readonly #identity: IdentitySource;
+  readonly #surroundings: AwsSurroundings;
+  #way: Promise<Way> | undefined;
+  #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
+  /** To be added to our clock, when the service's is another. */
+  #clockOffsetMs = 0;
+
+  constructor(target: Target, identity: IdentitySource, surroundings: AwsSurroundings) {
+    this.#target = target;
+    this.#identity = identity;
+    this.#surroundings = surroundings;
+  }
+
+  /** Throws errors as they come; `classifyKmsFailure` sorts them. */
+  async call(operation: string, input: object, signal: AbortSignal): Promise<JsonAnswer> {
+    const identity = await this.#identity.get(this.#wallMs);
+    const { url, signingRegion } = await this.#find();
+    if (this.#signer?.identity !== identity) {
+      const scope = { region: signingRegion, service: 'kms', path: url.pathname };
+      this.#signer = { identity, signer: new RequestSigner(scope, identity) };
+    }
+    const body = JSON.stringify(input);
+    const signedMs = this.#wallMs;
+    const headers = this.#signer.signer.sign(headersOf(url, operation), body, signedMs);
+    try {
+      return readJson(await this.#exchange(headers, body, signal));
+    } catch (error) {
+      const failure = classifyKmsFailure(error);
+      const theirsMs = refusedAt(failure, error);
+      if (theirsMs !== undefined) this.#correctClock(theirsMs, signedMs);
+      if (isCredentialFailure(failure)) this.#identity.forget(identity);
+      throw error;
+    }
+  }
+
+  /** Whatever answers: KMS refuses a call without a signature. The body is the caller's to wipe. */
+  async callUnsigned(operation: string, input: object, signal: AbortSignal): Promise<HttpAnswer> {
+    const { url } = await this.#find();
+    return await this.#exchange(headersOf(url, operation), JSON.stringify(input), signal);
+  }
+
+  close(): void {
+    void this.#way?.then(
+      ({ transport }) => transport.close(),
+      // Whoever called was told.
+      () => undefined,
+    );
+  }
+
+  async #exchange(headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<HttpAnswer> {
+    const { connectTimeoutMs, requestTimeoutMs } = this.#target;
+    const { clock } = this.#surroundings;
+    const { transport } = await this.#find();
+    const options = { transport, clock, connectTimeoutMs, requestTimeoutMs };
+    return await exchange(options, { ...headers, 'user-agent': USER_AGENT }, body, signal);
+  }
+
+  async #find(): Promise<Way> {
+    this.#way ??= this.#makeWay().catch((error: unknown) => {
+      this.#way = undefined;
+      throw error;
+    });
+    return await this.#way;
+  }
+
+  async #makeWay(): Promise<Way> {
+    const { region, endpointUrl, variants } = this.#target;
+    const { environment, proxyEnvironment } = this.#surroundings;
+    const endpoint = await kmsEndpoint(region, endpointUrl, environment ?? proxyEnvironment, variants);
+    return {
+      ...endpoint,
+      transport: await transportTo(endpoint.url, { ...this.#surroundings, maxSockets: MOST_CALLS_AT_ONCE }),
+    };
+  }
+
+  get #wallMs(): number {
+    return this.#surroundings.clock.wallMs() + this.#clockOffsetMs;
+  }
+
+  /**
+   * After a signature was refused, and only then: a proxy may put any Date into any answer. When the time that was signed
+   * with agrees with the answer's Date, that Date may be what is wrong, and our own clock is tried again.
+   */
+  #correctClock(theirsMs: number, signedMs: number): void {
+    const oursMs = this.#surroundings.clock.wallMs();
+    this.#clockOffsetMs = Math.abs(theirsMs - signedMs) >= SKEW_MS ? theirsMs - oursMs : 0;
+  }
+}
+
+function headersOf(url: URL, operation: string): Readonly<Record<string, string>> {
+  return {
+    host: url.host,
+    'content-type': 'application/x-amz-json-1.1',
+    'x-amz-target': `TrentService.${operation}`,
+  };
+}

@@ -1,0 +1,49 @@
+import type { Clock, Random } from '../clock.ts';
+import { problemOfReEncrypted } from './answers.ts';
+import { inRegion, KmsCaller } from './caller.ts';
+import type { Answer, ReEncryptClient, ReEncryptedKey, ReEncryptRequest } from './client.ts';
+import type { KmsObserver } from './observer.ts';
+import type { Deadline } from './retry.ts';
+
+const NOBODY: KmsObserver = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+
+/** The calls of commands: in one Region, which nobody watches, and those that move keys. */
+export class OperatorCaller extends KmsCaller {
+  readonly #client: ReEncryptClient;
+
+  constructor(client: ReEncryptClient, { clock, random }: { readonly clock: Clock; readonly random: Random }) {
+    super([client], clock, random, NOBODY);
+    this.#client = client;
+  }
+
+  /**
+   * The ARN of a master key.
+   * @throws KeyError KMS_…, TIMEOUT
+   */
+  async resolve(subject: string, keyId: string, deadline: Deadline): Promise<string> {
+    const call = {
+      operation: 'DescribeKey',
+      subject,
+      send: async (_: unknown, signal: AbortSignal): Promise<Answer> => ({
+        masterKeyArn: (await this.#client.describeKey(keyId, signal)).arn,
+        requestId: '',
+      }),
+      problemOf: () => undefined,
+      discard: () => undefined,
+    } as const;
+    return (await this.askFirst(call, deadline)).masterKeyArn;
+  }
+
+  /** @throws KeyError KMS_…, TIMEOUT */
+  async reEncrypt(subject: string, request: ReEncryptRequest, deadline: Deadline): Promise<ReEncryptedKey> {
+    const here = { ...request, ...inRegion(request, this.region) };
+    const call = {
+      operation: 'ReEncrypt',
+      subject,
+      send: (_: unknown, signal: AbortSignal) => this.#client.reEncrypt(here, signal),
+      problemOf: (answer: ReEncryptedKey) => problemOfReEncrypted(answer, request),
+      discard: () => undefined,
+    } as const;
+    return await this.askFirst(call, deadline);
+  }
+}
