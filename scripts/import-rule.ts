@@ -121,11 +121,19 @@ function layerViolations(
   return [...unknown, ...forbidden];
 }
 
+/** Time, timers and chance. They are made in one file and passed in everywhere else. */
+const CLOCKS =
+  /\b(?:Date\.now|performance\.now|AbortSignal\.timeout|Math\.random|set(?:Timeout|Interval|Immediate)\b|node:timers\b|new Date\(\))/;
+const MAKES_CLOCKS = ['cli/system.ts', 'next-turn.ts'];
+
 function habitViolations(file: string, text: string): readonly string[] {
   const violations: string[] = [];
-  const surroundings = folderOf(file) === 'cli' ? null : /\b(?:process\.(?!hrtime)|console\.)\w+/.exec(text);
+  const surroundings = folderOf(file) === 'cli' ? null : /\b(?:process|console)\.\w+/.exec(text);
   if (surroundings !== null)
     violations.push(`src/${file} uses ${surroundings[0]}: only src/cli touches the process and the terminal`);
+  const clock = MAKES_CLOCKS.includes(file) ? null : CLOCKS.exec(text);
+  if (clock !== null)
+    violations.push(`src/${file} uses ${clock[0]}: pass a clock in (${MAKES_CLOCKS.join(', ')} make it)`);
   if (/^export default|^export \* from/m.test(text)) violations.push(`src/${file} has a default export or export *`);
   return violations;
 }

@@ -20,7 +20,9 @@ it('accepts imports that point down', () => {
     'src/keyring/keyring.ts':
       "import { x } from '../errors.ts';\nimport type { Y } from '../format/frames.ts';\nexport { x, type Y };\n",
     'src/format/frames.ts': "import { x } from '../errors.ts';\nexport type Y = typeof x;\n",
-    'src/cli/main.ts': 'console.log(process.argv);\n',
+    'src/cli/main.ts': 'console.log(process.argv, new Date(0));\n',
+    'src/cli/system.ts': 'export const nowMs = Date.now;\n',
+    'src/next-turn.ts': 'setImmediate(() => undefined);\n',
     'plugin/server/server.c': '#include <mysql/plugin.h>\n',
   });
   expect(importRuleViolations(root)).toEqual([]);
@@ -54,6 +56,26 @@ it.each([
     'src/kms/a.ts uses console.log: only src/cli touches the process and the terminal',
   ],
   ['src/kms/a.ts', 'export default 1;\n', 'src/kms/a.ts has a default export or export *'],
+  ...[
+    ['Date.now', 'const a = Date.now();\n'],
+    ['performance.now', 'const a = performance.now();\n'],
+    ['Math.random', 'const random = Math.random;\n'],
+    ['AbortSignal.timeout', 'const signal = AbortSignal.timeout(5);\n'],
+    ['setTimeout', 'setTimeout(() => undefined, 5);\n'],
+    ['setInterval', 'setInterval(() => undefined, 5);\n'],
+    ['setImmediate', 'setImmediate(() => undefined);\n'],
+    ['node:timers', "import { scheduler } from 'node:timers/promises';\n"],
+    ['new Date()', 'const a = new Date();\n'],
+  ].map(([name = '', text = '']): [string, string, string] => [
+    'src/cli/a.ts',
+    text,
+    `src/cli/a.ts uses ${name}: pass a clock in (cli/system.ts, next-turn.ts make it)`,
+  ]),
+  [
+    'src/kms/a.ts',
+    'const a = process.hrtime();\n',
+    'src/kms/a.ts uses process.hrtime: only src/cli touches the process and the terminal',
+  ],
   ['src/shed/a.ts', '', 'src/shed/a.ts: the import rule does not know the folder shed'],
   [
     'plugin/keys/a.c',
