@@ -10,11 +10,13 @@
 #include <string.h>
 
 #include "client/client.h"
-#include "keys/crypt.h"
-#include "data/datadir.h"
-#include "server/datatext.h"
-#include "keys/keytable.h"
 #include "client/reasons.h"
+#include "data/datadir.h"
+#include "keys/crypt.h"
+#include "keys/keytable.h"
+#include "server/backup.h"
+#include "server/datatext.h"
+#include "server/keyfiles.h"
 #include "server/server.h"
 #include "server/status.h"
 #include "server/sysvars.h"
@@ -202,7 +204,7 @@ static bool data_has_its_keys(bool may_be_missing)
   if ((has_none && may_be_missing) ||
       !datadir_find_unreadable(&locations, has_none || server_is_galera_node() ? DATADIR_WHOLE : DATADIR_SAMPLE, &keys, &use))
     return true;
-  datatext_of_start(text, &use, sysvars_key_files(), may_be_missing);
+  datatext_of_start(text, &use, keyfiles_text(), may_be_missing);
   server_log(use.is_other_key && may_be_missing ? SERVER_WARNING : SERVER_ERROR, text);
   return may_be_missing;
 }
@@ -222,7 +224,7 @@ static bool may_create(uint32_t id, const struct interrupt *interrupt, struct fa
   struct datadir_use use;
   bool found= datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use);
   if (found || use.is_unsure)
-    datatext_of_creation(why, id, &use, found, sysvars_key_files());
+    datatext_of_creation(why, id, &use, found, keyfiles_text());
   return !found && !use.is_unsure;
 }
 
@@ -247,7 +249,7 @@ static bool has_for_rotation(void *context, uint32_t id, uint32_t version)
   bool is_unknown= keytable_latest(&table, id) == KEY_VERSION_NONE, is_other= rotation->id && id != rotation->id;
   if (is_unknown)
     client_get_status(client, &status);
-  if (!is_other && !(is_unknown && status.versions_missing == 0) && !sysvars_have_key_file(id, version))
+  if (!is_other && !(is_unknown && status.versions_missing == 0) && !keyfiles_have(id, version))
     return false;
   rotation->is_partial= true;
   return true;
@@ -280,7 +282,7 @@ static bool may_rotate(uint32_t id, const struct interrupt *interrupt, struct fa
   if (rotation.is_interrupted)
     snprintf(why->message, sizeof why->message, "interrupted; no key was rotated");
   else if (found || use.is_unsure)
-    datatext_of_rotation(why, id, &use, found, sysvars_key_files());
+    datatext_of_rotation(why, id, &use, found, keyfiles_text());
   else if (!rotation.is_partial)
     atomic_store(&nothing_is_lost, true);
   return !rotation.is_interrupted && !found && !use.is_unsure;
@@ -327,7 +329,7 @@ static bool start(void)
     return false;
   }
   if (server_is_backup() && !server_makes_backup())
-    sysvars_say_whose_keys_prepare();
+    backup_note_agent(config.target);
   atomic_store(&nothing_is_lost, false);
   if (config.role == ROLE_SERVER)
     read_locations();
@@ -337,7 +339,7 @@ static bool start(void)
   if (client && client_start(client, &failure))
   {
     if (server_makes_backup())
-      sysvars_say_what_backup_lacks();
+      backup_warn_of_missing_keys(config.target);
     return config.role == ROLE_BACKUP || data_has_its_keys(config.allow_missing_keys);
   }
   char text[FAILURE_TEXT_MAX];

@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "server/sysvars.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "server/server.h"
 #include "client/settings.h"
 #include "client/target.h"
+#include "server/backup.h"
+#include "server/keyfiles.h"
+#include "server/server.h"
 
 #define PREFIX "aws_key_management_"
-#define KEY_FILE "aws-kms-key."
-/* mariadb-backup refuses options of a plugin that are not loose, and passes all of them on. */
-#define PREPARE_ELSEWHERE "mariadb-backup --defaults-file=BACKUP/backup-my.cnf --prepare --target-dir=BACKUP " \
-  "--loose-aws-key-management-agent= --loose-aws-key-management-keyfile-dir=DIRECTORY-OF-THE-KEY-FILES"
 
 /* The server writes these. */
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
@@ -33,19 +26,8 @@ static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
 static char key_ids_value[KEY_IDS_MAX + 1];
 
 static char target[TARGET_SIZE];
-static char key_files[PATH_MAX + TARGET_SIZE + 64];
-static char key_directory[PATH_MAX];
 static struct client *attached;
-static may_rotate_fn *may_rotate;
 static const char *no_ctr;              /* as in struct client_config */
-
-/*
-  The statement in which this thread has last checked a new value of a setting that a rotation uses. The server checks
-  every assignment of a SET before it makes the first, so that a rotation in the same SET would use the old value.
-*/
-static _Thread_local long long changing;
-/* The statement in which it has last rotated. */
-static _Thread_local long long rotated;
 
 #define KEY_SPECS 2
 static const char *key_specs[KEY_SPECS + 1]= {"AES_128", "AES_256", NULL};
@@ -79,16 +61,9 @@ static void set_later(enum setting setting, const char *value)
     server_logf(SERVER_ERROR, PREFIX "%s: out of memory, the agent keeps the old value", setting_name(setting));
 }
 
-static void note_change(MYSQL_THD thd)
+static void warn_of_missed_change(MYSQL_THD thd, enum setting setting)
 {
-  changing= server_statement_id(thd);
-}
-
-/* The server does not have DEFAULT checked: such a change is met after the rotation in the same SET, not before. */
-static void warn_of_default(MYSQL_THD thd, enum setting setting)
-{
-  long long statement= server_statement_id(thd);
-  if (rotated && rotated == statement && changing != statement)
+  if (rotation_missed_change(thd))
     server_logf(SERVER_WARNING, PREFIX "%s: the rotation in the same statement did not use the new value",
                 setting_name(setting));
 }
@@ -117,7 +92,7 @@ static int check_text(MYSQL_THD thd, void *save, struct st_mysql_value *value, e
     return 1;
   }
   *(char **) save= copy;
-  note_change(thd);
+  rotation_note_change(thd);
   return 0;
 }
 
@@ -157,7 +132,7 @@ static int take_choice(MYSQL_THD thd, void *save, long choice)
   if (choice < 0)
     return 1;
   *(long *) save= choice;
-  note_change(thd);
+  rotation_note_change(thd);
   return 0;
 }
 
@@ -183,7 +158,7 @@ static int check_encryption_algorithm(MYSQL_THD thd, struct st_mysql_sys_var *va
 static void update_master_key_id(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
 {
   (void) var;
-  warn_of_default(thd, SETTING_MASTER_KEY_ID);
+  warn_of_missed_change(thd, SETTING_MASTER_KEY_ID);
   snprintf(master_key_id_value, sizeof master_key_id_value, "%s", text_or_empty(*(char *const *) save));
   *(char **) to= master_key_id_value;
   set_later(SETTING_MASTER_KEY_ID, master_key_id_value);
@@ -206,7 +181,7 @@ static const char *enum_text(const char *const *names, size_t count, unsigned lo
 static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
 {
   (void) var;
-  warn_of_default(thd, SETTING_KEY_SPEC);
+  warn_of_missed_change(thd, SETTING_KEY_SPEC);
   *(unsigned long *) to= *(const unsigned long *) save;
   set_later(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, *(const unsigned long *) save));
 }
@@ -214,7 +189,7 @@ static void update_key_spec(MYSQL_THD thd, struct st_mysql_sys_var *var, void *t
 static void update_encryption_algorithm(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
 {
   (void) var;
-  warn_of_default(thd, SETTING_ENCRYPTION_ALGORITHM);
+  warn_of_missed_change(thd, SETTING_ENCRYPTION_ALGORITHM);
   *(unsigned long *) to= *(const unsigned long *) save;
   set_later(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, *(const unsigned long *) save));
 }
@@ -225,96 +200,6 @@ static void update_log_level(MYSQL_THD thd, struct st_mysql_sys_var *var, void *
   (void) var;
   *(unsigned long *) to= *(const unsigned long *) save;
   set_later(SETTING_LOG_LEVEL, enum_text(log_levels, 7, *(const unsigned long *) save));
-}
-
-static int read_rotate_key(struct st_mysql_value *value, long long *id)
-{
-  char space[32];
-  int size= (int) sizeof space;
-  if (value->value_type(value) != MYSQL_VALUE_TYPE_INT)
-  {
-    bool null= !value->val_str(value, space, &size);
-    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys, got %s",
-                     null ? "NULL" : "something that is not an integer");
-    return 1;
-  }
-  if (value->val_int(value, id))
-  {
-    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys, got NULL");
-    return 1;
-  }
-  if ((value->is_unsigned(value) && *id < 0) || *id < -1 || *id > (long long) UINT32_MAX)
-  {
-    server_sql_error(PREFIX "rotate_key: expected a key id of 1 to 4294967295, or -1 for all keys");
-    return 1;
-  }
-  return 0;
-}
-
-/* Fails the statement. What does not fit into its error goes to the error log. */
-static void tell_failed_rotation(const struct failure *failure)
-{
-  char text[SERVER_SQL_ERROR_MAX + 1], whole[FAILURE_TEXT_MAX];
-  if (!failure_text(failure, text, sizeof text))
-  {
-    failure_text(failure, whole, sizeof whole);
-    server_log(SERVER_ERROR, whole);
-  }
-  server_sql_error("%s", text);
-}
-
-static bool is_killed(void *thd)
-{
-  return server_is_killed(thd);
-}
-
-/*
-  Rotates here and not in the update function: the server runs a check before it takes the lock on its variables, so
-  that a slow KMS delays nobody else, and a failed check fails the statement.
-*/
-static int check_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
-{
-  long long id;
-  struct failure failure;
-  const struct interrupt killed= {.is_wanted= is_killed, .argument= thd};
-  (void) var;
-  if (read_rotate_key(value, &id))
-    return 1;
-  *(long long *) save= 0;
-  if (id == 0)
-    return 0;
-  if (!attached)
-  {
-    server_sql_error(PREFIX "rotate_key: the plugin is not initialised");
-    return 1;
-  }
-  if (changing && changing == server_statement_id(thd))
-  {
-    server_sql_error(PREFIX "rotate_key: would not yet use the setting changed in the same statement; set that in a "
-                     "statement of its own first");
-    return 1;
-  }
-  memset(&failure, 0, sizeof failure);
-  if (!may_rotate(id == -1 ? 0 : (uint32_t) id, &killed, &failure))
-  {
-    tell_failed_rotation(&failure);
-    return 1;
-  }
-  if (client_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
-  {
-    rotated= server_statement_id(thd);
-    return 0;
-  }
-  tell_failed_rotation(&failure);
-  return 1;
-}
-
-static void update_rotate_key(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save)
-{
-  (void) thd;
-  (void) var;
-  (void) save;
-  *(long long *) to= 0;
 }
 
 static MYSQL_SYSVAR_STR(master_key_id, master_key_id, PLUGIN_VAR_RQCMDARG,
@@ -336,7 +221,7 @@ static MYSQL_SYSVAR_UINT(request_timeout, request_timeout, PLUGIN_VAR_RQCMDARG |
   "Milliseconds for connecting to KMS and for each request. 0: 5000 for connecting, 10000 for a request", NULL, NULL, 0, 0, INT_MAX, 1);
 static MYSQL_SYSVAR_LONGLONG(rotate_key, rotate_key, PLUGIN_VAR_RQCMDARG,
   "Set it to a key id to create the next version of that key, to -1 to do so for all keys. Reads back 0",
-  check_rotate_key, update_rotate_key, 0, -1, UINT32_MAX, 1);
+  rotation_check, rotation_update, 0, -1, UINT32_MAX, 1);
 static MYSQL_SYSVAR_BOOL(mock, mock, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "No AWS: wrap keys with key material kept locally. For trials only", NULL, NULL, 0);
 static MYSQL_SYSVAR_UINT(watch_interval, watch_interval, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
@@ -394,38 +279,6 @@ static bool check_at_start(enum setting setting, const char *value)
   return false;
 }
 
-/*
-  The data directory, in mariadb-backup the copy of it. An incremental backup brings every key file of its time, and
-  mariadb-backup moves them to the full one only when it has applied what they encrypt.
-*/
-static const char *default_keyfile_dir(void)
-{
-  const char *incremental= server_incremental_dir();
-  return incremental ? incremental : "";
-}
-
-/* The path as the server will see it: what is not there is named, not refused; the agent explains it better. */
-static bool absolute_keyfile_dir(char *to, size_t size)
-{
-  const char *from= text_or_empty(keyfile_dir)[0] ? keyfile_dir : default_keyfile_dir();
-  char here[PATH_MAX], real[PATH_MAX];
-  int length;
-  if (from[0] == '/')
-    length= snprintf(to, size, "%s", from);
-  else if (!getcwd(here, sizeof here))
-    length= -1;
-  else if (from[0] == 0)
-    length= snprintf(to, size, "%s", here);
-  else if (realpath(from, real))
-    length= snprintf(to, size, "%s", real);
-  else
-    length= snprintf(to, size, "%s/%s", here, from);
-  if (length >= 0 && (size_t) length < size)
-    return check_at_start(SETTING_KEYFILE_DIR, to);
-  server_logf(SERVER_ERROR, PREFIX "keyfile_dir: the absolute path of '%.200s' is too long or cannot be found", from);
-  return false;
-}
-
 static bool choose_target(void)
 {
   char why[256];
@@ -461,46 +314,21 @@ bool sysvars_open(struct client_config *config)
   config->target= target;
   config->start_timeout_ms= start_timeout * 1000;
   config->allow_missing_keys= allow_missing_keys;
-  config->nobody_listens= config->role == ROLE_BACKUP && !server_makes_backup() ? PREPARE_ELSEWHERE : NULL;
+  config->nobody_listens= config->role == ROLE_BACKUP && !server_makes_backup() ? BACKUP_PREPARE_ELSEWHERE : NULL;
   config->watch_interval_ms= config->role == ROLE_BACKUP ? 0 : watch_interval * 1000;
-  return true;
+  return keyfiles_open(text_or_empty(keyfile_dir), target) && check_at_start(SETTING_KEYFILE_DIR, keyfiles_directory());
 }
 
-/* An agent that was not started by the server has a directory of its own, which it is asked for in vain. */
-static void name_key_files(const char *directory)
-{
-  if (strncmp(target, "unix:", 5) == 0)
-    snprintf(key_files, sizeof key_files, "the key files of the agent on %s", target);
-  else
-    snprintf(key_files, sizeof key_files, "the key files in %s", directory);
-}
-
-const char *sysvars_key_files(void)
-{
-  return key_files;
-}
-
-bool sysvars_have_key_file(uint32_t id, uint32_t version)
-{
-  char path[PATH_MAX + sizeof KEY_FILE + 24];
-  snprintf(path, sizeof path, "%s/" KEY_FILE "%u.%u", key_directory, id, version);
-  return access(path, F_OK) == 0;
-}
-
-bool sysvars_attach(struct client *client, may_rotate_fn *asked)
+bool sysvars_attach(struct client *client, may_rotate_fn *may_rotate)
 {
   char milliseconds[16];
-  if (!absolute_keyfile_dir(key_directory, sizeof key_directory))
-    return false;
-  name_key_files(key_directory);
-  may_rotate= asked;
   snprintf(milliseconds, sizeof milliseconds, "%u", request_timeout);
   attached= client;
   if (set(SETTING_MASTER_KEY_ID, master_key_id_value) && set(SETTING_KEY_IDS, key_ids_value) &&
       set(SETTING_KEY_SPEC, enum_text(key_specs, KEY_SPECS, key_spec)) &&
       set(SETTING_LOG_LEVEL, enum_text(log_levels, 7, log_level)) && set(SETTING_REGION, text_or_empty(region)) &&
       set(SETTING_ENDPOINT_URL, text_or_empty(endpoint_url)) && set(SETTING_REQUEST_TIMEOUT, milliseconds) &&
-      set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, key_directory) &&
+      set(SETTING_MOCK, mock ? "ON" : "OFF") && set(SETTING_KEYFILE_DIR, keyfiles_directory()) &&
       set(SETTING_ALLOW_MISSING_KEYS, allow_missing_keys ? "ON" : "OFF") &&
       set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
       set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)) &&
@@ -509,6 +337,7 @@ bool sysvars_attach(struct client *client, may_rotate_fn *asked)
   {
     master_key_id= master_key_id_value;
     key_ids= key_ids_value;
+    rotation_attach(client, may_rotate);
     return true;
   }
   attached= NULL;
@@ -516,55 +345,8 @@ bool sysvars_attach(struct client *client, may_rotate_fn *asked)
   return false;
 }
 
-static bool is_of_its_own(const char *path)
-{
-  return strncmp(path, "unix:", 5) == 0;
-}
-
-static bool is_here(const char *path)
-{
-  struct stat there, here;
-  return stat(path, &there) == 0 && stat(".", &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
-}
-
-/* What cannot be looked at may hold some. */
-static bool holds_key_files(const char *path)
-{
-  DIR *directory= opendir(path);
-  if (!directory)
-    return errno != ENOENT;
-  const struct dirent *entry;
-  bool found= false;
-  while (!found && (entry= readdir(directory)))
-    found= strncmp(entry->d_name, KEY_FILE, sizeof KEY_FILE - 1) == 0;
-  closedir(directory);
-  return found;
-}
-
-void sysvars_say_what_backup_lacks(void)
-{
-  char directory[PATH_MAX];
-  bool is_named= text_or_empty(keyfile_dir)[0] != 0;
-  if (is_of_its_own(target) && !holds_key_files("."))
-    server_logf(SERVER_WARNING, "THIS BACKUP HOLDS NO KEYS, and without them nobody can restore it; when it is done, add "
-                "those of the agent on %s, where it runs: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT "
-                "--to DIRECTORY", target);
-  else if (is_of_its_own(target))
-    server_logf(SERVER_NOTE, "this backup holds the keys that are in the data directory; if the agent on %s has others, add "
-                "them: mariadb-aws-kms backup-keys --keyfile-dir DIRECTORY-OF-THE-AGENT --to DIRECTORY", target);
-  else if (is_named && !is_here(keyfile_dir) && absolute_keyfile_dir(directory, sizeof directory))
-    server_logf(SERVER_WARNING, "THIS BACKUP HOLDS NO KEYS, and without them nobody can restore it; when it is done, add "
-                "them: mariadb-aws-kms backup-keys --keyfile-dir %s --to DIRECTORY", directory);
-}
-
-void sysvars_say_whose_keys_prepare(void)
-{
-  if (is_of_its_own(target))
-    server_logf(SERVER_NOTE, "the keys come from the agent on %s, as backup-my.cnf says; elsewhere, or with other key files: "
-                PREPARE_ELSEWHERE, target);
-}
-
 void sysvars_close(void)
 {
+  rotation_attach(NULL, NULL);
   attached= NULL;
 }
