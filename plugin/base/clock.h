@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+  The clock of every deadline: monotonic, in milliseconds.
+*/
 #ifndef AKM_CLOCK_H
 #define AKM_CLOCK_H
 
@@ -6,7 +9,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Milliseconds of the monotonic clock: deadlines must not move when the operator sets the time. */
+/* Returns milliseconds of the monotonic clock: deadlines must not move when the operator sets the time. */
 static inline int64_t clock_ms(void)
 {
   struct timespec ts;
@@ -14,7 +17,7 @@ static inline int64_t clock_ms(void)
   return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* The same moment for functions that wait until then. */
+/* Converts a time of clock_ms() for functions that wait until then. */
 static inline struct timespec clock_timespec(int64_t ms)
 {
   return (struct timespec) {.tv_sec= (time_t) (ms / 1000), .tv_nsec= (long) (ms % 1000) * 1000000};

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+  Numbers of file descriptors.
+*/
 #ifndef AKM_DESCRIPTOR_H
 #define AKM_DESCRIPTOR_H
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#define DESCRIPTOR_AGENT 3              /* where the agent finds its socket */
+#define DESCRIPTOR_AGENT 3              /* the socket of the agent that this process starts */
 
 /*
-  A server may run with 0, 1 or 2 closed; what is opened then gets such a number, is taken for standard output by
-  whoever prints, and is overwritten in the child that gets its own. Moves the descriptor above all that, close-on-exec.
-  -1: no descriptor is free, errno says why; the old one is closed in any case.
+  Moves a new descriptor above standard input, output, error and DESCRIPTOR_AGENT, close-on-exec. A server may run with 0, 1
+  or 2 closed: a descriptor with such a number is taken for standard output by whoever prints, and a child overwrites it.
+  Takes fd over, -1 included. Returns -1 with errno if no descriptor is free; fd is closed then, too.
 */
 static inline int descriptor_high(int fd)
 {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Length of the well-formed character at p[0..left), 0 if there is none. Table 3-7 of the Unicode standard. */
+/* Returns the bytes of the well-formed character at p[0..left), 0 if there is none. Table 3-7 of the Unicode standard. */
 static size_t character(const uint8_t *p, size_t left)
 {
   uint8_t low= 0x80, high= 0xBF;
@@ -59,9 +59,9 @@ size_t text_cut(const char *text, size_t size, size_t limit)
 }
 
 /*
-  Bytes of a character at p[0..left) that a terminal obeys, 0 if it is none: control characters with C1 (U+0080..U+009F), line
-  and paragraph separators (U+2028, U+2029), and the controls of direction (Unicode Standard Annex 9: U+061C, U+200E,
-  U+200F, U+202A..U+202E, U+2066..U+2069).
+  Returns the bytes of a character at p[0..left) that a terminal obeys, 0 if it is none. Terminals obey control characters
+  with C1 (U+0080..U+009F), line and paragraph separators (U+2028, U+2029), and the controls of direction (Unicode Standard
+  Annex 9: U+061C, U+200E, U+200F, U+202A..U+202E, U+2066..U+2069).
 */
 static size_t command_size(const uint8_t *p, size_t left)
 {

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+  Texts that other processes write. Pure.
+*/
 #ifndef AKM_TEXT_H
 #define AKM_TEXT_H
 
@@ -6,17 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether bytes[0..size) is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates) without NUL. */
+/* Returns whether bytes[0..size) is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates) without NUL. */
 bool text_is_utf8(const uint8_t *bytes, size_t size);
 
-/*
-  The largest length not above limit (and not above size) that does not cut a UTF-8 character of text[0..size).
-*/
+/* Returns the largest length not above limit (and not above size) that does not cut a UTF-8 character of text[0..size). */
 size_t text_cut(const char *text, size_t size, size_t limit);
 
 /*
-  Copies from[0..size) to to[0..capacity), always NUL terminated, cut at a character. Control characters, separators of
-  lines and controls of direction become spaces: what another process says must not be able to forge a log line or move a
+  Copies from[0..size) to to[0..capacity), always NUL terminated, cut at a character. Control characters, line separators
+  and controls of direction become spaces: a text of another process must not be able to forge a log line or move a
   terminal's cursor.
 */
 void text_clean(char *to, size_t capacity, const void *from, size_t size);

@@ -6,7 +6,7 @@
 #include "keys/keytable.h"
 
 #define HEADER 14u
-#define BASE_AT 12u                     /* where the base information is */
+#define BASE_AT 12u                     /* offset of the base information */
 #define OPTIONS_IN_BASE 90u
 #define OPTION_ENCRYPTED 1u
 #define BLOCK_SIZE_IN_BASE 100u
@@ -16,18 +16,21 @@
 #define PAGE_TYPE_AT 7u
 #define PAGE_TYPE 7u
 #define PAGE_TYPE_UNUSED_BITS 0x78u
-#define PAGE_TAIL 2u                    /* up to here the version is behind a longer header */
+#define PAGE_TAIL 2u                    /* types up to here have the version behind a longer header */
 #define PAGE_BLOB 3u
 #define VERSION_AT 12u
 #define BLOB_VERSION_AT 8u
-#define PAGES_END 16u                   /* page 0 is a bitmap, and none of the others up to here is */
+#define PAGES_END 16u                   /* page 0 is a bitmap, no other before this one is */
 
 static uint32_t big_endian_2(const uint8_t from[2])
 {
   return (uint32_t) from[0] << 8 | from[1];
 }
 
-/* 0: none. The checksum is that of the page in the clear: only the type says that the page is one. */
+/*
+  Returns the version that the page was encrypted with, KEY_VERSION_NONE for none. The checksum is that of the decrypted
+  page: only the type tells that these bytes are a page.
+*/
 static uint32_t page_version(const uint8_t head[PAGE_HEAD])
 {
   uint8_t type= head[PAGE_TYPE_AT] & PAGE_TYPE;

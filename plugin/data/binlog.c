@@ -11,9 +11,9 @@
 #define START_ENCRYPTION 164u
 #define SCHEME_AT EVENT_HEADER
 #define VERSION_AT (EVENT_HEADER + 1)
-#define ENCRYPTION_EVENT (EVENT_HEADER + 1 + 4 + 12)    /* and a checksum, maybe */
+#define ENCRYPTION_EVENT (EVENT_HEADER + 1 + 4 + 12)    /* and a checksum in some */
 #define SCHEME_1 1u
-#define EVENT_MAX 65536u                /* of a format description, by far */
+#define EVENT_MAX 65536u                /* far more than a format description has */
 
 enum datafile_says binlog_read(int file, struct datafile_keys *keys, int *error)
 {

@@ -34,8 +34,9 @@ static void note_fit(struct search *search, uint32_t id, uint32_t version)
 }
 
 /*
-  A key that opens one page is ours, and a page that it does not open is foreign: a table that waits for IMPORT TABLESPACE,
-  say. So one suspicion at a time is kept until the end, and no new one once what fits cannot be remembered.
+  Tries a key on a page. A key that opens one page is ours, and a page that it does not open is foreign: a table that waits
+  for IMPORT TABLESPACE, say. So one suspicion at a time is kept until the end, and no new one once the fitting keys cannot
+  be remembered.
 */
 static void try_key(struct search *search, const struct tablespace *space, uint32_t page, const struct key_record *key,
                     const struct place *place)
@@ -53,7 +54,10 @@ static void try_key(struct search *search, const struct tablespace *space, uint3
   }
 }
 
-/* Tables whose pages are not judged have a lowest version, too: of when they were made, or last moved to another version. */
+/*
+  The lowest version is known of tables whose pages are not judged, too. It dates from when the table was made, or last
+  moved to another version.
+*/
 static bool lowest_is_missing(struct search *search, const struct tablespace *space, const struct place *place)
 {
   return space->lowest_version != KEY_VERSION_NONE && space->lowest_version <= KEY_VERSION_MAX &&
@@ -78,7 +82,7 @@ static bool page_is_missing(struct search *search, const struct tablespace *spac
   return false;
 }
 
-/* That a tablespace names a key id does not say that a page was encrypted with it yet: no reason not to start by itself. */
+/* A tablespace that names a key id may have no page under it yet: the id alone is no reason not to start. */
 static bool search_tablespace(struct search *search, const struct place *place, bool is_needed)
 {
   struct tablespace space;
@@ -94,7 +98,7 @@ static bool search_tablespace(struct search *search, const struct place *place, 
   return found;
 }
 
-/* The link is a text file: the path of the table, of whatever server wrote it last. */
+/* A link is a text file: the path of the table, written by whichever server was the last. */
 static bool remote_table_is_missing(struct search *search, const struct place *link)
 {
   char path[PATH_MAX];
@@ -145,7 +149,7 @@ static bool ends(const char *name, const char *with)
   return length > end && strcmp(name + length - end, with) == 0;
 }
 
-/* It may be encrypted with key 2, and nobody reads it after a restart. */
+/* A temporary table may be encrypted with key 2, and nobody reads it after a restart. */
 static bool is_temporary_aria(const char *name)
 {
   return strncmp(name, "#sql-temptable", sizeof "#sql-temptable" - 1) == 0;
@@ -161,7 +165,10 @@ static bool entry_is_missing(struct search *search, struct place *place)
   return ends(place->name, ".MAI") && !is_temporary_aria(place->name) && aria_table_is_missing(search, place);
 }
 
-/* A symbolic link to nothing may be a database on a volume that is not mounted; with a dot in its name it is a socket, say. */
+/*
+  A symbolic link to nothing may be a database on a volume that is not mounted. With a dot in its name it is no database,
+  but a socket, say.
+*/
 static bool folder_is_missing(struct search *search, int parent, const char *name)
 {
   const struct place folder= {parent, "", name, DATADIR_TABLE};
@@ -203,7 +210,7 @@ static bool folders_are_missing(struct search *search)
   return found;
 }
 
-/* The first file has the page that names the key; the others are looked at as well, for little. */
+/* The first file has the page that names the key. The others are searched as well, which costs little. */
 static bool system_tablespace_is_missing(struct search *search)
 {
   const char *home= search->locations->paths[LOCATION_SYSTEM], *next= search->locations->system_files;

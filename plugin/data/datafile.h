@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What the readers of the server's files share: bounded reads, numbers, the checksum, and what a file says of its
-  encryption. No file is trusted. Pure POSIX.
+  Tools of the readers of the server's files: bounded reads, numbers, the checksum, and the result. No file is trusted. Pure
+  POSIX.
 */
 #ifndef AKM_DATAFILE_H
 #define AKM_DATAFILE_H
@@ -15,9 +15,9 @@
 
 enum datafile_says
 {
-  DATAFILE_NOTHING,                     /* not encrypted, damaged, or not of its kind */
+  DATAFILE_NOTHING,                     /* not encrypted, damaged, or not a file of its kind */
   DATAFILE_ENCRYPTED,
-  DATAFILE_UNSURE                       /* whole, of a format that is not known */
+  DATAFILE_UNSURE                       /* intact, of a format that is not known */
 };
 
 struct datafile_keys
@@ -30,16 +30,19 @@ struct datafile_keys
 uint32_t datafile_big_endian(const uint8_t from[4]);
 uint32_t datafile_little_endian(const uint8_t from[4]);
 
-/* CRC-32C, without a table: little is ever checked. */
+/* Returns the CRC-32C of bytes[0..size). It uses no table: little is ever checked. */
 uint32_t datafile_crc32c(const uint8_t *bytes, size_t size);
 
-/* The same in pieces: begin with UINT32_MAX, and invert the end. */
+/* Continues a CRC-32C with more bytes. The first crc is UINT32_MAX; the last is to be inverted. */
 uint32_t datafile_crc32c_add(uint32_t crc, const uint8_t *bytes, size_t size);
 
-/* Reads to[0..size) whole, or returns false; *error is then an errno, and left alone at the end of the file. */
+/*
+  Reads to[0..size) whole and returns true, or returns false with an errno in *error. At the end of the file *error is left
+  alone.
+*/
 bool datafile_read_at(int file, off_t offset, uint8_t *to, size_t size, int *error);
 
-/* A version that is seen twice is kept once; versions beyond the maximum are left out. */
+/* Adds a version, in order. Leaves out a version that is there already, and one beyond the maximum. */
 void datafile_add_version(struct datafile_keys *keys, uint32_t version);
 
 #endif

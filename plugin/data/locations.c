@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SYSTEM_FILES LOCATION_COUNT     /* of an option: into system_files */
+#define SYSTEM_FILES LOCATION_COUNT     /* an option whose value goes to system_files */
 
 struct option
 {
   const char *name;
-  size_t shortest;                      /* of its beginnings, the first that is no other option's */
+  size_t shortest;                      /* length of the shortest beginning that is no other option's */
   unsigned what;
-  bool needs_value;                     /* it may be the next argument */
+  bool needs_value;                     /* the next argument may be the value */
 };
 
 static const struct option options[]= {
@@ -43,7 +43,7 @@ static bool begins(const char *text, size_t size, const char *with)
   return true;
 }
 
-/* Whether text[0..size) is the option's name, or an unmistakable beginning of it. */
+/* Returns whether text[0..size) is the option's name, or an unmistakable beginning of it. */
 static bool names(const char *text, size_t size, const struct option *option)
 {
   if (size < option->shortest || size > strlen(option->name))
@@ -78,7 +78,7 @@ static void take(struct locations *locations, const struct option *option, const
     locations->unknown= "the path in an option of the server is too long";
 }
 
-/* /var/log/mysql/ and /var/log/mysql are the same; / stays. */
+/* Removes slashes at the end: /var/log/mysql/ and /var/log/mysql are the same. / stays. */
 static void trim(char *path)
 {
   size_t length= strlen(path);

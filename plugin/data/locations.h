@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Where the server keeps what it can encrypt, by the options it was started with. InnoDB reads its own only after the
-  encryption plugin has started, and exports few of them. Pure POSIX.
+  The places where the server keeps files that it can encrypt, from the options it was started with. InnoDB reads its own
+  options only after the encryption plugin has started, and exports few of them. Pure POSIX.
 */
 #ifndef AKM_LOCATIONS_H
 #define AKM_LOCATIONS_H
@@ -27,18 +27,18 @@ enum location
 
 struct locations
 {
-  const char *unknown;                  /* why they are not known; NULL: they are */
+  const char *unknown;                  /* why the places are not known; NULL: they are known */
   char paths[LOCATION_COUNT][PATH_MAX];
   char system_files[LOCATIONS_FILES_MAX];       /* innodb_data_file_path */
 };
 
 /*
-  From the server's arguments, those of its option files first: what is named twice, the last counts. Names as the server takes
-  them: - or _, of any case, with loose- or plugin-, or shortened.
+  Reads the server's arguments, those of its option files first: of an option that is given twice, the last counts. Names as
+  the server takes them: - or _, of any case, with loose- or plugin-, or shortened.
 */
 void locations_read(struct locations *locations, size_t count, const char *const *arguments);
 
-/* For those that cannot be known. */
+/* Sets the defaults, and why the places cannot be known. */
 void locations_unknown(struct locations *locations, const char *why);
 
 #endif

@@ -6,13 +6,13 @@
 #define BLOCK 512u
 #define CHECKSUM_AT 508u
 
-/* From 10.8 on: the header names the key. log_t::header_write() keeps the first format of encrypted logs, too. */
+/* Formats from 10.8 on: the header names the key. log_t::header_write() keeps the first format of encrypted logs, too. */
 #define FORMAT_10_8 0x50687973u
-#define FORMAT_ENCRYPTED_11 0xF09F979Du /* as 10.11.19 writes it */
+#define FORMAT_ENCRYPTED_11 0xF09F979Du /* written by 10.11.19 */
 #define KEY_ID_AT 48u
 #define KEY_VERSION_AT 52u
 
-/* Before: the format has a flag, and each of two checkpoints the version of key 1. */
+/* Formats before 10.8: the format has a flag, and each of two checkpoints the version of key 1. */
 #define FORMAT_3_23 0u
 #define FORMAT_10_2 1u
 #define FORMAT_10_3 103u

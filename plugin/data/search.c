@@ -48,8 +48,8 @@ bool search_is_unwanted(struct search *search)
 }
 
 /*
-  A symbolic link that names nothing fails with ENOENT as well, and its table is on a volume that is not mounted. One that names
-  a file is no directory, and that is all.
+  Returns whether the place is a symbolic link whose target does not exist. Opening it fails with ENOENT as well, but its
+  table is on a volume that is not mounted. A link to a file is merely no directory.
 */
 static bool is_link_to_nothing(const struct place *place)
 {
@@ -118,7 +118,7 @@ void search_note(struct datadir_use *use, uint32_t id, uint32_t version, const s
   put_path(use->file, place);
 }
 
-/* Once another key was found, that stays what is said: its cure is that of a missing one, too. */
+/* A use of another key, once noted, stays: its cure is that of a missing key, too. */
 bool search_is_missing(struct search *search, uint32_t id, uint32_t version, const struct place *place)
 {
   if (search->keys->has(search->keys->context, id, version))

@@ -42,7 +42,7 @@ bool search_redo_logs(struct search *search)
   return found;
 }
 
-/* An index may name its logs relative to the data directory, or to the directory of log_bin. */
+/* Names in an index are relative to the data directory, or to the directory of log_bin. */
 static bool log_is_missing(struct search *search, const char *folder, const char *name)
 {
   struct datafile_keys keys;
@@ -64,7 +64,7 @@ static bool log_is_missing(struct search *search, const char *folder, const char
   return search_are_missing(search, says, &keys, &place);
 }
 
-/* A log that is not there is none: it was purged, or moved away. */
+/* A log that does not exist was purged or moved away, and is not missed. */
 static bool logs_of_index_are_missing(struct search *search, const struct place *place)
 {
   char line[PATH_MAX + 2];
@@ -105,7 +105,7 @@ static bool is_index(const char *name)
   return length > 6 && strcmp(name + length - 6, ".index") == 0;
 }
 
-/* Every index in a directory where one may be: relay logs of each named connection have their own. */
+/* Searches every index in a directory: the relay logs of each named connection have their own. */
 static bool indexes_are_missing(struct search *search, const char *path)
 {
   bool is_here= strcmp(path, ".") == 0, found= false;
@@ -123,7 +123,7 @@ static bool indexes_are_missing(struct search *search, const char *path)
   return found;
 }
 
-/* Returns false if the path names no directory but the data directory. */
+/* Finds the directory of a path. Returns false if that is the data directory. */
 static bool directory_of(const char *path, char directory[PATH_MAX])
 {
   const char *last= strrchr(path, '/');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Looks at the logs of the server. Pure POSIX. */
+/* Searches of the server's logs. Pure POSIX. */
 #ifndef AKM_SEARCHLOGS_H
 #define AKM_SEARCHLOGS_H
 
@@ -7,7 +7,7 @@
 
 struct search;
 
-/* Searches the redo log, and what innodb_log_archive left. Returns true at the first key that is missing. */
+/* Searches the redo log and the files that innodb_log_archive left. Returns true at the first key that is missing. */
 bool search_redo_logs(struct search *search);
 
 /* Searches the binary and relay logs that any index names. Returns true at the first key that is missing. */

@@ -15,25 +15,25 @@
 #define CRYPT_TYPE_AT 6u
 #define CRYPT_IV_LENGTH_AT 7u
 #define CRYPT_IV_AT 8u
-#define CRYPT_MIN_VERSION_AT 24u        /* 0: of pages in the clear */
+#define CRYPT_MIN_VERSION_AT 24u        /* 0: some pages are not encrypted */
 #define CRYPT_KEY_ID_AT 28u
 #define CRYPT_ENCRYPTION_AT 32u
 #define ENCRYPTION_OFF 2u               /* ENCRYPTED=NO */
 #define CRYPT_SCHEME_1 1u
 
-/* A page of the full_crc32 format. The key version is at 0. */
+/* Offsets in a page of the full_crc32 format. The key version is at 0. */
 #define PAGE_NUMBER_AT 4u
 #define PAGE_LSN_AT 16u
 #define PAGE_TYPE_AT 24u
 #define PAGE_TYPE_INDEX 17855u
-#define ENCRYPTED_AT 26u                /* from here on, up to the checksum */
+#define ENCRYPTED_AT 26u                /* encrypted from here to the checksum */
 #define PAGE_HEAD (ENCRYPTED_AT + 7u * 16u)
 #define CHECKSUM 4u
 #define INFIMUM_AT 99u                  /* PAGE_NEW_INFIMUM: ROW_FORMAT=COMPACT and DYNAMIC */
 #define OLD_INFIMUM_AT 101u             /* PAGE_OLD_INFIMUM: ROW_FORMAT=REDUNDANT */
 #define PIECE 4096u                     /* the smallest page */
 
-/* Where page 0 holds the crypt block: behind the descriptors of the extents that one page describes. */
+/* Returns the offset of the crypt block in page 0: behind the descriptors of the extents that one page describes. */
 static off_t crypt_block_at(uint32_t flags)
 {
   bool full_crc32= flags & 0x10;
@@ -43,7 +43,7 @@ static off_t crypt_block_at(uint32_t flags)
   return DESCRIPTORS_AT + (off_t) (24 + extent / 4) * (physical / extent);
 }
 
-/* 0: compressed in whatever way, or with the checksums from before full_crc32. */
+/* Returns the page size. 0: the pages are compressed, or have checksums from before full_crc32, and are not judged. */
 static uint32_t judged_page_size(uint32_t flags)
 {
   uint32_t shift= flags & 15;
@@ -87,7 +87,7 @@ uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page)
 {
   uint8_t head[ENCRYPTED_AT];
   int error;
-  /* A free page may be left from before the last change of the plugin or of its keys. */
+  /* A free page may be older than the last change of the plugin or of its keys. */
   if (!space->page_size || page >= TABLESPACE_PAGES_END || is_free(space, page) ||
       !datafile_read_at(space->file, page_at(space, page), head, sizeof head, &error) ||
       datafile_big_endian(head + PAGE_NUMBER_AT) != page ||
@@ -96,7 +96,7 @@ uint32_t tablespace_page_version(const struct tablespace *space, uint32_t page)
   return datafile_big_endian(head);
 }
 
-/* Whether the page has its right checksum, and begins with head[0..size). */
+/* Returns whether the page has its right checksum, and begins with head[0..size). */
 static bool page_is_whole(const struct tablespace *space, uint32_t page, const uint8_t *head, size_t size)
 {
   uint8_t piece[PIECE];
@@ -124,7 +124,7 @@ static void reverse(uint8_t *to, const uint8_t *from, size_t size)
     to[i]= from[size - 1 - i];
 }
 
-/* MariaDB's scheme 1, for the first blocks of a page. */
+/* Decrypts the first blocks of a page by MariaDB's scheme 1. Returns false if the AES functions fail. */
 static bool decrypt(const struct tablespace *space, const uint8_t head[PAGE_HEAD], const struct key_record *key,
                     const struct aes *aes, uint8_t clear[PAGE_HEAD])
 {
@@ -166,7 +166,7 @@ enum tablespace_verdict tablespace_judge(const struct tablespace *space, uint32_
   explicit_bzero(clear, sizeof clear);
   if (fits)
     return TABLESPACE_KEY_FITS;
-  /* Page 0 says what to decrypt with. */
+  /* Page 0 names the key and the IV: it must be intact as well. */
   return is_other && page_is_whole(space, page, head, sizeof head) && page_is_whole(space, 0, NULL, 0)
            ? TABLESPACE_OTHER_KEY
            : TABLESPACE_UNPROVEN;

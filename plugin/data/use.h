@@ -14,12 +14,15 @@
 
 struct datadir_keys
 {
-  bool (*has)(void *context, uint32_t id, uint32_t version);    /* version 0: any */
+  bool (*has)(void *context, uint32_t id, uint32_t version);    /* version 0: any version of the id */
   void *context;
-  const struct keytable *table;         /* whose keys are tried on pages */
-  const struct aes *aes;                /* NULL: no key is tried, and pages are looked at with versions_on_pages only */
-  bool versions_on_pages;               /* and the lowest version that a tablespace says it has */
-  /* Whether nobody waits for the look any more; asked for each file. It is unsure then. NULL: somebody always does. */
+  const struct keytable *table;         /* the keys that are tried on pages */
+  const struct aes *aes;                /* NULL: no key is tried, and pages are read with versions_on_pages only */
+  bool versions_on_pages;               /* check versions on pages, and the lowest version that a tablespace names */
+  /*
+    Returns whether nobody waits for the search any more; called for each file. The result is unsure then. NULL: somebody
+    always does.
+  */
   bool (*is_unwanted)(void *argument);
   void *argument;
 };
@@ -27,16 +30,16 @@ struct datadir_keys
 enum datadir_extent
 {
   DATADIR_WHOLE,
-  DATADIR_SAMPLE                        /* what every server has: the same effort, however many tables and logs there are */
+  DATADIR_SAMPLE                        /* files of every server: the same effort, whatever tables it has */
 };
 
 enum datadir_kind
 {
-  DATADIR_TABLE,                        /* of InnoDB: a .ibd */
-  DATADIR_REMOTE_TABLE,                 /* the same, which a .isl in the data directory names */
+  DATADIR_TABLE,                        /* an .ibd file of InnoDB */
+  DATADIR_REMOTE_TABLE,                 /* an .ibd file elsewhere that an .isl in the data directory names */
   DATADIR_SYSTEM,                       /* a system or undo tablespace */
   DATADIR_REDO,
-  DATADIR_BINLOG,                       /* or a relay log */
+  DATADIR_BINLOG,                       /* a binary or relay log */
   DATADIR_ARIA                          /* a .MAI or .MAD */
 };
 
@@ -47,11 +50,11 @@ struct datadir_use
 {
   uint32_t id;
   uint32_t version;                     /* 0: of a table, which may have many */
-  bool is_other_key;                    /* the key version is there, but the page was encrypted with another key */
+  bool is_other_key;                    /* the key version exists, but the page was encrypted with another key */
   enum datadir_kind kind;
-  char file[DATADIR_FILE_MAX];          /* relative to the data directory, where it is in there */
-  bool is_unsure;                       /* something could not be looked at: the first of it, and why */
-  char unsure_file[DATADIR_FILE_MAX];   /* empty: not a file */
+  char file[DATADIR_FILE_MAX];          /* relative to the data directory if inside it */
+  bool is_unsure;                       /* something could not be read: the first such file, and why */
+  char unsure_file[DATADIR_FILE_MAX];   /* empty: it was no file */
   char unsure_why[DATADIR_WHY_MAX];
 };
 

@@ -12,10 +12,13 @@ struct vector
   uint8_t key[16], iv[16];
   unsigned iv_length;
   uint8_t clear[16], encrypted[VECTOR_MAX];
-  unsigned length;                      /* of encrypted */
+  unsigned length;                      /* bytes of encrypted */
 };
 
-/* ECB, CBC and CTR: NIST SP 800-38A, F.1.1, F.2.1 and F.5.1, first block. GCM: the GCM specification's test case 2, tag appended. */
+/*
+  ECB, CBC and CTR: NIST SP 800-38A, F.1.1, F.2.1 and F.5.1, first block. GCM: the GCM specification's test case 2, tag
+  appended.
+*/
 static const struct vector vectors[]= {
   {
     MODE_ECB, CRYPT_NOPAD,

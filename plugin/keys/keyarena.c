@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Small, so that a server with a handful of keys stays far below an RLIMIT_MEMLOCK of 64 KiB. */
+/* The bytes of a chunk are few, so that a server with a handful of keys stays far below an RLIMIT_MEMLOCK of 64 KiB. */
 #define CHUNK 16384u
 #define ALIGN 16u
 
@@ -35,7 +35,7 @@ static struct keyarena_chunk *new_chunk(struct keyarena *arena)
   }
   if (mlock(base, size) && !arena->lock_error)
     arena->lock_error= errno;
-  /* Kernels before 4.14 do not know MADV_WIPEONFORK; the keys are no less usable there. */
+  /* MADV_WIPEONFORK is unknown to kernels before 4.14; the keys are no less usable there. */
   (void) madvise(base, size, MADV_DONTDUMP);
   (void) madvise(base, size, MADV_WIPEONFORK);
   *chunk= (struct keyarena_chunk) {.next= arena->chunks, .base= base, .size= size, .used= 0};

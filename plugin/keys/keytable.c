@@ -70,7 +70,7 @@ static void add_key(struct key_array *array, struct key_record *record)
   array->used++;
 }
 
-/* The slot of the id, or the free one where it belongs. */
+/* Returns the slot of the id, or the free one where it belongs. */
 static struct id_slot *id_slot(struct id_array *array, uint32_t id)
 {
   uint32_t mask= (UINT32_C(1) << array->bits) - 1;
@@ -82,7 +82,7 @@ static struct id_slot *id_slot(struct id_array *array, uint32_t id)
   }
 }
 
-/* Makes room for one more entry, publishing a larger array if need be. */
+/* Returns an array with room for one more entry: the current one, or a larger one that it publishes. NULL: out of memory. */
 static struct id_array *grow_ids(struct keytable *table)
 {
   struct id_array *array= atomic_load_explicit(&table->ids, memory_order_relaxed);
@@ -136,7 +136,7 @@ static void raise_latest(struct id_slot *slot, uint32_t id, uint32_t version)
 }
 
 /*
-  Byte by byte: what memcpy() and memcmp() leave in vector registers stays there, and gets from there to stacks and core
+  Copies a key byte by byte: memcpy() and memcmp() leave it in vector registers, from where it gets to stacks and core
   dumps.
 */
 static void copy_key(uint8_t *to, const uint8_t *key, size_t length)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Every key version the server was given. Readers take no lock, allocate nothing and make no system call; writers add
+  The key versions that the server was given. Readers take no lock, allocate nothing and make no system call; writers add
   under one mutex. Nothing is ever removed or replaced: a key version that was handed out is served for the life of the
   process, because InnoDB aborts when one goes missing.
 
   Two hash tables with open addressing: key id -> latest version, and (key id, version) -> key. A table that fills up is
-  copied into one of twice the size, which one atomic pointer publishes. The smaller ones stay until the end, since a
-  reader may still walk them: together they are never larger than the current one.
+  copied into one of twice the size, which one atomic pointer publishes. The smaller ones stay until the end, since a reader
+  may still walk them: together they are never larger than the current one.
 */
 #ifndef AKM_KEYTABLE_H
 #define AKM_KEYTABLE_H
@@ -24,10 +24,10 @@
 #define KEY_VERSION_NONE 0u             /* no version: MariaDB's ENCRYPTION_KEY_NOT_ENCRYPTED */
 #define KEY_VERSION_MAX 0xFFFFFFFEu     /* ~0 is MariaDB's ENCRYPTION_KEY_VERSION_INVALID */
 
-/* What a key version encrypts with, for as long as it lives. The numbers are those of KEY in docs/protocol.md. */
+/* The algorithm of a key version, which never changes. The numbers are those of KEY in docs/protocol.md. */
 enum key_algorithm
 {
-  KEY_ALGORITHM_NONE= 0,                /* of a version that is not loaded */
+  KEY_ALGORITHM_NONE= 0,                /* a version that is not loaded */
   KEY_AES_CBC= 1,
   KEY_AES_CTR= 2
 };
@@ -52,7 +52,7 @@ struct key_record
   uint32_t version;
   uint16_t length;
   uint16_t algorithm;                   /* enum key_algorithm */
-  uint8_t bytes[];                      /* length of them: locked memory is scarce */
+  uint8_t bytes[];                      /* as many as length says: locked memory is scarce */
 };
 
 struct key_array
@@ -73,10 +73,10 @@ struct keytable
   _Atomic size_t version_count;
 };
 
-/* Returns false if there is no memory. */
+/* Makes an empty table. Returns false if there is no memory. */
 bool keytable_init(struct keytable *table);
 
-/* Wipes every key. No reader or writer may be inside. */
+/* Wipes every key and frees the table. No reader or writer may be inside. */
 void keytable_destroy(struct keytable *table);
 
 enum keytable_put
@@ -90,17 +90,17 @@ enum keytable_put
 };
 
 /*
-  Adds a key version. If current, the latest version of the id becomes at least this one; it never goes down, and rises
-  only after the key itself can be found.
+  Adds a key version, copying key[0..length). If current, the latest version of the id becomes at least this one; it never
+  goes down, and rises only after the key itself can be found. From any thread.
 */
 enum keytable_put keytable_put(struct keytable *table, uint32_t id, uint32_t version, const uint8_t *key,
                                size_t length, enum key_algorithm algorithm, bool current);
 
-/* Whether the key version is loaded. */
+/* Returns whether the key version is loaded. */
 bool keytable_has(const struct keytable *table, uint32_t id, uint32_t version);
 
 /*
-  A walk over the key versions. It meets each that was loaded when it began, and may meet later ones. Safe beside writers.
+  A walk over the key versions. It visits each that was loaded when it began, and may visit later ones. Safe beside writers.
 */
 struct keytable_walk
 {
@@ -110,7 +110,7 @@ struct keytable_walk
 
 struct keytable_walk keytable_walk_begin(const struct keytable *table);
 
-/* The next key version, NULL at the end. */
+/* Returns the next key version, NULL at the end. The record stays valid as long as the table. */
 const struct key_record *keytable_walk_next(struct keytable_walk *walk);
 
 struct keytable_id
@@ -120,19 +120,19 @@ struct keytable_id
   uint32_t versions;
 };
 
-/* Lists at most capacity key ids in no order, safe beside writers. Returns how many were listed. */
+/* Lists at most capacity key ids in list, in no order, safe beside writers. Returns how many were listed. */
 size_t keytable_list(const struct keytable *table, struct keytable_id *list, size_t capacity);
 
-/* errno of the first refused mlock(), 0 if none was. */
+/* Returns the errno of the first refused mlock(), 0 if none was. */
 int keytable_lock_error(struct keytable *table);
 
-/* Fibonacci hashing: the high bits of the product depend on all bits of a small, dense id. */
+/* The hash of a key id. Fibonacci hashing: the high bits of the product depend on all bits of a small, dense id. */
 static inline uint32_t keytable_id_hash(uint32_t id, unsigned bits)
 {
   return (id * UINT32_C(2654435769)) >> (32 - bits);
 }
 
-/* The latest version of the id, KEY_VERSION_NONE if none is known. The server calls this for every page it writes. */
+/* Returns the latest version of the id, KEY_VERSION_NONE if none is known. The server calls this for every page it writes. */
 static inline uint32_t keytable_latest(const struct keytable *table, uint32_t id)
 {
   const struct id_array *array= atomic_load_explicit(&table->ids, memory_order_acquire);
@@ -152,12 +152,12 @@ static inline uint32_t keytable_latest(const struct keytable *table, uint32_t id
 static inline size_t keytable_key_hash(uint32_t id, uint32_t version, unsigned bits)
 {
   uint64_t name= (uint64_t) id << 32 | version;
-  /* Folding first: the product alone would put all versions 2^32 apart in id into one run. */
+  /* The name is folded first: the product alone would put all versions 2^32 apart in id into one run. */
   name^= name >> 29;
   return (size_t) ((name * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - bits));
 }
 
-/* NULL if the key version is not loaded. */
+/* Returns the record of the key version, NULL if it is not loaded. It stays valid as long as the table. */
 static inline const struct key_record *keytable_find(const struct keytable *table, uint32_t id, uint32_t version)
 {
   const struct key_array *array= atomic_load_explicit(&table->keys, memory_order_acquire);
@@ -172,9 +172,7 @@ static inline const struct key_record *keytable_find(const struct keytable *tabl
   }
 }
 
-/*
-  KEY_ALGORITHM_NONE if the version is not loaded. The server asks for every page that it encrypts or decrypts.
-*/
+/* Returns KEY_ALGORITHM_NONE if the version is not loaded. The server asks for every page that it encrypts or decrypts. */
 static inline enum key_algorithm keytable_algorithm(const struct keytable *table, uint32_t id, uint32_t version)
 {
   const struct key_record *record= keytable_find(table, id, version);
@@ -189,8 +187,8 @@ enum keytable_get
 };
 
 /*
-  Copies a key to key[0..capacity) and sets *length. Inline as keytable_latest() is: the two answer before the plugin
-  makes any call.
+  Copies a key to key[0..capacity) and sets *length. Inline as keytable_latest() is: both answer before the plugin makes any
+  call.
 */
 static inline enum keytable_get keytable_get(const struct keytable *table, uint32_t id, uint32_t version, uint8_t *key,
                                              size_t capacity, size_t *length)
@@ -201,7 +199,7 @@ static inline enum keytable_get keytable_get(const struct keytable *table, uint3
   size_t size= *length= record->length;
   if (__builtin_expect(!key || capacity < size, 0))
     return KEYTABLE_TOO_SMALL;
-  /* 16, 24 or 32 bytes as two copies of 16 that may overlap: of a fixed size they are no calls. */
+  /* The 16, 24 or 32 bytes are copied as two blocks of 16 that may overlap: copies of a fixed size are no calls. */
   memcpy(key, record->bytes, 16);
   memcpy(key + size - 16, record->bytes + size - 16, 16);
   return KEYTABLE_FOUND;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  The MariaDB encryption plugin aws_key_management: keys that AWS KMS protects. This file knows the server and nothing
-  of AWS; the agent, whose client is client.h, is another process.
+  The MariaDB encryption plugin aws_key_management: keys that AWS KMS protects. This file knows the server and nothing of
+  AWS, which is left to the agent, another process (client/client.h).
 */
 #include <mysql/plugin_encryption.h>
 
@@ -29,12 +29,15 @@ static struct aes aes;
 static struct locations locations;
 static atomic_bool nothing_is_lost;
 
-/* The server uses it for temporary data where there is one, and otherwise key 1: its question after it fails no statement. */
+/*
+  Key 2 is for temporary data; where there is none the server takes key 1, so that its question for key 2 fails no
+  statement.
+*/
 #define KEY_OF_TEMPORARY 2u
 
 /*
-  Says to the statement why it gets no key, once for each key: the server itself says "Wrong create options", or that a table
-  is corrupted.
+  Tells the statement why it gets no key, once for each key: the server itself only says "Wrong create options", or that a
+  table is corrupted.
 */
 static unsigned int warn_of(unsigned int id, unsigned int version)
 {
@@ -56,7 +59,7 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
   snprintf(subject, sizeof subject, version ? "key %u version %u" : "key %u", id, version);
   if (!client_reason(client, id, version, &failure))
     server_sql_warning("%s is not available; the error log says why", subject);
-  /* A refusal names variables only. */
+  /* The text of a refusal names variables only. */
   else if (!server_may_read_failures() && strcmp(failure.code, "KEY_NOT_ALLOWED") != 0)
     server_sql_warning("%s is not available: %s; the error log says more", subject, reason_for_everybody(&failure));
   else
@@ -68,7 +71,7 @@ static unsigned int warn_of(unsigned int id, unsigned int version)
   return ENCRYPTION_KEY_VERSION_INVALID;
 }
 
-/* Apart, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
+/* A function of its own, as fetch_key() is, so that the server's calls for loaded keys need no stack frame. */
 static __attribute__((noinline)) unsigned int open_key(unsigned int id)
 {
   if (id == 0 || !client)
@@ -85,7 +88,7 @@ static unsigned int get_latest_key_version(unsigned int id)
   return __builtin_expect(version != KEY_VERSION_NONE, 1) ? version : open_key(id);
 }
 
-/* With key NULL *length may hold anything (encryption_key_version_exists() passes it uninitialised). */
+/* With key NULL, *length may hold anything (encryption_key_version_exists() passes it uninitialised). */
 static inline unsigned int get_loaded_key(unsigned int id, unsigned int version, unsigned char *key, unsigned int *length)
 {
   size_t size, capacity= key ? *length : 0;
@@ -124,8 +127,8 @@ static unsigned int encrypted_length(unsigned int length, unsigned int id, unsig
 }
 
 /*
-  Of the functions that encrypt, the two that name a key version: in the place of the others the server uses its own,
-  which do not care for the mode. Without these two it uses AES-CBC.
+  The two functions that encrypt and name a key version are set by prepare_ctr(); without them the server uses AES-CBC. In
+  the place of the others it uses its own, which ignore the mode.
 */
 static struct st_mariadb_encryption descriptor= {
   .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
@@ -174,7 +177,7 @@ static bool has_any(void *unused, uint32_t id, uint32_t version)
   return true;
 }
 
-/* Read at the start: what the option files say later is not what the server was started with. */
+/* Reads the locations at the start: option files that change later are not those that the server was started with. */
 static void read_locations(void)
 {
   int count;
@@ -190,8 +193,9 @@ static void read_locations(void)
 }
 
 /*
-  A Galera state transfer replaces the data and may leave the key files behind; without any key nothing encrypted can be
-  ours. Otherwise it is not worth a look at every table at each start. Keys that may be missing are named already.
+  Returns false, with the error logged, if data is encrypted with a key that is missing. A Galera state transfer replaces
+  the data and may leave the key files behind, and without any key nothing encrypted can be ours: then every table is
+  searched, otherwise a sample, to keep starts short. Keys that may be missing have been named already.
 */
 static bool data_has_its_keys(bool may_be_missing)
 {
@@ -215,7 +219,10 @@ static bool is_other(void *id, uint32_t used, uint32_t version)
   return used != *(const uint32_t *) id;
 }
 
-/* One key file among others may be gone, too: InnoDB asks for the latest version of whatever id a table names. */
+/*
+  Searches the data for uses of the id, although other keys are loaded: one key file among others may be gone, too, and
+  InnoDB asks for the latest version of whatever id a table names.
+*/
 static bool may_create(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   const struct datadir_keys keys= {
@@ -233,12 +240,12 @@ struct rotation
   uint32_t id;                          /* 0: all */
   const struct interrupt *interrupt;
   bool is_interrupted;
-  bool is_partial;                      /* something stands against another rotation than this one, or may do so later */
+  bool is_partial;                      /* something forbids another rotation than this one, or may do so later */
 };
 
 /*
-  Whether a version that data has is known: loaded, or at least stored. Of an id that is not loaded none is, unless some
-  stored versions are not loaded.
+  Returns whether a version that data uses is known: loaded, or at least stored. No version of an id that is not loaded is
+  known, unless some stored versions are not loaded.
 */
 static bool has_for_rotation(void *context, uint32_t id, uint32_t version)
 {
@@ -264,9 +271,9 @@ static bool is_unwanted(void *context)
 }
 
 /*
-  An older state of the key files may have been put back before the start: the number of the next version is then that of a
-  lost one, which data is encrypted with. What is lost later the agent sees, as it knows what the server holds: one whole look
-  in which nothing is missing is enough.
+  Returns whether the id may be rotated. An older state of the key files may have been put back before the start: the number
+  of the next version is then that of a lost one, which data is encrypted with. Losses after the start are noticed by the
+  agent, which knows the versions that the server holds: one whole search that finds nothing missing is enough.
 */
 static bool may_rotate(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
@@ -304,7 +311,10 @@ static struct caller caller(void)
   };
 }
 
-/* Returns why keys of AES_CTR cannot be used, NULL if they can. The server reads the descriptor after init(). */
+/*
+  Sets the functions of the descriptor, which the server reads after init(). Returns why keys of AES_CTR cannot be used,
+  NULL if they can.
+*/
 static const char *prepare_ctr(void)
 {
   aes= server_aes();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Messages about data whose key is not there, each with its cure. Pure text. */
+/* Messages about data whose key is missing, each with its cure. Pure text. */
 #ifndef AKM_DATATEXT_H
 #define AKM_DATATEXT_H
 
@@ -9,15 +9,16 @@
 #define DATATEXT_MAX 2600u
 
 /*
-  For a start. keys: where the key files were looked for, "the key files in /directory". starts: the server starts all the same.
+  Writes the message for a start of the server. keys: where the key files were searched, as "the key files in /directory".
+  starts: the server starts nevertheless.
 */
 void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, const char *keys, bool starts);
 
-/* For a key that is not made: a use that was found, or what could not be looked at. */
+/* Writes the failure of a key that is not made: because of a use that was found, or of what could not be read. */
 void datatext_of_creation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys);
 
-/* For keys that are not rotated, likewise. id 0: all. */
+/* Writes the failure of a rotation, likewise. id 0: of all keys. */
 void datatext_of_rotation(struct failure *failure, uint32_t id, const struct datadir_use *use, bool found,
                           const char *keys);
 

@@ -20,8 +20,9 @@ static bool is_named;
 static bool is_of_another;
 
 /*
-  The data directory, in mariadb-backup the copy of it. An incremental backup brings every key file of its time, and
-  mariadb-backup moves them to the full one only when it has applied what they encrypt.
+  Returns "" for the data directory, which in mariadb-backup is the copy of it, or the directory of an incremental backup.
+  An incremental backup brings every key file of its time, and mariadb-backup moves them to the full one only when it has
+  applied what they encrypt.
 */
 static const char *default_keyfile_dir(void)
 {
@@ -29,7 +30,10 @@ static const char *default_keyfile_dir(void)
   return incremental ? incremental : "";
 }
 
-/* The path as the server will see it: a directory that does not exist is no error here, the agent explains it better. */
+/*
+  Writes the absolute path, as the server will use it. A directory that does not exist is no error here: the agent explains
+  it better.
+*/
 static bool absolute(const char *from, char to[PATH_MAX])
 {
   char here[PATH_MAX], real[PATH_MAX];

@@ -68,7 +68,7 @@ static bool includes_are_readable(const char *path)
   return is_readable;
 }
 
-/* Of ~/ nobody knows whether there is a file: root's home lets nobody look. */
+/* In ~/ nobody can tell whether there is a file: root's home lets nobody in. */
 static bool default_is_readable(const char *directory)
 {
   char path[PATH_MAX];

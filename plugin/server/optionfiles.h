@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Whether option files that are read once more can all be read as before. Pure POSIX. */
+/* Option files that are read a second time. Pure POSIX. */
 #ifndef AKM_OPTIONFILES_H
 #define AKM_OPTIONFILES_H
 
@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 /*
-  arguments: as my_load_defaults() makes them, with a mark and a path for each file that was read; directories: where it looked for
-  my.cnf, up to a NULL. Returns false if this process may not read one that those include, or a my.cnf: the server passes over
-  it in silence.
+  Returns false if this process may not read an option file that it should have read, which the server passes over in
+  silence: one that another includes, or a my.cnf. arguments: as my_load_defaults() makes them, with a mark and a path for
+  each file that it read. directories: where it searched for my.cnf, ended by NULL; NULL: nowhere.
 */
 bool optionfiles_are_readable(size_t count, const char *const *arguments, const char *const *directories);
 

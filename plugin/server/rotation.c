@@ -12,11 +12,11 @@ static struct client *attached;
 static may_rotate_fn *may_rotate;
 
 /*
-  The statement in which this thread has last checked a new value of a setting that a rotation uses. The server checks
-  every assignment of a SET before it makes the first, so that a rotation in the same SET would use the old value.
+  The statement in which this thread last checked a new value of a setting that a rotation uses. The server checks every
+  assignment of a SET before it makes the first, so that a rotation in the same SET would use the old value.
 */
 static _Thread_local long long changing;
-/* The statement in which this thread has last rotated. */
+/* The statement in which this thread last rotated. */
 static _Thread_local long long rotated;
 
 void rotation_attach(struct client *client, may_rotate_fn *asked)
@@ -60,7 +60,7 @@ static int read_rotate_key(struct st_mysql_value *value, long long *id)
   return 0;
 }
 
-/* Fails the statement. What does not fit into its error goes to the error log. */
+/* Fails the statement. A text that does not fit into its error goes to the error log. */
 static void tell_failed_rotation(const struct failure *failure)
 {
   char text[SERVER_SQL_ERROR_MAX + 1], whole[FAILURE_TEXT_MAX];
@@ -78,8 +78,8 @@ static bool is_killed(void *thd)
 }
 
 /*
-  Rotates here and not in the update function: the server runs a check before it takes the lock on its variables, so
-  that a slow KMS delays nobody else, and a failed check fails the statement.
+  The check rotates, and not the update function: the server runs a check before it takes the lock on its variables, so that
+  a slow KMS delays nobody else, and a failed check fails the statement.
 */
 int rotation_check(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value)
 {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The variable rotate_key: its assignment makes a new version of a key.
-*/
+/* The variable rotate_key, whose assignment makes a new version of a key. */
 #ifndef AKM_ROTATION_H
 #define AKM_ROTATION_H
 
@@ -21,16 +19,16 @@ typedef bool may_rotate_fn(uint32_t id, const struct interrupt *interrupt, struc
 /* Sends rotations to this client from now on; NULL, NULL: to none. */
 void rotation_attach(struct client *client, may_rotate_fn *may_rotate);
 
-/* Notes that the current statement gives a setting that rotations use a new value: a rotation in the same SET then fails. */
+/* Notes that the current statement changes a setting that a rotation uses: a rotation in the same SET fails from now on. */
 void rotation_note_change(MYSQL_THD thd);
 
 /*
-  Returns whether a rotation in the current statement came before a change that was not noted. The server does not have DEFAULT
-  checked: such a change is met after the rotation in the same SET, not before.
+  Returns whether the current statement rotated before a change that was not noted. The server does not have DEFAULT
+  checked: it applies such a change after the rotation in the same SET.
 */
 bool rotation_missed_change(MYSQL_THD thd);
 
-/* The check and update functions of the variable. The check rotates; it returns 1, with the error of the statement, if that fails. */
+/* The check and update functions of the variable. The check rotates, and fails the statement if that fails. */
 int rotation_check(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, struct st_mysql_value *value);
 void rotation_update(MYSQL_THD thd, struct st_mysql_sys_var *var, void *to, const void *save);
 

@@ -57,7 +57,7 @@ struct aes server_aes(void)
 #define DEFAULTS_FILE "--defaults-file="
 #define EXTRA_FILE "--defaults-extra-file="
 #define GROUP_SUFFIX "--defaults-group-suffix="
-#define DEFAULTS_MAX 3u                 /* of these that may come together */
+#define DEFAULTS_MAX 3u                 /* such options that may be given together */
 #define CANNOT_BE_READ "the option files that the server was started with cannot be read any more"
 
 static bool begins(const char *text, const char *with)
@@ -65,7 +65,7 @@ static bool begins(const char *text, const char *with)
   return text && strncmp(text, with, strlen(with)) == 0;
 }
 
-/* How many arguments, from the first on, say where option files are: the server takes them there only. */
+/* Returns how many arguments, from the first on, name option files: the server takes such options only there. */
 static int defaults_given(void)
 {
   int given= 1;
@@ -76,8 +76,8 @@ static int defaults_given(void)
 }
 
 /*
-  The server was in another directory when it read its option files: a path of the command line may be relative to that, the
-  server's own variable is not. And if root started it, it was another user.
+  Loads the option files and the command line. The server was in another directory when it read its option files: a path of
+  the command line may be relative to that, the server's own variable is not. And if root started it, it was another user.
 */
 static const char *load(int *count, char ***arguments)
 {
@@ -96,7 +96,7 @@ static const char *load(int *count, char ***arguments)
   if (!own)
     return "out of memory";
   const char *why= NULL, **directories= NULL;
-  /* Then it has to stay the first argument, and a suffix of the environment means nothing. */
+  /* --no-defaults has to stay the first argument, and a suffix of the environment means nothing with it. */
   bool none= orig_argc > 1 && orig_argv[1] && strcmp(orig_argv[1], NO_DEFAULTS) == 0;
   own[used++]= orig_argv[0];
   for (size_t i= 0; !why && !none && i < DEFAULTS_MAX; i++)
@@ -129,7 +129,7 @@ const char *server_arguments(int *count, char ***arguments)
   if (!&orig_argc || !&orig_argv || !&load_default_groups || !&my_defaults_file || !&my_defaults_extra_file ||
       !&my_defaults_group_suffix || !my_load_defaults || !free_defaults || !orig_argv || orig_argc < 1)
     return "this server does not say what it was started with";
-  /* What is read may be put into the server's variables anew, from strings of ours. */
+  /* my_load_defaults() may make the server's variables point at strings of ours: they are restored. */
   const char *file= my_defaults_file, *extra= my_defaults_extra_file, *suffix= my_defaults_group_suffix;
   const char *why= load(count, arguments);
   my_defaults_file= file;
@@ -144,8 +144,9 @@ void server_free_arguments(char **arguments)
 }
 
 /*
-  mariadb-backup throws away what my_printf_error() is given. Its own lines go to standard error, in the server's format
-  where they come from server code; so do these. One write, so that lines of several threads do not mix.
+  Writes a line to standard error. mariadb-backup discards the texts of my_printf_error(). Its own lines go to standard
+  error, in the server's format where they come from server code; so do these. One write, so that lines of several threads
+  do not mix.
 */
 static void log_in_backup(enum server_severity severity, const char *text)
 {
@@ -223,7 +224,7 @@ void server_sql_error(const char *format, ...)
     my_printf_error(UNKNOWN_ERROR, PREFIX "%s", 0ul, piece);
 }
 
-/* The server's start has no session; a warning would then go to the error log, which has it already. */
+/* A start of the server has no session; the warning would go to the error log, which has the text already. */
 void server_sql_warning(const char *format, ...)
 {
   char text[4200], piece[PIECE + 1];
@@ -248,8 +249,8 @@ long long server_current_statement_id(void)
 }
 
 /*
-  A shutdown kills sessions, but no appliers. Threads of InnoDB's own, most without a session, go on: a page whose key they
-  do not get they take for damaged.
+  A shutdown kills sessions, but no appliers. InnoDB's own threads, most without a session, go on: a page whose key they do
+  not get they take for damaged.
 */
 bool server_is_killed(MYSQL_THD thd)
 {
@@ -289,9 +290,7 @@ bool server_may_read_failures(void)
          !_Z19check_global_accessP3THD11privilege_tb(thd, PRIVILEGE_PROCESS | PRIVILEGE_SUPER, true);
 }
 
-/*
-  The performance schema evaluates status variables of other sessions too; only our own thread's memory may be touched.
-*/
+/* The performance schema evaluates status variables of other sessions too; only our own thread's memory may be touched. */
 void *server_statement_alloc(MYSQL_THD thd, size_t size)
 {
   if (_current_thd)

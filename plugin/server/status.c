@@ -7,8 +7,8 @@
 
 #include "server/server.h"
 
-#define FIXED 18u                       /* variables that are always there */
-#define NAME_SIZE 40u                   /* "key_4294967295_encryption_algorithm" and its end */
+#define FIXED 18u                       /* variables that always exist */
+#define NAME_SIZE 40u                   /* bytes of "key_4294967295_encryption_algorithm" and its end */
 #define PER_KEY 2u
 
 static struct client *client;
@@ -24,7 +24,7 @@ static const char *const master_keys[MASTER_KEY_STATES]= {
   [MASTER_KEY_DELETED]= "deleted",
 };
 
-/* Of the latest version. */
+/* Names of algorithms, for the latest version of a key. */
 static const char *const algorithms[]= {
   [KEY_ALGORITHM_NONE]= "", [KEY_AES_CBC]= "AES_CBC", [KEY_AES_CTR]= "AES_CTR",
 };
@@ -37,8 +37,8 @@ struct key_row
 };
 
 /*
-  Everything that one SHOW STATUS points at. It lives as long as the statement: a static buffer would be shared by
-  concurrent ones.
+  The values that the rows of one SHOW STATUS point at. They live as long as the statement: a static buffer would be shared
+  by concurrent ones.
 */
 struct snapshot
 {
@@ -68,8 +68,8 @@ static int by_id(const void *a, const void *b)
 }
 
 /*
-  Without the privilege to read them, a text of a failure is cut to the key that it begins with, and the reader sent to who
-  may: the rest names accounts, roles and paths.
+  Cuts the text of a failure to the key that it begins with, for users without the privilege to read it, and says who may:
+  the rest names accounts, roles and paths.
 */
 static void withhold(char *text, size_t size)
 {

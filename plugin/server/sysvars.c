@@ -13,7 +13,7 @@
 
 #define PREFIX "aws_key_management_"
 
-/* The server writes these. */
+/* Storage that the server writes. */
 static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *agent_path, *encryption_context,
   *failover_regions;
 static unsigned long key_spec, log_level, encryption_algorithm;
@@ -21,7 +21,7 @@ static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
 static char mock, allow_missing_keys, sealed_key_ring;
 
-/* Where master_key_id and key_ids point while the plugin runs. */
+/* The values that master_key_id and key_ids point at while the plugin runs. */
 static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
 static char key_ids_value[KEY_IDS_MAX + 1];
 
@@ -36,7 +36,7 @@ static const char *key_specs[KEY_SPECS + 1]= {"AES_128", "AES_256", NULL};
 static const char *algorithms[ALGORITHMS + 1]= {"AES_CBC", "AES_CTR", NULL};
 static const char *log_levels[]= {"Off", "Fatal", "Error", "Warn", "Info", "Debug", "Trace", NULL};
 
-/* Later servers may read more members of a TYPELIB than the header we are built with has; they find zeroes. */
+/* Later servers may read more members of a TYPELIB than the header that we are built with has; they find zeroes. */
 static struct
 {
   TYPELIB names;
@@ -68,7 +68,7 @@ static void warn_of_missed_change(MYSQL_THD thd, enum setting setting)
                 setting_name(setting));
 }
 
-/* *save becomes the new text, in the statement's memory. */
+/* Checks a text and puts a copy, in the statement's memory, into *save. Returns 1 after it failed the statement. */
 static int check_text(MYSQL_THD thd, void *save, struct st_mysql_value *value, enum setting setting)
 {
   char space[512], why[160];
@@ -109,8 +109,8 @@ static int check_key_ids(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save
 }
 
 /*
-  As the server's own check of an enumeration: a name in any case, or its number; -1: neither. Without an error of ours
-  the server says which value the variable cannot be set to.
+  Returns the index of a name in any case, or of its number, as the server's own check of an enumeration does; -1: neither.
+  Without an error of ours the server says which value the variable cannot be set to.
 */
 static long read_choice(struct st_mysql_value *value, const char *const *names, long count)
 {

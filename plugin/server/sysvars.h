@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  The system variables. What the server may change while it runs is kept in storage of our own, which only changes under
+  The system variables. Those that can change while the server runs are kept in storage of our own, which changes only under
   the server's LOCK_global_system_variables, the lock that every reader of a variable holds.
 */
 #ifndef AKM_SYSVARS_H
@@ -17,15 +17,19 @@ struct st_mysql_sys_var;
 extern struct st_mysql_sys_var *sysvars[];
 
 /*
-  Checks the values that the server was started with and completes *config (not what the server itself is asked for: role,
-  table, log, no_ctr, may_create). Logs what is wrong and returns false. config->target is valid until sysvars_close().
+  Checks the values that the server was started with and completes *config (except role, table, log, no_ctr, may_create and
+  caller, which the server determines). Logs an error and returns false if a value is wrong. config->target is valid until
+  sysvars_close().
 */
 bool sysvars_open(struct client_config *config);
 
-/* Hands every setting to the agent, and from now on also each change. Returns false if there is no memory. */
+/*
+  Hands every setting to the client, and from now on also each change and rotation. Returns false if there is no memory,
+  which it logged.
+*/
 bool sysvars_attach(struct client *client, may_rotate_fn *may_rotate);
 
-/* No change reaches the agent any more. */
+/* Cuts the client off: no change reaches it any more. */
 void sysvars_close(void);
 
 #endif
