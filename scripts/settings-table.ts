@@ -19,14 +19,14 @@ export function settingsDocument(): string {
     return `| [\`${name}\`](#${PREFIX}${name}) | ${values(name)} | ${shownDefault(name)} | ${change} | ${since} |`;
   });
   const sections = SETTING_NAMES.map((name) => {
-    const { sentence, explanation, example, isOnWire }: Setting = SETTINGS[name];
+    const { sentence, explanation, example, wire }: Setting = SETTINGS[name];
     const paragraphs = explanation.map((text) => (text.startsWith('  ') ? `\`\`\`\n${text.trim()}\n\`\`\`` : text));
     return [
       `## ${PREFIX}${name}`,
       `${sentence}.`,
       ...paragraphs,
       ...(example === undefined ? [] : [`Example: \`${PREFIX}${name} = ${example}\``]),
-      ...(isOnWire ? [] : ['It stays in the plugin: the agent does not get it.']),
+      ...(wire !== undefined ? [] : ['It stays in the plugin: the agent does not get it.']),
     ].join('\n\n');
   });
   return `# The settings

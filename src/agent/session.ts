@@ -127,7 +127,7 @@ export class Session {
       checkProtocol(hello);
       const { role, protocol, held } = hello;
       const isNamed = protocol > OLDEST_PROTOCOL_VERSION;
-      const settings = this.#parts.overrideSettings(parseSettings(hello.settings));
+      const settings = this.#parts.overrideSettings(parseSettings(hello.settings, hello.protocol));
       const unnamedHeld = isNamed ? 0 : held;
       const open = await openKeyring(this.#parts, { role, unnamedHeld, settings, events: this.#events() });
       this.#opened = { ...open, role, protocol };

@@ -9,8 +9,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 interface Described {
   /** SET GLOBAL changes it while the server runs. */
   readonly isDynamic: boolean;
-  /** The plugin passes it to the agent in HELLO, and a change in SET. */
-  readonly isOnWire: boolean;
+  /** First protocol version that passes it to the agent: in HELLO, a change in SET. Undefined: the plugin keeps it. */
+  readonly wire: number | undefined;
   /** First release that has it; `the C++ plugin`: the name and the meaning are that plugin's. */
   readonly since: string;
   /** The server's own description of the variable, to the letter. */
@@ -66,7 +66,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 2048,
     isDynamic: true,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence:
       'AWS KMS key id, ARN or alias/name of the master key under which new data keys are created. Empty: none are created',
@@ -79,7 +79,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 128,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'AWS region. Empty: what the AWS configuration says, then us-east-1',
     explanation: ['Keys exist in one Region only.'],
@@ -91,7 +91,7 @@ export const SETTINGS = {
     default: 'AES_128',
     choices: KEY_SPECS,
     isDynamic: true,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'Length of new data keys: AES_128 or AES_256',
     explanation: ['InnoDB and Aria derive 128-bit keys from either.'],
@@ -101,7 +101,7 @@ export const SETTINGS = {
     default: 'AES_CBC',
     choices: ENCRYPTION_ALGORITHMS,
     isDynamic: true,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence:
       'What new key versions encrypt with: AES_CBC, or AES_CTR, which is faster and which the C++ plugin cannot read. Existing versions keep theirs',
@@ -114,7 +114,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 2048,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'URL of another KMS endpoint (VPC, FIPS, local)',
     explanation: ["Empty: the Region's public one."],
@@ -124,7 +124,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: MAX_CONTEXT_TEXT,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence:
       'Pairs name=value, separated by commas, that new data keys are bound to, with their key id and version. Empty: to nothing',
@@ -138,7 +138,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 1024,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence:
       'AWS regions, separated by commas, that hold replicas of a multi-Region master key and unwrap when the first cannot',
@@ -152,7 +152,7 @@ export const SETTINGS = {
     min: 0,
     max: 2_147_483_647,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'Milliseconds for connecting to KMS and for each request. 0: 5000 for connecting, 10000 for a request',
     explanation: [],
@@ -164,7 +164,7 @@ export const SETTINGS = {
     min: 1,
     max: 3600,
     isDynamic: false,
-    isOnWire: false,
+    wire: undefined,
     since: '0.1.0',
     sentence: 'Seconds that the plugin waits for KMS when it is initialised',
     explanation: ["The start fails after them. systemd's TimeoutStartSec must be longer."],
@@ -176,7 +176,7 @@ export const SETTINGS = {
     min: 0,
     max: 604_800,
     isDynamic: false,
-    isOnWire: false,
+    wire: undefined,
     since: '0.1.0',
     sentence: 'Seconds between looks whether the master keys are usable, also when nothing needs KMS. 0: never',
     explanation: [
@@ -188,7 +188,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 4095,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'Directory of the key files. Empty: the data directory',
     explanation: [
@@ -204,7 +204,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: 4096,
     isDynamic: true,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence:
       'Key ids that may be created, such as 1-2,100-199, without a limit to their number. Empty: any, within limits',
@@ -216,7 +216,7 @@ export const SETTINGS = {
     type: 'switch',
     default: false,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence:
       'Start although some stored key version cannot be unwrapped, and go on trying. Its tables read as corrupted until the key has loaded and the server was restarted',
@@ -226,7 +226,7 @@ export const SETTINGS = {
     type: 'switch',
     default: false,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: '0.1.0',
     sentence: 'Keep all data keys in one encrypted file too, which the next start opens with one call of KMS',
     explanation: [
@@ -238,7 +238,7 @@ export const SETTINGS = {
     default: 'Off',
     choices: LOG_LEVELS,
     isDynamic: true,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'How much of the AWS calls goes to the error log: Off, Fatal, Error, Warn, Info, Debug or Trace',
     explanation: ['Never a secret.'],
@@ -248,7 +248,7 @@ export const SETTINGS = {
     default: '',
     maxBytes: undefined,
     isDynamic: false,
-    isOnWire: false,
+    wire: undefined,
     since: '0.1.0',
     sentence:
       'Absolute path of the agent executable, or unix: and the absolute path of a socket it listens on. Empty: aws_key_management_agent beside the plugin library',
@@ -258,7 +258,7 @@ export const SETTINGS = {
     type: 'switch',
     default: false,
     isDynamic: false,
-    isOnWire: true,
+    wire: 1,
     since: 'the C++ plugin',
     sentence: 'No AWS: wrap keys with key material kept locally. For trials only',
     explanation: ['It protects nothing.'],
@@ -270,7 +270,7 @@ export const SETTINGS = {
     min: -1,
     max: 4_294_967_295,
     isDynamic: true,
-    isOnWire: false,
+    wire: undefined,
     since: 'the C++ plugin',
     sentence: 'Set it to a key id to create the next version of that key, to -1 to do so for all keys. Reads back 0',
     explanation: ['At the start of the server it is ignored, with a warning.'],
@@ -280,7 +280,7 @@ export const SETTINGS = {
 
 type Table = typeof SETTINGS;
 export type SettingName = keyof Table;
-export type WireSetting = { [N in SettingName]: Table[N]['isOnWire'] extends true ? N : never }[SettingName];
+export type WireSetting = { [N in SettingName]: Table[N]['wire'] extends number ? N : never }[SettingName];
 export type DynamicWireSetting = { [N in WireSetting]: Table[N]['isDynamic'] extends true ? N : never }[WireSetting];
 
 export const SETTING_NAMES: readonly SettingName[] = Object.keys(SETTINGS).filter(isSetting);
@@ -290,7 +290,7 @@ export function isSetting(name: string): name is SettingName {
 }
 
 export function isWireSetting(name: string): name is WireSetting {
-  return isSetting(name) && SETTINGS[name].isOnWire;
+  return isSetting(name) && SETTINGS[name].wire !== undefined;
 }
 
 export function isDynamicWireSetting(name: string): name is DynamicWireSetting {

@@ -2,9 +2,11 @@ import { KeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { PROTOCOL_VERSION } from '../format/messages.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import {
   type DynamicWireSetting,
+  defaultText,
   describeChoices,
   isDynamicWireSetting,
   isWireSetting,
@@ -46,16 +48,18 @@ export interface Settings {
 }
 
 /**
- * Every setting exactly once, none that is unknown.
+ * Reads the settings of a HELLO: none that is unknown, and each that its protocol version has. Later ones have their defaults.
  * @throws KeyError BAD_OPTION, PROTOCOL
  */
-export function parseSettings(values: ReadonlyMap<string, string>): Settings {
+export function parseSettings(values: ReadonlyMap<string, string>, protocol: number = PROTOCOL_VERSION): Settings {
   const unknown = [...values.keys()].filter((name) => !isWireSetting(name));
   if (unknown.length > 0) throw new KeyError('PROTOCOL', `hello: unknown setting ${unknown.join(', ')}`);
   const value = (name: WireSetting): string => {
     const text = values.get(name);
-    if (text === undefined) throw new KeyError('PROTOCOL', `hello: setting ${name} is missing`);
-    return text;
+    if (text === undefined && SETTINGS[name].wire <= protocol) {
+      throw new KeyError('PROTOCOL', `hello: setting ${name} is missing`);
+    }
+    return text ?? defaultText(name);
   };
   return {
     masterKeyId: value('master_key_id'),

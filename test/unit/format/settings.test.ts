@@ -9,6 +9,9 @@ import {
   SETTINGS,
   type Setting,
 } from '../../../src/format/settings.ts';
+import { parseSettings } from '../../../src/keyring/settings.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
+import { TEST_SETTINGS } from '../../support/settings.ts';
 
 function file(path: string): string {
   return readFileSync(join(import.meta.dirname, '../../..', path), 'utf8');
@@ -34,6 +37,12 @@ it('the table and the protocol document name the same settings', () => {
   const [inHello = '', inSet = ''] = paragraph.split(/\bSET\s+changes\b/);
   expect(namesIn(inHello, /`([a-z_]+)`/g)).toEqual(onWire);
   expect(namesIn(inSet, /`([a-z_]+)`/g)).toEqual(dynamic);
+});
+
+it('a plugin of an earlier protocol does without the settings that came later', async () => {
+  const given = new Map([['keyfile_dir', '/keys']]);
+  expect(parseSettings(given, 0)).toEqual({ ...TEST_SETTINGS, masterKeyId: '' });
+  await expectKeyError(() => parseSettings(given, 1), 'PROTOCOL', 'hello: setting master_key_id is missing');
 });
 
 it('the plugin passes the settings of the table to the agent, with the same limits', () => {
