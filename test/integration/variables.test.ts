@@ -13,7 +13,7 @@ it('the plugin has the variables of the table, with their types, defaults, range
     aws_key_management_endpoint_url: undefined,
   });
   const rows = await server.sql(
-    "SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_SCOPE AS scope, VARIABLE_TYPE AS type, GLOBAL_VALUE AS value, DEFAULT_VALUE AS initial, NUMERIC_MIN_VALUE AS min, NUMERIC_MAX_VALUE AS max, ENUM_VALUE_LIST AS choices, READ_ONLY AS readOnly, VARIABLE_COMMENT AS sentence FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT\\_%' ORDER BY 1",
+    "SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_SCOPE AS scope, VARIABLE_TYPE AS type, GLOBAL_VALUE AS value, DEFAULT_VALUE AS initial, NUMERIC_MIN_VALUE AS min, NUMERIC_MAX_VALUE AS max, ENUM_VALUE_LIST AS choices, READ_ONLY AS readOnly, VARIABLE_COMMENT AS sentence FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT\\_%' ORDER BY BINARY LOWER(VARIABLE_NAME)",
   );
   const found = rows.map((row) => Object.fromEntries(Object.entries(row)));
   expect(found).toEqual([...SETTING_NAMES].sort().map(systemVariable));
