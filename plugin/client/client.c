@@ -21,9 +21,9 @@
 #include "client/limit.h"
 #include "client/request.h"
 #include "client/schedule.h"
+#include "client/target.h"
 #include "client/waiting.h"
 
-#define SOCKET_PREFIX "unix:"
 #define HANGING_JOIN_MS 500
 #define ROTATE_ALL_EACH_MS 50u
 #define ROTATE_ALL_EXTRA_MAX_MS 3600000u
@@ -36,16 +36,15 @@ static const struct client_limits default_limits= {
 
 static bool target_ok(const char *target, struct failure *failure)
 {
-  bool is_socket= strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0;
-  const char *path= is_socket ? target + strlen(SOCKET_PREFIX) : target;
+  const char *socket_path= target_socket(target), *path= socket_path ? socket_path : target;
   *failure= failure_plain("");
   if (path[0] != '/')
     snprintf(failure->message, sizeof failure->message,
-             "aws_key_management_agent: expected an absolute path%s, got '%s'", is_socket ? " after unix:" : "", path);
-  else if (is_socket && strlen(path) > CONNECT_PATH_MAX)
+             "aws_key_management_agent: expected an absolute path%s, got '%s'", socket_path ? " after unix:" : "", path);
+  else if (socket_path && strlen(socket_path) > CONNECT_PATH_MAX)
     snprintf(failure->message, sizeof failure->message,
              "aws_key_management_agent: the path of a unix socket may have at most %u bytes, got %zu", CONNECT_PATH_MAX,
-             strlen(path));
+             strlen(socket_path));
   return failure->message[0] == 0;
 }
 
@@ -72,13 +71,13 @@ static void free_client(struct client *client)
 
 static bool prepare(struct client *client, struct failure *failure)
 {
-  const char *target= client->config.target;
+  const char *target= client->config.target, *socket_path= target_socket(target);
   uid_t uid= environment_server_uid(client->config.role == ROLE_BACKUP);
-  client->is_socket= strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0;
+  client->is_socket= socket_path != NULL;
   /* Here and not at each start of the agent: the I/O thread must not wait for a user database on the network. */
   if (!client->is_socket && !environment_user(uid, &client->user, failure->message, sizeof failure->message))
     return false;
-  client->target= strdup(client->is_socket ? target + strlen(SOCKET_PREFIX) : target);
+  client->target= strdup(socket_path ? socket_path : target);
   client->wake_fd= descriptor_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   client->config.target= client->target;
   client->state= AGENT_IDLE;

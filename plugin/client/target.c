@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define AGENT_NAME "aws_key_management_agent"
+#define SOCKET_PREFIX "unix:"
 
 static bool beside(const char *library, char target[TARGET_SIZE])
 {
@@ -51,4 +52,10 @@ bool target_choose(const char *from, const void *inside, char target[TARGET_SIZE
     }
   memcpy(target, from, size + 1);
   return true;
+}
+
+const char *target_socket(const char *target)
+{
+  size_t size= strlen(SOCKET_PREFIX);
+  return strncmp(target, SOCKET_PREFIX, size) == 0 ? target + size : NULL;
 }

@@ -17,4 +17,7 @@
 */
 bool target_choose(const char *from, const void *inside, char target[TARGET_SIZE], char *why, size_t why_size);
 
+/* The path of the socket that a target names after "unix:". NULL: the target is the path of an executable. */
+const char *target_socket(const char *target);
+
 #endif

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/target.h"
 #include "server/server.h"
 
 #define KEY_FILE "aws-kms-key."
@@ -55,7 +56,7 @@ bool keyfiles_open(const char *configured, const char *target)
 {
   const char *from= configured[0] ? configured : default_keyfile_dir();
   is_named= configured[0] != 0;
-  is_of_another= strncmp(target, "unix:", 5) == 0;
+  is_of_another= target_socket(target) != NULL;
   if (!absolute(from, directory))
   {
     server_logf(SERVER_ERROR,
