@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Keys that the server does not have: who may ask for one, when, and for how long. A statement that asks holds locks that
-  others want, InnoDB may hold the latch of its dictionary, and a replicated statement that fails stops replication.
+  Rations and time limits of callers that ask for keys. A statement that asks holds locks that others want, InnoDB may hold
+  the latch of its dictionary, and a replicated statement that fails stops replication: so each kind of caller has its own
+  limits.
 */
 #include "client/asking.h"
 
@@ -15,9 +16,9 @@
 #include "client/report.h"
 #include "client/waiting.h"
 
-#define ASK_AGAIN_MS 200                /* between looks of a patient caller, whether the last failure is over */
+#define ASK_AGAIN_MS 200                /* between checks of a patient caller whether the last failure is over */
 
-/* A caller of client_open() or client_fetch(), and what it wants. */
+/* A call of client_open() or client_fetch(), and the key that it needs. */
 struct asking
 {
   const struct caller *caller;
@@ -26,8 +27,8 @@ struct asking
   uint32_t version;
   int64_t began_at;
   int64_t until;                        /* a patient caller asks again until then */
-  /* The failure that only the caller can tell of. */
-  const char *reason;                   /* NULL: nothing */
+  /* The failure that only the caller can report. */
+  const char *reason;                   /* NULL: none */
   uint32_t told_of;                     /* key id; 0: one line for all ids */
   struct failure failure;
 };
@@ -55,7 +56,7 @@ static bool is_loaded(const struct client *client, const struct asking *asking)
                                     : keytable_has(table, asking->id, asking->version);
 }
 
-/* The request of somebody else for the same. Needs the lock. */
+/* Returns the pending request of another caller for the same key, NULL if there is none. Needs the lock. */
 static struct request *in_flight(const struct client *client, const struct asking *asking)
 {
   for (struct request *each= client->requests; each; each= each->next)
@@ -64,7 +65,7 @@ static struct request *in_flight(const struct client *client, const struct askin
   return NULL;
 }
 
-/* Needs the lock, but not while it waits. Returns false if the caller was interrupted. */
+/* Waits until then. Returns false if the caller was interrupted. Needs the lock, but not while it waits. */
 static bool pause_until(struct client *client, int64_t until, const struct interrupt *interrupt)
 {
   for (int64_t now= clock_ms(); now < until && !client->stop; now= clock_ms())
@@ -80,21 +81,25 @@ static bool pause_until(struct client *client, int64_t until, const struct inter
   return true;
 }
 
-/* An applier that reads a page holds what others want, as a statement does: it is patient where a key may be created. */
+/*
+  Returns whether the caller may wait long. An applier that reads a page holds locks that others want, as a statement does:
+  it is patient only where a key may be created.
+*/
 static bool is_patient(const struct asking *asking)
 {
   return asking->caller->kind == CALLER_APPLIER && asking->type == FRAME_OPEN;
 }
 
 /*
-  A start of the server is no statement. Keys that the administrator listed are as many as he likes. Needs the lock.
+  Returns whether the caller needs a token. A start of the server is no statement, and the administrator may list as many
+  keys as he likes. Needs the lock.
 */
 static bool is_rationed(const struct client *client, const struct asking *asking)
 {
   return asking->caller->kind != CALLER_STARTS && !limit_lists(client, asking->id);
 }
 
-/* Takes a token when it is the caller's turn. Needs the lock, but not while it waits. */
+/* Takes a token when it is the caller's turn. Returns KEY_IS_THERE once it has it. Needs the lock, but not while it waits. */
 static enum outcome take_turn(struct client *client, struct asking *asking)
 {
   int64_t now= clock_ms(), longest= client->limits.turn, at;
@@ -118,8 +123,9 @@ static enum outcome take_turn(struct client *client, struct asking *asking)
 }
 
 /*
-  What is left of the time of the server's start, and not less than a statement would have. Nobody else waits for the locks of
-  mariadb-backup, which reads keys all the time that it runs, nor for those of a recovery that takes longer than a start should.
+  Returns the remaining time of the server's start, in milliseconds, and not less than a statement would have. Nobody else
+  waits for the locks of mariadb-backup, which reads keys all the time that it runs, nor for those of a recovery that takes
+  longer than a start should.
 */
 static uint32_t start_deadline(const struct client *client)
 {
@@ -131,7 +137,7 @@ static uint32_t start_deadline(const struct client *client)
   return left < (int64_t) client->limits.request ? (uint32_t) left : client->limits.request;
 }
 
-/* KMS's time, so that the agent can say what KMS said before the statement gives up. */
+/* Returns the milliseconds that KMS has, so that the agent can report its answer before the statement gives up. */
 static uint32_t statement_deadline(const struct client *client, const struct asking *asking)
 {
   int64_t left= asking->began_at + client->limits.total - clock_ms() - TIME_LEFT_MIN_MS;
@@ -147,7 +153,10 @@ static uint32_t deadline_of(const struct client *client, const struct asking *as
   return deadline < client->limits.request ? deadline : client->limits.request;
 }
 
-/* A request of somebody else, or a new one. Needs the lock. NULL: out of memory. */
+/*
+  Returns the pending request of another caller, or a new one; the caller holds a reference. NULL: out of memory. Needs the
+  lock.
+*/
 static struct request *request_for(struct client *client, const struct asking *asking, bool charged)
 {
   struct request *request= in_flight(client, asking);
@@ -173,13 +182,13 @@ static struct request *request_for(struct client *client, const struct asking *a
   return request;
 }
 
-/* Whether asking again later may help: the codes are those of src/errors.ts, and none is the plugin's own. */
+/* Returns whether asking again later may help: the codes are those of src/errors.ts, and none is the plugin's own. */
 static bool passes(const struct failure *failure)
 {
   return failure->code[0] == 0 || strcmp(failure->code, "KMS_TRANSIENT") == 0 || strcmp(failure->code, "TIMEOUT") == 0;
 }
 
-/* The statement's whole wait, in seconds. */
+/* Returns the whole wait of the statement, in seconds. */
 static int waited(const struct asking *asking)
 {
   return (int) ((clock_ms() - asking->began_at + 500) / 1000);
@@ -205,14 +214,14 @@ static void tell_of_long_look(struct asking *asking)
            "operating system");
 }
 
-/* An applier has its patience for it, a start has no limit. */
+/* Returns the milliseconds that a caller may wait for a look: an applier its patience. A start has no limit. */
 static int64_t look_limit(const struct client *client, const struct asking *asking)
 {
   uint32_t patience= is_patient(asking) ? asking->caller->patience_ms : 0;
   return patience > client->limits.look ? patience : client->limits.look;
 }
 
-/* Needs the lock, but not while it waits. */
+/* Waits for the request and lets go of it. Needs the lock, but not while it waits. */
 static enum outcome wait_for(struct client *client, struct asking *asking, struct request *request)
 {
   bool ok;
@@ -243,9 +252,10 @@ static enum outcome wait_for(struct client *client, struct asking *asking, struc
 }
 
 /*
-  While stored versions are missing and tried again, what a page needs fails at once: InnoDB may hold the latch of its
-  dictionary, which statements on other tables need. An agent that has listed the missing versions knows which ids have
-  some, so that others can still be created: it is brought back soon for who wants one. Needs the lock.
+  Returns whether the key counts as missing, and then makes the failure. While stored versions are missing and tried again,
+  a read of a page fails at once: InnoDB may hold the latch of its dictionary, which statements on other tables need. An
+  agent that has listed the missing versions knows which ids have some, so that others can still be created: it is brought
+  back soon if somebody wants one. Needs the lock.
 */
 static bool is_missing(struct client *client, struct asking *asking)
 {
@@ -270,7 +280,7 @@ static bool is_missing(struct client *client, struct asking *asking)
   return true;
 }
 
-/* Needs the lock, but not while it waits. */
+/* Asks for the key, unless an answer is known. Needs the lock, but not while it waits. */
 static enum outcome ask_once(struct client *client, struct asking *asking)
 {
   bool charged= false;
@@ -300,7 +310,10 @@ static enum outcome ask_once(struct client *client, struct asking *asking)
   return request ? wait_for(client, asking, request) : KEY_FAILED;
 }
 
-/* Tells the log and the status what nobody else does; the log now and then, whatever the ids: not to be a way to fill it. */
+/*
+  Reports a failure that nobody else reports, in status and log; in the log now and then only, whatever the ids, so that SQL
+  cannot fill it.
+*/
 static void tell_failure(struct client *client, const struct asking *asking)
 {
   char text[FAILURE_TEXT_MAX];

@@ -48,7 +48,7 @@ static bool target_ok(const char *target, struct failure *failure)
   return failure->message[0] == 0;
 }
 
-/* The parser in it holds a key for the moment between arrival and key table: it must not be in a core dump. */
+/* The frame parser holds a key between its arrival and the key table: it must not be in a core dump. */
 static struct client *new_client(void)
 {
   void *at= mmap(NULL, sizeof(struct client), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -74,7 +74,10 @@ static bool prepare(struct client *client, struct failure *failure)
   const char *target= client->config.target, *socket_path= target_socket(target);
   uid_t uid= environment_server_uid(client->config.role == ROLE_BACKUP);
   client->is_socket= socket_path != NULL;
-  /* Here and not at each start of the agent: the I/O thread must not wait for a user database on the network. */
+  /*
+    The user is looked up once and not at each start of the agent: the I/O thread must not wait for a user database on the
+    network.
+  */
   if (!client->is_socket && !environment_user(uid, &client->user, failure->message, sizeof failure->message))
     return false;
   client->target= strdup(socket_path ? socket_path : target);
@@ -129,8 +132,9 @@ bool client_set(struct client *client, enum setting setting, const char *value)
 }
 
 /*
-  Signals are the server's: its own signal thread waits for them. Those that the thread itself causes must reach the
-  server's handler, which writes the stack trace: blocked, they would end the process without a word.
+  Starts the I/O thread, returns 0 or an errno. Signals are the server's: its own signal thread waits for them. Those that
+  the thread itself causes must reach the server's handler, which writes the stack trace: blocked, they would end the
+  process without a word.
 */
 static int start_thread(struct client *client)
 {
@@ -165,7 +169,7 @@ bool client_start(struct client *client, struct failure *failure)
   return ok;
 }
 
-/* Returns false if it does not end in time. One that is known to hang has had its time. */
+/* Stops the thread. Returns false if it does not end in time. One that is known to hang has had its time. */
 static bool end_thread(struct client *client)
 {
   pthread_mutex_lock(&client->lock);
@@ -212,7 +216,10 @@ bool client_reason(struct client *client, uint32_t id, uint32_t version, struct 
   return found != NULL;
 }
 
-/* All keys have the time of one, and a little for each: the agent rotates many of them at once. */
+/*
+  Returns milliseconds. A rotation of all keys has the time of one, and a little for each: the agent rotates many of them at
+  once.
+*/
 static uint32_t rotation_deadline(const struct client *client, uint32_t id)
 {
   size_t keys= id ? 0 : atomic_load(&client->config.table->id_count);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The configuration of a client, and its callers as it sees them.
-*/
+/* The configuration of a client, and its callers as it knows them. */
 #ifndef AKM_CONFIG_H
 #define AKM_CONFIG_H
 
@@ -14,7 +12,7 @@
 enum client_role
 {
   ROLE_SERVER= 1,
-  ROLE_BACKUP= 2                        /* mariadb-backup: must never create a key */
+  ROLE_BACKUP= 2                        /* mariadb-backup, which must never create a key */
 };
 
 enum severity
@@ -24,7 +22,7 @@ enum severity
   SEVERITY_NOTE= 3
 };
 
-/* Whether the caller has lost interest; asked a few times a second, without locks. */
+/* Returns whether the caller has lost interest; called a few times a second, without locks. */
 struct interrupt
 {
   bool (*is_wanted)(void *argument);
@@ -33,40 +31,40 @@ struct interrupt
 
 enum caller_kind
 {
-  CALLER_STARTS,                        /* the start of the server, mariadb-backup: nobody else is there yet */
-  CALLER_STATEMENT,                     /* and the server's own threads: holds locks that others want */
-  CALLER_APPLIER                        /* of replicated statements: one that fails stops replication */
+  CALLER_STARTS,                        /* the start of the server, mariadb-backup: no others use it yet */
+  CALLER_STATEMENT,                     /* a statement or a thread of the server: holds locks that others want */
+  CALLER_APPLIER                        /* applies replicated statements: one that fails stops replication */
 };
 
-/* The kinds of callers that ask for a key. */
+/* A caller that asks for a key. */
 struct caller
 {
   enum caller_kind kind;
-  uint32_t patience_ms;                 /* an applier's */
+  uint32_t patience_ms;                 /* of an applier */
   struct interrupt interrupt;           /* is_wanted NULL: it never loses interest */
 };
 
 struct client_config
 {
-  /* Absolute path of the executable, or "unix:" and the absolute path of a socket. */
+  /* The absolute path of the executable, or "unix:" and the absolute path of a socket. */
   const char *target;
   enum client_role role;
   uint32_t start_timeout_ms;
-  uint32_t watch_interval_ms;           /* between looks at the master keys; 0: none */
+  uint32_t watch_interval_ms;           /* between checks of the master keys; 0: none */
   bool allow_missing_keys;
-  /* The cure where nobody listens on the socket and no agent is about to start. NULL: one may be about to. */
+  /* The cure if nobody listens on the socket and no agent is about to start. NULL: one may be about to. */
   const char *nobody_listens;
   const char *no_ctr;                   /* why the server cannot use keys of AES_CTR; NULL: it can */
   struct keytable *table;
   /*
-    Whether a key that no file is stored of may be made, or data under it is here already. NULL: it may. Asked when nothing
-    else is in the way, once for all who wait for the key, by a thread of theirs, without locks, and for one key at a time.
-    *why: what stands against it. Once the interrupt is wanted what it says is not heeded.
+    Returns whether a key may be made that has no stored file, or false with the reason in *why: data is encrypted with
+    it. NULL: it may. Called when nothing else is in the way, once for all who wait for the key, by one of their threads,
+    without locks, and for one key at a time. The result is ignored once the interrupt is wanted.
   */
   bool (*may_create)(uint32_t id, const struct interrupt *interrupt, struct failure *why);
   /* Describes the calling thread. NULL: every caller is CALLER_STARTS. */
   struct caller (*caller)(void);
-  /* Called from any thread, without locks. text is one line without a prefix. */
+  /* Logs one line, which has no prefix. Called from any thread, without locks. */
   void (*log)(enum severity severity, const char *text);
 };
 

@@ -8,9 +8,12 @@
 #include "client/report.h"
 #include "client/request.h"
 
-#define SYSTEM_DATA 1u                  /* MariaDB's ENCRYPTION_KEY_SYSTEM_DATA: more than tables is under it */
+#define SYSTEM_DATA 1u                  /* MariaDB's ENCRYPTION_KEY_SYSTEM_DATA: not only tables are under it */
 
-/* What can still be done about a key whose file is another's. A restart comes too late for the second and third way. */
+/*
+  Describes the conflict and its cure. Copying the data or rotating the key needs the key in memory, which ends with the
+  server. Needs the lock.
+*/
 static struct failure describe_conflict(const struct client *client, uint32_t id, uint32_t version)
 {
   struct failure failure= failure_plain("");
@@ -34,7 +37,7 @@ static struct failure describe_conflict(const struct client *client, uint32_t id
   return failure;
 }
 
-/* Whether that request must not succeed after a version came that contradicts the one in memory. */
+/* Returns whether the request must not succeed after a version came that contradicts the one in memory. */
 static bool spoils(const struct request *request, uint32_t id, uint32_t version)
 {
   switch (request->type)
@@ -46,7 +49,7 @@ static bool spoils(const struct request *request, uint32_t id, uint32_t version)
   case FRAME_ROTATE:
     return request->id == id || request->id == 0;
   case FRAME_LOAD:
-    /* Of our own: for the keys that are still missing. */
+    /* An internal LOAD is for the keys that are still missing. */
     return !request->internal;
   default:
     return false;

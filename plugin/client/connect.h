@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  An agent that already listens on a unix socket.
-*/
+/* Connections to an agent that already listens on a unix socket. */
 #ifndef AKM_CONNECT_H
 #define AKM_CONNECT_H
 
@@ -19,16 +17,16 @@ enum connect_result
 };
 
 /*
-  One try to connect to the absolute path (at most CONNECT_PATH_MAX bytes), never blocking. Sets *fd (non-blocking,
-  close-on-exec) when done, otherwise why[0..why_size). Only an agent of root, of our own user, or of the user who owns
-  the socket's directory is accepted: anybody else could hand the server keys of his own.
+  Tries once to connect to the absolute path (at most CONNECT_PATH_MAX bytes), never blocking. Sets *fd (non-blocking,
+  close-on-exec), which the caller then owns, or why[0..why_size). Accepts only an agent of root, of our own user, or of the
+  user who owns the socket's directory: any other could hand the server keys of its own.
 */
 enum connect_result connect_agent(const char *path, int *fd, char *why, size_t why_size);
 
-/* What an errno of connect() means for the next try. */
+/* Says in why[0..why_size) what an errno of connect() means. Returns what it means for the next try. */
 enum connect_result connect_failed(const char *path, int error, char *why, size_t why_size);
 
-/* Whether a process of user peer may be our agent. owner: of the socket's directory, NULL if unknown. */
+/* Returns whether a process of user peer may be our agent. owner: of the socket's directory, NULL if unknown. */
 bool connect_trusts(uid_t peer, uid_t own, const uid_t *owner);
 
 #endif

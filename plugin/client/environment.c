@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define ENTRY_FIRST 1024u
-#define ENTRY_MAX (1024u * 1024u)       /* a database entry that is larger is no user's */
+#define ENTRY_MAX (1024u * 1024u)       /* an entry of the database that is larger belongs to no user */
 
 static const char *const passed_on[]= {
   "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
@@ -36,13 +36,13 @@ static bool text_is_set(const char *text)
   return text && text[0];
 }
 
-/* getpwuid(3) lists these as ways to say that there is no such user. */
+/* Returns whether the errno means that there is no such user: getpwuid(3) lists these. */
 static bool means_absent(int error)
 {
   return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
 }
 
-/* 0 or an errno. A name or home that is too long for us counts as none. */
+/* Reads one entry into *user, returns 0 or an errno. A name or home that is too long for us counts as none. */
 static int look_up(uid_t uid, struct environment_user *user, size_t size)
 {
   struct passwd entry, *found= NULL;
@@ -67,7 +67,7 @@ bool environment_user(uid_t uid, struct environment_user *user, char *why, size_
   snprintf(user->home, sizeof user->home, "/nonexistent");
   snprintf(user->name, sizeof user->name, "%lu", (unsigned long) uid);
   user->uid= uid;
-  /* Who is in no database has no group that we know of: the one that nobody is in. */
+  /* A user in no database has no group that we know of: it gets the group that nobody is in. */
   user->gid= (gid_t) -2;
   user->is_other= uid != geteuid();
   while ((error= look_up(uid, user, size)) == ERANGE || error == EINTR)
@@ -101,8 +101,8 @@ static char *assignment(const char *name, const char *value)
 }
 
 /*
-  The inherited HOME may be root's, when the server was started by root and changed its user; the SDK would then look
-  for credentials in a directory that the server's user cannot read.
+  Adds the variables of the user. The inherited HOME may be root's, when the server was started by root and changed its
+  user; the SDK would then look for credentials in a directory that the server's user cannot read.
 */
 static bool add_user(char **environment, size_t count, const struct environment_user *user)
 {
@@ -112,7 +112,7 @@ static bool add_user(char **environment, size_t count, const struct environment_
     {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
     {"HOME", user->home}, {"USER", user->name}, {"LOGNAME", user->name}, {"AKM_BECOME", ids},
   };
-  /* The last only if it is to become somebody else. */
+  /* AKM_BECOME, the last, is only for an agent that is to become another user. */
   size_t pair_count= sizeof pairs / sizeof pairs[0] - (user->is_other ? 0 : 1);
   for (size_t i= 0; i < pair_count; i++)
     if (!(environment[count + i]= assignment(pairs[i][0], pairs[i][1])))

@@ -20,7 +20,7 @@ bool failure_text(const struct failure *failure, char *text, size_t size)
     return true;
   const char *gap= failure->hint[0] ? "...; " : "...";
   size_t room= size - 1 - strlen(gap), message= strlen(failure->message), hint= strlen(failure->hint);
-  /* Even a very long hint leaves a third of the room to what failed. */
+  /* A very long hint leaves a third of the room to what failed. */
   hint= text_cut(failure->hint, hint, room - (message < room / 3 ? message : room / 3));
   message= text_cut(failure->message, message, room - hint);
   snprintf(text, size, "%.*s%s%.*s", (int) message, failure->message, gap, (int) hint, failure->hint);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The I/O thread: writes what was asked, reads what is answered, and keeps the time of both.
-*/
+/* Rounds of the I/O thread: due actions first, then output, limits, and a wait for input or the next due time. */
 #include "client/io.h"
 
 #include <errno.h>
@@ -41,7 +39,7 @@ static void drop(struct client *client, const char *format, ...)
   link_drop(client, &why);
 }
 
-/* Returns false once the connection is gone. */
+/* Handles one frame. Returns false once the connection is gone. */
 static bool handle(struct client *client, const struct frame *frame)
 {
   bool was_up= client->io.connection == CONNECTION_UP, is_refused= false;
@@ -60,7 +58,7 @@ static bool handle(struct client *client, const struct frame *frame)
     link_refused(client, &refused);
     return false;
   }
-  /* The agent cannot go on trying what it never loaded. */
+  /* An agent cannot go on trying keys that it never loaded. */
   if (!was_up && client->io.connection == CONNECTION_UP && atomic_load(&client->missing))
     output_queue_reload(client);
   return true;
@@ -69,7 +67,10 @@ static bool handle(struct client *client, const struct frame *frame)
 static void read_input(struct client *client)
 {
   struct client_io *io= &client->io;
-  /* Bounded, so that an agent that never stops talking cannot keep requests from being sent or given up. */
+  /*
+    The number of reads is bounded, so that an agent that never stops talking cannot keep requests from being sent or
+    given up.
+  */
   for (int reads= 0; reads < 256; reads++)
   {
     size_t room;
@@ -100,7 +101,7 @@ static void read_input(struct client *client)
   }
 }
 
-/* For texts: rounded to the nearest. */
+/* Returns seconds for texts, rounded to the nearest. */
 static int seconds(int64_t ms)
 {
   return (int) ((ms + 500) / 1000);
@@ -118,7 +119,7 @@ static void drop_late_greeting(struct client *client)
   link_drop(client, &why);
 }
 
-/* The deadline of a request whose answer is overdue, 0 if there is none. */
+/* Returns the deadline of a request whose answer is overdue, 0 if there is none. */
 static uint32_t overdue(struct client *client, int64_t now)
 {
   uint32_t deadline= 0;
@@ -148,7 +149,10 @@ static void check_limits(struct client *client, int64_t now)
   }
 }
 
-/* The keys in memory outlive their master key unnoticed; the next start would not. And KMS counts the days without a use. */
+/*
+  Queues the checks and uses of master keys that are due. The keys in memory outlive their master key unnoticed, the next
+  start would not; and KMS counts the days without a use.
+*/
 static void watch_master_keys(struct client *client, int64_t now)
 {
   struct client_io *io= &client->io;
@@ -164,7 +168,7 @@ static void watch_master_keys(struct client *client, int64_t now)
   }
 }
 
-/* Needs the lock. */
+/* Returns whether a request waits to be sent. Needs the lock. */
 static bool anything_to_send(const struct client *client)
 {
   const struct request *each= client->requests;
@@ -173,7 +177,10 @@ static bool anything_to_send(const struct client *client)
   return each != NULL;
 }
 
-/* The back-off may have grown to a minute, and an applier that waits for the list of missing versions gives up before. */
+/*
+  Makes a planned load of missing keys earlier if somebody was refused a key for want of it: the back-off may have grown to
+  a minute, and an applier that waits for the list of missing versions gives up before.
+*/
 static void bring_reload_forward(struct client *client)
 {
   struct client_io *io= &client->io;
@@ -270,7 +277,10 @@ static void end(struct client *client)
   pthread_mutex_unlock(&client->lock);
 }
 
-/* Frames that found no room are queued as soon as there is some: nothing else would wake this thread for them. */
+/*
+  Queues and writes frames. Those that found no room are queued as soon as there is some: nothing else would wake this
+  thread for them.
+*/
 static void queue_and_write(struct client *client)
 {
   struct client_io *io= &client->io;

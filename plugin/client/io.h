@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The I/O thread of a client.
-*/
+/* The I/O thread of a client: it sends requests, reads answers and keeps the time of both. */
 #ifndef AKM_IO_H
 #define AKM_IO_H
 
@@ -9,9 +7,10 @@
 
 struct client;
 
+/* Runs until the client is stopped: the start routine of the thread. Returns NULL. */
 void *io_thread(void *client);
 
-/* What the I/O thread does again and again. Returns false once it was the last time. */
+/* Does one round of the thread: sends, waits, reads. Returns false once the thread has to end. Without the lock. */
 bool io_round(struct client *client);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  How many key versions a server may have before statements create no more keys. Any SQL user who may create a table can
-  have a key made each second for ever; a server whose keys outgrow its start_timeout does not start any more.
+  Any SQL user who may create a table can have a key made each second for ever, and a server whose keys outgrow its
+  start_timeout does not start any more. So statements create keys only up to a limit.
 */
 #include "client/limit.h"
 
@@ -10,7 +10,7 @@
 #include "client/internal.h"
 #include "client/report.h"
 
-#define CODE_OF_LIMIT "KEY_LIMIT"       /* the plugin's own, not of src/errors.ts */
+#define CODE_OF_LIMIT "KEY_LIMIT"       /* a code of the plugin alone, not in src/errors.ts */
 #define SYSTEM_KEYS 2u                  /* MariaDB's ids 1 and 2, of system and of temporary data */
 #define WARN_FROM_PERCENT 80u
 #define WARN_EACH_PERCENT 5u

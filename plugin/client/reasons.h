@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Why keys could not be had in the last seconds, for the statement that needed them: the server tells it "Wrong create options"
-  or "corrupted". Pure: the clock is passed in, the caller locks.
+  Failures of keys in the last seconds, for the statements that needed them: the server itself only tells them "Wrong create
+  options" or "corrupted". Pure: the clock (ms) is passed in, the caller locks.
 */
 #ifndef AKM_REASONS_H
 #define AKM_REASONS_H
@@ -23,21 +23,20 @@ struct reason
   struct failure failure;
 };
 
-/* All zero is empty. */
+/* The failures. All zero is none. */
 struct reasons
 {
   struct reason slots[REASON_SLOTS];
   size_t next;
 };
 
+/* Remembers a failure, in the place of the oldest. */
 void reasons_add(struct reasons *reasons, uint32_t id, uint32_t version, const struct failure *failure, int64_t now);
 
-/* The newest for that key; NULL: none in the last seconds. */
+/* Returns the newest failure of that key, until the next reasons_add(); NULL: none in the last seconds. */
 const struct failure *reasons_find(const struct reasons *reasons, uint32_t id, uint32_t version, int64_t now);
 
-/*
-  What any user may read of a failure: the cause without accounts, roles, paths or texts of KMS. Never NULL.
-*/
+/* Returns what any user may read of a failure: the cause, without accounts, roles, paths or texts of KMS. Never NULL. */
 const char *reason_for_everybody(const struct failure *failure);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-/* FNV-1a. */
+/* The hash FNV-1a. */
 static uint64_t hash(const char *text)
 {
   uint64_t value= UINT64_C(0xCBF29CE484222325);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Failures of the last seconds. A page of a missing key is read again and again: for a second the answer is known
-  without asking, and the log is told once in ten seconds. Any SQL user can name any number of keys: over all of them,
-  the log has a budget. Pure: the clock is passed in, the caller locks.
+  Failures of the last seconds. A page of a missing key is read again and again: for a second the answer is known without
+  asking, and it is logged once in ten seconds. SQL can name any number of keys, so that all of them share a budget of log
+  lines. Pure: the clock (ms) is passed in, the caller locks.
 */
 #ifndef AKM_RECENT_H
 #define AKM_RECENT_H
@@ -27,7 +27,7 @@ struct recent_entry
   int64_t quiet_until;                  /* ms */
 };
 
-/* All zero is empty. */
+/* The failures. All zero is none. */
 struct recent
 {
   struct recent_entry entries[RECENT_SLOTS];
@@ -38,22 +38,24 @@ struct recent
 };
 
 /*
-  Remembers a failure of (kind, id, version). reason is what stays the same when it happens again: a code rather than a
-  text, which may name the number of a call. Returns whether it should be logged. Failures of id 0, of no key, are
+  Remembers a failure of (kind, id, version), and returns whether it should be logged. reason is what stays the same when
+  the failure repeats: a code rather than a text, which may name the number of a call. Failures of id 0, of no key, are
   outside the budget.
 */
 bool recent_add(struct recent *recent, uint8_t kind, uint32_t id, uint32_t version, const char *reason, int64_t now);
 
-/* Whether (kind, id, version) failed less than a second ago. */
+/* Returns whether (kind, id, version) failed less than a second ago. */
 bool recent_failed(const struct recent *recent, uint8_t kind, uint32_t id, uint32_t version, int64_t now);
 
-/* The next request of each key is asked again; what was logged stays remembered. */
+/* Forgets that keys failed, so that each is asked for again at once. Logged failures stay remembered. */
 void recent_forgive(struct recent *recent);
 
-/* How many failures the budget kept out of the log, once its window has ended; each is counted once. */
+/*
+  Returns how many failures the budget kept out of the log, once its window has ended, and counts from zero again; 0 before.
+*/
 uint32_t recent_untold(struct recent *recent, int64_t now);
 
-/* When recent_untold() will have something to say; INT64_MAX: nothing so far. */
+/* Returns the time at which recent_untold() will have a count; INT64_MAX: there is none so far. */
 int64_t recent_untold_at(const struct recent *recent);
 
 #endif

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  Reports of a client: lines of its log, and the last error of its status.
-*/
+/* Reports of a client: lines of its log, and the last error of its status. */
 #ifndef AKM_REPORT_H
 #define AKM_REPORT_H
 
@@ -11,13 +9,14 @@
 
 struct client;
 
+/* Logs one line, cut if it is long. Without the lock. */
 __attribute__((format(printf, 3, 4)))
 void report_logf(const struct client *client, enum severity severity, const char *format, ...);
 
-/* Needs the lock. */
+/* Makes text the last error of the status, cleaned and cut, with the time of now. Needs the lock. */
 void report_note_error(struct client *client, const char *text);
 
-/* Logs how many failures were not logged, if it is time to. Without the lock. */
+/* Logs how many failures the budget kept out of the log, if its window ended before now. Without the lock. */
 void report_untold(struct client *client, int64_t now);
 
 #endif

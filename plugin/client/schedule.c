@@ -9,7 +9,7 @@
 #define USE_EVERY_MS (24 * 3600 * INT64_C(1000))
 #define USE_SPREAD_MS (3600 * INT64_C(1000))
 
-/* Three digits that servers which were started together do not have in common. */
+/* Returns three digits that servers which were started together do not have in common. */
 static int64_t thousandths(void)
 {
   struct timespec now;
@@ -17,7 +17,7 @@ static int64_t thousandths(void)
   return now.tv_nsec / 1000 % 1000;
 }
 
-/* Such servers do not look together for ever: nine to eleven tenths of the interval. */
+/* Returns nine to eleven tenths of the interval, so that such servers do not check together for ever. */
 static int64_t watch_pause(int64_t interval)
 {
   return interval - interval / 10 + interval / 5 * thousandths() / 1000;

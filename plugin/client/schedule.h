@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Times at which the I/O thread acts by itself: looks at the master keys, uses of them, loads of missing keys. Only the I/O
-  thread calls these, without the lock.
+  Times at which the I/O thread acts by itself: checks of the master keys, uses of them, loads of missing keys. Only for the
+  I/O thread, without the lock; now: clock_ms().
 */
 #ifndef AKM_SCHEDULE_H
 #define AKM_SCHEDULE_H
@@ -11,7 +11,7 @@
 struct client;
 struct client_io;
 
-/* Plans the first check and the first use of the master keys; neither without a watch_interval_ms. */
+/* Plans the first check and the first use of the master keys; neither if watch_interval_ms is 0. */
 void schedule_watch(struct client *client, int64_t now);
 
 /* Plans the next check of the master keys: after nine to eleven tenths of the interval. */

@@ -73,7 +73,10 @@ static bool is_digit(char c)
   return c >= '0' && c <= '9';
 }
 
-/* As src/format/region.ts: words of small letters, a number of one or two digits, hyphens between; two words at least. */
+/*
+  Returns whether the value is the name of a Region, by the rule of src/format/region.ts: words of small letters, a number
+  of one or two digits, hyphens between; two words at least.
+*/
 static bool is_region(const char *value, size_t size)
 {
   size_t at= skip_while(is_lower, value, size, 0);

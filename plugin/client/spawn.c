@@ -18,13 +18,16 @@
 
 extern char **environ;
 
-/* 0 or an errno. The socket is above all descriptors that are overwritten here. */
+/*
+  Sets up the descriptors of the child, returns 0 or an errno. The socket is above all descriptors that are overwritten
+  here.
+*/
 static int file_actions(posix_spawn_file_actions_t *actions, int socket)
 {
   int error= posix_spawn_file_actions_adddup2(actions, socket, DESCRIPTOR_AGENT);
   if (!error)
     error= posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  /* Standard output may be where mariadb-backup streams the backup to. */
+  /* Standard output may be where mariadb-backup streams the backup to: the child gets standard error in its place. */
   if (!error && fcntl(STDERR_FILENO, F_GETFD) != -1)
     error= posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
   else if (!error)
@@ -54,8 +57,8 @@ static int attributes(posix_spawnattr_t *attr)
 }
 
 /*
-  Whether memory may be written and executed here, and so in the child: systemd's MemoryDenyWriteExecute=, PR_SET_MDWE and
-  SELinux without execmem forbid it. Asked once: SELinux notes each refusal in its log.
+  Returns whether memory may be written and executed here, and so in the child: systemd's MemoryDenyWriteExecute=,
+  PR_SET_MDWE and SELinux without execmem forbid it. Tried once: SELinux notes each refusal in its log.
 */
 static bool may_compile(void)
 {
@@ -103,7 +106,7 @@ static int start(const char *path, const struct environment_user *user, int sock
 }
 
 /*
-  No core dump of the agent. A limit of 1 byte also keeps the kernel from feeding a pipe handler (core(5): "a resource
+  Forbids core dumps of the agent. A limit of 1 byte also keeps the kernel from feeding a pipe handler (core(5): "a resource
   limit of 1"), which a limit of 0 does not; where the hard limit is 0 already it cannot be raised.
 */
 static void forbid_core(pid_t child)
@@ -113,7 +116,7 @@ static void forbid_core(pid_t child)
     (void) prlimit(child, RLIMIT_CORE, &zero, NULL);
 }
 
-/* Both ends close-on-exec and above the child's own descriptors. 0 or an errno. */
+/* Makes a socket pair, both ends close-on-exec and above the child's own descriptors. Returns 0 or an errno. */
 static int socket_pair(int pair[2])
 {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -195,7 +198,7 @@ enum spawn_end spawn_wait(pid_t child, int limit_ms, int *detail)
 
 enum spawn_end spawn_kill(pid_t child, int *detail)
 {
-  /* Once it is reaped, by us or by a kernel that was told to ignore SIGCHLD, its number may be a stranger's. */
+  /* The number of a child that was reaped, by us or by a kernel that was told to ignore SIGCHLD, may be a stranger's. */
   enum spawn_end end= spawn_wait(child, 0, detail);
   if (end != SPAWN_RUNNING)
     return end;

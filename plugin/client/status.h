@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The status of a client and its agent, for SHOW STATUS.
-*/
+/* The status of a client and its agent, for SHOW STATUS. */
 #ifndef AKM_CLIENT_STATUS_H
 #define AKM_CLIENT_STATUS_H
 
@@ -15,7 +13,7 @@ enum agent_state
   AGENT_FAILED
 };
 
-/* Indexes are the counter numbers of STATS in docs/protocol.md; 0 is unused. */
+/* Counters, indexed by their numbers in STATS of docs/protocol.md; 0 is unused. */
 enum agent_counter
 {
   COUNTER_GENERATE= 1,
@@ -29,7 +27,7 @@ enum agent_counter
   COUNTER_END
 };
 
-/* Of the master keys in use, the worst. The numbers are those of MASTERKEY in docs/protocol.md; 0: not looked yet. */
+/* The worst state of the master keys in use. The numbers are those of MASTERKEY in docs/protocol.md; 0: not looked yet. */
 enum master_key_state
 {
   MASTER_KEY_NOT_LOOKED,

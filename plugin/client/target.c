@@ -19,7 +19,7 @@ static bool beside(const char *library, char target[TARGET_SIZE])
   return length > 0 && length < TARGET_SIZE;
 }
 
-/* A library that is a symbolic link may have the agent beside the link or beside the file. */
+/* The agent may be beside a symbolic link to the library, or beside its file. */
 static bool beside_library(const void *inside, char target[TARGET_SIZE])
 {
   char real[PATH_MAX];

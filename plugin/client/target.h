@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  Where the agent is: what aws_key_management_agent says, or beside the plugin library.
-*/
+/* The choice of the agent: the value of aws_key_management_agent, or the executable beside the plugin library. */
 #ifndef AKM_TARGET_H
 #define AKM_TARGET_H
 
@@ -12,8 +10,8 @@
 #define TARGET_SIZE PATH_MAX
 
 /*
-  from: the variable's value, may be empty. inside: any address in the plugin library. Returns false if there is no
-  target; why[0..why_size) says why.
+  Writes the target. from: the variable's value, may be empty. inside: any address in the plugin library. Returns false if
+  there is no target; why[0..why_size) says why.
 */
 bool target_choose(const char *from, const void *inside, char target[TARGET_SIZE], char *why, size_t why_size);
 
