@@ -4,7 +4,7 @@ export const READ = 4;
 export const WRITE = 2;
 export const ENTER = 1;
 
-/** Undefined when the machine has no such user. A number is a user id. */
+/** Finds a system user by name or id. Returns undefined when the machine has no such user. A number is a user id. */
 export async function findAccount(user: string | number, surroundings: Surroundings): Promise<Account | undefined> {
   const { files, paths } = surroundings;
   const lines = (await textOf(files.readFile(paths.passwd))).split('\n').map((line) => line.split(':'));
@@ -19,7 +19,9 @@ export async function findAccount(user: string | number, surroundings: Surroundi
   return { name, uid: Number(uid), gid: Number(gid), groups: [Number(gid), ...memberOf], home };
 }
 
-/** By owner, group and mode alone: access control lists, mount options and SELinux may say otherwise. */
+/**
+ * Tells whether owner, group and mode permit the access. Access control lists, mount options and SELinux are ignored.
+ */
 export function may(account: Account, file: FileFacts, wish: number): boolean {
   if (account.uid === 0) return wish !== ENTER || file.isDirectory() || (file.mode & 0o111) !== 0;
   const shift = { u: 6, g: 3, o: 0 }[classOf(account, file)];

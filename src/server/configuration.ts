@@ -27,29 +27,29 @@ import type { ServerOptions } from './server-options.ts';
 import { NO_SERVICE, readService, type Service } from './service/server-environment.ts';
 import type { Account, Surroundings } from './surroundings.ts';
 
-/** What the server would be started with, as far as encryption goes. */
+/** The encryption settings that the server would be started with. */
 export interface Configuration {
-  /** What the command line asked for. */
+  /** The options of the command line. */
   readonly request: DoctorRequest;
   readonly options: ServerOptions;
-  /** Why the option files are unknown: then nothing follows from an option that is not there. */
+  /** The reason why the option files could not be read; then a missing option tells nothing. */
   readonly unread: string | undefined;
   readonly serverVersion: string | undefined;
-  /** How the option files were read, and values in them that the plugin would refuse. */
+  /** Problems of reading the option files, and values in them that the plugin would refuse. */
   readonly reports: readonly Report[];
-  /** How the server is started. */
+  /** The service that starts the server. */
   readonly service: Service;
-  /** Whom the server runs as. */
+  /** The user that the server runs as. */
   readonly account: Account;
   readonly datadir: string;
   readonly pluginDir: string;
   readonly keyfileDir: string;
   readonly isKeyfileDirDatadir: boolean;
-  /** Empty: beside the plugin library. */
+  /** Path of the agent; empty: the one beside the plugin library. */
   readonly agent: string;
   readonly masterKeyId: string;
   readonly keySpec: KeySpec;
-  /** Of new key versions. */
+  /** The algorithm for new key versions. */
   readonly encryptionAlgorithm: EncryptionAlgorithm;
   readonly keyIds: KeyIdSet;
   readonly region: string;
@@ -66,7 +66,7 @@ export interface Configuration {
   readonly deep: boolean;
 }
 
-/** MariaDB's, on Debian and Red Hat. */
+/** MariaDB's default on Debian and Red Hat. */
 const DATADIR = '/var/lib/mysql';
 const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
 /** As the plugin has it: what occurs in KMS key ids, ARNs and aliases. */
@@ -87,13 +87,13 @@ export async function readConfiguration(
       return read();
     } catch (thrown) {
       const { message, hint } = toKeyError(thrown);
-      // A URL may hold a password that does not belong there.
+      // The message must not show a password in a URL.
       reports.push(failure(message.replaceAll(/\/\/[^@\s"]*@/g, '//'), hint || CORRECT));
       return otherwise;
     }
   };
   const expect = (isRight: boolean, name: SettingName, expected: string): void => {
-    // The value is not repeated: an endpoint may hold a password that does not belong there.
+    // The value is not repeated: an endpoint may contain a password.
     if (!isRight) reports.push(failure(`${optionName(name)}: expected ${expected}`, CORRECT));
   };
 
@@ -103,7 +103,7 @@ export async function readConfiguration(
       failure(`${name} is no option of the plugin: the server would not start`, 'correct its name, or remove it'),
     );
   }
-  // The server takes names in any case, and numbers in their place.
+  // Like the server, accepts names in any case, and numbers in place of names.
   const choice = <T extends string>(name: SettingName, { choices, default: otherwise }: ChoiceSetting<T>): T => {
     const written = text(name).toUpperCase();
     const chosen = choices.find((known, index) => [known.toUpperCase(), String(index)].includes(written));
@@ -178,7 +178,7 @@ export async function readConfiguration(
   };
 }
 
-/** A file system that hangs must not keep the checks that name it from their turn. */
+/** Reads the service within a time limit: a hanging file system must not keep other checks from running. */
 async function serviceInTime(
   request: DoctorRequest,
   { files, paths, clock }: Surroundings,
@@ -201,7 +201,7 @@ async function serviceInTime(
   }
 }
 
-/** With option files of its own a server is seldom that of the distribution's service. */
+/** A server with its own option files is seldom the distribution's service. */
 function isOfDistribution({ defaults, datadir }: DoctorRequest): boolean {
   return datadir === undefined && (defaults === undefined || /^--defaults-(?:extra-)?file=\/etc\//.test(defaults));
 }
@@ -217,7 +217,7 @@ async function defaultPluginDir({ files }: Surroundings): Promise<string> {
   return '/usr/lib/mysql/plugin';
 }
 
-/** Root starts the service that then runs as mysql: unless told, that is whose permissions count. */
+/** The service that root starts runs as mysql: that user's permissions count unless --user names another. */
 async function serverAccount(
   configured: string | undefined,
   datadir: string,
@@ -231,7 +231,7 @@ async function serverAccount(
     if (uid === 0) return (await findAccount('mysql', surroundings)) ?? own;
     const owner = await surroundings.files.stat(datadir).then(
       (facts) => facts.uid,
-      // Whoever may not even look there is not the server's user.
+      // A user who may not even look there is not the server's user.
       (error: unknown) => (systemErrorCode(error) === 'EACCES' ? 'mysql' : uid),
     );
     if (owner === uid) return own;

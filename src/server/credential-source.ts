@@ -4,8 +4,8 @@ export const SSO_SOURCE = 'an SSO session';
 export const LOGIN_SOURCE = 'an `aws login` session';
 
 /**
- * The AWS SDK's marks for its credential sources, and what people call those. An identity carries several when several
- * took part (a role assumed with a profile's keys): the first match here says most.
+ * The AWS SDK's marks for its credential sources, with common names. An identity has several marks when several sources
+ * took part (a role assumed with a profile's keys): the first match here is the most specific.
  */
 const SOURCES: readonly (readonly [RegExp, string])[] = [
   [/WEB_ID/, 'a web identity token (IRSA)'],

@@ -6,10 +6,10 @@ import type { Configuration } from './configuration.ts';
 
 const SYSTEM_TABLESPACE = 'ibdata1';
 
-/** A server variable by its name; undefined when nothing sets it. */
+/** Reads a server variable; undefined when nothing sets it. */
 export type ReadVariable = (name: string) => string | undefined;
 
-/** Where a server with these settings keeps what it encrypts. */
+/** Returns the places of the files that a server with these settings encrypts. */
 export function dataLocations(datadir: string, variable: ReadVariable): DataLocations {
   const directory = (name: string): string => resolve(datadir, variable(name) || '.');
   const home = directory('innodb_data_home_dir');
@@ -30,7 +30,7 @@ export function dataLocations(datadir: string, variable: ReadVariable): DataLoca
     const named = variable(index);
     if (named) return [resolve(datadir, named.includes('.') ? named : `${named}.index`)];
     const path = variable(log);
-    // A switch without a name: the index is in the data directory, whose indexes are all looked at.
+    // An option that is a switch and no path: the index is in the data directory, whose indexes are all read.
     if (!path || /^(?:0|1|off|on)$/i.test(path)) return [];
     const full = resolve(datadir, path);
     return [join(dirname(full), `${basename(full).replace(/\..*$/, '')}.index`)];
@@ -38,8 +38,8 @@ export function dataLocations(datadir: string, variable: ReadVariable): DataLoca
 }
 
 /**
- * Looks which keys the server's data needs. Where its option files are unknown, so is where its data is: something is
- * unseen then.
+ * Finds the keys that the server's data needs. If its option files could not be read, the places of its data are
+ * unknown, and something counts as unseen.
  */
 export async function lookAtServerData(
   { datadir, options, unread }: Pick<Configuration, 'datadir' | 'options' | 'unread'>,

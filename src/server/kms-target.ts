@@ -1,7 +1,7 @@
 import type { Configuration } from './configuration.ts';
 import type { KmsTarget, Surroundings } from './surroundings.ts';
 
-/** Where the server would find KMS and its credentials. */
+/** Returns the endpoint and credentials that the server would use. */
 export function kmsTarget(surroundings: Surroundings, configuration: Configuration, timeoutMs: number): KmsTarget {
   const isOwn = hasOwnCredentials(surroundings.environment, configuration);
   const { account } = configuration;
@@ -22,12 +22,15 @@ const SECRETS = [
   'AWS_CONTAINER_AUTHORIZATION_TOKEN',
 ];
 
-/** Given by hand, not by the server: no program of the server's user is to see them, and no file of theirs has a say. */
+/**
+ * Tells whether the caller's environment has credentials set by hand: then no program of the server's user may see
+ * them, and none of its files may redirect them.
+ */
 function hasOwnCredentials(environment: NodeJS.ProcessEnv, { service: { variables } }: Configuration): boolean {
   return SECRETS.some((name) => environment[name] && environment[name] !== variables.get(name)?.value);
 }
 
-/** The shared files of the server's user. */
+/** The paths of the shared files of the server's user. */
 export function sharedFilePaths(
   { environment }: Surroundings,
   { account }: Configuration,
@@ -38,7 +41,7 @@ export function sharedFilePaths(
   ];
 }
 
-/** Root looks where the server's user would: in that user's home. */
+/** For root, the paths in the home of the server's user. */
 function sharedFilesOf(
   surroundings: Surroundings,
   configuration: Configuration,

@@ -10,7 +10,10 @@ export interface Obstacle {
   readonly enter: string | undefined;
 }
 
-/** Why `account` may not do `wish` with an existing path, or undefined. Looks at every directory above it as well. */
+/**
+ * Returns the reason why `account` may not access an existing path, or undefined. Checks every directory above it as
+ * well.
+ */
 export async function findObstacle(
   files: Files,
   account: Account,

@@ -9,7 +9,10 @@ import type { Account, Surroundings } from './surroundings.ts';
 const WORLD_WRITABLE = 0o002;
 const MAX_FILES = 1000;
 
-/** Option files that the server passes over: it says nothing of one that it may not read, and a line of one that all may write. */
+/**
+ * Reports option files that the server skips: silently if it may not read them, with a log line if everybody may write
+ * them.
+ */
 export async function optionFileReports(
   request: DoctorRequest,
   account: Account,
@@ -23,7 +26,7 @@ export async function optionFileReports(
     const obstacle = await findObstacle(files, account, path, READ);
     if (obstacle !== undefined) {
       const found = `${obstacle.found}: the server starts without the options in it`;
-      // It may hold secrets: not for everybody.
+      // An option file may hold secrets, so the fix does not make it readable for everybody.
       reports.push(failure(found, obstacle.enter ?? `chgrp ${account.gid} ${path} && chmod g+r ${path}`));
     } else if (facts.isFile() && (facts.mode & WORLD_WRITABLE) !== 0) {
       const found = `everybody may write ${path} (${describeMode(facts)}): the server ignores the options in it`;
@@ -33,7 +36,7 @@ export async function optionFileReports(
   return reports;
 }
 
-/** Those that exist, and those that they include. */
+/** Existing option files and those that they include. */
 async function optionFiles(
   { defaults }: DoctorRequest,
   account: Account,
@@ -62,7 +65,7 @@ async function optionFiles(
       (bytes) => bytes.toString('utf8'),
       (error: unknown) => {
         if (/^(?:ENOENT|ENOTDIR|EISDIR)$/.test(systemErrorCode(error) ?? '')) return undefined;
-        // Whoever runs this may not read it: what it includes stays unknown.
+        // The current user may not read it: the files that it includes stay unknown.
         return '';
       },
     );

@@ -2,18 +2,24 @@ import { SETTING_NAMES, type SettingName } from '../format/settings.ts';
 
 export const PREFIX = 'aws_key_management';
 export const LIBRARY = 'aws_key_management.so';
-/** Beside the library, unless aws_key_management_agent says otherwise. */
+/** The agent's file name. It is beside the library unless aws_key_management_agent names another path. */
 export const AGENT_NAME = 'aws_key_management_agent';
 export const AGENT_SOCKET_PREFIX = 'unix:';
 
-/** Of the recommended set-up: writable under the units of Debian and Red Hat, and not in the data directory. */
+/**
+ * The key directory of the recommended set-up: writable under the units of Debian and Red Hat, and outside the data
+ * directory.
+ */
 export const KEY_DIRECTORY = '/var/lib/mariadb-aws-kms';
-/** Read by the server's user, named by AWS_SHARED_CREDENTIALS_FILE in a drop-in of its service. */
+/**
+ * The credentials file of the recommended set-up: the server's user reads it, and AWS_SHARED_CREDENTIALS_FILE names it
+ * in a drop-in of the service.
+ */
 export const CREDENTIALS_FILE = '/etc/mariadb-aws-kms/credentials';
 
 export const PLUGIN_OPTIONS: readonly string[] = [PREFIX, ...SETTING_NAMES.map(optionName)];
 
-/** As they are written in an option file. */
+/** The variable's name as in an option file. */
 export function optionName(name: SettingName): string {
   return `${PREFIX}_${name}`;
 }

@@ -2,20 +2,20 @@ import { LIBRARY, PREFIX } from './plugin-options.ts';
 import type { ServerOptions } from './server-options.ts';
 
 export interface PluginToLoad {
-  /** As written: `NAME`, `LIBRARY` or `NAME=LIBRARY`. */
+  /** The item as written: `NAME`, `LIBRARY` or `NAME=LIBRARY`. */
   readonly text: string;
   readonly isOurs: boolean;
 }
 
 export interface PluginsToLoad {
   readonly plugins: readonly PluginToLoad[];
-  /** A `plugin_load` that forgot a `plugin_load_add` before it, and with it our plugin. */
+  /** A later `plugin_load` that discards a `plugin_load_add` of our plugin. */
   readonly undoneBy: string | undefined;
 }
 
 const STEM = LIBRARY.replace(/\.so$/, '');
 
-/** In their order: `plugin_load` begins the list anew, `plugin_load_add` adds to it. */
+/** The plugins in order: `plugin_load` starts a new list, `plugin_load_add` adds to it. */
 export function pluginsToLoad(options: ServerOptions): PluginsToLoad {
   let plugins: readonly PluginToLoad[] = [];
   let undoneBy: string | undefined;

@@ -7,16 +7,16 @@ import { unreadGroups } from './unread-groups.ts';
 
 export interface ServerFacts {
   readonly options: ServerOptions;
-  /** Why the option files are unknown. */
+  /** The reason why the option files could not be read. */
   readonly unread: string | undefined;
-  /** `10.11.19`; undefined when no mariadbd was found. */
+  /** A version such as `10.11.19`; undefined when no mariadbd was found. */
   readonly version: string | undefined;
   readonly report: Report;
-  /** What the option files hold that the server does not read. */
+  /** Options in groups that the server does not read. */
   readonly unreadGroups: readonly Report[];
 }
 
-/** The server's options: its option files, then the flags of the command line. */
+/** Reads the server's options: its option files, then the flags of the command line. */
 export async function readServerFacts(
   request: DoctorRequest,
   surroundings: Surroundings,
@@ -78,7 +78,7 @@ async function serverVersion(run: Surroundings['run'], signal: AbortSignal): Pro
   return /\bVer (\d+\.\d+\.\d+)/.exec(shown?.stdout ?? '')?.[1];
 }
 
-/** As `mariadbd --help` lists them. */
+/** The groups in the order of `mariadbd --help`. */
 function serverGroups(version: string | undefined): readonly string[] {
   const series = /^\d+\.\d+/.exec(version ?? '')?.[0];
   const programs = ['mysqld', 'mariadb', 'mariadbd'];

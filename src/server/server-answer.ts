@@ -2,15 +2,15 @@ import { PREFIX } from './plugin-options.ts';
 import type { DoctorRequest } from './request.ts';
 import type { Account, Surroundings } from './surroundings.ts';
 
-/** What mariadbd itself makes of its options. */
+/** Mariadbd's own reading of its options. */
 export interface ServerAnswer {
-  /** It ends here, and would so at every start. */
+  /** True if it refused them: it would at every start. */
   readonly isRefused: boolean;
-  /** Errors in its words, without time and program. */
+  /** Its error messages, without time and program name. */
   readonly errors: readonly string[];
-  /** Whether the table of installed plugins was read. */
+  /** True if the table of installed plugins was read. */
   readonly knowsInstalled: boolean;
-  /** Variables by name, in their final value; empty where it prints none. */
+  /** The final value of each variable; empty where it prints none. */
   readonly variables: ReadonlyMap<string, string>;
 }
 
@@ -18,8 +18,8 @@ const ERROR = /^(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d +\d+ )?\[ERROR\] (?:\S*(?:mari
 const NO_VALUE = '(No default value)';
 
 /**
- * Asks `mariadbd --help --verbose`, with the options that the server is started with and as the user that it runs as: it reads
- * options and loads plugins, initialises none, and touches no data. Undefined: there is no mariadbd.
+ * Runs `mariadbd --help --verbose` with the server's options and as its user: it reads options and loads plugins, but
+ * initialises none and touches no data. Returns undefined when there is no mariadbd.
  */
 export async function askServer(
   { defaults, datadir, pluginDir, variables }: DoctorRequest,
@@ -39,7 +39,9 @@ export async function askServer(
   return result === undefined ? undefined : parseServerAnswer(result.code, result.stdout, result.stderr);
 }
 
-/** Of a forced plugin mariadbd prints every variable but the one that forces it. */
+/**
+ * Tells whether the plugin is loaded: for a forced plugin mariadbd prints every variable except the one that forces it.
+ */
 export function loadsPlugin({ variables }: ServerAnswer): boolean {
   return [...variables.keys()].some((name) => name.startsWith(PREFIX));
 }

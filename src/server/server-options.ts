@@ -18,25 +18,25 @@ export class ServerOptions {
     return this.#entries.filter((entry) => entry.name === name).map(({ value }) => value);
   }
 
-  /** Every value of these options, in the order in which the server reads them. */
+  /** All values of these options in the order in which the server reads them. */
   inOrder(names: readonly string[]): readonly { readonly name: string; readonly value: string }[] {
     return this.#entries.filter(({ name }) => names.includes(name));
   }
 
-  /** Of a switch; undefined for a value that is none. */
+  /** The value of a switch; undefined for a value that is no switch. */
   isOn(name: string, otherwise: boolean): boolean | undefined {
     const value = this.last(name);
     return value === undefined ? otherwise : parseSwitch(value);
   }
 
-  /** Of a number; undefined for a value that is none. */
+  /** The value of a number; undefined for a value that is no number. */
   number(name: string, otherwise: number): number | undefined {
     const value = this.last(name);
     if (value === undefined) return otherwise;
     return /^\d+$/.test(value) ? Number(value) : undefined;
   }
 
-  /** Those that the server refuses to start with when it does not know them. */
+  /** Options whose unknown names make the server refuse to start. */
   strict(prefix: string): readonly string[] {
     const names = this.#entries.filter(({ name, isLoose }) => !isLoose && name.startsWith(prefix));
     return [...new Set(names.map(({ name }) => name))];
@@ -58,7 +58,7 @@ export function parseSwitch(text: string): boolean | undefined {
   return /^(?:0|off|false|no)$/i.test(text) ? false : undefined;
 }
 
-/** @param known full names, for those that were given by a prefix of theirs, as the server allows */
+/** @param known full names, to complete options given by a unique prefix, as the server does */
 export function parseOptionLines(text: string, known: readonly string[]): readonly Entry[] {
   return text
     .split('\n')
@@ -77,6 +77,6 @@ export function parseOptionLines(text: string, known: readonly string[]): readon
 function completeName(name: string, known: readonly string[]): string {
   if (known.includes(name)) return name;
   const [only, ...more] = known.filter((full) => full.startsWith(name));
-  // Shorter ones are prefixes of too much that is not in the list.
+  // A shorter prefix may be that of an option that is not in the list.
   return only !== undefined && more.length === 0 && name.startsWith('aws_key_management_') ? only : name;
 }

@@ -3,11 +3,11 @@ import type { DataFiles } from '../data/data-files.ts';
 import type { Disk, FileSystem } from '../disk/file-system.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 
-/** Everything outside the program that the doctor looks at, passed in so that tests can be it. */
+/** Everything outside the program that the doctor uses, passed in for tests. */
 export interface Surroundings {
-  /** Of this program. */
+  /** Version of this program. */
   readonly release: string;
-  /** As Node.js names it: `x64`, `arm64`. */
+  /** Node's name of the architecture: `x64`, `arm64`. */
   readonly architecture: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -15,7 +15,7 @@ export interface Surroundings {
   readonly run: RunCommand;
   readonly paths: SystemPaths;
   readonly environment: NodeJS.ProcessEnv;
-  /** Who runs the doctor. */
+  /** The user id of the current process. */
   readonly uid: number;
   readonly connectKms: (target: KmsTarget) => Promise<KmsInspector>;
 }
@@ -24,7 +24,7 @@ export function diskOf({ files, clock, random }: Surroundings): Disk {
   return { fileSystem: files.keyDirectory, clock, random };
 }
 
-/** The calls of node:fs/promises that checks need, beside those of a key directory. */
+/** The calls of node:fs/promises that checks need, besides those of a key directory. */
 export interface Files {
   readonly keyDirectory: FileSystem;
   readonly data: DataFiles;
@@ -46,7 +46,7 @@ export interface FileFacts {
   isSocket(): boolean;
 }
 
-/** A user of this machine, as far as permissions go. */
+/** A system user and its groups, for permission checks. */
 export interface Account {
   readonly name: string;
   readonly uid: number;
@@ -57,39 +57,39 @@ export interface Account {
 
 export interface SpaceFacts {
   readonly bsize: number;
-  /** Blocks that users other than root may fill. */
+  /** Free blocks for users other than root. */
   readonly bavail: number;
   readonly files: number;
   readonly ffree: number;
 }
 
 export interface CommandResult {
-  /** -1 when a signal ended it. */
+  /** Exit status; -1 when a signal ended the program. */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Undefined when there is no such program. */
+/** Runs a program. Returns undefined when there is no such program. */
 export type RunCommand = (
   program: string,
   commandArguments: readonly string[],
   signal: AbortSignal,
-  /** Root runs it as this user, in whose home, and with nothing of root's own environment. */
+  /** Runs the program as this user, in its home, and with nothing of root's own environment. */
   as?: Pick<Account, 'uid' | 'gid' | 'home'>,
 ) => Promise<CommandResult | undefined>;
 
 export interface SystemPaths {
   readonly passwd: string;
   readonly group: string;
-  /** SELinux: its file system. */
+  /** SELinux's file system. */
   readonly selinux: string;
-  /** AppArmor: the list of loaded profiles, and the directory of their texts. */
+  /** AppArmor's list of loaded profiles, and the directory of their texts. */
   readonly apparmorProfiles: string;
   readonly apparmorDirectory: string;
-  /** Of processes. */
+  /** The directory of processes. */
   readonly proc: string;
-  /** Where systemd looks for units, the most important first: systemd.unit(5). */
+  /** systemd's search path for units, the most important directory first: systemd.unit(5). */
   readonly units: readonly string[];
 }
 
@@ -121,6 +121,9 @@ export interface KmsTarget {
   readonly stsEndpointUrl: string;
   readonly timeoutMs: number;
   readonly sharedFiles: { readonly credentials: string; readonly config: string } | undefined;
-  /** Whose files and programs say who we are: root asks in their place. Undefined: those of whoever runs this. */
+  /**
+   * The user whose AWS files and programs give the identity, when root examines another user's server. Undefined: those
+   * of the current user.
+   */
   readonly as: Pick<Account, 'name' | 'uid' | 'gid' | 'home'> | undefined;
 }

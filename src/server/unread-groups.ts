@@ -5,7 +5,7 @@ import type { Surroundings } from './surroundings.ts';
 const OURS = /^(?:loose[-_])?(?:aws[-_]key[-_]management|plugin[-_]load(?:[-_]add)?\s*=.*aws_key_management)/;
 const DEPTH = 4;
 
-/** Options of the plugin in groups that the server does not read: my_print_defaults never shows them. */
+/** Reports options of the plugin in groups that the server does not read: my_print_defaults never shows them. */
 export async function unreadGroups(
   { files, run, environment }: Pick<Surroundings, 'files' | 'run' | 'environment'>,
   defaults: string | undefined,
@@ -40,7 +40,7 @@ export async function unreadGroups(
   });
 }
 
-/** The files that the server would read, in the words of my_print_defaults. */
+/** The files that the server would read, as my_print_defaults lists them. */
 async function optionFiles(
   run: Surroundings['run'],
   defaults: string | undefined,

@@ -2,24 +2,24 @@ import { join } from 'node:path';
 import type { FileFacts, Files } from '../surroundings.ts';
 import type { ServiceUnit } from './unit.ts';
 
-/** A server that runs in that data directory. */
+/** A server process that runs in the data directory. */
 export interface RunningServer {
   readonly pid: number;
   readonly uid: number;
-  /** What started it; undefined: no service of systemd. */
+  /** The service that started it; undefined: no service of systemd. */
   readonly unit: ServiceUnit | undefined;
-  /** What it was started with; undefined: whoever asks may not look. */
+  /** The environment of its start; undefined: the current user may not read it. */
   readonly environment: ReadonlyMap<string, string> | undefined;
 }
 
 const ROOT = 0;
 
 /**
- * The server changes into its data directory: that tells it from others, where a pid file may be of a server that has gone.
- * Any user can give a process that name and, in a container, a directory of that name: so the directory must be the same
- * one, the process that of its owner or of root, and either a system service that is known here or a process that sees the
- * same file systems as we do.
- * @param findUnit the unit of that name, if there is one
+ * Finds the server that runs in a data directory. A server changes into its data directory, which is reliable, while a
+ * pid file may be left over. But any user can run a process of that name and, in a container, in a directory of that
+ * path. So the directory must be the same one, the process must belong to its owner or to root, and it must either be a
+ * system service known here or see the same file systems as this process.
+ * @param findUnit returns the unit of that name, if there is one
  */
 export async function findRunningServer(
   files: Files,
@@ -40,7 +40,7 @@ export async function findRunningServer(
     if (uid === undefined || (uid !== home.uid && uid !== ROOT)) continue;
     const service = serviceOf(await textOf(files, join(directory, 'cgroup')));
     const unit = service === undefined ? undefined : await findUnit(service);
-    // A service of systemd often has file systems of its own; where it is nobody but root puts a process.
+    // A systemd service often has its own mount namespace; in a service's cgroup only root can place a process.
     if (unit === undefined && !isSame(ours, await factsOf(files, join(directory, 'ns/mnt')))) continue;
     const environment = await textOf(files, join(directory, 'environ'));
     return {
@@ -53,13 +53,16 @@ export async function findRunningServer(
   return undefined;
 }
 
-/** Real, effective, saved and file system user; undefined: they differ, as those of a setuid program that somebody runs. */
+/**
+ * Real, effective, saved and file system user id; undefined if they differ, as in a setuid program that anybody can
+ * run.
+ */
 function userOf(status: string | undefined): number | undefined {
   const [, real, ...others] = /^Uid:\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$/m.exec(status ?? '') ?? [];
   return real !== undefined && others.every((id) => id === real) ? Number(real) : undefined;
 }
 
-/** Below slices of the system only: users have units of their own, and so has what runs in a container. */
+/** Accepts system slices only: users have units of their own, and so have containers. */
 function serviceOf(cgroup: string | undefined): string | undefined {
   const [, path = ''] = /^(?:0:|\d+:name=systemd):(\/.*)$/m.exec(cgroup ?? '') ?? [];
   if (/^\/(?:user|machine)\.slice\//.test(path)) return undefined;

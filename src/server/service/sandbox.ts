@@ -5,11 +5,11 @@ import type { ServiceUnit } from './unit.ts';
 export type Access = 'none' | 'read' | 'write';
 
 export interface Sandbox {
-  /** What the unit leaves of the access that file modes give, and the setting that takes it. */
+  /** The access that the unit leaves to a path, and the setting that limits it. */
   accessTo(path: string): { readonly access: Access; readonly because: string };
-  /** The setting that keeps processes of the service from other machines. */
+  /** The setting that blocks the service's network access. */
   readonly noNetwork: string | undefined;
-  /** MemoryDenyWriteExecute: the agent runs without its JIT compiler then. */
+  /** True with MemoryDenyWriteExecute: the agent then runs without its JIT compiler. */
   readonly deniesJit: boolean;
 }
 
@@ -20,7 +20,7 @@ interface Rule {
 }
 
 const RANK: Readonly<Record<Access, number>> = { none: 0, read: 1, write: 2 };
-/** systemd.exec(5): with ProtectSystem=strict everything but these. */
+/** Paths that ProtectSystem=strict leaves writable: systemd.exec(5). */
 const NEVER_PROTECTED = ['/dev', '/proc', '/sys'];
 const STATE_DIRECTORIES: readonly (readonly [string, string])[] = [
   ['StateDirectory', '/var/lib'],
@@ -29,14 +29,14 @@ const STATE_DIRECTORIES: readonly (readonly [string, string])[] = [
   ['RuntimeDirectory', '/run'],
 ];
 
-/** What systemd.exec(5) says of the settings that keep a service from files and from the network. */
+/** Evaluates the settings of systemd.exec(5) that restrict a service's files and network. */
 export function sandboxOf(unit: ServiceUnit): Sandbox {
   const rules = rulesOf(unit);
   return {
     accessTo: (path) => {
       const matching = rules.filter((rule) => isBelow(path, rule.path));
       const longest = Math.max(0, ...matching.map((rule) => rule.path.length));
-      // The nearest mount counts; of several at one place, what the administrator allows by ReadWritePaths.
+      // The nearest mount decides; among several at one place, ReadWritePaths wins.
       const nearest = matching.filter((rule) => rule.path.length === longest);
       const [best] = nearest.toSorted((a, b) => RANK[b.access] - RANK[a.access]);
       return best ?? { access: 'write', because: '' };
@@ -64,7 +64,7 @@ function rulesOf(unit: ServiceUnit): readonly Rule[] {
   if (home === 'read-only') add('read', 'ProtectHome=read-only', '/home', '/root', '/run/user');
   else if (home === 'tmpfs' || parseSwitch(home) === true)
     add('none', `ProtectHome=${home}`, '/home', '/root', '/run/user');
-  // The service has others of these names.
+  // The service has private directories under these names.
   if (isOn(unit, 'PrivateTmp')) add('none', 'PrivateTmp', '/tmp', '/var/tmp');
   for (const [name, root] of STATE_DIRECTORIES) {
     for (const directory of unit.list(name)) add('write', name, `${root}/${directory.split(':', 1)[0]}`);

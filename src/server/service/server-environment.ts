@@ -3,14 +3,14 @@ import type { Files, SystemPaths } from '../surroundings.ts';
 import { findRunningServer, type RunningServer } from './running-server.ts';
 import { findServiceUnit, type ServiceUnit } from './unit.ts';
 
-/** How the server is started, and what its agent finds in its environment. */
+/** The service that starts the server, and the variables that its agent gets. */
 export interface Service {
-  /** Undefined: none is here, or the server that runs was not started by one. */
+  /** Undefined: there is no unit, or the running server was not started by one. */
   readonly unit: ServiceUnit | undefined;
   readonly running: RunningServer | undefined;
-  /** The variables that the plugin passes on to its agent. */
+  /** Variables that the plugin passes on to its agent. */
   readonly variables: ReadonlyMap<string, ServerVariable>;
-  /** Those that the running server has and that are taken from its unit alone. */
+  /** Variables of the running server that are accepted from its unit only. */
   readonly withheld: readonly string[];
 }
 
@@ -18,18 +18,18 @@ export interface ServerVariable {
   readonly value: string;
   /** `mariadb.service (/etc/systemd/system/mariadb.service.d/aws.conf)` */
   readonly from: string;
-  /** Whose process has it, when no unit says it; undefined: a unit does. */
+  /** The user of the process that the variable was read from; undefined: it is from a unit. */
   readonly processUid?: number | undefined;
 }
 
 export const NO_SERVICE: Service = { unit: undefined, running: undefined, variables: new Map(), withheld: [] };
 
-/** As in plugin/client/environment.c. */
+/** The same variables as in plugin/client/environment.c. */
 const PASSED_ON = /^(?:AWS_\w+|(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|SSL_CERT_FILE)$/;
-/** Whom to send everything to, and whom to believe: no process tells us that. */
+/** Proxies and trusted certificates: these are not accepted from a process. */
 const WAY = /(?:_PROXY|_proxy)$|^(?:AWS_CA_BUNDLE|SSL_CERT_FILE)$/;
 
-/** @param mayBeOfDistribution false: only a server that runs in `datadir` tells which service is meant */
+/** @param mayBeOfDistribution false: only a server that runs in `datadir` identifies the service */
 export async function readService(
   files: Files,
   { proc, units }: SystemPaths,
@@ -40,7 +40,8 @@ export async function readService(
   const isOfDistribution = running === undefined && mayBeOfDistribution;
   const unit = isOfDistribution ? await findServiceUnit(files, units) : running?.unit;
   const variables = new Map<string, ServerVariable>();
-  // What the next start gets counts before what this one got: systemd's own, or the manager's, is only seen there.
+  // Variables of the unit override those of the running process. Variables from systemd itself or its manager are only
+  // visible in the process.
   for (const [name, value] of running?.environment ?? []) {
     if (!PASSED_ON.test(name) || WAY.test(name)) continue;
     variables.set(name, { value, from: `the running server (process ${running?.pid})`, processUid: running?.uid });
@@ -55,13 +56,13 @@ export async function readService(
 }
 
 export interface Adoption {
-  /** Set now. */
+  /** Variables that have been set. */
   readonly adopted: readonly string[];
-  /** Of whoever runs this, in the place of all that the server has. */
+  /** Variables of the current user, kept instead of all of the server's. */
   readonly kept: readonly string[];
 }
 
-/** What the plugin would pass on to an agent. */
+/** Selects the variables that the plugin would pass on to an agent. */
 export function passedOn(environment: NodeJS.ProcessEnv): Record<string, string> {
   const pairs = Object.entries(environment).flatMap(([name, value]) =>
     value && PASSED_ON.test(name) ? [[name, value] as const] : [],
@@ -70,9 +71,9 @@ export function passedOn(environment: NodeJS.ProcessEnv): Record<string, string>
 }
 
 /**
- * Gives `environment` what the server's has, all of it or nothing: the credentials of one must not go to the endpoint, or
- * through the proxy, of another. Whoever sets a variable by hand means it.
- * @param isRootForRoot root's own programs would read them: then a process of another user tells nothing
+ * Adds the server's variables to `environment`, all of them or none: credentials of one must not go to the endpoint or
+ * proxy of the other. A variable set by hand therefore keeps all of the server's out.
+ * @param isRootForRoot root's own programs would read them: then variables from another user's process are ignored
  */
 export function adoptEnvironment(
   environment: NodeJS.ProcessEnv,
@@ -87,7 +88,7 @@ export function adoptEnvironment(
     return { adopted: [], kept: isOther ? own : [] };
   }
   for (const [name, { value }] of offered) environment[name] = value;
-  // As the agent does.
+  // The agent does the same.
   adoptLegacyVariables(environment);
   return { adopted: offered.map(([name]) => name), kept: [] };
 }

@@ -1,6 +1,6 @@
 /**
- * The texts that systemd reads: units and their drop-ins (systemd.syntax(7)), `Environment=` and environment files
- * (systemd.exec(5)). What systemd would refuse is left out here, too: it says so in its own log.
+ * Parsers for systemd's texts: units and their drop-ins (systemd.syntax(7)), `Environment=` and environment files
+ * (systemd.exec(5)). Text that systemd would refuse is ignored, as systemd does with a message in its own log.
  */
 
 export interface UnitLine {
@@ -24,7 +24,7 @@ export function parseUnit(text: string): readonly UnitLine[] {
   return lines;
 }
 
-/** A backslash at the end joins the next line with a blank; comments in between are left out. */
+/** Joins lines: a backslash at the end continues the line with a blank; comments in between are skipped. */
 function logicalLines(text: string): readonly string[] {
   const lines: string[] = [];
   let open: string | undefined;
@@ -57,7 +57,7 @@ const ESCAPE = /\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|[\s\
 const LAST_CODE_POINT = 0x10ffff;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-/** The words of a setting; each may be quoted as a whole or in part. */
+/** Splits a setting into words; each may be quoted as a whole or in part. */
 export function splitWords(text: string): readonly string[] {
   const words = text.match(/(?:"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|\\[\s\S]|[^\s"'\\])+/g) ?? [];
   return words.map((word) =>
@@ -68,7 +68,7 @@ export function splitWords(text: string): readonly string[] {
   );
 }
 
-/** `Environment="NAME=a value" OTHER=value` */
+/** Parses assignments such as `Environment="NAME=a value" OTHER=value`. */
 export function parseAssignments(text: string): readonly (readonly [string, string])[] {
   return splitWords(text).flatMap((word) => {
     const at = word.indexOf('=');
@@ -88,10 +88,10 @@ function unescaped(text: string): string {
   });
 }
 
-/** What `EnvironmentFile=` names: nearly shell, without `export` and without expansion. */
+/** Parses a file of `EnvironmentFile=`: almost shell syntax, without `export` and without expansion. */
 export function parseEnvironmentFile(text: string): readonly (readonly [string, string])[] {
   const pairs: (readonly [string, string])[] = [];
-  // Quotes may span lines, so that it is read as a whole.
+  // Quotes may span lines, so the file is read as a whole.
   const assignment = /([^\n=]*)=((?:"(?:\\[\s\S]|[^"\\])*"|'[^']*'|\\[\s\S]|[^\n"'\\])*)(?:\n|$)/y;
   const other = /[^\n]*(?:\n|$)/y;
   const body = text.replaceAll('\r\n', '\n');
@@ -112,7 +112,8 @@ function unquoted(text: string): string {
   return parts
     .map((part) => {
       if (part.startsWith("'")) return part.slice(1, -1);
-      // In double quotes a backslash escapes what a shell would expand, and joins lines; before others it stays.
+      // In double quotes a backslash escapes the characters that a shell would expand, and joins lines; before others
+      // it stays.
       if (part.startsWith('"'))
         return part.slice(1, -1).replace(/\\(["\\`$\n])/g, (_, c: string) => (c === '\n' ? '' : c));
       return part.startsWith('\\') ? part.slice(1).replace('\n', '') : part;

@@ -3,29 +3,32 @@ import { systemErrorCode } from '../../errors.ts';
 import type { Files } from '../surroundings.ts';
 import { parseAssignments, parseEnvironmentFile, parseUnit, splitWords, type UnitLine } from './unit-text.ts';
 
-/** The service that starts the server, as systemd's files say: fragment, then drop-ins. */
+/** The service that starts the server, from systemd's files: the fragment, then its drop-ins. */
 export interface ServiceUnit {
   readonly name: string;
-  /** Fragment and drop-ins that were read. */
+  /** Paths of the fragment and drop-ins that were read. */
   readonly files: readonly string[];
-  /** What Environment=, EnvironmentFile= and UnsetEnvironment= make together. */
+  /** The result of Environment=, EnvironmentFile= and UnsetEnvironment=. */
   readonly environment: ReadonlyMap<string, string>;
-  /** Where each variable comes from. */
+  /** The file that sets each variable. */
   readonly origins: ReadonlyMap<string, string>;
-  /** Files that could not be read, with the system's reason; an environment file with `-` may be absent. */
+  /**
+   * Files that could not be read, with the system's reason. A missing environment file is allowed if its path has the
+   * prefix `-`.
+   */
   readonly unreadable: readonly { readonly path: string; readonly reason: string; readonly isAbsent: boolean }[];
-  /** Of a setting of [Service] that has one value; undefined: not set. */
+  /** The value of a single-valued setting of [Service]; undefined: not set. */
   last(name: string): string | undefined;
-  /** Of a setting of [Service] that is a list; an empty value begins it anew. */
+  /** The values of a list setting of [Service]; an empty value clears the list. */
   list(name: string): readonly string[];
 }
 
-/** In this order the distributions' own names; the last is an alias of the first on Debian. */
+/** The distributions' unit names in order of preference; the last is an alias of the first on Debian. */
 const NAMES = ['mariadb.service', 'mysqld.service', 'mysql.service'];
 
 /**
  * @param searchPath the directories of systemd.unit(5), the most important one first
- * @param names of the service: those of a running server, if any is known
+ * @param names of the service, or of a running server's service if known
  */
 export async function findServiceUnit(
   files: Files,
@@ -55,7 +58,7 @@ async function readUnit(
     const reason = systemErrorCode(error) ?? 'unknown error';
     unreadable.push({ path, reason, isAbsent: reason === 'ENOENT' });
   };
-  // Masked: systemd starts nothing then, and nothing is known of how the server is started.
+  // A masked unit: systemd starts nothing, so it is unknown how the server is started.
   const paths =
     real === '/dev/null' ? [] : [fragment, ...(await dropIns(files, searchPath, [name, baseOf(real)], note))];
   for (const path of paths) {
@@ -110,7 +113,7 @@ async function readUnit(
   };
 }
 
-/** By file name, whatever their directory; a name in a more important directory replaces the others. */
+/** Drop-ins sorted by file name across directories. A name in a more important directory replaces the others. */
 async function dropIns(
   files: Files,
   searchPath: readonly string[],
@@ -119,7 +122,7 @@ async function dropIns(
 ): Promise<readonly string[]> {
   const folders = [...new Set(['service', ...names.flatMap((name) => [...templateOf(name), name])])];
   const found = new Map<string, string>();
-  // Of the type first: a drop-in of the unit itself is more important.
+  // Drop-ins of the unit type come first: those of the unit itself are more important.
   for (const folder of folders.toReversed()) {
     for (const directory of searchPath) {
       const inside = join(directory, `${folder}.d`);
@@ -160,7 +163,7 @@ function baseOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** The specifiers that a unit of a server has; others stay as they are. */
+/** Expands the specifiers that a server's unit uses; others stay as they are. */
 function expanded(text: string, name: string): string {
   const instance = /@([^.]*)\./.exec(name)?.[1] ?? '';
   return text.replace(/%([%iInNpP])/g, (_, letter: string) => {
