@@ -12,7 +12,7 @@ import {
 } from './client.ts';
 import { isSameMasterKey } from './master-key.ts';
 
-/** An answer came, and is not what was asked for. */
+/** The name of a failure: an answer came, but it is not the one that was requested. */
 export const WRONG_ANSWER = 'WrongAnswer';
 
 const CHECK_ENDPOINT =
@@ -21,15 +21,15 @@ const RESTORE_FILE =
   'the wrapped key was not made by GenerateDataKeyWithoutPlaintext with KeySpec AES_128 or AES_256; restore the key file from a backup';
 
 export interface UnwrapRequest extends DecryptRequest {
-  /** The length the data key must have, when that is known. */
+  /** The KeySpec that the data key must have; undefined when unknown. */
   readonly keySpec: KeySpec | undefined;
-  /** Of the data key, when that is known. */
+  /** The key check value of the data key, when known. */
   readonly keyCheckValue: string | undefined;
-  /** The encryption context is a guess: one Region that refuses it is enough to try another. */
+  /** True: the encryption context is a guess, so one Region's refusal is enough to try another context. */
   readonly isContextGuessed?: boolean;
 }
 
-/** KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key. */
+/** Checks that KMS answered with a wrapped key of 1 to 6144 bytes and the ARN of a master key. */
 export function problemOfGenerated(answer: GeneratedKey): KmsFailure | undefined {
   const { length } = answer.wrapped;
   if (length < 1 || length > MAX_WRAPPED_KEY_BYTES) {
@@ -38,7 +38,7 @@ export function problemOfGenerated(answer: GeneratedKey): KmsFailure | undefined
   return answer.masterKeyArn.startsWith('arn:') ? undefined : wrong(answer, '"KeyId" is not an ARN');
 }
 
-/** KMS answered with the master key we named, and with the very data key that was made. */
+/** Checks that KMS answered with the master key that was named and the data key that was created. */
 export function problemOfDecrypted(answer: DecryptedKey, request: UnwrapRequest): KmsFailure | undefined {
   const { masterKeyArn, keySpec } = request;
   const { length } = answer.plaintext;
@@ -58,7 +58,7 @@ export function problemOfDecrypted(answer: DecryptedKey, request: UnwrapRequest)
   return undefined;
 }
 
-/** KMS answered with a wrapped key under the new master key we named, made from one under the old one we named. */
+/** Checks that KMS answered with a wrapped key under the new master key, made from one under the old one. */
 export function problemOfReEncrypted(answer: ReEncryptedKey, request: ReEncryptRequest): KmsFailure | undefined {
   if (request.isDryRun) return undefined;
   const { masterKeyArn: old, newMasterKeyArn } = request;

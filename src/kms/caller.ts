@@ -20,22 +20,22 @@ import { backoffMs, type Deadline, startDeadline } from './retry.ts';
 
 export type Call<T extends Answer> = Omit<Question<T>, 'attempt' | 'pauseAfter'>;
 
-/** What each Region said when it was asked whether it would unwrap a key. */
+/** The answers of the Regions to a dry run of unwrapping a key. */
 export interface ProbeResult {
-  /** The first Region that would; undefined: none. */
+  /** The first Region that would unwrap it; undefined: none. */
   readonly servedBy: string | undefined;
-  /** Of the Regions before it. */
+  /** The failures of the Regions before it. */
   readonly failures: readonly RegionalFailure[];
 }
 
 const BRIEFLY_MS = 10_000;
 /**
- * The `spreadMs` of a server's agent. A thousand servers that start at the same moment put their first calls at ten
- * thousand a second, the smallest quota that KMS has for them; what follows, the limiter holds back. Nobody who starts one
- * server notices it.
+ * The `spreadMs` of a server's agent, in milliseconds. A thousand servers that start at once then make their first
+ * calls at ten thousand a second, KMS's smallest quota for them; the limiter holds back later calls. It is not
+ * noticeable with one server.
  */
 export const START_SPREAD_MS = 100;
-/** One silent Region must not hide what the next says. */
+/** Milliseconds; one silent Region must not use up the time of the next. */
 const PROBE_MS = 8_000;
 
 const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
@@ -46,8 +46,8 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
 };
 
 /**
- * KMS calls with retries inside a deadline, further Regions for keys that may have replicas there, and every answer
- * checked.
+ * Makes KMS calls with retries until a deadline, tries further Regions for keys that may have replicas there, and
+ * checks every answer.
  */
 export class KmsCaller {
   readonly #clients: readonly [DataKeyClient, ...DataKeyClient[]];
@@ -56,12 +56,12 @@ export class KmsCaller {
   readonly #random: Random;
   readonly #observer: KmsObserver;
   readonly #spreadMs: number;
-  /** When the first call may be made, on the monotonic clock. */
+  /** The time of the first call on the monotonic clock. */
   #startMs: number | undefined;
 
   /**
-   * @param clients in the order in which they are asked; keys are created in the first Region only
-   * @param spreadMs over which the first calls of many callers that start at the same moment are spread
+   * @param clients in the order of attempts; keys are created in the first Region only
+   * @param spreadMs range of the random delay of the first call, which spreads the load when many callers start at once
    */
   constructor(
     clients: readonly [DataKeyClient, ...DataKeyClient[]],
@@ -82,12 +82,12 @@ export class KmsCaller {
     return this.#regions.length === 1;
   }
 
-  /** Where keys are created. */
+  /** The Region in which keys are created. */
   get region(): string {
     return this.#regions[0]?.name ?? '';
   }
 
-  /** For each Region one that asks no other. */
+  /** A caller for each Region that uses no other. */
   get perRegion(): readonly [KmsCaller, ...KmsCaller[]] {
     const [first, ...others] = this.#clients;
     const only = (client: DataKeyClient): KmsCaller =>
@@ -107,10 +107,7 @@ export class KmsCaller {
     return await this.askFirst(call, deadline);
   }
 
-  /**
-   * The plaintext is the caller's to wipe.
-   * @throws KeyError KMS_…, TIMEOUT
-   */
+  /** Unwraps a key. The caller wipes the plaintext. @throws KeyError KMS_…, TIMEOUT */
   async decrypt(subject: string, request: UnwrapRequest, deadline: Deadline): Promise<DecryptedKey> {
     const call: Call<DecryptedKey> = {
       operation: 'Decrypt',
@@ -128,7 +125,7 @@ export class KmsCaller {
     return servedBy === this.#regions[0]?.name ? answer : { ...answer, servedBy };
   }
 
-  /** Asks one Region after the other, once, whether it would unwrap the key, until one would. */
+  /** Asks the Regions one after the other, once, whether they would unwrap the key, until one would. */
   async probe(subject: string, request: DecryptRequest, deadline: Deadline): Promise<ProbeResult> {
     await this.#untilSpread(deadline);
     const failures: RegionalFailure[] = [];
@@ -161,12 +158,15 @@ export class KmsCaller {
     return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }
 
-  /** Without a sidecar nothing tells whether the master key has replicas; asking costs a call, not asking the key. */
+  /**
+   * Without a sidecar it is unknown whether the master key has replicas: trying another Region costs a call, not trying
+   * may cost the key.
+   */
   #regionsFor({ masterKeyArn }: DecryptRequest): readonly Region[] {
     return masterKeyArn === undefined || isMultiRegion(masterKeyArn) ? this.#regions : this.#regions.slice(0, 1);
   }
 
-  /** @param endsIt whether what one Region says ends the call, although others may answer later */
+  /** @param endsIt tells whether one Region's failure ends the call, although others may answer later */
   async #call<T extends Answer>(
     call: Call<T>,
     regions: readonly Region[],
@@ -203,7 +203,7 @@ export class KmsCaller {
     if (failure.retry === 'no') return undefined;
     const pause = Math.max(backoffMs(attempt, this.#random), retryAfterOf(thrown, this.#clock.wallMs()));
     const resumeMs = this.#clock.monotonicMs() + pause;
-    // Counted from the start of everything that shares the deadline: a hundred keys wait no longer than one.
+    // Counted from the start of all calls under the deadline: a hundred keys wait no longer than one.
     if (failure.retry === 'briefly' && resumeMs - deadline.startedMs > BRIEFLY_MS) return undefined;
     return resumeMs < deadline.atMs ? pause : undefined;
   }
@@ -234,7 +234,7 @@ function describeWrongAnswer(region: string, { message, requestId }: KmsFailure)
   return `KMS in ${region} answered wrongly: ${message}${inRequest(requestId)}`;
 }
 
-/** Names the Region where more than one was asked. */
+/** Names the Region if more than one was tried. */
 function describe(region: string, failure: KmsFailure, others: string): string {
   return others === '' ? describeFailure(failure) : `${region}: ${describeFailure(failure)}${bracketed(others)}`;
 }

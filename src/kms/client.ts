@@ -1,10 +1,10 @@
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 
-/** What a server asks of KMS in one Region: two calls. Errors are thrown as they come; `classifyKmsFailure` sorts them. */
+/** The two KMS calls of a server in one Region. Errors are thrown unchanged; `classifyKmsFailure` sorts them. */
 export interface DataKeyClient {
   readonly region: string;
-  /** Where the calls go, for messages: Region and, when it was set, the endpoint. */
+  /** The destination of the calls for messages: the Region and, if set, the endpoint. */
   readonly description: string;
   /** GenerateDataKeyWithoutPlaintext. */
   generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
@@ -14,16 +14,16 @@ export interface DataKeyClient {
   probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer>;
 }
 
-/** What moves keys to another master key, with the identity of an operator: a server's has no use for it. */
+/** The calls that move keys to another master key, with an operator's identity: a server's does not need them. */
 export interface ReEncryptClient extends DataKeyClient {
-  /** DescribeKey: the ARN of what may be named by an alias or an id. */
+  /** DescribeKey: returns the ARN of a key that an alias or id names. */
   describeKey(keyId: string, signal: AbortSignal): Promise<Pick<MasterKey, 'arn'>>;
   /** ReEncrypt, under the same encryption context. */
   reEncrypt(request: ReEncryptRequest, signal: AbortSignal): Promise<ReEncryptedKey>;
 }
 
 export interface KmsClient extends DataKeyClient {
-  /** DescribeKey, which the server's identity need not be allowed: throws then. */
+  /** DescribeKey; throws when the server's identity is denied, which is permitted. */
   describeKey(keyId: string, signal: AbortSignal): Promise<MasterKeyDescription>;
   close(): void;
 }
@@ -47,7 +47,7 @@ export interface MasterKey extends MasterKeyDescription {
   /** `AWS` or `CUSTOMER`. */
   readonly manager: string;
   readonly isMultiRegion: boolean;
-  /** Primary and replicas: Region and ARN. */
+  /** Region and ARN of the primary key and its replicas. */
   readonly members: readonly { readonly region: string; readonly arn: string }[];
 }
 
@@ -60,7 +60,7 @@ export interface GenerateRequest {
   readonly encryptionContext: EncryptionContext;
 }
 
-/** What every answer of KMS has. */
+/** The common part of KMS's answers. */
 export interface Answer {
   /** ARN of the master key that KMS used. */
   readonly masterKeyArn: string;
@@ -81,24 +81,24 @@ export interface DecryptRequest {
 export interface ReEncryptRequest extends DecryptRequest {
   /** ARN of the new master key. */
   readonly newMasterKeyArn: string;
-  /** With KMS's DryRun: returns no wrapped key. */
+  /** True: uses KMS's DryRun, and returns no wrapped key. */
   readonly isDryRun: boolean;
 }
 
 export interface DecryptedKey extends Answer {
   readonly plaintext: Buffer;
-  /** Set when another Region than the configured one served: that. */
+  /** The Region that served, if it was not the configured one. */
   readonly servedBy?: string;
 }
 
 export interface ReEncryptedKey extends GeneratedKey {
-  /** ARN of the master key that it was under. */
+  /** ARN of the previous master key. */
   readonly oldMasterKeyArn: string;
 }
 
 /**
- * To one Region. A thousand at the smallest quota of symmetric requests a second is what a tenth of a second would hold;
- * ten thousand keys at 20 ms are loaded in two seconds.
+ * Concurrent calls to one Region. At the smallest quota, a thousand symmetric requests a second, this is about a tenth
+ * of a second's worth; at 20 ms per call ten thousand keys load in two seconds.
  */
 export const MOST_CALLS_AT_ONCE = 128;
 

@@ -6,15 +6,15 @@ import { CallLimiter } from './limiter.ts';
 import type { AttemptOutcome, KmsAttempt, KmsObserver } from './observer.ts';
 import { childOf, unlessAborted } from './retry.ts';
 
-/** How long one Region may be silent before the next is asked, too. */
+/** Milliseconds that one Region may be silent before the next is tried in parallel. */
 export const HEDGE_AFTER_MS = 1_000;
-/** How long a Region that was silent is asked together with the next: many keys wait for it once, not each. */
+/** Milliseconds for which a silent Region is tried together with the next: many keys wait for it once, not each. */
 export const DOUBT_MS = 30_000;
 
 /**
- * Failures that are the Region's or its replica's own: the state, policy and grants of replicas are independent, each
- * Region has an endpoint of its own, and an account may not have opted in to all of them. A wrong answer is its endpoint's:
- * the next Region's answer passes the same checks.
+ * Failures that may be limited to a Region or its replica: the state, policy and grants of replicas are independent,
+ * each Region has its own endpoint, and an account may not have opted in to all Regions. A wrong answer may be the
+ * endpoint's fault: the next Region's answer passes the same checks.
  */
 const REGIONAL_GROUPS: ReadonlySet<FailureGroup> = new Set([
   'master-key',
@@ -26,7 +26,7 @@ const REGIONAL_GROUPS: ReadonlySet<FailureGroup> = new Set([
   'answer',
 ]);
 
-/** KMS in one Region, and what is known of how it does. */
+/** KMS in one Region, with its recent condition. */
 export class Region {
   readonly client: DataKeyClient;
   readonly limiter: CallLimiter;
@@ -56,7 +56,7 @@ export class Region {
     this.#silentMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** It asked not to be asked again so soon. */
+  /** Avoids the Region for `ms` milliseconds, as it asked by Retry-After. */
   leaveAloneFor(ms: number): void {
     this.#aloneUntilMs = Math.max(this.#aloneUntilMs, this.#clock.monotonicMs() + ms);
   }
@@ -68,16 +68,16 @@ export class Region {
 
 export interface Question<T extends Answer> {
   readonly operation: KmsOperation;
-  /** Which key, as messages name it. */
+  /** The key's name in messages. */
   readonly subject: string;
-  /** Rounds through the Regions, from 1. */
+  /** The round through the Regions, from 1. */
   readonly attempt: number;
   readonly send: (client: DataKeyClient, signal: AbortSignal) => Promise<T>;
-  /** Why the answer is not what was asked for. */
+  /** Returns the reason why an answer is not acceptable, or undefined. */
   readonly problemOf: (answer: T) => KmsFailure | undefined;
-  /** Gets answers that nobody will use: refused, late and duplicate ones. */
+  /** Receives answers that are not used: refused, late and duplicate ones. */
   readonly discard: (answer: T) => void;
-  /** Milliseconds until the question is put again after this failure; undefined: never. */
+  /** Returns milliseconds until the next round after this failure; undefined: no further round. */
   readonly pauseAfter: (failed: RegionalFailure) => number | undefined;
 }
 
@@ -88,17 +88,17 @@ export interface RegionalFailure {
 }
 
 export interface Unanswered {
-  /** What decides: a failure that passes, if there was one, so that the question is put again; else the first Region's. */
+  /** The failure that decides about retries: a transient one if there is any, else the first Region's. */
   readonly decisive: RegionalFailure;
   readonly failures: readonly RegionalFailure[];
-  /** What the other Regions said; empty when there is nothing. */
+  /** The other Regions' failures in words; empty when there are none. */
   readonly others: string;
   readonly retryInMs: number | undefined;
 }
 
 export interface Served<T> {
   readonly answer: T;
-  /** The Region. */
+  /** The name of the Region. */
   readonly servedBy: string;
 }
 
@@ -111,7 +111,7 @@ export type RoundResult<T> =
 interface Asked<T> {
   readonly region: Region;
   readonly attempt: KmsAttempt;
-  /** When it was sent; undefined while it waits for its turn. */
+  /** The time of sending; undefined while the call waits for its turn. */
   readonly sentMs: () => number | undefined;
   readonly outcome: Promise<Outcome<T>>;
 }
@@ -124,8 +124,8 @@ export interface FailoverParts {
 }
 
 /**
- * Puts a question to the Regions in their order: to the next at once when one fails for reasons of its own, and beside it
- * when it is silent. The first good answer wins.
+ * Makes a call in the Regions in their order: in the next one at once when a Region fails for regional reasons, and in
+ * parallel when it is silent. The first acceptable answer wins.
  */
 export async function askRegions<T extends Answer>(
   question: Question<T>,
@@ -136,7 +136,8 @@ export async function askRegions<T extends Answer>(
   const { clock, observer } = parts;
   const willing = regions.filter(({ isLeftAlone }) => !isLeftAlone);
   const queue = willing.length > 0 ? willing : [...regions];
-  // A signal of its own is dear where many keys are unwrapped, and with one Region nobody is to be told anything else.
+  // Creating a signal is expensive when many keys are unwrapped, and with one Region there is nothing to cancel
+  // separately.
   const round = queue.length > 1 ? childOf(signal) : undefined;
   const running: Asked<T>[] = [];
   const failures: RegionalFailure[] = [];
@@ -173,8 +174,8 @@ export async function askRegions<T extends Answer>(
       region.leaveAloneFor(retryAfterOf(thrown, clock.wallMs()));
       failures.push(failed);
       reasons.push(`${region.name}: ${describeFailure(failure)}`);
-      // What the first Region says of a wrapped key or of credentials is so everywhere. What another says is only its own
-      // view: it may never have heard of the master key.
+      // A refusal by the first Region of a wrapped key or of credentials applies everywhere. A refusal by another
+      // Region counts only for that Region, which may not know the master key.
       const isSoEverywhere =
         region === regions[0] && failure.kind !== 'transient' && !REGIONAL_GROUPS.has(failure.group);
       const nextRegion = isSoEverywhere ? undefined : (queue[0] ?? running[0]?.region)?.name;
@@ -228,8 +229,8 @@ function whyLate<T>(newest: Asked<T> | undefined, patienceMs: number): string {
 }
 
 /**
- * The first to settle, or `late` when the newest was silent for too long. Its wait for its turn is
- * not its silence, and only too long where the Region throttles.
+ * Returns the first call to settle, or `late` when the newest was silent for too long. Waiting for its turn counts only
+ * if the Region throttles.
  */
 async function settledOrLate<T>(
   running: readonly Asked<T>[],
@@ -248,7 +249,7 @@ async function settledOrLate<T>(
   }
 }
 
-/** The first to settle, or `late` after that time. */
+/** Returns the first call to settle, or `late` after that time. */
 async function firstSettled<T>(
   running: readonly Asked<T>[],
   patienceMs: number | undefined,
@@ -285,7 +286,7 @@ function unanswered<T extends Answer>(
   };
 }
 
-/** Nobody waits for it any more. That is a failure when time ran out, or when it was silent for too long. */
+/** Abandons a call. That counts as a failure if the time ran out, or if the Region was silent for too long. */
 function giveUp<T extends Answer>(
   asked: Asked<T>,
   { discard }: Question<T>,

@@ -1,10 +1,12 @@
-/** No service's clock is before this program was written, and a signature has room for years of four digits. */
+/**
+ * The earliest plausible date: no service's clock is older than this program, and a signature's year has four digits.
+ */
 const EARLIEST_MS = Date.UTC(2025, 0);
 const LATEST_MS = Date.UTC(2200, 0);
 
 /**
- * A date in a header of an answer, in milliseconds since 1970; undefined for what is none, or cannot be true. RFC 9110,
- * 5.6.7: a date is in GMT and says so.
+ * Parses a date header to milliseconds since 1970; returns undefined for an invalid or implausible one. RFC 9110,
+ * 5.6.7: dates are in GMT and say so.
  */
 export function httpDate(text: string | undefined): number | undefined {
   if (text === undefined || !text.endsWith(' GMT')) return undefined;

@@ -2,20 +2,20 @@ import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import type { KmsClient, MasterKey, ReEncryptClient } from './client.ts';
 
-/** Where an identity comes from; nothing of it is secret. */
+/** The sources of an identity; none of it is secret. */
 export interface CredentialSummary {
   /** The AWS SDK's marks for the sources that took part, such as CREDENTIALS_PROFILE. */
   readonly marks: readonly string[];
-  /** The last four characters: enough to tell keys apart. */
+  /** The last four characters, enough to distinguish keys. */
   readonly accessKeyEnd: string;
   readonly expiresMs: number | undefined;
 }
 
-/** What answered a request that nobody signed. */
+/** The answer to an unsigned request. */
 export interface Reached {
   /** The service's clock, whole seconds; undefined when the answer had no date. */
   readonly dateMs: number | undefined;
-  /** Of this machine, when the answer came. */
+  /** This machine's clock when the answer arrived, in milliseconds since 1970. */
   readonly receivedMs: number;
   readonly requestId: string;
   readonly status: number;
@@ -26,15 +26,15 @@ export interface Rotation {
   readonly days: number | undefined;
 }
 
-/** The last cryptographic operation that succeeded, in one Region. */
+/** The last successful cryptographic operation in one Region. */
 export interface LastUse {
   readonly operation: string;
-  /** Undefined: none since then. */
+  /** Undefined: none since the tracking began. */
   readonly usedMs: number | undefined;
   readonly trackedSinceMs: number | undefined;
 }
 
-/** Operations that KMS can be asked about without doing them. */
+/** Operations that support DryRun. */
 export const DRY_RUN_ACTIONS = [
   'GenerateDataKeyWithoutPlaintext',
   'Decrypt',
@@ -50,7 +50,7 @@ export interface DryRun {
   readonly keyId: string;
   readonly context: EncryptionContext;
   readonly keySpec: KeySpec;
-  /** Undefined: KMS looks at the permission only. */
+  /** Undefined: KMS checks the permission only. */
   readonly wrapped: Uint8Array | undefined;
   /** For CreateGrant: a principal that exists. */
   readonly principal: string;
@@ -63,9 +63,9 @@ export interface DryRun {
 export interface KmsInspector extends KmsClient, ReEncryptClient {
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
-  /** What names the endpoint. */
+  /** The name of the endpoint's source. */
   readonly endpointFrom: string;
-  /** Without a signature: says whether something like KMS answers, whoever asks. */
+  /** Sends an unsigned request, to test for any identity whether KMS answers. */
   reach(signal: AbortSignal): Promise<Reached>;
   credentials(): Promise<CredentialSummary>;
   /** ARN of the identity. */
@@ -74,8 +74,8 @@ export interface KmsInspector extends KmsClient, ReEncryptClient {
   rotation(keyArn: string, signal: AbortSignal): Promise<Rotation>;
   lastUse(keyArn: string, signal: AbortSignal): Promise<LastUse>;
   keyPolicy(keyArn: string, signal: AbortSignal): Promise<string>;
-  /** Resolves when KMS would do it. */
+  /** Resolves if KMS would permit the operation. */
   dryRun(request: DryRun, signal: AbortSignal): Promise<void>;
-  /** The same surroundings, another Region; undefined: the endpoint that follows from this one. */
+  /** The same connection in another Region; undefined: the endpoint is derived from this one. */
   inRegion(region: string, endpointUrl?: string): KmsInspector;
 }

@@ -1,15 +1,17 @@
 import { onAbort } from '../on-abort.ts';
 import { MOST_CALLS_AT_ONCE } from './client.ts';
 
-/** What it begins with: a fleet that starts at once must not spend the account's quota in its first moment. */
+/**
+ * Concurrent calls at the start: servers that start at once must not use up the account's quota in their first moment.
+ */
 const START = 4;
-/** Calls that are throttled at the same time count as one sign. */
+/** Milliseconds: calls throttled at about the same time count as one sign. */
 const DROP_AT_MOST_EVERY_MS = 200;
 
 /**
- * How many KMS calls may be in flight: one more after each success until the first sign of throttling (doubling with each
- * round trip), half as many after each such sign, and from then on one more after as many successes as the limit (slow
- * start, additive increase, multiplicative decrease, as TCP does it).
+ * Limits the concurrent KMS calls as TCP does: one more after each success until the first throttling (doubling with
+ * each round trip), half after each throttling, and from then on one more after as many successes as the limit (slow
+ * start, additive increase, multiplicative decrease).
  */
 export class CallLimiter {
   #limit = START;
@@ -20,12 +22,12 @@ export class CallLimiter {
   readonly #waiting = new Set<() => void>();
   readonly #nowMs: () => number;
 
-  /** @param nowMs monotonic */
+  /** @param nowMs monotonic clock, milliseconds */
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
   }
 
-  /** By throttling. */
+  /** True after throttling. */
   get isHeldBack(): boolean {
     return !this.#isSlowStart;
   }
@@ -79,7 +81,7 @@ export class CallLimiter {
     const [next] = this.#waiting;
     if (next === undefined || this.#inFlight >= this.#limit) return;
     this.#waiting.delete(next);
-    // Taken for it now: somebody who comes before it runs must not take the place, too.
+    // Reserved at once, so that a later caller does not take the place.
     this.#inFlight += 1;
     next();
   }

@@ -3,17 +3,17 @@ import { Agent as HttpsAgent } from 'node:https';
 import { proxiesOf } from './proxies.ts';
 
 export interface AgentOptions {
-  /** Undefined: as many as are wanted. */
+  /** The most connections; undefined: no limit. */
   readonly maxSockets?: number | undefined;
-  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case. */
+  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
-  /** PEM certificates to trust; undefined: the usual ones. */
+  /** Trusted certificates in PEM; undefined: the system's usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
 }
 
 /**
- * Connections that are kept, through the proxy that the environment names.
- * @throws KeyError BAD_OPTION for a proxy that cannot be used
+ * Creates agents that keep connections open, through the proxy that the environment names.
+ * @throws KeyError BAD_OPTION for an unusable proxy
  */
 export function keepAliveAgents({ maxSockets, proxyEnvironment, trustedCertificates }: AgentOptions): {
   readonly http: HttpAgent;
@@ -28,7 +28,7 @@ export function keepAliveAgents({ maxSockets, proxyEnvironment, trustedCertifica
     http: new HttpAgent(options),
     https: new HttpsAgent({
       ...options,
-      // Said here, NODE_TLS_REJECT_UNAUTHORIZED has no say.
+      // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
       rejectUnauthorized: true,
       ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
     }),

@@ -7,7 +7,7 @@ import { proxiesOf } from './proxies.ts';
 import { chosenRegion } from './region.ts';
 
 export interface AwsOptions {
-  /** Empty: as `chosenRegion` has it. */
+  /** The Region; empty: see `chosenRegion`. */
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
@@ -17,7 +17,7 @@ export interface AwsOptions {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
-/** Requests that a run of the credential chain may need, one after the other: role upon role, or a token and then them. */
+/** The most consecutive requests of the credential chain: role upon role, or a token and then roles. */
 const CREDENTIAL_REQUESTS = 3;
 
 /**

@@ -3,7 +3,7 @@ import { problemOfEndpointUrl } from '../../format/endpoint-url.ts';
 import { areSharedFilesThere, sharedFiles } from './credentials/shared-files.ts';
 
 const KMS_VARIABLES = ['AWS_ENDPOINT_URL_KMS', 'AWS_ENDPOINT_URL'] as const;
-/** Of the services that hand out credentials. */
+/** Variables for endpoints of the services that issue credentials. */
 const OTHER_VARIABLES = [
   'AWS_ENDPOINT_URL_STS',
   'AWS_ENDPOINT_URL_SSO',
@@ -13,13 +13,14 @@ const OTHER_VARIABLES = [
 
 export interface ConfiguredEndpoint {
   readonly url: string;
-  /** As messages name it. */
+  /** The source's name in messages. */
   readonly from: string;
 }
 
 /**
- * The endpoint of KMS that the environment or the profile names, by the SDK's rules; undefined: the Region's public one. The
- * SDK itself asks the public one, and says nothing, when the profile names a section of services that is not there.
+ * Returns the KMS endpoint that the environment or the profile names, by the SDK's rules; undefined: the Region's
+ * public one. Unlike the SDK, refuses a profile whose section of services is missing, instead of using the public
+ * endpoint silently.
  * @throws KeyError BAD_OPTION
  */
 export async function configuredEndpoint(environment: NodeJS.ProcessEnv): Promise<ConfiguredEndpoint | undefined> {
@@ -37,7 +38,7 @@ export async function configuredEndpoint(environment: NodeJS.ProcessEnv): Promis
 async function endpointOfProfile(
   environment: NodeJS.ProcessEnv,
 ): Promise<'ignored' | (() => ConfiguredEndpoint | undefined) | undefined> {
-  // Reading profiles takes a while to load.
+  // Avoid loading the module that reads profiles.
   if (!(await areSharedFilesThere(environment))) return undefined;
   const { readSharedFiles } = await import('./credentials/profiles.ts');
   const { config, credentials } = await readSharedFiles(environment);

@@ -10,16 +10,16 @@ import { exchange, type JsonAnswer, readJson } from './json-call.ts';
 import type { Endpoint, EndpointVariants } from './sdk-endpoint.ts';
 import { RequestSigner } from './sigv4.ts';
 
-/** What the surroundings of the process say about the way to AWS. */
+/** The parts of the environment that affect the connection to AWS. */
 export interface AwsSurroundings {
   /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
-  /** PEM certificates to trust; undefined: the usual ones. */
+  /** Trusted certificates in PEM; undefined: the system's usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
-  /** Where the SDK finds its variables: those of the process. Default: `proxyEnvironment`. */
+  /** The variables that the SDK reads: those of the process. Default: `proxyEnvironment`. */
   readonly environment?: NodeJS.ProcessEnv | undefined;
   readonly clock: Clock;
-  /** Learns what must not leave the process. */
+  /** Collects texts that must not leave the process. */
   readonly secrets: Secrets;
 }
 
@@ -38,7 +38,7 @@ export interface Target {
 /** CloudTrail shows it, and policies may name it (`aws:UserAgent`). */
 const USER_AGENT = 'mariadb-aws-kms';
 
-/** Beyond that, AWS says that a request is of another time; half of it is no cause to doubt our clock. */
+/** Milliseconds. AWS refuses signatures that are further off; half of that is no reason to doubt our clock. */
 const SKEW_MS = 240_000;
 
 interface Way extends Endpoint {
@@ -55,7 +55,7 @@ export class KmsConnection {
   readonly #surroundings: AwsSurroundings;
   #way: Promise<Way> | undefined;
   #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
-  /** To be added to our clock, when the service's is another. */
+  /** Milliseconds to add to our clock when the service's clock differs. */
   #clockOffsetMs = 0;
 
   constructor(target: Target, identity: IdentitySource, surroundings: AwsSurroundings) {
@@ -95,7 +95,7 @@ export class KmsConnection {
   close(): void {
     void this.#way?.then(
       ({ transport }) => transport.close(),
-      // Whoever called was told.
+      // The caller has already got the error.
       () => undefined,
     );
   }
@@ -131,8 +131,8 @@ export class KmsConnection {
   }
 
   /**
-   * After a signature was refused, and only then: a proxy may put any Date into any answer. When the time that was signed
-   * with agrees with the answer's Date, that Date may be what is wrong, and our own clock is tried again.
+   * Called only after a refused signature: a proxy may put any Date into any answer. If the signature's time agrees
+   * with the answer's Date, that Date may be the wrong one, and our own clock is tried again.
    */
   #correctClock(theirsMs: number, signedMs: number): void {
     const oursMs = this.#surroundings.clock.wallMs();

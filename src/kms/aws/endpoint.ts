@@ -9,7 +9,7 @@ const VARIABLES = [
   'AWS_ENDPOINT_URL_KMS',
 ] as const;
 
-/** Regions of the partitions `aws` and `aws-us-gov`; the others have names and rules of their own. */
+/** Regions of the partitions `aws` and `aws-us-gov`; other partitions have their own names and rules. */
 const COMMON_REGION = /^(?:af|ap|ca|eu|il|me|mx|sa|us|us-gov)-(?:north|south|east|west|central)[a-z]*-\d+$/;
 
 /**

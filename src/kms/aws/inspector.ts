@@ -14,7 +14,7 @@ import type { EndpointVariants } from './sdk-endpoint.ts';
 export interface InspectorOptions extends Omit<CommandConnectionOptions, 'variants' | 'profile'> {
   /** Empty: the Region's public endpoint of STS. */
   readonly stsEndpointUrl: string;
-  /** Found by another process; undefined: by the SDK, here. */
+  /** The connection found by another process; undefined: the SDK finds it here. */
   readonly found?: FoundConnection | undefined;
 }
 
@@ -51,7 +51,7 @@ export async function createKmsInspector(options: InspectorOptions): Promise<Kms
   return inspector(place, parts, found === undefined ? configured?.from : found.endpointFrom);
 }
 
-/** With the files that are read in the place of those in the home directory. */
+/** The environment, with the shared files that are read instead of those in the home directory. */
 function environmentOf({ environment, sharedFiles }: InspectorOptions): NodeJS.ProcessEnv {
   return {
     ...environment,
@@ -74,7 +74,7 @@ interface InspectorParts {
   readonly identity: IdentitySource;
 }
 
-/** @param endpointFrom what names the endpoint, when that is no option of the plugin */
+/** @param endpointFrom the name of the endpoint's source, unless it is an option of the plugin */
 function inspector(place: Place, parts: InspectorParts, endpointFrom: string | undefined): KmsInspector {
   const { region, endpointUrl } = place;
   const { options, environment, identity } = parts;
@@ -192,7 +192,7 @@ function dryRunInput({ action, keyId, keySpec, wrapped, principal, context }: Dr
   }
 }
 
-/** KMS refuses an unsigned request, and by that shows that it is there, and its clock. */
+/** KMS refuses an unsigned request, which shows that it is reachable, and its clock. */
 async function reach(connection: KmsConnection, clock: Clock, signal: AbortSignal): Promise<Reached> {
   const { status, headers, body } = await connection.callUnsigned('DescribeKey', { KeyId: 'alias/unsigned' }, signal);
   wipe(body);
@@ -205,8 +205,9 @@ async function reach(connection: KmsConnection, clock: Clock, signal: AbortSigna
 }
 
 /**
- * The endpoint for another Region. AWS's endpoints name their Region, and a VPC endpoint serves no other: there the
- * public endpoint takes over (empty). An endpoint that names none, such as a local one, serves every Region.
+ * Returns the endpoint for another Region. AWS's endpoints name their Region, and a VPC endpoint serves no other: for
+ * those the result is empty, the public endpoint. An endpoint without a Region in its name, such as a local one, serves
+ * every Region.
  */
 function endpointInRegion(endpointUrl: string, region: string, other: string): string {
   if (other === region || endpointUrl === '') return endpointUrl;

@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts';
 import { onAbort } from '../../on-abort.ts';
 import { type HttpAnswer, TimeoutError, type Transport } from './http/transport.ts';
 
-/** What `readMetadata` reads, of an answer or of an error. */
+/** The metadata of an answer or error that `readMetadata` reads. */
 export interface Metadata {
   readonly httpStatusCode: number;
   readonly requestId: string | undefined;
@@ -17,9 +17,9 @@ export interface JsonAnswer {
 export interface JsonCallOptions {
   readonly transport: Transport;
   readonly clock: Clock;
-  /** Milliseconds until the connection is there. */
+  /** Milliseconds until the connection is open. */
   readonly connectTimeoutMs: number;
-  /** Milliseconds until the whole answer is there. */
+  /** Milliseconds until the answer is complete. */
   readonly requestTimeoutMs: number;
 }
 
@@ -31,7 +31,7 @@ export function readJson(answer: HttpAnswer): JsonAnswer {
   try {
     return read(answer);
   } finally {
-    // A data key may be in it.
+    // The body may contain a data key.
     wipe(answer.body);
   }
 }
@@ -68,7 +68,7 @@ function requestIdOf(headers: HttpAnswer['headers']): string | undefined {
   return typeof id === 'string' ? id : undefined;
 }
 
-/** Without the namespace before it and the URI after it, which some services send. */
+/** The error name without namespace and URI, which some services send. */
 function errorName(headers: HttpAnswer['headers'], members: Readonly<Record<string, unknown>>): string {
   const given = [headers['x-amzn-errortype'], members['__type'], members['code']];
   const text = given.find((value) => typeof value === 'string' && value !== '');

@@ -92,7 +92,7 @@ export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** Not out of the pool that small buffers share: it is wiped as a whole. */
+/** Decodes into memory of its own, not of the pool for small buffers, because it is wiped as a whole. */
 export function bytesOf(base64: unknown): Buffer {
   const text = textOf(base64);
   const bytes = Buffer.alloc(Buffer.byteLength(text, 'base64'));

@@ -1,6 +1,6 @@
 import { KeyError } from '../../errors.ts';
 
-/** As Node.js reads them: these go before the names in capitals. */
+/** Variables as Node.js reads them: the lower-case names take precedence. */
 export interface ProxyVariables {
   readonly http_proxy?: string;
   readonly https_proxy?: string;
@@ -8,9 +8,9 @@ export interface ProxyVariables {
 }
 
 /**
- * The proxies that the environment orders, as Node.js understands them: it goes round a proxy without a word when the variable
- * has no `http://` before it, and does not read ALL_PROXY. As for curl, ALL_PROXY is for what has no variable of its own.
- * @throws KeyError BAD_OPTION for a proxy that cannot be used
+ * The proxies that the environment configures, made explicit for Node.js, which silently ignores a variable without
+ * `http://`, and does not read ALL_PROXY. As in curl, ALL_PROXY applies to schemes without a variable of their own.
+ * @throws KeyError BAD_OPTION for an unusable proxy
  */
 export function proxiesOf(environment: NodeJS.ProcessEnv): ProxyVariables {
   const first = (...names: readonly string[]): readonly [name: string, value: string] | undefined => {

@@ -1,9 +1,9 @@
 import type { Clock } from '../../clock.ts';
 
-/** The row of the failure table for a proxy that does not accept the user and password it was given. */
+/** The row of the failure table for a proxy that refuses the configured user and password. */
 export const PROXY_REFUSED = 'ProxyAuthenticationRequired';
 
-/** A proxy that refused is asked again after this time: many lock an account after a few wrong passwords. */
+/** Milliseconds before a proxy that refused is asked again: many lock an account after a few wrong passwords. */
 const REST_MS = 30_000;
 const REFUSED_STATUS = 407;
 
@@ -18,13 +18,13 @@ export function isProxyRefusal(thrown: unknown): boolean {
   return thrown.code === 'ERR_PROXY_TUNNEL' && thrown.statusCode === REFUSED_STATUS;
 }
 
-/** What a call learned of the proxy. */
+/** The outcome of a call, as far as it concerns the proxy. */
 export type ProxyOutcome = { readonly status: number } | { readonly error: unknown };
 
 /**
- * Limits how often a proxy hears a user and password that it refuses: calls are made one by one until it has accepted one,
- * and a refusal answers every call of the next half minute, of all keys, Regions and services. Every call has a time limit
- * of its own, so that none keeps the others back for longer.
+ * Limits how often a proxy gets a user and password that it refuses. Calls are made one by one until the proxy has
+ * accepted one; a refusal fails every call of the next half minute, for all keys, Regions and services. Every call has
+ * its own time limit, so none delays the others for longer.
  */
 export class ProxyGate {
   readonly #clock: Clock;
@@ -38,11 +38,11 @@ export class ProxyGate {
 
   /**
    * Waits until a call may be made.
-   * @returns what is to be called once with the outcome; it returns the error when the proxy refused
+   * @returns a function to be called once with the outcome; it returns the error when the proxy refused
    * @throws Error the proxy's last refusal
    */
   async enter(): Promise<(outcome: ProxyOutcome) => Error | undefined> {
-    // A first call that tells nothing of the proxy is followed by one other, not by all.
+    // After a first call that tells nothing about the proxy, one other call is made, not all of them.
     while (this.#first !== undefined && !this.#isAccepted) await this.#first;
     const { error, untilMs } = this.#refusal ?? { untilMs: 0 };
     if (error !== undefined && this.#clock.monotonicMs() < untilMs) throw error;
@@ -73,7 +73,7 @@ export class ProxyGate {
 
 const gates = new Map<string, ProxyGate>();
 
-/** One gate of the process for everything that goes through the same proxies; undefined: the environment names none. */
+/** The process-wide gate for the environment's proxies; undefined: the environment names none. */
 export function proxyGateOf(environment: NodeJS.ProcessEnv, clock: Clock): ProxyGate | undefined {
   const proxies = Object.entries(environment).filter(([name, value]) => /^(?:https?|all)_proxy$/i.test(name) && value);
   if (proxies.length === 0) return undefined;

@@ -4,14 +4,15 @@ import { httpDate } from '../http-date.ts';
 import type { ProxyGate } from './proxy-gate.ts';
 
 const SECRET_HEADERS = ['x-amz-security-token', 'x-amz-sso_bearer_token'];
-/** Of STS. */
+/** Secret parameters of STS requests. */
 const SECRET_PARAMETERS = ['WebIdentityToken', 'TokenCode'];
 
 type Handle = NodeHttpHandler['handle'];
 
 /**
- * Remembers the secrets of each request, because answers may quote them, and asks no proxy that has just refused. Takes a
- * Date that cannot be true out of the answer: the SDK sets its clock by every Date, and could sign nothing from then on.
+ * An HTTP handler that records the secrets of each request, because answers may quote them, and uses no proxy that has
+ * just refused. It removes an impossible Date from an answer: the SDK would set its clock by it, and could sign nothing
+ * from then on.
  */
 export class RecordingHandler extends NodeHttpHandler {
   readonly #secrets: Secrets;

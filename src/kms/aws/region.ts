@@ -5,9 +5,9 @@ import { areSharedFilesThere } from './credentials/shared-files.ts';
 const FALLBACK_REGION = 'us-east-1';
 
 /**
- * The Region when aws_key_management_region names none: AWS_REGION, then the profile, as the SDK has it; then
- * AWS_DEFAULT_REGION, which other AWS tools read and the SDK does not; then us-east-1.
- * @throws KeyError BAD_OPTION for what is no Region
+ * The Region when aws_key_management_region is empty: AWS_REGION, then the profile, as in the SDK; then
+ * AWS_DEFAULT_REGION, which other AWS tools read; then us-east-1.
+ * @throws KeyError BAD_OPTION for a malformed Region
  */
 export async function chosenRegion(environment: NodeJS.ProcessEnv): Promise<string> {
   const { AWS_REGION: own, AWS_DEFAULT_REGION: last } = environment;
@@ -20,7 +20,7 @@ export async function chosenRegion(environment: NodeJS.ProcessEnv): Promise<stri
 async function regionOfProfile(
   environment: NodeJS.ProcessEnv,
 ): Promise<readonly [where: string, region: string] | undefined> {
-  // Reading profiles takes a while to load.
+  // Avoid loading the module that reads profiles.
   if (!(await areSharedFilesThere(environment))) return undefined;
   const { readProfiles } = await import('./credentials/profiles.ts');
   const name = environment['AWS_PROFILE'] || 'default';

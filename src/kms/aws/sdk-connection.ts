@@ -15,27 +15,27 @@ export interface SdkConnectionOptions extends AgentOptions {
   readonly endpointUrl: string;
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  /** Of a run of the whole credential chain. */
+  /** Milliseconds for a run of the whole credential chain. */
   readonly credentialsTimeoutMs: number;
   readonly clock: Clock;
-  /** Where the SDK finds the variables of its credential chain, to explain failures. */
+  /** Variables of the SDK's credential chain, to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Learns what this connection uses. */
+  /** Collects secrets that this connection uses. */
   readonly secrets: Secrets;
-  /** Shared files to read instead of those in the home directory; undefined: the SDK's own way to them. */
+  /** Shared files to read instead of those in the home directory; undefined: the SDK's default paths. */
   readonly sharedFiles?: { readonly credentials: string; readonly config: string } | undefined;
-  /** Of the shared files; undefined: AWS_PROFILE, then `default`. */
+  /** A profile of the shared files; undefined: AWS_PROFILE, then `default`. */
   readonly profile?: string | undefined;
 }
 
-/** How the SDK's clients connect, and as whom. */
+/** The connection and identity of the SDK's clients. */
 export type SdkConnection = ReturnType<typeof sdkConnection>;
 
 export function sdkConnection(options: SdkConnectionOptions) {
   const { endpointUrl, sharedFiles, profile, environment, clock, secrets } = options;
   const agents = keepAliveAgents(options);
   const connection = {
-    // Retries are ours: they need the deadline, the clock and the log.
+    // The caller retries: it knows the deadline, the clock and the log.
     maxAttempts: 1,
     requestHandler: new RecordingHandler(
       {
@@ -68,7 +68,7 @@ export function sdkConnection(options: SdkConnectionOptions) {
 /** The SDK's credential chain, as its own clients set it up. */
 export function chainOf(connection: SdkConnection): () => Promise<Identity> {
   const { region, credentialDefaultProvider, requestHandler, maxAttempts } = connection;
-  // What the SDK's own clients tell the chain about themselves.
+  // The settings that the SDK's own clients pass to the credential chain.
   const caller = { region: async () => region, requestHandler, maxAttempts };
   const provider = credentialDefaultProvider({ parentClientConfig: caller });
   return () => provider({ callerClientConfig: caller });
@@ -80,22 +80,22 @@ export interface CommandConnectionOptions {
   readonly endpointUrl: string;
   /** Milliseconds for connecting and for each request. */
   readonly timeoutMs: number;
-  /** Shared files to read instead of those in the home directory; undefined: the SDK's own way to them. */
+  /** Shared files to read instead of those in the home directory; undefined: the SDK's default paths. */
   readonly sharedFiles: { readonly credentials: string; readonly config: string } | undefined;
-  /** Of the shared files; undefined: AWS_PROFILE, then `default`. */
+  /** A profile of the shared files; undefined: AWS_PROFILE, then `default`. */
   readonly profile?: string | undefined;
-  /** Where the SDK finds its variables: the proxies, and to explain failures of the credential chain. */
+  /** The variables that the SDK reads: proxies, and the credential chain's, to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
-  /** PEM certificates to trust; undefined: the usual ones. */
+  /** Trusted certificates in PEM; undefined: the system's usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
   readonly clock: Clock;
-  /** Learns what must not leave the process. */
+  /** Collects texts that must not leave the process. */
   readonly secrets: Secrets;
   /** Undefined: as the environment and the shared files have it. */
   readonly variants?: EndpointVariants | undefined;
 }
 
-/** A run of the whole credential chain. */
+/** Milliseconds for a run of the whole credential chain. */
 const COMMAND_CREDENTIALS_MS = 8_000;
 
 /** How the SDK's clients connect in commands. */

@@ -2,7 +2,7 @@ import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
 
 export interface Endpoint {
   readonly url: URL;
-  /** That signatures are made for. */
+  /** The Region in signatures. */
   readonly signingRegion: string;
 }
 
@@ -14,7 +14,10 @@ export interface EndpointVariants {
 
 type Handler = Parameters<NonNullable<KMSClient['config']['requestHandler']>['handle']>;
 
-/** Has the SDK make a request, and looks where it would have sent it: its variables, shared files and rules have a say. */
+/**
+ * Lets the SDK build a request, and returns the endpoint that it would have used: its variables, shared files and rules
+ * apply.
+ */
 export async function sdkEndpoint(region: string, endpointUrl: string, variants?: EndpointVariants): Promise<Endpoint> {
   let endpoint: Endpoint | undefined;
   const client = new KMSClient({

@@ -7,16 +7,19 @@ import { CredentialFailure } from './credentials/failure.ts';
 import { chosenRegion } from './region.ts';
 import { type CommandConnectionOptions, commandConnection } from './sdk-connection.ts';
 
-/** Where a user's files and programs lead, and as whom: found by a process of that user, for one of root's. */
+/**
+ * The endpoint and connection settings from a user's files and programs, found by a process of that user for one of
+ * root's.
+ */
 export interface FoundWay {
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
-  /** What names the endpoint, when that is no option of the plugin. */
+  /** The name of the endpoint's source, unless it is an option of the plugin. */
   readonly endpointFrom: string | undefined;
   readonly usesFips: boolean;
   readonly usesDualstack: boolean;
-  /** A bundle of certificates that the environment names. */
+  /** The certificate bundle that the environment names. */
   readonly certificates: string | undefined;
 }
 
@@ -29,7 +32,7 @@ export interface FoundIdentity {
   readonly marks: readonly string[];
 }
 
-/** Says first the way, or why there is none; then the identity, or why there is none. */
+/** Reports first the endpoint, or the reason why there is none; then the identity, or the reason why there is none. */
 export async function findServerIdentity(
   options: Omit<CommandConnectionOptions, 'trustedCertificates'>,
   trustedCertificates: () => readonly string[] | undefined,
@@ -82,7 +85,7 @@ export async function findServerIdentity(
   }
 }
 
-/** @throws KeyError BAD_OPTION for what the other process found wrong, PROTOCOL for what it should not say */
+/** @throws KeyError BAD_OPTION for an error of the other process, PROTOCOL for an invalid message */
 export function parseWay(message: Readonly<Record<string, unknown>>): FoundWay {
   const { problem, hint, region, endpointUrl, endpointFrom, usesFips, usesDualstack, certificates } = message;
   if (typeof problem === 'string') {
@@ -102,7 +105,7 @@ export function parseWay(message: Readonly<Record<string, unknown>>): FoundWay {
   return { region, endpointUrl, endpointFrom, certificates, ...flags };
 }
 
-/** @throws CredentialFailure for what the other process found wrong, KeyError PROTOCOL for what it should not say */
+/** @throws CredentialFailure for an error of the other process, KeyError PROTOCOL for an invalid message */
 export function parseIdentity(message: Readonly<Record<string, unknown>>): FoundIdentity {
   const { problem, name, metadata, accessKeyId, secretAccessKey, sessionToken, expiresMs, marks } = message;
   if (typeof problem === 'string') {

@@ -9,7 +9,7 @@ export interface AccessKey {
 export interface SigningScope {
   readonly region: string;
   readonly service: string;
-  /** As it is sent, percent-encoded. */
+  /** The percent-encoded path, as sent. */
   readonly path: string;
 }
 
@@ -17,7 +17,7 @@ const ALGORITHM = 'AWS4-HMAC-SHA256';
 
 /**
  * Signs POST requests (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html). The
- * SDK's signer does the same and more, at many times the cost where there is no JIT compiler.
+ * SDK's signer costs many times as much without a JIT compiler.
  */
 export class RequestSigner {
   readonly #scope: SigningScope;
@@ -32,10 +32,7 @@ export class RequestSigner {
     this.#path = canonicalPath(scope.path);
   }
 
-  /**
-   * @param headers names in lower case; `host` is one of them
-   * @returns these headers and those that sign them
-   */
+  /** @param headers names in lower case, including `host` @returns these headers and the signature's */
   sign(headers: Readonly<Record<string, string>>, body: string, wallMs: number): Record<string, string> {
     const { accessKeyId, sessionToken } = this.#accessKey;
     const time = new Date(wallMs).toISOString().replace(/[-:]|\.\d{3}/g, '');
@@ -68,7 +65,7 @@ export class RequestSigner {
   }
 }
 
-/** Normalised, and encoded once more: as every service but S3 wants it. */
+/** Normalises the path and encodes it once more, as every service except S3 requires. */
 function canonicalPath(path: string): string {
   return encodeURIComponent(path.replace(/\/+/g, '/'))
     .replaceAll('%2F', '/')

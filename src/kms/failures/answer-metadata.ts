@@ -1,4 +1,4 @@
-/** What the SDK keeps of an answer. */
+/** The metadata of an answer that the SDK keeps. */
 export interface AnswerMetadata {
   /** Empty when no answer came, or none of AWS. */
   readonly requestId: string;

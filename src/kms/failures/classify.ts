@@ -6,7 +6,7 @@ import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credential-rows.ts';
 
 const LONGEST_MESSAGE = 1_000;
-/** A proxy that asks to come back tomorrow is not obeyed. */
+/** Milliseconds; a longer Retry-After, such as a proxy's of a day, is ignored. */
 const LONGEST_RETRY_AFTER_MS = 30_000;
 
 const throttled: FailureRow = {
@@ -118,7 +118,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
     retry: 'no',
     hint: "look at the master key's state: `aws kms describe-key --key-id ARN`; a key pending deletion is saved by `aws kms cancel-key-deletion` and `aws kms enable-key`; a key pending import needs its key material (`aws kms import-key-material`)",
   },
-  /** KMSInvalidStateException, when its text tells of the key store or of a state that ends by itself. */
+  /** KMSInvalidStateException whose text mentions the key store, or a state that ends by itself. */
   MasterKeyUnavailable: {
     kind: 'transient',
     group: 'master-key',
@@ -158,7 +158,7 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   SignatureDoesNotMatch: refusedSignature,
   RequestExpired: refusedSignature,
   RequestTimeTooSkewed: refusedSignature,
-  /** InvalidSignatureException of KMS, SignatureDoesNotMatch of STS, when their text names the Region. */
+  /** InvalidSignatureException of KMS and SignatureDoesNotMatch of STS whose text names the Region. */
   RegionNotServed: {
     kind: 'operator',
     group: 'region',
@@ -195,10 +195,10 @@ export const FAILURE_TABLE: Readonly<Record<string, FailureRow>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
   ERR_TLS_CERT_ALTNAME_INVALID: untrusted,
-  /** The name the table gives to an answer that is not KMS's, or not a whole one: proxies and gateways send HTML or XML. */
+  /** An answer that is not KMS's, or is incomplete: proxies and gateways send HTML or XML. */
   UnreadableAnswer: unreadableAnswer,
   ERR_PROXY_TUNNEL: proxyTrouble,
-  /** The name that the table gives to a 407. It is not asked again: a wrong password, repeated, locks the account. */
+  /** The row for status 407. It is not retried: a repeated wrong password locks the account. */
   [PROXY_REFUSED]: {
     kind: 'operator',
     group: 'proxy',
@@ -226,19 +226,19 @@ const CREDENTIAL_GROUPS: ReadonlySet<FailureGroup> = new Set([
   'opt-in',
 ]);
 
-/** Whether other credentials would help. */
+/** Tells whether other credentials would help. */
 export function isCredentialFailure({ group }: KmsFailure): boolean {
   return CREDENTIAL_GROUPS.has(group);
 }
 
 /**
- * KMS's and STS's names for what only their text tells apart, and the row of each.
+ * Error names of KMS and STS whose meaning depends on the text, with the row for each.
  * https://docs.aws.amazon.com/kms/latest/developerguide/xks-troubleshooting.html: for keys in an external key store KMS
- * answers every failure with KMSInvalidStateException, that of a wrong encryption context as well.
+ * answers every failure with KMSInvalidStateException, including a wrong encryption context.
  */
 const TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, row: string])[] = [
   [/^KMSInvalidStateException$/, /ciphertext.*(?:corrupt|invalid)/i, 'InvalidCiphertextException'],
-  // A time limit of the key store's proxy comes as this, too.
+  // A timeout of the key store's proxy has this name, too.
   [/^KMSInternalException$/, /key store/i, 'MasterKeyUnavailable'],
   [
     /^KMSInvalidStateException$/,
@@ -252,7 +252,7 @@ const TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, row: string])[
   ],
 ];
 
-/** The same, where name and row stay. */
+/** Texts that change the group only; name and row stay. */
 const GROUPS_TOLD_APART: readonly (readonly [name: RegExp, text: RegExp, group: FailureGroup])[] = [
   [/^KMSInvalidStateException$/, /pending (?:replica )?deletion/, 'pending-deletion'],
   [/^AccessDenied$/, /MultiFactorAuthentication failed/, 'multi-factor'],
@@ -265,7 +265,7 @@ function rowNameOf(name: string, text: string): string {
   return TOLD_APART.find(([names, pattern]) => names.test(name) && pattern.test(text))?.[2] ?? name;
 }
 
-/** Reads an error of the AWS SDK, of Node.js, or of the embedded KMS. */
+/** Classifies an error of the AWS SDK, of Node.js, or of the embedded KMS. */
 export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const metadata = readMetadata('$metadata' in error ? error.$metadata : undefined);
@@ -273,7 +273,7 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
   const unreadable = isUnreadable(error, known, metadata);
   const text = firstLine(textOf(error));
   const name = unreadable ? 'UnreadableAnswer' : rowNameOf(known, text);
-  // The service's own name is what people search for.
+  // The service's own name is included, because people search for it.
   const message = unreadable ? whatCame(error, metadata.status) : name === known ? text : `${known}: ${text}`;
   const row =
     FAILURE_TABLE[name] ??
@@ -285,13 +285,13 @@ export function classifyKmsFailure(thrown: unknown): KmsFailure {
 }
 
 function isUnreadable(error: Error, name: string, { status, requestId }: AnswerMetadata): boolean {
-  // JSON.parse's.
+  // The error of JSON.parse.
   if (error instanceof SyntaxError) return true;
-  // Whatever KMS answers has a request id.
+  // Every answer of KMS has a request id.
   return status !== 0 && requestId === '' && !Object.hasOwn(FAILURE_TABLE, name);
 }
 
-/** Not JSON.parse's text: it quotes what it could not parse, and that may be a part of a data key. */
+/** Describes an answer without JSON.parse's text, which quotes input and may contain part of a data key. */
 function whatCame(error: Error, status: number): string {
   const said = error instanceof SyntaxError ? 'no JSON' : firstLine(error.message) || 'no error of KMS';
   return [status === 0 ? '' : `HTTP ${status}`, headerOf(error, 'content-type') ?? '', said]
@@ -299,7 +299,7 @@ function whatCame(error: Error, status: number): string {
     .join(', ');
 }
 
-/** Codes of Node.js that have no row of their own. */
+/** The row of a Node.js error code without a row of its own. */
 function systemFailure(name: string): FailureRow | undefined {
   if (name.startsWith('ERR_SSL_')) return noTls;
   if (/^(?:CERT_|UNABLE_TO_|INVALID_CA$|ERR_TLS_)/.test(name)) return untrusted;
@@ -309,7 +309,7 @@ function systemFailure(name: string): FailureRow | undefined {
 
 function nameOf(error: Error): string {
   const code = systemErrorCode(error);
-  // First: the SDK gives a broken connection (ECONNRESET, EPIPE, ETIMEDOUT) the name of its own time limits.
+  // Checked first: the SDK gives a broken connection (ECONNRESET, EPIPE, ETIMEDOUT) the name of its own timeouts.
   const ownLimit = error.message.startsWith('@smithy/');
   if (code !== undefined && !ownLimit && Object.hasOwn(FAILURE_TABLE, code)) return code;
   if (Object.hasOwn(FAILURE_TABLE, error.name)) return error.name;
@@ -329,8 +329,8 @@ export function inRequest(requestId: string): string {
 }
 
 /**
- * Milliseconds that the answer's x-amz-retry-after or Retry-After asks to wait; 0 when it asks nothing. A date in it is read
- * by the clock of who sent it, which the answer's Date tells: ours may be wrong.
+ * Returns the milliseconds that x-amz-retry-after or Retry-After asks to wait; 0 without them. A date in it is compared
+ * with the answer's Date, because our clock may be wrong.
  * @param wallMs our clock, for an answer without Date
  */
 export function retryAfterOf(thrown: unknown, wallMs: number): number {
@@ -344,8 +344,8 @@ export function retryAfterOf(thrown: unknown, wallMs: number): number {
 }
 
 /**
- * The service's clock, in milliseconds since 1970, when it refused a signature; undefined: nothing that can be one. An answer
- * that a cache kept (Age) tells no time.
+ * Returns the service's clock, in milliseconds since 1970, from a refused signature; undefined: no plausible time. A
+ * cached answer (Age) has no current time.
  */
 export function refusedAt({ group }: KmsFailure, thrown: unknown): number | undefined {
   if (group !== 'signature') return undefined;
@@ -363,18 +363,18 @@ function headerOf(thrown: unknown, name: string): string | undefined {
 }
 
 function textOf(error: Error): string {
-  // The host has several addresses.
+  // The error of a host with several addresses.
   if (error.message === '' && error instanceof AggregateError) {
     return error.errors.map((each: unknown) => (each instanceof Error ? each.message : String(each))).join('; ');
   }
-  // An advice of Node's that nobody can follow here.
+  // Removes advice of Node.js that does not apply here.
   return error.message.replace(/; if the root CA is installed locally, try running Node\.js with .*/, '');
 }
 
 function firstLine(message: string): string {
-  // What the SDK puts where KMS sends no text, as with InvalidCiphertextException.
+  // The SDK's text where KMS sends none, as with InvalidCiphertextException.
   if (message === 'UnknownError') return '';
   const line = message.split('\n', 1)[0] ?? '';
-  // Not in the middle of a word: half a secret would not be recognised.
+  // The text is cut between words, because half a secret would not be recognised.
   return line.length <= LONGEST_MESSAGE ? line : line.slice(0, LONGEST_MESSAGE).replace(/\S*$/, '…');
 }

@@ -25,7 +25,7 @@ const containerEndpoint: FailureRow = {
   hint: 'give the ECS task a task role, or the pod an EKS Pod Identity association, and check AWS_CONTAINER_CREDENTIALS_FULL_URI and the token in AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE',
 };
 
-/** What STS says, and what explainCredentialFailure() says of the other sources. */
+/** Rows for errors of STS, and of explainCredentialFailure() for the other sources. */
 export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
   AccessDenied: {
     kind: 'operator',

@@ -2,20 +2,23 @@ import type { DefaultProviderInit } from '@aws-sdk/credential-provider-node';
 
 type Logger = NonNullable<DefaultProviderInit['logger']>;
 
-/** What the chain says after its last link. */
+/** The chain's message after its last link failed. */
 export const EXHAUSTED = 'Could not load credentials from any providers';
 
 export type ChainLink = 'profile' | 'web identity' | 'container' | 'instance metadata';
 
 export interface ChainStep {
   readonly link: ChainLink;
-  /** What the profile led to: `process`, `sso`, `login`, `web-identity`, `http`, `env`; empty: nothing in particular. */
+  /**
+   * The source that the profile led to: `process`, `sso`, `login`, `web-identity`, `http`, `env`; empty: none in
+   * particular.
+   */
   detail: string;
-  /** Why it gave none, in the SDK's words and order. */
+  /** The reasons why it gave no credentials, in the SDK's words and order. */
   readonly messages: string[];
 }
 
-/** What gives an identity without being a step that can fail by itself. */
+/** Sources that give an identity and are no separate step of the chain. */
 const OTHERS: Readonly<Record<string, 'environment' | ChainLink>> = {
   'defaultProvider::fromEnv': 'environment',
   'defaultProvider::fromProcess': 'profile',
@@ -29,8 +32,8 @@ const LINKS: Readonly<Record<string, ChainLink>> = {
 };
 
 /**
- * Follows one run of the SDK's default credential chain through its debug log. The chain throws the error of its last link only,
- * which is seldom the one that matters; the log has them all, and never credentials.
+ * Follows one run of the SDK's default credential chain through its debug log. The chain throws only the error of its
+ * last link, which is seldom the relevant one; the log has all of them, and never credentials.
  */
 export class ChainLog implements Logger {
   readonly #steps: ChainStep[] = [];
@@ -42,7 +45,7 @@ export class ChainLog implements Logger {
     return this.#steps;
   }
 
-  /** Where the run ended; undefined: in a link that is not known here. */
+  /** The link that the run ended in; undefined: an unknown one. */
   get entered(): 'environment' | ChainLink | undefined {
     return this.#entered;
   }
@@ -55,7 +58,7 @@ export class ChainLog implements Logger {
     else if (this.#current !== undefined) note(this.#current, text);
   }
 
-  // The SDK's default is the console, which is not ours to write to.
+  // Discards trace messages, which the SDK would print on the console.
   trace(): void {}
   info(): void {}
   warn(): void {}

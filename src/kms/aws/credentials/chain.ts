@@ -14,27 +14,27 @@ import { secretsOfSharedFiles } from './shared-files.ts';
 import { sourceName } from './source-name.ts';
 
 export interface CredentialOptions {
-  /** Where the SDK finds its variables: the environment of the process. Only read to explain failures. */
+  /** The variables that the SDK reads: the environment of the process. Only used to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
-  /** How the clients of STS and of the SSO portal connect. */
+  /** Settings for connecting to STS and the SSO portal. */
   readonly clientConfig: DefaultProviderInit['clientConfig'];
-  /** A run of the whole chain takes no longer. */
+  /** Milliseconds for a run of the whole chain. */
   readonly timeoutMs: number;
   readonly clock: Clock;
-  /** Learns what the chain gives, and what it may have used. */
+  /** Collects credentials that the chain returns or may have used. */
   readonly secrets: Secrets;
 }
 
 type Chain = ReturnType<typeof defaultProvider>;
 type Identity = Awaited<ReturnType<Chain>>;
 
-/** As the SDK: what expires sooner is asked for again. */
+/** Milliseconds before the expiry at which credentials are renewed, as in the SDK. */
 const RENEW_BEFORE_MS = 300_000;
 
 /**
- * The SDK's default credential chain, with failures that name their source, and without the identity of another source than
- * the one that is set up. Whoever comes while it is gone through gets what that run gives, and its failure.
- * The provider rejects with CredentialFailure only.
+ * The SDK's default credential chain, with failures that name their source, and without silently taking the identity of
+ * another source than the configured one. Concurrent callers share one run and its failure. The provider rejects with
+ * CredentialFailure only.
  */
 export function credentialChain(
   init: DefaultProviderInit,
@@ -58,7 +58,7 @@ export function credentialChain(
     if (known === undefined || properties?.forceRefresh) return await renewed(properties);
     const leftMs = leftOf(known, options.clock);
     if (leftMs < 0) return await renewed(properties);
-    // Until they expire they are good, whatever becomes of that.
+    // The old credentials are valid until they expire, so a failed renewal is ignored.
     if (leftMs < RENEW_BEFORE_MS) renewed(properties).catch(() => undefined);
     return known;
   };
@@ -68,7 +68,7 @@ function leftOf({ expiration }: Identity, clock: Clock): number {
   return expiration === undefined ? Number.POSITIVE_INFINITY : expiration.getTime() - clock.wallMs();
 }
 
-/** One run, of a chain of its own: the SDK's remembers what it gave, and does not tell which run that was. */
+/** Runs a new chain: the SDK's chain caches its result, and does not tell which run it came from. */
 async function goThrough(
   init: DefaultProviderInit,
   { environment, clientConfig, timeoutMs, clock, secrets }: CredentialOptions,
@@ -79,20 +79,20 @@ async function goThrough(
     ...init,
     clientConfig,
     logger: log,
-    // Files are read again by every run.
+    // Every run reads the files again.
     ignoreCache: true,
-    // A request that anybody can be tricked into forwarding is not a way to get credentials.
+    // IMDSv1 is disabled: programs can be tricked into forwarding its simple requests.
     ec2MetadataV1Disabled: true,
-    // Retries are ours: they need the deadline, the clock and the log.
+    // The caller retries: it knows the deadline, the clock and the log.
     maxRetries: 0,
   });
   const surroundings = withChoices(environment, init);
   const tooLate = Promise.withResolvers<never>();
-  // It may come between two waits.
+  // The rejection may occur while nothing awaits it.
   tooLate.promise.catch(() => undefined);
   const inTime = async <T>(work: Promise<T>): Promise<T> => await Promise.race([work, tooLate.promise]);
   const children = watchChildren();
-  // The SDK waits for ever for a credential process, and a read for a file system that hangs.
+  // The SDK would wait for ever for a credential process, or for a read from a hanging file system.
   const stopTimer = clock.after(timeoutMs, () => {
     children.kill();
     const source = sourceName(log.steps.at(-1), surroundings);
@@ -108,7 +108,7 @@ async function goThrough(
     if (problem !== undefined) throw problem;
     return meant === 'instance metadata' ? ofInstance(identity) : identity;
   } catch (thrown) {
-    // Keys that a role is taken with.
+    // Keys that a role is assumed with.
     await inTime(secretsOfSharedFiles(surroundings).then((texts) => secrets.add(...texts)));
     if (thrown instanceof CredentialFailure) throw thrown;
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
@@ -119,7 +119,7 @@ async function goThrough(
   }
 }
 
-/** The SDK marks what each source gave, and leaves this one out. */
+/** Adds the mark for instance metadata, which the SDK leaves out. */
 function ofInstance(identity: Identity): Identity {
   const marks = '$source' in identity ? identity.$source : {};
   return Object.assign({}, identity, { $source: Object.assign({}, marks, { CREDENTIALS_IMDS: '0' }) });
@@ -127,7 +127,7 @@ function ofInstance(identity: Identity): Identity {
 
 const SHELL_COMMAND = '-c';
 
-/** The SDK hands out no handle of a credential process: Node.js tells of every child that is started. */
+/** Records child processes: the SDK gives no handle of a credential process, but Node.js publishes every start. */
 function watchChildren(): { kill(): void; forget(): void } {
   const children: ChildProcess[] = [];
   const started = (message: unknown): void => {
@@ -146,7 +146,7 @@ function watchChildren(): { kill(): void; forget(): void } {
   };
 }
 
-/** What is chosen in code takes the place of the variable that says the same. */
+/** Returns the environment with settings chosen in code in place of the equivalent variables. */
 function withChoices(
   environment: NodeJS.ProcessEnv,
   { profile, filepath, configFilepath }: DefaultProviderInit,
@@ -159,17 +159,17 @@ function withChoices(
   };
 }
 
-/** The shell and what it runs: a command that is left behind keeps the pipe open that the SDK reads. */
+/** Kills the shell and its children: a surviving command would keep the pipe open that the SDK reads. */
 function killTree(pid: number): void {
   for (const child of childrenOf(pid)) killTree(child);
   try {
     kill(pid, 'SIGKILL');
   } catch {
-    // It has just ended.
+    // The process has just ended.
   }
 }
 
-/** None where the kernel does not tell (CONFIG_PROC_CHILDREN). */
+/** Empty if the kernel does not list children (CONFIG_PROC_CHILDREN). */
 function childrenOf(pid: number): number[] {
   try {
     return (readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').match(/\d+/g) ?? []).map(Number);

@@ -6,13 +6,13 @@ import { CredentialFailure } from './failure.ts';
 import { namesSource, problemOfProfile, readProfiles } from './profiles.ts';
 import { unreadableSharedFile } from './shared-files.ts';
 
-/** Where credentials are to come from; `instance metadata` when nothing says anything. */
+/** The configured source of credentials; `instance metadata` if none is configured. */
 export type ConfiguredLink = 'environment' | ChainLink;
 
 /**
- * The link of the SDK's chain that the surroundings name. The chain itself goes on to the next link when that one fails or
- * is only half there, and ends with the identity of the machine, which nobody chose.
- * @throws CredentialFailure for what is set up and cannot work
+ * Finds the link of the SDK's chain that the environment configures. The chain itself would continue with the next link
+ * when that one fails or is incomplete, and end with the machine's own role, which nobody chose.
+ * @throws CredentialFailure for a configuration that cannot work
  */
 export async function configuredLink(environment: NodeJS.ProcessEnv): Promise<ConfiguredLink> {
   const { AWS_PROFILE: profile } = environment;
@@ -38,7 +38,7 @@ export async function configuredLink(environment: NodeJS.ProcessEnv): Promise<Co
   return isContainer ? 'container' : 'instance metadata';
 }
 
-/** A directory that may not be entered says nothing: there need not be a file in it. */
+/** False also for a directory that may not be entered, which may not contain the file. */
 async function isCertainlyThere(path: string): Promise<boolean> {
   return await access(dirname(path), constants.X_OK).then(
     () => true,

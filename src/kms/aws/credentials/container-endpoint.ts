@@ -6,22 +6,22 @@ import { systemErrorCode } from '../../../errors.ts';
 const TIMEOUT_MS = 1_000;
 const ECS_HOST = 'http://169.254.170.2';
 
-/** Where the SDK asks for the role of an ECS task or of a pod; undefined: nowhere, or the variable holds no URL. */
+/** The URL from which the SDK gets the role of an ECS task or a pod; undefined: none, or the variable holds no URL. */
 export function containerEndpoint(environment: NodeJS.ProcessEnv): URL | undefined {
   const relative = environment['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI'];
   const url = relative ? ECS_HOST + relative : (environment['AWS_CONTAINER_CREDENTIALS_FULL_URI'] ?? '');
   return URL.canParse(url) ? new URL(url) : undefined;
 }
 
-/** Without the path: in ECS it is what entitles to the credentials. */
+/** The URL without its path, which in ECS authorises the request. */
 export function containerHost(environment: NodeJS.ProcessEnv): string {
   return containerEndpoint(environment)?.host ?? '(no URL)';
 }
 
 /**
- * Asks the endpoint once more after the SDK failed there, because the SDK keeps what it answered to itself. To be called
- * only for a URL that the SDK has accepted: the token goes there.
- * @returns the HTTP status, or what went wrong before there was one; what was answered is not looked at
+ * Repeats the request after the SDK failed, because the SDK hides the answer. Call it only for a URL that the SDK has
+ * accepted: it receives the token.
+ * @returns the HTTP status, or the error if there was no answer; the answer's body is ignored
  */
 export async function examineContainerEndpoint(url: URL, environment: NodeJS.ProcessEnv): Promise<number | string> {
   let token = environment['AWS_CONTAINER_AUTHORIZATION_TOKEN'];
@@ -31,7 +31,7 @@ export async function examineContainerEndpoint(url: URL, environment: NodeJS.Pro
   } catch {
     return 'cannot read the token file';
   }
-  // An agent of our own: the global one may have been told to use a proxy, and this request is for this machine only.
+  // A separate agent: the global one may use a proxy, and this request must stay on this machine.
   const agent = url.protocol === 'https:' ? new HttpsAgent() : new Agent();
   try {
     return await ask(url, agent, token ? { Authorization: token } : {});

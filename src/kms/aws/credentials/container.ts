@@ -15,13 +15,14 @@ export async function explainContainer(
       const problem = `cannot read the token file ${pathOf(cause)}(${systemErrorCode(cause) ?? cause.name})`;
       return new CredentialFailure('ContainerTokenUnreadable', `${source}: ${problem}`);
     }
-    // Not JSON.parse's text: it quotes what it could not parse.
+    // JSON.parse's own message would quote the text that it could not parse.
     const problem = cause instanceof SyntaxError ? 'the answer is no JSON' : cause.name;
     return new CredentialFailure('ContainerEndpointTrouble', `${source}: ${problem}`);
   }
   const said = sentence(step.messages[0] ?? '');
   if (/^URL not accepted/.test(said)) return new CredentialFailure('ContainerEndpointRefused', `${source}: ${said}`);
-  // The provider that asks the endpoint says nothing of its answer; the one after it knows fewer endpoints and says so.
+  // The provider for this endpoint does not describe the answer; the next provider knows fewer endpoints, and its error
+  // would mislead.
   const url = containerEndpoint(environment);
   if (url === undefined || !(said === '' || /metadata service/.test(said))) {
     return new CredentialFailure('ContainerEndpointTrouble', `${source}: ${said || 'no credentials came'}`);

@@ -9,29 +9,26 @@ import { unreadableSharedFile } from './shared-files.ts';
 import { sourceName } from './source-name.ts';
 import { explainWebIdentity } from './web-identity.ts';
 
-/**
- * @param error what the chain threw
- * @param steps the links that were tried; the last one is where it ended
- */
+/** @param error the error of the chain @param steps the links that were tried; the last one is where it ended */
 export async function explainCredentialFailure(
   error: Error,
   steps: readonly ChainStep[],
   environment: NodeJS.ProcessEnv,
 ): Promise<CredentialFailure> {
-  // Whichever source it was for: another password for the proxy is what helps.
+  // The proxy refused its password, whichever source the request was for.
   if (isProxyRefusal(error)) return new CredentialFailure(PROXY_REFUSED, sentence(error.message));
-  // The first source that was set up and failed is the one that was meant to be used.
+  // The first configured source that failed is the intended one.
   for (const step of steps) {
-    // The chain goes on after an error that says so, and ends with one of its own.
+    // After an error that permits it, the chain continues, and ends with an error of its own.
     const cause = step === steps.at(-1) && !isExhausted(error) ? error : undefined;
     const failure = await explainStep(step, cause, environment);
     if (failure !== undefined) return failure;
   }
-  // Also when instance metadata is switched off, and then no link of its own.
+  // This also applies when instance metadata is switched off, which leaves no link in the log.
   return (await unreadableSharedFile(environment)) ?? new CredentialFailure('CredentialsProviderError', EXHAUSTED);
 }
 
-/** Why the link that was meant gave nothing, when another gave an identity that nobody chose. */
+/** Explains why the configured link gave nothing, when another one gave an identity that nobody chose. */
 export async function explainOtherIdentity(
   meant: ConfiguredLink,
   { steps, entered }: ChainLog,
@@ -70,7 +67,7 @@ function explainStep(
     case 'container':
       return explainContainer(step, cause, environment);
     case 'instance metadata':
-      // The last resort, tried on every machine: whoever has a shared file meant to use that.
+      // Instance metadata is tried on every machine. A user with a shared file meant to use that instead.
       return unreadableSharedFile(environment).then((failure) => failure ?? explainInstanceMetadata(environment));
   }
 }

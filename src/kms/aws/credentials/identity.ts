@@ -8,10 +8,10 @@ export interface Identity extends AccessKey {
   readonly $source?: object | undefined;
 }
 
-/** As the SDK: what expires sooner is asked for again. */
+/** Milliseconds before the expiry at which credentials are renewed, as in the SDK. */
 const RENEW_BEFORE_MS = 300_000;
 
-/** Whom KMS is asked as. */
+/** The identity for calls of KMS, renewed when needed. */
 export class IdentitySource {
   readonly #chain: () => Promise<() => Promise<Identity>>;
   readonly #environment: NodeJS.ProcessEnv;
@@ -19,7 +19,7 @@ export class IdentitySource {
   #provider: Promise<() => Promise<Identity>> | undefined;
   #known: Identity | undefined;
 
-  /** @param chain makes a chain that remembers nothing of those before */
+  /** @param chain creates a chain without any cache */
   constructor(chain: () => Promise<() => Promise<Identity>>, environment: NodeJS.ProcessEnv, secrets: Secrets) {
     this.#chain = chain;
     this.#environment = environment;
@@ -46,24 +46,27 @@ export class IdentitySource {
       this.#known = await (await asked)();
       return this.#known;
     } catch (error) {
-      // Nor is the next one made to wait for what this one waited for in vain.
+      // The next caller starts a new request instead of joining the failed one.
       if (this.#provider === asked) this.#provider = undefined;
-      // They were to be renewed early: they are good until they expire.
+      // This was an early renewal: the old credentials are valid until they expire.
       if (known?.expiration !== undefined && known.expiration.getTime() > wallMs) return known;
       throw error;
     }
   }
 
-  /** The chain remembers what it once read from a shared file, and would not notice that it was renewed there. */
+  /** Drops refused credentials: the chain caches shared files, and would not notice that they were renewed. */
   forget(refused: Identity): void {
-    // Who was refused later than another has been renewed since.
+    // Ignores a refusal of credentials that have already been replaced.
     if (this.#known !== refused) return;
     this.#known = undefined;
     this.#provider = undefined;
   }
 }
 
-/** The first link of the SDK's chain (defaultProvider of credential-provider-node), for which the rest need not be loaded. */
+/**
+ * The first link of the SDK's chain (defaultProvider of credential-provider-node), for which the SDK need not be
+ * loaded.
+ */
 function staticIdentity(environment: NodeJS.ProcessEnv): Identity | undefined {
   const {
     AWS_PROFILE: profile,

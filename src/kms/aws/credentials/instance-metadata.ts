@@ -1,7 +1,7 @@
 import { Agent, request } from 'node:http';
 
 /**
- * What the EC2 instance metadata service (IMDSv2) says to someone who asks for credentials.
+ * The state of the EC2 instance metadata service (IMDSv2).
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
  */
 export type MetadataState =
@@ -10,7 +10,7 @@ export type MetadataState =
 
 interface Reply {
   readonly end: 'answered' | 'silence' | 'broken' | 'no connection';
-  /** 0: none came. */
+  /** HTTP status; 0: no answer. */
   readonly status: number;
   readonly body: string;
 }
@@ -28,17 +28,18 @@ export function metadataEndpoint(environment: NodeJS.ProcessEnv): string {
 }
 
 /**
- * Asks the service once more, after the SDK could not get credentials there: the SDK says the same about every failure.
- * Never asks for the credentials themselves.
+ * Repeats the request after the SDK failed, because the SDK gives the same error for every cause. Never requests the
+ * credentials themselves.
  */
 export async function examineInstanceMetadata(endpoint: string): Promise<MetadataState> {
-  // An agent of our own: the global one may have been told to use a proxy, and no proxy knows this machine's role.
+  // A separate agent: the global one may use a proxy, and a proxy does not know this machine's role.
   const agent = new Agent();
   try {
     const token = await ask(agent, endpoint, 'PUT', '/latest/api/token', {
       'x-aws-ec2-metadata-token-ttl-seconds': '60',
     });
-    // Packets that may make one hop reach the host, not a container on it: the connection stands, no answer comes.
+    // With a hop limit of one, packets reach the host but not a container on it: the connection opens, and no answer
+    // arrives.
     if (token.end === 'silence') return { is: 'hop-limit' };
     if (token.end === 'no connection') return { is: 'unreachable' };
     if (token.end === 'broken') return { is: 'trouble', detail: 'the connection broke' };

@@ -7,7 +7,7 @@ export async function explainInstanceMetadata(environment: NodeJS.ProcessEnv): P
   const state = await examineInstanceMetadata(endpoint);
   switch (state.is) {
     case 'unreachable':
-      // Where nobody said that there is one, this only means that the machine is not an EC2 instance.
+      // An unreachable service that was not configured only means that the machine is not an EC2 instance.
       if (!environment['AWS_EC2_METADATA_SERVICE_ENDPOINT']) return undefined;
       return new CredentialFailure('InstanceMetadataUnreachable', `${source} cannot be reached`);
     case 'hop-limit':

@@ -5,7 +5,7 @@ interface Given extends AccessKey {
   readonly expiration?: Date | undefined;
 }
 
-/** Never the value itself: most are secret. */
+/** Describes the problem without the value, which is often secret. */
 export function problemOfText(value: string): string | undefined {
   const end = /[\r\n]$/.test(value) ? 'a line feed' : /\s$/.test(value) ? 'a blank' : undefined;
   if (end !== undefined) return `ends with ${end}`;
@@ -15,8 +15,9 @@ export function problemOfText(value: string): string | undefined {
 }
 
 /**
- * What no signature can be made with; AWS would blame the secret key, and a header with a line feed is never sent.
- * @param source as messages name it; undefined: variables of the environment
+ * Finds values that no signature can be made with: AWS would blame the secret key, and a header with a line feed is
+ * never sent.
+ * @param source its name in messages; undefined: variables of the environment
  */
 export function malformed(given: Given, source?: string): CredentialFailure | undefined {
   const named = (variable: string, part: string): string => (source === undefined ? variable : `${source}: ${part}`);

@@ -3,10 +3,10 @@ const SHORTEST_SECRET = 16;
 const HIDDEN = '(hidden)';
 
 /**
- * The last line that a credential process wrote to its standard error, without what may be a secret: its arguments, and
+ * The last line that a credential process wrote to its standard error, without possible secrets: its arguments, and
  * long words that look like keys.
  * @param command its command line
- * @param text of the SDK's error, which begins with that
+ * @param text the SDK's error, which begins with the command line
  */
 export function wordsOfProcess(command: string, text: string): string {
   const prefix = `Command failed: ${command}`;
@@ -25,7 +25,7 @@ export function wordsOfProcess(command: string, text: string): string {
   return shown.length <= LONGEST ? shown : shown.slice(0, LONGEST).replace(/\S*$/, '…');
 }
 
-/** Options, paths and plain words are what a message is about; the value of `--password` is not. */
+/** Arguments that may be secret: options, paths and plain words are not, but the value of `--password` is. */
 function secretArguments(command: string): readonly string[] {
   const [, ...words] = command.split(/\s+/).map((word) => word.replace(/^["']|["']$/g, ''));
   return words.flatMap((word, index) => {
@@ -36,7 +36,7 @@ function secretArguments(command: string): readonly string[] {
   });
 }
 
-/** Of a path, one of its parts. */
+/** A path is secret if one of its parts is. */
 function looksSecret(word: string): boolean {
   if (word.startsWith('/')) return word.split('/').some(looksSecret);
   return word.length >= SHORTEST_SECRET && /\d/.test(word);

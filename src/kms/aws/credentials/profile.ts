@@ -55,7 +55,7 @@ function explainLogin(source: string, text: string): CredentialFailure {
 
 function explainSso(source: string, text: string): CredentialFailure {
   const said = sentence(text.replace(/ To refresh this SSO session run .*/, ''));
-  // By the portal, or by the SDK when the profile or its session is not complete.
+  // Refused by the portal, or by the SDK for an incomplete profile or session.
   const isRefused = /^(?:Forbidden|ResourceNotFound|InvalidRequest)Exception|^Profile |^Conflicting |^Sso session/.test(
     said,
   );

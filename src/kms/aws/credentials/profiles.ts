@@ -4,12 +4,15 @@ import { sharedFiles } from './shared-files.ts';
 import { profileOf } from './source-name.ts';
 
 export type Profile = Readonly<Record<string, string | undefined>>;
-/** By name, as the SDK reads them: the credentials file before the config file. `services.NAME` is a section, too. */
+/**
+ * Profiles by name, as the SDK reads them: the credentials file before the config file. `services.NAME` is a section,
+ * too.
+ */
 export type Profiles = Readonly<Record<string, Profile | undefined>>;
 
 const KEY_PARTS = ['aws_access_key_id', 'aws_secret_access_key'] as const;
 const SSO = ['sso_session', 'sso_start_url', 'sso_account_id', 'sso_region', 'sso_role_name'];
-/** Whatever of this a profile has says that it is to give credentials. */
+/** Settings of a profile that show that it is meant to give credentials. */
 const SOURCES = [
   ...KEY_PARTS,
   'aws_session_token',
@@ -22,13 +25,13 @@ const SOURCES = [
   ...SSO,
 ];
 
-/** An unreadable file counts as empty, as for the SDK. */
+/** Reads both files. An unreadable file counts as empty, as in the SDK. */
 export async function readProfiles(environment: NodeJS.ProcessEnv): Promise<Profiles> {
   const [configFilepath, filepath] = sharedFiles(environment);
   return await parseKnownFiles({ filepath, configFilepath, ignoreCache: true });
 }
 
-/** The two files apart: a section of services counts in the config file only. */
+/** Reads the two files separately: a section of services counts in the config file only. */
 export async function readSharedFiles(
   environment: NodeJS.ProcessEnv,
 ): Promise<{ readonly config: Profiles; readonly credentials: Profiles }> {
@@ -48,7 +51,7 @@ export function notThere(name: string, environment: NodeJS.ProcessEnv): Credenti
 }
 
 /**
- * What is wrong with a profile in itself. The SDK takes another source then, in the profile or after it, and says nothing.
+ * Returns the problem of a profile in itself, for which the SDK would silently take another source.
  * @param usedBy the profiles that lead to it by `source_profile`
  */
 export function problemOfProfile(
@@ -61,7 +64,7 @@ export function problemOfProfile(
   if (profile === undefined || !namesSource(profile)) return notThere(name, environment);
   const subject = profileOf({ AWS_PROFILE: name });
   const missing = KEY_PARTS.filter((part) => profile[part] === undefined);
-  // A source profile may itself name a role: its keys go first.
+  // A source profile may itself name a role; its own keys take precedence.
   if (usedBy.length > 0 && missing.length === 0) return undefined;
   const { role_arn: role, source_profile: source, credential_source: credentialSource } = profile;
   if (role !== undefined) {
@@ -75,7 +78,7 @@ export function problemOfProfile(
     if ((source ?? credentialSource) !== undefined && profile['mfa_serial'] !== undefined) {
       return new CredentialFailure('MfaRequired', `${subject} asks for a multi-factor code (mfa_serial)`);
     }
-    // The SDK tells of a circle.
+    // The SDK reports a circle.
     if (source === undefined || usedBy.includes(source)) return undefined;
     return problemOfProfile(source, profiles, environment, [...usedBy, name]);
   }

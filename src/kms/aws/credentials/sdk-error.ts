@@ -1,4 +1,4 @@
-/** What can be told from an error of the SDK's credential providers. */
+/** Facts from errors of the SDK's credential providers. */
 
 export function isProviderError(error: Error): boolean {
   return 'tryNextLink' in error;
@@ -8,7 +8,10 @@ export function isFileError(error: Error): boolean {
   return 'syscall' in error && (error.syscall === 'open' || error.syscall === 'read') && 'errno' in error;
 }
 
-/** With a blank after it. Node knows the path when it cannot open a file, not when it cannot read one. */
+/**
+ * The path with a blank after it; empty if unknown: Node names the path when it cannot open a file, not when it cannot
+ * read one.
+ */
 export function pathOf(error: Error): string {
   return 'path' in error && typeof error.path === 'string' ? `${error.path} ` : '';
 }

@@ -5,8 +5,8 @@ import { KeyError, systemErrorCode } from '../../../errors.ts';
 import { CredentialFailure } from './failure.ts';
 
 /**
- * The SDK takes a shared file that it cannot read for one that is not there.
- * @param isMeant whether a file in the usual place that cannot be read is one that counts
+ * Reports a shared file that cannot be read, which the SDK treats as missing.
+ * @param isMeant true: an unreadable file in the usual place counts
  */
 export async function unreadableSharedFile(
   environment: NodeJS.ProcessEnv,
@@ -14,7 +14,7 @@ export async function unreadableSharedFile(
 ): Promise<CredentialFailure | undefined> {
   for (const path of sharedFiles(environment)) {
     const code = await readProblem(path);
-    // In the usual place there need not be one.
+    // A file in the usual place is optional.
     const isUsual = /\/\.aws\/(?:config|credentials)$/.test(path);
     if (code === undefined || (isUsual && (code === 'ENOENT' || !(await isMeant(path))))) continue;
     return new CredentialFailure('SharedFileUnreadable', `cannot read ${path} (${code})`);
@@ -31,7 +31,7 @@ async function readProblem(path: string): Promise<string | undefined> {
   }
 }
 
-/** Of every profile. */
+/** The secrets of every profile. */
 export async function secretsOfSharedFiles(environment: NodeJS.ProcessEnv): Promise<readonly string[]> {
   const texts = await Promise.all(sharedFiles(environment).map((path) => textOf(path)));
   const lines = texts.join('\n').matchAll(/^\s*aws_(?:secret_access_key|session_token)\s*=\s*(\S+)/gim);
@@ -46,8 +46,9 @@ async function textOf(path: string): Promise<string> {
 }
 
 /**
- * Whether the SDK finds anything in the shared files. It would wait for ever for a pipe, and read a device without end.
- * @throws KeyError BAD_OPTION for what is no file, or too large to be one of these
+ * Tells whether the SDK would find anything in the shared files. The SDK itself would wait for ever for a pipe, and
+ * read a device without end.
+ * @throws KeyError BAD_OPTION for a path that is no file, or one that is too large
  */
 export async function areSharedFilesThere(environment: NodeJS.ProcessEnv): Promise<boolean> {
   const found = await Promise.all(
@@ -64,7 +65,7 @@ export async function areSharedFilesThere(environment: NodeJS.ProcessEnv): Promi
   return found.includes(true);
 }
 
-/** The C++ SDK's name for the shared credentials file, which MariaDB's documentation tells users to set. */
+/** Accepts the C++ SDK's variable for the shared credentials file, which MariaDB's documentation tells users to set. */
 export function adoptLegacyVariables(environment: NodeJS.ProcessEnv): void {
   const legacy = environment['AWS_CREDENTIAL_PROFILES_FILE'];
   if (legacy !== undefined) environment['AWS_SHARED_CREDENTIALS_FILE'] ??= legacy;
@@ -74,7 +75,7 @@ export function sharedFiles(environment: NodeJS.ProcessEnv): readonly [config: s
   const home = environment['HOME'] || homedir();
   const [config, credentials] = [environment['AWS_CONFIG_FILE'], environment['AWS_SHARED_CREDENTIALS_FILE']].map(
     (path) =>
-      // As the SDK.
+      // The SDK expands the tilde, too.
       path?.startsWith('~/') ? join(home, path.slice(2)) : path,
   );
   return [config || join(home, '.aws/config'), credentials || join(home, '.aws/credentials')];

@@ -2,7 +2,7 @@ import type { ChainStep } from './chain-log.ts';
 import { containerHost } from './container-endpoint.ts';
 import { metadataEndpoint } from './instance-metadata.ts';
 
-/** What the failed step was about, as messages name it. */
+/** The name of the failed step's source in messages. */
 export function sourceName(step: ChainStep | undefined, environment: NodeJS.ProcessEnv): string {
   switch (step?.link) {
     case undefined:

@@ -9,7 +9,7 @@ export function explainWebIdentity(
 ): CredentialFailure | undefined {
   const source = 'web identity';
   if (cause === undefined) {
-    // A role alone is often left over from another tool; a token file is there for this only.
+    // A role alone is often left over from another tool; a token file has no other use.
     if (!environment['AWS_WEB_IDENTITY_TOKEN_FILE'] || environment['AWS_ROLE_ARN']) return undefined;
     return new CredentialFailure('WebIdentityIncomplete', 'AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not');
   }
@@ -21,7 +21,7 @@ export function unreadableToken(source: string, cause: Error): CredentialFailure
   return new CredentialFailure('WebIdentityTokenUnreadable', `${source}: ${problem}`);
 }
 
-/** A call of STS. Network errors get names of their own: what KMS needs in that case would mislead. */
+/** The failure of a call of STS. Network errors get names of their own: the hints for KMS would mislead. */
 export function stsFailure(source: string, cause: Error): CredentialFailure {
   const metadata = '$metadata' in cause ? cause.$metadata : undefined;
   const code = systemErrorCode(cause) ?? cause.name;
@@ -30,7 +30,7 @@ export function stsFailure(source: string, cause: Error): CredentialFailure {
     return new CredentialFailure('CredentialServiceUnreachable', said, metadata);
   }
   const { status, requestId } = readMetadata(metadata);
-  // Whatever STS answers has a request id.
+  // Every answer of STS has a request id.
   if (status !== 0 && requestId === '') {
     const problem = `${source}, STS: HTTP ${status}, no answer of STS`;
     return new CredentialFailure('CredentialServiceUnreachable', problem, metadata);

@@ -1,20 +1,20 @@
 import { wipe } from '../../../bytes.ts';
 import { type HttpAnswer, MOST_ANSWER_BYTES } from './transport.ts';
 
-/** As Node.js. */
+/** The limit of Node.js. */
 const MOST_HEAD_BYTES = 16_384;
 const MOST_LINE_BYTES = 1_024;
-/** Each is an object, however short: of one byte each they would be large together. */
+/** Each piece is an object: many pieces of one byte would need much memory. */
 const MOST_PIECES = 4_096;
-/** Of heads that only announce the answer, and of lines after it. */
+/** The most interim heads (status 1xx), and the most lines after the body. */
 const MOST_EXTRAS = 16;
 const CRLF = '\r\n';
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t -~\x80-\xff]*)?$/;
-/** With the blanks around the value: a pattern that took them off would go through a long line of them again and again. */
+/** The value includes its surrounding blanks: a pattern without them would take quadratic time on a long line. */
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)$/;
 const CHUNK_SIZE_LINE = /^([0-9a-fA-F]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?$/;
 
-/** Classified as what a proxy or a gateway sends in place of an answer. */
+/** Classified like the answer of a proxy or gateway in place of KMS's. */
 class NoHttpError extends Error {
   override readonly name = 'UnreadableAnswer';
 
@@ -26,31 +26,28 @@ class NoHttpError extends Error {
 type State = 'head' | 'sized' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'until closed' | 'whole';
 
 /**
- * Reads one answer to a POST request (RFC 9112), in pieces as they come, and stricter than it might: what a lenient reader
- * makes of a dubious answer is what attacks between proxies are made of. Keeps no reference to a piece.
+ * Parses one answer to a POST request (RFC 9112) incrementally. It is stricter than the standard requires: request
+ * smuggling exploits lenient readers. Keeps no reference to a piece.
  */
 export class AnswerReader {
   #state: State = 'head';
-  /** Of a head or a line, what came of it. */
+  /** The received part of an incomplete head or line. */
   #unread: Buffer = Buffer.alloc(0);
   #status = 0;
   #headers: Record<string, string> = {};
   readonly #body: Buffer[] = [];
   #bodyBytes = 0;
-  /** Bytes that are missing of the body, or of its chunk. */
+  /** Bytes missing from the body or its current chunk. */
   #missing = 0;
   #extras = 0;
   #keepsConnection = true;
 
-  /** Whether another answer may come over the same connection. */
+  /** True if the connection can carry another answer. */
   get keepsConnection(): boolean {
     return this.#state === 'whole' && this.#keepsConnection;
   }
 
-  /**
-   * @returns whether the answer is whole
-   * @throws Error UnreadableAnswer
-   */
+  /** @returns true when the answer is complete @throws Error UnreadableAnswer */
   feed(piece: Buffer): boolean {
     const before = this.#unread;
     const bytes = before.length === 0 ? piece : Buffer.concat([before, piece]);
@@ -63,7 +60,7 @@ export class AnswerReader {
       }
       this.#unread = Buffer.from(bytes.subarray(at));
     } finally {
-      // A part of the body may have come with the end of the head.
+      // A part of the body may have arrived with the end of the head.
       if (bytes !== piece) wipe(bytes);
       wipe(before);
     }
@@ -74,14 +71,14 @@ export class AnswerReader {
     return this.#state !== 'head' || this.#unread.length > 0;
   }
 
-  /** The connection has ended. Returns whether the answer was to end with it. */
+  /** Handles the end of the connection. Returns true if that completes the answer. */
   end(): boolean {
     if (this.#state !== 'until closed') return false;
     this.#state = 'whole';
     return true;
   }
 
-  /** Of a whole answer. Its body is the receiver's to wipe. */
+  /** Returns a complete answer. The receiver wipes its body. */
   take(): HttpAnswer {
     const [first] = this.#body;
     const single = this.#body.length === 1 ? first : undefined;
@@ -91,13 +88,13 @@ export class AnswerReader {
     return { status: this.#status, headers: this.#headers, body };
   }
 
-  /** Of half an answer, too, a data key may be a part. */
+  /** Wipes an incomplete answer, which may contain part of a data key. */
   wipe(): void {
     wipe(this.#unread);
     for (const piece of this.#body) wipe(piece);
   }
 
-  /** Returns up to where it read; undefined: more has to come first. */
+  /** Returns the offset after the parsed bytes; undefined: more bytes are needed. */
   #step(bytes: Buffer, at: number): number | undefined {
     switch (this.#state) {
       case 'head':
@@ -131,7 +128,7 @@ export class AnswerReader {
     const end = bytes.indexOf(CRLF + CRLF, at, 'latin1');
     if ((end < 0 ? bytes.length : end) - at > MOST_HEAD_BYTES) throw new NoHttpError('its head is too long');
     if (end < 0) {
-      // What speaks another protocol does not send an end of a head.
+      // Another protocol is recognised at its first bytes, because it may never send the end of a head.
       const start = bytes.toString('latin1', at, Math.min(at + 5, bytes.length));
       if (!'HTTP/'.startsWith(start)) throw new NoHttpError('it does not start with HTTP/');
       return undefined;
@@ -141,19 +138,19 @@ export class AnswerReader {
     if (matched === undefined) throw new NoHttpError('its first line is no status line');
     this.#status = Number(status);
     this.#headers = headersOf(lines);
-    // 100 and 103 announce the answer; nobody asked for 101.
+    // 100 and 103 precede the answer; 101 was not requested.
     if (this.#status === 101) throw new NoHttpError('it changes the protocol');
     if (this.#status >= 200) this.#frame(minor === '1');
     else this.#countExtra();
     return end + 2 * CRLF.length;
   }
 
-  /** How the end of the body is told: RFC 9112, 6.3. */
+  /** Determines how the body's end is marked: RFC 9112, 6.3. */
   #frame(isLatest: boolean): void {
     const { connection, 'transfer-encoding': coding, 'content-length': length } = this.#headers;
     this.#keepsConnection = isLatest && !/\bclose\b/i.test(connection ?? '');
     if (this.#status === 204 || this.#status === 304) {
-      // Whoever sends a body all the same does not put it before the next answer.
+      // If a body is sent nevertheless, it is not taken for the next answer.
       this.#keepsConnection = false;
       this.#state = 'whole';
     } else if (coding !== undefined) {
@@ -180,7 +177,7 @@ export class AnswerReader {
       if (this.#missing === 0) this.#state = this.#state === 'chunk' ? 'chunk end' : 'whole';
     }
     if (this.#bodyBytes > MOST_ANSWER_BYTES) {
-      // Cut short, it is no JSON: that says what there is to say of it.
+      // The body is cut off, so it is no JSON: the reader reports that.
       this.#keepsConnection = false;
       this.#state = 'whole';
     }
@@ -221,7 +218,7 @@ function headersOf(lines: readonly string[]): Record<string, string> {
   return headers;
 }
 
-/** Around it. Those of HTTP, which are fewer than `trim()` takes off. */
+/** Trims the blanks of HTTP, which are fewer than those of `trim()`. */
 function withoutBlanks(text: string): string {
   const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
   let [from, to] = [0, text.length];

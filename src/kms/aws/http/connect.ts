@@ -2,9 +2,9 @@ import { proxiesOf } from '../proxies.ts';
 import { DirectTransport, plainSockets, tlsSockets } from './direct.ts';
 import { bareHost, type Transport, type TransportOptions } from './transport.ts';
 
-/** Makes no connection yet. */
+/** Creates a transport to the URL. Does not connect yet. */
 export async function transportTo(url: URL, options: TransportOptions): Promise<Transport> {
-  // Whether one of them is for this place is for Node.js to say.
+  // Node.js decides whether a proxy applies to this host.
   const { http_proxy: http, https_proxy: https } = proxiesOf(options.proxyEnvironment);
   if (http !== undefined || https !== undefined) {
     const { ProxyTransport } = await import('./through-proxy.ts');

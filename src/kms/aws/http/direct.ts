@@ -5,21 +5,22 @@ import type { Clock } from '../../../clock.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } from './transport.ts';
 
-/** Starts to connect. */
+/** Starts to connect, and returns the socket. */
 export type OpenSocket = () => Socket;
 
 export function plainSockets(host: string, port: number): OpenSocket {
   return () => netConnect({ host, port });
 }
 
-/** @param trusted PEM certificates; undefined: the usual ones */
+/** @param trusted certificates in PEM; undefined: the system's usual ones */
 export function tlsSockets(host: string, port: number, trusted: readonly string[] | undefined): OpenSocket {
   const secureContext = createSecureContext(trusted === undefined ? {} : { ca: [...trusted] });
-  // Said here, NODE_TLS_REJECT_UNAUTHORIZED has no say.
+  // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
   const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true };
   let session: Buffer | undefined;
   return () => {
-    // Each is for one connection, which brings the next: what refuses or swallows resumed sessions does so once.
+    // Each session is used for one connection, which brings the next: a server that refuses or ignores resumed sessions
+    // does so once.
     const resumed = session;
     session = undefined;
     const socket = tlsConnect({
@@ -34,20 +35,20 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
   };
 }
 
-/** Until a probe of the kernel asks a connection that is quiet whether it is still there. */
+/** Milliseconds until the kernel probes a quiet connection. */
 const PROBE_AFTER_MS = 1_000;
-/** A server that announces when it closes a quiet connection is not to be raced with. */
+/** Milliseconds before a server's announced close of a quiet connection at which it is no longer used. */
 const HURRY_MS = 1_000;
 
 /**
- * HTTP/1.1 over connections of our own: a call through Node's client costs the agent three to four times as much, and loading
- * that client is a large part of a start (docs/performance.md). It knows no proxies.
+ * HTTP/1.1 over our own connections, without proxies: a call through Node's client costs the agent three to four times
+ * as much, and loading that client is a large part of a start (docs/performance.md).
  */
 export class DirectTransport implements Transport {
   readonly #open: OpenSocket;
   readonly #path: string;
   readonly #clock: Clock;
-  /** The one used last is used next: the others may be closed one day. */
+  /** The last used connection is used next, so that the others can be closed one day. */
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
 
@@ -93,7 +94,7 @@ export class DirectTransport implements Transport {
 }
 
 interface ConnectionEvents {
-  /** It can be asked again. */
+  /** Called when the connection is free for another request. */
   free(): void;
   gone(): void;
 }
@@ -103,7 +104,7 @@ interface Asked {
   readonly ended: (outcome: HttpOutcome) => void;
 }
 
-/** One request at a time. */
+/** A connection that carries one request at a time. */
 class Connection {
   readonly #socket: Socket;
   readonly #clock: Clock;
@@ -129,7 +130,7 @@ class Connection {
     return this.#goodUntilMs;
   }
 
-  /** @returns what gives it up */
+  /** @returns a function that aborts the request */
   ask(text: string, ended: (outcome: HttpOutcome) => void): (error: unknown) => void {
     const asked = { reader: new AnswerReader(), ended };
     this.#asked = asked;
@@ -140,7 +141,7 @@ class Connection {
     };
   }
 
-  /** The connection is not used again; whoever waits for an answer learns why. */
+  /** Closes the connection; a pending request fails with the error. */
   fail(error: unknown): void {
     const asked = this.#asked;
     this.#asked = undefined;
@@ -152,19 +153,19 @@ class Connection {
 
   #read(piece: Buffer): void {
     try {
-      // What nobody asked for is not the answer to the next request.
+      // Bytes without a request are not taken for the answer to the next one.
       if (this.#asked === undefined) this.fail(hangUp());
       else if (this.#asked.reader.feed(piece)) this.#finish(this.#asked);
     } catch (error) {
       this.fail(error);
     } finally {
-      // A data key may be in it.
+      // The piece may contain a data key.
       wipe(piece);
     }
   }
 
   #end(): void {
-    // TLS that ended too early says so in an error, which comes after this.
+    // A TLS connection that ended too early reports an error after this event.
     if (this.#socket.destroyed) return;
     if (this.#asked?.reader.end()) this.#finish(this.#asked);
     else this.fail(hangUp(this.#asked?.reader));
@@ -176,7 +177,7 @@ class Connection {
     if (reader.keepsConnection) {
       const [, seconds] = /\btimeout=(\d{1,6})\b/.exec(String(answer.headers['keep-alive'] ?? '')) ?? [];
       if (seconds !== undefined) this.#goodUntilMs = this.#clock.monotonicMs() + Number(seconds) * 1000 - HURRY_MS;
-      // Alone, it keeps no process from its end.
+      // An idle connection does not keep the process alive.
       this.#socket.unref();
       this.#events.free();
     } else this.fail(hangUp());
@@ -187,7 +188,7 @@ class Connection {
 function requestText(path: string, headers: Readonly<Record<string, string>>, body: string): string {
   let text = `POST ${path} HTTP/1.1\r\n`;
   for (const [name, value] of Object.entries(headers)) {
-    // As Node.js says it. Credentials come from files that anybody may have written.
+    // The same error as Node's. Credentials come from files that anybody may have written.
     if (/[^\t -~]/.test(value)) {
       throw Object.assign(new TypeError(`Invalid character in header content ["${name}"]`), {
         code: 'ERR_INVALID_CHAR',
@@ -198,7 +199,7 @@ function requestText(path: string, headers: Readonly<Record<string, string>>, bo
   return `${text}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
-/** With the code that Node.js gives it. */
+/** The error code that Node.js uses. */
 function hangUp(reader?: AnswerReader): Error {
   const message = reader?.hasBegun ? 'the connection ended in the middle of the answer' : 'socket hang up';
   return Object.assign(new Error(message), { code: 'ECONNRESET' });

@@ -15,7 +15,7 @@ import {
   type TransportOptions,
 } from './transport.ts';
 
-/** Node's own client, which knows proxies. */
+/** A transport by Node's own client, which supports proxies. */
 export class ProxyTransport implements Transport {
   readonly #url: URL;
   readonly #agents: ReturnType<typeof keepAliveAgents>;
@@ -49,7 +49,7 @@ export class ProxyTransport implements Transport {
             ended(refusal === undefined ? outcome : { error: refusal });
           });
         } catch (error) {
-          // Node.js makes no request of these headers: nothing was sent.
+          // Node.js refuses these headers, so nothing was sent.
           leave({ error });
           ended({ error });
         }
@@ -72,7 +72,7 @@ export class ProxyTransport implements Transport {
     const fail = (error: unknown): void => {
       if (isOver) return;
       isOver = true;
-      // Of half an answer, too, a data key may be a part.
+      // An incomplete answer may contain part of a data key.
       for (const chunk of chunks) wipe(chunk);
       ended({ error });
     };
@@ -88,7 +88,7 @@ export class ProxyTransport implements Transport {
       answer.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
         size += chunk.length;
-        // Cut short, it is no JSON: that says what there is to say of it.
+        // The body is cut off, so it is no JSON: the reader reports that.
         if (size <= MOST_ANSWER_BYTES) return;
         end();
         request.destroy();

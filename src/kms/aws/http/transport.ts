@@ -2,19 +2,19 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../../clock.ts';
 import type { AgentOptions } from '../agents.ts';
 
-/** What came back, whatever it says. */
+/** An HTTP answer of any kind. */
 export interface HttpAnswer {
   readonly status: number;
-  /** By lower-case name; of one that came twice, the values with a comma between. */
+  /** Headers by lower-case name; repeated ones are joined with commas. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
-  /** For the receiver to wipe. */
+  /** The receiver wipes the body. */
   readonly body: Buffer;
 }
 
 export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Milliseconds until the connection is there. */
+  /** Milliseconds until the connection is open. */
   readonly connectTimeoutMs: number;
 }
 
@@ -24,24 +24,24 @@ export interface TransportOptions extends AgentOptions {
   readonly clock: Clock;
 }
 
-/** Over connections to one place that are kept. */
+/** Requests to one host over connections that are kept open. */
 export interface Transport {
   /**
-   * POSTs, and tells the outcome once. An answer that has no end is cut at `MOST_ANSWER_BYTES`.
-   * @returns what gives the request up: `ended` is told the error then
+   * Sends a POST request and calls `ended` once with the outcome. An endless answer is cut at `MOST_ANSWER_BYTES`.
+   * @returns a function that aborts the request: `ended` then gets its error
    */
   post(request: HttpRequest, ended: (outcome: HttpOutcome) => void): (error: unknown) => void;
   close(): void;
 }
 
-/** No answer of KMS comes near it; who sends more is somebody else, and may go on for as long as we listen. */
+/** No answer of KMS is nearly as long; a longer one comes from another service, and may never end. */
 export const MOST_ANSWER_BYTES = 262_144;
 
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-/** Of a socket that is connecting. */
+/** Limits the time of a socket's connecting. */
 export function limitConnecting(
   socket: Socket,
   limitMs: number,
@@ -53,7 +53,7 @@ export function limitConnecting(
   socket.once('close', stop);
 }
 
-/** Of an IPv6 address, which a URL has in brackets. */
+/** Removes the brackets that a URL has around an IPv6 address. */
 export function bareHost(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
