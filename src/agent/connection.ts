@@ -5,10 +5,10 @@ import { type Frame, FrameDecoder } from '../format/frames.ts';
 import { type AgentMessage, encodeAgentMessage } from '../format/messages.ts';
 import { nextTurn } from '../next-turn.ts';
 
-/** Bytes that the plugin has not read yet. While there are more, no further request is read. */
+/** The most bytes that the plugin has not read yet; beyond it no further request is read. */
 const MOST_UNREAD_BYTES = 1_048_576;
 
-/** The stream of one plugin: frames in, messages out. Bytes that went out are wiped. */
+/** The stream of one plugin: frames in, messages out. Sent bytes are wiped. */
 export class Connection {
   readonly #stream: Duplex;
   readonly #decoder = new FrameDecoder();
@@ -26,8 +26,8 @@ export class Connection {
   }
 
   /**
-   * Gives each frame to `receive`, one after the other, until the stream ends.
-   * @param isFull no further frame is given while it says so
+   * Passes each frame to `receive`, one after the other, until the stream ends.
+   * @param isFull true: no further frame is passed on
    * @throws KeyError PROTOCOL, what `receive` throws, and the stream's errors as they come
    */
   async read(isFull: () => boolean, receive: (frame: Frame) => Promise<void>): Promise<void> {
@@ -40,19 +40,19 @@ export class Connection {
     if (this.#decoder.isInsideFrame) throw new KeyError('PROTOCOL', 'the plugin closed the connection inside a frame');
   }
 
-  /** To be called when `isFull` may have another answer. */
+  /** Call it when `isFull` may have changed. */
   lookAgain(): void {
     this.#lookAgain();
   }
 
-  /** Sends a message together with all others of this turn of the event loop: at a start there are thousands of keys. */
+  /** Sends a message together with all others of this turn of the event loop: a start sends thousands of keys. */
   send(request: number, message: AgentMessage): void {
     if (!this.#stream.writable) return;
     if (this.#outbox.length === 0) void nextTurn().then(() => this.#flush());
     this.#outbox.push(encodeAgentMessage(request, message));
   }
 
-  /** Sends what waits, and closes the stream. */
+  /** Sends waiting messages, and closes the stream. */
   close(): void {
     this.#flush();
     this.#stream.destroy();
@@ -63,7 +63,7 @@ export class Connection {
     this.#stream.destroy(error);
   }
 
-  /** Waits until another request may be taken: a plugin that reads no answers is not read meanwhile. */
+  /** Waits until another request may be read: none is read while the plugin does not read answers. */
   async #room(isFull: () => boolean): Promise<void> {
     while (!this.isClosed && (isFull() || this.#stream.writableLength > MOST_UNREAD_BYTES)) {
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -1,11 +1,11 @@
 import type { Clock } from '../clock.ts';
 
-/** Calls `onIdle` when no work has been under way for a time. */
+/** Calls `onIdle` when no work has been running for `timeoutMs`. */
 export class IdleTimer {
   readonly #clock: Clock;
   readonly #timeoutMs: number | undefined;
   readonly #onIdle: () => void;
-  /** Pieces of work under way. */
+  /** The number of running pieces of work. */
   #busy = 0;
   #waiting = new AbortController();
   #isClosed = false;
@@ -23,7 +23,7 @@ export class IdleTimer {
     this.#waiting.abort();
   }
 
-  /** To be called once for each `begin`. */
+  /** Call it once for each `begin`. */
   end(): void {
     this.#busy -= 1;
     this.#restart();

@@ -8,12 +8,12 @@ import { Session, type SessionParts } from './session.ts';
 const MAX_SOCKET_PATH_BYTES = 107;
 /** A plugin uses one connection; a backup of its server another one. */
 export const MOST_CONNECTIONS = 32;
-/** A plugin sends HELLO as soon as it is connected. Who does not, takes the place of one that would. */
+/** Milliseconds. A plugin sends HELLO as soon as it is connected; other connections are closed after this. */
 const HELLO_TIMEOUT_MS = 30_000;
 
 /**
- * Serves every plugin that connects to a unix socket, until the signal is aborted.
- * Who may connect is decided by the socket's directory: it must be closed to others (mode 0700 or 0750).
+ * Serves every plugin that connects to a unix socket, until the signal is aborted. The mode of the socket's directory
+ * decides who may connect: it must be 0700 or 0750.
  * @throws KeyError BAD_OPTION
  */
 export async function listenForPlugins(
@@ -46,7 +46,7 @@ export async function listenForPlugins(
     isToldOfDrop = true;
   });
   await listen(server, path);
-  // One connection that cannot be accepted (no descriptors left) is not the end of the others.
+  // One connection that cannot be accepted (no free descriptor) does not end the others.
   server.on('error', (error) => report(`error: ${toKeyError(error).message}`));
   report(`agent ${parts.agentVersion} listens on ${path}`);
   await aborted(stop);
@@ -78,7 +78,7 @@ async function assertPrivateDirectory(directory: string): Promise<void> {
   }
 }
 
-/** A socket that nobody listens on is left over from an agent that was killed. Anything else is not ours to remove. */
+/** Removes a socket without a listener, left by a killed agent. Any other file is not ours to remove. */
 async function clearStaleSocket(path: string): Promise<void> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
     throw new KeyError(
@@ -113,7 +113,7 @@ async function listen(server: Server, path: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
   server.once('listening', () => server.off('error', reject));
-  // The directory decides who gets this far; the socket itself is open so that a server of the directory's group can connect.
+  // The directory controls access; the socket itself is open, so that a server in the directory's group can connect.
   server.listen({ path, readableAll: true, writableAll: true }, resolve);
   await promise;
 }

@@ -22,19 +22,19 @@ import { IdleTimer } from './idle-timer.ts';
 
 export interface SessionParts extends KeyringSurroundings {
   readonly agentVersion: string;
-  /** What this agent was told when it was started overrules what the plugin asks for. */
+  /** Settings that the agent was started with override the plugin's. */
   readonly overrideSettings: (settings: Settings) => Settings;
-  /** Takes secrets, and what a terminal would obey, out of a text that is about to leave the process. */
+  /** Removes secrets and control characters from a text that is about to leave the process. */
   readonly redact: (text: string) => string;
-  /** A connection whose HELLO has not come by then is closed; undefined: never. */
+  /** Milliseconds after which a connection without HELLO is closed; undefined: never. */
   readonly helloTimeoutMs?: number | undefined;
-  /** Ends a session in which nothing has been asked and nothing is missing for so long; undefined: never. */
+  /** Milliseconds without requests and without missing keys after which the session ends; undefined: never. */
   readonly idleTimeoutMs: number | undefined;
 }
 
 /**
- * Requests of one plugin that are worked on at a time; the next ones stay unread. A plugin asks for each key once at a time,
- * in its server's statements, so that it does not come near this number.
+ * Requests of one plugin that are processed concurrently; further ones stay unread. A plugin requests each key once at
+ * a time, for its server's statements, and stays far below this number.
  */
 export const MOST_REQUESTS_AT_ONCE = 256;
 
@@ -51,13 +51,13 @@ export class Session {
   readonly #parts: SessionParts;
   readonly #idle: IdleTimer;
   readonly #ending = new AbortController();
-  /** Increases that no STATS has told of yet. */
+  /** Increases that no STATS has reported yet. */
   readonly #counters = new Map<Counter, number>();
   #opened: Opened | undefined;
   #helloSeen = false;
   /** Key versions of the plugin that HELD has not named yet. */
   #unnamed = 0;
-  /** Requests under way. None of them rejects. */
+  /** Requests in progress. None of them rejects. */
   readonly #answering = new Set<Promise<void>>();
   /** Ends the wait for HELLO. */
   readonly #greeting = new AbortController();
@@ -70,7 +70,7 @@ export class Session {
 
   /**
    * Serves the plugin until either side closes.
-   * @throws KeyError PROTOCOL when the plugin broke the protocol; the stream is closed then
+   * @throws KeyError PROTOCOL when the plugin broke the protocol; then the stream is closed
    */
   async run(): Promise<void> {
     this.#awaitHello();
@@ -85,7 +85,7 @@ export class Session {
       this.#greeting.abort();
       this.#connection.close();
       this.#opened?.stop();
-      // They give up at once, and take their temporary files with them.
+      // They abort at once, and remove their temporary files.
       await Promise.all(this.#answering);
       await this.#opened?.close();
     }
@@ -111,7 +111,7 @@ export class Session {
     }
     if (message.type === 'use' && (opened.role !== 'server' || opened.protocol === OLDEST_PROTOCOL_VERSION))
       throw new KeyError('PROTOCOL', 'use: only a server asks for it, from protocol 2 on');
-    // Requests overlap: the next frame is read while this one is worked on.
+    // Requests overlap: the next frame is read while this one is processed.
     const answering = this.#answer(frame.request, message, opened).finally(() => {
       this.#answering.delete(answering);
       this.#connection.lookAgain();
@@ -188,7 +188,7 @@ export class Session {
     }
   }
 
-  /** @param work goes on after the request that began it, and never rejects */
+  /** @param work continues after the request that started it, and never rejects */
   #staysFor(work: Promise<void> | undefined): void {
     if (work === undefined) return;
     this.#idle.begin();
@@ -266,7 +266,7 @@ export class Session {
 
 /** @throws KeyError KEY_STILL_WRAPPED */
 function refuseMissing({ loader, protocol }: Opened, id: KeyId, version?: KeyVersion): void {
-  // The agent that a plugin of protocol 1 knows asks KMS once more.
+  // A plugin of protocol 1 expects its agent to call KMS once more.
   if (protocol !== OLDEST_PROTOCOL_VERSION) loader.refuseMissing(id, version);
 }
 
@@ -283,7 +283,7 @@ function checkProtocol({ protocol, held }: Extract<PluginMessage, { type: 'hello
   }
 }
 
-/** The peer went away, or we did: either way nothing is lost. */
+/** Either side closed the connection, and nothing is lost. */
 function isDisconnect(error: unknown): boolean {
   return ['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE'].includes(systemErrorCode(error) ?? '');
 }

@@ -2,14 +2,15 @@ import type { KeyError } from '../errors.ts';
 import { isCredentialFailure } from '../kms/failures/classify.ts';
 import type { KmsFailure } from '../kms-failure.ts';
 
-/** For bash. It prints nothing: what it copies may be secret. */
+/** A command for bash. It prints nothing, because the variables that it copies may be secret. */
 const TAKE_OVER =
   // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's
   'while IFS= read -rd "" v; do [[ ${v%%=*} =~ ^AWS_|PROXY$|proxy$|^SSL_CERT_FILE$ ]] && export "$v"; done < /proc/$(pidof -s mariadbd)/environ';
 
 /**
- * A mariadb-backup has the environment of whoever runs it, and its agent with it. What the service gives the server
- * (credentials, Region, proxies) is not there; adds how to take it over to the hint of a failure that may come of that.
+ * Extends the hint of a failure that may come from a mariadb-backup's environment. A mariadb-backup and its agent have
+ * the environment of the user who runs it, without the variables that the service gives the server (credentials,
+ * Region, proxies); the hint tells how to take them over.
  */
 export function hintedForBackup(error: KeyError): KeyError {
   const { code, hint, failure } = error;
@@ -19,7 +20,10 @@ export function hintedForBackup(error: KeyError): KeyError {
   return error.hinted(hint === '' ? added : `${added}; otherwise ${hint}`);
 }
 
-/** Whose Region is another, too: there KMS has no such key, and says no more than that the identity may not. */
+/**
+ * A missing Region variable also counts: in the wrong Region KMS has no such key, and reports only a missing
+ * permission.
+ */
 function mayComeOfEnvironment(failure: KmsFailure): boolean {
   const isOfRegion = failure.group === 'permission' || failure.name === 'NotFoundException';
   return isCredentialFailure(failure) || failure.status === 0 || isOfRegion;

@@ -3,7 +3,7 @@ import { describeKey, type KeyName } from '../format/key-file-name.ts';
 /** MariaDB's ENCRYPTION_KEY_SYSTEM_DATA. */
 const SYSTEM_DATA = 1;
 
-/** The warnings about new versions that encrypt with AES_CTR, each of them once. */
+/** Warnings about new versions with AES_CTR, each of which is given once. */
 export class CtrWarnings {
   readonly #told = new Set<string>();
 

@@ -24,10 +24,10 @@ interface FoundKey {
 const CONCURRENCY = 8;
 
 /**
- * One Decrypt of a stored version for each master key, in each Region that would serve a start: KMS counts the days since a
- * key was used, for its replicas apart, and counts neither a dry run nor what a server has in memory. What is unwrapped is
- * checked like a key that is loaded, and wiped.
- * @returns what KMS refused, for the log
+ * Decrypts one stored version for each master key, in each Region that would serve a start. KMS counts the days since a
+ * key's last use, separately for replicas, and counts neither a dry run nor keys in a server's memory. The plaintext is
+ * checked like a loaded key, and wiped.
+ * @returns KMS's refusals, for the log
  * @throws KeyError STORE_UNAVAILABLE
  */
 export async function useMasterKeys(
@@ -70,7 +70,10 @@ export async function useMasterKeys(
   return refusals;
 }
 
-/** Of each master key its last stored version; only KMS knows the master key of one that no sidecar describes. */
+/**
+ * Returns the last stored version for each master key; only KMS knows the master key of a version without a usable
+ * sidecar.
+ */
 async function keysToOpen(
   store: KeyStore,
   region: string,
@@ -78,7 +81,7 @@ async function keysToOpen(
   const known = new Map<string, FoundKey>();
   const unknown: FoundKey[] = [];
   for (const name of (await store.list()).stored) {
-    // Whoever loads it says what is wrong with it.
+    // A later load of the version reports the error.
     const stored = await store.readToUnwrap(name).catch(() => undefined);
     if (stored === undefined) continue;
     const arn = pinnedMasterKey(stored);

@@ -34,9 +34,9 @@ import { inTurn, once } from './single-flight.ts';
 import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
 import { latestFirst, latestVersions, nextVersion } from './versions.ts';
 
-/** Where the keyring puts what it has: the protocol server, or a test. */
+/** The receiver of a keyring's results: the protocol session, or a test. */
 export interface KeyringEvents {
-  /** Hands a data key over. The receiver copies it at once; the keyring wipes its bytes when the call returns. */
+  /** Delivers a data key. The receiver copies it at once; the keyring wipes its bytes when the call returns. */
   announce(name: KeyName, current: boolean, algorithm: EncryptionAlgorithm, dataKey: Uint8Array): void;
   log(severity: Severity, text: string): void;
   count(counter: Counter): void;
@@ -44,9 +44,9 @@ export interface KeyringEvents {
 
 export interface KeyringParts {
   readonly role: Role;
-  /** Key versions that the server has already, and that no `hold` names: the store lists as many. */
+  /** The number of key versions that the server has and that no `hold` names. */
   readonly unnamedHeld: number;
-  /** The settings of now: a change replaces them. */
+  /** Returns the current settings, which a change replaces. */
   readonly settings: () => Settings;
   readonly store: KeyStore;
   readonly kms: KmsCaller;
@@ -57,7 +57,7 @@ export interface KeyringParts {
 export interface LoadResult {
   readonly keys: number;
   readonly versions: number;
-  /** Versions that stay wrapped, each with the reason. */
+  /** Versions that could not be unwrapped, with reasons. */
   readonly failures: readonly KeyFailure[];
 }
 
@@ -66,19 +66,22 @@ export interface KeyFailure {
   readonly error: KeyError;
 }
 
-/** A lost race for a version number means that another process rotates too; more in a row means something else. */
+/**
+ * Losing a race for a version number means that another process rotates as well; more losses in a row have another
+ * cause.
+ */
 const MAX_LOST_RACES = 10;
 
-/** The core: unwraps, creates and rotates data keys. Each plaintext key goes to `announce` and is wiped. */
+/** The core: unwraps, creates and rotates data keys. Each plaintext key is passed to `announce` and wiped. */
 export class Keyring {
   readonly #parts: KeyringParts;
-  /** The last operation of each key id that creates: they take turns. */
+  /** The last creating operation of each key id: such operations run one at a time. */
   readonly #turns = new Map<KeyId, Promise<unknown>>();
   /** Concurrent calls for the same key, or the same version, share one operation. */
   readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
   readonly #fetching = new Map<string, Promise<void>>();
   readonly #ctrWarnings = new CtrWarnings();
-  /** Undefined when there is to be none. */
+  /** Undefined: no sealed key ring is used. */
   readonly #ring: SealedKeyRing | undefined;
   readonly #known: KnownVersions;
 
@@ -87,24 +90,24 @@ export class Keyring {
     const settings = parts.settings();
     this.#parts = parts;
     this.#known = new KnownVersions(store, unnamedHeld);
-    // Mock mode asks no KMS that could be asked less often.
+    // Mock mode needs no cache: its KMS is in this process.
     if (settings.sealedKeyRing && !settings.mock) {
       this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
     }
   }
 
-  /** The writing of the sealed key ring, which never rejects; undefined when none is under way. */
+  /** The current write of the sealed key ring, which never rejects; undefined when none is running. */
   get sealing(): Promise<void> | undefined {
     return this.#ring?.sealing;
   }
 
-  /** The server has these versions, from agents before this one. */
+  /** Records versions that the server got from earlier agents. */
   hold(names: readonly KeyName[]): void {
     for (const name of names) this.#known.add(name);
   }
 
   /**
-   * Tells the log when the store lacks versions that the server has: its next start would, too.
+   * Logs a warning when the store lacks versions that the server has, because the next start would lack them.
    * @throws KeyError STORE_UNAVAILABLE
    */
   async warnOfShrunkStore(): Promise<void> {
@@ -112,7 +115,7 @@ export class Keyring {
     if (shrunk !== undefined) this.#parts.events.log('error', withHint(shrunk));
   }
 
-  /** Nothing is asked of it any more. */
+  /** Ends the keyring. No other method is called after it. */
   close(): void {
     this.#ring?.close();
   }
@@ -130,7 +133,7 @@ export class Keyring {
     }
     if (this.#parts.role === 'server') {
       await store.removeAbandoned(listing.temporaries);
-      // Data under these keys exists already: not to start would help nobody.
+      // Data under these keys exists already, so refusing to start would not help.
       await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
     }
     const opened = await this.#ring?.open(listing, deadline);
@@ -152,10 +155,10 @@ export class Keyring {
     };
   }
 
-  /** Unwraps and announces each; returns those that stay wrapped. */
+  /** Unwraps and announces each version; returns those that could not be unwrapped. */
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
-    // The first ones are needed before a thread has started.
+    // The first keys are needed before a thread could start.
     const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE));
     await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
       try {
@@ -168,10 +171,10 @@ export class Keyring {
   }
 
   /**
-   * Makes a key id usable: unwraps what is stored for it, or creates version 1 when nothing is.
-   * @param mayCreate false: the server has data under it already, or has not looked, so that it may not be new
+   * Makes a key id usable: unwraps its stored versions, or creates version 1 when there is none.
+   * @param mayCreate false: the server has data under the key, or has not searched its data, so the key may not be new
    * @returns the latest version
-   * @throws KeyError; KEY_OF_DATA when a key would have been created, had it been allowed
+   * @throws KeyError; KEY_OF_DATA when only `mayCreate` prevents the creation
    */
   async open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
     return await once(this.#opening, id, () => inTurn(this.#turns, id, () => this.#open(id, mayCreate, deadline)));
@@ -185,10 +188,7 @@ export class Keyring {
     await once(this.#fetching, keyFileName(name), () => this.#unwrapStored(name, false, deadline));
   }
 
-  /**
-   * Creates the next version of a key.
-   * @throws KeyError; nothing has changed then
-   */
+  /** Creates the next version of a key. @throws KeyError; then nothing has changed */
   async rotate(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
     return await inTurn(this.#turns, id, async () => {
       const latest = latestVersions(await this.#known.listWhole()).get(id);
@@ -198,12 +198,12 @@ export class Keyring {
   }
 
   /**
-   * Tries every stored key, whatever happens to the others.
+   * Rotates every stored key, even when others fail.
    * @returns the number of keys rotated
    * @throws KeyError KEYS_FAILED when any failed
    */
   async rotateAll(deadline: Deadline): Promise<number> {
-    // Listed once: a version that somebody else makes meanwhile is met as KEY_EXISTS.
+    // The store is listed once: a version that another process creates meanwhile shows as KEY_EXISTS.
     const latest = latestVersions(await this.#known.listWhole());
     const failures: { readonly id: KeyId; readonly error: KeyError }[] = [];
     await forEachBounded([...latest], MOST_CALLS_AT_ONCE, async ([id, version]) => {
@@ -227,20 +227,20 @@ export class Keyring {
     const latest = stored.at(-1);
     if (latest !== undefined) {
       await store.sync();
-      // The latest first and alone: an older one must not pass for it.
+      // The latest version is announced first and alone, so that an older one cannot be taken for it.
       await this.#unwrapStored(latest, true, deadline);
       const older = await this.unwrapEach(stored.slice(0, -1), deadline);
       for (const { error } of older) events.log('error', withHint(error));
       return latest.version;
     }
-    // Rule: only a directory that was listed and holds nothing of that id means "new key".
+    // Rule: a key id is new only if the store was listed and has nothing of that id.
     const lost = listing.lost.find((name) => name.id === id);
     if (lost !== undefined) throw lostKey(lost, store.place);
     if (shrunk !== undefined) throw shrunk;
-    // The list limits new ids only: a key that exists may always get another version.
+    // The setting limits new ids only: an existing key may always get another version.
     if (!allowsKeyId(settings().keyIds, id)) throw idNotAllowed(id);
     this.#refuseToCreate(id);
-    // Last: the plugin looks at all its data when nothing else is in the way.
+    // This check is the last, because it makes the plugin search all its data.
     if (!mayCreate) throw keyOfData(id, store.place);
     return await this.#createNext(id, keyVersion(1), deadline);
   }
@@ -251,7 +251,7 @@ export class Keyring {
     return version;
   }
 
-  /** A backup writes no ring: nothing is kept for one. */
+  /** The key ring for new keys; a backup writes none. */
   get #sealer(): SealedKeyRing | undefined {
     return this.#parts.role === 'server' ? this.#ring : undefined;
   }
@@ -263,7 +263,7 @@ export class Keyring {
     const unwrapped = await unwrapStoredKey(kms, settings().encryptionContext, name, stored, deadline);
     try {
       await mendSidecar(this.#parts, name, stored, unwrapped);
-      // In the ring it would not be looked at again, and its sidecar stay as it is where it could not be corrected.
+      // A key in the ring is not checked again, and its sidecar would stay wrong where it could not be corrected.
       if (stored.mismatch === undefined) {
         keep?.add({ ...unwrapped, name }, stored.wrapped, (stored.sidecar ?? unwrapped).masterKeyArn);
       }
@@ -273,16 +273,16 @@ export class Keyring {
     }
   }
 
-  /** @throws KeyError KEY_NOT_ALLOWED where no version of any key is created */
+  /** @throws KeyError KEY_NOT_ALLOWED where no key may be created at all */
   #refuseToCreate(id: KeyId): void {
     const { store, settings, role } = this.#parts;
     if (role === 'backup') throw backupNeverCreates(id, store.place);
-    // Mock mode is for trials: its one master key needs no name.
+    // Mock mode is for trials: its only master key needs no name.
     const { masterKeyId, mock } = settings();
     if (masterKeyId === '' && !mock) throw noMasterKey(id);
   }
 
-  /** Creates `first`, or the next free version when another process was faster. */
+  /** Creates version `first`, or the next free one when another process was faster. */
   async #createNext(id: KeyId, first: KeyVersion, deadline: Deadline): Promise<KeyVersion> {
     const { store, events } = this.#parts;
     this.#refuseToCreate(id);
@@ -295,7 +295,7 @@ export class Keyring {
         const error = toKeyError(thrown);
         if (error.code !== 'KEY_EXISTS' || races === MAX_LOST_RACES) throw error;
         if (version === 1) {
-          // A new key was asked for, and the other process has just made it.
+          // A new key was requested, and another process has just created it.
           await store.sync();
           await this.#unwrapStored({ id, version }, true, deadline);
           return version;
@@ -308,9 +308,9 @@ export class Keyring {
 
   async #create(name: KeyName, deadline: Deadline): Promise<void> {
     const { store, kms, clock, settings, events } = this.#parts;
-    // Whatever the store says: data is encrypted with the one that the server has.
+    // The server has this version, and data is encrypted with it, whatever the store contains.
     if (this.#known.has(name)) throw heldAlready(name);
-    // One and the same for the whole creation: the setting may change meanwhile.
+    // One snapshot for the whole creation: the settings may change meanwhile.
     const { masterKeyId, keySpec, encryptionAlgorithm: algorithm, encryptionContext: pairs } = settings();
     const subject = describeKey(name);
     const encryptionContext = keyContext(pairs, name, algorithm);

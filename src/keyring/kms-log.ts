@@ -7,7 +7,7 @@ import { describeFailure } from '../kms/failures/classify.ts';
 import type { KmsObserver } from '../kms/observer.ts';
 import type { FailureKind } from '../kms-failure.ts';
 
-/** A server asks for nothing else. */
+/** The KMS operations of a server. */
 const CALLS: Readonly<Partial<Record<KmsOperation, Counter>>> = {
   GenerateDataKeyWithoutPlaintext: 'generateCalls',
   Decrypt: 'decryptCalls',
@@ -33,9 +33,9 @@ function logs(configured: LogLevel, level: LogLevel): boolean {
   return LOG_LEVELS.indexOf(configured) >= LOG_LEVELS.indexOf(level);
 }
 
-/** Turns KMS calls into log lines as `aws_key_management_log_level` wants them, and into counters. */
+/** Turns KMS calls into counters and log lines, as `aws_key_management_log_level` selects them. */
 export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsObserver {
-  /** Now and then, also at level Off: why somebody waits, or that a Region is out. */
+  /** Logged now and then, also at level Off: reasons why a caller waits, or that a Region fails. */
   const saidMs = new Map<string, number>();
   const tellSometimes = (severity: Severity, topic: string, text: string): void => {
     if (clock.monotonicMs() - (saidMs.get(topic) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
@@ -66,7 +66,7 @@ export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsO
       count(ERRORS[failure.kind]);
       const text = `${prefix}${describeFailure(failure)} (${took})`;
       if (nextRegion !== undefined) {
-        // Another Region makes up for it. Who answers wrongly must be looked at all the same.
+        // Another Region served the call, but a wrong answer must be investigated nevertheless.
         if (failure.name === WRONG_ANSWER)
           tellSometimes('error', `wrong answer of ${region}`, `${text}; going on with ${nextRegion}`);
         else write('Warn', 'warning', `${text}; going on with ${nextRegion}`);

@@ -3,14 +3,17 @@ import { type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { KeyStore, Listing } from '../keystore/store.ts';
 import { filesGone, storeShrunk } from './refusals.ts';
 
-/** The versions that the server has, compared with those that the store lists: none goes away, and none is made again. */
+/**
+ * Compares the versions that the server has with those that the store lists: none may disappear, and none may be
+ * created again.
+ */
 export class KnownVersions {
   readonly #store: KeyStore;
   readonly #unnamedHeld: number;
   /** Names of key files, as messages list them. */
   readonly #known = new Set<string>();
 
-  /** @param unnamedHeld key versions that the server has already, and that no `add` names */
+  /** @param unnamedHeld the number of key versions that the server has and that no `add` names */
   constructor(store: KeyStore, unnamedHeld: number) {
     this.#store = store;
     this.#unnamedHeld = unnamedHeld;
@@ -25,13 +28,14 @@ export class KnownVersions {
   }
 
   /**
-   * Lists the store. Rule: nothing is created where key files went missing, such as in the place of an unmounted file system.
+   * Lists the store. Rule: nothing is created while key files are missing, for example because a file system is not
+   * mounted.
    * @returns `shrunk` when the store lacks versions that the server has
    * @throws KeyError STORE_UNAVAILABLE
    */
   async list(): Promise<{ readonly listing: Listing; readonly shrunk: KeyError | undefined }> {
     const { place } = this.#store;
-    // A version that is made while the store is listed may be listed or not.
+    // A version created during the listing may be listed or not.
     const known = [...this.#known];
     const listing = await this.#store.list();
     const listed = new Set(listing.stored.map(keyFileName));

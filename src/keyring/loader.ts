@@ -15,24 +15,24 @@ export interface LoaderParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: (severity: Severity, text: string) => void;
-  /** Hears how many versions are missing, whenever they have been tried. */
+  /** Called with the number of missing versions after each attempt. */
   readonly missing: (versions: number) => void;
-  /** Makes the hint fit the process that reads it. */
+  /** Adapts the hint to the process that reports it. */
   readonly hinted: (error: KeyError) => KeyError;
 }
 
 export interface Loaded {
   readonly keys: number;
   readonly versions: number;
-  /** Settled when no missing version is tried any more, and never rejected; undefined when none is missing. */
+  /** Settles when no missing version is retried any more, and never rejects; undefined when none is missing. */
   readonly retrying: Promise<void> | undefined;
 }
 
-/** The load at a start, and the stored versions that it left wrapped: those are tried again until they open. */
+/** Loads all keys at a start, and retries the stored versions that could not be unwrapped. */
 export class KeyLoader {
   readonly #parts: LoaderParts;
   #missing: readonly KeyFailure[] = [];
-  /** Ends the attempts for the versions that the last load left wrapped. */
+  /** Ends the retries of the previous load. */
   #retrying = new AbortController();
 
   constructor(parts: LoaderParts) {
@@ -40,14 +40,14 @@ export class KeyLoader {
   }
 
   /**
-   * Unwraps every stored version. Where `allow_missing_keys` says so, it does without those that stay wrapped.
+   * Unwraps every stored version. With `allow_missing_keys`, versions that cannot be unwrapped are left out.
    * @throws KeyError STORE_UNAVAILABLE, KEYS_FAILED
    */
   async load(deadline: Deadline): Promise<Loaded> {
     const { keyring, settings, log, hinted } = this.#parts;
     const { keys, versions, failures } = await keyring.loadAll(deadline);
     if (failures.length === 0) {
-      // This load has loaded what an earlier one missed.
+      // This load has loaded the versions that an earlier one missed.
       this.stop();
       if (this.#missing.length > 0) this.#report([]);
       return { keys, versions, retrying: undefined };
@@ -69,7 +69,7 @@ export class KeyLoader {
   }
 
   /**
-   * Statements that need a missing version fail at once instead of waiting for KMS: the server may hold locks meanwhile.
+   * Fails requests for a missing version at once instead of waiting for KMS: the server may hold locks meanwhile.
    * @throws KeyError KEY_STILL_WRAPPED
    */
   refuseMissing(id: KeyId, version?: KeyVersion): void {
@@ -77,7 +77,7 @@ export class KeyLoader {
     if (missing !== undefined) throw stillWrapped(missing.name, missing.error);
   }
 
-  /** Tries no missing version any more. */
+  /** Ends the retries. */
   stop(): void {
     this.#retrying.abort();
   }
@@ -88,7 +88,7 @@ export class KeyLoader {
       this.#report(still);
       if (still.length === 0) log('note', 'every stored key version is loaded now');
     };
-    // This load has tried what an earlier one missed.
+    // This load has tried the versions that an earlier one missed.
     this.stop();
     this.#retrying = new AbortController();
     const names = failures.map(({ name }) => name);

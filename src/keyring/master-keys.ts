@@ -15,10 +15,10 @@ import type { Settings } from './settings.ts';
 import { pinnedMasterKey } from './unwrap.ts';
 
 export interface MasterKeyReport {
-  /** In the configured Region. Of all master keys that stored versions need, the worst. */
+  /** The state in the configured Region: the worst of all master keys that stored versions need. */
   readonly state: MasterKeyState;
   readonly daysLeft: number | undefined;
-  /** What the log must say; empty when all is well. */
+  /** Lines for the log; empty when there is no problem. */
   readonly troubles: readonly Trouble[];
 }
 
@@ -44,8 +44,8 @@ const DAY_MS = 86_400_000;
 const CONCURRENCY = 8;
 
 /**
- * Looks whether the next start would find its master keys usable: Decrypt with DryRun on one stored key of each, which
- * needs no right that the server has not, and DescribeKey for the date of a deletion, where that is allowed.
+ * Checks that the next start would find its master keys usable: by Decrypt with DryRun on one stored key of each, which
+ * needs no further permission, and by DescribeKey, if permitted, for the date of a deletion.
  * @throws KeyError STORE_UNAVAILABLE
  */
 export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline): Promise<MasterKeyReport> {
@@ -66,8 +66,9 @@ export async function checkMasterKeys(parts: MasterKeyParts, deadline: Deadline)
 }
 
 /**
- * A stored version of each group that a policy may tell apart, the later ones first choice: a master key that only old
- * versions need is needed. Nothing tells the master keys of versions without a sidecar: each of those speaks for itself.
+ * Returns a stored version of each group that a policy may treat differently, the latest one first: a master key that
+ * only old versions need is needed, too. Versions without a sidecar are all included, because their master keys are
+ * unknown.
  */
 async function oneKeyOfEach(store: KeyStore): Promise<readonly FoundKey[]> {
   const found = new Map<string, FoundKey>();
@@ -110,7 +111,7 @@ function consequenceOf(state: MasterKeyState, servedBy: string | undefined): str
     : 'a running server goes on, the next start fails';
 }
 
-/** Without a sidecar nothing tells the context: KMS knows. */
+/** Without a sidecar the context is unknown, so each candidate is tried. */
 async function probe(
   { name, stored }: FoundKey,
   { kms, settings }: MasterKeyParts,
@@ -148,7 +149,7 @@ async function stateOf(
     return { state: 'pending deletion', daysLeft: await daysUntilDeletion(region, arn, parts, deadline) };
   }
   if (name === 'DisabledException') return { state: 'disabled', daysLeft: undefined };
-  // KMS says so too of a key that was always in another Region only.
+  // KMS gives the same error for a key that was always in another Region.
   const wasHere = arn !== undefined && regionOf(arn) === region;
   return name === 'NotFoundException' && wasHere ? { state: 'deleted', daysLeft: undefined } : UNKNOWN;
 }

@@ -11,7 +11,7 @@ interface Parts {
   readonly events: { log(severity: Severity, text: string): void };
 }
 
-/** What KMS just proved of a key goes into its sidecar, where that lacks it. Failing to costs the key nothing. */
+/** Adds to the sidecar the facts about a key that KMS has just proved. A failure to do so does not affect the key. */
 export async function mendSidecar(
   parts: Parts,
   name: KeyName,
@@ -30,14 +30,14 @@ export async function mendSidecar(
   }
 }
 
-/** Of a copy that was made during a rewrap. @returns what became of it */
+/** Corrects the sidecar of a copy that was made during a rewrap. @returns the outcome */
 async function corrected(
   { store, role }: Parts,
   name: KeyName,
   { wrapped }: StoredKey,
   unwrapped: UnwrappedKey,
 ): Promise<string> {
-  // A replica's ARN would be that of another Region.
+  // The ARN of a replica is that of another Region.
   if (role !== 'server' || unwrapped.servedBy !== undefined)
     return 'its sidecar is corrected by a later start of the server';
   return await store.correctSidecar(name, wrapped, unwrapped.masterKeyArn).then(
@@ -46,7 +46,7 @@ async function corrected(
   );
 }
 
-/** Of a key whose maker was killed before it stored the sidecar. */
+/** Adds the sidecar of a key whose creator was killed before it stored one. */
 async function added(
   { store, role, events }: Parts,
   name: KeyName,

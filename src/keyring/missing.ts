@@ -11,11 +11,11 @@ export interface MissingKeysParts {
   readonly keyring: Keyring;
   readonly clock: Clock;
   readonly random: Random;
-  /** Told after every round how many versions are still wrapped, and why. */
+  /** Called after every round with the versions that are still wrapped, and the reasons. */
   readonly report: (failures: readonly KeyFailure[]) => void;
 }
 
-/** Goes on trying to unwrap versions that were missing at start-up, until none is left or the signal is aborted. */
+/** Retries the versions that were missing at the start, until none is left or the signal is aborted. */
 export async function retryMissingKeys(
   names: readonly KeyName[],
   parts: MissingKeysParts,

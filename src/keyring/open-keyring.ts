@@ -16,7 +16,7 @@ import { KeyLoader } from './loader.ts';
 import { checkMasterKeys, type MasterKeyReport, type Trouble } from './master-keys.ts';
 import { changeSetting, type Settings } from './settings.ts';
 
-/** Everything outside the process that keyrings use. */
+/** Everything outside the process that a keyring uses. */
 export interface KeyringSurroundings {
   readonly clock: Clock;
   readonly random: Random;
@@ -26,42 +26,42 @@ export interface KeyringSurroundings {
   readonly connectKms: (settings: Settings) => Promise<KmsClients>;
 }
 
-/** Hears of a keyring what its owner passes on: the protocol session, or another door. */
+/** Receives the events that a keyring's owner (the protocol session) passes on. */
 export interface OwnerEvents extends KeyringEvents {
-  /** Called whenever missing versions have been tried, with the number of those that stay wrapped. */
+  /** Called after each retry of missing versions, with the number of those that are still missing. */
   missing(versions: number): void;
 }
 
 export interface KeyringRequest {
   readonly role: Role;
-  /** Key versions that the server has already, and that no `hold` names. */
+  /** The number of key versions that the server has and that no `hold` names. */
   readonly unnamedHeld: number;
   readonly settings: Settings;
   readonly events: OwnerEvents;
 }
 
-/** A keyring with everything that it works with. */
+/** A keyring with all its parts. */
 export interface OpenKeyring {
   readonly keyring: Keyring;
   readonly loader: KeyLoader;
   /** Lines for the log before any key is loaded. */
   readonly notices: readonly Trouble[];
-  /** @throws KeyError BAD_OPTION, PROTOCOL; nothing has changed then */
+  /** @throws KeyError BAD_OPTION, PROTOCOL; then nothing has changed */
   changeSetting(name: string, value: string): void;
   /** @throws KeyError STORE_UNAVAILABLE */
   checkMasterKeys(deadline: Deadline): Promise<MasterKeyReport>;
-  /** @returns what KMS refused @throws KeyError STORE_UNAVAILABLE */
+  /** @returns KMS's refusals @throws KeyError STORE_UNAVAILABLE */
   useMasterKeys(deadline: Deadline): Promise<readonly string[]>;
-  /** Makes the hint of a failure fit the role. */
+  /** Adapts the hint of a failure to the process that reports it. */
   hinted(error: KeyError): KeyError;
-  /** Ends what goes on without being asked for, and starts no more of it. */
+  /** Ends background work, and starts no more of it. */
   stop(): void;
-  /** To be called after `stop`, when nothing that was asked for is under way. */
+  /** Call it after `stop`, when no request is running. */
   close(): Promise<void>;
 }
 
 /**
- * Builds the store, the KMS caller and the keyring that settings describe. No other place decides which kinds they are.
+ * Builds the store, the KMS caller and the keyring for the settings. Only this function decides their kinds.
  * @throws KeyError of the KMS clients
  */
 export async function openKeyring(
@@ -87,7 +87,7 @@ export async function openKeyring(
       current = changeSetting(current, name, value);
     },
     checkMasterKeys: (deadline) => checkMasterKeys({ settings: current, store, clients, kms, clock }, deadline),
-    // In mock mode there is no master key that anybody would delete.
+    // In mock mode nobody would delete the master key.
     useMasterKeys: async (deadline) =>
       settings.mock ? [] : await useMasterKeys({ settings: current, store, kms }, deadline),
     hinted,

@@ -2,7 +2,7 @@ import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { KeyId } from '../ids.ts';
 
-/** Failed ids that the message of a failed rotation names; all of them are in the log. */
+/** The most ids to name in the message of a failed rotation; the log has all of them. */
 const NAMED_IDS = 10;
 
 export function withHint(error: KeyError): string {
@@ -16,11 +16,11 @@ export function lostKey(name: KeyName, path: string): KeyError {
   });
 }
 
-/** Only a restart mends what InnoDB then says of the table, also after the key has loaded. */
+/** InnoDB's error for such a table ends only with a restart, even after the key has loaded. */
 export const NEVER_DROP =
   'a table that is opened before its key has loaded reads as corrupted until the server is restarted: never DROP it';
 
-/** @param error why it stayed wrapped the last time */
+/** @param error the reason of the last attempt */
 export function stillWrapped(name: KeyName, error: KeyError): KeyError {
   const message = `${describeKey(name)} is not unwrapped yet, and is tried again: ${error.message}`;
   return new KeyError('KEY_STILL_WRAPPED', message, { hint: withNeverDrop(error.hint), cause: error });
@@ -44,7 +44,7 @@ export function storeShrunk(path: string, listed: number, known: number): KeyErr
   });
 }
 
-/** @param gone files of key versions that the server has in use */
+/** @param gone the missing files of key versions that the server uses */
 export function filesGone(path: string, gone: readonly string[]): KeyError {
   const [first = ''] = gone;
   const files = gone.length === 1 ? `${first} is` : `${first} and ${gone.length - 1} more are`;
@@ -54,7 +54,7 @@ export function filesGone(path: string, gone: readonly string[]): KeyError {
   });
 }
 
-/** No other process made it: the file may be gone. */
+/** The error for a version that the server has, although no other process created it: its file may be missing. */
 export function heldAlready(name: KeyName): KeyError {
   return new KeyError('KEY_EXISTS', `${describeKey(name)}: the server has that version already`);
 }
@@ -84,12 +84,12 @@ export function idNotAllowed(id: KeyId): KeyError {
   });
 }
 
-/** Nobody looked at the data: that is done when a key would be made otherwise. */
+/** The data was not searched: that happens only when a key could be created. */
 function orLost(id: KeyId): string {
   return `if there are tables under key ${id}, its files were lost: restore aws-kms-key.${id}.*`;
 }
 
-/** KMS says the same of a damaged key and of one that is bound to another context. */
+/** KMS gives the same error for a damaged key and for one that is bound to another context. */
 export function perhapsOtherContext(error: KeyError): KeyError {
   return new KeyError(error.code, `${error.message}, neither with aws_key_management_encryption_context nor without`, {
     hint: 'its sidecar is gone: restore it from a backup, or set aws_key_management_encryption_context to what it was when the key was made',
@@ -103,7 +103,7 @@ export function outOfTime(id: KeyId): KeyError {
   });
 }
 
-/** The cause comes before the list, which may be long: MariaDB cuts the text of an error. */
+/** The cause precedes the list, which may be long: MariaDB truncates error texts. */
 export function someNotRotated(
   total: number,
   failures: readonly { readonly id: KeyId; readonly error: KeyError }[],

@@ -4,13 +4,13 @@ import { isCredentialFailure } from '../kms/failures/classify.ts';
 import { regionOf } from '../kms/master-key.ts';
 import type { KmsFailure } from '../kms-failure.ts';
 
-/** ARNs of the master key that a wrapped key is under, where that was asked of, and of the one it is moved to. */
+/** ARNs of the master key that a wrapped key is under, if known, and of the one it is moved to. */
 interface TwoKeys {
   readonly old?: string;
   readonly new: string;
 }
 
-/** Passes a refusal on with a hint that says which of the two master keys it is about. */
+/** Throws a refusal again, with a hint that tells which of the two master keys it is about. */
 export function refusedFor(keys: TwoKeys): (thrown: unknown) => never {
   return (thrown) => {
     const error = toKeyError(thrown);
@@ -19,7 +19,7 @@ export function refusedFor(keys: TwoKeys): (thrown: unknown) => never {
   };
 }
 
-/** What every other version would meet, too. */
+/** Tells whether every other version would fail in the same way. */
 export function hitsAll({ code, failure }: KeyError, newMasterKeyArn: string): boolean {
   if (code === 'KMS_TRANSIENT' || code === 'TIMEOUT' || code === 'STORE_UNAVAILABLE') return true;
   if (code !== 'KMS_OPERATOR' || failure === undefined) return false;
@@ -42,7 +42,7 @@ function hintFor(failure: KmsFailure, hint: string, keys: TwoKeys): string {
   return isOfOld ? `this is about the old master key ${old}: ${hint}` : hint;
 }
 
-/** KMS names the key, or the right that is missing on it. */
+/** Tells whether KMS's error names the key, or the missing permission on it. */
 function isAbout({ about }: KmsFailure, arn: string, action: string): boolean {
   return about.includes(arn) || about.includes(action);
 }

@@ -18,35 +18,35 @@ import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 
 export interface RewrapRequest {
   readonly store: KeyStore;
-  /** ARN of the master key that the keys are to be under. */
+  /** ARN of the master key to move the keys to. */
   readonly newMasterKeyArn: string;
   readonly keyIds: KeyIdSet;
-  /** Makes the directory that the wrapped keys are copied to before any of them is replaced; undefined: a dry run. */
+  /** Creates the directory that the wrapped keys are copied to before any of them is replaced; undefined: a dry run. */
   readonly makeBackupDirectory: (() => Promise<string>) | undefined;
-  /** Name and release of this program, for the manifest of that. */
+  /** Name and release of this program, for the manifest of the copy. */
   readonly tool: string;
-  /** Who this is, for another one that comes meanwhile. */
+  /** A description of this process for another rewrap that finds the claim. */
   readonly holder: ClaimHolder;
 }
 
 export interface RewrapParts {
-  /** Holds the copies. */
+  /** The disk that holds the copies. */
   readonly disk: Disk;
   readonly kms: OperatorCaller;
-  /** What keys without a sidecar may be bound to. */
+  /** The context that keys without a sidecar may be bound to. */
   readonly context: EncryptionContext;
-  /** Hears why this takes a while. */
+  /** Called with the reason for a delay. */
   readonly tell: (line: string) => void;
 }
 
 export interface RewrapResult {
-  /** Where the wrapped keys are as they were; undefined when nothing was to be replaced. */
+  /** The directory of the old wrapped keys; undefined when nothing had to be replaced. */
   readonly backup: string | undefined;
-  /** Under the new master key now; in a dry run, those that would be. */
+  /** Versions that were moved; in a dry run, those that would be. */
   readonly moved: readonly KeyName[];
   readonly already: readonly KeyName[];
   readonly problems: readonly KeyError[];
-  /** Not come to, because what another one met hits all. */
+  /** Versions that were not tried, because the failure of another one applies to all. */
   readonly untried: readonly KeyName[];
   /** Stored versions that are not under the new master key, whatever their ids. */
   readonly others: readonly KeyName[];
@@ -54,15 +54,16 @@ export interface RewrapResult {
 
 const CONCURRENCY = 16;
 const NAMED_IDS = 10;
-/** For the calls of one version. */
+/** Milliseconds for the calls of one version. */
 export const REWRAP_MS = 30_000;
 
 /**
- * Moves wrapped keys to another master key: KMS wraps the same data keys again (ReEncrypt), they are unwrapped and compared,
- * and only then does the new wrapped key take the place of the old one, of which there is a copy. Servers may use the
- * directory meanwhile. What is under the new master key already is left alone: a second run goes on where one ended.
- * @throws KeyError KEY_EXISTS when another one is at work, KEY_FILE_MISSING or KEY_UNKNOWN when there is no key, STORE_UNAVAILABLE, and what `backUpKeys` throws; nothing was
- * replaced then
+ * Moves wrapped keys to another master key. KMS wraps the same data key again (ReEncrypt); both wrapped keys are
+ * unwrapped and compared; only then does the new one replace the old one, of which there is a copy. Servers may use the
+ * store meanwhile. Versions that are under the new master key already are left alone, so a second run continues an
+ * interrupted one.
+ * @throws KeyError KEY_EXISTS when another rewrap is running, KEY_FILE_MISSING or KEY_UNKNOWN when there is no key,
+ * STORE_UNAVAILABLE, and what `backUpKeys` throws; then nothing was replaced
  */
 export async function rewrapKeys(request: RewrapRequest, parts: RewrapParts): Promise<RewrapResult> {
   const { store, makeBackupDirectory, holder } = request;
@@ -133,7 +134,7 @@ async function moveKeys(
   return { ...done, backup, untried, others };
 }
 
-/** SHA-256 of each key file that is safe, by its name. */
+/** Copies the key files; returns the SHA-256 of each copy by file name. */
 async function saveKeys(
   { store: from, tool }: RewrapRequest,
   to: string,
@@ -151,9 +152,9 @@ interface KnownKey {
   readonly keyCheckValue: string;
 }
 
-/** What must be, before anything is replaced. */
+/** The preconditions of replacing a key. */
 interface Safe {
-  /** SHA-256 of each key file that there is a copy of, by its name. */
+  /** The SHA-256 of each key file that has been copied, by file name. */
   readonly saved: ReadonlyMap<string, string>;
   readonly lock: RewrapClaim;
 }
@@ -172,7 +173,10 @@ class Rewrapping {
     this.#safe = safe;
   }
 
-  /** @returns false: it was there already @throws KeyError; the version is as it was, or moved */
+  /**
+   * @returns false: the version was under the new master key already
+   * @throws KeyError; the version is as it was, or moved
+   */
   async move(name: KeyName): Promise<boolean> {
     const deadline = startDeadline(this.#parts.disk.clock, REWRAP_MS);
     try {
@@ -220,7 +224,7 @@ class Rewrapping {
     return true;
   }
 
-  /** What its sidecar tells; where that is missing, what KMS tells. */
+  /** Returns the facts about a version from its sidecar or, without one, from KMS. */
   async #know(name: KeyName, deadline: Deadline): Promise<KnownKey> {
     const before = await this.#read(name);
     const { sidecar } = before;
@@ -231,7 +235,7 @@ class Rewrapping {
     try {
       const facts = sidecar === undefined ? provenFacts(unwrapped) : undefined;
       if (facts !== undefined && this.#safe !== undefined) {
-        // Before a server that loads it meanwhile does, and describes the bytes that are no longer there.
+        // The sidecar is added before a server that loads the key can add one, which would describe the old bytes.
         await this.#store.addSidecar(name, before.wrapped, facts);
         return { ...facts, keyCheckValue: keyCheckValue(plaintext), before: await this.#read(name) };
       }
@@ -247,7 +251,7 @@ class Rewrapping {
     }
   }
 
-  /** Whoever makes a version gives it its sidecar last: that would describe the bytes that are no longer there. */
+  /** The creator of a version stores its sidecar last: it would then describe the old bytes. */
   async #read(name: KeyName): Promise<StoredKey> {
     let stored = await this.#store.read(name);
     if (stored.sidecar === undefined && stored.sidecarProblem === undefined) {

@@ -24,7 +24,7 @@ import { withHint } from './refusals.ts';
 import type { Settings } from './settings.ts';
 
 export interface SealedKeyRingParts {
-  /** The settings of now: a change replaces them. */
+  /** Returns the current settings, which a change replaces. */
   readonly settings: () => Settings;
   readonly store: KeyStore;
   readonly kms: KmsCaller;
@@ -35,7 +35,7 @@ export interface SealedKeyRingParts {
 export interface OpenedRing {
   readonly masterKeyArn: string;
   readonly keys: readonly RingKey[];
-  /** Stored versions that it does not hold. */
+  /** Stored versions that are not in the ring. */
   readonly others: readonly KeyName[];
   wipe(): void;
 }
@@ -51,23 +51,24 @@ interface UnsealedKey extends RingKey {
 }
 
 const SUBJECT = 'sealed key ring';
-/** Keys come in bursts: those of a start, of a rotation of all keys. */
+/** Milliseconds without a new key that end a burst: keys come in bursts, at a start or a rotation of all keys. */
 const QUIET_MS = 1_000;
-/** No plaintext key waits longer for the end of a burst. */
+/** Milliseconds that a plaintext key waits at most for the end of a burst. */
 const LONGEST_MS = 30_000;
 const SEAL_MS = 30_000;
 
 /**
- * All data keys in one file, encrypted under a key that KMS wrapped and that encrypts nothing else. It speaks for the
- * wrapped keys that it was made from, by their checksums, and for nothing else: the key files remain the truth.
+ * A cache of all data keys in one file, encrypted under a key that KMS wrapped and that encrypts nothing else. It is
+ * valid only for the wrapped keys that it was made from, by their checksums: the key files remain authoritative.
  *
- * A load that did without it founds it; keys that are created later join it. Until then, for seconds, they stay here.
+ * A load without the ring creates it; keys that are created later are added. Until they are written, within seconds,
+ * plaintext keys stay in this object.
  */
 export class SealedKeyRing {
   readonly #parts: SealedKeyRingParts;
   readonly #ending = new AbortController();
   #unsealed: UnsealedKey[] = [];
-  /** `unsealed` holds every stored version: there is nothing to take over from the ring before. */
+  /** True if `unsealed` holds every stored version: nothing from the previous ring is needed. */
   #isWhole = false;
   #quietAtMs = 0;
   #sealing: Promise<void> | undefined;
@@ -76,15 +77,15 @@ export class SealedKeyRing {
     this.#parts = parts;
   }
 
-  /** Settled when there is nothing more to write; undefined when nothing is under way. Never rejects. */
+  /** Settles when there is nothing more to write; undefined when nothing is being written. Never rejects. */
   get sealing(): Promise<void> | undefined {
     return this.#sealing;
   }
 
-  /** Undefined, and a line in the log, when it is of no use. The caller wipes it. */
+  /** Opens the ring; returns undefined, after a line in the log, when it is unusable. The caller wipes the result. */
   async open(listing: Listing, deadline: Deadline): Promise<OpenedRing | undefined> {
     const { clock, log } = this.#parts;
-    // What is left of the time is for the ordinary way.
+    // Half of the remaining time is kept for unwrapping every key.
     const limit = startDeadline(clock, Math.max(0, deadline.atMs - clock.monotonicMs()) / 2, deadline.signal);
     try {
       const opened = await this.#open(listing, limit);
@@ -104,14 +105,17 @@ export class SealedKeyRing {
     }
   }
 
-  /** Copies a data key that `seal` is to take in, and that came from these wrapped bytes. */
+  /** Copies a data key for the next `seal`, with the wrapped bytes that it came from. */
   add({ name, algorithm, plaintext }: PlainKey, wrapped: Uint8Array, masterKeyArn: string): void {
     if (this.#ending.signal.aborted) return;
     const wrappedSha256 = hash('sha256', wrapped, 'buffer');
     this.#unsealed.push({ name, wrappedSha256, masterKeyArn, algorithm, dataKey: Buffer.from(plaintext) });
   }
 
-  /** Writes the ring as soon as no key has come for a moment. @param isWhole what was added is all that is stored */
+  /**
+   * Schedules a write of the ring, once no more keys arrive.
+   * @param isWhole true: the added keys are all that are stored
+   */
   sealSoon(isWhole: boolean): void {
     this.#isWhole ||= isWhole;
     this.#quietAtMs = this.#parts.clock.monotonicMs() + QUIET_MS;
@@ -121,7 +125,7 @@ export class SealedKeyRing {
     });
   }
 
-  /** Forgets what was added and is not sealed. */
+  /** Wipes keys that were added and not sealed. */
   forget(): void {
     for (const { dataKey } of this.#unsealed) wipe(dataKey);
     this.#unsealed = [];
@@ -174,7 +178,7 @@ export class SealedKeyRing {
     if (!isWhole && before === undefined) return;
     try {
       const masterKeyArn = before?.masterKeyArn ?? mostUsed(fresh);
-      // What is under another master key never becomes openable through this one.
+      // Keys under another master key must not become accessible through this one.
       const held = new Set(before?.keys.map(({ name }) => keyFileName(name)));
       const joining = fresh.filter(
         (key) => isSameMasterKey(key.masterKeyArn, masterKeyArn) && !held.has(keyFileName(key.name)),
@@ -208,13 +212,13 @@ export class SealedKeyRing {
     }
   }
 
-  /** Undefined when there is no ring. @throws KeyError */
+  /** Returns undefined when there is no ring. @throws KeyError */
   async #open(listing: Listing, deadline: Deadline): Promise<OpenedRing | undefined> {
     const bytes = await this.#parts.store.readKeyRing(maxKeyRingBytes(listing.stored.length));
     if (bytes === undefined) return undefined;
     const ring = parseKeyRing(bytes);
     this.#assertOfSettings(ring);
-    // While KMS is asked, the files are read.
+    // The files are read while KMS is called.
     const [unwrapped, checked] = await Promise.allSettled([
       this.#unwrapRingKey(ring, deadline),
       this.#assertUnchanged(ring),
@@ -252,7 +256,7 @@ export class SealedKeyRing {
     return (await kms.decrypt(SUBJECT, request, deadline)).plaintext;
   }
 
-  /** Each wrapped key that the ring speaks for is there, and is the very one. */
+  /** Checks that each wrapped key in the ring is stored unchanged. */
   async #assertUnchanged({ names, hasSha256 }: ClosedKeyRing): Promise<void> {
     await this.#parts.store.digest(names, (index, digest) => {
       const name = names[index];
@@ -279,7 +283,7 @@ function opened({ header, names, wrappedSha256 }: ClosedKeyRing, open: OpenKeyRi
   }
 }
 
-/** Both in ascending order. */
+/** Both lists are in ascending order. */
 function without(stored: readonly KeyName[], held: readonly KeyName[]): readonly KeyName[] {
   let next = 0;
   return stored.filter(({ id, version }) => {

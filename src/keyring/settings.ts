@@ -28,20 +28,20 @@ export interface Settings {
   /** Empty: no keys are created. */
   readonly masterKeyId: string;
   readonly keySpec: KeySpec;
-  /** Of new versions; existing ones keep theirs. */
+  /** The algorithm for new versions; existing ones keep theirs. */
   readonly encryptionAlgorithm: EncryptionAlgorithm;
   readonly logLevel: LogLevel;
   readonly keyIds: KeyIdSet;
   readonly region: string;
   readonly endpointUrl: string;
-  /** 0: our defaults. */
+  /** Milliseconds; 0: the agent's defaults. */
   readonly requestTimeoutMs: number;
   readonly mock: boolean;
-  /** Absolute. */
+  /** An absolute path. */
   readonly keyfileDir: string;
   readonly allowMissingKeys: boolean;
   readonly sealedKeyRing: boolean;
-  /** Pairs that new keys are bound to, with their id and version; empty: to nothing. */
+  /** Pairs that new keys are bound to, together with their id and version; empty: keys are not bound. */
   readonly encryptionContext: EncryptionContext;
   /** Regions that hold replicas of a multi-Region master key, in the order in which Decrypt tries them. */
   readonly failoverRegions: readonly FailoverRegion[];
@@ -83,7 +83,7 @@ export function parseSettings(values: ReadonlyMap<string, string>, protocol: num
   };
 }
 
-/** Readers of the settings that SET may change. */
+/** Parsers of the settings that SET may change. */
 const CHANGES: Readonly<Record<DynamicWireSetting, (text: string) => Partial<Settings>>> = {
   master_key_id: (text) => ({ masterKeyId: text }),
   key_spec: (text) => ({ keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, text) }),
@@ -95,7 +95,7 @@ const CHANGES: Readonly<Record<DynamicWireSetting, (text: string) => Partial<Set
 };
 
 /**
- * Takes a changed dynamic variable over.
+ * Applies a change of a dynamic variable.
  * @returns the settings with that change
  * @throws KeyError BAD_OPTION, PROTOCOL
  */
@@ -131,8 +131,8 @@ function parseDirectory(text: string): string {
 }
 
 /**
- * Parses `aws_key_management_failover_regions`: Regions separated by commas, each with `=URL` when it is reached by an
- * endpoint of its own; empty means none.
+ * Parses `aws_key_management_failover_regions`: Regions separated by commas, each optionally with `=URL` for its
+ * endpoint; empty means none.
  * @throws KeyError BAD_OPTION
  */
 export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
@@ -149,7 +149,7 @@ export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
   });
 }
 
-/** The plugin refuses the same before it starts an agent. */
+/** The plugin refuses the same values before it starts an agent. */
 function parseRegion(text: string): string {
   if (text !== '' && !REGION.test(text)) throw badOption('region', REGION_EXPECTED, text);
   return text;

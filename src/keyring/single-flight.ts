@@ -1,4 +1,4 @@
-/** Joins the operation that is under way for this key, or starts one. */
+/** Joins the running operation for this key, or starts one. */
 export async function once<K, T>(underWay: Map<K, Promise<T>>, key: K, start: () => Promise<T>): Promise<T> {
   const found = underWay.get(key);
   if (found !== undefined) return await found;
@@ -7,7 +7,7 @@ export async function once<K, T>(underWay: Map<K, Promise<T>>, key: K, start: ()
   return await started;
 }
 
-/** Starts `action` when the operation before it for this key is over, however that ended. */
+/** Starts `action` when the previous operation for this key has ended, whatever its outcome. */
 export async function inTurn<K, T>(turns: Map<K, Promise<unknown>>, key: K, action: () => Promise<T>): Promise<T> {
   const before = turns.get(key) ?? Promise.resolve();
   const turn = before.then(action, action);

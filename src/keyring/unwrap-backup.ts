@@ -13,13 +13,13 @@ import { unwrapStoredKey } from './unwrap.ts';
 export interface UnwrapParts {
   readonly disk: Disk;
   readonly caller: KmsCaller;
-  /** What keys without a sidecar may be bound to. */
+  /** The context that keys without a sidecar may be bound to. */
   readonly context: EncryptionContext;
 }
 
 const CONCURRENCY = 16;
 
-/** Unwraps each as the server would, keeps none, and returns why some do not open. */
+/** Unwraps each key as the server would, wipes it, and returns the errors of those that do not open. */
 export async function unwrapBackup(
   directory: string,
   names: readonly KeyName[],

@@ -16,20 +16,20 @@ import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { perhapsOtherContext } from './refusals.ts';
 
-/** What the sidecar of a key that has none would say. */
+/** The facts that the sidecar of a key without one would have. */
 export type SidecarFacts = Pick<Sidecar, 'masterKeyArn' | 'keySpec' | 'encryptionContext' | 'keyCheckValue'>;
 
 export interface UnwrappedKey extends DecryptedKey {
   /** The context that KMS opened it with. */
   readonly encryptionContext: EncryptionContext;
-  /** Of that context. */
+  /** The algorithm that this context tells. */
   readonly algorithm: EncryptionAlgorithm;
 }
 
 /**
- * A stored version unwrapped; the caller wipes its plaintext. Without a sidecar nothing tells the context: KMS knows.
- * Bytes that the sidecar does not describe are taken under whatever master key KMS finds, if they hold the very data key
- * that it does describe: that is what a copy made during a rewrap looks like.
+ * Unwraps a stored version; the caller wipes its plaintext. Without a sidecar the context is unknown, so each candidate
+ * is tried. Bytes that the sidecar does not describe are accepted under any master key, if they hold the data key that
+ * it describes: that is a copy made during a rewrap.
  * @throws KeyError
  */
 export async function unwrapStoredKey(
@@ -40,7 +40,7 @@ export async function unwrapStoredKey(
   deadline: Deadline,
 ): Promise<UnwrappedKey> {
   const { wrapped, sidecar, mismatch } = stored;
-  // Without a key check value nothing could tell whether it is the data key of that sidecar.
+  // Without a key check value it is unknown whether this is the sidecar's data key.
   if (mismatch !== undefined && sidecar?.keyCheckValue === undefined) throw mismatch;
   const subject = mismatch?.message ?? `${describeKey(name)} (file ${keyFileName(name)})`;
   const unwrap = async (encryptionContext: EncryptionContext, isContextGuessed: boolean): Promise<UnwrappedKey> => {
@@ -58,7 +58,8 @@ export async function unwrapStoredKey(
   }
   let refused: KeyError | undefined;
   let denied: KeyError | undefined;
-  // Asked once more, since perhaps only another Region refused a guess, while the first was out.
+  // A second attempt is made, because perhaps only another Region refused a guessed context while the first one was
+  // down.
   for (const isContextGuessed of kms.hasOneRegion ? [false] : [true, false]) {
     for (const context of contextCandidates(configured, name)) {
       try {
@@ -66,7 +67,7 @@ export async function unwrapStoredKey(
       } catch (thrown) {
         const error = toKeyError(thrown);
         if (error.code === 'KMS_CORRUPT') refused ??= error;
-        // Who may ask with one context has a policy that denies another: that need not be the key's.
+        // A policy that allows one context may deny the others, so a denied context need not be the key's.
         else if (error.code === 'KMS_OPERATOR' && refused !== undefined) denied ??= error;
         else throw error;
       }
@@ -75,14 +76,14 @@ export async function unwrapStoredKey(
   throw denied ?? explained(refused, configured);
 }
 
-/** The master key that KMS must name. A sidecar that does not describe the bytes tells that of others. */
+/** The master key that KMS must name. A sidecar that does not describe the bytes names another one. */
 export function pinnedMasterKey({ sidecar, mismatch }: StoredKey): string | undefined {
   return mismatch === undefined ? sidecar?.masterKeyArn : undefined;
 }
 
 /**
- * Only where KMS has proved, by the context, that the file is in its place: a sidecar of a misplaced file would defend the
- * mistake.
+ * Returns facts only if KMS has proved, by the context, the key's id and version: a sidecar of a misplaced file would
+ * hide the mistake.
  */
 export function provenFacts({
   plaintext,
@@ -95,7 +96,7 @@ export function provenFacts({
   return { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
 }
 
-/** What passes says nothing about the bytes; what an operator can remove may be due to a file that is another server's. */
+/** A transient failure tells nothing about the bytes; a refusal may mean that the file belongs to another server. */
 function notThatDataKey(name: KeyName, error: KeyError): KeyError {
   const { code, message } = error;
   if (code === 'KMS_CORRUPT' || code === 'KMS_BAD_ANSWER')

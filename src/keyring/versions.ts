@@ -3,7 +3,10 @@ import type { KeyName } from '../format/key-file-name.ts';
 import { type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids.ts';
 import type { Listing } from '../keystore/store.ts';
 
-/** The highest version of each key id. A lost version counts: its number may be on pages, and is never used twice. */
+/**
+ * Returns the highest version of each key id. A lost version counts: its number may be on pages, and is never used
+ * again.
+ */
 export function latestVersions({ stored, lost }: Listing): Map<KeyId, KeyVersion> {
   const latest = new Map<KeyId, KeyVersion>();
   for (const { id, version } of [...stored, ...lost]) {
@@ -22,7 +25,7 @@ export function nextVersion(id: KeyId, latest: KeyVersion): KeyVersion {
   return keyVersion(latest + 1);
 }
 
-/** Of names in ascending order: the latest version of each id first, then the older ones. */
+/** Reorders names from ascending order: the latest version of each id first, then the older ones. */
 export function latestFirst(names: readonly KeyName[]): KeyName[] {
   const isLatest = (index: number): boolean => names[index]?.id !== names[index + 1]?.id;
   return [...names.filter((_, index) => isLatest(index)), ...names.filter((_, index) => !isLatest(index))];

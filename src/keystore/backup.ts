@@ -15,20 +15,23 @@ import { checkBackup, readManifest } from './verify-backup.ts';
 
 export interface BackupRequest {
   readonly from: KeyStore;
-  /** An existing directory: empty, of an earlier run, or with a mariadb-backup of the same server. */
+  /** An existing directory: empty, from an earlier run, or with a mariadb-backup of the same server. */
   readonly to: string;
   readonly toNamed: Named;
   /** Name and release of this program. */
   readonly tool: string;
-  /** How many data files of the server there are, when none is encrypted, by proof: only then may there be no keys. */
+  /**
+   * Proves that none of the server's data files is encrypted, and returns their number: only then may the backup be
+   * empty.
+   */
   readonly needsNone?: (() => Promise<number | undefined>) | undefined;
 }
 
 export interface BackupResult {
   readonly manifest: Manifest;
-  /** Files that were not there before. */
+  /** The number of new files. */
   readonly added: number;
-  /** Keys that could not be backed up, each with the reason. Everything else is. */
+  /** Keys that could not be backed up, with reasons. All others were. */
   readonly problems: readonly KeyError[];
 }
 
@@ -39,11 +42,11 @@ interface Copy {
 }
 
 /**
- * Copies every key file and sidecar, and writes the manifest last: what it names is durable. Files are added and never
- * replaced. A server may rotate meanwhile: key files appear whole, and the directory is looked at until it has nothing
- * new. So may `rewrap` be at work: each version is copied as it was before, or after.
- * @throws KeyError KEY_EXISTS when the target holds keys of another server, MANIFEST_CORRUPT, STORE_UNAVAILABLE and what
- * `checkBackup` finds in an earlier run's files; nothing was added then
+ * Copies every key file and sidecar, and writes the manifest last, when all that it names is durable. Files are added
+ * and never replaced. A server may rotate meanwhile: the directory is listed until it has nothing new. A `rewrap` may
+ * run as well: each version is copied as it was before, or after.
+ * @throws KeyError KEY_EXISTS when the target holds keys of another server, MANIFEST_CORRUPT, STORE_UNAVAILABLE and the
+ * errors of `checkBackup` for an earlier run's files; nothing was added then
  */
 export async function backUpKeys(request: BackupRequest, disk: Disk): Promise<BackupResult> {
   const { to } = request;
@@ -51,7 +54,7 @@ export async function backUpKeys(request: BackupRequest, disk: Disk): Promise<Ba
   const added = new Set<string>();
   for (let isFirst = true; ; isFirst = false) {
     const { copies: all, problems, unencryptedFiles } = await readKeys(request);
-    // What `rewrap` replaces meanwhile was copied as a pair that fits, and opens.
+    // Versions that `rewrap` replaces meanwhile were copied as a consistent pair, which opens.
     const copies = all.filter(({ file }) => !added.has(file));
     const isNew = await Promise.all(copies.map((copy) => isMissing(copy, request, disk)));
     if (isFirst) await refuseStrangers(copies, before, request, disk);
@@ -135,7 +138,7 @@ async function refuseStrangers(
   });
 }
 
-/** By a link, which fails where a rename would replace. */
+/** Names the copy by a hard link, which fails where a rename would replace. */
 async function publish({ file, bytes }: Copy, to: string, { fileSystem, random }: Disk): Promise<void> {
   const temporary = temporaryPath(to, random);
   try {
@@ -147,8 +150,8 @@ async function publish({ file, bytes }: Copy, to: string, { fileSystem, random }
 }
 
 /**
- * Of what is in the directory now, as read back from there. One that says the same already stays as it is; of nothing, without
- * the proof that nothing is needed, none is written.
+ * Writes the manifest of the files that are in the directory now, as read back. An equal manifest stays as it is.
+ * Without keys, and without the proof that none are needed, none is written.
  */
 async function writeManifest(
   { to, toNamed, tool }: BackupRequest,

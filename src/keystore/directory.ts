@@ -21,12 +21,12 @@ import { KeyFileReader } from './key-file-reader.ts';
 import { RewrapLock } from './rewrap-lock.ts';
 import type { ClaimHolder, KeyStore, Listing, NewKey, Replacement, RewrapClaim, StoredKey } from './store.ts';
 
-/** Work in progress older than this was left behind by a process that ended. */
+/** Milliseconds after which a temporary file belongs to a dead process. */
 const ABANDONED_AFTER_MS = 3_600_000;
 
 /**
- * The store that is a directory: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. A hard link claims
- * the name of a new version. Files are created and never deleted; only `replace` puts other bytes into one.
+ * A store in a directory: `aws-kms-key.<id>.<version>` holds the CiphertextBlob and nothing else. A hard link claims
+ * the name of a new version. Files are created and never deleted; only `replace` changes the bytes of one.
  */
 export class KeyDirectory implements KeyStore {
   readonly place: string;
@@ -145,7 +145,7 @@ export class KeyDirectory implements KeyStore {
     }
   }
 
-  /** As `KeyStore.correctSidecar`. Whoever could read the sidecar still can. */
+  /** As `KeyStore.correctSidecar`. The new sidecar keeps the old one's owner and mode. */
   async correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<boolean> {
     const { sidecar, mismatch, wrapped: found } = await this.readToUnwrap(name);
     if (sidecar === undefined || mismatch === undefined || !found.equals(wrapped)) return false;
@@ -159,8 +159,8 @@ export class KeyDirectory implements KeyStore {
   }
 
   /**
-   * As `KeyStore.replace`. First the sidecar is replaced, which then speaks of both wrapped keys, then the key file. Whoever
-   * could read them still can.
+   * As `KeyStore.replace`. The sidecar is replaced first, and then describes both wrapped keys; the key file follows.
+   * Both keep their owner and mode.
    */
   async replace({ name, before, wrapped, masterKeyArn, requestId, verify, assertAlone }: Replacement): Promise<void> {
     const temporary = temporaryPath(this.place, this.#random);
@@ -203,8 +203,8 @@ export class KeyDirectory implements KeyStore {
   }
 
   /**
-   * As `KeyStore.sync`: what another process linked may not be durable yet. Concurrent calls share the next sync, since one
-   * that has begun may have missed their names.
+   * As `KeyStore.sync`: files that another process linked may not be durable yet. Concurrent calls share the next sync,
+   * not the current one, which may have missed their names.
    */
   async sync(): Promise<void> {
     this.#nextSync ??= this.#syncing
@@ -230,7 +230,9 @@ export class KeyDirectory implements KeyStore {
     }
   }
 
-  /** The link of the key file is the moment of creation: whoever makes it owns the version, and so its sidecar. */
+  /**
+   * The link of the key file creates the version: the process that makes it owns the version, and stores its sidecar.
+   */
   async #publish(name: KeyName, temporary: string): Promise<void> {
     try {
       await this.#fs.link(temporary, join(this.place, keyFileName(name)));
@@ -245,7 +247,7 @@ export class KeyDirectory implements KeyStore {
     await this.sync();
   }
 
-  /** After the key is durable: a sidecar that survives without its key would tell of a lost one. */
+  /** The sidecar follows the durable key: a sidecar without its key would indicate a lost key. */
   async #publishSidecar(name: KeyName, temporarySidecar: string): Promise<void> {
     await this.#storing(name, () => this.#fs.rename(temporarySidecar, join(this.place, sidecarFileName(name))));
     await this.sync();

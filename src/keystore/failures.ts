@@ -4,18 +4,18 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import type { Sidecar } from '../format/sidecar.ts';
 
-/** What a directory is, and what named it: a hint speaks of that. */
+/** The kind of a directory and the setting that named it, for hints. */
 export interface Named {
   readonly what: 'key directory' | 'backup directory';
-  /** An option, a variable, or where else it was named. */
+  /** The option, variable or other source that named the directory. */
   readonly by: string;
-  /** As whom those run who look there. */
+  /** The user whose permissions apply. */
   readonly runner: 'server' | 'agent' | 'caller';
 }
 
 const KEYS = { what: 'key directory', by: 'aws_key_management_keyfile_dir' } as const;
 export const KEYS_OF_SERVER: Named = { ...KEYS, runner: 'server' };
-/** For a mariadb-backup, and for commands that have it from the option files. */
+/** Values for a mariadb-backup, and for commands that read the option files. */
 export const KEYS_FOR_CALLER: Named = { ...KEYS, runner: 'caller' };
 
 export function keysNamedBy(by: string, runner: Named['runner'] = 'caller'): Named {
@@ -26,7 +26,7 @@ export function backupNamedBy(by: string): Named {
   return { what: 'backup directory', by, runner: 'caller' };
 }
 
-/** What to do about a system error in a directory, by its code. */
+/** Hints for a system error in a directory, by its code. */
 const HINTS: Readonly<Record<string, (named: Named) => string>> = {
   ENOENT: ({ by, runner }) =>
     runner === 'caller'
@@ -60,7 +60,7 @@ function describeCause(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** @param hint in the place of the usual one */
+/** @param hint replaces the usual one */
 export function storeUnavailable(
   path: string,
   action: string,
@@ -73,7 +73,7 @@ export function storeUnavailable(
   return new KeyError('STORE_UNAVAILABLE', text, { hint, cause });
 }
 
-/** As `storeUnavailable`, of what cannot be looked at: says who tried. */
+/** As `storeUnavailable`, for a place that cannot be read: names the user who tried. */
 export async function notLookedAt(
   path: string,
   action: string,
@@ -98,7 +98,10 @@ export async function unreadable(
   return new KeyError('KEY_FILE_UNREADABLE', text, { hint, cause });
 }
 
-/** Whose it is and who tried: a member of the server's group, who may list the directory, may read no key file. */
+/**
+ * Names the owner and the user who tried: a member of the server's group may list the directory, but not read a key
+ * file.
+ */
 async function deniedHint(
   directory: string,
   path: string,
@@ -130,14 +133,14 @@ async function deniedHint(
   return `${whose}: ${cure.length === 0 ? 'look at SELinux or AppArmor' : cure.join(' && ')}`;
 }
 
-/** Where none is no good answer: a file system that is not mounted looks the same. */
+/** The error for a directory without key files: an unmounted file system looks the same. */
 export function noKeys(path: string, { by }: Named): KeyError {
   return new KeyError('KEY_FILE_MISSING', `there is no key file in ${path}`, {
     hint: `is its file system mounted, and does ${by} name the directory of the server's keys?`,
   });
 }
 
-/** Of a key file that its sidecar does not describe. */
+/** The error for a key file that differs from its sidecar's description. */
 export function otherBytes(name: KeyName, found: string, { wrappedSha256, keyCheckValue }: Sidecar): KeyError {
   const text = `${describeKey(name)}: key file ${keyFileName(name)}: its SHA-256 is ${found}, its sidecar says ${wrappedSha256}`;
   const hint = restoreOrMove(name);

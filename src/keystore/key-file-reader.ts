@@ -11,10 +11,10 @@ import { nextTurn } from '../next-turn.ts';
 import { type Named, otherBytes, unreadable } from './failures.ts';
 import type { StoredKey } from './store.ts';
 
-/** To start a thread takes as long as to read some hundred files. */
+/** Keys from which a thread pays: starting it takes as long as reading some hundred files. */
 const WORTH_A_THREAD = 1_000;
 const READ_AHEAD_FILES = 2_048;
-/** Files read without a turn of the event loop: a few milliseconds. */
+/** Files to read before yielding to the event loop, which takes a few milliseconds. */
 const DIGESTS_AT_ONCE = 128;
 
 /** Reads the key files and sidecars of a directory, thousands of them at a start: another thread reads ahead. */
@@ -38,7 +38,10 @@ export class KeyFileReader {
     return this.#startThread(names.length, files, READ_AHEAD_FILES);
   }
 
-  /** As `KeyStore.read`: a pair that fits, also while `replace` is at work on it, which changes the sidecar first. */
+  /**
+   * As `KeyStore.read`: returns a consistent pair, even while `replace` changes first the sidecar and then the key
+   * file.
+   */
   async read(name: KeyName): Promise<StoredKey> {
     const stored = await this.readToUnwrap(name);
     if (stored.mismatch !== undefined) throw stored.mismatch;
@@ -47,7 +50,7 @@ export class KeyFileReader {
 
   /** As `KeyStore.readToUnwrap`. */
   async readToUnwrap(name: KeyName): Promise<StoredKey> {
-    // Both at once: beside a key file that is read later, a sidecar from before may be another's by then.
+    // Both are taken at once: a sidecar read earlier may no longer belong to a key file read later.
     const [key, text] = [keyFileName(name), sidecarFileName(name)].map((file) => this.#ahead?.take(file));
     const wrapped = key ?? (await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES));
     if (wrapped === undefined) {
@@ -64,7 +67,7 @@ export class KeyFileReader {
     }
     const found = await this.#readSidecar(name, key === undefined ? undefined : text);
     if (found.sidecar === undefined) return { wrapped, ...found };
-    // The wrapped key is the very one that the sidecar describes.
+    // Checks that the wrapped key is the one that the sidecar describes.
     const sum = sha256(wrapped);
     const fitting = sidecarOfBytes(found.sidecar, sum);
     if (fitting === undefined) return { wrapped, ...found, mismatch: otherBytes(name, sum, found.sidecar) };
@@ -73,7 +76,7 @@ export class KeyFileReader {
 
   /** As `KeyStore.digest`. */
   async digest(names: readonly KeyName[], look: (index: number, sha256: Buffer | undefined) => void): Promise<void> {
-    // This thread begins with the first file, the other one in the middle.
+    // This thread starts with the first file, the other thread in the middle.
     const rest = names.slice(names.length / 2).map(keyFileName);
     const endReading = this.#startThread(rest.length, rest, rest.length);
     try {
@@ -86,7 +89,7 @@ export class KeyFileReader {
     }
   }
 
-  /** @param window files that may lie ready */
+  /** @param window the most files that may wait to be taken */
   #startThread(keys: number, files: readonly string[], window: number): () => void {
     if (keys < WORTH_A_THREAD) return () => undefined;
     const request = { directory: this.#directory, files, maxBytes: MAX_WRAPPED_KEY_BYTES, window };
@@ -111,7 +114,7 @@ export class KeyFileReader {
     return hash('sha256', this.#page.subarray(0, length), 'buffer');
   }
 
-  /** @param ahead its text, where that was read already */
+  /** @param ahead the sidecar's text, if it has been read */
   async #readSidecar(
     name: KeyName,
     ahead: Buffer | undefined,
@@ -123,13 +126,13 @@ export class KeyFileReader {
       return { sidecar, sidecarProblem: undefined, sidecarText };
     } catch (thrown) {
       const error = toKeyError(thrown);
-      // A damaged sidecar says nothing; one of another key says that the key file may be another's, too.
+      // A damaged sidecar proves nothing. One of another key means that the key file may be another's as well.
       if (error.code === 'KEY_FILE_SWAPPED') throw error;
       return { sidecar: undefined, sidecarProblem: error, sidecarText };
     }
   }
 
-  /** Undefined only when there is no such file. */
+  /** Returns undefined only when there is no such file. */
   async #readFile(name: KeyName, file: string, maxBytes: number): Promise<Buffer | undefined> {
     try {
       return await readWhole(this.#fs, join(this.#directory, file), maxBytes);

@@ -10,25 +10,25 @@ import type { ClaimHolder, RewrapClaim } from './store.ts';
 
 const RENEW_MS = 2_000;
 const LOOK_MS = 1_000;
-/** A file server, or the one who looks, was away meanwhile: what was seen before says nothing. */
+/** Milliseconds. After a longer pause of the file server or of this process, earlier observations do not count. */
 const GAP_MS = 3_000;
-/** The holder of a lock that lives is told from it sooner. */
+/** Milliseconds after which `tell` is called about the lock's live holder. */
 const TELL_AFTER_MS = 5_000;
-/** There, and not to be read. */
+/** Give up after this many failed reads of a lock that exists. */
 const MOST_RIDDLES = 10;
-/** Whose lock has not changed for so long was ended, and loses it. */
+/** Milliseconds. A lock unchanged for this long belongs to a dead process, and is taken over. */
 const ABANDONED_MS = 20_000;
-/** Sooner, by far: a holder who could not renew it for so long replaces nothing more. */
+/** Milliseconds; far less: a holder that could not renew the lock for this long replaces nothing more. */
 const DOUBTFUL_MS = 10_000;
-/** Of a run of months. */
+/** The size of a lock after a run of months. */
 const MAX_BYTES = 4 * 2 ** 20;
-/** Whoever may list the directory may know. */
+/** The lock is readable for all users who may list the directory. */
 const EVERYBODY_READS = { mode: 0o644 };
 
 /**
- * One rewrap of a directory at a time, whatever machine it runs on: a file that is made exclusively, by a link, and that
- * its holder adds a line feed to every two seconds. Who finds it looks whether it grows, by a clock of its own: clocks of
- * two machines are not compared, and process ids of another container say nothing. It holds up no server.
+ * One rewrap of a directory at a time, on any machine. The lock is a file that is created exclusively, by a link, and
+ * to which its holder adds a line feed every two seconds. Another process watches whether it grows, by its own clock:
+ * clocks of two machines are not compared, and process ids of another container mean nothing. It delays no server.
  */
 export class RewrapLock implements RewrapClaim {
   readonly #directory: string;
@@ -51,8 +51,8 @@ export class RewrapLock implements RewrapClaim {
   }
 
   /**
-   * @param tell hears why this takes a while
-   * @throws KeyError KEY_EXISTS when another rewrap is at work, STORE_UNAVAILABLE
+   * @param tell called with the reason for a delay
+   * @throws KeyError KEY_EXISTS when another rewrap is running, STORE_UNAVAILABLE
    */
   static async take(
     directory: string,
@@ -66,7 +66,7 @@ export class RewrapLock implements RewrapClaim {
     const text = Buffer.from(`rewrap by process ${pid} on ${host} since ${since} ${basename(temporary)}\n`);
     let file: OpenFile | undefined;
     try {
-      // By its name, which others may have given to another file meanwhile, it is not opened again.
+      // The file stays open: others may have given its name to another file meanwhile.
       file = await createNew(fileSystem, temporary, text, EVERYBODY_READS);
       await claim(directory, temporary, text, disk, tell);
       return new RewrapLock(directory, text, file, disk);
@@ -79,8 +79,9 @@ export class RewrapLock implements RewrapClaim {
   }
 
   /**
-   * Nobody takes it away in the next seconds. What a process does that is stopped for longer, right after this, is not
-   * kept from meeting what another does: the two files of a version may then not fit, and a start of the server mends that.
+   * Makes sure that nobody takes the lock over within the next seconds. A process that is stopped for longer, right
+   * after this, may still interfere with another: the two files of a version may then disagree, which a start of the
+   * server repairs.
    * @throws KeyError STORE_UNAVAILABLE
    */
   async assertHeld(): Promise<void> {
@@ -96,7 +97,7 @@ export class RewrapLock implements RewrapClaim {
     }
   }
 
-  /** Never rejects: one that is left behind is taken over by the next. */
+  /** Releases the lock. Never rejects: the next process takes an unreleased lock over. */
   async release(): Promise<void> {
     this.#ending.abort();
     await this.#renewing;
@@ -105,7 +106,7 @@ export class RewrapLock implements RewrapClaim {
       const found = await readIfThere(this.#directory, this.#fs);
       if (found !== undefined && isOf(found, this.#text)) await this.#fs.unlink(pathIn(this.#directory));
     } catch {
-      // As after a kill.
+      // The lock remains, as after a kill.
     }
   }
 
@@ -120,13 +121,13 @@ export class RewrapLock implements RewrapClaim {
         await this.#file.sync();
         this.#renewedMs = startedMs;
       } catch {
-        // `assertHeld` notices.
+        // `assertHeld` detects the failure.
       }
     }
   }
 }
 
-/** Gives the file its name: where nobody has it, or where somebody had it and does not live. */
+/** Gives the file the lock's name: if it is free, or if its holder is dead. */
 async function claim(
   directory: string,
   temporary: string,
@@ -145,10 +146,10 @@ async function claim(
     const nowMs = clock.monotonicMs();
     if (nowMs - lookedMs > GAP_MS) first = undefined;
     lookedMs = nowMs;
-    // The first answer of a file server was lost, and its second was that the name exists.
+    // The file server's first answer was lost, and its second said that the name exists.
     if (found !== undefined && isOf(found, text)) return;
     if (found === undefined) {
-      // Released since, or a link to nothing.
+      // The lock has been released since, or is a dangling link.
       riddles += 1;
       if (riddles > MOST_RIDDLES) throw noLock(path, 'it is there, and cannot be read');
     } else if (first === undefined) {
@@ -159,7 +160,7 @@ async function claim(
         hint: `wait until it has ended; should it be killed, run this again: it takes over when it has seen no sign of life for ${ABANDONED_MS / 1000} s, or at once after: rm ${path}`,
       });
     } else if (nowMs - firstMs >= ABANDONED_MS) {
-      // Of two that come to this together, the later rename has it, and `assertHeld` tells the other.
+      // If two processes do this at once, the later rename wins, and `assertHeld` tells the other.
       await fileSystem.rename(temporary, path);
       return;
     } else if (!isTold && nowMs - firstMs >= TELL_AFTER_MS) {
@@ -200,7 +201,7 @@ function isOf(found: Buffer, text: Buffer): boolean {
   return found.subarray(0, text.length).equals(text);
 }
 
-/** Anybody may have written it. */
+/** The text is untrusted: any user may have written it. */
 function holderOf(found: Buffer): string {
   const [, holder] = /^rewrap by (process [!-~ ]{1,400}) \S+\n/.exec(found.toString('latin1')) ?? [];
   return holder ?? 'a process that it does not name';

@@ -4,13 +4,13 @@ import type { Sidecar } from '../format/sidecar.ts';
 import type { Named } from './failures.ts';
 
 /**
- * Wrapped keys that outlive the process. Every version is created once and stays: only `replace` puts other bytes of the
- * same data key in its place. The store never sees a plaintext key.
+ * A store of wrapped keys that outlive the process. Every version is created once and stays: only `replace` changes its
+ * bytes, to others of the same data key. The store never sees a plaintext key.
  */
 export interface KeyStore {
-  /** Names the store in messages, such as the path of a directory. */
+  /** The store's name in messages, such as the path of a directory. */
   readonly place: string;
-  /** Names the setting that chose it. */
+  /** The setting that chose the store. */
   readonly named: Named;
 
   /** @throws KeyError STORE_UNAVAILABLE; a store that cannot be looked at is never an empty one */
@@ -23,35 +23,36 @@ export interface KeyStore {
   read(name: KeyName): Promise<StoredKey>;
 
   /**
-   * As `read`, but also bytes that their sidecar does not describe: whether they hold the data key that it does describe
-   * shows when KMS unwraps them (`unwrapStoredKey`).
+   * As `read`, but also returns bytes that their sidecar does not describe: whether they hold the data key that it
+   * describes is known when KMS has unwrapped them (`unwrapStoredKey`).
    * @throws KeyError as `read`
    */
   readToUnwrap(name: KeyName): Promise<StoredKey>;
 
   /**
-   * Announces that these are about to be read, in this order, so that the store can fetch them ahead.
+   * Announces that these keys are about to be read, in this order, so that the store can fetch them ahead.
    * @returns a function that ends that
    */
   readAhead(names: readonly KeyName[]): () => void;
 
   /**
-   * Gives `look` the SHA-256 of each wrapped key as it is now, 32 bytes; undefined when it cannot be read, or is no wrapped key by its size.
+   * Calls `look` with the SHA-256 of each wrapped key as it is now, 32 bytes; undefined when it cannot be read or has
+   * an invalid size.
    * @throws what `look` throws
    */
   digest(names: readonly KeyName[], look: (index: number, sha256: Buffer | undefined) => void): Promise<void>;
 
   /**
-   * Stores a new version under a name that nobody has. The bytes are stored, read back and given to `verify`; only when that
-   * succeeds do they get their name, and they are durable when the call returns. A failure before that leaves nothing behind.
-   * A sidecar that cannot be stored costs the key nothing: it is reported.
+   * Stores a new version under an unused name. The bytes are stored, read back and given to `verify`; only then do they
+   * get their name, and they are durable when the call returns. A failure before that leaves nothing behind. A sidecar
+   * that cannot be stored is reported, and does not fail the key.
    * @throws KeyError KEY_EXISTS (another process made that version), STORE_UNAVAILABLE, and what `verify` throws
    */
   create<T>(key: NewKey<T>): Promise<T>;
 
   /**
-   * Puts other bytes of the same data key in the place of those that were read. Cut short at any time, it leaves a whole key.
-   * @throws KeyError STORE_UNAVAILABLE, and what `verify` throws; the key is as it was then, or already the new one
+   * Replaces the bytes that were read by others of the same data key. Interrupted at any time, it leaves a whole key.
+   * @throws KeyError STORE_UNAVAILABLE, and what `verify` throws; the key is then the old one, or already the new one
    */
   replace(replacement: Replacement): Promise<void>;
 
@@ -66,19 +67,19 @@ export interface KeyStore {
   ): Promise<void>;
 
   /**
-   * Has the sidecar describe bytes that it did not, and that KMS opened to its data key.
-   * @returns false: one that fits by now stays, as does one beside other bytes
+   * Makes the sidecar describe bytes that it did not describe, and that KMS opened to its data key.
+   * @returns false: a sidecar that fits by now stays, as does one beside other bytes
    * @throws KeyError STORE_UNAVAILABLE, and what `read` throws
    */
   correctSidecar(name: KeyName, wrapped: Buffer, masterKeyArn: string): Promise<boolean>;
 
   /**
-   * Makes durable whatever has been listed or read: another process may have been killed before it came to that.
+   * Makes everything that has been listed or read durable: another process may have been killed before it did so.
    * @throws KeyError STORE_UNAVAILABLE
    */
   sync(): Promise<void>;
 
-  /** Removes work in progress that a process which ended left behind long ago. Failing to is of no consequence. */
+  /** Removes temporary files that dead processes left long ago. Failures are ignored. */
   removeAbandoned(temporaries: Listing['temporaries']): Promise<void>;
 
   /**
@@ -88,15 +89,15 @@ export interface KeyStore {
   readKeyRing(maxBytes: number): Promise<Buffer | undefined>;
 
   /**
-   * Puts a sealed key ring in the place of the one before: nothing is lost with that.
-   * @throws KeyError STORE_UNAVAILABLE; the one before is still there then, or already the new one
+   * Replaces the sealed key ring; losing the previous one costs nothing.
+   * @throws KeyError STORE_UNAVAILABLE; the store then has the previous one, or already the new one
    */
   replaceKeyRing(bytes: Uint8Array): Promise<void>;
 
   /**
-   * Claims the store for one rewrap, whatever machine another runs on. It holds up no server.
-   * @param tell hears why this takes a while
-   * @throws KeyError KEY_EXISTS when another rewrap is at work, STORE_UNAVAILABLE
+   * Claims the store for one rewrap, among all machines. It delays no server.
+   * @param tell called with the reason for a delay
+   * @throws KeyError KEY_EXISTS when another rewrap is running, STORE_UNAVAILABLE
    */
   claimForRewrap(holder: ClaimHolder, tell: (line: string) => void): Promise<RewrapClaim>;
 }
@@ -104,26 +105,28 @@ export interface KeyStore {
 export interface Listing {
   /** Every wrapped key, by id and version. */
   readonly stored: readonly KeyName[];
-  /** Versions that only a sidecar tells of: their wrapped key was lost. */
+  /** Versions of which only the sidecar is left: their wrapped key was lost. */
   readonly lost: readonly KeyName[];
-  /** Names that begin like that of a wrapped key and are none. */
+  /** Names that begin like that of a wrapped key but are malformed. */
   readonly strays: readonly string[];
-  /** Work in progress of any process, by names of the store's own. */
+  /** Temporary files of any process, by the store's own names. */
   readonly temporaries: readonly string[];
-  /** A new version may get its sidecar yet. */
+  /** True: a new version may get its sidecar soon. */
   readonly isSidecarComing: boolean;
 }
 
 export interface StoredKey {
   /** KMS's CiphertextBlob, 1 to 6144 bytes. */
   readonly wrapped: Buffer;
-  /** Undefined for keys of the original plugin, and when the sidecar is of no use. */
+  /** Undefined for keys of the original plugin, and when the sidecar is unusable. */
   readonly sidecar: Sidecar | undefined;
-  /** Why an existing sidecar is of no use. The key loads all the same, unpinned from its master key. */
+  /**
+   * The reason why an existing sidecar is unusable. The key loads nevertheless, without being pinned to its master key.
+   */
   readonly sidecarProblem: KeyError | undefined;
-  /** What was read as the sidecar, of use or not; undefined when there is none, or none that can be read. */
+  /** The sidecar's bytes, usable or not; undefined when there is none, or it cannot be read. */
   readonly sidecarText: Buffer | undefined;
-  /** The sidecar is of other bytes than these. Never set by `read`. */
+  /** The error of a sidecar that describes other bytes. Never set by `read`. */
   readonly mismatch?: KeyError | undefined;
 }
 
@@ -131,7 +134,7 @@ export interface VerifiedKey<T> {
   /** The result of `create`. */
   readonly value: T;
   readonly keyCheckValue: string;
-  /** Called when the key gets no name after all. */
+  /** Called when the key is not created after all. */
   discard(): void;
 }
 
@@ -141,13 +144,13 @@ export interface NewKey<T> {
   readonly sidecar: Omit<Sidecar, 'wrappedSha256' | 'keyCheckValue'>;
   /** Unwraps the bytes that were stored. */
   readonly verify: (stored: Buffer) => Promise<VerifiedKey<T>>;
-  /** Told of what went wrong without harm to the key. */
+  /** Called with problems that do not affect the key. */
   readonly report: (problem: KeyError) => void;
 }
 
 export interface Replacement {
   readonly name: KeyName;
-  /** What is there now, as `read` gave it; its bytes are safe elsewhere. */
+  /** The stored key as `read` returned it; the caller has a copy of its bytes. */
   readonly before: StoredKey;
   /** The same data key under another master key. */
   readonly wrapped: Buffer;
@@ -155,7 +158,7 @@ export interface Replacement {
   readonly requestId: string;
   /** Unwraps the bytes that were stored; returns the key check value. */
   readonly verify: (stored: Buffer) => Promise<string>;
-  /** Called right before each step that others see; throws when somebody else may do the same. */
+  /** Called right before each visible step; throws when another process may be doing the same. */
   readonly assertAlone: () => Promise<void>;
 }
 
@@ -166,8 +169,8 @@ export interface ClaimHolder {
 
 /** The claim of a rewrap on a store. */
 export interface RewrapClaim {
-  /** @throws KeyError STORE_UNAVAILABLE when it may be another's by now */
+  /** @throws KeyError STORE_UNAVAILABLE when another process may hold the claim by now */
   assertHeld(): Promise<void>;
-  /** Never rejects: a claim that is left behind is taken over by the next. */
+  /** Releases the claim. Never rejects: the next process takes an unreleased claim over. */
   release(): Promise<void>;
 }

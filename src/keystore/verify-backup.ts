@@ -12,19 +12,19 @@ import { backupNamedBy, type Named, notLookedAt, unreadable } from './failures.t
 
 export interface CheckedBackup {
   readonly manifest: Manifest;
-  /** What the manifest names and is not there as it was. */
+  /** Errors of files that the manifest names and that are missing or changed. */
   readonly damage: readonly KeyError[];
   /** Key files that the manifest does not name. */
   readonly unlisted: readonly KeyError[];
-  /** Versions between 1 and the latest that nobody backed up. */
+  /** Versions between 1 and the latest that are not in the backup. */
   readonly gaps: readonly KeyError[];
 }
 
-/** A million keys. */
+/** The size of a manifest of a million keys. */
 const MAX_MANIFEST_BYTES = 512 * 2 ** 20;
 const NAMED_GAPS = 20;
 
-/** Undefined only when there is no manifest. @throws KeyError MANIFEST_CORRUPT, STORE_UNAVAILABLE */
+/** Returns undefined only when there is no manifest. @throws KeyError MANIFEST_CORRUPT, STORE_UNAVAILABLE */
 export async function readManifest(directory: string, fs: FileSystem, named: Named): Promise<Manifest | undefined> {
   try {
     const bytes = await readWhole(fs, join(directory, MANIFEST_FILE), MAX_MANIFEST_BYTES);
@@ -36,7 +36,7 @@ export async function readManifest(directory: string, fs: FileSystem, named: Nam
 }
 
 /**
- * Whether every key file is there and as it was when it was backed up.
+ * Checks that every key file exists and is as it was when it was backed up.
  * @throws KeyError MANIFEST_CORRUPT, STORE_UNAVAILABLE
  */
 export async function checkBackup(
