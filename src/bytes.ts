@@ -1,11 +1,11 @@
 import { createHmac } from 'node:crypto';
 
-/** Overwrites key bytes that we own. What V8 or the kernel copied meanwhile is out of reach; SECURITY.md says so. */
+/** Overwrites key bytes that we own. Copies made by V8 or the kernel are out of reach, as SECURITY.md says. */
 export function wipe(bytes: Uint8Array): void {
   bytes.fill(0);
 }
 
-/** What a data key may have. */
+/** Tells whether a data key can have this length. */
 export function isDataKeyLength(bytes: number): boolean {
   return bytes === 16 || bytes === 24 || bytes === 32;
 }

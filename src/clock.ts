@@ -1,4 +1,4 @@
-/** Time and chance, passed in wherever they are needed so that tests can move them. */
+/** Time and randomness, passed in so that tests control them. */
 export interface Clock {
   /** Wall clock, milliseconds since 1970. For records and log lines only: it jumps. */
   wallMs(): number;

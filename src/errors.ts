@@ -21,11 +21,14 @@ export const ERROR_CODES = [
   'KEY_FILE_SWAPPED',
   /** A sidecar tells of a key version whose key file is gone. */
   'KEY_FILE_MISSING',
-  /** No stored key has that id, and one would be made if the plugin said that no data is under it: it looks, or has found some. */
+  /**
+   * No key file exists for this id. The agent creates one only after the plugin has confirmed that no table uses the
+   * id.
+   */
   'KEY_OF_DATA',
-  /** The manifest of backed-up keys is missing, damaged, or not one. */
+  /** The manifest of backed-up keys is missing, damaged, or another file. */
   'MANIFEST_CORRUPT',
-  /** The sealed key ring is damaged, of other key files, or of other settings: KMS unwraps the keys. */
+  /** The sealed key ring is damaged, or made from other key files or settings: KMS unwraps the keys instead. */
   'KEY_RING_UNUSABLE',
   /** A key file with that id and version exists already: another process was faster. */
   'KEY_EXISTS',
@@ -35,7 +38,7 @@ export const ERROR_CODES = [
   'KEY_NOT_ALLOWED',
   /** Version 4294967294 is in use; there is no next one. */
   'KEY_VERSIONS_EXHAUSTED',
-  /** A stored key version could not be unwrapped when the server started without it, and is tried again meanwhile. */
+  /** A stored key version could not be unwrapped when the server started without it, and is being retried. */
   'KEY_STILL_WRAPPED',
   /** Some stored key versions could not be unwrapped, or some keys not be rotated. */
   'KEYS_FAILED',
@@ -45,7 +48,7 @@ export const ERROR_CODES = [
   'KMS_TRANSIENT',
   /** KMS says that the wrapped key is corrupt, or bound to another context or key. */
   'KMS_CORRUPT',
-  /** KMS answered something that it never should. */
+  /** KMS gave an answer that it never should. */
   'KMS_BAD_ANSWER',
   /** The time allowed ran out. */
   'TIMEOUT',
@@ -58,16 +61,16 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
 export interface KeyErrorOptions {
   readonly hint?: string | undefined;
   readonly cause?: unknown;
-  /** Default: that of the cause. */
+  /** The failed KMS call; default: that of the cause. */
   readonly failure?: KmsFailure | undefined;
 }
 
 export class KeyError extends Error {
   override readonly name = 'KeyError';
   readonly code: ErrorCode;
-  /** What to do now; empty when there is nothing to add. */
+  /** An instruction for the operator; empty when there is nothing to add. */
   readonly hint: string;
-  /** The failed call of KMS that this comes of; undefined: none. */
+  /** The failed KMS call that caused this error; undefined: none. */
   readonly failure: KmsFailure | undefined;
 
   constructor(code: ErrorCode, message: string, { hint, cause, failure }: KeyErrorOptions = {}) {
@@ -77,21 +80,21 @@ export class KeyError extends Error {
     this.failure = failure ?? (cause instanceof KeyError ? cause.failure : undefined);
   }
 
-  /** The same error with another hint. */
+  /** Returns the same error with another hint. */
   hinted(hint: string): KeyError {
     const { code, message, cause, failure } = this;
     return new KeyError(code, message, { hint, cause, failure });
   }
 }
 
-/** Anything thrown, as a KeyError; what is not one already is a defect of this program. */
+/** Converts anything thrown to a KeyError; another error is a defect of this program. */
 export function toKeyError(thrown: unknown): KeyError {
   if (thrown instanceof KeyError) return thrown;
   const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
   return new KeyError('INTERNAL', text, { cause: thrown });
 }
 
-/** The `code` of a Node.js system error (`ENOENT`, …), or undefined when it is no such error. */
+/** Returns the `code` of a Node.js system error (`ENOENT`, …), or undefined for another error. */
 export function systemErrorCode(thrown: unknown): string | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined;
   return typeof thrown.code === 'string' ? thrown.code : undefined;

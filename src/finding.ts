@@ -27,16 +27,16 @@ export const CHECKS = [
 ] as const;
 export type CheckId = (typeof CHECKS)[number];
 
-/** `failure`: the server would not start, or would not have its keys. `warning`: it would, and somebody should look. */
+/** `failure`: the server would not start, or would lack its keys. `warning`: it would work, but needs attention. */
 export type Status = 'ok' | 'warning' | 'failure' | 'skipped';
 
 export interface Report {
   readonly status: Status;
-  /** What was found; never a secret. */
+  /** The result in words; never a secret. */
   readonly found: string;
-  /** The command or policy that puts it right, or that shows more. */
+  /** The command or policy that corrects it, or that shows more. */
   readonly fix?: string;
-  /** Something that could stop the server was not looked at. */
+  /** True: a possible obstacle to the server was not examined. */
   readonly isGap?: true;
 }
 
@@ -60,7 +60,7 @@ export function skipped(found: string): Report {
   return { status: 'skipped', found };
 }
 
-/** Skipped, and something there could stop the server. */
+/** Reports a skipped check that leaves a possible obstacle unexamined. */
 export function unlooked(found: string): Report {
   return { status: 'skipped', found, isGap: true };
 }

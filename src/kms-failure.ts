@@ -1,18 +1,18 @@
-/** Who has to act on a failure. */
+/** The party that has to act on a failure. */
 export type FailureKind =
   /** An operator must change something: policy, key state, credentials, configuration. */
   | 'operator'
-  /** It passes by itself. */
+  /** It ends by itself. */
   | 'transient'
   /** The wrapped key is damaged, or belongs to another master key or context. */
   | 'corrupt'
-  /** Nothing that we know: ours or KMS's defect. */
+  /** An unknown cause: a defect of this program or of KMS. */
   | 'other';
 
 /** `briefly`: sources of credentials often fail for a moment at boot, and a corrected clock helps at once. */
 export type RetryRule = 'no' | 'briefly' | 'until-deadline';
 
-/** The subject of a failure: code that treats failures apart looks at this, and never at a text. */
+/** The subject of a failure: code that distinguishes failures compares this, and never a text. */
 export type FailureGroup =
   /** KMS limits the rate of calls. */
   | 'throttling'
@@ -23,11 +23,11 @@ export type FailureGroup =
   | 'proxy'
   /** The certificate of the endpoint, or its TLS. */
   | 'tls'
-  /** An answer that KMS did not give, or never should. */
+  /** An answer that did not come from KMS, or that KMS never should give. */
   | 'answer'
-  /** The identity, and the sources that are to give it. */
+  /** The identity, and the sources that should provide it. */
   | 'credentials'
-  /** A signature that was refused: of a wrong secret key, or of a wrong clock. */
+  /** A refused signature: the secret key or the clock is wrong. */
   | 'signature'
   /** STS refused the code of a multi-factor device. */
   | 'multi-factor'
@@ -64,7 +64,7 @@ export interface KmsFailure extends FailureRow {
   /** KMS's error name, or Node's error code. */
   readonly name: string;
   readonly message: string;
-  /** The ARNs of master keys and the permissions (`kms:Decrypt`) that KMS says it is about. */
+  /** The ARNs of master keys and the permissions (`kms:Decrypt`) that KMS's error names. */
   readonly about: readonly string[];
   /** KMS's request id; empty when no answer came. */
   readonly requestId: string;

@@ -1,9 +1,9 @@
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Calls `action`, which must not throw, when the signal is aborted. For signals that many wait for: an EventTarget compares
- * each new listener with all that it has.
- * @returns what lets go of the signal
+ * Calls `action`, which must not throw, when the signal is aborted. For signals with many listeners: an EventTarget
+ * compares each new listener with all others.
+ * @returns a function that removes the listener
  */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {
   const actions = waiting.get(signal) ?? firstActions(signal);

@@ -1,19 +1,22 @@
 const HIDDEN = '(hidden)';
-/** Hiding less would spoil texts and protect nothing. The code of a multi-factor device has so many characters. */
+/** The shortest secret: hiding shorter ones would spoil texts and protect nothing. An MFA code has six characters. */
 const SHORTEST = 6;
-/** Credentials are renewed for as long as the process lives; nobody sends old ones back. */
+/**
+ * The most secrets to remember: credentials are renewed for as long as the process lives, and old ones do not come
+ * back.
+ */
 const MOST = 100;
 
-/** Longer texts are cut: whoever took the place of KMS decides how much there is to search. */
+/** Longer texts are cut, because an impostor of KMS controls how much there is to search. */
 const LONGEST_TEXT = 65_536;
 
 /**
- * The credentials that this process has seen, to keep them out of its texts: what KMS, STS, a proxy or whoever took
- * their place says in an error may hold what was sent there.
+ * The credentials that this process has seen, to keep them out of its texts: an error of KMS, STS, a proxy or an
+ * impostor may repeat a request's content.
  */
 export class Secrets {
   readonly #forms = new Map<string, readonly Form[]>();
-  /** All of them, the longest first; undefined since one was added. */
+  /** All secrets, the longest first; undefined after an addition. */
   #longestFirst: readonly Form[] | undefined;
 
   add(...values: readonly (string | undefined)[]): void {
@@ -30,19 +33,19 @@ export class Secrets {
     }
   }
 
-  /** What the AWS SDK and Node.js find in the environment. */
+  /** Adds the secrets that the AWS SDK and Node.js read from the environment. */
   addEnvironment(environment: NodeJS.ProcessEnv): void {
     for (const [name, value] of Object.entries(environment)) {
       if (/^AWS_(?:\w*SECRET\w*|\w*TOKEN|CONTAINER_CREDENTIALS_RELATIVE_URI)$/.test(name)) this.add(value);
-      // In ECS the path alone entitles to the credentials.
+      // In ECS the path alone authorises the request.
       else if (name === 'AWS_CONTAINER_CREDENTIALS_FULL_URI') this.add(URL.parse(value ?? '')?.pathname);
       else if (/_proxy$/i.test(name)) this.#addProxy(value ?? '');
     }
   }
 
   /**
-   * The text without any of them, whole or as JSON, URLs, hex and base64 write them. The time it takes grows with the length
-   * of the text and not faster.
+   * Returns the text without secrets, whether plain or encoded as JSON, URL, hex or base64. The time is linear in the
+   * length of the text.
    */
   redact(text: string): string {
     this.#longestFirst ??= [...this.#forms.values()].flat().sort((a, b) => b.text.length - a.text.length);
@@ -51,7 +54,7 @@ export class Secrets {
     for (const { text: form, isBase64 } of this.#longestFirst) {
       redacted = isBase64 ? hideRuns(redacted, form) : redacted.replaceAll(form, HIDDEN);
     }
-    // The end may hold the beginning of a secret with blanks in it, which nothing has recognised.
+    // The end may contain the beginning of an unrecognised secret that includes blanks.
     return isCut ? `${redacted.slice(0, -(this.#longestFirst[0]?.text.length ?? 0) || undefined)}…` : redacted;
   }
 
@@ -59,7 +62,7 @@ export class Secrets {
     // HOST:PORT means http://HOST:PORT.
     const { username = '', password = '' } = URL.parse(text.includes('://') ? text : `http://${text}`) ?? {};
     if (password === '') return;
-    // As the Proxy-Authorization header has them.
+    // The encodings of the Proxy-Authorization header.
     this.add(password, decoded(password), `${decoded(username)}:${decoded(password)}`);
   }
 }
@@ -72,10 +75,10 @@ function decoded(text: string): string {
   }
 }
 
-/** One way to write a secret. */
+/** One encoding of a secret. */
 interface Form {
   readonly text: string;
-  /** Its neighbours are of the same secret, too: they depend on the bits that do not fill a character. */
+  /** True: adjacent characters belong to the secret, too, because they depend on its remaining bits. */
   readonly isBase64: boolean;
 }
 
@@ -97,17 +100,17 @@ function formsOf(value: string): readonly Form[] {
   ];
 }
 
-/** The characters that the bytes alone decide, when they begin `offset` bytes after a multiple of three. */
+/** The characters that depend on the bytes alone, when these begin `offset` bytes after a multiple of three. */
 function base64Inside(bytes: Buffer, offset: number): string {
   const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64');
   return text.slice(Math.ceil((offset * 4) / 3), Math.floor(((offset + bytes.length) * 4) / 3));
 }
 
-/** Of base64, base64url, and of both in URLs. */
+/** Characters of base64 and base64url, also percent-encoded. */
 const BASE64_CHARACTER = /[\w+/%-]/;
 const BASE64_REST = /[\w+/=%-]/;
 
-/** Hides the whole runs of base64 that hold the form, with their padding. */
+/** Hides the whole runs of base64 that contain the form, with their padding. */
 function hideRuns(text: string, form: string): string {
   let [hidden, done] = ['', 0];
   for (let at = text.indexOf(form); at >= 0; at = text.indexOf(form, done)) {
@@ -120,20 +123,20 @@ function hideRuns(text: string, form: string): string {
   return hidden + text.slice(done);
 }
 
-/** Without a word at the end that may be half of one. */
+/** Removes a last word that may be incomplete. */
 function wholeWords(text: string): string {
   let end = text.length;
   while (end > 0 && /\S/.test(text.charAt(end - 1))) end -= 1;
   return text.slice(0, end);
 }
 
-/** What is secret by the place where it stands. */
+/** Hides values that are secret by their position. */
 function withoutPlaces(text: string): string {
   return withoutQuotes(
     text
       // AWS's error texts quote the Authorization header.
       .replace(/\bSignature=[0-9a-f]{16,}/g, `Signature=${HIDDEN}`)
-      // User and password of a URL: Node.js quotes a proxy's when it cannot read it.
+      // A URL's user and password: Node.js quotes a proxy's URL that it cannot read.
       .replace(/\S+/g, (word) => {
         const [from, to] = [word.indexOf('://'), word.lastIndexOf('@')];
         return from < 0 || to < from + 3 ? word : `${word.slice(0, from)}://${HIDDEN}${word.slice(to)}`;
@@ -145,7 +148,10 @@ const QUOTE = "Unexpected token '";
 const QUOTE_MIDDLE = "', ";
 const QUOTE_END = ' is not valid JSON';
 
-/** JSON.parse quotes a piece of what it cannot read. The end is missing when a message was cut to its first line. */
+/**
+ * Hides the piece that JSON.parse quotes of text that it cannot read. The end is missing when a message was cut to its
+ * first line.
+ */
 function withoutQuotes(text: string): string {
   let [kept, done] = ['', 0];
   for (let at = text.indexOf(QUOTE); at >= 0; at = text.indexOf(QUOTE, done)) {
