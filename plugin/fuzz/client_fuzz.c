@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
   The client of the agent from arriving bytes to the key table, without a thread, an agent, or a clock. The input is a
-  script of what callers ask, what the agent sends and when it ends; harness/traffic.ts writes such scripts from real
-  traffic. Aborts when a rule of docs/protocol.md that nothing an agent sends may break is broken.
+  script of requests, bytes of the agent and its ends; harness/traffic.ts writes such scripts from real traffic. Aborts when
+  a rule of docs/protocol.md is broken that must hold whatever an agent sends.
 */
 #include <errno.h>
 #include <poll.h>
@@ -24,13 +24,13 @@
 #include "client/waiting.h"
 
 #define SOCKET 1000000
-#define IDS 6u                          /* the keys that are looked at */
+#define IDS 6u                          /* ids of the keys that are checked */
 #define VERSIONS 6u
 #define ASKED_MAX 24
 
 enum step
 {
-  STEP_LONG= 0x00,                      /* u16: so many bytes arrive; 0x01 to 0x7F: that many */
+  STEP_LONG= 0x00,                      /* u16 n: n bytes arrive; 0x01 to 0x7F: that many */
   STEP_LOAD= 0x80,
   STEP_OPEN,                            /* u8 id */
   STEP_FETCH,                           /* u8 id, u8 version */
@@ -39,8 +39,8 @@ enum step
   STEP_SET,                             /* u8 setting */
   STEP_CLOSE,
   STEP_WAIT,                            /* u8: half seconds */
-  STEP_DEAF,                            /* the agent stops to read, or reads again */
-  STEP_LOOK,                            /* one of the callers that are to look at the data does */
+  STEP_DEAF,                            /* the agent stops reading, or reads again */
+  STEP_LOOK,                            /* a caller whose turn it is looks at the data */
   STEP_USE
 };
 
@@ -62,7 +62,7 @@ static uint32_t seen_latest[IDS];
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum connect_result __wrap_connect_agent(const char *path, int *fd, char *why, size_t why_size);
 
-/* What the client gets in place of libc's: the Makefile renames its calls. */
+/* Stand-ins for libc: the Makefile renames the calls of the client. */
 
 int fuzz_clock_gettime(clockid_t clock, struct timespec *time)
 {
@@ -129,7 +129,7 @@ int fuzz_eventfd(unsigned value, int flags)
   return SOCKET + 1;
 }
 
-/* On the heap, where a step beyond the end is noticed. */
+/* Maps memory on the heap, where an access beyond the end is noticed. */
 void *fuzz_mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
   (void) at;
@@ -180,7 +180,7 @@ enum connect_result __wrap_connect_agent(const char *path, int *fd, char *why, s
   return CONNECT_DONE;
 }
 
-/* No agent can forge a line. */
+/* Asserts that no agent can forge a line. */
 static void check_line(enum severity severity, const char *text)
 {
   (void) severity;
@@ -189,7 +189,10 @@ static void check_line(enum severity severity, const char *text)
       abort();
 }
 
-/* Once given, always given, with the same bytes and algorithm; the latest version never goes down, and can be read. */
+/*
+  Asserts that a key stays as it was given, with the same bytes and algorithm, and that the latest version never goes down
+  and can be read.
+*/
 static void check_keys(void)
 {
   for (uint32_t id= 1; id <= IDS; id++)
@@ -250,7 +253,7 @@ static void look(struct client *client)
     request= request->next;
   if (!request)
     return;
-  /* Held until then, and for this once. */
+  /* The request was held for this look, and is looked for only once. */
   if (request->sent || request->may_create)
     abort();
   pthread_mutex_lock(&client->lock);
@@ -301,7 +304,7 @@ static void follow(struct client *client, struct input *input)
   case STEP_LOOK: look(client); break;
   default: return;
   }
-  /* The first connects, the second writes. */
+  /* The first round connects, the second writes. */
   io_round(client);
   io_round(client);
 }
@@ -328,7 +331,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     follow(client, &input);
   client->stop= true;
   io_round(client);
-  /* Nobody waits for ever. */
+  /* No request waits for ever. */
   if (client->requests || !client_destroy(client))
     abort();
   keytable_destroy(&table);

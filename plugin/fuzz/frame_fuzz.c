@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  The parser of frames and its readers, on a stream that is cut anywhere: the first byte of the input says into pieces of
-  what size.
+  The frame parser and its readers, on a stream that is cut anywhere: the first byte of the input is the size of the pieces.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +44,7 @@ static void read_fields(const struct frame *frame)
   check(frame_end(&reader) == (!reader.bad && reader.left == 0));
 }
 
-/* What was read is what would be written. */
+/* Asserts that the writer makes the same bytes of the fields that were read. */
 static void write_again(const struct frame *frame, const uint8_t *bytes)
 {
   static uint8_t again[FRAME_TOTAL_MAX];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What people and other processes write into variables, settings, messages, arguments and the server's files. The first byte of
-  the input says what it is.
+  Variables, settings, messages, arguments and the server's files, which people and other processes write. The first byte of
+  the input selects the reader.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +81,10 @@ static int copy(unsigned mode, int flags, const unsigned char *from, unsigned le
   return 0;
 }
 
-/* The bytes are page 0 up to what the plugin reads, the crypt block, and the beginning of page 3. */
+/*
+  Reads a tablespace. The bytes are page 0 up to the last one that the plugin reads, the crypt block, and the beginning of
+  page 3.
+*/
 static void tablespace(const uint8_t *bytes, size_t size, uint8_t shift)
 {
   static const off_t blocks[]= {1596, 3772, 10428, 20668, 41148};
@@ -106,7 +109,7 @@ static void tablespace(const uint8_t *bytes, size_t size, uint8_t shift)
     tablespace_judge(&space, page, keytable_find(&table, 1, 1), &aes);
 }
 
-/* The bytes are the file; of a table of Aria half of them are its data. */
+/* Reads a log or a table of Aria. The bytes are the file; of a table half of them are its data. */
 static void log_or_table(const uint8_t *bytes, size_t size, uint8_t kind)
 {
   static int main_file= -1, data_file= -1;
@@ -133,7 +136,7 @@ static void log_or_table(const uint8_t *bytes, size_t size, uint8_t kind)
     check(keys.versions[i] && (i == 0 || keys.versions[i - 1] < keys.versions[i]));
 }
 
-/* One argument a line. */
+/* Reads options, one argument a line. */
 static void arguments(char *text)
 {
   static struct locations locations;

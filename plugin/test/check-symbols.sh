@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# What the library may ask of the process that loads it: glibc, and the server functions of server.h as weak symbols. A
-# plugin *service* would tie it to one server series.
+# Checks the symbols of the library. It may need glibc, and the server functions of server.h as weak symbols. A plugin
+# *service* would tie it to one server series.
 set -u
 library=$1
 weak=' my_printf_error thd_alloc thd_strmake _current_thd thd_query_id thd_kill_level xtrabackup_backup xtrabackup_incremental_dir WSREP_ON_ my_aes_crypt_init my_aes_crypt my_aes_get_size _Z19check_global_accessP3THD11privilege_tb orig_argc orig_argv load_default_groups my_defaults_file my_defaults_extra_file my_defaults_group_suffix my_load_defaults free_defaults thd_is_slave wsrep_thd_is_applying slave_net_timeout mysqld_server_started abort_loop '

@@ -6,7 +6,7 @@ directory=$(mktemp -d) || exit 1
 trap 'rm -rf "$directory"' EXIT
 # setarch: the thread sanitizer of older compilers does not know the memory layout of kernels with more random bits.
 setarch -R true 2>/dev/null && run='setarch -R' || run=
-# Side by side: they mostly wait.
+# The programs run side by side: they mostly wait.
 for program; do
   one=$directory/$(basename "$program")
   { ASAN_OPTIONS=detect_leaks=1 $run "$program" >"$one" 2>&1 || echo "not ok $program ended with status $?" >>"$one"; } &

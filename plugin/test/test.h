@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The smallest frame a test needs: one line per test on standard output, "ok name" or "not ok name", read by run.sh.
-*/
+/* The smallest test frame: one line per test on standard output, "ok name" or "not ok name", read by run.sh. */
 #ifndef AKM_TEST_H
 #define AKM_TEST_H
 
@@ -49,10 +47,10 @@ void leaving_tests(void);
 void waiting_tests(void);
 void secrecy_tests(void);
 
-/* A path under which the test program serves as an agent; while child_tests() run. */
+/* The path under which the test program serves as an agent, while child_tests() run. */
 extern char child_server[64];
 
-/* What a copy of the test program does that was started as an agent; returns its exit status. */
+/* Runs a copy of the test program that was started as an agent; returns its exit status. */
 int child_main(const char *name);
 
 #endif

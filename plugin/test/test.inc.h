@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What both test programs share; included by each main file once. */
+/* Code that the test programs share; each main file includes it once. */
 #include "test/test.h"
 
-/* Set without a lock by whatever thread finds something; only ever to true while a test runs. */
+/* Set without a lock by any thread that finds something; only ever to true while a test runs. */
 _Atomic bool test_failed;
 
 void test_run(const char *name, void (*test)(void))

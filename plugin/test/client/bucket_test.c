@@ -31,7 +31,7 @@ static void token_that_is_given_back_counts_once(void)
   CHECK(taken(&bucket, 0) == 2);
 }
 
-/* As when every request is given back: the bucket never holds more than its size. */
+/* Gives every token back: the bucket never holds more than its size. */
 static void bucket_does_not_overflow(void)
 {
   struct bucket bucket= {0};

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  Agents that are child processes: copies of the test program, which do what the name says that they are started under.
-*/
+/* Agents that are child processes: copies of the test program, each doing what its name says. */
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -14,13 +12,13 @@
 #include "client/spawn.h"
 #include "test/test.h"
 
-#define LIBC_SIGNALS 0x180000000ull     /* 32 and 33, which glibc keeps for itself */
+#define LIBC_SIGNALS 0x180000000ull     /* glibc keeps 32 and 33 for itself */
 
 char child_server[64];
 
 static char directory[]= "/tmp/akm-test-XXXXXX", reporter[64];
 
-/* Signal masks, process group and descriptors of this process, as one line to descriptor 3. */
+/* Reports signal masks, process group and descriptors of this process, as one line to descriptor 3. */
 static void report(void)
 {
   char line[256], text[4096]= "", where[PATH_MAX];
@@ -55,7 +53,7 @@ int child_main(const char *name)
   return 0;
 }
 
-/* What the reporter says, in text. */
+/* Reads the report into text. */
 static bool read_report(char *text, size_t size)
 {
   const struct environment_user user= {.home= "/", .name= "x"};
@@ -81,7 +79,7 @@ static void child_starts_with_a_clean_slate(void)
   sigprocmask(SIG_BLOCK, &blocked, &before);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGUSR1, SIG_IGN);
-  /* What a server opens without close-on-exec. */
+  /* Descriptors that a server opened without close-on-exec. */
   int open_file= open("/etc/passwd", O_RDONLY), other= fcntl(open_file, F_DUPFD, 40);
   CHECK(read_report(text, sizeof text));
   close(open_file);
@@ -95,7 +93,10 @@ static void child_starts_with_a_clean_slate(void)
   CHECK(last && strncmp(last, " 3:", 3) == 0);
 }
 
-/* With 2 closed, and then 0 to 3, a socket pair lands there. Runs in a process of its own. */
+/*
+  Reports from an agent that was started with some of 0 to 3 closed, where a socket pair would get those numbers. Runs in a
+  process of its own.
+*/
 static int report_without(int first, int last)
 {
   char text[4096]= "";

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  What callers of the client can rely on.
-*/
+/* Guarantees to callers of the client. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,14 +91,14 @@ static void flood_of_key_ids_has_a_budget(void)
   for (uint32_t id= 1; id <= 300; id++)
     CHECK(!client_open(client, id));
   usleep(100000);
-  /* And one line that says that too much was asked for. */
+  /* One more line says that too much was asked for. */
   CHECK(fake_logged() == (int) RECENT_BUDGET + 1);
   fake_destroy(client);
   CHECK(fake_logged() == (int) RECENT_BUDGET + 2 && fake_has_logged("80 more failures of other keys were not logged"));
   fake_listen();
 }
 
-/* An interval of the bucket that passes meanwhile is a token more. */
+/* A token may come back meanwhile. */
 static bool is_spent(struct client *client)
 {
   int before= atomic_load(&fake.opens);
@@ -122,7 +120,7 @@ static void statements_may_not_ask_for_any_number_of_keys(void)
   CHECK(opened >= BUCKET_SIZE && opened <= most && atomic_load(&fake.opens) - before == opened);
   CHECK(is_spent(client) && fake_has_logged("SQL statements name too many keys") && fake_logged() == 1);
   CHECK(fake_last_error_has(client, "those that it lists have no such limit"));
-  /* What is loaded needs nobody, and a rotation is no statement of just anybody. */
+  /* A loaded key needs no token, and neither does a rotation. */
   CHECK(client_open(client, 1000) && client_rotate(client, 3, NULL, &failure) && keytable_latest(&fake.table, 3) == 2);
   fake_destroy(client);
 }

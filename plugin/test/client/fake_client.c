@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The client that is tested, and what it logs.
-*/
+/* The client under test, and a record of its log. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

@@ -216,7 +216,7 @@ static void writer_refuses_what_does_not_fit(void)
   free(large);
 }
 
-/* Any bytes at all: the parser and readers may refuse them, the sanitizers must find nothing. */
+/* Random bytes: the parser and readers may refuse them, the sanitizers must find nothing. */
 static void random_bytes_do_no_harm(void)
 {
   uint32_t state= 12345;
@@ -247,7 +247,10 @@ static void random_bytes_do_no_harm(void)
   free(parser);
 }
 
-/* Fields as in docs/protocol.md: 1, 2 and 4 are integers of so many bytes, s a str, k a u8 and as many bytes. */
+/*
+  Returns the fields of a frame as in docs/protocol.md: 1, 2 and 4 are integers of so many bytes, s a str, k a u8 and as
+  many bytes.
+*/
 static const char *fields_of(uint8_t type)
 {
   switch (type)
@@ -299,7 +302,7 @@ static bool has_fields(const struct frame *frame)
   return frame_end(&reader);
 }
 
-/* Lines "plugin HEX" or "agent HEX": one frame each. */
+/* The vectors have lines "plugin HEX" or "agent HEX", one frame each. */
 static void conversation_of_protocol_1_is_read_frame_by_frame(void)
 {
   static char line[2 * FRAME_TOTAL_MAX + 16];

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  How agents that are children of the client end, and what is told of it.
-*/
+/* Ends of agents that are children of the client, and what is reported of them. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -25,7 +23,7 @@ static struct client *start_child(void)
   return client;
 }
 
-/* Never to 0, which would be the tests and whoever started them. */
+/* Signals the child, but never process 0, which would be the tests and whoever started them. */
 static void signal_child(const struct client *client, int signal_number)
 {
   pid_t child= client->io.child;
@@ -70,7 +68,7 @@ static void *open_silent(void *client)
   return NULL;
 }
 
-/* Kills the agent while it is asked something, each time that it is. */
+/* Kills the agent each time that a request is pending. */
 static void crash_while_asked(struct client *client, int signal_number)
 {
   pthread_t opener;
@@ -95,7 +93,7 @@ static void agent_told_to_end_while_asked_is_told(void)
   fake_destroy(client);
 }
 
-/* The kernel then reaps our children, and nobody can say how they ended. */
+/* With SIGCHLD ignored the kernel reaps our children, and nobody can tell how they ended. */
 static void crash_is_told_although_sigchld_is_ignored(void)
 {
   struct client *client= start_child();
@@ -111,7 +109,7 @@ static void crash_is_told_although_sigchld_is_ignored(void)
   signal(SIGCHLD, SIG_DFL);
 }
 
-/* A child that did not end when it was killed: here one that ends later. */
+/* A child that ends later stands for one that did not end when it was killed. */
 static void child_is_reaped_later(void)
 {
   const struct environment_user user= {.home= "/", .name= "x"};

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  How long an agent may hang.
-*/
+/* Time limits for an agent that hangs. */
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -40,7 +40,7 @@ static void *reader(void *seed_pointer)
     uint32_t id= state >> 8;
     id= 1 + id % IDS;
     uint32_t latest= keytable_latest(&table, id);
-    /* The latest version never goes down, and what it names can be got. */
+    /* The latest version never goes down, and its key can be read. */
     if (latest < seen[id])
       atomic_store(&wrong, true);
     seen[id]= latest;

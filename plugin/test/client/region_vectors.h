@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Of the settings check of the plugin and of that of the agent (test/unit/kms/aws/region.test.ts): what is the name of a Region. */
+/* Vectors of Region names for the settings check of the plugin and of the agent (test/unit/kms/aws/region.test.ts). */
 {"", true},
 {"eu-central-1", true},
 {"us-gov-west-1", true},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Agents that end in every way, one after the other: none stays behind as a zombie, no descriptor is left open, and the
-  log gets at most a line for each. The argument says how many; without sanitizers, for its own sake and its speed.
+  Agents that end in every way, one after the other: none stays behind as a zombie, no descriptor is left open, and the log
+  gets at most a line for each. The argument is their number. Built without sanitizers, for speed.
 */
 #define TEST_SUFFIX ""
 #include <dirent.h>
@@ -61,7 +61,10 @@ static void end_agent(struct client *client, uint32_t way)
   }
 }
 
-/* What was asked of an agent that was just killed fails with it; the next one gets the next request. */
+/*
+  Rotates until it succeeds: a request to an agent that was just killed fails with it, and the next agent gets the next
+  request.
+*/
 static void rotate_at_last(struct client *client, uint32_t id)
 {
   struct failure failure;
@@ -75,7 +78,7 @@ static void rotate_at_last(struct client *client, uint32_t id)
     }
 }
 
-/* Of ours at most the agent that runs: all others were waited for. */
+/* Returns whether a child waits to be reaped. At most the agent that runs is left: all others were waited for. */
 static int zombies(void)
 {
   siginfo_t info= {.si_pid= 0};

@@ -88,7 +88,7 @@ static void child_that_has_ended_keeps_its_status(void)
   close(fd);
 }
 
-/* A process that is not our child stands for the stranger who was given the number. */
+/* A process that is not our child stands for a stranger that got the number of one. */
 static void number_of_a_stranger_is_not_killed(void)
 {
   int detail= -1, fds[2];

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  How long a start may take, and what is refused or tried again after one that failed.
-*/
+/* Starts: their time limits, and what is refused or tried again after one that failed. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +8,7 @@
 #include "test/client/fake_agent.h"
 #include "test/test.h"
 
-/* Starts a client whose start fails. Returns how long that took. */
+/* Starts a client whose start fails. Returns how many milliseconds that took. */
 static int64_t failing_start(struct client *client, struct failure *failure)
 {
   int64_t before= clock_ms();
@@ -29,7 +27,7 @@ static void nobody_listens_until_the_start_deadline(void)
   fake_listen();
 }
 
-/* To prepare a backup nobody starts one. */
+/* Nobody starts an agent to prepare a backup. */
 static void nobody_who_will_listen_is_not_waited_for(void)
 {
   struct failure failure;
@@ -55,7 +53,7 @@ static void agent_that_is_slow_has_the_whole_start_deadline(void)
   fake_destroy(client);
 }
 
-/* Its usual limit would end long after the start. */
+/* The usual limit of HELLO would end long after the start. */
 static void silent_agent_ends_with_the_start_deadline(void)
 {
   struct failure failure;
@@ -68,7 +66,7 @@ static void silent_agent_ends_with_the_start_deadline(void)
   fake_destroy(client);
 }
 
-/* LOAD is asked again once after a clean close, in what is left of the time. */
+/* LOAD is sent again once after a clean close, in what is left of the time. */
 static void second_load_has_only_the_time_that_is_left(void)
 {
   struct failure failure;
@@ -147,7 +145,7 @@ static void failed_start_refuses_for_a_moment(void)
   fake_destroy(client);
 }
 
-/* A server that runs does not let a statement wait as long as its own start. */
+/* A running server does not let a statement wait as long as its own start. */
 static void patience_is_short_after_the_start(void)
 {
   struct failure failure;
@@ -161,7 +159,7 @@ static void patience_is_short_after_the_start(void)
   fake_listen();
 }
 
-/* After 100, 200, 400 and 800 ms; at a steady 100 ms it would be fifteen. The agent stays, each LOAD fails. */
+/* Loads come after 100, 200, 400 and 800 ms; at a steady 100 ms there would be fifteen. The agent stays, each LOAD fails. */
 static void missing_keys_are_tried_again_more_and_more_rarely(void)
 {
   struct failure failure;
@@ -179,7 +177,7 @@ static void missing_keys_are_tried_again_more_and_more_rarely(void)
   fake_destroy(client);
 }
 
-/* No caller waits for it: each agent has the whole time. */
+/* No caller waits for an internal LOAD: each agent has the whole time. */
 static void load_of_our_own_has_the_whole_deadline_each_time(void)
 {
   struct failure failure;

@@ -33,7 +33,7 @@ static void put(const char *name, long offset, const void *bytes, size_t size)
   close(file);
 }
 
-/* flags: of the tablespace; offset: where MariaDB puts the crypt block of such a one; type 0: not encrypted. */
+/* Writes a tablespace. flags: of the tablespace; offset: where MariaDB puts its crypt block; type 0: not encrypted. */
 static void put_table(const char *name, uint32_t flags, long offset, uint8_t type, uint8_t id)
 {
   uint8_t block[33]= {0x73, 0x0E, 0x0C, 0x52, 0x45, 0x74, type, 16, [31]= id, [32]= 1};
@@ -68,7 +68,7 @@ static bool is_unwanted(void *files_left)
   return (*(int *) files_left)-- == 0;
 }
 
-/* Wherever it is interrupted: what was not looked at is not taken for nothing. */
+/* Interrupts the search at every point: a file that was not read is not taken for one that uses no key. */
 static void look_that_is_interrupted_is_unsure(void)
 {
   struct datadir_use use;
@@ -145,7 +145,7 @@ static void redo_log_names_its_version(void)
   CHECK(!missing(&use));
   header[55]= 3;
   CHECK(!use.is_unsure);
-  header[3]++;                          /* a later format may mean something else by the same bytes */
+  header[3]++;                          /* A later format may mean something else by the same bytes. */
   put_redo_log(header);
   CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_file, "ib_logfile0") == 0);
   memcpy(header, "\xF0\x9F\x97\x9D", 4);
@@ -155,7 +155,7 @@ static void redo_log_names_its_version(void)
   CHECK(!missing(&use));
 }
 
-/* A table of key 7 where the path names it. */
+/* Writes a table of key 7 at the path. */
 static void put_key_7(const char *name)
 {
   put_table(name, 0x15, 10428, 1, 7);
@@ -226,7 +226,7 @@ static void links_are_followed(void)
   CHECK(unlink(path_of("server.sock")) == 0 && unlink(path_of("volume")) == 0);
 }
 
-/* A format description of 20 bytes, and the event that begins encryption with this version. */
+/* Writes a format description of 20 bytes, and the event that begins encryption with this version. */
 static void put_binlog(const char *name, uint8_t version)
 {
   uint8_t bytes[4 + 20 + 36]= {
@@ -264,7 +264,7 @@ static void logs_are_found_by_any_index(void)
   CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && strcmp(use.file, path_of("one.000002")) == 0);
   CHECK(!datadir_find_unreadable(&named, DATADIR_SAMPLE, &keys, &use));
 
-  /* Written when the directory had another path. */
+  /* The index was written when the directory had another path. */
   put_binlog("d/relay-two.000001", 9);
   put_text("d/relay-two.index", "sub/relay-two.000001\n");
   snprintf(relay, sizeof relay, "--relay_log=%s", path_of("d/relay"));
@@ -282,13 +282,13 @@ static void logs_are_found_by_any_index(void)
     CHECK(unlink(path_of(files[i])) == 0);
 }
 
-/* As before a rotation. */
+/* The search is that before a rotation. */
 static void lowest_version_counts_where_versions_do(void)
 {
   const struct datadir_keys rotation= {.has= has_key_1, .versions_on_pages= true};
   struct datadir_use use;
   const uint8_t version= 3;
-  put_table("d/u.ibd", 0x29, 5308, 1, 1);       /* compressed: no page of it is judged */
+  put_table("d/u.ibd", 0x29, 5308, 1, 1);       /* The table is compressed: none of its pages is judged. */
   CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &rotation, &use) && !use.is_unsure);
   put("d/u.ibd", 5308 + 27, &version, 1);
   CHECK(!missing(&use));
@@ -341,7 +341,7 @@ static void without_descriptors_it_is_unsure(void)
   none.rlim_max= before.rlim_max;
   int next= open("/dev/null", O_RDONLY);
   close(next);
-  /* One for the directory, none for what is in it. */
+  /* One descriptor is for the directory, none for the files in it. */
   none.rlim_cur= (rlim_t) next + 1;
   CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
   bool found= missing(&use);
@@ -349,7 +349,7 @@ static void without_descriptors_it_is_unsure(void)
   CHECK(!found && use.is_unsure);
 }
 
-/* The layouts of test/vectors/data-files/layouts.txt, whose README.md says what the lines mean. */
+/* The layouts of test/vectors/data-files/layouts.txt, whose README.md explains the lines. */
 #define LAYOUT_OPTIONS_MAX 8u
 
 struct layout
@@ -428,7 +428,7 @@ static bool is_as_expected(const struct layout *layout, const char *outcome, con
   return strcmp(outcome, "none") == 0 && !found && !use->is_unsure;
 }
 
-/* ROOT in a line is the parent of the data directory. */
+/* Expands ROOT in a line to the parent of the data directory. */
 static void expand(char *to, size_t size, const char *line)
 {
   size_t length= 0;

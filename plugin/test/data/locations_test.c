@@ -21,7 +21,7 @@ static void without_options_all_is_in_the_data_directory(void)
   CHECK(!locations.unknown);
 }
 
-/* Each was given to a mariadbd 10.11 with --verbose --help, which took it. */
+/* A mariadbd 10.11 accepted each of these with --verbose --help. */
 static void names_are_taken_as_the_server_takes_them(void)
 {
   static const char *const names[]= {

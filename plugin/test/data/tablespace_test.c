@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Data directories whose pages are encrypted by a toy that takes the place of AES: what is decrypted with another key, IV
-  or mode differs in every byte.
+  Data directories whose pages are encrypted by a toy in the place of AES: whatever is decrypted with another key, IV or
+  mode differs in every byte.
 */
 #include "data/datadir.h"
 
@@ -70,16 +70,16 @@ static const char *path_of(const char *name)
   return path;
 }
 
-/* How a file is made, and how it is spoilt. */
+/* A file to make, and how it is spoilt. */
 struct made
 {
-  uint32_t shift;                       /* of the page size, in 512 bytes */
-  uint32_t flags;                       /* in the place of those of full_crc32 */
-  uint32_t page;                        /* the encrypted one */
+  uint32_t shift;                       /* log2 of the page size / 512 */
+  uint32_t flags;                       /* instead of those of full_crc32 */
+  uint32_t page;                        /* number of the encrypted page */
   uint32_t version;
-  uint8_t key;                          /* the first byte of it */
+  uint8_t key;                          /* first byte of the key */
   enum aes_mode mode;
-  uint8_t type;                         /* the second byte of the page type; 0: that of an index */
+  uint8_t type;                         /* second byte of the page type; 0: that of an index */
   bool is_redundant;
   bool has_no_infimum;                  /* the root of an index after an instant ALTER TABLE */
   bool has_other_id;                    /* the page names another space id, in the encrypted part */
@@ -262,13 +262,13 @@ static void version_of_a_page_may_be_missing(void)
   made.is_free= true;
   put("mysql/t.ibd", &made);
   CHECK(is_fine());
-  /* Nothing but page 0 names the key. */
+  /* Only page 0 names the key. */
   int file= open(path_of("mysql/t.ibd"), O_WRONLY);
   CHECK(pwrite(file, (uint8_t[]) {8}, 1, 10428 + 31) == 1);
   close(file);
   CHECK(!look(DATADIR_SAMPLE, &toy, &use));
   CHECK(look(DATADIR_WHOLE, &toy, &use) && use.id == 8 && use.version == 0);
-  /* What is said of another key has the cure of both. */
+  /* The message about another key has the cure of both. */
   made= plain;
   made.key= 3;
   put("ibdata1", &made);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The vectors of test/vectors/data-files, whose README.md says what the lines mean. */
+/* The vectors of test/vectors/data-files, whose README.md explains the lines. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

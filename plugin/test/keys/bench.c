@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What a key table of a given size costs: bench IDS VERSIONS, versions of each id. Results are checked before anything is
+  The costs of a key table of a given size: bench IDS VERSIONS, versions of each id. Results are checked before anything is
   timed. Prints NAME VALUE lines: nanoseconds of a lookup, always of the same 64 entries (_few) and of any entry in random
   order (_any), which then includes the cache misses that such an order has by nature; nanoseconds that a new version takes;
   bytes of memory.
@@ -15,7 +15,7 @@
 #include "keys/keytable.h"
 
 #define LOOKUPS 4000000u
-#define LENGTH 16u                      /* of a key with the default key_spec */
+#define LENGTH 16u                      /* bytes of a key with the default key_spec */
 #define MASK 65535u
 #define FEW 64u
 
@@ -35,7 +35,7 @@ static double now_ns(void)
   return clock_ns(CLOCK_MONOTONIC);
 }
 
-/* For a single, rare event: its duration would show other processes that got the CPU meanwhile. */
+/* Returns CPU time, for a single, rare event: its duration would show other processes that got the CPU meanwhile. */
 static double cpu_ns(void)
 {
   return clock_ns(CLOCK_THREAD_CPUTIME_ID);

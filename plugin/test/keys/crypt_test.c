@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The server's AES functions are played by ones that note the mode they are called with. */
+/* Stand-ins for the server's AES functions, which note the mode they are called with. */
 #include "keys/crypt.h"
 
 #include <string.h>
@@ -12,9 +12,9 @@ enum spoilt
 {
   RIGHT,
   FAILS,
-  OTHER_BYTES,                          /* of MODE_GCM's tag */
+  OTHER_BYTES,                          /* bytes of MODE_GCM's tag */
   TOO_SHORT,
-  MODES_EXCHANGED,                      /* a server that numbers CTR and GCM the other way round */
+  MODES_EXCHANGED,                      /* a server with the numbers of CTR and GCM swapped */
   DECRYPTS_WRONGLY
 };
 
@@ -24,7 +24,7 @@ static int flags_seen;
 
 static const uint8_t block[16]= {0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96, 0xe9, 0x3d, 0x7e, 0x11, 0x73, 0x93, 0x17, 0x2a};
 static const uint8_t zeroes[16];
-/* What the standards say of them, by mode. */
+/* The answers of the standards, by mode. */
 static const uint8_t answers[][32]= {
   [MODE_ECB]= {0x3a, 0xd7, 0x7b, 0xb4, 0x0d, 0x7a, 0x36, 0x60, 0xa8, 0x9e, 0xca, 0xf3, 0x24, 0x66, 0xef, 0x97},
   [MODE_CBC]= {0x76, 0x49, 0xab, 0xac, 0x81, 0x19, 0xb2, 0x46, 0xce, 0xe9, 0x8e, 0x9b, 0x12, 0xe9, 0x19, 0x7d},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Puts a key into a key table, keeps other bytes in ordinary memory, and dies with a core dump in the current directory.
-  Whoever reads the dump must find the other bytes and not the key.
+  Puts a key into a key table, keeps other bytes in ordinary memory, and dies with a core dump in the current directory. The
+  dump must hold the other bytes and not the key.
 */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 enum { KEY_SEED= 1, OTHER_SEED= 2 };
 
-/* Bytes that stand nowhere else in the program: xorshift32. */
+/* Makes bytes that stand nowhere else in the program: xorshift32. */
 static void make_bytes(uint32_t seed, uint8_t *to, size_t size)
 {
   uint32_t state= seed;

@@ -120,7 +120,7 @@ static void latest_only_rises_and_only_for_current_versions(void)
   keytable_destroy(&table);
 }
 
-/* Ids that the hash could put into one run, and enough of them to grow several times. */
+/* The ids could share one run of the hash, and are enough to make the table grow several times. */
 static void thousands_of_keys_stay_findable(void)
 {
   static struct keytable_id list[9000];

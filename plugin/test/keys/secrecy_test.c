@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What must not outlive its use, be swapped or be dumped. munmap() and free() are wrapped: they look at what is given back. So is mlock(), which AddressSanitizer does nothing for.
+  Secrets that must not outlive their use, be swapped or be dumped. munmap() and free() are wrapped to search what is given
+  back, mlock() because AddressSanitizer ignores it.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ int __wrap_munmap(void *at, size_t size);
 void __real_free(void *at);
 void __wrap_free(void *at);
 
-/* Looked for in what is given back. */
+/* The secret that is searched in what is given back. */
 static const uint8_t *mapped;
 static char *allocated;
 static int seen;
@@ -53,7 +54,7 @@ void __wrap_free(void *at)
   __real_free(at);
 }
 
-/* The flags of the mapping that holds the address, from /proc/self/smaps. */
+/* Reads the flags of the mapping that holds the address, from /proc/self/smaps. */
 static void read_flags(const void *at, char *flags, size_t size)
 {
   char line[512];

@@ -21,7 +21,7 @@ static void put(const char *path, const char *text)
   CHECK(chmod(path, 0644) == 0);
 }
 
-/* As another user where this one may read everything. */
+/* Reads as another user if this one may read everything. */
 static bool is_readable(void)
 {
   const char *const arguments[]= {"mariadbd", "----file-marker----", main_file, "--port=1", "----file-marker----", ""};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What the plugin concludes from what the server says of itself, as a program that is the server. With WITHOUT_STARTED it is
-  one that does not say whether it takes connections.
+  The conclusions of the plugin from the server's symbols, in a program that plays the server. With WITHOUT_STARTED it is
+  one that does not tell whether it takes connections.
 */
 #ifdef WITHOUT_STARTED
 #define TEST_SUFFIX " (of a server that does not say whether it takes connections)"
