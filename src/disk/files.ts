@@ -41,8 +41,8 @@ export async function accessOf(fs: FileSystem, path: string): Promise<Access> {
 }
 
 /**
- * A new file, synced; its name is not until `syncDirectory`.
- * @param like such as of the file whose place it takes
+ * Writes a new file and syncs it; its name is durable after `syncDirectory`.
+ * @param like a file whose owner, group and mode it takes
  */
 export async function writeNew(
   fs: FileSystem,
@@ -53,7 +53,7 @@ export async function writeNew(
   await (await createNew(fs, path, bytes, like)).close();
 }
 
-/** As `writeNew`; it stays open, and whatever is written to it goes to its end and to no other file. */
+/** As `writeNew`. The file stays open, so that later writes append to it whatever its name then stands for. */
 export async function createNew(
   fs: FileSystem,
   path: string,
@@ -74,9 +74,9 @@ export async function createNew(
 }
 
 /**
- * Gives a new file, synced, the name of an old one, which is replaced at once: whenever this is cut short, one of the two is
- * there. The name is durable after `syncDirectory`.
- * @param temporary a path in the same directory, where nothing is left
+ * Replaces an old file by a new one, which is synced: whenever this is interrupted, one of the two exists. The name is
+ * durable after `syncDirectory`.
+ * @param temporary a path in the same directory, which is unused afterwards
  */
 export async function putInPlace(
   fs: FileSystem,
@@ -94,11 +94,14 @@ export async function putInPlace(
   }
 }
 
-/** Only root gives files away. Somebody else's new file that is of the same group can be read by whoever could read the old one. */
+/**
+ * Sets the file's owner and group. Only root can change the owner. Another owner is accepted if the group is right:
+ * whoever could read the old file through its group can read the new one.
+ */
 async function giveTo(file: OpenFile, { uid, gid, mode }: Partial<Access>): Promise<void> {
   if (uid === undefined || gid === undefined) return;
   await file.chown(uid, gid).catch(async (error: unknown) => {
-    // With no mode of the old one it is its owner's alone.
+    // Without the old file's mode the group has no access, so the owner must be right.
     if (mode === undefined || systemErrorCode(error) !== 'EPERM' || (await file.stat()).gid !== gid) throw error;
   });
 }

@@ -8,13 +8,13 @@ import { putInPlace, syncDirectory } from './files.ts';
 import { ownerOfPlace } from './place-owner.ts';
 import { readSmallFile } from './small-file.ts';
 
-/** Whose the file is, and who asks. */
+/** The owner of a file, and the user who runs this program. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
-  /** The one who runs this; root gives what it makes to the owner. */
+  /** The current user; root gives new files to the owner. */
   readonly runnerUid: number;
-  /** Root's way to act with the owner's permissions only. */
+  /** Lets root act with the owner's permissions only. */
   asOwner<T>(action: () => Promise<T>): Promise<T>;
 }
 
@@ -22,17 +22,17 @@ const DIRECTORY_MODE = 0o700;
 const OTHERS_MAY_WRITE = 0o022;
 
 /**
- * Replaces a file of secrets by `change` of its text, durably and at once, or leaves it as it is: symbolic links, other
- * owners' files and directories that others may write are refused.
+ * Replaces the text of a file of secrets by `change` of it, durably and atomically, or leaves it as it is. Symbolic
+ * links, other owners' files and directories that others may write are refused.
  * @throws KeyError STORE_UNAVAILABLE, and what `change` throws
  */
 export async function replaceSecretFile(path: string, owner: Owner, change: (text: string) => string): Promise<void> {
   if (owner.runnerUid !== 0 && owner.runnerUid !== owner.uid) {
     throw refused(path, 'it would belong to another user', 'run this as root or as that user');
   }
-  // It is an error where others than the owner can put another directory in root's way.
+  // Fails if a user other than the owner can replace a directory on the path.
   const place = owner.runnerUid === 0 ? await ownerOfPlace(dirname(path)) : { uid: owner.uid };
-  // Where the owner can put links in root's way, root has nothing to lose that the owner has not.
+  // If the owner controls the path, root acts with the owner's rights, so that links lead only to files of the owner.
   if (owner.runnerUid !== owner.uid && place.uid !== 0) {
     await owner.asOwner(() => replace(path, { ...owner, runnerUid: owner.uid }, change));
   } else {
@@ -60,7 +60,7 @@ async function replace(path: string, owner: Owner, change: (text: string) => str
   }
 }
 
-/** A file that holds nothing any more, and its directory if that is the usual one and holds nothing else. */
+/** Removes an empty file, and its directory if that is the usual one and is empty. */
 async function remove(path: string): Promise<void> {
   try {
     await unlink(path);

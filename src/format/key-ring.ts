@@ -8,24 +8,24 @@ import { contextOf, objectOf, parseJson, textField } from './json-fields.ts';
 import { compareKeyNames, describeKey, type KeyName } from './key-file-name.ts';
 import { readBack } from './read-back.ts';
 
-/** The sealed key ring of docs/key-files.md: data keys, encrypted and bound to the wrapped keys that they come from. */
+/** The sealed key ring of docs/key-files.md: data keys, encrypted and bound to their wrapped keys. */
 
 /** Authenticated with the data keys, and readable without a key. */
 export interface KeyRingHeader {
   /** ISO 8601, UTC. */
   readonly created: string;
-  /** What `aws_key_management_master_key_id` and `aws_key_management_encryption_context` said. */
+  /** The values of `aws_key_management_master_key_id` and `aws_key_management_encryption_context`. */
   readonly masterKeyId: string;
   readonly encryptionContext: EncryptionContext;
   /** The master key of every wrapped key in the set, and of the ring key. */
   readonly masterKeyArn: string;
-  /** KMS's CiphertextBlob of the key that seals this ring and no other. */
+  /** KMS's CiphertextBlob of the key that seals this ring only. */
   readonly wrappedRingKey: Buffer;
 }
 
 export interface RingKey {
   readonly name: KeyName;
-  /** Of the wrapped key: 32 bytes. */
+  /** SHA-256 of the wrapped key, 32 bytes. */
   readonly wrappedSha256: Buffer;
   readonly algorithm: EncryptionAlgorithm;
   readonly dataKey: Buffer;
@@ -33,12 +33,12 @@ export interface RingKey {
 
 export interface ClosedKeyRing {
   readonly header: KeyRingHeader;
-  /** The set: by key id and version, each once. Not to be trusted before the ring is open. */
+  /** The keys in the ring: by id and version, each once. Not authenticated before `open`. */
   readonly names: readonly KeyName[];
   wrappedSha256(index: number): Buffer;
   hasSha256(index: number, sha256: Buffer): boolean;
   /**
-   * Data keys by their place in the set. The caller wipes `bytes`, of which they are parts.
+   * Decrypts the ring. The data keys are in the order of `names`, as views of `bytes`, which the caller wipes.
    * @throws KeyError KEY_RING_UNUSABLE
    */
   open(ringKey: Uint8Array): OpenKeyRing;
@@ -57,13 +57,13 @@ const MAX_KEY_BYTES = 32;
 const SEALED_BYTES = 1 + 1 + MAX_KEY_BYTES;
 const TAG_BYTES = 16;
 const COUNT_BYTES = 4;
-/** A ring key encrypts once: a nonce that is always the same is never used twice with it. */
+/** A ring key encrypts only once, so a constant nonce is never used twice with it. */
 const NONCE = Buffer.alloc(12);
 const CIPHER = 'aes-256-gcm';
-/** The tag vouches for what the header says. */
+/** The tag authenticates the header, so its values need no further checks. */
 const ANY = /^/;
 
-/** The most that a ring of so many key versions has. */
+/** The most bytes of a ring with so many key versions. */
 export function maxKeyRingBytes(versions: number): number {
   return (
     MAGIC.length + COUNT_BYTES + MAX_HEADER_BYTES + COUNT_BYTES + versions * (SET_BYTES + SEALED_BYTES) + TAG_BYTES
@@ -71,8 +71,8 @@ export function maxKeyRingBytes(versions: number): number {
 }
 
 /**
- * @param ringKey of 32 bytes, never used before and never again
- * @throws KeyError KMS_BAD_ANSWER: `parseKeyRing` would refuse it
+ * @param ringKey 32 bytes, used for this ring only
+ * @throws KeyError KMS_BAD_ANSWER: `parseKeyRing` would refuse the result
  */
 export function sealKeyRing(header: KeyRingHeader, keys: readonly RingKey[], ringKey: Uint8Array): Buffer {
   const sorted = [...keys].sort((a, b) => compareKeyNames(a.name, b.name));

@@ -4,10 +4,10 @@ import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-al
 import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
 import type { KeyName } from './key-file-name.ts';
 
-/** The message layer of docs/protocol.md. The agent also speaks the versions from the oldest on. */
+/** The message layer of docs/protocol.md. The agent also speaks the versions from the oldest one on. */
 export const PROTOCOL_VERSION = 2;
 export const OLDEST_PROTOCOL_VERSION = 1;
-/** Key versions that a plugin may name in HELD frames: more than a key directory ever has. */
+/** The most key versions that a plugin may name in HELD frames: more than a key directory ever has. */
 export const MOST_HELD = 1_000_000;
 
 const TYPE = {
@@ -33,7 +33,7 @@ const TYPE = {
 export type Role = 'server' | 'backup';
 export type Severity = 'error' | 'warning' | 'note';
 
-/** Counters of STATS, by their number on the wire minus one. */
+/** Counters of STATS; the number in the protocol is the index plus one. */
 export const COUNTERS = [
   'generateCalls',
   'decryptCalls',
@@ -46,13 +46,13 @@ export const COUNTERS = [
 ] as const;
 export type Counter = (typeof COUNTERS)[number];
 
-/** From the plugin. Durations are milliseconds. */
+/** Messages from the plugin. Durations are milliseconds. */
 export type PluginMessage =
   | {
       readonly type: 'hello';
       readonly protocol: number;
       readonly role: Role;
-      /** Key versions that the plugin has already. From protocol 2 on HELD names them. */
+      /** The number of key versions that the plugin has. From protocol 2 on HELD names them. */
       readonly held: number;
       readonly settings: ReadonlyMap<string, string>;
     }
@@ -63,10 +63,10 @@ export type PluginMessage =
   | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
   | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number }
   | { readonly type: 'check'; readonly deadlineMs: number }
-  /** From protocol 2 on. */
+  /** Since protocol 2. */
   | { readonly type: 'use'; readonly deadlineMs: number };
 
-/** From the agent. */
+/** Messages from the agent. */
 export type AgentMessage =
   | { readonly type: 'welcome'; readonly protocol: number; readonly agentVersion: string }
   | {
@@ -85,7 +85,7 @@ export type AgentMessage =
   | {
       readonly type: 'masterKey';
       readonly state: MasterKeyState;
-      /** Until it is deleted; undefined when it is not going to be, or nobody may tell. */
+      /** Days until the deletion; undefined: none is scheduled, or its date is not known. */
       readonly daysLeft: number | undefined;
     };
 
@@ -183,7 +183,7 @@ function readKeyVersion(reader: PayloadReader): KeyVersion {
   return version;
 }
 
-/** Bytes of one frame. For `key` they hold the data key: the caller wipes them once written. */
+/** Encodes one frame. For `key` it holds the data key: the caller wipes it once written. */
 export function encodeAgentMessage(request: number, message: AgentMessage): Buffer {
   const writer = new PayloadWriter();
   writeAgentMessage(message, writer);
@@ -225,7 +225,7 @@ function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
   }
 }
 
-/** The plugin's half, for tools and tests that speak to an agent. */
+/** Encodes messages of the plugin, for tools and tests that speak to an agent. */
 export function encodePluginMessage(request: number, message: PluginMessage): Buffer {
   const writer = new PayloadWriter();
   switch (message.type) {

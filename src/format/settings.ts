@@ -2,33 +2,39 @@ import { ENCRYPTION_ALGORITHMS } from './encryption-algorithm.ts';
 import { MAX_CONTEXT_TEXT } from './encryption-context.ts';
 import { KEY_SPECS } from './sidecar.ts';
 
-/** The levels of `aws_key_management_log_level`, quiet to loud: those of the AWS SDK, as the C++ plugin named them. */
+/**
+ * The levels of `aws_key_management_log_level`, from quiet to verbose: those of the AWS SDK, with the names of the C++
+ * plugin.
+ */
 export const LOG_LEVELS = ['Off', 'Fatal', 'Error', 'Warn', 'Info', 'Debug', 'Trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 interface Described {
-  /** SET GLOBAL changes it while the server runs. */
+  /** True if SET GLOBAL changes it while the server runs. */
   readonly isDynamic: boolean;
-  /** First protocol version that passes it to the agent: in HELLO, a change in SET. Undefined: the plugin keeps it. */
+  /**
+   * The first protocol version that passes it to the agent: in HELLO, and changes in SET. Undefined: the plugin keeps
+   * it.
+   */
   readonly wire: number | undefined;
-  /** First release that has it; `the C++ plugin`: the name and the meaning are that plugin's. */
+  /** The first release with this variable; `the C++ plugin`: name and meaning are that plugin's. */
   readonly since: string;
-  /** The server's own description of the variable, to the letter. */
+  /** The server's own description of the variable, verbatim. */
   readonly sentence: string;
   /** Paragraphs for the option file and the reference. A line that begins with two spaces is a command. */
   readonly explanation: readonly string[];
-  /** A value for the option file, where the default would show nothing. */
+  /** A value for the option file, where the default would explain nothing. */
   readonly example?: string;
-  /** The option file tells everybody to set it: unless that is so, or always when empty. */
+  /** The option file requires it, except in this case; empty: always. */
   readonly mustUnless?: string;
-  /** A SET of it does something; at the start of the server it is ignored. */
+  /** True if SET triggers an action; ignored at the start of the server. */
   readonly isCommand?: boolean;
 }
 
 export interface TextSetting extends Described {
   readonly type: 'text';
   readonly default: '';
-  /** Most bytes; undefined: a path, as long as the system allows. */
+  /** The most bytes; undefined: a path, limited by the system. */
   readonly maxBytes: number | undefined;
 }
 
@@ -44,7 +50,7 @@ export interface SwitchSetting extends Described {
   readonly default: boolean;
 }
 
-/** A whole number. The server puts one beyond the range at its end. */
+/** A whole number. The server replaces one beyond the range by the nearest limit. */
 export interface NumberSetting extends Described {
   readonly type: 'number';
   readonly unit: string;
@@ -56,9 +62,9 @@ export interface NumberSetting extends Described {
 export type Setting = TextSetting | ChoiceSetting | SwitchSetting | NumberSetting;
 
 /**
- * Every system variable of the plugin, without `aws_key_management_`, in the order of the option file. The agent's reader
- * and the doctor's take types, choices, ranges and defaults from here; packaging/aws_key_management.cnf and
- * docs/settings.md are made from it; tests compare the plugin's own tables.
+ * Every system variable of the plugin, without `aws_key_management_`, in the order of the option file. The parsers of
+ * the agent and the doctor use its types, choices, ranges and defaults; packaging/aws_key_management.cnf and
+ * docs/settings.md are generated from it; tests compare the plugin's own tables.
  */
 export const SETTINGS = {
   master_key_id: {
@@ -297,14 +303,14 @@ export function isDynamicWireSetting(name: string): name is DynamicWireSetting {
   return isWireSetting(name) && SETTINGS[name].isDynamic;
 }
 
-/** The default as the server shows it, and as HELLO has it. */
+/** The default as the server shows it and as HELLO contains it. */
 export function defaultText(name: SettingName): string {
   const { default: value } = SETTINGS[name];
   if (typeof value === 'boolean') return value ? 'ON' : 'OFF';
   return String(value);
 }
 
-/** `A or B`; `A, B, C`. */
+/** Returns a text such as `A or B` or `A, B, C`. */
 export function describeChoices(choices: readonly string[]): string {
   return choices.join(choices.length === 2 ? ' or ' : ', ');
 }

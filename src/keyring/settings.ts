@@ -23,7 +23,7 @@ export interface FailoverRegion {
   readonly endpointUrl: string;
 }
 
-/** The settings that the agent has from the plugin, read; src/format/settings.ts describes each. */
+/** The agent's parsed settings; src/format/settings.ts describes each. */
 export interface Settings {
   /** Empty: no keys are created. */
   readonly masterKeyId: string;
@@ -48,7 +48,8 @@ export interface Settings {
 }
 
 /**
- * Reads the settings of a HELLO: none that is unknown, and each that its protocol version has. Later ones have their defaults.
+ * Parses the settings of a HELLO: no unknown one, and each that the protocol version has. Settings of later versions
+ * get their defaults.
  * @throws KeyError BAD_OPTION, PROTOCOL
  */
 export function parseSettings(values: ReadonlyMap<string, string>, protocol: number = PROTOCOL_VERSION): Settings {

@@ -153,7 +153,7 @@ export class KmsCaller {
     return { servedBy: undefined, failures };
   }
 
-  /** No other Region can take the first one's place. @throws KeyError KMS_…, TIMEOUT */
+  /** Makes a call that only the first Region can serve. @throws KeyError KMS_…, TIMEOUT */
   protected async askFirst<T extends Answer>(call: Call<T>, deadline: Deadline): Promise<T> {
     return (await this.#call(call, this.#regions.slice(0, 1), deadline)).answer;
   }

@@ -57,8 +57,8 @@ export interface DryRun {
 }
 
 /**
- * KMS for commands: the client that a server has, what moves keys, and looks at KMS and STS, which change nothing there.
- * Errors are thrown as they come; `classifyKmsFailure` sorts them.
+ * KMS for commands: a server's client, the calls that move keys, and read-only calls of KMS and STS. Errors are thrown
+ * unchanged; `classifyKmsFailure` sorts them.
  */
 export interface KmsInspector extends KmsClient, ReEncryptClient {
   /** Empty: the Region's public endpoint. */

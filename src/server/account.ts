@@ -28,7 +28,7 @@ export function may(account: Account, file: FileFacts, wish: number): boolean {
   return ((file.mode >> shift) & wish) === wish;
 }
 
-/** Whose permission bits of a file hold for an account, by chmod's letters. */
+/** Returns the class of permission bits that applies to an account, by chmod's letters. */
 export function classOf(account: Account, file: FileFacts): 'u' | 'g' | 'o' {
   if (file.uid === account.uid) return 'u';
   return account.groups.includes(file.gid) ? 'g' : 'o';

@@ -21,9 +21,9 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CREDENTIAL_REQUESTS = 3;
 
 /**
- * A server's client of KMS. The SDK still says who we are and where KMS is, and is loaded when that takes more than a look
- * at the environment. Makes no request until it is asked to.
- * @throws KeyError BAD_OPTION for what the environment or the profile says of Region, endpoint and proxies and cannot be used
+ * A server's client of KMS. The SDK still determines identity and endpoint, and is loaded only if that takes more than
+ * the environment. Sends nothing until the first call.
+ * @throws KeyError BAD_OPTION for unusable settings of Region, endpoint and proxies in the environment or profile
  */
 export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
   const { endpointUrl } = options;

@@ -12,7 +12,7 @@ import { RequestSigner } from './sigv4.ts';
 
 /** The parts of the environment that affect the connection to AWS. */
 export interface AwsSurroundings {
-  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case. */
+  /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
   /** Trusted certificates in PEM; undefined: the system's usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
@@ -27,15 +27,15 @@ export interface Target {
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
-  /** Undefined: as the environment and the shared files have it. */
+  /** Undefined: as the environment and the shared files configure. */
   readonly variants?: EndpointVariants | undefined;
-  /** Milliseconds until a connection is there. */
+  /** Milliseconds until the connection is open. */
   readonly connectTimeoutMs: number;
-  /** Milliseconds until a whole answer is there. */
+  /** Milliseconds until the answer is complete. */
   readonly requestTimeoutMs: number;
 }
 
-/** CloudTrail shows it, and policies may name it (`aws:UserAgent`). */
+/** The name that CloudTrail shows, and that policies may refer to (`aws:UserAgent`). */
 const USER_AGENT = 'mariadb-aws-kms';
 
 /** Milliseconds. AWS refuses signatures that are further off; half of that is no reason to doubt our clock. */
@@ -46,8 +46,8 @@ interface Way extends Endpoint {
 }
 
 /**
- * KMS in one Region without the SDK's client: one of its calls costs about as much as starting the agent. Connections are
- * kept, and made when the first call is.
+ * KMS in one Region without the SDK's client, whose single call costs about as much as starting the agent. Connections
+ * are opened by the first call and kept open.
  */
 export class KmsConnection {
   readonly #target: Target;
@@ -64,7 +64,7 @@ export class KmsConnection {
     this.#surroundings = surroundings;
   }
 
-  /** Throws errors as they come; `classifyKmsFailure` sorts them. */
+  /** Makes a call. Throws errors unchanged; `classifyKmsFailure` sorts them. */
   async call(operation: string, input: object, signal: AbortSignal): Promise<JsonAnswer> {
     const identity = await this.#identity.get(this.#wallMs);
     const { url, signingRegion } = await this.#find();
@@ -86,7 +86,7 @@ export class KmsConnection {
     }
   }
 
-  /** Whatever answers: KMS refuses a call without a signature. The body is the caller's to wipe. */
+  /** Makes an unsigned call, which KMS refuses, and returns any answer. The caller wipes the body. */
   async callUnsigned(operation: string, input: object, signal: AbortSignal): Promise<HttpAnswer> {
     const { url } = await this.#find();
     return await this.#exchange(headersOf(url, operation), JSON.stringify(input), signal);

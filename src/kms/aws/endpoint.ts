@@ -13,10 +13,10 @@ const VARIABLES = [
 const COMMON_REGION = /^(?:af|ap|ca|eu|il|me|mx|sa|us|us-gov)-(?:north|south|east|west|central)[a-z]*-\d+$/;
 
 /**
- * Where KMS is in a Region. The SDK is asked, which takes long to load, for uncommon Regions, and when its variables or
- * shared files could say something else.
+ * Returns the KMS endpoint of a Region. The SDK, which takes long to load, is used only for uncommon Regions, and when
+ * variables or shared files could matter.
  * @param endpointUrl empty: the Region's public endpoint
- * @param variants undefined: as the environment and the shared files have it
+ * @param variants undefined: as the environment and the shared files configure
  */
 export async function kmsEndpoint(
   region: string,

@@ -26,8 +26,8 @@ export interface FoundConnection extends EndpointVariants {
 const STS_TIMEOUT_MS = 3_000;
 
 /**
- * @param options an empty Region: as `chosenRegion` has it
- * @throws KeyError BAD_OPTION for what the environment or the profile says of Region, endpoint and proxies and cannot be used
+ * @param options with an empty Region: see `chosenRegion`
+ * @throws KeyError BAD_OPTION for unusable settings of Region, endpoint and proxies in the environment or profile
  */
 export async function createKmsInspector(options: InspectorOptions): Promise<KmsInspector> {
   const { found, secrets } = options;
@@ -45,7 +45,7 @@ export async function createKmsInspector(options: InspectorOptions): Promise<Kms
   const parts = {
     options,
     environment,
-    // What another process found is all that counts.
+    // An identity found by another process is the only one used.
     identity: new IdentitySource(chain, found === undefined ? environment : {}, secrets),
   };
   return inspector(place, parts, found === undefined ? configured?.from : found.endpointFrom);
@@ -70,7 +70,7 @@ interface Place {
 interface InspectorParts {
   readonly options: InspectorOptions;
   readonly environment: NodeJS.ProcessEnv;
-  /** Whom every Region is asked as. */
+  /** The identity for all Regions. */
   readonly identity: IdentitySource;
 }
 

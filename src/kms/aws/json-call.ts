@@ -24,8 +24,9 @@ export interface JsonCallOptions {
 }
 
 /**
- * An answer of an AWS service in its JSON 1.1 protocol (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html).
- * Throws what the SDK throws, as far as `classifyKmsFailure` looks at it. Wipes the body.
+ * Parses an answer of an AWS service in its JSON 1.1 protocol
+ * (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), and wipes the body. Its errors have the properties
+ * of the SDK's that `classifyKmsFailure` reads.
  */
 export function readJson(answer: HttpAnswer): JsonAnswer {
   try {
@@ -81,7 +82,7 @@ function errorText(members: Readonly<Record<string, unknown>>): string {
   return typeof text === 'string' ? text : '';
 }
 
-/** One request, and the answer whatever it says. Its body is the receiver's to wipe. */
+/** Sends one request and returns any answer. The caller wipes its body. */
 export async function exchange(
   { transport, clock, connectTimeoutMs, requestTimeoutMs }: JsonCallOptions,
   headers: Readonly<Record<string, string>>,

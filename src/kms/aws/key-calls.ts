@@ -47,10 +47,7 @@ export function keyCalls(connection: KmsConnection): KeyCalls {
   };
 }
 
-/**
- * Makes a call with DryRun.
- * @returns the request id, when KMS would do it
- */
+/** Makes a call with DryRun. @returns the request id if KMS would permit the call */
 export async function dryRunId(
   connection: KmsConnection,
   operation: string,
@@ -61,14 +58,14 @@ export async function dryRunId(
     const { metadata } = await connection.call(operation, { ...input, DryRun: true }, signal);
     return metadata.requestId ?? '';
   } catch (error) {
-    // KMS says so that the call would have succeeded.
+    // KMS reports by an error that the call would have succeeded.
     const { name, requestId } = classifyKmsFailure(error);
     if (name === 'DryRunOperationException') return requestId;
     throw error;
   }
 }
 
-/** What has status 200 and is empty, or is JSON of something else, is no answer. */
+/** Refuses an answer with status 200 that is empty or has other JSON than expected. */
 export function answerOf({ members, metadata }: JsonAnswer): {
   readonly masterKeyArn: string;
   readonly requestId: string;
@@ -99,7 +96,7 @@ export function bytesOf(base64: unknown): Buffer {
   return bytes.subarray(0, bytes.write(text, 'base64'));
 }
 
-/** Milliseconds since 1970, of seconds; undefined also for a number that no date has. */
+/** Converts seconds to milliseconds since 1970; returns undefined also for numbers beyond the range of dates. */
 export function msOf(seconds: unknown): number | undefined {
   const ms = new Date(typeof seconds === 'number' ? seconds * 1000 : Number.NaN).getTime();
   return Number.isNaN(ms) ? undefined : ms;

@@ -6,7 +6,7 @@ export interface Endpoint {
   readonly signingRegion: string;
 }
 
-/** Of public endpoints. */
+/** Variants of public endpoints. */
 export interface EndpointVariants {
   readonly usesFips: boolean;
   readonly usesDualstack: boolean;

@@ -125,7 +125,7 @@ class Connection {
     socket.on('close', () => this.fail(hangUp(this.#asked?.reader)));
   }
 
-  /** On the monotonic clock. */
+  /** The end of its use on the monotonic clock, in milliseconds. */
   get goodUntilMs(): number {
     return this.#goodUntilMs;
   }
