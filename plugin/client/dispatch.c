@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  What the agent sends is not trusted: each frame is checked against docs/protocol.md, and against the request that it
+  Arriving frames. The agent is not trusted: each frame is checked against docs/protocol.md, and against the request that it
   answers.
 */
 #include "client/dispatch.h"
@@ -17,7 +17,7 @@
 #include "client/request.h"
 #include "client/schedule.h"
 
-/* Of src/errors.ts: the agent goes on trying to unwrap it. */
+/* A code of src/errors.ts: the agent goes on trying to unwrap the key. */
 #define CODE_OF_MISSING "KEY_STILL_WRAPPED"
 
 struct why
@@ -36,7 +36,7 @@ static bool broken(const struct why *why, const char *format, ...)
   return false;
 }
 
-/* The request that was sent under this number. Needs the lock. */
+/* Returns the request that was sent under this number, NULL if there is none. Needs the lock. */
 static struct request *asked(const struct client *client, uint32_t number)
 {
   for (struct request *each= client->requests; each; each= each->next)
@@ -70,7 +70,7 @@ static bool welcome(struct client *client, const struct frame *frame, const stru
   int64_t now= clock_ms();
   pthread_mutex_lock(&client->lock);
   client->state= AGENT_RUNNING;
-  /* The time of a statement is short, and KMS's: an agent that had to be started first took none of it. */
+  /* A statement's short time is meant for KMS: the start of an agent takes none of it. */
   for (struct request *each= client->requests; each; each= each->next)
     if (each->type == FRAME_OPEN || each->type == FRAME_FETCH)
       each->asked_at= now;
@@ -79,8 +79,8 @@ static bool welcome(struct client *client, const struct frame *frame, const stru
 }
 
 /*
-  A FETCH reads an old page, and that must not change what new pages are written with; nor may a key that nobody asked
-  for. Needs the lock.
+  Returns whether a KEY may become the latest version. A FETCH reads an old page, which must not change what new pages are
+  written with; nor may a key that nobody asked for. Needs the lock.
 */
 static bool may_raise_latest(const struct client *client, uint32_t id)
 {
@@ -144,14 +144,14 @@ static bool key(struct client *client, const struct frame *frame, const struct w
   return broken(why, "KEY %u version %u: there is no such key id or version", id, version);
 }
 
-/* Whether the key table bears out what DONE says, so that nobody waits for a key that never came. */
+/* Returns whether the key table bears out a DONE, so that nobody waits for a key that never came. */
 static bool borne_out(const struct client *client, const struct request *request, uint32_t first, uint32_t second)
 {
   const struct keytable *table= client->config.table;
   switch (request->type)
   {
   case FRAME_OPEN:
-    /* Not that the table has just this version: a rotation beside it may have announced a later one. */
+    /* The table need not have just this version: a rotation beside it may have announced a later one. */
     return first == request->id && second != KEY_VERSION_NONE && keytable_latest(table, first) != KEY_VERSION_NONE;
   case FRAME_FETCH:
     return first == request->id && second == request->version && keytable_has(table, first, second);
@@ -168,7 +168,10 @@ static bool borne_out(const struct client *client, const struct request *request
   }
 }
 
-/* Needs the lock. Returns whether the last missing version has loaded after somebody was refused one. */
+/*
+  Sets the number of missing versions. Returns whether the last one has loaded after somebody was refused one. Needs the
+  lock.
+*/
 static bool set_missing(struct client *client, uint32_t count)
 {
   bool recovered= count == 0 && client->refused_missing;
@@ -179,7 +182,10 @@ static bool set_missing(struct client *client, uint32_t count)
   return recovered;
 }
 
-/* InnoDB remembers for as long as the server runs that it could not have the key of a table. */
+/*
+  Warns of tables that were opened too early: InnoDB remembers for as long as the server runs that it could not have their
+  key.
+*/
 static void tell_recovered(const struct client *client)
 {
   report_logf(client, SEVERITY_WARNING,
@@ -247,7 +253,7 @@ static bool fail(struct client *client, const struct frame *frame, struct failur
   bool reload= request && request->internal && request->type == FRAME_LOAD;
   if (request && request->type == FRAME_CHECK)
   {
-    /* What an earlier look saw is no longer known. */
+    /* The result of an earlier check is no longer valid. */
     client->master_key= MASTER_KEY_UNKNOWN;
     client->days_left= NO_DAYS;
   }

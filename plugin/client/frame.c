@@ -18,7 +18,7 @@ static void store_u32(uint8_t *p, uint32_t value)
   p[3]= (uint8_t) value;
 }
 
-/* Bytes of the whole frame whose length field has arrived; 0 if that field is out of range. */
+/* Returns the bytes of the whole frame whose length field has arrived; 0 if that field is out of range. */
 static size_t whole(const struct frame_parser *parser)
 {
   uint32_t length= load_u32(parser->bytes);

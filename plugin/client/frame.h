@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  Frames of docs/protocol.md as bytes: a parser that is fed and does no I/O, readers of fields, a builder.
-*/
+/* Frames of docs/protocol.md as bytes: a parser that is fed, readers of fields, a writer. No I/O. */
 #ifndef AKM_FRAME_H
 #define AKM_FRAME_H
 
@@ -37,7 +35,7 @@ enum frame_type
   FRAME_MASTERKEY= 0x88
 };
 
-/* One whole frame. The payload points into the parser and is gone with frame_parser_next(). */
+/* One whole frame. The payload points into the parser, until frame_parser_next(). */
 struct frame
 {
   uint8_t type;
@@ -54,27 +52,27 @@ struct frame_parser
 
 enum frame_result
 {
-  FRAME_MORE,                           /* not yet whole */
+  FRAME_MORE,                           /* the frame is not complete */
   FRAME_READY,                          /* *frame is set; call frame_parser_next() when done with it */
   FRAME_BAD                             /* the length field is out of range: nothing after it can be trusted */
 };
 
-/* Wipes the parser and waits for the first byte of a frame. */
+/* Wipes the parser, which then waits for the first byte of a frame. */
 void frame_parser_reset(struct frame_parser *parser);
 
 /*
-  Where the next bytes go, and in *room how many are wanted: never more than the current frame still lacks, so that no
-  byte of a following frame (it may carry a key) has to be moved about. *room is 0 only while a frame is ready or bad.
+  Returns the place for the next bytes, and in *room how many are wanted: never more than the current frame still lacks, so
+  that no byte of a following frame (it may carry a key) has to be moved. *room is 0 only while a frame is ready or bad.
 */
 uint8_t *frame_parser_space(struct frame_parser *parser, size_t *room);
 
-/* Says that count (at most *room) bytes were put where frame_parser_space() pointed. */
+/* Tells the parser that count (at most *room) bytes were put where frame_parser_space() pointed. */
 enum frame_result frame_parser_added(struct frame_parser *parser, size_t count, struct frame *frame);
 
-/* Done with the frame that was ready: wipes it and waits for the next. */
+/* Wipes the frame that was ready and waits for the next. */
 void frame_parser_next(struct frame_parser *parser);
 
-/* Reads fields in order. After the first field that does not fit, bad is set and every further read yields zero. */
+/* A reader of fields, in order. After the first field that does not fit, bad is set and every further read yields zero. */
 struct frame_reader
 {
   const uint8_t *at;
@@ -82,7 +80,7 @@ struct frame_reader
   bool bad;
 };
 
-/* Text of a str field: valid UTF-8 without NUL, not terminated, pointing into the frame. */
+/* The text of a str field: valid UTF-8 without NUL, not terminated, pointing into the frame. */
 struct frame_text
 {
   const char *text;
@@ -94,12 +92,12 @@ uint8_t frame_u8(struct frame_reader *reader);
 uint16_t frame_u16(struct frame_reader *reader);
 uint32_t frame_u32(struct frame_reader *reader);
 struct frame_text frame_str(struct frame_reader *reader);
-/* The next size bytes, NULL if there are not so many. */
+/* Returns the next size bytes, NULL if there are fewer. */
 const uint8_t *frame_bytes(struct frame_reader *reader, size_t size);
-/* Whether every field was there and nothing follows. */
+/* Returns whether every field was there and nothing follows. */
 bool frame_end(const struct frame_reader *reader);
 
-/* Builds one frame into a caller's buffer. A field that does not fit sets bad; frame_finish() then returns 0. */
+/* A writer of one frame into the caller's buffer. A field that does not fit sets bad; frame_finish() then returns 0. */
 struct frame_writer
 {
   uint8_t *bytes;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The client itself, for its own files alone. Each part of it is owned by the I/O thread or guarded by the lock, as said there.
-*/
+/* The state of a client, for its own files alone. Each part is owned by the I/O thread or guarded by the lock, as it says. */
 #ifndef AKM_INTERNAL_H
 #define AKM_INTERNAL_H
 
@@ -22,25 +20,25 @@ struct request;
 
 #define UNREAPED_MAX 8u
 
-/* In milliseconds. Tests shorten them. */
+/* Time limits, in milliseconds. Tests shorten them. */
 struct client_limits
 {
   uint32_t request;                     /* OPEN, FETCH, ROTATE */
-  uint32_t statement;                   /* OPEN, FETCH of a statement, from when the agent is there */
-  uint32_t total;                       /* a statement's turn, an agent that has to start, and KMS; not a look at the data */
-  uint32_t look;                        /* a statement's, the wait for its turn to look included */
-  uint32_t turn;                        /* a statement that asks for too many keys waits so long for its turn */
-  int64_t answer_grace;                 /* after the deadline, then the agent counts as dead */
+  uint32_t statement;                   /* OPEN, FETCH of a statement, once the agent is there */
+  uint32_t total;                       /* a statement's turn, start of an agent, and KMS together; without looks at the data */
+  uint32_t look;                        /* a statement's look, with the wait for its turn to look */
+  uint32_t turn;                        /* a statement's wait for its turn when too many keys are asked for */
+  int64_t answer_grace;                 /* after the deadline; the agent counts as dead then */
   int64_t welcome;
   int64_t write;                        /* an agent that reads nothing for so long is dead */
   int64_t connect_every;
-  int64_t patience;                     /* for somebody to listen on a unix socket, once the server runs */
+  int64_t patience;                     /* wait for somebody to listen on a unix socket, once the server runs */
   int64_t start_again;                  /* after a failed start requests fail at once for so long; first back-off */
   int64_t backoff_max;
   int64_t exit;                         /* an agent whose connection is closed is killed after so long */
   int64_t join;                         /* a thread that has not ended after so long hangs */
   int64_t interrupt_every;
-  int64_t reload_soonest;               /* after the last start; whoever is refused a key brings a reload forward */
+  int64_t reload_soonest;               /* least time between a start and a load of missing keys that a caller wants */
 };
 
 enum connection
@@ -51,16 +49,16 @@ enum connection
   CONNECTION_UP                         /* WELCOME was received */
 };
 
-/* Owned by the I/O thread, touched by nobody else while it runs. */
+/* State of the I/O thread. No other thread touches it while that one runs. */
 struct client_io
 {
   enum connection connection;
   int fd;
   pid_t child;                          /* 0: not our child */
   pid_t unreaped[UNREAPED_MAX];         /* killed, but did not end in time; 0: free */
-  int64_t limit_at;                     /* for somebody to listen, then for WELCOME */
+  int64_t limit_at;                     /* end of the wait for somebody to listen, then for WELCOME */
   int64_t greeted_at;
-  int64_t try_at;                       /* next connect() */
+  int64_t try_at;                       /* next try to connect */
   uint32_t next_number;
   uint32_t hello_number;
   struct keytable_walk held;            /* key versions that the agent is still to be told of */
@@ -70,16 +68,16 @@ struct client_io
   size_t out_from;
   size_t out_size;
   int64_t out_moved_at;
-  int64_t refuse_until;                 /* no new start before; start_failure says why */
+  int64_t refuse_until;                 /* no new start until then; start_failure says why */
   struct failure start_failure;
-  int64_t reload_at;                    /* start again for missing keys; 0: not planned */
+  int64_t reload_at;                    /* next load of missing keys; 0: not planned */
   int64_t begun_at;                     /* the last start */
-  int64_t watch_at;                     /* look at the master keys; 0: never */
-  int64_t use_at;                       /* use them for real, for KMS to count; 0: never */
+  int64_t watch_at;                     /* next check of the master keys; 0: never */
+  int64_t use_at;                       /* next real use of them, which KMS counts; 0: never */
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
-  uint32_t told_of_versions;            /* percent of the limit that the log was last told of */
+  uint32_t told_of_versions;            /* percent of the limit at the last warning of it */
   struct request *ended;                /* not logged yet */
 };
 
@@ -96,13 +94,13 @@ struct client
 
   pthread_mutex_t lock;
   pthread_cond_t has_ended;
-  /* Below: guarded by lock. */
+  /* The lock guards the members from here on. */
   char *settings[SETTING_COUNT];
-  bool setting_changed[SETTING_COUNT];  /* the connected agent does not know yet */
+  bool setting_changed[SETTING_COUNT];  /* not yet sent to the connected agent */
   struct request *requests;             /* not ended, oldest first */
   struct recent recent;
   struct reasons reasons;
-  struct bucket bucket;                 /* what statements may still ask for */
+  struct bucket bucket;                 /* rations what statements ask for */
   bool knows_missing;                   /* the connected agent has listed the missing versions: it refuses them itself */
   bool refused_missing;                 /* somebody was refused a missing version since the last was loaded */
   bool reload_wanted;                   /* somebody was refused a key for want of the list of missing versions */
@@ -110,15 +108,15 @@ struct client
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */
   bool hangs;                           /* the I/O thread did not even say that it is late */
-  int64_t start_until;                  /* when client_start() must be over; 0: it is not under way */
-  int64_t server_start_until;           /* when the start of the server should be */
+  int64_t start_until;                  /* end of the time of client_start(); 0: it is not under way */
+  int64_t server_start_until;           /* end of the time of the server's start */
   enum agent_state state;
   enum master_key_state master_key;
   uint32_t days_left;
   uint64_t starts;
   char last_error[1024];
   char last_error_time[32];
-  /* Above: guarded by lock. */
+  /* The lock guards the members up to here. */
 
   _Atomic uint32_t missing;
   _Atomic uint64_t counters[COUNTER_END];

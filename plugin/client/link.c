@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  The life of one connection to an agent: started, greeted, given up, reaped. Only the I/O thread calls these.
-*/
+/* The life of one connection to an agent: started, greeted, dropped, reaped. */
 #include "client/link.h"
 
 #include <signal.h>
@@ -35,7 +33,7 @@ void link_close(struct client *client)
   pthread_mutex_unlock(&client->lock);
 }
 
-/* A start failed: whoever waits hears why, and for a second so does whoever comes. */
+/* Ends all requests with the failure of a start, and for a second also each that comes. */
 static void refuse(struct client *client, const struct failure *failure)
 {
   struct client_io *io= &client->io;
@@ -73,12 +71,12 @@ bool link_reap_unreaped(struct client_io *io)
   return any;
 }
 
-/* How an agent left us. What may be asked again, and what is worth a warning, depends on it. */
+/* The way in which an agent left. It decides which requests are sent again and whether to warn. */
 enum leaving
 {
   LEFT_CLEANLY,
-  LEFT_UNKNOWN,                         /* it listens, or somebody else has the status of our child */
-  LEFT_KILLED,                          /* by a signal that was not for the service */
+  LEFT_UNKNOWN,                         /* no child of ours, or somebody else has its status */
+  LEFT_KILLED,                          /* by a signal that was not meant for the service */
   LEFT_BADLY
 };
 
@@ -92,7 +90,7 @@ static enum leaving kill_child(struct client *client)
   return LEFT_BADLY;
 }
 
-/* Reaps the child after the agent has closed the connection; text says how it ended. */
+/* Reaps the child after the agent has closed the connection; text[0..size) says how it ended. */
 static enum leaving reap(struct client *client, bool asked, char *text, size_t size)
 {
   pid_t child= client->io.child;
@@ -107,7 +105,7 @@ static enum leaving reap(struct client *client, bool asked, char *text, size_t s
   snprintf(text, size, "the agent ended");
   if (end == SPAWN_UNKNOWN)
     return LEFT_UNKNOWN;
-  /* POSIX: what a child ends with that could not execute its program, where posix_spawn could not say so itself. */
+  /* POSIX: the exit status of a child that could not execute its program, where posix_spawn could not say so itself. */
   if (end == SPAWN_EXITED && detail == EXIT_NOT_EXECUTED)
     snprintf(text, size,
              "the agent ended (exit status %d: '%.300s', or what it starts, could not be executed, or lacks a library: run "
@@ -141,9 +139,10 @@ static bool anything_asked(struct client *client)
 }
 
 /*
-  An agent that ends for idleness may do so in the moment a request is sent to it; then the next agent gets it. Without
-  its exit status it may as well have crashed over the request, so that only what may be done twice is asked again. A
-  server's start is worth a second agent when the first is killed, for want of memory perhaps.
+  Returns whether a request is sent again to the next agent. An agent that ends for idleness may do so in the moment a
+  request is sent to it. Without its exit status it may as well have crashed over the request, so that only requests that
+  may be done twice are sent again. A server's start is worth a second agent when the first is killed, for want of memory
+  perhaps.
 */
 static bool may_ask_again(enum leaving left, const struct request *request)
 {
@@ -154,8 +153,8 @@ static bool may_ask_again(enum leaving left, const struct request *request)
 }
 
 /*
-  To an agent that was killed before it had greeted nothing was sent yet. Returns whether all that waits are loads, which
-  may be asked again.
+  Returns whether all pending requests are loads, which may be sent again, and marks them as sent: to an agent that was
+  killed before it had greeted nothing was sent yet.
 */
 static bool only_loads_wait(struct client *client)
 {
@@ -169,7 +168,7 @@ static bool only_loads_wait(struct client *client)
   return only;
 }
 
-/* Ends the requests that were sent. Returns whether somebody who waits for one tells why. Needs the lock. */
+/* Ends the requests that were sent. Returns whether the caller of one reports the failure. Needs the lock. */
 static bool end_sent(struct client *client, enum leaving left, const struct failure *failure)
 {
   bool told= false;
@@ -184,7 +183,7 @@ static bool end_sent(struct client *client, enum leaving left, const struct fail
       each->sent_before= true;
       continue;
     }
-    /* The caller of the first LOAD says it, with the plugin's initialisation. */
+    /* The caller of the first LOAD reports it, with the plugin's initialisation. */
     told= told || (each->type == FRAME_LOAD && !each->internal);
     request_end(client, each, failure, true);
   }
@@ -218,8 +217,8 @@ void link_drop(struct client *client, const struct failure *why)
 }
 
 /*
-  A start that is slow but within its time is no failure. It may not take much longer than its time either, lest whoever
-  waits for it hears nothing better than that it took too long.
+  Returns the end of the wait for WELCOME. A start that is slow but within its time is no failure. It may not take much
+  longer than its time either, lest its callers hear nothing better than that it took too long.
 */
 static int64_t welcome_limit(const struct client *client, int64_t now, int64_t start_until)
 {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  What is written to the agent: HELLO comes from link.c, everything after it from here.
-*/
+/* Output to the agent: all frames but HELLO, which link.c makes. */
 #include "client/output.h"
 
 #include <errno.h>
@@ -35,8 +33,8 @@ uint8_t *output_space(struct client_io *io, size_t size)
 #define HELD_MAX ((FRAME_MAX - FRAME_MIN - 2) / HELD_EACH)
 
 /*
-  The names of the key versions in memory, so that the agent makes none of them a second time, whatever its directory lists.
-  Before anything is asked. Returns false if there is no room yet.
+  Queues the names of the key versions in memory, before any request, so that the agent makes none of them a second time,
+  whatever its directory lists. Returns false if there is no room yet.
 */
 static bool queue_held(struct client_io *io)
 {
@@ -61,7 +59,7 @@ static bool queue_held(struct client_io *io)
   return true;
 }
 
-/* Needs the lock. Returns false if there is no room yet. */
+/* Queues changed settings. Returns false if there is no room yet. Needs the lock. */
 static bool queue_settings(struct client *client)
 {
   struct client_io *io= &client->io;
@@ -89,8 +87,8 @@ static bool is_start(const struct client *client, const struct request *request)
 }
 
 /*
-  What is left of the time its caller gave it, at least a second. A LOAD of our own has no caller: it gets its whole time
-  from the moment that the agent is there.
+  Returns the milliseconds that are left of the time its caller gave it, at least a second. An internal LOAD has no caller:
+  it gets its whole time once the agent is there.
 */
 static uint32_t time_left(const struct client *client, const struct request *request, int64_t now)
 {
@@ -100,7 +98,10 @@ static uint32_t time_left(const struct client *client, const struct request *req
   return left < TIME_LEFT_MIN_MS ? TIME_LEFT_MIN_MS : (uint32_t) left;
 }
 
-/* A start that is asked for again has no more time than one that is asked for once. */
+/*
+  Returns the time at which an answer is overdue. A LOAD of a start that is sent again has no more time than one that is
+  sent once.
+*/
 static int64_t give_up_at(const struct client *client, const struct request *request, int64_t now, uint32_t left)
 {
   int64_t last= client->start_until + TIME_LEFT_MIN_MS + client->limits.answer_grace;
@@ -136,7 +137,7 @@ static bool is_asked(const struct client *client, uint8_t type)
   return false;
 }
 
-/* A request that nobody waits for. */
+/* Queues a request that nobody waits for. */
 static void queue_own(struct client *client, uint8_t type, uint32_t deadline_ms)
 {
   pthread_mutex_lock(&client->lock);
@@ -186,7 +187,7 @@ bool output_queue(struct client *client)
   return room;
 }
 
-/* A broken pipe is not reported here: what the agent said before it ended can still be read. */
+/* A broken pipe is not reported here: the agent's last words can still be read. */
 void output_write(struct client_io *io)
 {
   while (io->out_from < io->out_size)

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  Output to the agent. Only the I/O thread calls these, without the lock.
-*/
+/* Output to the agent. Only for the I/O thread, without the lock. */
 #ifndef AKM_OUTPUT_H
 #define AKM_OUTPUT_H
 
@@ -13,27 +11,27 @@ struct client;
 struct client_io;
 
 /*
-  Puts into the output what the agent does not know yet: names of keys, settings, then requests. Returns false if there is no
-  room for the rest yet.
+  Queues frames that the agent has not got yet: names of keys, settings, then requests. Returns false if there is no room
+  for all of them.
 */
 bool output_queue(struct client *client);
 
-/* Asks for the missing keys on the connection that is up. */
+/* Queues LOAD for the missing keys, for the connection that is up. Does nothing if a LOAD is pending; likewise below. */
 void output_queue_reload(struct client *client);
 
-/* Asks whether the master keys are usable. Nobody waits: what is found goes to the log and the status. */
+/* Queues CHECK, whether the master keys are usable. Nobody waits: the result goes to log and status. */
 void output_queue_check(struct client *client);
 
-/* Has each master key used. Nobody waits: what is refused goes to the log. */
+/* Queues USE of each master key. Nobody waits: a refusal goes to the log. */
 void output_queue_use(struct client *client);
 
-/* Writes what can be written. */
+/* Writes as much as the socket takes. */
 void output_write(struct client_io *io);
 
-/* A request number of this connection, not 0. */
+/* Returns a new request number of this connection, not 0. */
 uint32_t output_new_number(struct client_io *io);
 
-/* Room for one frame of at most size bytes at the end of what is to be written; NULL: write first. */
+/* Returns room for one frame of at most size bytes at the end of the output; NULL: there is none before more was written. */
 uint8_t *output_space(struct client_io *io, size_t size);
 
 #endif

@@ -83,7 +83,10 @@ static bool is_refusal(const struct failure *failure)
   return strcmp(failure->code, "KEY_NOT_ALLOWED") == 0;
 }
 
-/* A failed ROTATE or the first LOAD is told by whoever asked, if he still waits. */
+/*
+  Returns whether a failure should be logged. A failed ROTATE or the first LOAD is reported by its caller, if that still
+  waits.
+*/
 static bool worth_logging(struct client *client, const struct request *request, const char *text)
 {
   const char *reason= request->failure.code[0] ? request->failure.code : text;
@@ -94,13 +97,16 @@ static bool worth_logging(struct client *client, const struct request *request, 
   return recent_add(&client->recent, request->type, request->id, request->version, reason, clock_ms());
 }
 
-/* Neither asked KMS in vain: what was fetched is not asked for again, a refusal is the agent's own. A look costs. */
+/*
+  Returns whether the request gives its token back: a fetched version is not asked for again, and a refusal is the agent's
+  own; neither asked KMS in vain. A look costs.
+*/
 static bool cost_nothing(const struct request *request, const struct failure *failure)
 {
   return failure ? is_refusal(failure) && request->look == LOOK_NOT_NEEDED : request->type == FRAME_FETCH;
 }
 
-/* Whether the look has said already why the key may not be made, and the agent says no more than that. */
+/* Returns whether a look has said already why the key may not be made, and the agent says no more than that. */
 static bool is_explained(const struct request *request, const struct failure *failure)
 {
   return request->look == LOOK_DONE && !request->may_create && request->failure.message[0] &&
@@ -129,11 +135,11 @@ void request_end(struct client *client, struct request *request, const struct fa
       reasons_add(&client->reasons, request->id, request->version, &request->failure, clock_ms());
     if (!is_refusal(failure) && !request->forgotten)
       report_note_error(client, text);
-    /* Before the lock is free again: a caller that comes now must not ask once more. */
+    /* The failure is remembered before the lock is free again: a caller that comes now must not ask once more. */
     request->log= !request->forgotten && worth_logging(client, request, text);
   }
   pthread_cond_broadcast(&request->ready);
-  /* The list's reference moves on to the list of what is to be logged. */
+  /* The reference of the list moves on to the list of ended requests. */
   request->next= client->io.ended;
   client->io.ended= request;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  Requests: queued by callers, sent and ended by the I/O thread. Those not ended yet are a list that the lock guards.
+  Requests: callers queue them, the I/O thread sends and ends them. The lock guards those that have not ended and their
+  list.
 */
 #ifndef AKM_REQUEST_H
 #define AKM_REQUEST_H
@@ -42,16 +43,16 @@ struct request
   bool may_create;                      /* OPEN */
   bool by_applier;                      /* one waits for it, too */
   enum look look;
-  int64_t held_at;                      /* since when it has wanted a look */
+  int64_t held_at;                      /* since when it has needed a look */
   int64_t looked_at;                    /* when the look was done; 0: not yet */
   bool charged;                         /* holds a token of the bucket */
   bool forgotten;                       /* failed for want of a look when nobody waited for it any more */
   bool sent;
-  bool sent_before;                     /* to an agent that ended without doing it */
+  bool sent_before;                     /* sent to an agent that ended without doing it */
   bool done;
   bool ok;
-  bool log;                             /* its end is to be logged */
-  bool spoilt;                          /* by a key that contradicts one in memory: fails, with failure, when answered */
+  bool log;                             /* to be logged when it has ended */
+  bool spoilt;                          /* a key contradicted one in memory: it fails, with failure, when answered */
   bool own;                             /* failure is the plugin's own, its message does not name the key */
   uint32_t number;                      /* request number while sent */
   int64_t give_up_at;
@@ -59,10 +60,12 @@ struct request
   struct failure failure;
 };
 
-/* Adds a request to the end of the list; the list and the caller each hold a reference. NULL: out of memory. */
+/*
+  Adds a request to the end of the list. The list and the caller each hold a reference. NULL: out of memory. Needs the lock.
+*/
 struct request *request_queue(struct client *client, uint8_t type, uint32_t id, uint32_t version, uint32_t deadline_ms);
 
-/* Needs the lock. */
+/* Gives a reference back, and frees the request with the last one. Needs the lock. */
 void request_release(struct request *request);
 
 /* Ends a request that is in the list. failure NULL: success. Needs the lock; request_log_ended() is due after it. */
@@ -78,10 +81,13 @@ bool request_is_held(const struct request *request);
 */
 bool request_hold(struct client *client, struct request *request, struct failure *failure);
 
-/* Interrupts the sleep of the I/O thread. */
+/* Interrupts the sleep of the I/O thread. With or without the lock. */
 void request_wake(const struct client *client);
 
-/* Logs what nobody else tells of the requests that have ended, and lets go of them. Without the lock. */
+/*
+  Logs the requests that have ended if nobody else reports them, and gives their references back. Only for the I/O thread,
+  without the lock.
+*/
 void request_log_ended(struct client *client);
 
 #endif

@@ -7,16 +7,19 @@
 #include "base/clock.h"
 #include "client/internal.h"
 
-#define START_SLACK_MS 500              /* for the I/O thread to say itself that a start took too long */
-#define CALLER_SLACK_MS 1000            /* for the agent to say itself that KMS took too long */
+#define START_SLACK_MS 500              /* for the I/O thread itself to report that a start took too long */
+#define CALLER_SLACK_MS 1000            /* for the agent itself to report that KMS took too long */
 
-/* Needs the lock. Keeps the server from sleeping on a request for ever, should the I/O thread itself hang (a dead NFS). */
+/*
+  Returns the end of any wait, which keeps the server from sleeping on a request for ever, should the I/O thread itself hang
+  (a dead NFS). Needs the lock.
+*/
 static int64_t longest_wait_until(const struct client *client, const struct request *request)
 {
   const struct client_limits *limits= &client->limits;
   if (client->start_until && request->type == FRAME_LOAD)
     return client->start_until + TIME_LEFT_MIN_MS + limits->answer_grace + START_SLACK_MS;
-  /* A look is not the I/O thread's. */
+  /* The I/O thread is not late while a caller looks. */
   int64_t from= request_is_held(request) ? clock_ms() : request->asked_at;
   return from + request->deadline_ms + limits->patience + limits->welcome + limits->write + 3 * limits->answer_grace;
 }
@@ -31,13 +34,13 @@ bool waiting_interrupted(struct client *client, const struct interrupt *interrup
   return wanted;
 }
 
-/* Since when this caller has waited for a look. */
+/* Returns since when this caller has waited for a look. */
 static int64_t held_from(const struct request *request, const struct waiting *wait)
 {
   return request->held_at > wait->began_at ? request->held_at : wait->began_at;
 }
 
-/* Needs the lock. */
+/* Returns the end of this caller's wait. Needs the lock. */
 static int64_t caller_until(const struct client *client, const struct request *request, const struct waiting *wait)
 {
   if (wait->limit_ms == 0)
@@ -56,7 +59,7 @@ struct looking
 {
   const struct interrupt *interrupt;
   int64_t until;
-  enum waiting_end end;                 /* ENDED: nothing did */
+  enum waiting_end end;                 /* ENDED: it was not ended early */
 };
 
 static bool is_over(void *argument)
@@ -70,7 +73,7 @@ static bool is_over(void *argument)
   return looking->end != ENDED;
 }
 
-/* The next look may be another key's. Needs the lock. */
+/* Ends a look and wakes all who wait to look: the next look may be another key's. Needs the lock. */
 static void stop_looking(struct client *client, struct request *request)
 {
   client->looking= false;
@@ -94,7 +97,7 @@ enum waiting_end waiting_look(struct client *client, struct request *request, co
   stop_looking(client, request);
   if (looking.end != ENDED)
     return looking.end;
-  /* Better than what the agent can say: it does not know what was found. */
+  /* The reason of the look is better than the agent's, which does not know what was found. */
   if (!may_create && !request->done)
   {
     request->failure= why;
