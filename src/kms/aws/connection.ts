@@ -67,7 +67,8 @@ export class KmsConnection {
   /** Makes a call. Throws errors unchanged; `classifyKmsFailure` sorts them. */
   async call(operation: string, input: object, signal: AbortSignal): Promise<JsonAnswer> {
     const identity = await this.#identity.get(this.#wallMs);
-    const { url, signingRegion } = await this.#find();
+    const way = await this.#find();
+    const { url, signingRegion } = way;
     if (this.#signer?.identity !== identity) {
       const scope = { region: signingRegion, service: 'kms', path: url.pathname };
       this.#signer = { identity, signer: new RequestSigner(scope, identity) };
@@ -76,7 +77,7 @@ export class KmsConnection {
     const signedMs = this.#wallMs;
     const headers = this.#signer.signer.sign(headersOf(url, operation), body, signedMs);
     try {
-      return readJson(await this.#exchange(headers, body, signal));
+      return readJson(await this.#exchange(way, headers, body, signal));
     } catch (error) {
       const failure = classifyKmsFailure(error);
       const theirsMs = refusedAt(failure, error);
@@ -88,8 +89,8 @@ export class KmsConnection {
 
   /** Makes an unsigned call, which KMS refuses, and returns any answer. The caller wipes the body. */
   async callUnsigned(operation: string, input: object, signal: AbortSignal): Promise<HttpAnswer> {
-    const { url } = await this.#find();
-    return await this.#exchange(headersOf(url, operation), JSON.stringify(input), signal);
+    const way = await this.#find();
+    return await this.#exchange(way, headersOf(way.url, operation), JSON.stringify(input), signal);
   }
 
   close(): void {
@@ -100,12 +101,16 @@ export class KmsConnection {
     );
   }
 
-  async #exchange(headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<HttpAnswer> {
+  #exchange(
+    { transport }: Way,
+    headers: Readonly<Record<string, string>>,
+    body: string,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
     const { connectTimeoutMs, requestTimeoutMs } = this.#target;
     const { clock } = this.#surroundings;
-    const { transport } = await this.#find();
     const options = { transport, clock, connectTimeoutMs, requestTimeoutMs };
-    return await exchange(options, { ...headers, 'user-agent': USER_AGENT }, body, signal);
+    return exchange(options, { ...headers, 'user-agent': USER_AGENT }, body, signal);
   }
 
   async #find(): Promise<Way> {
