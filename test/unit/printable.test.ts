@@ -14,7 +14,7 @@ const COMMANDS = [
   ...[0x2066, 0x2067, 0x2068, 0x2069],
 ].map((code) => String.fromCharCode(code));
 
-it('a line holds nothing that a terminal obeys, and the rest of the text', () => {
+it('a printable line contains no control character, and the rest of the text', () => {
   for (const command of COMMANDS) expect(printable(`before${command}after`)).toBe('before after');
   expect(printable('\x1b[2J\x1b]0;owned\x07\nmariadb-aws-kms: note: all fine')).toBe(
     ' [2J ]0;owned mariadb-aws-kms: note: all fine',
@@ -23,7 +23,7 @@ it('a line holds nothing that a terminal obeys, and the rest of the text', () =>
   expect(printable(text)).toBe(text);
 });
 
-it('JSON holds nothing that a terminal obeys, and reads as the same value', () => {
+it('printable JSON contains no control character, and has the same value', () => {
   const value = { [COMMANDS.join('')]: [COMMANDS.join('x'), 'Schlüssel 鍵 🔑', '\ud800', null, 1.5, true, {}] };
   for (const indent of [undefined, 2]) {
     const text = printableJson(value, indent);

@@ -4,7 +4,7 @@ import { SecretSearch } from '../support/secret-search.ts';
 
 const SECRET = 'aB3/dE6+gH9"jK2\\mN5=and >>>??? of it';
 
-it('hides a secret in every form, wherever base64 begins', () => {
+it('a secret is hidden in every form, wherever base64 begins', () => {
   const secrets = new Secrets();
   secrets.add(SECRET);
   const around = ['', 'x', 'xy'].map((before) => Buffer.from(`${before}${SECRET}yz`));
@@ -20,20 +20,20 @@ it('hides a secret in every form, wherever base64 begins', () => {
   expect(search.in(secrets.redact(text))).toEqual([]);
 });
 
-it('takes a proxy password that is not percent-encoded as it is', () => {
+it('a proxy password that is not percent-encoded is hidden as it is', () => {
   const secrets = new Secrets();
   secrets.addEnvironment({ HTTPS_PROXY: 'http://user:100%zz-sure@proxy:1' });
   expect(secrets.redact('said: 100%zz-sure')).toBe('said: (hidden)');
 });
 
-it('leaves a text without secrets alone', () => {
+it('a text without secrets stays as it is', () => {
   const secrets = new Secrets();
   secrets.add(undefined, '', 'short');
   const text = "AccessDeniedException: User: arn:aws:iam::1:user/a is not authorized: https://kms/ a short 'Signature'";
   expect(secrets.redact(text)).toBe(text);
 });
 
-it('knows the secrets of an environment', () => {
+it('the secrets of an environment are hidden', () => {
   const secrets = new Secrets();
   secrets.addEnvironment({
     AWS_ACCESS_KEY_ID: 'AKIAEXAMPLE',
@@ -58,7 +58,7 @@ it.each([
     `Credential=AKIA/20261124/r/kms/aws4_request, Signature=${'0f'.repeat(32)} is wrong`,
     'Credential=AKIA/20261124/r/kms/aws4_request, Signature=(hidden) is wrong',
   ],
-])('hides what is secret by its place: %s', (text, redacted) => {
+])('a value that is secret by its position is hidden: %s', (text, redacted) => {
   expect(new Secrets().redact(text)).toBe(redacted);
 });
 
@@ -67,7 +67,7 @@ it.each([
   'the-secret is long and goes on for some time',
   '{"a": the-secret',
   '\nthe-secret, \n and more',
-])('hides what JSON.parse quotes of %j, also when only the first line is left', (text) => {
+])('the piece of %j that JSON.parse quotes is hidden, also when only the first line is left', (text) => {
   let message = '';
   try {
     JSON.parse(text);
@@ -80,7 +80,7 @@ it.each([
   expect(secrets.redact(message.split('\n', 1)[0] ?? '')).toBe('SyntaxError: no valid JSON');
 });
 
-it('forgets the oldest of many', () => {
+it('the oldest of many secrets are forgotten', () => {
   const secrets = new Secrets();
   for (let i = 100; i <= 200; i += 1) secrets.add(`secret-${i}`);
   secrets.add('secret-102');
@@ -91,7 +91,7 @@ it('forgets the oldest of many', () => {
 });
 
 it.each(['base64', 'base64url'] as const)(
-  'hides a whole value of %s with its padding, wherever the secret begins',
+  'a whole value of %s is hidden with its padding, wherever the secret begins',
   (form) => {
     for (let size = 6; size < 24; size += 1) {
       for (const before of ['', 'x', 'xy', 'user:']) {
@@ -106,7 +106,7 @@ it.each(['base64', 'base64url'] as const)(
   },
 );
 
-it('cuts a text without end, and leaves no half of a secret at its end', () => {
+it('an endless text is cut, with no half of a secret at its end', () => {
   const secret = 'half of this secret with blanks is still too much';
   const secrets = new Secrets();
   secrets.add(secret);
@@ -132,7 +132,7 @@ const HOSTILE = [
   '=',
 ];
 
-it.each(HOSTILE)('takes time in proportion to the length of a text of %j', (piece) => {
+it.each(HOSTILE)('the time for a text of %j grows in proportion to its length', (piece) => {
   const secrets = new Secrets();
   secrets.add(SECRET);
   // CPU time, which a busy machine does not stretch, of the fastest run, without garbage collection.

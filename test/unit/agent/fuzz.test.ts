@@ -17,7 +17,7 @@ it("recorded traffic is what today's plugin and agent say", () => {
 });
 
 it.each(Object.entries<fc.IRawProperty<unknown>>(AGENT_PROPERTIES))(
-  '%s holds for a moment of fuzzing',
+  'the property "%s" holds for a moment of fuzzing',
   async (_, property) => {
     await fc.assert(property, { numRuns: 300 });
   },

@@ -66,7 +66,7 @@ async function listeningAgent() {
   return { clock, reports, newPeer };
 }
 
-it('peers that never say HELLO whole keep no place from those that would', async () => {
+it('connections without a complete HELLO are closed to make room for others', async () => {
   const { clock, reports, newPeer } = await listeningAgent();
   const plugin = newPeer();
   plugin.socket.write(HELLO);

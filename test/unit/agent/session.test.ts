@@ -161,7 +161,7 @@ describe('a session', () => {
     expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'TIMEOUT' });
   });
 
-  it('works on so many requests at a time, leaves the next ones unread, and answers all in the end', async () => {
+  it('processes a limited number of requests at a time, leaves the next ones unread, and answers all in the end', async () => {
     await hello();
     const waits: (() => void)[] = [];
     kms.on = async (operation) => {
@@ -213,7 +213,7 @@ describe('a session', () => {
     expect(await ended).toBe('closed');
   });
 
-  it('goes on trying for the last LOAD only', async () => {
+  it('retries for the last LOAD only', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
     kms.on = () => {
       throw kmsError('AccessDeniedException', 'no');
@@ -229,7 +229,7 @@ describe('a session', () => {
     expect(sent('missing').length - before).toBe(1);
   });
 
-  it('has nothing missing after a LOAD that succeeds, and tries no more', async () => {
+  it('has no missing keys after a LOAD that succeeds, and retries no more', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
     kms.on = () => {
       throw kmsError('AccessDeniedException', 'no');
@@ -397,7 +397,7 @@ describe('a session', () => {
     expect(sent('stats')).toEqual([{ type: 'stats', increases: new Map([['decryptCalls', 1]]) }]);
   });
 
-  it('warns of a use that KMS refused, and no more', async () => {
+  it('warns of a use that KMS refused, and does not end', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
     await greet(0);
     kms.on = () => {
@@ -474,7 +474,7 @@ describe('a session', () => {
     expect(await ended).toMatchObject({ code: 'PROTOCOL', message });
   });
 
-  it('ends on a second HELLO and on a SET of what does not change', async () => {
+  it('ends on a second HELLO and on a SET of a static setting', async () => {
     await hello();
     send(0, { type: 'set', name: 'mock', value: 'ON' });
     expect(await ended).toMatchObject({ code: 'PROTOCOL', message: 'set: mock is not a setting that changes' });
@@ -502,7 +502,7 @@ describe('a session', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('takes its temporary files along when the plugin goes away in the middle of a creation', async () => {
+  it('removes its temporary files when the plugin goes away in the middle of a creation', async () => {
     await hello();
     kms.on = (operation) => (operation === 'Decrypt' ? new Promise(() => undefined) : undefined);
     send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
@@ -519,20 +519,23 @@ describe('a session', () => {
     ['OPEN', { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 }],
     ['OPEN of a new key', { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 30_000 }],
     ['CHECK', { type: 'check', deadlineMs: 30_000 }],
-  ])('waits up to 100 ms by chance before its first KMS call, for %s too, and never again', async (_, request) => {
-    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
-    await hello();
-    const startedMs = clock.monotonicMs();
-    const calledMs: number[] = [];
-    kms.on = () => void calledMs.push(clock.monotonicMs());
-    send(2, request);
-    await answerTo(2);
-    expect(calledMs[0]).toBe(startedMs + 50);
-    send(3, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
-    const askedMs = clock.monotonicMs();
-    await answerTo(3);
-    expect(calledMs.at(-1)).toBeLessThan(askedMs + 50);
-  });
+  ])(
+    'waits a random time of up to 100 ms before its first KMS call, for %s too, and never again',
+    async (_, request) => {
+      fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+      await hello();
+      const startedMs = clock.monotonicMs();
+      const calledMs: number[] = [];
+      kms.on = () => void calledMs.push(clock.monotonicMs());
+      send(2, request);
+      await answerTo(2);
+      expect(calledMs[0]).toBe(startedMs + 50);
+      send(3, { type: 'rotate', id: keyId(1), deadlineMs: 30_000 });
+      const askedMs = clock.monotonicMs();
+      await answerTo(3);
+      expect(calledMs.at(-1)).toBeLessThan(askedMs + 50);
+    },
+  );
 
   it('reports the calls of a request that failed, too', async () => {
     await hello();
@@ -598,7 +601,7 @@ describe('a session', () => {
     expect(await ended).toBe('closed');
   });
 
-  it('takes secrets out of what it logs and answers', async () => {
+  it('removes secrets from its log lines and answers', async () => {
     await hello([['log_level', 'Trace']]);
     kms.on = () => {
       throw kmsError('AccessDeniedException', 'hush is not authorized');

@@ -53,7 +53,7 @@ it('figures show the interval of their median where there is one', () => {
   expect(withInterval([3, 1, 2], 1)).toBe('2.0');
 });
 
-it('the geometric mean of ratios', () => {
+it('the geometric mean of ratios weighs inverse ratios equally', () => {
   expect(geometricMean([2, 8])).toBe(4);
   expect(geometricMean([0.5, 2])).toBe(1);
 });

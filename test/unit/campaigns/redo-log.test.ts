@@ -85,7 +85,7 @@ function recordHead(size: number): Buffer {
   return Buffer.of(0x30, 0xc0 | (evenMore >> 16), (evenMore >> 8) & 255, evenMore & 255);
 }
 
-it('has the checksum of the Castagnoli polynomial, in one piece and in two', () => {
+it('the checksum of a redo log is CRC-32C, in one piece and in two', () => {
   const digits = Buffer.from('123456789');
   expect(crc32c(digits)).toBe(0xe3069283);
   expect(crc32c(digits.subarray(4), crc32c(digits.subarray(0, 4)))).toBe(0xe3069283);
@@ -161,11 +161,11 @@ it('starts at the later checkpoint that is valid', () => {
 it.each([
   ['of another format', Buffer.alloc(RING + CAPACITY, 7), '0x7070707'],
   ['that is cut', new Log().file.subarray(0, 600), '0x0'],
-])('refuses a file %s', (_, file, format) => {
+])('the reader of redo logs refuses a file %s', (_, file, format) => {
   expect(() => readRedoLog(file)).toThrow(`expected a redo log of MariaDB 10.8 or later, got format ${format}`);
 });
 
-it('ends a log where it was written to, and changes nothing else', () => {
+it('the end of a log is written to the right place, and nothing else changes', () => {
   const log = new Log().append(200);
   log.leaveOlder(4096, 1);
   const { stale } = log.read();

@@ -19,14 +19,14 @@ describe('translate', () => {
     );
   });
 
-  test('what has no meaning for key directories goes, on a line of its own or among others', () => {
+  test('text without a meaning for key directories is removed, alone on a line or among other text', () => {
     expect(translated('t/x.opt', '--a\n--loose-file-key-management-filekey=FILE:k\n--b')).toBe('--a\n--b');
     expect(translated('t/x.test', '--let $p=--a --file-key-management-encryption-algorithm=aes_cbc --b\n')).toBe(
       '--let $p=--a --b\n',
     );
   });
 
-  test('the second cipher becomes keys of it that the server creates', () => {
+  test('the second cipher of a test becomes keys of that cipher that the server creates', () => {
     const text = translated(
       'include/have_file_key_management_plugin.combinations',
       '[cbc]\nloose-file-key-management-filename=keys.txt\nfile-key-management-encryption-algorithm=aes_cbc\n\n[ctr]\nfile-key-management-encryption-algorithm=aes_ctr\n',
@@ -65,14 +65,14 @@ describe('translate', () => {
     );
   });
 
-  test('errors that a test provokes are expected', () => {
+  test('errors that a test provokes become expected', () => {
     expect(translated('t/innodb-missing-key.test', 'SELECT 1;\n')).toMatch(
       /^--disable_query_log\n(?:call mtr.add_suppression\("AWS KMS plugin: .*"\);\n){3}--enable_query_log\nSELECT 1;\n$/,
     );
   });
 });
 
-test('included files get other names, tests keep theirs', () => {
+test('included files are renamed, tests keep their names', () => {
   expect(translatePath('mysql-test/include/have_file_key_management.inc')).toBe(
     'mysql-test/include/have_aws_key_management.inc',
   );
@@ -87,7 +87,7 @@ test('the test of aws_key_management itself runs without a debug server', () => 
   );
 });
 
-test('the keys of a key file, in sizes that KMS makes', () => {
+test('the keys of a key file are read, in sizes that KMS can make', () => {
   const keys = keysOf(
     '# no;1\n1;770A8A65DA156D24EE2A093277530142\n  4;18420B5CBA31CCDFFE9716E91EB61374D05914F3ADE23E03 # x\n',
   );
@@ -104,7 +104,7 @@ describe('linkTree', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  test('links what stays, makes room for what changes, lays trees over each other', () => {
+  test('unchanged files are linked, directories of changed ones are real, and trees are merged', () => {
     for (const path of [
       'a/same/x',
       'a/mixed/changed',

@@ -15,30 +15,33 @@ function rootProcess(env: NodeJS.ProcessEnv) {
   };
 }
 
-it('gives up groups, group and user, in the one order that works, and forgets that it was asked', () => {
+it('an agent of root gives up groups, group and user, in the only order that works, and clears the variable', () => {
   const process = rootProcess({ AKM_BECOME: '34:35', HOME: '/x' });
   becomeServerUser(process);
   expect(process.calls).toEqual(['setgroups ', 'setgid 35', 'setuid 34']);
   expect(process.env).toEqual({ HOME: '/x' });
 });
 
-it('stays who it is when nobody asks', () => {
+it('an agent without the variable keeps its user', () => {
   const process = rootProcess({});
   becomeServerUser(process);
   expect(process.calls).toEqual([]);
 });
 
-it.each(['', '34', 'root:root', '34:35:36', '-1:0'])('refuses %j rather than stay root', async (AKM_BECOME) => {
-  const process = rootProcess({ AKM_BECOME });
-  await expectKeyError(
-    () => becomeServerUser(process),
-    'BAD_OPTION',
-    `AKM_BECOME: expected user and group id, got "${AKM_BECOME}"`,
-  );
-  expect(process.calls).toEqual([]);
-});
+it.each(['', '34', 'root:root', '34:35:36', '-1:0'])(
+  'an agent refuses %j rather than stay root',
+  async (AKM_BECOME) => {
+    const process = rootProcess({ AKM_BECOME });
+    await expectKeyError(
+      () => becomeServerUser(process),
+      'BAD_OPTION',
+      `AKM_BECOME: expected user and group id, got "${AKM_BECOME}"`,
+    );
+    expect(process.calls).toEqual([]);
+  },
+);
 
-it('becomes a user with the groups that the system knows, and with those of the directory otherwise', async () => {
+it("a command becomes a user with the groups of the system, or else the directory's", async () => {
   const known = rootProcess({});
   becomeUser(known, { uid: 34, gid: 0 }, () => 35);
   expect(known.calls).toEqual(['seteuid 34', 'seteuid 0', 'initgroups 34 35', 'setgid 35', 'setuid 34']);

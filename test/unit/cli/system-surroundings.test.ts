@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import { programPath, systemSurroundings } from '../../../src/cli/system-surroundings.ts';
 
-it('a program that is asked learns nothing of AWS, and another user’s nothing at all of ours', async () => {
+it('a program run for the doctor gets no AWS variables, and one of another user no variable at all', async () => {
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'root-only');
   vi.stubEnv('ROOTS_OWN', 'private');
   const { run } = systemSurroundings();
@@ -22,7 +22,7 @@ it.each([
   [undefined, ''],
   ['', ''],
   [':.:bin:/opt/bin', '/opt/bin:'],
-])('PATH=%s never names the directory we are in', (path, expected) => {
+])('PATH=%s never includes the current directory', (path, expected) => {
   expect(programPath(path)).toBe(
     `${expected}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec`,
   );

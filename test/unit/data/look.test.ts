@@ -145,7 +145,7 @@ it('an index names a log by its place in the data directory, or beside the index
   expect(usesOf(await directories.look()).at(-1)).toBe(`1.1 ${logs}/b.000001`);
 });
 
-it('what the disk does not give is unseen, and does not count as in the clear', async () => {
+it('a file that cannot be read is unseen, and does not count as unencrypted', async () => {
   const directories = new Directories().put('table-encrypted-no');
   const broken: DataFiles = {
     ...nodeDataFiles,
@@ -181,7 +181,7 @@ it('a look keeps whole pages to try a key on, and passes damaged ones over', asy
   expect(use?.pages.map(({ file }) => file)).not.toContain('d/damaged.ibd');
 });
 
-it('a FIFO that has the name of a table holds nobody up', async () => {
+it('a FIFO with the name of a table does not block a look', async () => {
   const directories = new Directories().put('table-key-5');
   execFileSync('mkfifo', [join(directories.datadir, 'd/fifo.ibd')]);
   expect(usesOf(await directories.look())).toEqual(['5 d/t.ibd']);
@@ -226,7 +226,7 @@ it.each(LAYOUTS.map((lines) => [lines[0]?.replace(/^layout /, ''), lines] as con
   expect(expected === 'unsure' ? found.replace(/ .*$/, '') : found).toBe(expected);
 });
 
-it('a look says nothing of what a file holds that a link in the place of a .isl file leads to', async () => {
+it('a look repeats no content of the file that a link in place of a .isl file leads to', async () => {
   const directories = new Directories().write('../secret', '/secret.ibd\n').write('d/db.opt', '');
   symlinkSync(join(directories.root, 'secret'), join(directories.datadir, 'd/t.isl'));
   directories.write('d/u.isl', 'aws_secret_access_key = x').write('d/v.isl', '/nowhere/\u001b[2J.ibd');
@@ -241,7 +241,7 @@ it('a look says nothing of what a file holds that a link in the place of a .isl 
   ]);
 });
 
-it('an index that is too long, or has a line that is, is not looked at in part', async () => {
+it('an index that is too long, or has a line that is, is not read in part', async () => {
   const directories = new Directories()
     .write('a.index', './a.000001\n'.repeat(100_000))
     .write('b.index', `./${'b'.repeat(5000)}\n`);

@@ -14,7 +14,7 @@ import { ACCOUNT, caught, client, endpoint, expectFault, present } from './endpo
 
 const PREFIX = `arn:aws:kms:us-east-1:${ACCOUNT}:`;
 
-test('an alias is made, listed, moved and removed', async () => {
+test('an alias is created, listed, updated and deleted', async () => {
   const sdk = client(await endpoint());
   const first = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
   const second = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
@@ -50,7 +50,7 @@ test('an alias is made, listed, moved and removed', async () => {
   );
 });
 
-test('what an alias may not be', async () => {
+test('invalid alias names are refused', async () => {
   const sdk = client(await endpoint({ aliases: ['alias/there'] }));
   const { KeyId: TargetKeyId } = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
   const create = (AliasName: string, target = TargetKeyId) =>

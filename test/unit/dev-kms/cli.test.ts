@@ -33,7 +33,7 @@ function sdkFor(endpoint: string, credentials = { accessKeyId, secretAccessKey }
   return sdk;
 }
 
-test('prints what a trial needs, logs calls, warns, and ends with a signal', async () => {
+test('dev-kms prints what a trial needs, logs calls, warns, and ends with a signal', async () => {
   const run = command('--alias', 'alias/main', '--fault', 'GenerateDataKey:error=ThrottlingException:count=1');
   await expect.poll(() => run.stdout.length, PATIENCE).toBe(7);
   expect(run.stderr[0]).toBe(
@@ -67,7 +67,7 @@ test('prints what a trial needs, logs calls, warns, and ends with a signal', asy
   await expect(fetch(url)).rejects.toThrow('fetch failed');
 });
 
-test('--json: one line when listening, then one per call', async () => {
+test('dev-kms --json prints one line when listening, then one per call', async () => {
   const run = command(
     '--json',
     '--alias',
@@ -94,7 +94,7 @@ test('--json: one line when listening, then one per call', async () => {
   await run.done;
 });
 
-test('--state keeps the keys, --quiet prints no calls', async () => {
+test('dev-kms --state keeps the keys, and --quiet prints no calls', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'dev-kms-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const state = join(directory, 'state.json');
@@ -125,7 +125,7 @@ test.each([
   [['--region', 'mars'], 'region: expected a name such as us-east-1, got "mars"'],
   [['--access-key', 'id:secretvalue'], '--access-key: expected ID:SECRET or ID:SECRET:TOKEN'],
   [['--fault', '*:drop:count=0'], 'fault: count: expected a whole number from 1, got 0'],
-])('%j is refused', async (args, message) => {
+])('dev-kms refuses %j', async (args, message) => {
   const error = await caught(command(...args).done);
   expect(error).toMatchObject({ name: 'KeyError', code: 'BAD_OPTION', message });
   expect(error.message).not.toContain('secretvalue');

@@ -48,7 +48,7 @@ describe('GenerateDataKey', () => {
     expect(opened.Plaintext).toEqual(made.Plaintext);
   });
 
-  test('without plaintext there is none in the answer', async () => {
+  test('GenerateDataKeyWithoutPlaintext returns no plaintext', async () => {
     const { sdk, arn } = await start();
     const made = await sdk.send(new GenerateDataKeyWithoutPlaintextCommand({ KeyId, KeySpec: 'AES_256' }));
     expect(Object.keys(made).sort()).toEqual(['$metadata', 'CiphertextBlob', 'KeyId', 'KeyMaterialId']);
@@ -57,7 +57,7 @@ describe('GenerateDataKey', () => {
     expect(present(opened.Plaintext).some((byte) => byte !== 0)).toBe(true);
   });
 
-  test('wants a key spec or a number of bytes', async () => {
+  test('GenerateDataKey requires a key spec or a number of bytes', async () => {
     const { sdk } = await start();
     const message = 'Please specify either number of bytes or key spec.';
     await expectFault(sdk.send(new GenerateDataKeyCommand({ KeyId })), 'ValidationException', message);
@@ -80,7 +80,7 @@ describe('GenerateDataKey', () => {
 });
 
 describe('Encrypt and Decrypt', () => {
-  test('the context is authenticated, whatever its order', async () => {
+  test('the encryption context is authenticated in any order', async () => {
     const { sdk, arn } = await start();
     const Plaintext = Buffer.from('geheim');
     const { CiphertextBlob, ...rest } = await sdk.send(
@@ -106,7 +106,7 @@ describe('Encrypt and Decrypt', () => {
     }
   });
 
-  test('sizes', async () => {
+  test('Encrypt and Decrypt limit the sizes of texts', async () => {
     const { sdk } = await start();
     const { CiphertextBlob } = await sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.alloc(4096, 1) }));
     expect((await sdk.send(new DecryptCommand({ CiphertextBlob }))).Plaintext).toHaveLength(4096);
@@ -134,7 +134,7 @@ describe('Encrypt and Decrypt', () => {
     );
   });
 
-  test('a blob that is none', async () => {
+  test('Decrypt refuses a malformed blob', async () => {
     const { sdk } = await start();
     for (const CiphertextBlob of [Buffer.from('AAAA', 'base64'), Buffer.alloc(184, 1), Buffer.alloc(6144, 0xff)]) {
       await expectFault(
@@ -146,7 +146,7 @@ describe('Encrypt and Decrypt', () => {
     }
   });
 
-  test('a blob of another key, of another Region and of another KMS', async () => {
+  test('Decrypt refuses a blob of another key, another Region and another KMS', async () => {
     const { kms, sdk } = await start();
     const other = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
     const { CiphertextBlob } = await sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.from('x') }));
@@ -164,7 +164,7 @@ describe('Encrypt and Decrypt', () => {
     await expectFault(stranger.sdk.send(new DecryptCommand({ CiphertextBlob })), 'AccessDeniedException', FOREIGN);
   });
 
-  test('only the symmetric algorithm', async () => {
+  test('only the symmetric algorithm is accepted', async () => {
     const { sdk } = await start();
     await expectFault(
       sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.from('x'), EncryptionAlgorithm: 'RSAES_OAEP_SHA_256' })),
@@ -214,7 +214,7 @@ test('ReEncrypt moves a blob to another key and context', async () => {
   );
 });
 
-test('DryRun says what would have happened and does nothing', async () => {
+test('DryRun reports the outcome and changes nothing', async () => {
   const { sdk } = await start();
   const succeeded = 'The request would have succeeded, but the DryRun option is set.';
   const { CiphertextBlob } = await sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.from('x') }));

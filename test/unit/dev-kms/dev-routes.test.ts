@@ -3,7 +3,7 @@ import { ListKeysCommand } from '@aws-sdk/client-kms';
 import { expect, test } from 'vitest';
 import { caught, client, endpoint } from './endpoint.ts';
 
-test('faults are set, seen and cleared at run time', async () => {
+test('faults are set, listed and cleared at run time', async () => {
   const kms = await endpoint();
   const url = `${kms.url}/_dev/faults`;
   const put = (body: string) => fetch(url, { method: 'PUT', body });
@@ -23,7 +23,7 @@ test('faults are set, seen and cleared at run time', async () => {
   expect(kms.faults.list()).toEqual([]);
 });
 
-test('calls are listed and forgotten', async () => {
+test('calls are listed and cleared', async () => {
   const kms = await endpoint();
   await client(kms).send(new ListKeysCommand({}));
   const url = `${kms.url}/_dev/calls`;
@@ -33,7 +33,7 @@ test('calls are listed and forgotten', async () => {
   expect((await fetch(`${kms.url}/_dev/keys`)).status).toBe(404);
 });
 
-test('a web page reaches none of it', async () => {
+test('a web page cannot use the controls', async () => {
   const kms = await endpoint();
   const status = (headers: Record<string, string>) =>
     new Promise<number | undefined>((resolve, reject) => {
@@ -51,7 +51,7 @@ test('a web page reaches none of it', async () => {
   expect(await status({ host: `[::1]:${kms.port}` })).toBe(200);
 });
 
-test('only loopback is bound', async () => {
+test('the endpoint listens on loopback only', async () => {
   for (const host of ['0.0.0.0', '::', 'localhost', '192.0.2.1']) {
     await expect(endpoint({ host })).rejects.toMatchObject({
       code: 'BAD_OPTION',

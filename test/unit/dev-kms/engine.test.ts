@@ -43,7 +43,7 @@ describe('in process', () => {
     }
   });
 
-  test('refuses in AWS’s words', () => {
+  test('the embedded KMS refuses in AWS’s words', () => {
     const { kms } = start();
     const { ciphertextBlob } = kms.generateDataKeyWithoutPlaintext({ region, keyId, keySpec: 'AES_128' });
     expect(fault(() => kms.decrypt({ region, ciphertextBlob, encryptionContext: { no: 'way' } }))).toMatchObject({
@@ -63,7 +63,7 @@ describe('in process', () => {
     });
   });
 
-  test('an alias of a key that is disabled or scheduled is kept', () => {
+  test('an alias of a disabled key, or of one scheduled for deletion, is kept', () => {
     const { kms, arn } = start();
     const caller = { accessKeyId: '', denied: [] };
     kms.call(region, caller, 'DisableKey', { KeyId: arn });
@@ -72,7 +72,7 @@ describe('in process', () => {
     expect(kms.ensureAlias(region, keyId)).toBe(arn);
   });
 
-  test('all chance is injected', () => {
+  test('all randomness comes from the caller', () => {
     const counted = () => {
       let count = 0;
       return (size: number) => {
@@ -86,7 +86,7 @@ describe('in process', () => {
     expect(one.kms.generateDataKeyWithoutPlaintext(request)).toEqual(two.kms.generateDataKeyWithoutPlaintext(request));
   });
 
-  test('a primary key starts to wait when its last replica is gone', () => {
+  test('a primary key starts its waiting period when its last replica is deleted', () => {
     let days = 0;
     const kms = createEmbeddedKms({ clock: { wallMs: () => clock.wallMs() + days * 86_400_000 }, randomBytes });
     const caller = { accessKeyId: '', denied: [] };
@@ -104,7 +104,7 @@ describe('in process', () => {
     expect(fault(describeKey).name).toBe('NotFoundException');
   });
 
-  test('a Region that is none is refused before it gets into the state', () => {
+  test('a malformed Region is refused before it reaches the state', () => {
     const { kms } = start();
     expect(() => kms.ensureAlias('constructor', keyId)).toThrow(
       expect.objectContaining({
@@ -114,7 +114,7 @@ describe('in process', () => {
     );
   });
 
-  test('partitions', () => {
+  test('ARNs have the partition of their Region', () => {
     const { kms } = start();
     expect(kms.ensureAlias('cn-north-1', keyId)).toMatch(/^arn:aws-cn:kms:cn-north-1:/);
     expect(kms.ensureAlias('us-gov-west-1', keyId)).toMatch(/^arn:aws-us-gov:kms:us-gov-west-1:/);
@@ -181,7 +181,7 @@ describe('properties', () => {
     }
   });
 
-  test('a lone surrogate is refused instead of being taken for another', () => {
+  test('a lone surrogate is refused instead of being confused with another', () => {
     const { kms } = start();
     const encryptionContext = { '\ud800': 'x' };
     expect(

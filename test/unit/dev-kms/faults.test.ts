@@ -25,7 +25,7 @@ function codeOf(error: Error): unknown {
 }
 
 describe('through the real SDK', () => {
-  test('latency is waited and adds up', async () => {
+  test('latencies are waited and add up', async () => {
     const { generate, kms } = await start('*:latency=120:count=1', 'GenerateDataKey:latency=80:count=1');
     const before = performance.now();
     await generate();
@@ -51,7 +51,7 @@ describe('through the real SDK', () => {
     expect(opened.Plaintext).not.toEqual(Plaintext?.subarray(0, 16));
   });
 
-  test('throttling passes when the SDK tries again', async () => {
+  test('throttling ends when the SDK retries', async () => {
     const { kms } = await start('ListKeys:error=ThrottlingException:count=2');
     const message = 'You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.';
     await expectFault(client(kms).send(new ListKeysCommand({})), 'ThrottlingException', message);
@@ -64,7 +64,7 @@ describe('through the real SDK', () => {
     ]);
   });
 
-  test('5xx, expired token, and texts of one’s own', async () => {
+  test('faults give 5xx statuses, expired tokens, and custom texts', async () => {
     const { generate } = await start(
       '*:error=KMSInternalException:count=1',
       '*:error=ExpiredTokenException:count=1',
@@ -84,35 +84,35 @@ describe('through the real SDK', () => {
     await generate();
   });
 
-  test('drop', async () => {
+  test('the fault "drop" closes the connection', async () => {
     const { generate, kms } = await start('GenerateDataKey:drop:count=1');
     expect(codeOf(await caught(generate()))).toBe('ECONNRESET');
     expect(kms.calls.list()).toMatchObject([{ operation: 'GenerateDataKey', status: 0, fault: 'drop' }]);
     await generate();
   });
 
-  test('hang', async () => {
+  test('the fault "hang" gives no answer', async () => {
     const { kms } = await start('*:hang:count=1');
     const impatient = client(kms, { requestHandler: { requestTimeout: 150, throwOnRequestTimeout: true } });
     expect((await caught(impatient.send(new ListKeysCommand({})))).name).toBe('TimeoutError');
     expect(kms.calls.list()).toMatchObject([{ operation: 'ListKeys', status: 0, fault: 'hang' }]);
   });
 
-  test('half an answer', async () => {
+  test('the fault "half" sends half an answer', async () => {
     const { generate, kms } = await start('*:half:count=1');
     expect(codeOf(await caught(generate()))).toBe('ECONNRESET');
     expect(kms.calls.list()).toMatchObject([{ status: 200, fault: 'half' }]);
     await generate();
   });
 
-  test('garbage', async () => {
+  test('the fault "garbage" sends an unreadable answer', async () => {
     const { generate } = await start('*:garbage:count=1');
     const error = await caught(generate());
     expect(error).toBeInstanceOf(SyntaxError);
     expect(error).toMatchObject({ $metadata: { httpStatusCode: 502 } });
   });
 
-  test('wrong key id, wrong plaintext, wrong length', async () => {
+  test('faults give a wrong key id, plaintext or length', async () => {
     const { kms, sdk, generate } = await start();
     const arn = present(kms.keyArns[0]);
     const { CiphertextBlob, Plaintext } = await generate();
@@ -142,7 +142,7 @@ describe('through the real SDK', () => {
     expect(codeOf(await pending)).toBe('ECONNRESET');
   });
 
-  test('a delayed call does not keep it either', async () => {
+  test('a delayed call does not keep the endpoint from closing', async () => {
     const { kms, generate } = await start('*:latency=60000');
     const pending = caught(generate());
     await expect.poll(() => kms.faults.list()[0]?.struck, PATIENCE).toBe(1);
@@ -158,7 +158,7 @@ describe('FaultPlan', () => {
     return made;
   };
 
-  test('skips, then strikes so often, and only what it names', () => {
+  test('a rule skips, then affects as many calls as it says, and only those that it names', () => {
     const faults = plan([{ kind: 'drop', operation: 'Decrypt', region: 'eu-west-1', skip: 1, count: 2 }]);
     const kinds = Array.from({ length: 5 }, () => faults.next('Decrypt', 'eu-west-1').misbehaviour?.kind);
     expect(kinds).toEqual([undefined, 'drop', 'drop', undefined, undefined]);
@@ -167,7 +167,7 @@ describe('FaultPlan', () => {
     expect(faults.list()).toMatchObject([{ kind: 'drop', matched: 5, struck: 2 }]);
   });
 
-  test('a second misbehaviour waits for its turn, latency goes along', () => {
+  test('a second fault waits for its turn, while latency is added', () => {
     const faults = plan([
       { kind: 'drop', count: 1 },
       { kind: 'latency', ms: 5 },
@@ -178,7 +178,7 @@ describe('FaultPlan', () => {
     expect(faults.next('Decrypt', 'us-east-1')).toEqual({ latencyMs: 5, misbehaviour: undefined });
   });
 
-  test('probability', () => {
+  test('a rule affects the share of calls that its probability says', () => {
     expect(plan([{ kind: 'drop', probability: 0.5 }], 0.49).next('Decrypt', 'us-east-1').misbehaviour?.kind).toBe(
       'drop',
     );
@@ -187,7 +187,7 @@ describe('FaultPlan', () => {
 });
 
 describe('rules as text', () => {
-  test('are what they say', () => {
+  test('rules as text become the rules that they describe', () => {
     expect(parseFaultText('Decrypt:latency=5000:count=2')).toEqual([
       { operation: 'Decrypt', kind: 'latency', ms: 5000, count: 2 },
     ]);
@@ -227,7 +227,7 @@ describe('rules as text', () => {
     ['*:drop:status=500', 'fault: status and message belong to an error, and "*:drop:status=500" has none'],
     ['*:error=no such', 'fault: name: expected the name of an AWS error, got "no such"'],
     ['*:error=X:status=200', 'fault: status: expected a whole number from 400, got 200'],
-  ])('%s is refused', (text, message) => {
+  ])('the rule "%s" is refused', (text, message) => {
     let thrown: unknown;
     try {
       parseFaultText(text);
@@ -241,7 +241,7 @@ describe('rules as text', () => {
     });
   });
 
-  test('JSON with a misspelt member is refused', () => {
+  test('a rule in JSON with a misspelt member is refused', () => {
     expect(() => parseFaultRule({ kind: 'drop', cuont: 1 })).toThrow(
       expect.objectContaining({ code: 'BAD_OPTION', message: 'fault: cuont: a fault of kind drop has no such member' }),
     );

@@ -62,7 +62,7 @@ describe('CreateKey and DescribeKey', () => {
     expect(described.KeyMetadata).toEqual(metadata);
   });
 
-  test('what the embedded KMS does not make is refused', async () => {
+  test('requests for keys that the embedded KMS does not support are refused', async () => {
     const sdk = client(await endpoint());
     await expectFault(
       sdk.send(new CreateKeyCommand({ KeySpec: 'RSA_2048', KeyUsage: 'ENCRYPT_DECRYPT' })),
@@ -77,7 +77,7 @@ describe('CreateKey and DescribeKey', () => {
     );
   });
 
-  test('names that name no key', async () => {
+  test('names of missing keys are refused', async () => {
     const sdk = client(await endpoint());
     const unknown = '12345678-1234-1234-1234-123456789012';
     const arn = (resource: string, region = 'us-east-1', account = ACCOUNT) =>
@@ -158,7 +158,7 @@ test('ListKeys pages through all keys and each Region has its own', async () => 
 });
 
 describe('key states', () => {
-  test('a disabled key does nothing until it is enabled', async () => {
+  test('a disabled key refuses operations until it is enabled', async () => {
     const sdk = client(await endpoint());
     const { KeyId, Arn } = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
     const { CiphertextBlob } = await sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.from('x') }));
@@ -177,7 +177,7 @@ describe('key states', () => {
     expect(Buffer.from(present(Plaintext)).toString()).toBe('x');
   });
 
-  test('a key that waits for its deletion is refused, and comes back disabled', async () => {
+  test('a key that waits for its deletion refuses operations, and is disabled after a cancellation', async () => {
     const sdk = client(await endpoint());
     const { KeyId, Arn } = present((await sdk.send(new CreateKeyCommand({}))).KeyMetadata);
     const { CiphertextBlob } = await sdk.send(new EncryptCommand({ KeyId, Plaintext: Buffer.from('x') }));
@@ -214,7 +214,7 @@ describe('key states', () => {
     expect((await sdk.send(new DescribeKeyCommand({ KeyId }))).KeyMetadata?.KeyState).toBe('Disabled');
   });
 
-  test('when its day has come the key is gone with its aliases, and its ciphertexts are foreign', async () => {
+  test('after its deletion date a key is gone with its aliases, and its ciphertexts are refused', async () => {
     let offsetMs = 0;
     const kms = await endpoint({
       clock: { ...systemClock, wallMs: () => Date.now() + offsetMs },
@@ -241,7 +241,7 @@ describe('key states', () => {
     expect((await later().send(new ListAliasesCommand({}))).Aliases).toEqual([]);
   });
 
-  test('operations on keys take no alias', async () => {
+  test('operations on keys accept no alias', async () => {
     const sdk = client(await endpoint({ aliases: ['alias/a'] }));
     const message = 'Key Aliases are not supported for this operation.';
     const KeyId = 'alias/a';
@@ -251,7 +251,7 @@ describe('key states', () => {
 });
 
 describe('multi-Region keys', () => {
-  test('replicas share id and material, and nothing else', async () => {
+  test('replicas share only id and material', async () => {
     const kms = await endpoint();
     const [east, west] = [client(kms), client(kms, { region: 'eu-west-1' })];
     const primary = present((await east.send(new CreateKeyCommand({ MultiRegion: true }))).KeyMetadata);
@@ -308,7 +308,7 @@ describe('multi-Region keys', () => {
     );
   });
 
-  test('a primary key waits for its replicas', async () => {
+  test('a primary key is deleted only after its replicas', async () => {
     const kms = await endpoint();
     const [east, west] = [client(kms), client(kms, { region: 'eu-west-1' })];
     const { KeyId, Arn } = present((await east.send(new CreateKeyCommand({ MultiRegion: true }))).KeyMetadata);

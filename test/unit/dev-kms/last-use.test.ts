@@ -32,7 +32,7 @@ async function lastUse(sdk: KMSClient, arn: string) {
   return { ...answer, use: present(answer.KeyLastUsage) };
 }
 
-test('a key that was never used has an empty record, and the times that say since when', async () => {
+test('an unused key has an empty record, with the start of the tracking', async () => {
   const { sdk, arn } = await start();
   const { use, KeyId: id, KeyCreationDate: made, TrackingStartDate: since } = await lastUse(sdk, arn);
   expect(use).toEqual({});
@@ -41,7 +41,7 @@ test('a key that was never used has an empty record, and the times that say sinc
   expect(Number(since)).toBeGreaterThanOrEqual(Number(made));
 });
 
-test('each operation that succeeds is the last use, with its request and its time', async () => {
+test('each successful operation is recorded as the last use, with its request and its time', async () => {
   const { kms, sdk, arn, other, later } = await start();
   const made = await sdk.send(new GenerateDataKeyWithoutPlaintextCommand({ KeyId, KeySpec: 'AES_128' }));
   expect((await lastUse(sdk, arn)).use).toMatchObject({
@@ -63,7 +63,7 @@ test('each operation that succeeds is the last use, with its request and its tim
   expect(kms.calls.list().at(-1)).toMatchObject({ operation: 'GetKeyLastUsage', status: 200 });
 });
 
-test('neither a dry run nor a refusal is a use', async () => {
+test('neither a dry run nor a refusal counts as a use', async () => {
   const { sdk, arn, later } = await start();
   const { CiphertextBlob } = await sdk.send(new GenerateDataKeyWithoutPlaintextCommand({ KeyId, KeySpec: 'AES_128' }));
   const { use } = await lastUse(sdk, arn);
@@ -92,7 +92,7 @@ test('each replica of a multi-Region key counts for itself', async () => {
   expect((await lastUse(sdk, arn)).use.Operation).toBe('GenerateDataKeyWithoutPlaintext');
 });
 
-test('a key that was made later is counted from its creation', async () => {
+test('a key created later is tracked from its creation', async () => {
   const { sdk, later } = await start();
   later(60_000);
   const { KeyMetadata } = await sdk.send(new CreateKeyCommand({}));
@@ -101,7 +101,7 @@ test('a key that was made later is counted from its creation', async () => {
   expect(Number(KeyCreationDate)).toBeGreaterThan(Date.now());
 });
 
-test('names a key, not an alias, and needs a permission', async () => {
+test('GetKeyLastUsage accepts a key, not an alias, and needs a permission', async () => {
   const { kms, sdk, arn } = await start();
   await expectFault(
     sdk.send(new GetKeyLastUsageCommand({ KeyId })),

@@ -52,14 +52,14 @@ describe('a request that was changed after it was signed', () => {
     await expectFault(list(sdk), 'InvalidSignatureException', MISMATCH);
   });
 
-  test('query', async () => {
+  test('a changed query is refused', async () => {
     const kms = await endpoint();
     const error = await caught(list(tamper(client(kms), (request) => (request.query = { a: 'b' }))));
     expect(error.name).toBe('UnknownOperationException');
     expect(kms.calls.list()).toMatchObject([{ status: 404, error: 'UnknownOperationException' }]);
   });
 
-  test('a header that decides about the request must be signed', async () => {
+  test('a header that affects the request must be signed', async () => {
     const kms = await endpoint();
     const unsign = (name: string) => (request: SignedRequest) =>
       authorization(request, (header) => header.replace(`;${name}`, '').replace(`${name};`, ''));
@@ -79,17 +79,17 @@ describe('a request that was changed after it was signed', () => {
 describe('credentials', () => {
   const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;
 
-  test('wrong secret', async () => {
+  test('a signature with a wrong secret is refused', async () => {
     const sdk = client(await endpoint(), { credentials: { accessKeyId, secretAccessKey: `${secretAccessKey}x` } });
     await expectFault(list(sdk), 'InvalidSignatureException', MISMATCH);
   });
 
-  test('unknown access key', async () => {
+  test('an unknown access key is refused', async () => {
     const sdk = client(await endpoint(), { credentials: { accessKeyId: 'AKIANOBODY0000000000', secretAccessKey } });
     await expectFault(list(sdk), 'UnrecognizedClientException', BAD_TOKEN);
   });
 
-  test('session token: needed, exact, and none where none belongs', async () => {
+  test('a session token is required, must be exact, and is refused where none belongs', async () => {
     const sessionToken = 'token/with+signs=';
     const kms = await endpoint({ accessKeys: [{ accessKeyId, secretAccessKey, sessionToken }] });
     expect((await list(client(kms, { credentials: { accessKeyId, secretAccessKey, sessionToken } }))).Keys).toEqual([]);
@@ -103,7 +103,7 @@ describe('credentials', () => {
     await expectFault(list(plain), 'UnrecognizedClientException', BAD_TOKEN);
   });
 
-  test('expired credentials', async () => {
+  test('expired credentials are refused', async () => {
     const kms = await endpoint({ accessKeys: [{ ...TEST_ACCESS_KEY, expiresAt: Date.now() - 1 }] });
     await expectFault(
       list(client(kms)),
@@ -112,7 +112,7 @@ describe('credentials', () => {
     );
   });
 
-  test('no signature at all, and half of one', async () => {
+  test('a request without a signature, or with half of one, is refused', async () => {
     const kms = await endpoint();
     const unsigned = tamper(client(kms), (request) => {
       for (const name of Object.keys(request.headers)) {
@@ -168,7 +168,7 @@ describe('clock skew', () => {
     await expectFault(list(sdk), 'InvalidSignatureException', message);
   });
 
-  test('four minutes are accepted', async () => {
+  test('a clock that is four minutes off is accepted', async () => {
     for (const systemClockOffset of [-240_000, 240_000]) {
       const sdk = client(await endpoint(), { systemClockOffset });
       expect((await list(sdk)).Keys).toEqual([]);
@@ -187,7 +187,7 @@ describe('clock skew', () => {
   });
 });
 
-test('what is no KMS request', async () => {
+test('a request that is none of KMS is refused', async () => {
   const kms = await endpoint();
   const unknown = tamper(client(kms), (request) => (request.headers['x-amz-target'] = 'DynamoDB_20120810.ListTables'));
   expect((await caught(list(unknown))).name).toBe('UnknownOperationException');
@@ -200,7 +200,7 @@ test('what is no KMS request', async () => {
   expect(await huge.json()).toMatchObject({ __type: 'RequestEntityTooLargeException' });
 });
 
-test('the call log tells who called what, and how it ended', async () => {
+test('the call log names caller, operation and outcome', async () => {
   const kms = await endpoint();
   await list(client(kms));
   await caught(client(kms, { region: 'eu-west-1' }).send(new DescribeKeyCommand({ KeyId: 'alias/none' })));

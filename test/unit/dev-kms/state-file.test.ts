@@ -32,7 +32,7 @@ function refusal(work: () => unknown): KeyError {
   throw new Error('expected a KeyError, got success');
 }
 
-test('a restart keeps the keys, in a file that nobody else reads', async () => {
+test('a restart keeps the keys, in a file that only its owner may read', async () => {
   const path = stateFile();
   const first = await endpoint({ stateFile: path, aliases: ['alias/main'] });
   const { CiphertextBlob } = await client(first).send(
@@ -61,7 +61,7 @@ test('processes that start at once end up with the same key material', async () 
   expect(readdirSync(join(path, '..'))).toEqual(['kms.json']);
 });
 
-test('another process’s change is seen with the next call', () => {
+test('another process’s change is visible to the next call', () => {
   const path = stateFile();
   const parts = { clock: systemClock, randomBytes };
   const one = createEmbeddedKms({ ...parts, state: openEmpty(path) });
@@ -72,7 +72,7 @@ test('another process’s change is seen with the next call', () => {
   expect(one.ensureAlias(REGION, 'alias/b')).toBe(other);
 });
 
-test('a change that another process overtakes is made again on top of it', () => {
+test('a change that another process overtakes is repeated on top of it', () => {
   const path = stateFile();
   const parts = { clock: systemClock, randomBytes };
   const [slow, fast] = [openEmpty(path), createEmbeddedKms({ ...parts, state: openEmpty(path) })];
@@ -197,7 +197,7 @@ describe('a file that holds no state is refused and left as it is', () => {
     expect(readdirSync(join(path, '..'))).toEqual(['kms.json']);
   });
 
-  test('also when it becomes so while it is in use', () => {
+  test('a state file that is damaged while in use is refused', () => {
     const path = stateFile();
     const kms = createEmbeddedKms({ clock: systemClock, randomBytes, state: openEmpty(path) });
     kms.ensureAlias(REGION, 'alias/a');
@@ -211,7 +211,7 @@ describe('a file that holds no state is refused and left as it is', () => {
   });
 });
 
-test('a directory that is not there, and a state that is none', () => {
+test('a missing directory, and a file that is no state, are refused', () => {
   const missing = join(directory(), 'none', 'kms.json');
   expect(refusal(() => openEmpty(missing))).toMatchObject({
     code: 'STORE_UNAVAILABLE',
@@ -224,7 +224,7 @@ test('a directory that is not there, and a state that is none', () => {
   });
 });
 
-test('unreadable is not absent', () => {
+test('an unreadable state file does not count as missing', () => {
   // A name that cannot be followed stops root as well, unlike file modes.
   const path = stateFile();
   symlinkSync(path, path);

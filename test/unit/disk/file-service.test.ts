@@ -36,7 +36,7 @@ function channels(): { here: Channel; there: Channel; cut: () => void } {
   return { here: channelOver(here), there: channelOver(there), cut: () => void here.destroy() };
 }
 
-it('makes every call of a key directory, and passes on what fails with its code', async () => {
+it('a file service makes every call of a key directory, and returns failures with their codes', async () => {
   const { here, there } = channels();
   serveFiles(there, nodeFileSystem);
   const fs = new FileServiceClient(here, 'user 7', systemClock);
@@ -65,7 +65,7 @@ it('makes every call of a key directory, and passes on what fails with its code'
   await expect(closed.readFile(1)).rejects.toThrow('file service: expected an open file (as user 7)');
 });
 
-it('believes no answer that is none, and waits for nobody who is gone', async () => {
+it('a client of a file service refuses malformed answers, and fails when the other process has gone', async () => {
   const { here, there, cut } = channels();
   there.onMessage((message) => {
     const { id, call } = message as { id: number; call: string };
@@ -82,7 +82,7 @@ it('believes no answer that is none, and waits for nobody who is gone', async ()
   await expectKeyError(fs.readdir('/x'), 'STORE_UNAVAILABLE', gone);
 });
 
-it('asks whom a place belongs to, once for each user, and does the rest as root', async () => {
+it("the careful file system looks up a place's owner, once for each user, and does the rest as root", async () => {
   const home = scratchDirectory();
   chmodSync(home, 0o755);
   for (const name of ['roots', 'theirs', 'shared']) mkdirSync(join(home, name));
@@ -120,7 +120,7 @@ it('asks whom a place belongs to, once for each user, and does the rest as root'
   expect(readFileSync(path('file'), 'utf8')).toBe('of root');
 });
 
-it('ends what makes no sense, and keeps every byte', async () => {
+it('a channel closes on malformed messages, and keeps every byte of valid ones', async () => {
   const [here, there] = duplexPair();
   const fs = new FileServiceClient(channelOver(here), 'user 7', systemClock);
   const waiting = expectKeyError(
@@ -143,7 +143,7 @@ it('ends what makes no sense, and keeps every byte', async () => {
   expect(back.equals(bytes)).toBe(true);
 });
 
-it('waits for no answer for ever, and ends who gives none', async () => {
+it('a client of a file service ends a process that does not answer in time', async () => {
   const { here, there } = channels();
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   there.onMessage(() => undefined);
@@ -155,7 +155,7 @@ it('waits for no answer for ever, and ends who gives none', async () => {
   await expectKeyError(fs.readdir('/x'), 'STORE_UNAVAILABLE', silent);
 });
 
-it('passes on why the other process has not the rights, and survives an error of the stream', async () => {
+it('a client reports why the other process lacks the rights, and survives an error of the stream', async () => {
   const { here, there } = channels();
   refuseFiles(there, 'EPERM');
   const error = await expectKeyError(
@@ -176,7 +176,7 @@ it('passes on why the other process has not the rights, and survives an error of
   await gone;
 });
 
-it('reads one byte more than was asked for at most, of a file that grows', async () => {
+it('a file service reads at most one byte more than was requested, from a growing file', async () => {
   const { here, there } = channels();
   const path = join(scratchDirectory(), 'grows');
   writeFileSync(path, 'x'.repeat(10));

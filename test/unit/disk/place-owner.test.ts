@@ -25,11 +25,11 @@ it.each([
   ['that is theirs', 'theirs', { uid: SOMEBODY }],
   ['of root in theirs, who may put another there', 'theirs/roots', { uid: SOMEBODY }],
   ['above theirs', 'theirs/..', ROOT],
-])('a place %s', async (_, path, expected) => {
+])('the right owner is found for a place %s', async (_, path, expected) => {
   expect(await ownerOfPlace(join(home, path))).toMatchObject(expected);
 });
 
-it("a link is its owner's, and root's leads to where the owner counts", async () => {
+it("a link counts as its owner's, and root's link leads to where the owner counts", async () => {
   symlinkSync('roots', join(home, 'to-roots'));
   symlinkSync('../theirs', join(home, 'roots/to-theirs'));
   symlinkSync(join(home, 'roots'), join(home, 'by-other'));
@@ -42,7 +42,7 @@ it("a link is its owner's, and root's leads to where the owner counts", async ()
   await expect(ownerOfPlace(join(home, 'circle/new'))).rejects.toMatchObject({ code: 'ELOOP' });
 });
 
-it("a directory of root's that others may write is shared, unless each of them keeps to what is his", async () => {
+it("a directory of root's that others may write is shared, unless it is sticky", async () => {
   for (const [mode, isShared] of [
     [0o770, true],
     [0o757, true],
@@ -56,7 +56,7 @@ it("a directory of root's that others may write is shared, unless each of them k
   expect(await ownerOfPlace(join(home, 'roots/file/below'))).toMatchObject({ uid: 0 });
 });
 
-it("below a directory of root's that others may write, nothing is root's for long, unless that is sticky", async () => {
+it("nothing below a directory of root's that others may write counts as root's, unless it is sticky", async () => {
   const roots = join(home, 'roots');
   mkdirSync(join(roots, 'below/deep'), { recursive: true });
   for (const mode of [0o777, 0o770, 0o757]) {
@@ -75,7 +75,7 @@ it("below a directory of root's that others may write, nothing is root's for lon
   expect(await ownerOfPlace(join(roots, 'below/deep'))).toMatchObject(ROOT);
 });
 
-it('a link in the place of a file is followed where nobody else can have put it', async () => {
+it('a link in the place of a file is followed only where nobody else can have created it', async () => {
   const at = (path: string): string => join(home, path);
   writeFileSync(at('theirs/file'), '');
   writeFileSync(at('roots/file'), '');

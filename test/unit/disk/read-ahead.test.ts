@@ -33,7 +33,7 @@ async function startAndWait(directory: string, files: readonly string[]): Promis
   return ahead;
 }
 
-it('gives each file whole, and once', async () => {
+it('reading ahead returns each file whole, and once', async () => {
   const directory = scratchDirectory();
   const files = writeFiles(directory, 1000);
   const ahead = await startAndWait(directory, files);
@@ -41,7 +41,7 @@ it('gives each file whole, and once', async () => {
   expect(ahead.take('file-0')).toBeUndefined();
 });
 
-it('leaves what is no file of the expected length to who asks for it, and goes on', async () => {
+it('reading ahead leaves files of an unexpected length to the caller, and continues', async () => {
   const directory = scratchDirectory();
   const files = writeFiles(directory, 200);
   const make: Record<string, (path: string) => void> = {
@@ -65,7 +65,7 @@ it('leaves what is no file of the expected length to who asks for it, and goes o
   expect(ahead.take('file-71')?.toString()).toBe(contentOf('file-71', 71));
 });
 
-it('reads no further ahead than its window, and goes on as files are taken', async () => {
+it('reading ahead stops at its window, and continues as files are taken', async () => {
   const directory = scratchDirectory();
   const files = writeFiles(directory, 1024);
   const ahead = start(directory, files, 512);
@@ -82,7 +82,7 @@ it('reads no further ahead than its window, and goes on as files are taken', asy
   expect(found).toEqual(found.map(() => true));
 });
 
-it('gives nothing after it was closed', async () => {
+it('reading ahead returns nothing after it was closed', async () => {
   const directory = scratchDirectory();
   const files = writeFiles(directory, 128);
   const ahead = await startAndWait(directory, files);

@@ -15,7 +15,7 @@ function pipe(): string {
   return path;
 }
 
-it('reads what is there, and nothing that has no end or no writer', async () => {
+it('small files are read, and endless files and pipes without a writer are refused', async () => {
   const path = join(scratchDirectory(), 'file');
   writeFileSync(path, 'text');
   expect(await readSmallFile(path)).toEqual(Buffer.from('text'));
@@ -27,7 +27,7 @@ it('reads what is there, and nothing that has no end or no writer', async () => 
   await expect(readSmallFile(pipe())).rejects.toThrow('NOT_A_FILE');
 });
 
-it('a pipe in the place of a shared file is refused, not waited for', async () => {
+it('a pipe in place of a shared file is refused without waiting', async () => {
   const environment = { HOME: scratchDirectory(), AWS_CONFIG_FILE: pipe() };
   const message = /^cannot read \S+pipe \(NOT_A_FILE\)$/;
   await expectKeyError(chosenRegion(environment), 'BAD_OPTION', message);

@@ -37,7 +37,7 @@ function npmScripts(): readonly string[] {
 }
 
 describe.each(DOCUMENTS.map((path) => ({ document: relative(ROOT, path), path })))('$document', ({ path }) => {
-  it('has only links whose file and anchor exist', () => {
+  it('the documents have only links whose file and anchor exist', () => {
     const targets = [...proseOf(path).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
     const dead = targets
       .filter((target) => !/^[a-z]+:/.test(target))
@@ -50,13 +50,13 @@ describe.each(DOCUMENTS.map((path) => ({ document: relative(ROOT, path), path })
     expect(dead).toEqual([]);
   });
 
-  it('names only npm scripts that package.json has', () => {
+  it('the documents name only npm scripts that package.json has', () => {
     const scripts = npmScripts();
     const named = [...readFileSync(path, 'utf8').matchAll(/npm run ([a-z][\w.:-]*\w)/g)].map(([, name = '']) => name);
     expect(named.filter((name) => !scripts.includes(name))).toEqual([]);
   });
 
-  it('names only files and folders of this repository that exist', () => {
+  it('the documents name only files and folders of this repository that exist', () => {
     const pattern =
       /`((?:src|plugin|harness|campaigns|scripts|bench|test|docs|findings|packaging)\/[\w./-]*|[\w-]+\.test\.ts)`/g;
     const tests = new Set(

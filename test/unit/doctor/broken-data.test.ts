@@ -63,7 +63,7 @@ it('keyfile_dir points at an empty directory, and the keys are in the data direc
   `);
 });
 
-it('data lies where options say, outside of the data directory', async () => {
+it('the data is where options say, outside of the data directory', async () => {
   const patient = await newPatient({ keys: ['1.1'] });
   put(patient, 'table-key-5', 'outside/d/t.ibd');
   patient.write('data/d/t.isl', join(patient.root, 'outside/d/t.ibd'));
@@ -183,7 +183,7 @@ it('mariadbd disables a plugin whose value it does not understand', async () => 
   `);
 });
 
-it('option files that the server passes over', async () => {
+it('the server skips option files', async () => {
   const patient = await newPatient();
   patient.write('etc/my.cnf', `[client]\n!includedir ${patient.root}/etc/conf.d\n`, 0o644);
   patient.write('etc/conf.d/secret.cnf', '[mariadb]\n', 0o600);
@@ -202,7 +202,7 @@ it('option files that the server passes over', async () => {
   `);
 });
 
-it('of what mariadbd says only errors count, and without a log all of it', () => {
+it("only errors of mariadbd's output count, or all of it when there is no log", () => {
   const refused = parseServerAnswer(
     1,
     '',

@@ -80,7 +80,7 @@ it('the agent lacks a library of the system', async () => {
   `);
 });
 
-it('the agent is of another release', async () => {
+it('the agent belongs to another release', async () => {
   const patient = await newPatient({ programs: { aws_key_management_agent: { stdout: '0.0.9\n' } } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  agent: ROOT/plugins/aws_key_management_agent is of release 0.0.9, this program of 0.1.0
@@ -99,7 +99,7 @@ it('the agent can be replaced by others', async () => {
   `);
 });
 
-it('nothing listens on the socket of an agent of its own', async () => {
+it('nothing listens on the socket of a separate agent', async () => {
   const patient = await newPatient({ options: { aws_key_management_agent: 'unix:/nowhere/agent.sock' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  agent: no agent listens on /nowhere/agent.sock
@@ -155,7 +155,7 @@ it('the server may not write the key directory, which has keys', async () => {
   `);
 });
 
-it('everybody may write the key directory', async () => {
+it('the key directory is writable for everybody', async () => {
   const patient = await newPatient();
   chmodSync(patient.data, 0o777);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
@@ -222,7 +222,7 @@ it('keys are outside the data directory, beside other files', async () => {
   `);
 });
 
-it('a sealed key ring is left that nobody reads', async () => {
+it('an unused sealed key ring is left over', async () => {
   const patient = await newPatient();
   patient.write('data/aws-kms-sealed-key-ring', 'x');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`

@@ -124,7 +124,7 @@ it('nothing answers at the endpoint', async () => {
   `);
 });
 
-it('a proxy answers in the place of KMS', async () => {
+it('a proxy answers in place of KMS', async () => {
   const patient = await newPatient();
   patient.spoil = (kms) => ({
     ...kms,
@@ -300,7 +300,7 @@ it('GenerateDataKeyWithoutPlaintext is not allowed, and there are keys', async (
   `);
 });
 
-it('the identity may do more than it needs', async () => {
+it('the identity has more permissions than it needs', async () => {
   const patient = await newPatient({ accessKey: { denied: [] } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  surplus-permissions: the identity may do what the server never does: GenerateDataKey, Encrypt, ReEncrypt, CreateGrant
@@ -327,7 +327,7 @@ it('Decrypt is not allowed under an older master key', async () => {
   `);
 });
 
-it('KMS throttles for ever', async () => {
+it('KMS throttles every call', async () => {
   const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 10, signal) };
   const patient = await newPatient({ request: { deep: true }, surroundings: { clock }, keys: ['1.1'] });
   patient.kms.faults.set([
@@ -452,7 +452,7 @@ it('the key policy lets the identity administer the key', async () => {
   `);
 });
 
-it('the key policy cannot be read, as it need not', async () => {
+it('the key policy cannot be read, which is no problem', async () => {
   const patient = await newPatient({ denied: ['GetKeyPolicy'] });
   const { problems, lines } = await patient.examine();
   expect(problems).toBe('exit 0');
@@ -487,7 +487,7 @@ it('the replica does not let the identity Decrypt, and DescribeKey is not allowe
   expect((await patient.examine()).problems).toMatch(/^warning {2}replicas: the replica in eu-west-1 does not Decrypt/);
 });
 
-it('replicas are right', async () => {
+it('the replicas are usable', async () => {
   const patient = await newPatient();
   patient.alsoSet = { aws_key_management_failover_regions: `eu-west-1=${patient.kms.url}` };
   const id = makeMultiRegion(patient);

@@ -141,7 +141,7 @@ it('SELinux confines the server, and everything is allowed', async () => {
   expect(lines).toContain('ok       confinement: SELinux enforces, and mysql_connect_any is on');
 });
 
-it('whether AppArmor confines the server cannot be seen', async () => {
+it("AppArmor's confinement of the server is unknown", async () => {
   const patient = await newPatient({
     surroundings: {
       files: {
@@ -186,7 +186,7 @@ it('AppArmor keeps the server from the agent', async () => {
   `);
 });
 
-it('encryption quietly does not happen', async () => {
+it('settings leave data unencrypted without an error', async () => {
   const patient = await newPatient({
     options: {
       innodb_encrypt_tables: 'OFF',
@@ -218,7 +218,7 @@ it('encryption quietly does not happen', async () => {
   `);
 });
 
-it('no thread encrypts, and old pages keep their key', async () => {
+it('no thread encrypts, so old pages keep their key', async () => {
   const patient = await newPatient({
     options: {
       innodb_encryption_threads: undefined,
@@ -266,20 +266,20 @@ it('threads may do nothing, new tables have no key or no encryption, and logs ar
   `);
 });
 
-it('the default key is there already, though it could not be made', async () => {
+it('the default key exists already, though it could not be created', async () => {
   const options = { innodb_default_encryption_key_id: '7', aws_key_management_key_ids: '1-2' };
   const patient = await newPatient({ options, keys: ['1.1', '7.1'] });
   expect((await patient.examine()).problems).toBe('exit 0');
 });
 
-it('says which pages a rotation re-encrypts', async () => {
+it('the doctor tells which pages a rotation re-encrypts', async () => {
   const { lines } = await (await newPatient({ options: { innodb_encryption_rotate_key_age: '5' } })).examine();
   expect(lines).toContain(
     'ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 5 key versions old',
   );
 });
 
-it('values that the server does not take, and such that it does', async () => {
+it('the doctor reports values that the server refuses, and accepts those that it accepts', async () => {
   const options = {
     aws_key_management_log_level: 'Loud',
     aws_key_management_watch_interval: 'often',
@@ -321,7 +321,7 @@ it('rsync leaves the keys behind', async () => {
   `);
 });
 
-it('systemd is less patient than the plugin', async () => {
+it("systemd's start timeout is shorter than the plugin's", async () => {
   const patient = await newPatient({
     programs: { systemctl: { stdout: 'LoadState=loaded\nTimeoutStartUSec=1min 15s\n' } },
   });
@@ -332,7 +332,7 @@ it('systemd is less patient than the plugin', async () => {
   `);
 });
 
-it('mock mode', async () => {
+it('the doctor examines a server in mock mode', async () => {
   const patient = await newPatient({ options: { aws_key_management_mock: 'ON' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: aws_key_management_mock is ON: the keys lie beside what they wrap
@@ -341,7 +341,7 @@ it('mock mode', async () => {
   `);
 });
 
-it('whoever runs it may not look at everything', async () => {
+it('the current user may not look at everything', async () => {
   const patient = await newPatient({ options: { user: 'mysql' }, surroundings: { uid: 4321 } });
   patient.hidden = [patient.data];
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`

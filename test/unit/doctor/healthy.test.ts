@@ -3,7 +3,7 @@ import { findingsJson, formatFindings } from '../../../src/doctor/format.ts';
 import { CHECKS } from '../../../src/finding.ts';
 import { newPatient } from './patient.ts';
 
-it('finds nothing wrong with a healthy server, and says what it saw', async () => {
+it('the doctor finds nothing wrong with a healthy server, and reports what it saw', async () => {
   const patient = await newPatient();
   const { lines, exit, findings } = await patient.examine();
   expect(lines).toMatchInlineSnapshot(`
@@ -46,14 +46,14 @@ it('finds nothing wrong with a healthy server, and says what it saw', async () =
   expect(patient.kms.calls.list().filter(({ operation }) => operation === 'Decrypt')).toMatchObject([{ dryRun: true }]);
 });
 
-it('unwraps every version unless --no-unwrap is given', async () => {
+it('the doctor unwraps every version unless --no-unwrap is given', async () => {
   const patient = await newPatient({ request: { deep: true } });
   const { lines, exit } = await patient.examine();
   expect(lines).toContain('ok       unwrap: 3 of 3 key versions unwrap');
   expect(exit).toBe(0);
 });
 
-it('counts versions of AES_CTR, and asks whether more of them may be made', async () => {
+it('the doctor counts versions of AES_CTR, and asks whether more of them may be created', async () => {
   const patient = await newPatient({
     options: { aws_key_management_encryption_algorithm: 'aes_ctr' },
     request: { deep: true },
@@ -69,7 +69,7 @@ it('counts versions of AES_CTR, and asks whether more of them may be made', asyn
   expect(exit).toBe(0);
 });
 
-it('prints JSON with the same findings, in the order of the checks', async () => {
+it('the doctor prints JSON with the same findings, in the order of the checks', async () => {
   const { findings } = await (await newPatient({ options: { encrypt_tmp_files: '0' } })).examine();
   const json: unknown = JSON.parse(findingsJson(findings));
   expect(json).toEqual(findings);
@@ -81,13 +81,13 @@ it('prints JSON with the same findings, in the order of the checks', async () =>
   });
 });
 
-it('colours only what it is told to, and keeps control characters out of the terminal', () => {
+it('the doctor uses colours only when told to, and prints no control characters', () => {
   const findings = [{ check: 'agent', status: 'failure', found: 'a\u001b[31mb\nc' } as const];
   expect(formatFindings(findings, false)[0]).toBe('failure  agent: a [31mb c');
   expect(formatFindings(findings, true)[0]).toBe('\u001b[31mfailure  \u001b[39magent: a [31mb c');
 });
 
-it('breaks long lines between words on a terminal, and no command', () => {
+it('the doctor wraps long lines between words on a terminal, but no command', () => {
   const found = 'there is no /usr/lib/mysql/plugin/aws_key_management.so here';
   const fix =
     'install -m 0644 aws_key_management.so /usr/lib/mysql/plugin/ && install -m 0755 aws_key_management_agent /usr/lib/mysql/plugin/';

@@ -101,7 +101,7 @@ it.each(Object.entries(LINKS))('doctor names the link that gave the credentials:
 });
 
 describe('doctor', () => {
-  it('says of the session of a person that it ends', async () => {
+  it('tells that the session of a person expires', async () => {
     const patient = await newPatient();
     patient.spoil = (kms) => ({
       ...kms,
@@ -116,7 +116,7 @@ describe('doctor', () => {
     );
   });
 
-  it('judges and prints the endpoint that the profile names', async () => {
+  it('checks and prints the endpoint that the profile names', async () => {
     const patient = await newPatient({ options: { aws_key_management_endpoint_url: undefined } });
     const config = join(dirname(patient.credentials), 'config');
     mkdirSync(dirname(config), { recursive: true });
@@ -129,7 +129,7 @@ describe('doctor', () => {
     expect(problems).toContain('endpoint_url of profile "default" is http: data keys cross the network readable');
   });
 
-  it('says that the profile goes before AWS_DEFAULT_REGION', async () => {
+  it('reports that the profile takes precedence over AWS_DEFAULT_REGION', async () => {
     const patient = await newPatient({ options: { aws_key_management_region: undefined } });
     const config = join(dirname(patient.credentials), 'config');
     writeFileSync(config, '[default]\nregion = us-east-1\n');

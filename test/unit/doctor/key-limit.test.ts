@@ -4,12 +4,12 @@ import { expect, it } from 'vitest';
 import { limitReports, VERSIONS_PER_START_SECOND } from '../../../src/doctor/key-limit.ts';
 import { newPatient } from './patient.ts';
 
-it('the limit of key versions is the one of the plugin', () => {
+it("the doctor's limit of key versions equals the plugin's", () => {
   const header = readFileSync(join(import.meta.dirname, '../../../plugin/client/limit.h'), 'utf8');
   expect(header).toContain(`#define VERSIONS_PER_START_SECOND ${VERSIONS_PER_START_SECOND}u`);
 });
 
-it('a key directory that grows towards what a start can load is worth a warning in time', () => {
+it('a key directory that approaches the limit of a start causes a warning in time', () => {
   const told = (versions: number) => limitReports({ startTimeoutSeconds: 60 }, versions).map(({ found }) => found);
   expect(told(4799)).toEqual([]);
   expect(told(4800)).toEqual([

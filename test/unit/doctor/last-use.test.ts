@@ -30,7 +30,7 @@ function failOver(patient: Patient): string {
   return id;
 }
 
-it('says of each Region when the master key was last used', async () => {
+it("the last-use check reports the master key's last use in each Region", async () => {
   const patient = await newPatient();
   const id = failOver(patient);
   const today = new Date().toISOString().slice(0, 10);
@@ -41,7 +41,7 @@ it('says of each Region when the master key was last used', async () => {
   expect((await lines(patient))[0]).toMatch(/, in eu-west-1 within a day \(Encrypt\)$/);
 });
 
-it('counts whole days, as the condition of a policy does', async () => {
+it('the last-use check counts whole days, as the condition of a policy does', async () => {
   const patient = await newPatient();
   const used = (ms: number): Promise<readonly string[]> => {
     patient.spoil = (inspector) => ({
@@ -56,19 +56,19 @@ it('counts whole days, as the condition of a policy does', async () => {
   expect((await used(-60_000))[0]).toMatch(/in us-east-1 within a day \(Decrypt\)$/);
 });
 
-it('asks about the master keys of before, too', async () => {
+it('the last-use check includes earlier master keys', async () => {
   const patient = await newPatient();
   patient.makeKey('3.1', patient.kms.kms.ensureAlias('us-east-1', 'alias/older'));
   expect(await lines(patient)).toHaveLength(2);
 });
 
-it('has no failure when it may not ask, and says what would allow it', async () => {
+it('the last-use check does not fail without permission, and names a policy that grants it', async () => {
   expect(await lines(await newPatient({ denied: ['GetKeyLastUsage'] }))).toEqual([
     'skipped  last-use: MASTER-KEY: kms:GetKeyLastUsage is not allowed, and not needed by the server; mariadb-aws-kms policy --with-describe prints a policy that allows it',
   ]);
 });
 
-it('says what it knows when one Region refuses, and why it knows nothing', async () => {
+it('the last-use check reports what it knows when one Region refuses, and why it knows nothing', async () => {
   const patient = await newPatient();
   failOver(patient);
   const fault = { operation: 'GetKeyLastUsage', kind: 'error', name: 'NotFoundException', status: 400, message: 'no' };
@@ -82,7 +82,7 @@ it('says what it knows when one Region refuses, and why it knows nothing', async
   ]);
 });
 
-it('warns when the watch is off', async () => {
+it('the last-use check warns when the watch is off', async () => {
   const patient = await newPatient({ options: { aws_key_management_watch_interval: '0' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  last-use: aws_key_management_watch_interval is 0: a server that runs neither sees what becomes of its master key nor uses it, and to AWS the key looks unused
@@ -93,7 +93,7 @@ it('warns when the watch is off', async () => {
   expect((await other.examine()).problems).toBe('exit 0');
 });
 
-it('has nothing to ask in mock mode', async () => {
+it('the last-use check is skipped in mock mode', async () => {
   const patient = await newPatient({
     options: { aws_key_management_mock: 'ON', aws_key_management_watch_interval: '0' },
   });

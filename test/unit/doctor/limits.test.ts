@@ -38,7 +38,7 @@ beforeEach(() => {
   clock = new LimitsOfOne();
 });
 
-it('goes on when a check gets no answer', async () => {
+it('the doctor continues when a check gets no answer', async () => {
   const patient = await newPatient({ surroundings: { clock } });
   patient.spoil = (kms) => ({ ...kms, describeKey: clock.hang });
   const { problems, lines } = await patient.examine();
@@ -50,7 +50,7 @@ it('goes on when a check gets no answer', async () => {
   expect(lines).toContain('ok       permissions: may Decrypt with MASTER-KEY');
 });
 
-it('does not wait for a file system that hangs', async () => {
+it('the doctor does not wait for a hanging file system', async () => {
   const files = { ...plainFiles, keyDirectory: { ...plainFiles.keyDirectory, readdir: clock.hang } };
   const patient = await newPatient({ surroundings: { clock, files } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
@@ -62,7 +62,7 @@ it('does not wait for a file system that hangs', async () => {
   `);
 });
 
-it('says how far unwrapping came when the time is up', async () => {
+it('the doctor reports how far unwrapping came when its time is up', async () => {
   const patient = await newPatient({ surroundings: { clock }, request: { deep: true } });
   let calls = 0;
   const hanging = async (signal: AbortSignal): Promise<never> =>

@@ -16,7 +16,7 @@ function wrapElsewhere(patient: Patient, key: string): void {
   patient.write(path, text.replace('kms:us-east-1:', 'kms:eu-west-1:'), 0o600);
 }
 
-it('one key of another Region among others does not move the server to that Region', async () => {
+it('a single key of another Region does not make the doctor suggest that Region', async () => {
   const patient = await newPatient();
   wrapElsewhere(patient, '7.1');
   const [report, ...more] = of(await patient.examine(), 'endpoint');
@@ -26,7 +26,7 @@ it('one key of another Region among others does not move the server to that Regi
   );
 });
 
-it('keys that are all in one other Region do', async () => {
+it('keys that are all in one other Region make the doctor suggest it', async () => {
   const patient = await newPatient({ keys: [] });
   for (const key of ['1.1', '2.1']) wrapElsewhere(patient, key);
   expect(of(await patient.examine(), 'endpoint')).toEqual([
@@ -34,7 +34,7 @@ it('keys that are all in one other Region do', async () => {
   ]);
 });
 
-it('secure_file_priv is set to a directory that the cure makes first', async () => {
+it('the fix for secure_file_priv first creates its directory', async () => {
   const patient = await newPatient({ options: { secure_file_priv: undefined } });
   const [report] = (await patient.examine()).findings.filter(({ check }) => check === 'sql-files');
   expect(report).toMatchObject({
@@ -44,7 +44,7 @@ it('secure_file_priv is set to a directory that the cure makes first', async () 
   });
 });
 
-it('a secure_file_priv that is not there, or holds the keys, is named', async () => {
+it('a secure_file_priv that is missing, or contains the keys, is named', async () => {
   const gone = await newPatient({ options: { secure_file_priv: '/nonexistent/files' } });
   expect(of(await gone.examine(), 'sql-files')).toEqual([
     'failure: secure_file_priv is /nonexistent/files, which is no directory: the server does not start; install -d -o 777 -g 777 -m 0750 /nonexistent/files',
@@ -71,7 +71,7 @@ it('options in a group that the server does not read are named with their file a
   ]);
 });
 
-it('an ordinary user is told to be root, not to give the files to themselves', async () => {
+it("an ordinary user is told to become root, not to change the files' owner", async () => {
   const patient = await newPatient({ surroundings: { uid: 4242 } });
   patient.hidden = [patient.data];
   const { findings } = await patient.examine();
@@ -80,7 +80,7 @@ it('an ordinary user is told to be root, not to give the files to themselves', a
   expect(fixes.filter((fix) => fix?.includes('chown'))).toEqual([]);
 });
 
-it('a binary log of InnoDB is never called encrypted', async () => {
+it('a binary log in InnoDB is never reported as encrypted', async () => {
   const patient = await newPatient({ options: { binlog_storage_engine: 'innodb', encrypt_binlog: 'ON' } });
   expect(of(await patient.examine(), 'encryption-settings')).toEqual([
     'warning: binlog_storage_engine is InnoDB: nothing encrypts such binary logs, with every statement, whatever encrypt_binlog says; remove binlog_storage_engine, or keep the binary logs on an encrypted file system',

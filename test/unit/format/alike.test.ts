@@ -27,13 +27,13 @@ it('fifteen versions that fail for one reason are one failure with their numbers
   ]);
 });
 
-it('one failure stays as it is', () => {
+it('a single failure stays as it is', () => {
   const error = denied(1, 2);
   expect(mergeAlike([error])).toEqual([error]);
   expect(mergeAlike([])).toEqual([]);
 });
 
-it('another reason, another code or another cure is another failure, in the order of the first of each', () => {
+it('failures with another reason, code or fix stay apart, in the order of the first of each', () => {
   const throttled = new KeyError('KMS_TRANSIENT', 'key 1 version 3: throttled');
   const other = new KeyError('KMS_OPERATOR', denied(1, 4).message, { hint: 'do something else' });
   expect(mergeAlike([denied(1, 1), throttled, denied(1, 2), other]).map(({ code }) => code)).toEqual([
@@ -43,7 +43,7 @@ it('another reason, another code or another cure is another failure, in the orde
   ]);
 });
 
-it('files that each cure names are listed as a shell takes them', () => {
+it('the files in the fixes of merged failures become a shell pattern', () => {
   const errors = [1, 2].map(
     (version) =>
       new KeyError(
@@ -87,7 +87,7 @@ it('another key that a message names is part of the reason', () => {
   expect(mergeAlike(swapped)).toEqual(swapped);
 });
 
-it('files that the messages begin with are all named', () => {
+it('the files that merged messages begin with are all named', () => {
   const unreadable = [1, 2].map(
     (version) => new KeyError('KEY_FILE_UNREADABLE', `cannot read aws-kms-key.7.${version} in /keys: EACCES`),
   );

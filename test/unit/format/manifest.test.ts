@@ -35,7 +35,7 @@ const VALID: Manifest = {
   ],
 };
 
-it('comes back as it was', () => {
+it('a manifest round-trips', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: MAX_KEY_ID }),
@@ -53,7 +53,7 @@ it('comes back as it was', () => {
   expect(parseManifest(formatManifest(none))).toEqual(none);
 });
 
-it('is refused wherever it is cut off, and with any character changed', async () => {
+it('a manifest is refused wherever it is cut off, and with any character changed', async () => {
   const text = formatManifest(VALID);
   for (let size = 0; size < text.length - 2; size += 1) {
     await expectKeyError(
@@ -73,6 +73,6 @@ it.each([
   ['[]', 'it is no JSON object'],
   ['{}', '"format" expected 1, got undefined'],
   ['{"format":1,"sha256":"no"}', 'its own checksum "sha256" is not that of its content'],
-])('%s is no manifest', async (text, reason) => {
+])('%s is refused as a manifest', async (text, reason) => {
   await expectKeyError(() => parseManifest(text), 'MANIFEST_CORRUPT', `manifest mariadb-aws-kms-keys.json: ${reason}`);
 });

@@ -59,23 +59,23 @@ it.each([
     [allow(ROLE, 'kms:*'), { ...allow('*', 'kms:*', { Condition: condition }), Effect: 'Deny' }],
     'conditional',
   ],
-])('%s', (_title, statements, expected) => {
+])('a key policy grants as KMS does: %s', (_title, statements, expected) => {
   expect(grant(statements)).toBe(expected);
 });
 
-it('leaves the last word to IAM when the key is of another account', () => {
+it('a key policy leaves the decision to IAM when the key is of another account', () => {
   const other = KEY.replace(ACCOUNT, '222233334444');
   expect(grant([allow(ROLE, 'kms:*')], SESSION, other)).toBe('delegated');
 });
 
-it('knows users and the account itself', () => {
+it('a key policy applies to users and to the account itself', () => {
   const user = `arn:aws:iam::${ACCOUNT}:user/databases/mariadb`;
   expect(grant([allow({ AWS: user }, 'kms:*')], user)).toBe('allowed');
   expect(grant([allow(ROLE, 'kms:*')], user)).toBe('none');
   expect(grant([allow(ROOT, 'kms:*')], ROOT.AWS)).toBe('allowed');
 });
 
-it('names what IAM policies are attached to', () => {
+it('an identity names the ARN that IAM policies are attached to', () => {
   expect(parseIdentity(SESSION)?.policyArn).toBe(`arn:aws:iam::${ACCOUNT}:role/mariadb`);
   expect(parseIdentity('arn:aws-cn:iam::111122223333:user/a/b')?.policyArn).toBe(
     'arn:aws-cn:iam::111122223333:user/a/b',
@@ -83,12 +83,12 @@ it('names what IAM policies are attached to', () => {
   expect(parseIdentity('')).toBeUndefined();
 });
 
-it.each(['', 'text', '[]', 'null', '"a"'])('takes %j for no policy', (text) => {
+it.each(['', 'text', '[]', 'null', '"a"'])('%j is not read as a policy', (text) => {
   expect(parseKeyPolicy(text)).toBeUndefined();
   expect(canonicalPolicy(text, 'eu-central-1')).toBeUndefined();
 });
 
-it('compares policies by what they say', () => {
+it('policies are compared by their meaning', () => {
   const use = allow({ AWS: [ROLE.AWS] }, ['kms:Decrypt', 'kms:Encrypt'], { Sid: 'Use', Condition: condition });
   const here = JSON.stringify({ Version: '2012-10-17', Id: 'a', Statement: [allow(ROOT, 'kms:*'), use] }, null, 2);
   const again = JSON.stringify({

@@ -23,7 +23,7 @@ async function print(
   return { document, notes: stderr.map((line) => line.replace('mariadb-aws-kms: note: ', '')) };
 }
 
-it('prints the smallest IAM policy', async () => {
+it('the IAM policy is the smallest that the server needs', async () => {
   expect(await print('--master-key-arn', KEY)).toEqual({
     document: {
       Version: '2012-10-17',
@@ -40,7 +40,7 @@ it('prints the smallest IAM policy', async () => {
   });
 });
 
-it('binds an IAM policy to a context, addresses and a multi-factor code', async () => {
+it('the IAM policy can be bound to a context, addresses and a multi-factor code', async () => {
   const { document, notes } = await print(
     ...['--master-key-arn', KEY, '--encryption-context', 'cluster=orders, stage=live'],
     ...['--source-ip', '198.51.100.0/24,2001:db8::/32', '--source-ip', '10.1.2.3', '--require-mfa', '--with-describe'],
@@ -85,14 +85,14 @@ it('binds an IAM policy to a context, addresses and a multi-factor code', async 
   ]);
 });
 
-it('names the replicas of a multi-Region key', async () => {
+it('the policy names the replicas of a multi-Region key', async () => {
   const { document } = await print('--master-key-arn', MULTI, '--failover-regions', 'eu-west-1, eu-central-1');
   expect(document).toMatchObject({
     Statement: [{ Resource: [MULTI, MULTI.replace('eu-central-1', 'eu-west-1')] }],
   });
 });
 
-it('prints a key policy that leaves the account in charge', async () => {
+it('the key policy leaves the account in charge', async () => {
   expect(await print('--kind', 'key', '--principal', ROLE, '--source-vpce', 'vpce-0abc1234def567890')).toEqual({
     document: {
       Version: '2012-10-17',
@@ -118,7 +118,7 @@ it('prints a key policy that leaves the account in charge', async () => {
   });
 });
 
-it('keeps a key that is used from being disabled or deleted, by whomever', async () => {
+it('the key policy can protect a used key from being disabled or deleted, by anybody', async () => {
   const { document, notes } = await print('--kind', 'key', '--principal', ROLE, '--keep-used', '30');
   expect(document).toMatchObject({
     Statement: [
@@ -138,7 +138,7 @@ it('keeps a key that is used from being disabled or deleted, by whomever', async
   expect(notes[1]).toMatch(/unless aws_key_management_watch_interval is 0/);
 });
 
-it('leaves the account of the key in charge when the role is of another one', async () => {
+it("the key policy leaves the key's account in charge when the role is in another one", async () => {
   const other = 'arn:aws:iam::444455556666:role/mariadb';
   const { document } = await print('--kind', 'key', '--principal', other, '--master-key-arn', KEY);
   expect(document).toMatchObject({
@@ -146,7 +146,7 @@ it('leaves the account of the key in charge when the role is of another one', as
   });
 });
 
-it('lets the server unwrap under the master keys of before, and no more', async () => {
+it('the policy lets the server unwrap under earlier master keys, and no more', async () => {
   const { document } = await print(
     ...['--master-key-arn', KEY, '--older-key-arn', OLDER, '--older-key-arn', MULTI, '--encryption-context', 'a=b'],
   );
@@ -158,7 +158,7 @@ it('lets the server unwrap under the master keys of before, and no more', async 
   });
 });
 
-it('prints the policy of what a server is configured with', async () => {
+it("the policy can be made from the server's configuration", async () => {
   const file = join(scratchDirectory(), 'my.cnf');
   const configured = async (masterKey: string, ...options: readonly string[]) => {
     const lines = [
@@ -185,11 +185,11 @@ it('prints the policy of what a server is configured with', async () => {
   });
 });
 
-it('prints no policy of option files that cannot be read', async () => {
+it('no policy is printed when the option files cannot be read', async () => {
   await expectKeyError(print('--defaults-file', '/nowhere/my.cnf'), 'BAD_OPTION', 'the option files could not be read');
 });
 
-it('allows a key policy to be longer than an IAM policy', async () => {
+it('a key policy may be longer than an IAM policy', async () => {
   const pairs = Array.from({ length: 60 }, (_, index) => `name-${index}-${'x'.repeat(20)}=${index}`).join(',');
   const context = ['--encryption-context', pairs, '--source-ip', '198.51.100.1'];
   await print('--kind', 'key', '--principal', ROLE, ...context);
@@ -256,7 +256,7 @@ it.each([
     ['--master-key-arn', KEY, '--source-vpce', 'vpce-0abc1234', '--source-ip', '198.51.100.1'],
     '--source-ip and --source-vpce: both at once let nobody in',
   ],
-])('refuses %j', async (options, message) => {
+])('the policy command refuses %j', async (options, message) => {
   let thrown: unknown;
   try {
     await print(...options);

@@ -20,7 +20,7 @@ it.each([
   ['ECONNREFUSED', 0],
   ['NotFoundException', 400],
   ['AccessDeniedException', 400],
-])('%s may come of it', (name, status) => {
+])('the hint for %s names the environment of a mariadb-backup', (name, status) => {
   const error = failed(name, status);
   const { code, message, hint, cause } = hintedForBackup(error);
   expect({ code, message, cause }).toEqual({ code: error.code, message: error.message, cause: error.cause });
@@ -32,12 +32,12 @@ it.each([
   ['DisabledException', 400],
   ['KMSInvalidStateException', 400],
   ['ThrottlingException', 400],
-])('%s does not', (name, status) => {
+])('the hint for %s does not name the environment', (name, status) => {
   const error = failed(name, status);
   expect(hintedForBackup(error)).toBe(error);
 });
 
-it('nor does what is no failure of KMS', () => {
+it('the hint for a failure that is none of KMS does not name the environment', () => {
   const error = new KeyError('KEY_FILE_CORRUPT', 'key 1 version 1: damaged', { hint: 'restore it' });
   expect(hintedForBackup(error)).toBe(error);
 });

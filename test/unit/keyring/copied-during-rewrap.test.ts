@@ -160,7 +160,7 @@ describe('a start', () => {
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(before);
   });
 
-  it('that another Region serves leaves the sidecar alone, which names a key of this one', async () => {
+  it('served by another Region leaves the sidecar alone, which names a key of this one', async () => {
     store(1);
     await moveUnderTheCopy();
     const before = bytesOf('aws-kms-key.1.1.json');
@@ -231,7 +231,7 @@ describe('a start', () => {
     await directory().read(name(1));
   });
 
-  it('gives the corrected sidecar to whom the old one belonged', async () => {
+  it('keeps the owner of the corrected sidecar', async () => {
     store(1);
     await moveUnderTheCopy();
     const changed: string[] = [];
@@ -299,7 +299,7 @@ describe('a key file in the place of another', () => {
     expect(kms.calls).toEqual([]);
   });
 
-  it('of which KMS cannot tell for now is not called damaged', async () => {
+  it('that KMS cannot judge for now is not called damaged', async () => {
     store(1);
     await moveUnderTheCopy();
     const sidecar = bytesOf('aws-kms-key.1.1.json');

@@ -86,7 +86,7 @@ function asked(client: ScriptedKms): unknown[] {
   );
 }
 
-it('unwraps one version of each master key, and wipes it', async () => {
+it('the daily use unwraps one version of each master key, and wipes it', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(1, 2, MASTER_KEY_ARN);
   await store(2, 1, OTHER_ARN);
@@ -99,7 +99,7 @@ it('unwraps one version of each master key, and wipes it', async () => {
   expect(plaintexts).toEqual([Buffer.alloc(16), Buffer.alloc(16)]);
 });
 
-it('uses a multi-Region master key in each Region, whichever of them its keys were made in', async () => {
+it('the daily use includes each Region of a multi-Region master key, wherever its keys were created', async () => {
   await store(1, 1, REPLICA);
   await store(1, 2, MULTI_REGION_ARN);
   expect(await use()).toEqual([]);
@@ -107,7 +107,7 @@ it('uses a multi-Region master key in each Region, whichever of them its keys we
   expect(asked(elsewhere)).toEqual([['wrapped:16:1.2', REPLICA]]);
 });
 
-it('learns from KMS which master key a version without a sidecar has, and uses its replicas once', async () => {
+it('the daily use learns the master key of a version without a sidecar from KMS, and uses its replicas once', async () => {
   await store(1, 1);
   await store(2, 1);
   kms.answer = (answer) => ({ ...answer, masterKeyArn: MULTI_REGION_ARN });
@@ -117,14 +117,14 @@ it('learns from KMS which master key a version without a sidecar has, and uses i
   expect(asked(elsewhere)).toHaveLength(1);
 });
 
-it('asks no other Region for a single-Region master key that no sidecar names', async () => {
+it('the daily use calls no other Region for a single-Region master key that no sidecar names', async () => {
   await store(1, 1);
   expect(await use()).toEqual([]);
   expect(asked(kms)).toHaveLength(1);
   expect(asked(elsewhere)).toEqual([]);
 });
 
-it('says what KMS refused, of which Region, and goes on', async () => {
+it("the daily use reports KMS's refusal with its Region, and continues", async () => {
   await store(1, 1, MULTI_REGION_ARN);
   await store(2, 1, MASTER_KEY_ARN);
   elsewhere.on = () => {
@@ -138,7 +138,7 @@ it('says what KMS refused, of which Region, and goes on', async () => {
   expect(asked(kms)).toHaveLength(2);
 });
 
-it('checks what it gets like a key that is loaded', async () => {
+it('the daily use checks its result like a loaded key', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.answer = (answer) => ({ ...answer, plaintext: Buffer.alloc(16, 1) });
   expect(await use()).toEqual([
@@ -146,7 +146,7 @@ it('checks what it gets like a key that is loaded', async () => {
   ]);
 });
 
-it('tries a Region that passes over again, as long as it has time', async () => {
+it('the daily use retries a Region after a transient failure, within its time', async () => {
   await store(1, 1, MULTI_REGION_ARN);
   kms.on = (_, call) => {
     if (call === 1) throw kmsError('ThrottlingException');
@@ -156,7 +156,7 @@ it('tries a Region that passes over again, as long as it has time', async () => 
   expect(asked(kms)).toHaveLength(2);
 });
 
-it('has nothing to use in an empty directory', async () => {
+it('the daily use makes no call for an empty directory', async () => {
   expect(await use()).toEqual([]);
   expect([...kms.calls, ...elsewhere.calls]).toEqual([]);
 });

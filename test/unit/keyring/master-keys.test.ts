@@ -85,7 +85,7 @@ function asked(client: ScriptedKms): unknown[] {
   );
 }
 
-it('asks once for each master key, with its latest data key, and for each key that does not tell its own', async () => {
+it('the watch calls KMS once for each master key, with its latest data key, and for each key without a sidecar', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(1, 2, MASTER_KEY_ARN);
   await store(2, 1, OTHER_ARN);
@@ -101,7 +101,7 @@ it('asks once for each master key, with its latest data key, and for each key th
   expect(outcomes).toHaveLength(4);
 });
 
-it('asks with and without a context, which a policy may tell apart', async () => {
+it('the watch asks with and without a context, which a policy may distinguish', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(1, 2, MASTER_KEY_ARN, { ...CONTEXT, 'mariadb-aws-kms:key-id': '1', 'mariadb-aws-kms:key-version': '2' });
   kms.on = (_, __, { encryptionContext }) => {
@@ -111,7 +111,7 @@ it('asks with and without a context, which a policy may tell apart', async () =>
   expect(kms.calls).toHaveLength(2);
 });
 
-it('asks for a key of the original plugin without the context that is configured now, too', async () => {
+it('the watch also tries a key of the original plugin without the configured context', async () => {
   await store(1, 1);
   kms.on = (_, __, { encryptionContext }) => {
     if (Object.keys(encryptionContext).length > 0) throw kmsError('InvalidCiphertextException');
@@ -119,7 +119,7 @@ it('asks for a key of the original plugin without the context that is configured
   expect(await check(CONTEXT)).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
 });
 
-it('asks for a key of AES_CTR that has lost its sidecar with the context that it is bound to', async () => {
+it('the watch tries a key of AES_CTR without a sidecar with its own context', async () => {
   await store(1, 1);
   kms.on = (_, __, { encryptionContext }) => {
     if (encryptionContext['mariadb-aws-kms:encryption-algorithm'] !== 'AES_CTR')
@@ -132,14 +132,14 @@ it('asks for a key of AES_CTR that has lost its sidecar with the context that it
   expect(await check()).toMatchObject({ state: 'unknown' });
 });
 
-it('looks after the master key of a key file that its sidecar does not describe, whatever that says', async () => {
+it('the watch includes the master key of a key file that its sidecar does not describe', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('moved'), synced: true });
   await check();
   expect(asked(kms)).toEqual([['wrapped:16:moved', undefined]]);
 });
 
-it('looks after a master key that only old versions need', async () => {
+it('the watch includes a master key that only old versions need', async () => {
   await store(1, 1, OTHER_ARN);
   await store(1, 2, MASTER_KEY_ARN);
   kms.on = (_, __, request) => {
@@ -149,7 +149,7 @@ it('looks after a master key that only old versions need', async () => {
   expect(await check()).toMatchObject({ state: 'pending deletion' });
 });
 
-it('ends, whatever KMS or a source of credentials does, and one silent call hides no other', async () => {
+it('the watch ends whatever KMS or a credential source does, and one silent call hides no other', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(2, 1, OTHER_ARN);
   kms.on = (_, __, request) => {
@@ -162,7 +162,7 @@ it('ends, whatever KMS or a source of credentials does, and one silent call hide
   expect(clock.monotonicMs()).toBeLessThan(10_000);
 });
 
-it('tells a disabled master key, and where', async () => {
+it('the watch reports a disabled master key and its Region', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.on = () => {
     throw kmsError('DisabledException', `${MASTER_KEY_ARN} is disabled.`);
@@ -180,7 +180,7 @@ it('tells a disabled master key, and where', async () => {
   expect(elsewhere.calls).toEqual([]);
 });
 
-it('tells a deleted master key, unless it was always elsewhere', async () => {
+it('the watch reports a deleted master key, unless it was always elsewhere', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.on = () => {
     throw kmsError('NotFoundException', `Key '${MASTER_KEY_ARN}' does not exist`);
@@ -193,7 +193,7 @@ it('tells a deleted master key, unless it was always elsewhere', async () => {
   expect(await check()).toMatchObject({ state: 'unknown' });
 });
 
-it('counts the days until a master key is deleted, where it may know the date', async () => {
+it('the watch counts the days until a master key is deleted, if it may see the date', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   kms.on = () => {
     throw kmsError('KMSInvalidStateException', `${MASTER_KEY_ARN} is pending deletion.`);
@@ -206,7 +206,7 @@ it('counts the days until a master key is deleted, where it may know the date', 
   expect(report.troubles[0]?.text).toContain('aws kms cancel-key-deletion');
 });
 
-it('tells the worst of several, and the soonest', async () => {
+it('the watch reports the worst of several states, and the earliest deletion', async () => {
   await store(1, 1, MASTER_KEY_ARN);
   await store(2, 1, OTHER_ARN);
   kms.on = (_, __, request) => {
@@ -221,7 +221,7 @@ it('tells the worst of several, and the soonest', async () => {
 });
 
 it.each(['AccessDeniedException', 'ThrottlingException', 'ECONNREFUSED', 'CredentialsProviderError'])(
-  'says that it cannot tell after %s',
+  'the watch reports an unknown state after %s',
   async (name) => {
     await store(1, 1, MASTER_KEY_ARN);
     kms.on = () => {
@@ -287,7 +287,7 @@ describe('a multi-Region master key', () => {
   });
 });
 
-it('has nothing to say of an empty directory', async () => {
+it('the watch reports nothing for an empty directory', async () => {
   expect(await check()).toEqual({ state: 'usable', daysLeft: undefined, troubles: [] });
   expect(kms.calls).toEqual([]);
 });

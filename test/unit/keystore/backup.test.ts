@@ -77,7 +77,7 @@ async function messages(): Promise<readonly string[]> {
   return [...damage, ...unlisted, ...gaps].map(({ code, message }) => `${code} ${message}`);
 }
 
-it('copies keys and sidecars, mode 0600, and nothing else', async () => {
+it('a backup copies keys and sidecars, mode 0600, and nothing else', async () => {
   makeKey(9, 1, false);
   for (const file of ['.aws-kms-tmp-x', '.aws-kms-tmp-x.json', 'ibdata1', 'aws-kms-key.01.1']) {
     writeFileSync(join(from, file), 'x');
@@ -92,7 +92,7 @@ it('copies keys and sidecars, mode 0600, and nothing else', async () => {
   expect(await messages()).toEqual([]);
 });
 
-it('names the algorithm of each version that tells it', async () => {
+it("a backup's manifest names the algorithm of each version that has one", async () => {
   makeKey(7, 2, true, 'AES_CTR');
   makeKey(7, 3, false);
   await backUp();
@@ -108,7 +108,7 @@ it('names the algorithm of each version that tells it', async () => {
   expect(describeVersions(manifest, 'versions')).toBe('5 versions (1 of AES_CTR)');
 });
 
-it('adds what is new, leaves a manifest that is up to date alone, and keeps the time of the first', async () => {
+it('a second backup adds new files, and keeps a current manifest and its first time', async () => {
   const first = (await backUp()).manifest;
   const bytes = readFileSync(join(to, MANIFEST_FILE));
   expect(await backUp()).toMatchObject({ added: 0 });
@@ -119,7 +119,7 @@ it('adds what is new, leaves a manifest that is up to date alone, and keeps the 
   expect(second.manifest.keys.map(({ name }) => `${name.id}.${name.version}`)).toEqual(['1.1', '1.2', '7.1', '7.2']);
 });
 
-it('takes along what the server makes meanwhile', async () => {
+it('a backup includes keys that the server creates meanwhile', async () => {
   let isMade = false;
   const link: FileSystem['link'] = async (existing, path) => {
     if (!isMade) makeKey(8, 1);
@@ -130,13 +130,13 @@ it('takes along what the server makes meanwhile', async () => {
   expect(await messages()).toEqual([]);
 });
 
-it('accepts files of the same server that are there already', async () => {
+it('a backup accepts existing files of the same server', async () => {
   cpSync(from, to, { recursive: true });
   expect(await backUp()).toMatchObject({ added: 0, problems: [] });
   expect(await messages()).toEqual([]);
 });
 
-it('changes nothing where another server has its keys', async () => {
+it('a backup changes nothing where another server has its keys', async () => {
   writeFileSync(join(to, 'aws-kms-key.7.1'), 'another');
   await expectKeyError(backUp(), 'KEY_EXISTS', `key 7 version 1: ${to} has another aws-kms-key.7.1`);
   expect(readdirSync(to)).toEqual(['aws-kms-key.7.1']);
@@ -150,7 +150,7 @@ it('changes nothing where another server has its keys', async () => {
   expect(readdirSync(to)).toEqual(['aws-kms-key.99.1']);
 });
 
-it('keeps what the server has lost, and names it', async () => {
+it('a backup keeps files that the server has lost, and names them', async () => {
   await backUp();
   rmSync(join(from, 'aws-kms-key.1.1'));
   const { problems, manifest } = await backUp();
@@ -161,7 +161,7 @@ it('keeps what the server has lost, and names it', async () => {
   expect(await messages()).toEqual([]);
 });
 
-it('backs up every other key when one is damaged', async () => {
+it('a backup copies every other key when one is damaged', async () => {
   appendFileSync(join(from, 'aws-kms-key.1.1'), 'x');
   const { problems, manifest } = await backUp();
   expect(problems).toMatchObject([{ code: 'KEY_FILE_CORRUPT' }]);
@@ -183,7 +183,7 @@ it.each<[string, Partial<FileSystem>]>([
         (flags & constants.O_CREAT) === 0 ? await nodeFileSystem.open(path, flags, mode) : await full(),
     },
   ],
-])('what a failed %s leaves behind is finished by the next run', async (_, failing) => {
+])('files left by a failed %s are completed by the next backup', async (_, failing) => {
   await expectKeyError(backUp({ ...nodeFileSystem, ...failing }), 'STORE_UNAVAILABLE', /^cannot store .*: ENOSPC$/);
   expect(readdirSync(to).filter((file) => file.startsWith('.'))).toEqual([]);
   expect(readdirSync(to)).not.toContain(MANIFEST_FILE);
@@ -191,7 +191,7 @@ it.each<[string, Partial<FileSystem>]>([
   expect(await messages()).toEqual([]);
 });
 
-it('sees each kind of damage', async () => {
+it('a check of a backup finds each kind of damage', async () => {
   await backUp();
   appendFileSync(join(to, 'aws-kms-key.1.1'), 'x');
   rmSync(join(to, 'aws-kms-key.1.2.json'));
@@ -210,7 +210,7 @@ it('sees each kind of damage', async () => {
   await expectKeyError(messages(), 'MANIFEST_CORRUPT', `there is no manifest ${MANIFEST_FILE} in ${to}`);
 });
 
-it('of a directory without keys is a failure, unless the data needs none by proof', async () => {
+it('a backup without keys fails, unless the data provably needs none', async () => {
   rmSync(from, { recursive: true });
   mkdirSync(from);
   writeFileSync(join(from, 'ibdata1'), '');
@@ -232,7 +232,7 @@ it('of a directory without keys is a failure, unless the data needs none by proo
   expect([later.keys.length, later.unencryptedFiles]).toEqual([1, undefined]);
 });
 
-it('writes no manifest when every key failed', async () => {
+it('a backup writes no manifest when every key failed', async () => {
   rmSync(from, { recursive: true });
   mkdirSync(join(from, 'aws-kms-key.1.1'), { recursive: true });
   const { problems } = await backUp();
@@ -240,7 +240,7 @@ it('writes no manifest when every key failed', async () => {
   expect(readdirSync(to)).toEqual([]);
 });
 
-it('names what named the directory that cannot be looked at', async () => {
+it("a backup's error names the option of a directory that cannot be read", async () => {
   rmSync(from, { recursive: true });
   const error = await expectKeyError(
     backUp(),

@@ -37,7 +37,7 @@ function lockText(): string | undefined {
   return fs.files.get(PATH)?.bytes.toString();
 }
 
-it('is a line that a person can read, grows while it is held, and goes with its holder', async () => {
+it('the lock is a readable line of text, grows while it is held, and is removed by its holder', async () => {
   const lock = await take();
   expect(lockText()).toMatch(/^rewrap by process 4711 on db1 since 2030-01-01T00:00:00.000Z \S+\n$/);
   expect([...fs.files.keys()]).toEqual([PATH]);
@@ -50,7 +50,7 @@ it('is a line that a person can read, grows while it is held, and goes with its 
   expect(told).toEqual([]);
 });
 
-it('is refused while another one lives, whatever the wall clocks say', async () => {
+it('the lock is refused while its holder is alive, whatever the wall clocks say', async () => {
   const lock = await take();
   clock.jumpWall(-86_400_000);
   const error = await expectKeyError(
@@ -75,7 +75,7 @@ class StallingClock extends FakeClock {
   }
 }
 
-it('is not taken from its holder by one who was away himself: what he saw before says nothing', async () => {
+it('the lock is not taken over by a process that was paused: its earlier observations do not count', async () => {
   put(OTHERS);
   const stalling = new StallingClock();
   let looks = 0;
@@ -93,7 +93,7 @@ it('is not taken from its holder by one who was away himself: what he saw before
   expect(looks).toBe(6);
 });
 
-it('that is a link to nothing is named, and not waited for', async () => {
+it('a lock that is a dangling link is named without waiting', async () => {
   fs.before = (call, path) => {
     if (call === 'link') throw systemError('EEXIST');
     if (call === 'open' && path === PATH) throw systemError('ENOENT');
@@ -106,7 +106,7 @@ it('that is a link to nothing is named, and not waited for', async () => {
   expect(error.hint).toContain(`move ${PATH} away`);
 });
 
-it.each(['link', 'FIFO'])('writes to the file that it made, and to no %s that was put in its place', async (what) => {
+it.each(['link', 'FIFO'])('the holder writes to its own file, and to no %s put in its place', async (what) => {
   const directory = scratchDirectory();
   const victim = join(directory, 'victim');
   writeFileSync(victim, 'of somebody else');
@@ -136,7 +136,7 @@ it.each([
   ['of one that was killed', OTHERS, 'process 9 on db2 since 2029-12-31T23:59:00.000Z'],
   ['cut off by a power loss', '', 'a process that it does not name'],
   ['of anything', '\u001b[2J\n', 'a process that it does not name'],
-])('is taken over, %s, when it has not changed for 20 s', async (_, text, who) => {
+])('the lock is taken over, %s, when it has not changed for 20 s', async (_, text, who) => {
   put(text);
   const startedMs = clock.monotonicMs();
   const lock = await take();
@@ -150,7 +150,7 @@ it.each([
   expect([...fs.files.keys()]).toEqual([]);
 });
 
-it('is there at once when somebody removes that of one that was killed', async () => {
+it('the lock is free at once when somebody removes that of a killed process', async () => {
   put(OTHERS);
   const taking = take();
   await clock.settle();
@@ -160,7 +160,7 @@ it('is there at once when somebody removes that of one that was killed', async (
   await lock.release();
 });
 
-it('is of one alone when two take it over at the same moment', async () => {
+it('the lock has only one holder when two take it over at the same moment', async () => {
   put(OTHERS);
   const disk = { fileSystem: fs, clock, random: Math.random };
   const both = ['db1', 'db2'].map((host) => RewrapLock.take('/keys', { host, pid: 1 }, disk, () => undefined));
@@ -172,7 +172,7 @@ it('is of one alone when two take it over at the same moment', async () => {
   expect([...fs.files.keys()]).toEqual([]);
 });
 
-it('that another took over, or somebody removed, is noticed, and stays what it is', async () => {
+it('the holder notices that its lock was taken over or removed, and leaves it alone', async () => {
   const lock = await take();
   put(OTHERS);
   const text = `${LOST}it is of process 9 on db2 since 2029-12-31T23:59:00.000Z`;
@@ -186,7 +186,7 @@ it('that another took over, or somebody removed, is noticed, and stays what it i
   await next.release();
 });
 
-it('that could not be renewed for half of that time is none: nothing more is replaced under it', async () => {
+it('a lock that could not be renewed for half of that time is lost: nothing more is replaced under it', async () => {
   const lock = await take();
   fs.before = (call) => {
     if (call === 'write') throw systemError('ENOSPC');
@@ -201,7 +201,7 @@ it('that could not be renewed for half of that time is none: nothing more is rep
   await lock.release();
 });
 
-it('is ours when a file server did it and said that it was there already', async () => {
+it('the lock is held when a file server created it and reported that the name existed', async () => {
   const link = fs.link.bind(fs);
   fs.link = async (existing, path) => {
     await link(existing, path);
@@ -213,7 +213,7 @@ it('is ours when a file server did it and said that it was there already', async
   await lock.release();
 });
 
-it('that cannot be made says so, and leaves nothing behind', async () => {
+it('a lock that cannot be created is an error, and leaves nothing behind', async () => {
   fs.before = (call) => {
     if (call === 'link') throw systemError('EROFS');
   };

@@ -51,7 +51,7 @@ it.each(DRY_RUN_ACTIONS.filter((action) => action !== 'CreateGrant' && action !=
   },
 );
 
-it('tells of grants and of wrapping anew', async () => {
+it('dry runs cover grants and re-encryption', async () => {
   const kms = await endpoint({ aliases: [ALIAS] });
   const [keyId = ''] = kms.keyArns;
   const inspector = await inspect(kms.url);
@@ -67,7 +67,7 @@ it('tells of grants and of wrapping anew', async () => {
   expect((await caught(inspector.dryRun(other, signal))).name).toBe('InvalidCiphertextException');
 });
 
-it('reads state, rotation and policy of a key', async () => {
+it('the inspector reads state, rotation and policy of a key', async () => {
   const kms = await endpoint({ aliases: [ALIAS] });
   const inspector = await inspect(kms.url);
   const key = await inspector.describeKey(ALIAS, signal);
@@ -84,7 +84,7 @@ it('reads state, rotation and policy of a key', async () => {
   });
 });
 
-it('reaches KMS without credentials, and tells it from a proxy', async () => {
+it('the inspector reaches KMS without credentials, and recognises a proxy', async () => {
   const kms = await endpoint();
   const reached = await (await inspect(kms.url)).reach(signal);
   expect(reached.requestId).toMatch(/^[0-9a-f-]{36}$/);
@@ -99,7 +99,7 @@ it.each([
   ['https://kms-fips.us-east-1.amazonaws.com', ''],
   ['http://127.0.0.1:4566', 'http://127.0.0.1:4566'],
   ['', ''],
-])('asks another Region at its own endpoint: %s', async (url, other) => {
+])('the inspector calls another Region at its own endpoint: %s', async (url, other) => {
   const inspector = await inspect(url);
   expect(inspector.inRegion('eu-west-1')).toMatchObject({ region: 'eu-west-1', endpointUrl: other });
   expect(inspector.inRegion('us-east-1').endpointUrl).toBe(url);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { unlessAborted } from '../../../src/kms/retry.ts';
 
 it.each(['the abort', 'the result'])(
-  'returns or discards a result of the same turn as the abort, %s first',
+  'a result in the same turn as the abort is either returned or discarded, %s first',
   async (first) => {
     const { promise, resolve } = Promise.withResolvers<string>();
     const controller = new AbortController();
@@ -17,7 +17,7 @@ it.each(['the abort', 'the result'])(
   },
 );
 
-it('gives the late result back', async () => {
+it('a late result is passed to the discarder', async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
   const discarded: string[] = [];
   await expect(

@@ -13,7 +13,7 @@ aws_session_token = ${SESSION.sessionToken}
 # end of what mariadb-aws-kms login wrote
 `;
 
-it('writes a section, replaces its own, and takes nothing else away', () => {
+it('login writes a section, replaces its own, and removes no other text', () => {
   const others = '# mine\r\n[other]\naws_access_key_id=x\n\n  [ third ]\n';
   const written = withSession(others, 'default', session);
   expect(written).toBe(others + BLOCK);
@@ -22,7 +22,7 @@ it('writes a section, replaces its own, and takes nothing else away', () => {
   expect(withoutSession(written, 'other')).toBe(written);
 });
 
-it('gives back every text that it was added to, byte for byte', () => {
+it('login --clear restores every text that login added to, byte for byte', () => {
   const text = fc
     .array(fc.constantFrom('[other]', '[p2]', '# x', 'a = b', '', ' ', '\r'))
     .map((lines) => lines.join('\n'));
@@ -34,7 +34,7 @@ it('gives back every text that it was added to, byte for byte', () => {
 });
 
 it.each(['[default]\naws_access_key_id = LONGTERM\n', '  [ default ]  # long-term\n'])(
-  'does not touch %j',
+  'login does not change %j',
   async (text) => {
     await expectKeyError(
       () => withSession(text, 'default', session),
@@ -45,7 +45,7 @@ it.each(['[default]\naws_access_key_id = LONGTERM\n', '  [ default ]  # long-ter
   },
 );
 
-it('does not remove what somebody changed', async () => {
+it('login --clear does not remove text that somebody changed', async () => {
   const changed = BLOCK.replace('# end', 'region = eu-west-1\n# end');
   await expectKeyError(
     () => withoutSession(changed, 'default'),

@@ -14,7 +14,7 @@ function project(files: Readonly<Record<string, string>>): string {
   return root;
 }
 
-it('accepts imports that point down', () => {
+it('the import rule accepts imports that point down', () => {
   const root = project({
     'src/errors.ts': 'export const x = 1;\n',
     'src/keyring/keyring.ts':
@@ -87,11 +87,11 @@ it.each([
     '#include <mysql/plugin.h>\n',
     'plugin/client/frame.c includes a header of the server: only plugin/server may',
   ],
-])('finds what breaks the rule in %s', (file, text, violation) => {
+])('the import rule finds the violation in %s', (file, text, violation) => {
   expect(importRuleViolations(project({ 'src/x.ts': '', [file]: text }))).toEqual([violation]);
 });
 
-it('finds circles, of which a header and its source are one file', () => {
+it('the import rule finds circles, for which a header and its source are one file', () => {
   const root = project({
     'src/a.ts': "import type { B } from './b.ts';\n",
     'src/b.ts': "import { c } from './c.ts';\n",

@@ -16,21 +16,21 @@ it.each([
   ['--enable-log-bin', 'log_bin', '1'],
   ['--encrypt-tmp-files', 'encrypt_tmp_files', '1'],
   ['--datadir=', 'datadir', ''],
-])('reads %s', (line, name, value) => {
+])('the parser of options reads %s', (line, name, value) => {
   expect(parse(line).last(name)).toBe(value);
 });
 
-it('takes the last of several, and all of those that add up', () => {
+it('the last of several values counts, and all values of options that add up', () => {
   const options = parse('--plugin-load-add=a', '--region=x', '--plugin_load_add=b', 'no option', '--region=y');
   expect(options.last('region')).toBe('y');
   expect(options.all('plugin_load_add')).toEqual(['a', 'b']);
 });
 
-it('completes no prefix of several options', () => {
+it('an ambiguous prefix of option names is not completed', () => {
   expect(parse('--aws_key_management_key=1').strict('aws_key_management')).toEqual(['aws_key_management_key']);
 });
 
-it('tells what is no switch and no number', () => {
+it('values that are no switch and no number are reported', () => {
   const options = parse('--a=TRUE', '--b=off', '--c=maybe', '--n=12', '--m=1G');
   expect(['a', 'b', 'c', 'd'].map((name) => options.isOn(name, true))).toEqual([true, false, undefined, true]);
   expect(['n', 'm', 'o'].map((name) => options.number(name, 7))).toEqual([12, undefined, 7]);

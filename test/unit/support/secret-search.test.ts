@@ -13,7 +13,7 @@ const search = new SecretSearch([
   ['bytes', BYTES],
 ]);
 
-it.each([0, 1, 2])('finds every form, %i bytes after a multiple of three', (offset) => {
+it.each([0, 1, 2])('the secret search finds every form, %i bytes after a multiple of three', (offset) => {
   const around = (secret: Buffer): Buffer => Buffer.concat([Buffer.alloc(offset, 'x'), secret, Buffer.from('yz')]);
   const cases: readonly (readonly [string | Buffer, string])[] = [
     [around(Buffer.from(TEXT)), 'text as raw bytes'],
@@ -29,26 +29,26 @@ it.each([0, 1, 2])('finds every form, %i bytes after a multiple of three', (offs
   for (const [place, found] of cases) expect(search.in(place)).toContain(found);
 });
 
-it('finds a piece of ten bytes, and no shorter one', () => {
+it('the secret search finds a piece of ten bytes, and no shorter one', () => {
   for (let at = 0; at + 10 <= BYTES.length; at += 1) {
     expect(search.in(BYTES.subarray(at, at + 10))).toEqual(['bytes as raw bytes']);
     expect(search.in(BYTES.subarray(at, at + 9))).toEqual([]);
   }
 });
 
-it('finds a short secret as a whole', () => {
+it('the secret search finds a short secret as a whole', () => {
   const short = new SecretSearch([['code', '481516']]);
   expect(short.in('TokenCode=481516')).toEqual(['code as raw bytes']);
   expect(short.in(Buffer.from('481516').toString('base64'))).toEqual(['code as base64']);
   expect(short.in('TokenCode=48151')).toEqual([]);
 });
 
-it('finds nothing where nothing is', () => {
+it('the secret search finds nothing in a text without secrets', () => {
   expect(search.in(randomBytes(100_000))).toEqual([]);
   expect(search.in('')).toEqual([]);
 });
 
-it('looks into every file of a directory', () => {
+it('the secret search reads every file of a directory', () => {
   const directory = scratchDirectory();
   mkdirSync(join(directory, 'a/b'), { recursive: true });
   writeFileSync(join(directory, 'a/b/c'), Buffer.concat([randomBytes(5_000), BYTES]));

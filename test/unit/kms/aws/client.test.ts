@@ -84,7 +84,7 @@ async function unknownFront(): Promise<{ url: string; certificate: string }> {
   return { url: await tlsFront(kms.url, identity), certificate: identity.certificateFile };
 }
 
-it('takes the Region of the variable, then of the environment, then us-east-1', async () => {
+it('the client uses the Region of the variable, then of the environment, then us-east-1', async () => {
   useTestCredentials();
   expect((await client(kms.url, PLAIN, '')).region).toBe('us-east-1');
   vi.stubEnv('AWS_REGION', 'eu-central-1');
@@ -92,7 +92,7 @@ it('takes the Region of the variable, then of the environment, then us-east-1', 
   expect((await client(kms.url, PLAIN, 'eu-west-1')).region).toBe('eu-west-1');
 });
 
-it('sees credentials that were renewed in the shared file', async () => {
+it('the client uses credentials that were renewed in the shared file', async () => {
   mkdirSync(join(home, '.aws'));
   const file = join(home, '.aws/credentials');
   const write = (secret: string): void =>
@@ -107,7 +107,7 @@ it('sees credentials that were renewed in the shared file', async () => {
   expect(await generate(made)).toBe(kms.keyArns[0]);
 });
 
-it('gives a credential process up at the deadline', async () => {
+it('the client abandons a credential process at the deadline', async () => {
   mkdirSync(join(home, '.aws'));
   writeFileSync(join(home, '.aws/config'), '[default]\ncredential_process = sleep 25\n');
   const startedMs = performance.now();
@@ -121,7 +121,7 @@ it('gives a credential process up at the deadline', async () => {
 });
 
 it.each(['http', 'https'] as const)(
-  'goes through the proxy that the environment names, to an %s endpoint',
+  'the client uses the proxy that the environment names, to an %s endpoint',
   async (scheme) => {
     useTestCredentials();
     const { url, asked } = await httpProxy();
@@ -147,7 +147,7 @@ it.each(['http', 'https'] as const)(
 );
 
 it.each(['AWS_CA_BUNDLE', 'SSL_CERT_FILE'])(
-  'trusts a private endpoint when %s has its certificate, and only then',
+  'the client trusts a private endpoint only when %s has its certificate',
   async (variable) => {
     useTestCredentials();
     const { url, certificate } = await unknownFront();
@@ -161,7 +161,7 @@ it.each(['AWS_CA_BUNDLE', 'SSL_CERT_FILE'])(
   },
 );
 
-it('refuses a bundle of certificates that is not there, or none', async () => {
+it('the client refuses a missing or invalid bundle of certificates', async () => {
   await expectKeyError(
     () => trustedCertificates({ AWS_CA_BUNDLE: '/nowhere/ca.pem' }),
     'BAD_OPTION',
@@ -177,7 +177,7 @@ it('refuses a bundle of certificates that is not there, or none', async () => {
   expect(trustedCertificates({})).toBeUndefined();
 });
 
-it('names an endpoint that does not speak TLS', async () => {
+it('the client names an endpoint that does not speak TLS', async () => {
   useTestCredentials();
   const error = await expectKeyError(
     generate(await client(kms.url.replace('http:', 'https:'))),
@@ -187,7 +187,7 @@ it('names an endpoint that does not speak TLS', async () => {
   expect(error.hint).toContain('does not speak TLS');
 });
 
-it('gives an attempt up after request_timeout', async () => {
+it('the client ends an attempt after request_timeout', async () => {
   useTestCredentials();
   kms.faults.set([{ kind: 'hang', count: 2 }]);
   const startedMs = performance.now();
@@ -199,7 +199,7 @@ it.each([
   [{}, 'kms.eu-central-1.amazonaws.com:443'],
   [{ AWS_USE_FIPS_ENDPOINT: 'true' }, 'kms-fips.eu-central-1.amazonaws.com:443'],
   [{ AWS_USE_DUALSTACK_ENDPOINT: 'true' }, 'kms.eu-central-1.api.aws:443'],
-])('with %j asks %s', async (environment, host) => {
+])('the client with %j calls %s', async (environment, host) => {
   useTestCredentials();
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
   const { url, asked } = await refusingProxy(502);

@@ -38,7 +38,7 @@ it.each<[string, Readonly<Record<string, string>>, string]>([
     {},
     `[default]\nignore_configured_endpoint_urls = true\nendpoint_url = ${URL_OF_PROFILE}\n`,
   ],
-])('finds the endpoint that %s names where the SDK finds it', async (_, variables, config) => {
+])('the client finds the endpoint that %s names where the SDK finds it', async (_, variables, config) => {
   const environment = surroundings(variables, config);
   for (const name of Object.keys(process.env)) if (/^AWS_/.test(name)) vi.stubEnv(name, undefined);
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
@@ -104,7 +104,7 @@ describe.each(WHO_READS_ENVIRONMENTS)('the %s refuses', (who) => {
   });
 });
 
-it.each(['endpoint_url', 'failover_regions'])('%s with a query is refused', (name) => {
+it.each(['endpoint_url', 'failover_regions'])('the endpoint variable %s with a query is refused', (name) => {
   const url = 'https://kms.example.com/?x=1';
   const value = name === 'failover_regions' ? `eu-west-1=${url}` : url;
   expect(() => parseSettings(helloSettings({ [name]: value }))).toThrow(
@@ -112,7 +112,7 @@ it.each(['endpoint_url', 'failover_regions'])('%s with a query is refused', (nam
   );
 });
 
-it('a section of services that is missing does not matter when the endpoint comes from elsewhere', async () => {
+it('a missing section of services does not matter when the endpoint comes from elsewhere', async () => {
   const environment = surroundings({ AWS_ENDPOINT_URL: 'http://127.0.0.1:1/' }, '[default]\nservices = gone\n');
   expect(await configuredEndpoint(environment)).toEqual({ url: 'http://127.0.0.1:1/', from: 'AWS_ENDPOINT_URL' });
 });

@@ -25,7 +25,7 @@ it.each<[Readonly<Record<string, string>>, Readonly<Record<string, string>>]>([
     { https_proxy: 'http://proxy:1/', no_proxy: 'a,b' },
   ],
   [{ ALL_PROXY: 'socks5://proxy:1', NO_PROXY: '*' }, { no_proxy: '*' }],
-])('%j orders %j', (environment, proxies) => {
+])('the environment %j configures the proxies %j', (environment, proxies) => {
   expect(proxiesOf(environment)).toEqual(proxies);
 });
 

@@ -142,7 +142,7 @@ it('a proxy that refused is asked again after half a minute, by one call', async
   await Promise.all(KEYS.map(() => gate.enter()));
 });
 
-it('all wait for the outcome of the first call, and one of them for that of the next when it tells nothing', async () => {
+it('all calls wait for the outcome of the first one, and one of them for the next when it tells nothing', async () => {
   const gate = new ProxyGate(systemClock);
   let leave = await gate.enter();
   const entered: (typeof leave)[] = [];
@@ -170,7 +170,7 @@ it('a proxy that refuses the password after more than a second is asked once for
   expect(asked).toBe(1);
 });
 
-it('a request that Node.js does not make is told of, and keeps none back', async () => {
+it('a request that Node.js refuses to make is reported, and delays no other', async () => {
   const proxy = createServer((_, answer) => void answer.end('{}'));
   const proxyEnvironment = { HTTP_PROXY: `http://127.0.0.1:${await listening(proxy)}` };
   const transport = new ProxyTransport(new URL('http://kms.example.com'), {

@@ -26,7 +26,7 @@ it.each(VECTORS)('the agent takes $text for a Region: $isRight, as the plugin do
     );
 });
 
-it('has every vector of the plugin', () => expect(VECTORS.length).toBeGreaterThan(20));
+it("the Regions of the plugin's vectors are all tested", () => expect(VECTORS.length).toBeGreaterThan(20));
 
 function home(config = ''): string {
   const made = scratchDirectory();
@@ -55,7 +55,7 @@ it.each<[string, Readonly<Record<string, string>>, string, string]>([
     PROFILES,
     'us-gov-west-1',
   ],
-])('chooses %s', async (_, environment, config, region) => {
+])('the client chooses %s', async (_, environment, config, region) => {
   expect(await chosenRegion({ HOME: home(config), ...environment })).toBe(region);
 });
 
@@ -75,7 +75,7 @@ it.each<[Readonly<Record<string, string>>, string, string]>([
     '[default]\nregion = eu-central-1a\n',
     'region of profile "default": expected the name of a Region such as eu-central-1, got "eu-central-1a"',
   ],
-])('refuses a Region that is none: %j %j', async (environment, config, message) => {
+])('a malformed Region is refused: %j %j', async (environment, config, message) => {
   const error = await expectKeyError(chosenRegion({ HOME: home(config), ...environment }), 'BAD_OPTION', message);
   expect(error.hint).toContain('aws_key_management_region');
 });

@@ -36,7 +36,7 @@ function bytes(data: string | ArrayBuffer | ArrayBufferView): Buffer {
 
 const visible = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)) });
 
-it("signs as the SDK's signer does", async () => {
+it("the request signer signs as the SDK's signer does", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.record({
@@ -99,7 +99,7 @@ it.each([
   ['eu-west-1', '', { AWS_USE_DUALSTACK_ENDPOINT: 'true' }] as const,
   ['eu-west-1', '', { AWS_ENDPOINT_URL: 'https://all.example.com' }] as const,
   ['eu-west-1', '', { AWS_ENDPOINT_URL_KMS: 'https://kms.example.com/x' }] as const,
-])('finds KMS in %s at "%s" with %j where the SDK finds it', async (region, url, environment) => {
+])('the client finds KMS in %s at "%s" with %j where the SDK finds it', async (region, url, environment) => {
   vi.stubEnv('HOME', scratchDirectory());
   for (const name of Object.keys(process.env)) if (/^AWS_/.test(name)) vi.stubEnv(name, undefined);
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
@@ -113,7 +113,7 @@ it.each([
 const TRANSPORTS = { direct: {}, "Node's": { https_proxy: 'http://127.0.0.1:9' } };
 
 it.each(Object.entries(TRANSPORTS))(
-  'reads no answer without end: %s',
+  'the client reads no endless answer: %s',
   { timeout: 20_000 },
   async (_, proxyEnvironment) => {
     let sent = 0;

@@ -67,11 +67,11 @@ it.each([
       ['B', '\u{10ffff}'],
     ],
   ],
-])('Environment=%s is what systemd makes of it', (text, expected) => {
+])('Environment=%s is parsed as systemd does', (text, expected) => {
   expect(parseAssignments(text)).toEqual(expected);
 });
 
-it('an environment file is read as systemd does, not as a shell would', () => {
+it('an environment file is parsed as systemd does, not as a shell would', () => {
   const text = `# comment
 ; another
 A=plain value  
@@ -153,7 +153,7 @@ it.each([
   [`${DEBIAN}PrivateTmp=true\n`, '/tmp/keys', 'none'],
   [`${DEBIAN}InaccessiblePaths=/srv\n`, '/srv/keys', 'none'],
   [DEBIAN, '/etcetera', 'write'],
-])('systemd leaves the access that the unit says (%#)', async (text, path, access) => {
+])("the unit's sandbox leaves the same access as systemd (%#)", async (text, path, access) => {
   const unit = await unitOf(text);
   if (unit === undefined) throw new Error('no unit');
   expect(sandboxOf(unit).accessTo(path).access).toBe(access);
@@ -166,7 +166,7 @@ it.each([
   ['PrivateNetwork=yes', 'PrivateNetwork=yes'],
   ['IPAddressDeny=any\nIPAddressAllow=10.0.0.0/8', undefined],
   ['IPAddressDeny=any', 'IPAddressDeny=any'],
-])('%s is known for what it does to the network', async (text, because) => {
+])('the network effect of %s is known', async (text, because) => {
   const unit = await unitOf(`[Service]\n${text}\n`);
   if (unit === undefined) throw new Error('no unit');
   expect(sandboxOf(unit).noNetwork).toBe(because);
@@ -217,7 +217,7 @@ it('variables of the unit count before those of the server that runs, which coun
   });
 });
 
-it('a server that was started by hand is not that of the unit', async () => {
+it('a server started by hand does not belong to the unit', async () => {
   const patient = await newPatient();
   patient.write('system/lib/mariadb.service', `${DEBIAN}Environment=AWS_REGION=eu-west-1\n`);
   run(patient, { AWS_REGION: 'eu-north-1' }, '/user.slice/user-0.slice/session-1.scope');
@@ -262,7 +262,7 @@ it.each<[string, (patient: Patient) => void]>([
   expect([...variables]).toEqual([]);
 });
 
-it('a service with file systems of its own is that of the server', async () => {
+it("a service with its own mount namespace is recognised as the server's", async () => {
   const patient = await newPatient();
   patient.write('system/lib/mariadb.service', DEBIAN);
   run(patient, KEYS, '/system.slice/mariadb.service');
@@ -272,7 +272,7 @@ it('a service with file systems of its own is that of the server', async () => {
   expect(running).toMatchObject({ pid: 4711, uid: OURS, unit: { name: 'mariadb.service' } });
 });
 
-it('what the server has is taken as a whole or not at all, and what somebody set by hand stays', () => {
+it("the server's variables are used all or not at all, and variables set by hand stay", () => {
   const variables = new Map(
     Object.entries({ AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_REGION: 'r' }).map(([name, value]) => [
       name,
@@ -305,7 +305,7 @@ it('the old name of the shared credentials file counts as it does for the agent'
   expect(environment['AWS_SHARED_CREDENTIALS_FILE']).toBe('/etc/c');
 });
 
-it('a unit that cannot be looked for is a warning, and not a server without a service', async () => {
+it('a unit that cannot be read is a warning, and not a server without a service', async () => {
   const patient = await newPatient();
   const unit = join(patient.system, 'etc/mariadb.service');
   patient.hidden = [unit];
@@ -315,7 +315,7 @@ it('a unit that cannot be looked for is a warning, and not a server without a se
   );
 });
 
-it('doctor looks where the drop-in of the service says, and names what it gives', async () => {
+it("the doctor reads the file that the service's drop-in names, and names the variables", async () => {
   const patient = await newPatient();
   const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;
   patient.write('home/.aws/credentials', '');
@@ -332,7 +332,7 @@ it('doctor looks where the drop-in of the service says, and names what it gives'
   expect(lines).toContainEqual('ok       service: mariadb.service gives the server AWS_SHARED_CREDENTIALS_FILE');
 });
 
-it('doctor says what of the unit is in the way, or leaves something unknown', async () => {
+it('the doctor reports restrictions and gaps of the unit', async () => {
   const patient = await newPatient();
   patient.write(
     'system/lib/mariadb.service',

@@ -5,7 +5,7 @@ import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 
-it('takes keys from the environment', async () => {
+it('the agent uses keys from the environment', async () => {
   const scene = await startScene();
   const key = scene.issuer.user();
   scene.environment({ AWS_ACCESS_KEY_ID: key.accessKeyId, AWS_SECRET_ACCESS_KEY: key.secretAccessKey });
@@ -13,7 +13,7 @@ it('takes keys from the environment', async () => {
 });
 
 it.each(['AWS_SHARED_CREDENTIALS_FILE', 'AWS_CONFIG_FILE'])(
-  'takes keys from the environment when the file that %s names is not there',
+  'the agent uses keys from the environment when the file that %s names does not exist',
   async (name) => {
     const scene = await startScene();
     const key = scene.issuer.user();
@@ -28,7 +28,7 @@ it.each(['AWS_SHARED_CREDENTIALS_FILE', 'AWS_CONFIG_FILE'])(
   },
 );
 
-it('takes session credentials from the environment', async () => {
+it('the agent uses session credentials from the environment', async () => {
   const scene = await startScene();
   const key = scene.issuer.session();
   scene.environment({
@@ -39,21 +39,21 @@ it('takes session credentials from the environment', async () => {
   expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
 });
 
-it('takes keys from the shared credentials file in HOME', async () => {
+it('the agent uses keys from the shared credentials file in HOME', async () => {
   const scene = await startScene();
   const key = scene.issuer.session();
   scene.file('.aws/credentials', `[default]\n${keysOf(key)}`);
   expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
 });
 
-it('takes keys from the file that AWS_SHARED_CREDENTIALS_FILE names', async () => {
+it('the agent uses keys from the file that AWS_SHARED_CREDENTIALS_FILE names', async () => {
   const scene = await startScene();
   const key = scene.issuer.user();
   scene.environment({ AWS_SHARED_CREDENTIALS_FILE: scene.file('elsewhere', `[default]\n${keysOf(key)}`) });
   expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
 });
 
-it('takes the profile that AWS_PROFILE names from the config file', async () => {
+it('the agent uses the profile that AWS_PROFILE names from the config file', async () => {
   const scene = await startScene();
   const [other, key] = [scene.issuer.user(), scene.issuer.user()];
   scene.file('.aws/config', `[default]\n${keysOf(other)}\n[profile keys]\n${keysOf(key)}`);
@@ -61,7 +61,7 @@ it('takes the profile that AWS_PROFILE names from the config file', async () => 
   expect(await scene.use(await scene.client())).toBe(key.accessKeyId);
 });
 
-it('assumes the role of a profile with the keys of its source profile', async () => {
+it('the agent assumes the role of a profile with the keys of its source profile', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   const base = scene.issuer.user();
@@ -83,7 +83,7 @@ it('assumes the role of a profile with the keys of its source profile', async ()
   ]);
 });
 
-it('assumes a role through another role', async () => {
+it('the agent assumes a role through another role', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   const base = scene.issuer.user();
@@ -100,7 +100,7 @@ it('assumes a role through another role', async () => {
   ]);
 });
 
-it('assumes the role of a profile with the keys of the environment', async () => {
+it('the agent assumes the role of a profile with the keys of the environment', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   const key = scene.issuer.user();
@@ -115,7 +115,7 @@ it('assumes the role of a profile with the keys of the environment', async () =>
   expect(sts.calls).toEqual([expect.objectContaining({ RoleArn: ROLE, signedBy: key.accessKeyId })]);
 });
 
-it.each(['without', 'with'])('takes what a credential process prints, %s an expiry', async (expiry) => {
+it.each(['without', 'with'])('the agent uses the output of a credential process, %s an expiry', async (expiry) => {
   const scene = await startScene();
   const key = expiry === 'with' ? scene.issuer.session() : scene.issuer.user();
   const answer = scene.file('answer.json', JSON.stringify(processDocument(key)));

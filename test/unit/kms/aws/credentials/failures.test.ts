@@ -26,7 +26,7 @@ async function assumedRole() {
 }
 
 describe('no credentials', () => {
-  it('at all', async () => {
+  it('are reported', async () => {
     const scene = await startScene();
     const error = await scene.fails(
       await scene.client(),
@@ -77,7 +77,7 @@ describe('no credentials', () => {
 });
 
 describe('a profile', () => {
-  it('that is not there is named, with the files', async () => {
+  it('that does not exist is named, with the files', async () => {
     const scene = await startScene();
     scene.environment({ AWS_PROFILE: 'keys' });
     const error = await scene.fails(

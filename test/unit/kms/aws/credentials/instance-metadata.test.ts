@@ -13,7 +13,7 @@ async function stage(): Promise<{ scene: Scene; instance: InstanceStandIn }> {
   return { scene, instance };
 }
 
-it.each([403, 404, 405])('does not take credentials from IMDSv1, where a token gets HTTP %d', async (status) => {
+it.each([403, 404, 405])('the agent refuses IMDSv1, where a token request gets HTTP %d', async (status) => {
   const { scene, instance } = await stage();
   instance.acceptsV1 = true;
   instance.tokenTrouble = { status, body: '' };
@@ -22,7 +22,7 @@ it.each([403, 404, 405])('does not take credentials from IMDSv1, where a token g
   expect(scene.issuer.issued).toBe(0);
 });
 
-it('does not take credentials from IMDSv1 where the configuration allows it', async () => {
+it('the agent refuses IMDSv1 even where the configuration allows it', async () => {
   const { scene, instance } = await stage();
   instance.acceptsV1 = true;
   instance.tokenTrouble = { status: 404, body: '' };
@@ -36,7 +36,7 @@ it('does not take credentials from IMDSv1 where the configuration allows it', as
   expect(scene.issuer.issued).toBe(0);
 });
 
-it('knows the silence of a hop limit, and works once it is raised', async () => {
+it('the agent recognises a hop limit by its silence, and works once it is raised', async () => {
   const { scene, instance } = await stage();
   instance.tokenTrouble = 'hang';
   const client = await scene.client();
@@ -53,7 +53,7 @@ it('knows the silence of a hop limit, and works once it is raised', async () => 
   expect(await scene.use(client)).toMatch(/^ASIA/);
 });
 
-it('says so when the instance has no role, and works once it has one', async () => {
+it('the agent reports that the instance has no role, and works once it has one', async () => {
   const { scene, instance } = await stage();
   instance.role = undefined;
   const client = await scene.client();
@@ -67,7 +67,7 @@ it('says so when the instance has no role, and works once it has one', async () 
   expect(await scene.use(client)).toMatch(/^ASIA/);
 });
 
-it('says so when a role of the instance is to assume another one, and there is none', async () => {
+it('the agent reports that the instance has no role to assume another role with', async () => {
   const { scene, instance } = await stage();
   const sts = await startSts(scene.issuer);
   instance.role = undefined;
@@ -79,14 +79,14 @@ it('says so when a role of the instance is to assume another one, and there is n
 it.each<[string, Reply | Silence, RegExp]>([
   ['answers HTTP 500', { status: 500, body: '' }, /InstanceMetadataTrouble: .*: the request for a token got HTTP 500$/],
   ['is switched off', { status: 403, body: '' }, /InstanceMetadataOff: .* is switched off \(HTTP 403\)$/],
-])('says so when the service %s', async (_, trouble, message) => {
+])('the agent reports that instance metadata %s', async (_, trouble, message) => {
   const { scene, instance } = await stage();
   instance.tokenTrouble = trouble;
   const code = message.source.includes('Trouble') ? 'KMS_TRANSIENT' : 'KMS_OPERATOR';
   await scene.fails(await scene.client(), code, message);
 });
 
-it('says so when nobody answers at the endpoint that was configured', async () => {
+it('the agent reports that the configured endpoint of instance metadata does not answer', async () => {
   const { scene } = await stage();
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -6,7 +6,7 @@ import { keysOf, startScene } from '../../../../support/aws-stand-ins/scene.ts';
 import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 /** All sources are set up; the test removes the used one, step by step. */
-it('prefers environment, profile, web identity, container and instance, in that order', async () => {
+it('the agent prefers environment, profile, web identity, container and instance, in that order', async () => {
   const scene = await startScene();
   const { issuer } = scene;
   const [sts, container, instance] = await Promise.all([
@@ -44,7 +44,7 @@ it('prefers environment, profile, web identity, container and instance, in that 
   expect(asked()).toEqual([1, 1, 3]);
 });
 
-it('prefers the profile that AWS_PROFILE names to the keys of the environment, silently', async () => {
+it('the agent prefers the profile that AWS_PROFILE names to the keys of the environment, silently', async () => {
   const scene = await startScene();
   const [environment, profile] = [scene.issuer.user(), scene.issuer.user()];
   scene.file('.aws/credentials', `[keys]\n${keysOf(profile)}`);
@@ -57,7 +57,7 @@ it('prefers the profile that AWS_PROFILE names to the keys of the environment, s
   expect(vi.mocked(console.warn)).not.toHaveBeenCalled();
 });
 
-it('prefers the credentials file to the config file, and keys to a credential process', async () => {
+it('the agent prefers the credentials file to the config file, and keys to a credential process', async () => {
   const scene = await startScene();
   const [fromConfig, fromCredentials, fromProcess] = [scene.issuer.user(), scene.issuer.user(), scene.issuer.user()];
   const answer = scene.file('answer.json', JSON.stringify(processDocument(fromProcess)));

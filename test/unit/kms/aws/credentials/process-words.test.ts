@@ -26,16 +26,16 @@ it.each([
   ['source --client-secret=swordfish', 'bad secret swordfish', 'bad secret (hidden)'],
   ["source 'hunter22'", 'not hunter22', 'not (hidden)'],
   ['source --key-file /run/key', 'cannot read /run/key', 'cannot read (hidden)'],
-])('of `%s`, which says %j, shows %j', (command, said, shown) => {
+])('the error of `%s`, which says %j, is shown as %j', (command, said, shown) => {
   expect(wordsOfProcess(command, `Command failed: ${command}\n${said}`)).toBe(shown);
 });
 
-it('shows nothing of the error of another command', () => {
+it('the error of another command is not shown', () => {
   expect(wordsOfProcess('source', 'Command failed: other\nwhat it said')).toBe('');
   expect(wordsOfProcess('source', 'stdout maxBuffer length exceeded')).toBe('');
 });
 
-it('cuts a long line between two words', () => {
+it('a long error is cut between two words', () => {
   const shown = wordsOfProcess('source', `Command failed: source\n${'word '.repeat(100)}`);
   expect(shown).toHaveLength(301);
   expect(shown).toMatch(/word …$/);

@@ -111,7 +111,7 @@ describe.each(SOURCES)('credentials from $name', ({ set, failure, silence }) => 
     expect(scene.calls.map(({ error }) => error).filter(Boolean)).toEqual([]);
   });
 
-  it('are missed no longer than the cause lasts', async () => {
+  it('are missing only as long as the fault lasts', async () => {
     const scene = await startScene();
     const bring = await set(scene);
     const client = await scene.client({ requestTimeoutMs: 2_000 });
@@ -127,7 +127,7 @@ describe.each(SOURCES)('credentials from $name', ({ set, failure, silence }) => 
     expect(await scene.use(client)).not.toBe(first);
   }, 120_000);
 
-  it('are asked for again in the call that misses them', async () => {
+  it('are requested again in the call that misses them', async () => {
     const scene = await startScene();
     const bring = await set(scene);
     bring(SERVER_ERROR);

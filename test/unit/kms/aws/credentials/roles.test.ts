@@ -8,7 +8,7 @@ import { startSts } from '../../../../support/aws-stand-ins/sts.ts';
 
 const ROLE = 'arn:aws:iam::111122223333:role/keys';
 
-it('takes the role of a Kubernetes service account (IRSA)', async () => {
+it('the agent uses the role of a Kubernetes service account (IRSA)', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   scene.environment({
@@ -28,7 +28,7 @@ it('takes the role of a Kubernetes service account (IRSA)', async () => {
   ]);
 });
 
-it('reads the token of the service account again when the credentials are renewed', async () => {
+it('the agent reads the token of the service account again when the credentials are renewed', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   const file = scene.file('token', sts.webIdentityToken);
@@ -41,7 +41,7 @@ it('reads the token of the service account again when the credentials are renewe
   expect(await scene.use(client)).not.toBe(first);
 });
 
-it('takes the role of a profile with a web identity token file', async () => {
+it('the agent uses the role of a profile with a web identity token file', async () => {
   const scene = await startScene();
   const sts = await startSts(scene.issuer);
   const file = scene.file('token', sts.webIdentityToken);
@@ -50,7 +50,7 @@ it('takes the role of a profile with a web identity token file', async () => {
   expect(await scene.use(await scene.client())).toMatch(/^ASIA/);
 });
 
-it('takes the role of the task from the container endpoint', async () => {
+it('the agent uses the role of the task from the container endpoint', async () => {
   const scene = await startScene();
   const container = await startContainer(scene.issuer);
   container.token = scene.issuer.secret('container');
@@ -62,7 +62,7 @@ it('takes the role of the task from the container endpoint', async () => {
   expect(container.asked).toHaveLength(1);
 });
 
-it('takes the role of a pod from EKS Pod Identity, and reads the rotated token again', async () => {
+it('the agent uses the role of a pod from EKS Pod Identity, and reads the rotated token again', async () => {
   const scene = await startScene();
   const container = await startContainer(scene.issuer);
   container.token = scene.issuer.secret('container');
@@ -81,7 +81,7 @@ it('takes the role of a pod from EKS Pod Identity, and reads the rotated token a
   expect(second).not.toBe(first);
 });
 
-it('takes the role of the instance, by IMDSv2', async () => {
+it('the agent uses the role of the instance, by IMDSv2', async () => {
   const scene = await startScene();
   const instance = await startInstance(scene.issuer);
   scene.environment({ AWS_EC2_METADATA_DISABLED: undefined, AWS_EC2_METADATA_SERVICE_ENDPOINT: instance.url });
@@ -93,7 +93,7 @@ it('takes the role of the instance, by IMDSv2', async () => {
   ]);
 });
 
-it('assumes a role with the role of the instance', async () => {
+it('the agent assumes a role with the role of the instance', async () => {
   const scene = await startScene();
   const [instance, sts] = await Promise.all([startInstance(scene.issuer), startSts(scene.issuer)]);
   scene.file('.aws/config', `[profile keys]\nrole_arn = ${ROLE}\ncredential_source = Ec2InstanceMetadata\n`);
@@ -108,7 +108,7 @@ it('assumes a role with the role of the instance', async () => {
   expect(used).not.toBe(sts.calls[0]?.['signedBy']);
 });
 
-it('assumes a role with the role of the task', async () => {
+it('the agent assumes a role with the role of the task', async () => {
   const scene = await startScene();
   const [container, sts] = await Promise.all([startContainer(scene.issuer), startSts(scene.issuer)]);
   scene.file('.aws/config', `[profile keys]\nrole_arn = ${ROLE}\ncredential_source = EcsContainer\n`);

@@ -28,14 +28,14 @@ async function stage(config: string): Promise<{ scene: Scene; sso: SsoStandIn }>
 it.each([
   ['an sso_session', SESSION, 'corp'],
   ['the older form', LEGACY, START_URL],
-])('asks the portal for the credentials of the role, with %s', async (_, config, cacheKey) => {
+])("the agent requests the role's credentials from the portal, with %s", async (_, config, cacheKey) => {
   const { scene, sso } = await stage(config);
   logIn(scene, sso, cacheKey);
   expect(await scene.use(await scene.client())).toMatch(/^ASIA/);
   expect(sso.asked).toEqual(['GET /federation/credentials']);
 });
 
-it('renews the token of an sso_session, and keeps the new one', async () => {
+it('the agent renews the token of an sso_session, and stores the new one', async () => {
   const { scene, sso } = await stage(SESSION);
   const more = { clientId: 'c', clientSecret: scene.issuer.secret('sso-client'), refreshToken: sso.refreshToken };
   logIn(scene, sso, 'corp', HOUR_MS, more);
@@ -47,7 +47,7 @@ it('renews the token of an sso_session, and keeps the new one', async () => {
 it.each([
   ['an sso_session', SESSION, 'corp'],
   ['the older form', LEGACY, START_URL],
-])('says that the login has expired, and works after another one, with %s', async (_, config, cacheKey) => {
+])('the agent reports an expired login, and works after another one, with %s', async (_, config, cacheKey) => {
   const { scene, sso } = await stage(config);
   logIn(scene, sso, cacheKey, -HOUR_MS);
   const client = await scene.client();
@@ -63,7 +63,7 @@ it.each([
   expect(await scene.use(client)).toMatch(/^ASIA/);
 });
 
-it('says that nobody has logged in', async () => {
+it('the agent reports that nobody has logged in', async () => {
   const { scene } = await stage(SESSION);
   const error = await scene.fails(
     await scene.client(),
@@ -73,7 +73,7 @@ it('says that nobody has logged in', async () => {
   expect(error.hint).toContain('run `aws sso login`');
 });
 
-it('says that the portal knows the token no more', async () => {
+it('the agent reports that the portal does not accept the token any more', async () => {
   const { scene, sso } = await stage(SESSION);
   logIn(scene, sso, 'corp');
   sso.accessToken = scene.issuer.secret('sso-access');
@@ -85,7 +85,7 @@ it('says that the portal knows the token no more', async () => {
   expect(error.hint).toContain('run `aws sso login`');
 });
 
-it('says that the user may not take the role', async () => {
+it('the agent reports that the user may not use the role', async () => {
   const { scene, sso } = await stage(SESSION.replace('role_name = keys', 'role_name = other'));
   logIn(scene, sso, 'corp');
   const error = await scene.fails(
@@ -96,7 +96,7 @@ it('says that the user may not take the role', async () => {
   expect(error.hint).toContain('sso_role_name');
 });
 
-it('says that the portal has trouble, or cannot be reached', async () => {
+it('the agent reports that the portal fails, or cannot be reached', async () => {
   const { scene, sso } = await stage(SESSION);
   logIn(scene, sso, 'corp');
   const client = await scene.client();

@@ -25,7 +25,7 @@ const ROWS = Object.entries(FAILURE_TABLE).map(([name, row]) => ({
   how: `${MADE_UP.includes(name) ? 'of a system call that is made to fail, ' : ''}through the SDK`,
 }));
 
-it('every row of the table has a case here, and every case a row', () => {
+it('every row of the failure table has a case, and every case a row', () => {
   expect(Object.keys(CASES).sort()).toEqual(Object.keys(FAILURE_TABLE).sort());
 });
 
@@ -47,7 +47,7 @@ it.each(ROWS)(
   30_000,
 );
 
-it('is what docs/errors.md says', () => {
+it('docs/errors.md is generated from the failure table', () => {
   const path = join(import.meta.dirname, '../../../../../docs/errors.md');
   expect(readFileSync(path, 'utf8'), 'docs/errors.md is out of date: npm run docs').toBe(errorsDocument());
 });

@@ -120,7 +120,7 @@ describe('a proxy', () => {
   });
 });
 
-it('what answers in the place of STS is named', async () => {
+it("an answer in place of STS's is named", async () => {
   const scene = await startScene();
   scene.environment({
     AWS_WEB_IDENTITY_TOKEN_FILE: scene.file('token', scene.issuer.secret('web-identity')),
