@@ -15,7 +15,7 @@ const GAP_MS = 3_000;
 /** Milliseconds after which `tell` is called about the lock's live holder. */
 const TELL_AFTER_MS = 5_000;
 /** Give up after this many failed reads of a lock that exists. */
-const MOST_RIDDLES = 10;
+const MOST_FAILED_READS = 10;
 /** Milliseconds. A lock unchanged for this long belongs to a dead process, and is taken over. */
 const ABANDONED_MS = 20_000;
 /** Milliseconds; far less: a holder that could not renew the lock for this long replaces nothing more. */
@@ -140,7 +140,7 @@ async function claim(
   let firstMs = 0;
   let lookedMs = clock.monotonicMs();
   let isTold = false;
-  for (let riddles = 0; ; ) {
+  for (let failedReads = 0; ; ) {
     if (await isLinked(fileSystem, temporary, path)) return;
     const found = await readIfThere(directory, fileSystem);
     const nowMs = clock.monotonicMs();
@@ -150,8 +150,8 @@ async function claim(
     if (found !== undefined && isOf(found, text)) return;
     if (found === undefined) {
       // The lock has been released since, or is a dangling link.
-      riddles += 1;
-      if (riddles > MOST_RIDDLES) throw noLock(path, 'it is there, and cannot be read');
+      failedReads += 1;
+      if (failedReads > MOST_FAILED_READS) throw noLock(path, 'it is there, and cannot be read');
     } else if (first === undefined) {
       first = found;
       firstMs = nowMs;

@@ -275,7 +275,7 @@ describe('a session', () => {
     ]);
   });
 
-  it('with allow_missing_keys starts without them and hands them over as soon as it can', async () => {
+  it('with allow_missing_keys starts without missing keys and delivers them as soon as it can', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('1.1'), synced: true });
     kms.on = (_, call) => {
       if (call < 4) throw kmsError('DisabledException');
@@ -293,7 +293,7 @@ describe('a session', () => {
     expect(sent('key')).toHaveLength(1);
   });
 
-  it('does not make OPEN and FETCH of a version that is tried again meanwhile wait for KMS, and makes new keys', async () => {
+  it('fails OPEN and FETCH of a missing version without waiting for KMS, and creates new keys', async () => {
     for (const version of [1, 2])
       fs.files.set(`/keys/aws-kms-key.2.${version}`, { bytes: wrappedKey(`2.${version}`), synced: true });
     kms.on = () => {
@@ -363,7 +363,7 @@ describe('a session', () => {
     expect(await hello([[setting, value]])).toMatchObject({ type: 'fail', code: 'BAD_OPTION', message });
   });
 
-  it('refuses another protocol version and says which', async () => {
+  it('refuses another protocol version and names it', async () => {
     send(1, { type: 'hello', protocol: 3, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
     expect(await answerTo(1)).toMatchObject({
       type: 'fail',
@@ -372,7 +372,7 @@ describe('a session', () => {
     });
   });
 
-  it('makes no version that HELD names, and tells the log at each look', async () => {
+  it('creates no version that HELD names, and logs that at each look', async () => {
     for (const key of ['2.1', '3.1'])
       fs.files.set(`/keys/aws-kms-key.${key}`, { bytes: wrappedKey(key), synced: true });
     expect(await greet(3)).toEqual({ type: 'welcome', protocol: 2, agentVersion: '9.9.9' });
@@ -409,7 +409,7 @@ describe('a session', () => {
     expect(sent('log')).toContainEqual({ type: 'log', severity: 'warning', text });
   });
 
-  it('uses nothing in mock mode', async () => {
+  it('makes no daily use in mock mode', async () => {
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
     send(1, {
       type: 'hello',
@@ -427,7 +427,7 @@ describe('a session', () => {
   it.each([
     ['a backup', 2, 'backup'],
     ['protocol 1', 1, 'server'],
-  ] as const)('has no use of master keys for %s', async (_, protocol, role) => {
+  ] as const)('makes no daily use of master keys for %s', async (_, protocol, role) => {
     send(1, { type: 'hello', protocol, role, held: 0, settings: new Map(HELLO_SETTINGS) });
     await answerTo(1);
     send(2, { type: 'use', deadlineMs: 30_000 });
@@ -480,7 +480,7 @@ describe('a session', () => {
     expect(await ended).toMatchObject({ code: 'PROTOCOL', message: 'set: mock is not a setting that changes' });
   });
 
-  it('ends when the plugin goes away, and gives up what is under way', async () => {
+  it('ends when the plugin goes away, and aborts running requests', async () => {
     await hello();
     let aborted = false;
     kms.on = () => new Promise(() => undefined);
@@ -537,7 +537,7 @@ describe('a session', () => {
     },
   );
 
-  it('reports the calls of a request that failed, too', async () => {
+  it('reports the calls of a failed request, too', async () => {
     await hello();
     kms.on = () => {
       throw kmsError('AccessDeniedException');
@@ -572,7 +572,7 @@ describe('a session', () => {
     expect(withKey[0]?.every((byte) => byte === 0)).toBe(true);
   });
 
-  it('says why a request takes long, at level Off too, but not all the time', async () => {
+  it('logs now and then why a request takes long, at level Off too', async () => {
     await hello();
     kms.on = (_, call) => {
       if (call < 10) throw kmsError('ThrottlingException', 'slow down');
@@ -589,7 +589,7 @@ describe('a session', () => {
     );
   });
 
-  it('ends when nothing has been asked for ten seconds, not while something is under way', async () => {
+  it('ends after ten seconds without a request, but not during one', async () => {
     await hello();
     kms.on = () => clock.sleep(15_000);
     send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 60_000 });
@@ -615,7 +615,7 @@ describe('a session', () => {
     expect(JSON.stringify(received)).not.toContain('hush');
   });
 
-  it('logs KMS calls as loudly as log_level says, and never the data key', async () => {
+  it('logs KMS calls at the level that log_level selects, and never the data key', async () => {
     await hello([['log_level', 'Trace']]);
     kms.on = (operation, call) => {
       if (operation === 'Decrypt' && call === 2) throw kmsError('ThrottlingException', 'slow down');

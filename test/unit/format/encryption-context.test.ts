@@ -31,7 +31,7 @@ describe('aws_key_management_encryption_context', () => {
     ['aws:a=b', /the name "aws:a" is reserved$/],
     ['mariadb-aws-kms:key-id=3', /the name "mariadb-aws-kms:key-id" is reserved$/],
     [`a=${'b'.repeat(5000)}`, /expected at most 2048 characters, got 5002$/],
-  ])('%j is malformed, never dropped', async (text, message) => {
+  ])('%j is refused as malformed, never dropped', async (text, message) => {
     const error = await expectKeyError(() => parseEncryptionContext(text), 'BAD_OPTION', message);
     expect(error.message).toMatch(/^aws_key_management_encryption_context: /);
     expect(error.hint).toContain('cluster=orders');
@@ -51,7 +51,7 @@ describe('aws_key_management_encryption_context', () => {
     );
   });
 
-  it('is completed with the place of a key, and stays empty when it is', () => {
+  it("is extended by a key's id and version, and stays empty when it is", () => {
     const name = { id: keyId(7), version: keyVersion(3) };
     expect(keyContext({ a: 'b' }, name, 'AES_CBC')).toEqual({
       a: 'b',
@@ -61,7 +61,7 @@ describe('aws_key_management_encryption_context', () => {
     expect(keyContext({}, name, 'AES_CBC')).toEqual({});
   });
 
-  it('is completed with place and algorithm of a key of AES_CTR, also when it is empty', () => {
+  it('is extended by id, version and algorithm for AES_CTR, also when it is empty', () => {
     const name = { id: keyId(7), version: keyVersion(3) };
     const bound = {
       'mariadb-aws-kms:key-id': '7',
@@ -72,7 +72,7 @@ describe('aws_key_management_encryption_context', () => {
     expect(keyContext({ a: 'b' }, name, 'AES_CTR')).toEqual({ a: 'b', ...bound });
   });
 
-  it('tells the algorithm, and refuses one that is not known', async () => {
+  it('determines the algorithm, and an unknown one is refused', async () => {
     expect(algorithmOf({})).toBe('AES_CBC');
     expect(algorithmOf({ a: 'AES_CTR' })).toBe('AES_CBC');
     expect(algorithmOf({ [ALGORITHM_PAIR]: 'AES_CTR' })).toBe('AES_CTR');

@@ -111,7 +111,7 @@ describe('messages', () => {
     );
   });
 
-  it('arrive whole from a stream cut anywhere, also into single bytes', () => {
+  it('arrive complete from a stream cut anywhere, also into single bytes', () => {
     fc.assert(
       fc.property(
         fc.array(agentMessage, { minLength: 1, maxLength: 5 }),
@@ -191,7 +191,7 @@ describe('messages', () => {
     await expectKeyError(() => parsePluginMessage(frame), 'PROTOCOL', message);
   });
 
-  it('cut long text at a character', () => {
+  it('have long texts cut at a character', () => {
     const [frame] = decode(encodeAgentMessage(0, { type: 'log', severity: 'note', text: `x${'ä'.repeat(4000)}` }));
     const message = frame && parseAgentMessage(frame);
     expect(message).toEqual({ type: 'log', severity: 'note', text: `x${'ä'.repeat(2047)}` });
@@ -209,7 +209,7 @@ describe('the frame decoder', () => {
     );
   });
 
-  it('takes the longest frame and refuses to write a longer one', async () => {
+  it('accepts the longest frame and refuses to write a longer one', async () => {
     const payload = Buffer.alloc(MAX_FRAME_BYTES - 5, 7);
     expect(decode(new PayloadWriter().bytes(payload).toFrame(1, 2))).toEqual([{ type: 1, request: 2, payload }]);
     await expectKeyError(
@@ -219,7 +219,7 @@ describe('the frame decoder', () => {
     );
   });
 
-  it('knows whether a stream ends inside a frame', () => {
+  it('knows whether a stream ends inside a frame or between two', () => {
     const decoder = new FrameDecoder();
     const bytes = new PayloadWriter().bytes(Buffer.from('abc')).toFrame(1, 2);
     decoder.feed(bytes.subarray(0, 6));

@@ -18,7 +18,7 @@ describe('names in a key directory', () => {
     );
   });
 
-  it('are whole where the original plugin cut them at 19 characters', () => {
+  it('are complete where the original plugin cut them at 19 characters', () => {
     expect(keyFileName({ id: keyId(100_000), version: keyVersion(1) })).toBe('aws-kms-key.100000.1');
     expect(keyFileName({ id: keyId(1234), version: keyVersion(100) })).toBe('aws-kms-key.1234.100');
     expect(keyFileName({ id: keyId(4_294_967_295), version: keyVersion(4_294_967_294) })).toBe(
@@ -45,9 +45,12 @@ describe('names in a key directory', () => {
     expect(parseFileName(file)).toEqual({ kind: 'stray' });
   });
 
-  it.each(['ibdata1', 'aws-kms-key', 'aws-kms-keys.1.1', 'xaws-kms-key.1.1', ''])("%j is somebody else's", (file) => {
-    expect(parseFileName(file)).toEqual({ kind: 'foreign' });
-  });
+  it.each(['ibdata1', 'aws-kms-key', 'aws-kms-keys.1.1', 'xaws-kms-key.1.1', ''])(
+    "%j counts as another program's file",
+    (file) => {
+      expect(parseFileName(file)).toEqual({ kind: 'foreign' });
+    },
+  );
 
   it('never throw and never name a key twice', () => {
     fc.assert(
@@ -60,7 +63,7 @@ describe('names in a key directory', () => {
     );
   });
 
-  it('know our own other files', () => {
+  it('are recognised for our own other files', () => {
     expect(parseFileName('.aws-kms-tmp-1x')).toEqual({ kind: 'temporary' });
     expect(parseFileName('aws-kms-key.mock.json')).toEqual({ kind: 'mock-state' });
     expect(parseFileName('aws-kms-sealed-key-ring')).toEqual({ kind: 'key-ring' });

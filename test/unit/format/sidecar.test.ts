@@ -47,7 +47,7 @@ describe('a sidecar', () => {
     expect(error.message).toMatch(/^sidecar aws-kms-key\.7\.3\.json: /);
   });
 
-  it('is written so that it can be read, whatever request ids KMS and proxies make up', () => {
+  it('is readable whatever request ids KMS and proxies invent', () => {
     const odd = { ...sidecar, requestId: 'r'.repeat(300), replaces: { ...sidecar, requestId: 'a\nb\u00e9' } };
     const { replaces, requestId } = parseSidecar(name, formatSidecar(name, odd));
     expect(requestId).toBe('r'.repeat(256));
@@ -58,7 +58,7 @@ describe('a sidecar', () => {
     [{ masterKeyArn: `arn:${'x'.repeat(2049)}` }, /"masterKeyArn" is missing or malformed$/],
     [{ created: '+010000-01-01T00:00:00.000Z' }, /"created" is missing or malformed$/],
     [{ encryptionContext: { ...sidecar.encryptionContext, a: 'x'.repeat(65_536) } }, /it is too long$/],
-  ])('that could not be read back is not written: %#', async (change, message) => {
+  ])('that could not be parsed is not written: %#', async (change, message) => {
     await expectKeyError(() => formatSidecar(name, { ...sidecar, ...change }), 'KMS_BAD_ANSWER', message);
   });
 
@@ -67,7 +67,7 @@ describe('a sidecar', () => {
     [8.64e15 + 1, '9999-12-31T00:00:00.000Z'],
     [Number.POSITIVE_INFINITY, '9999-12-31T00:00:00.000Z'],
     [1_893_456_000_000, '2030-01-01T00:00:00.000Z'],
-  ])('has a time of four digits for a file of the time %s', (ms, time) => {
+  ])('has a year of four digits for a file of the time %s', (ms, time) => {
     expect(writtenTime(ms)).toBe(time);
   });
 
@@ -94,7 +94,7 @@ describe('a sidecar', () => {
       },
       'its encryption context names an algorithm that is not known: "AES_XTS"',
     ],
-  ])('that was edited to say another algorithm is refused: %j', async (change, message) => {
+  ])('edited to another algorithm is refused: %j', async (change, message) => {
     await expectKeyError(
       () => parseSidecar(name, JSON.stringify({ ...valid, ...change })),
       'KEY_FILE_CORRUPT',
@@ -119,7 +119,7 @@ describe('a sidecar', () => {
       'its encryption context binds the key to key 8 version 3',
     ],
     [{ encryptionContext: { a: 'b' } }, 'its encryption context binds the key to key undefined version undefined'],
-  ])('of another place is told: %j', async (change, message) => {
+  ])('of another key is recognised: %j', async (change, message) => {
     await expectKeyError(
       () => parseSidecar(name, JSON.stringify({ ...valid, ...change })),
       'KEY_FILE_SWAPPED',

@@ -119,12 +119,12 @@ async function refusal() {
   return failures[0]?.error;
 }
 
-describe('a start', () => {
+describe('a start from a copy made during a rewrap', () => {
   it.each<[string, StoredHow]>([
     ['without a context', {}],
     ['bound to a context', { configured: CONTEXT }],
     ['of AES_CTR', { algorithm: 'AES_CTR' }],
-  ])('opens a key %s, says so once, and has the sidecar speak of it', async (_, how) => {
+  ])('opens a key %s, logs that once, and corrects the sidecar', async (_, how) => {
     store(1, how);
     const before = parseSidecar(name(1), String(bytesOf('aws-kms-key.1.1.json')));
     await moveUnderTheCopy();
@@ -150,7 +150,7 @@ describe('a start', () => {
     expect(await rewrap({ fileSystem: fs, kms, clock })).toMatchObject({ moved: [], problems: [], others: [] });
   });
 
-  it('of mariadb-backup opens it and leaves the sidecar alone', async () => {
+  it('of mariadb-backup opens the key and leaves the sidecar alone', async () => {
     store(1);
     await moveUnderTheCopy();
     const before = bytesOf('aws-kms-key.1.1.json');
@@ -180,7 +180,7 @@ describe('a start', () => {
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(before);
   });
 
-  it('opens it also where no sidecar can be stored', async () => {
+  it('opens the key even where no sidecar can be stored', async () => {
     store(1);
     await moveUnderTheCopy();
     fs.before = (call) => {
@@ -196,7 +196,7 @@ describe('a start', () => {
     ]);
   });
 
-  it('does not touch what a rewrap brought in order meanwhile', async () => {
+  it('leaves a pair alone that a rewrap has completed meanwhile', async () => {
     store(1);
     const old = bytesOf('aws-kms-key.1.1.json') ?? Buffer.alloc(0);
     await rewrap({ fileSystem: fs, kms, clock });
@@ -209,7 +209,7 @@ describe('a start', () => {
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(right);
   });
 
-  it('seals it when its pair is in order, and not before: a key in the ring is not looked at again', async () => {
+  it('adds the key to the sealed key ring only when its pair is consistent, since keys in it are not checked again', async () => {
     store(1);
     store(2);
     await moveUnderTheCopy();
@@ -241,7 +241,7 @@ describe('a start', () => {
   });
 });
 
-describe('a key file in the place of another', () => {
+describe('a key file in place of another', () => {
   it('without a context is refused: it holds another data key', async () => {
     store(1);
     store(2);
@@ -275,9 +275,9 @@ describe('a key file in the place of another', () => {
   });
 
   it.each<[string, () => Buffer]>([
-    ['bound to its place', () => bytesOf('aws-kms-key.2.1') ?? Buffer.alloc(0)],
+    ['bound to another place', () => bytesOf('aws-kms-key.2.1') ?? Buffer.alloc(0)],
     ['damaged', () => Buffer.from('no wrapped key')],
-  ])('%s is refused by KMS', async (_, bytes) => {
+  ])('is refused by KMS when it is %s', async (_, bytes) => {
     store(1, { configured: CONTEXT });
     store(2, { configured: CONTEXT });
     fs.files.set('/keys/aws-kms-key.1.1', { bytes: bytes(), synced: true });
@@ -320,7 +320,7 @@ describe('a key file in the place of another', () => {
   });
 });
 
-describe('such a pair', () => {
+describe('an inconsistent pair of key file and sidecar', () => {
   const HINT =
     /^the next start of the server tells whether it is the same data key, and corrects the sidecar then; if not/;
 
@@ -329,7 +329,7 @@ describe('such a pair', () => {
     await moveUnderTheCopy();
   });
 
-  it('is not backed up, and named', async () => {
+  it('is not backed up, and is named', async () => {
     const { manifest, problems } = await backUpKeys({ ...COPYING, from: directory() }, disk());
     expect(manifest.keys).toEqual([]);
     expect(problems).toMatchObject([
@@ -341,7 +341,7 @@ describe('such a pair', () => {
     ]);
   });
 
-  it('is no good backup', async () => {
+  it('fails the check of a backup', async () => {
     const deadline = startDeadline(clock, 60_000);
     const parts = { disk: disk(), caller: caller(), context: CONTEXT };
     const problems = await unwrapBackup('/keys', [name(1)], parts, deadline);
@@ -349,7 +349,7 @@ describe('such a pair', () => {
     expect(problems).toMatchObject([{ code: 'KEY_FILE_CORRUPT', hint: expect.stringMatching(HINT) }]);
   });
 
-  it('is not moved before a start of the server corrected it', async () => {
+  it('is not moved before a start of the server has corrected it', async () => {
     const { moved, problems } = await rewrap({ fileSystem: fs, kms, clock });
     expect(moved).toEqual([]);
     expect(problems).toMatchObject([{ code: 'KEY_FILE_CORRUPT', hint: expect.stringMatching(HINT) }]);
@@ -357,7 +357,7 @@ describe('such a pair', () => {
   });
 });
 
-it('a backup of the keys at every moment of a rewrap has pairs that fit, and all of them open', async () => {
+it('a backup at any moment of a rewrap has consistent pairs, all of which open', async () => {
   for (const id of [1, 2]) store(id, id === 1 ? {} : { configured: CONTEXT });
   const original = new Map(fs.files);
   /** The directory's content after each step of the run. */

@@ -95,8 +95,8 @@ function files(): string[] {
   return [...fs.files.keys()].map((file) => file.replace('/keys/', '')).sort();
 }
 
-describe('loading', () => {
-  it('unwraps every version, the latest of each key first, and wipes what it handed over', async () => {
+describe('loading the keys', () => {
+  it('unwraps every version, the latest of each key first, and wipes what it delivered', async () => {
     for (const [id, version] of [
       [1, 1],
       [1, 2],
@@ -126,7 +126,7 @@ describe('loading', () => {
     expect(clock.monotonicMs()).toBe(160);
   });
 
-  it('retries what passes, and names each version that stays wrapped', async () => {
+  it('retries transient failures, and names each version that stays wrapped', async () => {
     store(1, 1);
     store(1, 2);
     store(2, 1);
@@ -143,7 +143,7 @@ describe('loading', () => {
     ]);
   });
 
-  it('fails when the directory cannot be listed, and mints nothing', async () => {
+  it('fails when the directory cannot be listed, and creates nothing', async () => {
     fs.before = (call) => {
       if (call === 'readdir') throw systemError('EACCES');
     };
@@ -208,7 +208,7 @@ describe('opening a key id', () => {
     expect(process.counted).toContain('keysCreated');
   });
 
-  it('asked many times at once creates it once', async () => {
+  it('creates the key once for many concurrent requests', async () => {
     const process = new Process();
     const all = Promise.all(
       Array.from({ length: 10 }, () => process.keyring.open(one, true, startDeadline(clock, 60_000))),
@@ -218,7 +218,7 @@ describe('opening a key id', () => {
     expect(files()).toEqual(['aws-kms-key.1.1', 'aws-kms-key.1.1.json']);
   });
 
-  it('loads what another process made meanwhile', async () => {
+  it('loads a key that another process created meanwhile', async () => {
     store(1, 1);
     store(1, 2);
     const process = new Process();
@@ -227,7 +227,7 @@ describe('opening a key id', () => {
     expect(kms.calls.every(({ operation }) => operation === 'Decrypt')).toBe(true);
   });
 
-  it('takes the key of a process that was faster by a moment', async () => {
+  it('uses the key of a process that was a moment faster', async () => {
     fs.before = (call) => {
       if (call === 'link') store(1, 1, wrappedKey('theirs'));
     };
@@ -237,7 +237,7 @@ describe('opening a key id', () => {
     expect(files()).toEqual(['aws-kms-key.1.1']);
   });
 
-  it('never mints when a stored key cannot be unwrapped, read, or is lost', async () => {
+  it('never creates a key when a stored one cannot be unwrapped or read, or is lost', async () => {
     store(1, 1, Buffer.alloc(0));
     store(2, 1);
     fs.files.set('/keys/aws-kms-key.3.1.json', { bytes: Buffer.from('{}'), synced: true });
@@ -256,7 +256,7 @@ describe('opening a key id', () => {
     expect(process.announced).toEqual([]);
   });
 
-  it('does not pass an older version for the latest', async () => {
+  it('does not deliver an older version as the latest', async () => {
     store(1, 1);
     store(1, 2);
     kms.on = (_, __, request) => {
@@ -297,7 +297,7 @@ describe('opening a key id', () => {
   });
 
   it.each(['GenerateDataKeyWithoutPlaintext', 'Decrypt'] as const)(
-    'leaves no trace when %s fails, and works the next time',
+    'leaves nothing behind when %s fails, and works the next time',
     async (operation) => {
       let fail = true;
       kms.on = (called) => {
@@ -313,8 +313,8 @@ describe('opening a key id', () => {
   );
 });
 
-describe('a key that the data directory names', () => {
-  it('is not made anew', async () => {
+describe('a key that existing data uses', () => {
+  it('is not created again', async () => {
     const process = new Process();
     const message =
       /^key 1 is not among the key files in \/keys, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made/;
@@ -353,7 +353,7 @@ describe('a key that the data directory names', () => {
       'KEY_NOT_ALLOWED',
       /^key 9 cannot be created: .*master_key_id is empty$/,
     ],
-  ])('is not to be looked for where %s is in the way already', async (_, changes, role, held, code, message) => {
+  ])('needs no search of the data where %s forbids its creation', async (_, changes, role, held, code, message) => {
     store(1, 1);
     if (code === 'KEY_FILE_MISSING')
       fs.files.set('/keys/aws-kms-key.3.1.json', { bytes: Buffer.from('{}'), synced: true });
@@ -368,7 +368,7 @@ describe('a key that the data directory names', () => {
   });
 });
 
-describe('a directory that lists fewer versions than are known', () => {
+describe('a directory that lists fewer versions than the server has', () => {
   const GONE = 'not in /keys any more, and the server has the keys of those files in use: nothing is created there';
 
   async function expectNothingIsCreated(process: Process, shrunk: string): Promise<void> {
@@ -385,7 +385,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(files()).toEqual(before);
   }
 
-  it('gets no key from an agent that the server told what it has', async () => {
+  it("gets no new key from an agent that knows the server's versions", async () => {
     store(1, 1);
     await expectNothingIsCreated(
       new Process({}, 'server', 2),
@@ -393,7 +393,7 @@ describe('a directory that lists fewer versions than are known', () => {
     );
   });
 
-  it('gets no key from the agent that listed more, until they are back', async () => {
+  it('gets no new key from the agent that has listed more, until they are back', async () => {
     store(1, 1);
     store(1, 2);
     const process = new Process();
@@ -406,7 +406,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(await process.rotate(one)).toBe(3);
   });
 
-  it('gets no version that the server has, though it lists as many key files', async () => {
+  it('gets no version that the server has, even if it lists as many key files', async () => {
     store(2, 1);
     store(3, 1);
     const process = new Process();
@@ -431,7 +431,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(await process.rotate(keyId(2))).toBe(3);
   });
 
-  it('gets no version 1 in the place of an old one that the server has', async () => {
+  it('gets no version 1 in place of a lost one that the server has', async () => {
     store(3, 1);
     const process = new Process();
     process.keyring.hold([name(2, 1)]);
@@ -439,7 +439,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(kms.calls).toEqual([]);
   });
 
-  it('gets no version that the server has, when the one that was made at the same time is gone again', async () => {
+  it('gets no version that the server has, when one created meanwhile has disappeared again', async () => {
     store(2, 1);
     const process = new Process();
     await process.run((keyring, deadline) => keyring.loadAll(deadline));
@@ -454,7 +454,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(files().filter((path) => path.includes('key.2.3'))).toEqual([]);
   });
 
-  it('is not one whose newest file is listed before it is announced', async () => {
+  it('is not assumed when the newest file is listed before it is announced', async () => {
     const process = new Process();
     await process.open(one);
     const deadline = startDeadline(clock, 60_000);
@@ -470,7 +470,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(await process.rotate(one)).toBe(2);
   });
 
-  it('is not one that listed what was no key', async () => {
+  it('is not assumed for names that were no keys', async () => {
     const process = new Process();
     await process.open(one);
     store(7, 1, Buffer.alloc(0));
@@ -479,7 +479,7 @@ describe('a directory that lists fewer versions than are known', () => {
     expect(await process.open(keyId(7))).toBe(1);
   });
 
-  it('gets no key from the agent that made more', async () => {
+  it('gets no new key from the agent that has created more', async () => {
     const process = new Process();
     await process.open(one);
     await process.rotate(one);
@@ -488,15 +488,15 @@ describe('a directory that lists fewer versions than are known', () => {
   });
 });
 
-describe('fetching a version', () => {
-  it('announces it without making it current', async () => {
+describe('fetching a key version', () => {
+  it('announces the version without making it current', async () => {
     store(1, 5);
     const process = new Process();
     await process.run((keyring, deadline) => keyring.fetch(name(1, 5), deadline));
     expect(process.announced).toMatchObject([{ name: '1.5', current: false }]);
   });
 
-  it('that is not stored fails and creates nothing', async () => {
+  it('fails for a missing version, and creates nothing', async () => {
     await expectKeyError(
       new Process().run((keyring, deadline) => keyring.fetch(name(1, 5), deadline)),
       'KEY_UNKNOWN',
@@ -506,7 +506,7 @@ describe('fetching a version', () => {
   });
 });
 
-describe('rotating', () => {
+describe('rotating a key', () => {
   it('creates the next version and announces only that', async () => {
     store(1, 1);
     store(1, 9);
@@ -529,7 +529,7 @@ describe('rotating', () => {
     expect(await new Process({ keyIds: parseKeyIdSet('1') }).rotate(keyId(9))).toBe(2);
   });
 
-  it('of an unknown key fails and creates nothing', async () => {
+  it('fails for an unknown key, and creates nothing', async () => {
     const error = await expectKeyError(new Process().rotate(keyId(9)), 'KEY_UNKNOWN', 'key 9 does not exist');
     expect(error.hint).toContain('ENCRYPTION_KEY_ID=9');
     expect(kms.calls).toEqual([]);
@@ -544,7 +544,7 @@ describe('rotating', () => {
     );
   });
 
-  it('that fails in Decrypt changes nothing: not the latest version, not the next start', async () => {
+  it('with a failing Decrypt changes neither the latest version nor the next start', async () => {
     store(1, 1);
     kms.on = (operation) => {
       if (operation === 'Decrypt') throw kmsError('DisabledException');
@@ -575,7 +575,7 @@ describe('rotating', () => {
     }
   });
 
-  it('of all keys tries every one and reports each that failed', async () => {
+  it('tries every key for a rotation of all, and reports each failure', async () => {
     for (const id of [1, 2, 3, 4]) store(id, 1);
     kms.on = (operation, _, request) => {
       if (
@@ -599,7 +599,7 @@ describe('rotating', () => {
     ]);
   });
 
-  it('of all keys returns how many', async () => {
+  it('returns the number of keys for a rotation of all', async () => {
     store(1, 1);
     store(7, 3);
     expect(await new Process().run((keyring, deadline) => keyring.rotateAll(deadline))).toBe(2);
@@ -621,7 +621,7 @@ describe('rotating very many keys', () => {
     expect(listed).toBe(1);
   });
 
-  it('ends at the deadline and tells which were rotated, the cause before the list', async () => {
+  it('ends at the deadline and reports the rotated keys, the cause before the list', async () => {
     kms.on = () => clock.sleep(200);
     const process = new Process();
     const error = await expectKeyError(
@@ -642,7 +642,7 @@ describe('rotating very many keys', () => {
 });
 
 describe('a directory whose names are not durable', () => {
-  it('is synced before a key that was found there is announced', async () => {
+  it('is synced before a key found there is announced', async () => {
     let failing = true;
     fs.before = (call) => {
       if (call === 'fsync-directory' && failing) throw systemError('EIO');
@@ -666,7 +666,7 @@ describe('a directory whose names are not durable', () => {
     expect([...fs.afterPowerLoss().files.keys()]).toContain('/keys/aws-kms-key.1.1');
   });
 
-  it('is synced when a server starts, and one that cannot be is told', async () => {
+  it('is synced when a server starts, and a failure is logged', async () => {
     store(1, 1);
     await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
     expect([...fs.afterPowerLoss().files.keys()]).toContain('/keys/aws-kms-key.1.1');
@@ -682,7 +682,7 @@ describe('a directory whose names are not durable', () => {
   });
 });
 
-it('a server that starts removes work in progress that was left behind long ago, a backup does not', async () => {
+it('a starting server removes old temporary files, a backup does not', async () => {
   fs.files.set('/keys/.aws-kms-tmp-old', { bytes: Buffer.from('x'), synced: true });
   await new Process({}, 'backup').run((keyring, deadline) => keyring.loadAll(deadline));
   expect(files()).toEqual(['.aws-kms-tmp-old']);
@@ -690,11 +690,11 @@ it('a server that starts removes work in progress that was left behind long ago,
   expect(files()).toEqual([]);
 });
 
-describe('with an encryption context', () => {
+describe('a keyring with an encryption context', () => {
   const context = { encryptionContext: { cluster: 'orders' } };
   const bound = { cluster: 'orders', 'mariadb-aws-kms:key-id': '1', 'mariadb-aws-kms:key-version': '1' };
 
-  it('binds new keys to it and to their place, and says so in the sidecar', async () => {
+  it('binds new keys to the context and to their id and version, and records that in the sidecar', async () => {
     await new Process(context).open(one);
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, bound]);
     const sidecar: unknown = JSON.parse(fs.files.get('/keys/aws-kms-key.1.1.json')?.bytes.toString() ?? '');
@@ -706,7 +706,7 @@ describe('with an encryption context', () => {
     expect(kms.calls.at(-1)?.request.encryptionContext).toEqual({ ...bound, 'mariadb-aws-kms:key-version': '2' });
   });
 
-  it('loads what was made with another one, or with none', async () => {
+  it('loads keys made with another context, or with none', async () => {
     await new Process(context).open(one);
     await new Process({}).rotate(one);
     kms.calls.length = 0;
@@ -715,7 +715,7 @@ describe('with an encryption context', () => {
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([{}, bound]);
   });
 
-  it('without a sidecar tries the configured one, then none', async () => {
+  it('tries the configured context, then none, for a key without a sidecar', async () => {
     store(1, 1);
     kms.on = (_, __, request) => {
       if (Object.keys(request.encryptionContext).length > 0) throw kmsError('InvalidCiphertextException', '');
@@ -725,7 +725,7 @@ describe('with an encryption context', () => {
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([bound, {}]);
   });
 
-  it('writes a sidecar anew that a crash kept from being stored, and only for a key that KMS says is in its place', async () => {
+  it('restores a sidecar lost in a crash, and only for a key that KMS proves to be in its place', async () => {
     await new Process(context).open(one);
     const path = '/keys/aws-kms-key.1.1.json';
     const before: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
@@ -742,7 +742,7 @@ describe('with an encryption context', () => {
     expect(files().filter((file) => file.startsWith('.'))).toEqual([]);
   });
 
-  it('loads a key whose sidecar cannot be written anew', async () => {
+  it('loads a key whose sidecar cannot be restored', async () => {
     await new Process(context).open(one);
     fs.files.delete('/keys/aws-kms-key.1.1.json');
     fs.before = (call) => {
@@ -753,7 +753,7 @@ describe('with an encryption context', () => {
     expect(process.logged.filter((line) => line.startsWith('warning: '))).toEqual([expect.stringContaining('EROFS')]);
   });
 
-  it('says what may be wrong when neither opens the key', async () => {
+  it('names the possible causes when neither context opens the key', async () => {
     store(1, 1);
     kms.on = () => {
       throw kmsError('InvalidCiphertextException', '');
@@ -766,7 +766,7 @@ describe('with an encryption context', () => {
     expect(error.hint).toContain('what it was when the key was made');
   });
 
-  it('does not try again without it when KMS refuses for another reason', async () => {
+  it('does not try the empty context when KMS refuses for another reason', async () => {
     store(1, 1);
     kms.on = () => {
       throw kmsError('AccessDeniedException');
@@ -776,7 +776,7 @@ describe('with an encryption context', () => {
   });
 });
 
-describe('the encryption algorithm', () => {
+describe('the encryption algorithm of a key version', () => {
   const ctr = { encryptionAlgorithm: 'AES_CTR' } as const;
   const place = {
     'mariadb-aws-kms:key-id': '1',
@@ -799,7 +799,7 @@ describe('the encryption algorithm', () => {
     };
   }
 
-  it('is that in force when a version is made, and stays with it', async () => {
+  it('is the setting at its creation, and never changes', async () => {
     bindStrictly();
     const process = new Process();
     await process.open(one);
@@ -816,14 +816,14 @@ describe('the encryption algorithm', () => {
     expect(later.logged).toContain('note: loaded key 1, version 3, key length 128 bit');
   });
 
-  it('of AES_CTR is bound to the key without any configured context, and written into the sidecar', async () => {
+  it('is bound to the key for AES_CTR even without a configured context, and recorded in the sidecar', async () => {
     await new Process(ctr).open(one);
     expect(kms.calls.map(({ request }) => request.encryptionContext)).toEqual([place, place]);
     const sidecar: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
     expect(sidecar).toMatchObject({ encryptionAlgorithm: 'AES_CTR', encryptionContext: place });
   });
 
-  it('is said to be unreadable for the C++ plugin, and less good for key 1, each once', async () => {
+  it('causes warnings about the C++ plugin and about key 1, each once', async () => {
     const process = new Process(ctr);
     await process.open(keyId(3));
     await process.open(one);
@@ -841,7 +841,7 @@ describe('the encryption algorithm', () => {
   it.each([
     ['none configured', {}],
     ['one configured', { encryptionContext: { cluster: 'orders' } }],
-  ])('survives the loss of the sidecar, which is written anew: %s', async (_, configured) => {
+  ])('survives the loss of the sidecar, which is restored: %s', async (_, configured) => {
     bindStrictly();
     await new Process({ ...ctr, ...configured }).open(one);
     const before: unknown = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
@@ -853,7 +853,7 @@ describe('the encryption algorithm', () => {
     expect(after).toEqual(Object.assign({}, before, { created: '1970-01-01T00:00:00.000Z', requestId: '' }));
   });
 
-  it('survives it also when a context was configured since, under a policy that denies every other', async () => {
+  it('survives the loss also when a context was configured since, under a policy that denies every other', async () => {
     bindStrictly();
     await new Process(ctr).open(one);
     fs.files.delete(path);
@@ -867,7 +867,7 @@ describe('the encryption algorithm', () => {
     expect(process.announced).toMatchObject([{ name: '1.1', algorithm: 'AES_CTR' }]);
   });
 
-  it('cannot be changed in the sidecar: half an edit is named and of no effect, a whole one does not unwrap', async () => {
+  it('cannot be changed in the sidecar: half an edit is reported and ignored, a whole one does not unwrap', async () => {
     bindStrictly();
     await new Process(ctr).open(one);
     const sidecar: Record<string, unknown> = JSON.parse(fs.files.get(path)?.bytes.toString() ?? '');
@@ -883,7 +883,7 @@ describe('the encryption algorithm', () => {
     await expectKeyError(new Process().open(one), 'KMS_CORRUPT', /^key 1 version 1 .*InvalidCiphertextException/);
   });
 
-  it('of a key that nothing opens is not guessed', async () => {
+  it('is not guessed for a key that nothing opens', async () => {
     store(1, 1, Buffer.from('wrapped:16:made 9'));
     kms.on = () => {
       throw kmsError('InvalidCiphertextException', '');
@@ -893,7 +893,7 @@ describe('the encryption algorithm', () => {
   });
 });
 
-it('refuses a data key that is not the one that was made', async () => {
+it('is not announced for another data key than the one that was created', async () => {
   await new Process().open(one);
   kms.answer = (answer) => ({ ...answer, plaintext: Buffer.alloc(16, 1) });
   const { failures } = await new Process().run((keyring, deadline) => keyring.loadAll(deadline));
@@ -903,7 +903,7 @@ it('refuses a data key that is not the one that was made', async () => {
 });
 
 describe('keys that were missing at start-up', () => {
-  it('are tried again until the last one is there', async () => {
+  it('are retried until the last one is there', async () => {
     store(1, 1);
     store(1, 2);
     kms.on = (_, call) => {

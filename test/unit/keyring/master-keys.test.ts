@@ -248,7 +248,7 @@ describe('a multi-Region master key', () => {
     };
   });
 
-  it('whose replica serves: the state is that of the configured Region, and the log says who would serve', async () => {
+  it("with a working replica has the configured Region's state, and the log names the Region that would serve", async () => {
     const report = await check();
     expect(report.state).toBe('disabled');
     expect(report.troubles).toEqual([
@@ -262,7 +262,7 @@ describe('a multi-Region master key', () => {
     expect(asked(elsewhere)).toEqual([['wrapped:16:1.1', MULTI_REGION_ARN.replace('us-east-1', 'eu-west-1')]]);
   });
 
-  it('whose replica is going, too: both are told, the days are those of the configured Region', async () => {
+  it('with a replica pending deletion reports both, with the days of the configured Region', async () => {
     elsewhere.on = () => {
       throw kmsError('KMSInvalidStateException', 'x is pending deletion.');
     };
@@ -279,7 +279,7 @@ describe('a multi-Region master key', () => {
     ]);
   });
 
-  it('is asked for in the next Region when the first is silent', async () => {
+  it('is tested in the next Region when the first is silent', async () => {
     kms.on = () => new Promise(() => undefined);
     const report = await check();
     expect(report.state).toBe('unknown');

@@ -100,7 +100,7 @@ function bytesIn(directory: string): ReadonlyMap<string, string> {
 describe('moving every kind of key', () => {
   beforeEach(storeKinds);
 
-  it('leaves the same data keys under the new master key, and a backup of the wrapped ones as they were', async () => {
+  it('keeps the data keys under the new master key, and a backup of the old wrapped ones', async () => {
     const before = bytesIn('/keys');
     const { backup = '', ...result } = await move();
     expect(result).toMatchObject({ already: [], problems: [], untried: [], others: [] });
@@ -113,7 +113,7 @@ describe('moving every kind of key', () => {
     expect([...fs.files.keys()].filter((path) => path.includes('.aws-kms-tmp-'))).toEqual([]);
   });
 
-  it('writes what it replaced into the sidecar, and gives none to a key whose place nothing proves', async () => {
+  it('records the replaced bytes in the sidecar, and adds none to a key whose place is unproven', async () => {
     const before = bytesIn('/keys').get(keyFileName(name(1)));
     await move();
     const text = fs.files.get(`/keys/${sidecarFileName(name(1))}`)?.bytes.toString() ?? '';
@@ -136,7 +136,7 @@ describe('moving every kind of key', () => {
     expect(bytesIn('/keys')).toEqual(after);
   });
 
-  it('asks in a dry run, and replaces nothing', async () => {
+  it('calls KMS in a dry run, and replaces nothing', async () => {
     const before = bytesIn('/keys');
     expect(await move({ isDryRun: true })).toMatchObject({ problems: [], backup: undefined });
     expect(bytesIn('/keys')).toEqual(before);
@@ -145,14 +145,14 @@ describe('moving every kind of key', () => {
     expect(problems[0]?.message).toMatch(/^key \d version 1 \(file .*\): KMS ReEncrypt failed: AccessDeniedException/);
   });
 
-  it('moves the keys it is told to, and tells of the others', async () => {
+  it('moves the selected keys, and reports the others', async () => {
     const { moved, others } = await move({ keyIds: '2,4-5' });
     expect(moved.map(({ id }) => id).sort()).toEqual([2, 4, 5]);
     // The fifth has no sidecar to name its master key; this run knows it from KMS.
     expect(others.map(({ id }) => id)).toEqual([1, 3, 6]);
   });
 
-  it('has the master key watched that the keys are under now', async () => {
+  it('lets the watch follow the new master key', async () => {
     await move({ keyIds: '1-4,6' });
     const asked: (string | undefined)[] = [];
     const client = kms.client;
@@ -173,7 +173,7 @@ describe('moving every kind of key', () => {
     expect(new Set(asked)).toEqual(new Set([arnOf('alias/b'), undefined]));
   });
 
-  it('is whole wherever it is cut: after a kill, after a power loss, and the next run finishes it', async () => {
+  it('leaves whole keys wherever it is interrupted, by a kill or a power loss, and the next run finishes it', async () => {
     const states: { readonly at: string; readonly left: MemoryFs }[] = [];
     fs.before = (call, path) => {
       const at = `before ${call} ${path}`;
@@ -196,7 +196,7 @@ describe('moving every kind of key', () => {
     expect(seen.size).toBeGreaterThan(50);
   });
 
-  it('is whole when any call fails', async () => {
+  it('leaves whole keys when any call fails', async () => {
     let calls = 0;
     const counting = copyOf(fs);
     counting.before = () => {
@@ -222,13 +222,13 @@ describe('moving every kind of key', () => {
   });
 });
 
-describe('two runs at once', () => {
+describe('two simultaneous runs', () => {
   beforeEach(() => {
     store(name(1));
     store(name(2));
   });
 
-  it('are one: the second is refused, says who the first is, and replaces nothing', async () => {
+  it('exclude each other: the second is refused, names the first, and replaces nothing', async () => {
     const arrived = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
     kms.on = async (operation) => {
@@ -254,7 +254,7 @@ describe('two runs at once', () => {
     expect(await masterKeysOf(fs)).toEqual(new Set([arnOf('alias/b')]));
   });
 
-  it('are one when the first was killed: the second takes over and finishes', async () => {
+  it('exclude each other after a kill of the first: the second takes over and finishes', async () => {
     const killed = copyOf(fs);
     fs.before = (call, path) => {
       if (call !== 'rename' || path !== '/keys/aws-kms-key.1.1') return;
@@ -313,7 +313,7 @@ describe('two runs at once', () => {
     await masterKeysOf(fs);
   });
 
-  it('do not meet in a dry run', async () => {
+  it('do not exclude each other in a dry run', async () => {
     const bytes = Buffer.from('of another');
     fs.files.set('/keys/aws-kms-rewrap-lock', { bytes, synced: true });
     expect(await move({ isDryRun: true })).toMatchObject({ problems: [] });
@@ -339,7 +339,7 @@ describe('a version that cannot be moved', () => {
   it.each([
     ['ReEncryptFrom', 'kms:ReEncryptFrom on the old master key', 'alias/a'],
     ['ReEncryptTo', 'kms:ReEncryptTo and kms:Decrypt on the new master key', 'alias/b'],
-  ])('without the right to %s says on which key', async (action, hint, alias) => {
+  ])('names the key on which the permission %s is missing', async (action, hint, alias) => {
     kms.denied = [action];
     const { messages, hints } = await failed();
     expect(messages[0]).toMatch(new RegExp(`^key 1 version 1 \\(file aws-kms-key\\.1\\.1\\): .*kms:${action} on`));
@@ -347,7 +347,7 @@ describe('a version that cannot be moved', () => {
     expect(hints[0]).toBe(`the identity that runs this needs ${hint} ${arnOf(alias)}; ${end}`);
   });
 
-  it('without a word of which right says both', async () => {
+  it('names both permissions when KMS does not say which is missing', async () => {
     kms.on = (operation) => {
       if (operation === 'ReEncrypt') throw kmsError('AccessDeniedException', 'no');
     };
@@ -359,7 +359,7 @@ describe('a version that cannot be moved', () => {
   it.each([
     ['old', 'alias/a'],
     ['new', 'alias/b'],
-  ])('with the %s master key disabled says so', async (which, alias) => {
+  ])('is reported with the %s master key disabled', async (which, alias) => {
     const arn = arnOf(alias);
     kms.on = (operation) => {
       if (operation === 'ReEncrypt') throw kmsError('DisabledException', `${arn} is disabled.`);
@@ -369,7 +369,7 @@ describe('a version that cannot be moved', () => {
     expect(hints[0]).toContain(`this is about the ${which} master key ${arn}: `);
   });
 
-  it('because KMS answers with the wrapped key of another data key stays as it was', async () => {
+  it('stays as it was when KMS answers with the wrapped key of another data key', async () => {
     const other = kms.kms.generateDataKeyWithoutPlaintext({
       region: DEFAULT_REGION,
       keyId: 'alias/b',
@@ -380,7 +380,7 @@ describe('a version that cannot be moved', () => {
     expect(messages[0]).toContain('the data key is not the one that was made: its key check value differs');
   });
 
-  it('because KMS opens the new wrapped key only with trouble stays as it was', async () => {
+  it('stays as it was when KMS fails to open the new wrapped key', async () => {
     kms.on = (operation) => {
       if (operation === 'Decrypt') throw kmsError('AccessDeniedException', 'no');
     };
@@ -392,7 +392,7 @@ describe('a version that cannot be moved', () => {
     expect(bytesIn('/keys')).toEqual(before);
   });
 
-  it('leaves the others to be moved', async () => {
+  it('does not keep the others from being moved', async () => {
     fs.files.set(`/keys/${keyFileName(name(1))}`, { bytes: Buffer.from('damaged'), synced: true });
     fs.files.set(`/keys/${sidecarFileName(name(3))}`, { bytes: Buffer.from('damaged'), synced: true });
     store(name(4));
@@ -405,7 +405,7 @@ describe('a version that cannot be moved', () => {
     ]);
   });
 
-  it('because KMS is away ends the run', async () => {
+  it('ends the run when KMS is unavailable', async () => {
     for (let id = 3; id <= 40; id += 1) store(name(id));
     kms.on = async () => {
       await clock.advance(60_000);
@@ -417,7 +417,7 @@ describe('a version that cannot be moved', () => {
     expect(others).toHaveLength(40);
   });
 
-  it('without a sidecar is left to the process that makes it', async () => {
+  it('is left to the process that is creating it, while it has no sidecar', async () => {
     store(name(7), { sidecar: false });
     fs.files.set('/keys/.aws-kms-tmp-x.json', { bytes: Buffer.from('{}'), synced: true });
     const { moved, problems } = await move();
@@ -430,7 +430,7 @@ describe('a version that cannot be moved', () => {
     ]);
   });
 
-  it('that another run moves meanwhile is not replaced', async () => {
+  it('is not replaced when another run moves it meanwhile', async () => {
     kms.on = (operation) => {
       if (operation === 'Decrypt') store(name(1));
     };
@@ -441,7 +441,7 @@ describe('a version that cannot be moved', () => {
     await masterKeysOf(fs);
   });
 
-  it('that is not the one that was backed up is not replaced', async () => {
+  it('is not replaced when it differs from the backed-up one', async () => {
     fs.before = (call, path) => {
       if (call === 'rename' && path.startsWith('/backup')) store(name(1));
     };

@@ -174,13 +174,13 @@ describe('a sealed key ring', () => {
     expect(calls()).toEqual([]);
   });
 
-  it('costs a start with 500 key versions no more calls', async () => {
+  it('opens at a start with 500 key versions in no more calls', async () => {
     storeMany(50, 10);
     await sealed();
     expect((await start()).calls).toEqual(['Decrypt ring']);
   });
 
-  it('is bound to the configured context and to what no key file is bound to', async () => {
+  it('is bound to the configured context and to a pair that no key file has', async () => {
     const encryptionContext = { cluster: 'orders' };
     storeMany(1, 2, { configured: encryptionContext });
     await sealed({ encryptionContext });
@@ -189,7 +189,7 @@ describe('a sealed key ring', () => {
     expect(kms.calls.map(({ context }) => context)).toEqual([{ cluster: 'orders', [RING_PAIR]: 'sealed' }]);
   });
 
-  it('has another ring key each time, and no byte of a key outside what is encrypted', async () => {
+  it('has a new ring key each time, and no plaintext byte of a data key', async () => {
     storeMany(2, 3);
     await sealed();
     const before = ring();
@@ -211,7 +211,7 @@ describe('a sealed key ring', () => {
     expect(search.in(one?.open(ringKey).bytes ?? '')).toHaveLength(truth.size);
   });
 
-  it('carries the algorithm of each version', async () => {
+  it('contains the algorithm of each version', async () => {
     storeMany(1, 2);
     store(1, 3, { algorithm: 'AES_CTR' });
     const agent = await sealed();
@@ -222,7 +222,7 @@ describe('a sealed key ring', () => {
     expect([...truth.values()].map(({ algorithm }) => algorithm)).toEqual(['AES_CBC', 'AES_CBC', 'AES_CTR', 'AES_CTR']);
   });
 
-  it('is not used by a start that is not told to, nor in mock mode', async () => {
+  it('is not used by a start without the setting, nor in mock mode', async () => {
     storeMany(2, 1);
     await sealed();
     expect((await start({ sealedKeyRing: false })).calls).toEqual(ordinary());
@@ -233,7 +233,7 @@ describe('a sealed key ring', () => {
   });
 });
 
-describe('a ring that is not what was written', () => {
+describe('a changed sealed key ring', () => {
   beforeEach(async () => {
     storeMany(2, 2);
     await sealed();
@@ -246,7 +246,7 @@ describe('a ring that is not what was written', () => {
     return asked;
   }
 
-  it('is refused whichever byte was changed', async () => {
+  it('is refused for any changed byte', async () => {
     const whole = ring();
     for (let at = 0; at < whole.length; at += 1) {
       const spoilt = Buffer.from(whole);
@@ -256,7 +256,7 @@ describe('a ring that is not what was written', () => {
     }
   });
 
-  it('is refused wherever it was cut off, and with more behind it', async () => {
+  it('is refused wherever it was cut off, and with bytes appended', async () => {
     const whole = ring();
     for (let length = 0; length < whole.length; length += 1) {
       await expectKeyError(() => parseKeyRing(whole.subarray(0, length)), 'KEY_RING_UNUSABLE', /./);
@@ -271,7 +271,7 @@ describe('a ring that is not what was written', () => {
     await expectFallBack(/is not used: it is no key ring of this format;/);
   });
 
-  it('is not even read when it is larger than a ring of these keys can be', async () => {
+  it('is not read when it is too large for these keys', async () => {
     putRing(Buffer.alloc(maxKeyRingBytes(4) + 1));
     fs.before = (call, path) => expect(`${call} ${path}`).not.toBe(`read ${RING}`);
     await expectFallBack(/is not used: expected at most \d+ bytes, got \d+;/);
@@ -285,7 +285,7 @@ describe('a ring that is not what was written', () => {
     expect(asked).toContain('Decrypt ring');
   });
 
-  it('is refused when two key files were exchanged, as they are then', async () => {
+  it('is refused when two key files were exchanged', async () => {
     for (const suffix of ['', '.json']) {
       const [a, b] = [`/keys/aws-kms-key.1.1${suffix}`, `/keys/aws-kms-key.2.1${suffix}`].map((path) =>
         fs.files.get(path),
@@ -312,7 +312,7 @@ describe('a ring that is not what was written', () => {
     await expectFallBack(/: key 2 version 1: aws-kms-key\.2\.1 cannot be read;/);
   });
 
-  it('is refused when the keys were moved to another master key, and written anew under that', async () => {
+  it('is refused when the keys were moved to another master key, and written again under that', async () => {
     expect((await rewrap({ fileSystem: fs, kms, clock })).moved).toHaveLength(4);
     const [old] = ['alias/a', 'alias/b'].map((alias) => kms.kms.ensureAlias(DEFAULT_REGION, alias));
     kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: old });
@@ -332,7 +332,7 @@ describe('a ring that is not what was written', () => {
     await expectFallBack(/: key 1 version 1: aws-kms-key\.1\.1 is another than when it was written;/);
   });
 
-  it('is refused under another configured master key or context, and written anew for it', async () => {
+  it('is refused under another configured master key or context, and written again for it', async () => {
     await expectFallBack(
       /: aws_key_management_master_key_id was "alias\/a" when it was written, now it is "alias\/b"; unwrapping/,
       { masterKeyId: 'alias/b' },
@@ -344,7 +344,7 @@ describe('a ring that is not what was written', () => {
     expect((await start({ masterKeyId: 'alias/b' })).calls).toEqual(['Decrypt ring']);
   });
 
-  it('falls back when KMS refuses its key, or is silent about it', async () => {
+  it('is ignored when KMS refuses its key, or does not answer', async () => {
     kms.on = (_, context) => {
       if (context[RING_PAIR] !== undefined) throw kmsError('AccessDeniedException', 'explicit deny');
     };
@@ -365,7 +365,7 @@ describe('a ring that is not what was written', () => {
     await agent.seal();
   });
 
-  it('put back after a rotation gives nothing but what it was made from', async () => {
+  it('restored after a rotation gives only the keys that it was made from', async () => {
     const old = ring();
     const server = new Agent();
     await server.load();
@@ -399,8 +399,8 @@ describe('a ring that is not what was written', () => {
   });
 });
 
-describe('a ring and several master keys', () => {
-  it('holds the versions of one only: those of another open through that one alone', async () => {
+describe('a sealed key ring with several master keys', () => {
+  it('holds the versions of one master key only: those of another open through that one alone', async () => {
     storeMany(2, 2);
     store(3, 1, { alias: 'alias/b' });
     store(3, 2, { alias: 'alias/b', sidecar: false });
@@ -417,7 +417,7 @@ describe('a ring and several master keys', () => {
     expect(agent.keys.size).toBe(4);
   });
 
-  it('is not extended by what is created under another', async () => {
+  it('is not extended by keys created under another master key', async () => {
     storeMany(2, 2);
     const agent = await sealed();
     const before = ring();
@@ -429,8 +429,8 @@ describe('a ring and several master keys', () => {
   });
 });
 
-describe('keys that are created', () => {
-  it('join the ring with three calls for all of a burst', async () => {
+describe('new keys', () => {
+  it('are added to the ring with three calls for a whole burst', async () => {
     storeMany(20, 1);
     await sealed();
     const agent = new Agent();
@@ -444,7 +444,7 @@ describe('keys that are created', () => {
     expect((await start()).calls).toEqual(['Decrypt ring']);
   });
 
-  it('of a new server found it', async () => {
+  it('of a new server create the ring', async () => {
     const agent = new Agent();
     await agent.load();
     await agent.do((deadline) => agent.keyring.open(keyId(1), true, deadline));
@@ -453,7 +453,7 @@ describe('keys that are created', () => {
     expect((await start()).calls).toEqual(['Decrypt ring']);
   });
 
-  it('made while nobody could write it join at the next start', async () => {
+  it('created while the ring could not be written are added at the next start', async () => {
     storeMany(2, 2);
     await sealed();
     const other = new Agent({ sealedKeyRing: false });
@@ -464,7 +464,7 @@ describe('keys that are created', () => {
     expect((await start()).calls).toEqual(['Decrypt ring']);
   });
 
-  it('wait for the end of a burst, but not for ever', async () => {
+  it('wait for the end of a burst, but not indefinitely', async () => {
     storeMany(1, 1);
     const agent = await sealed();
     const before = ring();
@@ -483,7 +483,7 @@ describe('keys that are created', () => {
   });
 });
 
-describe('writing it', () => {
+describe('writing the sealed key ring', () => {
   it('is left to complete loads and to servers', async () => {
     storeMany(2, 2);
     const bytes = fs.files.get('/keys/aws-kms-key.1.1');
@@ -499,7 +499,7 @@ describe('writing it', () => {
     expect(fs.files.has(RING)).toBe(false);
   });
 
-  it('is not a backup’s business, opening it is', async () => {
+  it('is not done by a backup, which opens it', async () => {
     storeMany(2, 2);
     await sealed();
     calls();
@@ -509,31 +509,28 @@ describe('writing it', () => {
     expect(calls()).toEqual(['Decrypt ring']);
   });
 
-  it.each(['open', 'write', 'fsync', 'rename', 'fsync-directory'])(
-    'that fails at %s costs nothing',
-    async (failing) => {
-      storeMany(2, 2);
-      const agent = new Agent();
-      await agent.load();
-      let hasFailed = false;
-      fs.before = (call, path) => {
-        if (call !== failing || (!path.includes('.aws-kms-tmp-') && !['rename', 'fsync-directory'].includes(call)))
-          return;
-        hasFailed = true;
-        throw systemError('ENOSPC');
-      };
-      await agent.seal();
-      expect(hasFailed).toBe(true);
-      fs.before = () => undefined;
-      expect(agent.logged.at(-1)).toMatch(
-        /^warning: the sealed key ring was not written: cannot (store|sync) .*ENOSPC.*; the keys are safe in their files$/,
-      );
-      expect([...fs.files.keys()].filter((path) => path.includes('tmp'))).toEqual([]);
-      await start();
-    },
-  );
+  it.each(['open', 'write', 'fsync', 'rename', 'fsync-directory'])('loses nothing when %s fails', async (failing) => {
+    storeMany(2, 2);
+    const agent = new Agent();
+    await agent.load();
+    let hasFailed = false;
+    fs.before = (call, path) => {
+      if (call !== failing || (!path.includes('.aws-kms-tmp-') && !['rename', 'fsync-directory'].includes(call)))
+        return;
+      hasFailed = true;
+      throw systemError('ENOSPC');
+    };
+    await agent.seal();
+    expect(hasFailed).toBe(true);
+    fs.before = () => undefined;
+    expect(agent.logged.at(-1)).toMatch(
+      /^warning: the sealed key ring was not written: cannot (store|sync) .*ENOSPC.*; the keys are safe in their files$/,
+    );
+    expect([...fs.files.keys()].filter((path) => path.includes('tmp'))).toEqual([]);
+    await start();
+  });
 
-  it('that KMS refuses costs nothing', async () => {
+  it('loses nothing when KMS refuses', async () => {
     storeMany(1, 2);
     kms.on = (operation) => {
       if (operation === 'GenerateDataKeyWithoutPlaintext') throw kmsError('AccessDeniedException', 'no');
@@ -545,7 +542,7 @@ describe('writing it', () => {
     expect(fs.files.has(RING)).toBe(false);
   });
 
-  it('survives a power loss at every step, as the old ring, the new one, or none', async () => {
+  it('leaves the old ring, the new one, or none after a power loss at any step', async () => {
     storeMany(2, 2);
     await sealed();
     fs.durable = new Map(fs.files);
@@ -587,8 +584,8 @@ describe('writing it', () => {
   });
 });
 
-describe('on a real file system', () => {
-  it('has mode 0600, and what stands in its place holds nobody up', async () => {
+describe('a sealed key ring on a real file system', () => {
+  it('has mode 0600, and other files in its place do not block a start', async () => {
     storeMany(1, 2);
     const keyfileDir = scratchDirectory();
     for (const [path, { bytes }] of fs.files) writeFileSync(path.replace('/keys', keyfileDir), bytes);

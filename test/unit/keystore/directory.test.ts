@@ -86,7 +86,7 @@ describe.each([
     expect(readdirSync(path).sort()).toEqual(['aws-kms-key.7.3', 'aws-kms-key.7.3.json']);
   });
 
-  it('lets exactly one of many creators win', async () => {
+  it('lets exactly one of many concurrent creators succeed', async () => {
     const results = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) =>
         store.create(
@@ -99,7 +99,7 @@ describe.each([
     expect(stored.wrapped.toString()).toBe(`key ${stored.sidecar?.requestId}`);
   });
 
-  it('lists keys, lost keys and strays', async () => {
+  it('lists keys, lost keys and malformed names', async () => {
     for (const file of [
       'aws-kms-key.1.2',
       'aws-kms-key.1.10',
@@ -167,7 +167,7 @@ describe.each([
     await expectKeyError(store.read(name), 'KEY_FILE_CORRUPT', message);
   });
 
-  it('tells absent, dangling and unreadable apart', async () => {
+  it('distinguishes absent, dangling and unreadable files', async () => {
     await expectKeyError(
       store.read(name),
       'KEY_UNKNOWN',
@@ -227,7 +227,7 @@ describe.each([
     expect(stored.sidecarProblem?.message).toBe('sidecar aws-kms-key.7.3.json: it is not JSON');
   });
 
-  it('loads a key whose sidecar is no file, and says that it is the sidecar', async () => {
+  it('loads a key whose sidecar is no file, and names the sidecar', async () => {
     await store.create(newKey());
     rmSync(join(path, 'aws-kms-key.7.3.json'));
     mkdirSync(join(path, 'aws-kms-key.7.3.json'));
@@ -238,7 +238,7 @@ describe.each([
     );
   });
 
-  it('removes abandoned work in progress, not what is under way', async () => {
+  it('removes abandoned temporary files, not those in use', async () => {
     const clock = new FakeClock();
     store = new KeyDirectory(path, nodeFileSystem, clock, Math.random);
     for (const [file, ageMs] of [
@@ -263,7 +263,7 @@ describe.each([
       },
       /^cannot list the key directory .*file: ENOTDIR/,
     ],
-  ])('says so when it %s: that is never "no keys"', async (_, make, message) => {
+  ])('reports that it %s: that is never "no keys"', async (_, make, message) => {
     const error = await expectKeyError(
       new KeyDirectory(make(path), nodeFileSystem, new FakeClock(), Math.random).list(),
       'STORE_UNAVAILABLE',

@@ -41,7 +41,7 @@ function decrypt(seconds = 60, masterKeyArn: string | undefined = undefined): Pr
 }
 
 describe('a KMS call', () => {
-  it('is retried with growing, jittered pauses while the failure passes by itself', async () => {
+  it('is retried with growing, jittered pauses while the failure is transient', async () => {
     kms.on = (_, call) => {
       if (call < 8) throw kmsError('ThrottlingException');
     };
@@ -51,7 +51,7 @@ describe('a KMS call', () => {
     expect(pauses).toEqual([100, 200, 400, 800, 1600, 2500, 2500, 'ok']);
   });
 
-  it('is not retried when an operator must act, and says what KMS said', async () => {
+  it("is not retried when an operator must act, and reports KMS's message", async () => {
     kms.on = () => {
       throw kmsError('DisabledException', `${MASTER_KEY_ARN} is disabled.`);
     };
@@ -179,7 +179,7 @@ describe('many calls under one deadline', () => {
     expect(clock.monotonicMs()).toBeLessThanOrEqual(10_000);
   });
 
-  it('that come when the time is used up say that they were not tried', async () => {
+  it('that come when the time is used up report that they were not tried', async () => {
     const deadline = startDeadline(clock, 1000);
     await clock.advance(2000);
     await expectKeyError(
@@ -191,8 +191,8 @@ describe('many calls under one deadline', () => {
   });
 });
 
-describe('what does not know the deadline', () => {
-  it('is given up at the deadline, and a data key that comes later is wiped', async () => {
+describe('a call that ignores the deadline', () => {
+  it('is abandoned at the deadline, and a late data key is wiped', async () => {
     const late = Promise.withResolvers<void>();
     const plaintext = Buffer.alloc(16, 7);
     kms.decrypt = async () => {
@@ -233,7 +233,7 @@ describe('a multi-Region master key', () => {
   const here = 'arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab';
   const there = here.replace('us-east-1', 'eu-west-1');
 
-  it('may answer from another Region, another key may not', async () => {
+  it('may be answered from another Region, another key may not', async () => {
     kms.answer = (answer) => ({ ...answer, masterKeyArn: there });
     await decrypt(60, here);
     kms.answer = (answer) => ({ ...answer, masterKeyArn: there.replace('ab34', 'ab35') });
@@ -242,7 +242,7 @@ describe('a multi-Region master key', () => {
 });
 
 describe('a data key', () => {
-  it('that is not the one that was made is refused and wiped', async () => {
+  it('other than the one that was created is refused and wiped', async () => {
     const plaintext = Buffer.alloc(16, 7);
     const right = { ...known, keyCheckValue: keyCheckValue(dataKey(wrapped)) };
     const deadline = startDeadline(clock, 1000);
@@ -265,7 +265,7 @@ describe('throttling', () => {
   };
   const many = (count: number): Promise<unknown> => clock.runUntil(together(count));
 
-  it('lowers the calls in flight, and success raises them again', async () => {
+  it('lowers the number of concurrent calls, and success raises it again', async () => {
     let throttling = true;
     kms.on = async () => {
       await clock.sleep(50);
@@ -287,7 +287,7 @@ describe('throttling', () => {
     expect(kms.mostInFlight).toBeGreaterThan(60);
   });
 
-  it('does not begin with all at once, and is at its most after a few round trips', async () => {
+  it('does not start with all calls at once, and reaches the maximum after a few round trips', async () => {
     const inFlight: number[] = [];
     kms.on = () => clock.sleep(50);
     const calls = together(600);
@@ -317,7 +317,7 @@ describe('throttling', () => {
     expect(inFlight).toEqual([2, 3, 4, 5]);
   });
 
-  it('that asks to wait until a moment is obeyed by the clock of who asks', async () => {
+  it("with a Retry-After date is obeyed by the sender's clock", async () => {
     const GMT = (ms: number): string => new Date(ms).toUTCString();
     const theirMs = clock.wallMs() - 40 * 86_400_000;
     const headers: readonly Record<string, string>[] = [
@@ -334,7 +334,7 @@ describe('throttling', () => {
     expect(pauses).toEqual([9000, 20_000 - 9000, 30_000, 'ok']);
   });
 
-  it('that asks to wait is obeyed, up to half a minute', async () => {
+  it('with a Retry-After is obeyed, up to half a minute', async () => {
     const throttled = (seconds: string): Error =>
       Object.assign(kmsError('ThrottlingException'), { $response: { headers: { 'retry-after': seconds } } });
     kms.on = (_, call) => {
@@ -346,7 +346,7 @@ describe('throttling', () => {
     expect(pauses).toEqual([7000, 30_000, 'ok']);
   });
 
-  it('holds nobody beyond the own deadline', async () => {
+  it('delays no call beyond its own deadline', async () => {
     kms.on = () => new Promise(() => undefined);
     const long = startDeadline(clock, 60_000);
     const stuck = Array.from({ length: 128 }, () =>
@@ -381,7 +381,7 @@ describe('many callers that start at the same moment', () => {
     ['generate', (caller, deadline) => caller.generate('key 1 version 1', generate, deadline)],
     ['decrypt', (caller, deadline) => caller.decrypt('key 1 version 1', known, deadline)],
     ['probe', (caller, deadline) => caller.probe('key 1 version 1', known, deadline)],
-  ])('put their first calls at different moments: %s', async (_, act) => {
+  ])('make their first calls at different moments: %s', async (_, act) => {
     const times = await firstCallMs(100, (caller) => act(caller, startDeadline(clock, 60_000)));
     expect(times).toHaveLength(100);
     expect(new Set(times).size).toBe(100);
@@ -390,7 +390,7 @@ describe('many callers that start at the same moment', () => {
     expect(Math.max(...perTenth)).toBeLessThan(25);
   });
 
-  it('wait once, together for all that is asked of one, and no longer than its deadline', async () => {
+  it('wait once for all calls of one caller, and no longer than its deadline', async () => {
     const startedMs = clock.monotonicMs();
     const times = await firstCallMs(1, async (caller) => {
       const deadline = startDeadline(clock, 60_000);

@@ -93,7 +93,7 @@ describe('Decrypt of a key without a sidecar, with a context configured', () => 
   };
 
   it.each(['InternalFailure', 'DisabledException'])(
-    'tries none where a replica refuses the context, while the first Region says %s',
+    'tries no context where a replica refuses the context, while the first Region says %s',
     async (failure) => {
       fail(regions[0], failure, failure === 'InternalFailure' ? 500 : 400);
       for (const region of regions.slice(1)) {
@@ -126,7 +126,7 @@ describe('Decrypt under a multi-Region master key', () => {
     },
   );
 
-  it('does not take the wait for a turn for silence', async () => {
+  it('does not count waiting for a turn as silence', async () => {
     regions[0].on = () => clock.sleep(400);
     const deadline = startDeadline(clock, 60_000);
     const keys = Array.from({ length: 32 }, (_, index) => caller.decrypt(`key ${index}`, known, deadline));
@@ -135,7 +135,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(asked()).toEqual([32, 0, 0]);
   });
 
-  it('leaves a Region alone for as long as its Retry-After says, and goes on with the others', async () => {
+  it('avoids a Region for as long as its Retry-After says, and uses the others', async () => {
     const busy = (kms: RegionalKms, seconds: number): void => {
       kms.on = () => {
         throw Object.assign(kmsError('ThrottlingException', ''), {
@@ -153,7 +153,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(asked()).toEqual([6, 1, 1]);
   });
 
-  it('asks the first Region only, while that answers', async () => {
+  it('uses the first Region only, while that answers', async () => {
     const answer = await decrypt();
     expect(answer.plaintext).toEqual(dataKey(wrapped));
     expect(answer.servedBy).toBeUndefined();
@@ -219,7 +219,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(regions[1].calls).toHaveLength(before);
   });
 
-  it('takes the answer of a slow first Region that still comes first, and stops the other', async () => {
+  it('accepts the answer of a slow first Region that comes first, and aborts the other', async () => {
     regions[0].on = () => clock.sleep(1500);
     regions[1].on = () => clock.sleep(5000);
     await decrypt();
@@ -231,7 +231,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(counted).toEqual(['decryptCalls', 'decryptCalls']);
   });
 
-  it('wipes data keys that nobody needs: those that come at the same moment, and late ones', async () => {
+  it('wipes unused data keys: simultaneous and late ones', async () => {
     const given: Buffer[] = [];
     const late = Promise.withResolvers<void>();
     const answers = (kms: RegionalKms, when: () => Promise<void>): void => {
@@ -254,7 +254,7 @@ describe('Decrypt under a multi-Region master key', () => {
     for (const other of given.filter((one) => one !== plaintext)) expect(other).toEqual(Buffer.alloc(16));
   });
 
-  it('goes through all Regions, fails with the first failure when all do, and tells the others', async () => {
+  it('tries all Regions, fails with the first failure when all do, and names the others', async () => {
     fail(regions[0], 'DisabledException');
     fail(regions[1], 'AccessDeniedException');
     fail(regions[2], 'NotFoundException');
@@ -267,7 +267,7 @@ describe('Decrypt under a multi-Region master key', () => {
     expect(count('operatorErrors')).toBe(3);
   });
 
-  it('goes round again while any failure is one that passes', async () => {
+  it('repeats the round while any failure is transient', async () => {
     fail(regions[0], 'DisabledException');
     fail(regions[1], 'ThrottlingException');
     fail(regions[2], 'AccessDeniedException');
@@ -280,7 +280,7 @@ describe('Decrypt under a multi-Region master key', () => {
   });
 
   it.each(['InvalidCiphertextException', 'OptInRequired', 'CERT_HAS_EXPIRED'])(
-    'does not believe another Region that says %s while the first is only slow',
+    'ignores another Region that says %s while the first is only slow',
     async (name) => {
       regions[0].on = () => clock.sleep(3000);
       fail(regions[1], name);
@@ -313,7 +313,7 @@ describe('Decrypt under a multi-Region master key', () => {
     ['IncorrectKeyException', 'KMS_CORRUPT'],
     ['UnrecognizedClientException', 'KMS_OPERATOR'],
     ['ValidationException', 'KMS_OPERATOR'],
-  ] as const)('does not ask elsewhere after %s, which is so everywhere', async (name, code) => {
+  ] as const)('tries no other Region after %s, which applies everywhere', async (name, code) => {
     fail(regions[0], name);
     await expectKeyError(decrypt(), code, new RegExp(`^key 1 version 1: KMS Decrypt failed: ${name} `));
     expect(asked()).toEqual([1, 0, 0]);
@@ -371,7 +371,7 @@ describe('a wrong answer of one Region', () => {
     ],
   ];
 
-  it.each(spoilt)('(%s) is refused, told loudly, and the next Region serves', async (_, spoil, problem) => {
+  it.each(spoilt)('(%s) is refused, logged as an error, and the next Region serves', async (_, spoil, problem) => {
     let refused: Buffer | undefined;
     regions[0].answer = (answer) => {
       const wrong = spoil(answer);
@@ -397,7 +397,7 @@ describe('a wrong answer of one Region', () => {
     expect(error.message).toContain(`[eu-west-1: WrongAnswer: ${problem}; eu-central-1: AccessDenied`);
   });
 
-  it('is what it fails with, when every Region answers so', async () => {
+  it('is the final failure, when every Region answers so', async () => {
     for (const region of regions) region.answer = (answer) => ({ ...answer, plaintext: Buffer.alloc(16, 7) });
     await expectKeyError(
       decrypt(),
@@ -407,7 +407,7 @@ describe('a wrong answer of one Region', () => {
   });
 });
 
-it('a key without replicas is asked for in its Region only, one without a sidecar everywhere', async () => {
+it('a key without replicas is requested in its Region only, one without a sidecar everywhere', async () => {
   fail(regions[0], 'AccessDeniedException');
   await expectKeyError(decrypt({ masterKeyArn: SINGLE }), 'KMS_OPERATOR', /failed: AccessDeniedException/);
   expect(asked()).toEqual([1, 0, 0]);
@@ -415,7 +415,7 @@ it('a key without replicas is asked for in its Region only, one without a sideca
   expect(lines[0]).toContain('served by eu-west-1');
 });
 
-it('creates keys in the first Region', async () => {
+it('new keys are created in the first Region', async () => {
   const request = { masterKeyId: 'alias/a', keySpec: 'AES_128', encryptionContext: {} } as const;
   fail(regions[0], 'DisabledException');
   const deadline = startDeadline(clock, 1000);

@@ -82,7 +82,7 @@ describe('the Date of an answer', () => {
     expect(scene.calls).toHaveLength(5);
   });
 
-  it('that is wrong in a refusal for another reason is believed for one call at most', async () => {
+  it('that is wrong in a refusal for another reason affects one call at most', async () => {
     const { scene, key, front } = await keyedScene();
     const client = await scene.client({ endpointUrl: front.url });
     front.date = new Date(Date.now() + HOUR_MS).toUTCString();

@@ -103,7 +103,7 @@ const EXPECTED: Readonly<Record<string, readonly [kind: string, retry: string, h
 };
 
 describe('a failed KMS call', () => {
-  it('has an expectation here for every row of the table', () => {
+  it('has an expectation in this test for every row of the table', () => {
     expect(Object.keys(FAILURE_TABLE).sort()).toEqual(Object.keys(EXPECTED).sort());
   });
 
@@ -141,7 +141,7 @@ describe('a failed KMS call', () => {
     expect(classifyKmsFailure(new Error('request failed', { cause: inner }))).toMatchObject({ name: 'ENOTFOUND' });
   });
 
-  it('with an unknown name and status 5xx or 429 passes by itself', () => {
+  it('with an unknown name and status 5xx or 429 is transient', () => {
     expect(classifyKmsFailure(kmsError('Odd', 'x', 503))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
     expect(classifyKmsFailure(kmsError('Odd', 'x', 429))).toMatchObject({ kind: 'transient', retry: 'until-deadline' });
   });
@@ -160,7 +160,7 @@ describe('a failed KMS call', () => {
     expect(failure.hint).toMatch(hint);
   });
 
-  it('that other credentials would help is known', () => {
+  it('that other credentials would cure is recognised', () => {
     const helps = (name: string) => isCredentialFailure(classifyKmsFailure(kmsError(name)));
     expect(
       [
@@ -185,7 +185,7 @@ describe('a failed KMS call', () => {
   });
 });
 
-it('cuts a long message between two words', () => {
+it('has a long message cut between two words', () => {
   const message = `${'x'.repeat(900)} ${'secret'.repeat(50)}`;
   expect(classifyKmsFailure(new Error(message)).message).toBe(`${'x'.repeat(900)} …`);
   expect(classifyKmsFailure(new Error('y'.repeat(1000))).message).toBe('y'.repeat(1000));
@@ -199,7 +199,7 @@ describe('KMSInvalidStateException', () => {
     'The custom key store is not connected to its CloudHSM cluster.',
     `${arn} is unavailable.`,
     `${arn} is creating.`,
-  ])('that says "%s" passes, and its hint names the key store', (text) => {
+  ])('that says "%s" is transient, and its hint names the key store', (text) => {
     const failure = classifyKmsFailure(kmsError('KMSInvalidStateException', text));
     expect(failure).toMatchObject({
       name: 'MasterKeyUnavailable',

@@ -25,7 +25,7 @@ async function assumedRole() {
   return { scene, sts };
 }
 
-describe('no credentials', () => {
+describe('missing credentials', () => {
   it('are reported', async () => {
     const scene = await startScene();
     const error = await scene.fails(
@@ -39,7 +39,7 @@ describe('no credentials', () => {
   it.each([
     ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
     ['AWS_SECRET_ACCESS_KEY', 'AWS_ACCESS_KEY_ID'],
-  ])('in an environment with %s alone', async (present, absent) => {
+  ])('are reported for an environment with %s alone', async (present, absent) => {
     const scene = await startScene();
     scene.environment({ [present]: scene.issuer.secret('key') });
     const error = await scene.fails(
@@ -51,7 +51,7 @@ describe('no credentials', () => {
   });
 
   it.each(['AWS_SHARED_CREDENTIALS_FILE', 'AWS_CONFIG_FILE'])(
-    'in a file that %s names and that is not there',
+    'are reported for a missing file that %s names',
     async (name) => {
       const scene = await startScene();
       scene.environment({ [name]: join(scene.home, 'nothing') });
@@ -64,7 +64,7 @@ describe('no credentials', () => {
     },
   );
 
-  it('in a shared file that cannot be read', async () => {
+  it('are reported for a shared file that cannot be read', async () => {
     const scene = await startScene();
     // A directory cannot be read as a file, even by root, who can read a file of mode 000.
     mkdirSync(join(scene.home, '.aws/credentials'), { recursive: true });
@@ -90,7 +90,7 @@ describe('a profile', () => {
     expect(error.hint).toContain('AWS_PROFILE');
   });
 
-  it('whose source profile is not there names that one', async () => {
+  it('whose source profile does not exist names that one', async () => {
     const { scene } = await assumedRole();
     rmSync(join(scene.home, '.aws/credentials'));
     await scene.fails(await scene.client(), 'KMS_OPERATOR', /: ProfileUnusable: profile "base" is not in /);
@@ -106,7 +106,7 @@ describe('a profile', () => {
     );
   });
 
-  it('that asks for a code is named', async () => {
+  it('that needs an MFA code is named', async () => {
     const { scene } = await assumedRole();
     scene.file(
       '.aws/config',
@@ -155,13 +155,16 @@ describe('a credential process', () => {
     ],
     ['prints another version', () => `echo '{"Version":2}'`, /: CredentialProcessFailed: .* did not return Version 1$/],
     ['prints no keys', () => `echo '{"Version":1}'`, /: CredentialProcessFailed: .* returned invalid credentials$/],
-  ])('that %s is named, with the last line it said, without its arguments and secrets', async (_, command, message) => {
-    const scene = await stage(command);
-    const error = await scene.fails(await scene.client(), 'KMS_OPERATOR', message);
-    expect(error.hint).toContain('by hand');
-  });
+  ])(
+    'that %s is named, with its last line of output, without its arguments and secrets',
+    async (_, command, message) => {
+      const scene = await stage(command);
+      const error = await scene.fails(await scene.client(), 'KMS_OPERATOR', message);
+      expect(error.hint).toContain('by hand');
+    },
+  );
 
-  it('that hangs is named and ended, and does not stand in the way of the next one', async () => {
+  it('that hangs is named and ended, and does not delay the next one', async () => {
     const scene = await startScene();
     // Loading the SDK uses a part of the first limit.
     await scene.fails(await scene.client(), 'KMS_OPERATOR', /: Credentials/);
@@ -233,7 +236,7 @@ describe('a web identity', () => {
     ['IDPRejectedClaim', 'The claim was rejected', /service account/],
     ['RegionDisabledException', 'STS is not activated in this region', /activate STS/],
     ['ValidationError', 'Request ARN is invalid', /ARN of the role/],
-  ])('that STS refuses with %s says what to do', async (code, text, hint) => {
+  ])('that STS refuses with %s has a hint', async (code, text, hint) => {
     const { scene, sts } = await webIdentity();
     sts.trouble = stsError(code, text, code === 'AccessDenied' ? 403 : 400);
     const client = await scene.client();
@@ -247,7 +250,7 @@ describe('a web identity', () => {
     expect(await scene.use(client)).toMatch(/^ASIA/);
   });
 
-  it('whose STS is overloaded is asked for again', async () => {
+  it('whose STS is overloaded is retried', async () => {
     const { scene, sts } = await webIdentity();
     sts.trouble = stsError('Throttling', 'Rate exceeded');
     const error = await scene.fails(
@@ -258,7 +261,7 @@ describe('a web identity', () => {
     expect(error.hint).toContain('STS');
   });
 
-  it('whose STS cannot be reached is told from a KMS that cannot', async () => {
+  it('whose STS cannot be reached is distinguished from an unreachable KMS', async () => {
     const { scene } = await webIdentity();
     scene.environment({ AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:1' });
     const error = await scene.fails(
@@ -314,7 +317,7 @@ describe('a container endpoint', () => {
     },
   );
 
-  it('that has trouble is named', async () => {
+  it('that fails is named', async () => {
     const { scene, container, host } = await stage('127.0.0.2');
     container.trouble = { status: 503, body: '' };
     await scene.fails(
@@ -345,7 +348,7 @@ describe('a container endpoint', () => {
     expect(error.hint).toContain('AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE');
   });
 
-  it('that nobody serves is named', async () => {
+  it('without a server is named', async () => {
     const { scene } = await stage();
     scene.environment({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `http://[::1]:1/${scene.issuer.secret('path')}` });
     const error = await scene.fails(

@@ -185,7 +185,7 @@ function chainOptions(): Parameters<typeof credentialChain>[1] {
   return { environment, clientConfig: {}, timeoutMs: 60_000, clock: systemClock, secrets: new Secrets() };
 }
 
-describe("what is set up and fails is not replaced by the machine's own role", () => {
+describe("the machine's own role does not replace a configured source that fails", () => {
   it.each(BROKEN)('$what', async ({ make, said }) => {
     const { scene } = await machineWithRole();
     make(scene);
@@ -196,7 +196,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     expect(scene.calls).toEqual([]);
   });
 
-  it('when eight ask at once, of whom the first one alone goes through the chain', async () => {
+  it('when eight callers ask at once, and only the first goes through the chain', async () => {
     const { scene } = await machineWithRole();
     scene.file('.aws/config', '[default]\ncredential_process = false\n');
     const client = await scene.client();
@@ -211,7 +211,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     }
   });
 
-  it('when a pipe that nobody writes is in the place of a shared file, which ends at once', async () => {
+  it('when a pipe without a writer is in place of a shared file, without waiting', async () => {
     const { scene } = await machineWithRole();
     const fifo = join(scene.home, 'config');
     execFileSync('mkfifo', [fifo]);
@@ -223,7 +223,7 @@ describe("what is set up and fails is not replaced by the machine's own role", (
     });
   });
 
-  it('and is used once it works', async () => {
+  it('and the configured source is used once it works', async () => {
     const { scene } = await machineWithRole();
     const key = scene.issuer.session();
     const answer = join(scene.home, 'answer.json');
@@ -261,7 +261,7 @@ describe("the machine's own role is used", () => {
   });
 });
 
-describe('keys with what does not belong there', () => {
+describe('keys with invalid characters', () => {
   it.each([
     ['AWS_ACCESS_KEY_ID', '\n', 'ends with a line feed'],
     ['AWS_SECRET_ACCESS_KEY', '\n', 'ends with a line feed'],
@@ -269,7 +269,7 @@ describe('keys with what does not belong there', () => {
     ['AWS_SECRET_ACCESS_KEY', ' ', 'ends with a blank'],
     ['AWS_ACCESS_KEY_ID', '\u00a0', 'ends with a blank'],
     ['AWS_SESSION_TOKEN', 'ü', 'has a character that it cannot have, at position '],
-  ])('in %s (%j at its end) are named before anything is asked', async (name, end, problem) => {
+  ])('in %s (%j at its end) are named before any request', async (name, end, problem) => {
     const scene = await startScene();
     const { accessKeyId, secretAccessKey, sessionToken } = scene.issuer.session();
     const variables: Record<string, string> = {

@@ -76,14 +76,14 @@ describe('an answer', () => {
     );
   });
 
-  it('that is not whole is waited for', () => {
+  it('that is incomplete is waited for', () => {
     const sent = Buffer.from(`${head(200, [['content-length', '5']])}12345`);
     for (let length = 0; length < sent.length; length += 1)
       expect(new AnswerReader().feed(sent.subarray(0, length))).toBe(false);
     expect(read(sent).answer?.body.toString()).toBe('12345');
   });
 
-  it('without a length ends with the connection, and only such a one', () => {
+  it('without a length ends with the connection, and no other does', () => {
     const reader = new AnswerReader();
     expect(reader.feed(Buffer.from(`${head(200, [])}half`))).toBe(false);
     expect(reader.feed(Buffer.from(' and half'))).toBe(false);
@@ -121,7 +121,7 @@ describe('an answer', () => {
   it.each([
     [204, []],
     [304, [['content-length', '7']]],
-  ] as const)('with status %s has no body, and what comes behind it is no answer', (status, pairs) => {
+  ] as const)('with status %s has no body, and later bytes are no answer', (status, pairs) => {
     const { answer, reader } = read(Buffer.from(head(status, pairs)));
     expect(answer?.body.length).toBe(0);
     expect(reader.keepsConnection).toBe(false);
@@ -264,7 +264,7 @@ const sized = (text: string, ...pairs: [string, string][]): string =>
   `${head(200, [...pairs, ['content-length', String(text.length)]])}${text}`;
 
 describe('connections', () => {
-  it('are kept, and send what was asked', async () => {
+  it('are kept open, and send the request', async () => {
     const { asked, sockets, port } = await scripted([sized('one'), sized('two')]);
     const transport = await direct(`http://127.0.0.1:${port}/a/path/`);
     expect(await post(transport, '{"ä":1}')).toBe('one');
@@ -273,7 +273,7 @@ describe('connections', () => {
     expect(asked[0]).toBe('POST /a/path/ HTTP/1.1\r\nhost: h\r\ncontent-length: 8\r\n\r\n{"ä":1}');
   });
 
-  it('are as many as are asked at once', async () => {
+  it('are as many as there are concurrent requests', async () => {
     const { sockets, port } = await scripted([sized('1'), sized('2'), sized('3'), sized('4'), sized('5')]);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     const answers = await Promise.all([post(transport), post(transport), post(transport)]);
@@ -287,7 +287,7 @@ describe('connections', () => {
     ['the server closes', sized('1', ['connection', 'close'])],
     ['the server will close at once', sized('1', ['keep-alive', 'timeout=1'])],
     ['the answer is longer than it says', `${sized('1')}2`],
-  ])('are left when %s', async (_, first) => {
+  ])('are abandoned when %s', async (_, first) => {
     const { sockets, port } = await scripted([first, sized('2')]);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     expect(await post(transport)).toBe('1');
@@ -295,7 +295,7 @@ describe('connections', () => {
     expect(sockets).toHaveLength(2);
   });
 
-  it('that ended while nobody asked are not asked again', async () => {
+  it('that ended while idle are not used again', async () => {
     const { sockets, port } = await scripted([sized('1'), sized('2'), sized('3')]);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     expect(await post(transport)).toBe('1');
@@ -308,7 +308,7 @@ describe('connections', () => {
     expect(await post(transport)).toBe('3');
   });
 
-  it('whose request is given up are not asked again', async () => {
+  it('with an aborted request are not used again', async () => {
     const { asked, sockets, port } = await scripted(['', sized('2')]);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     const request = { headers: { host: 'h' }, body: '{}', connectTimeoutMs: 60_000 };
@@ -321,7 +321,7 @@ describe('connections', () => {
     expect(await post(transport)).toBe('2');
   });
 
-  it('serve the next request after one that is given up too late', async () => {
+  it('serve the next request after one that is aborted too late', async () => {
     const { port } = await scripted([sized('1'), sized('2')]);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     const request = { headers: { host: 'h' }, body: '{}', connectTimeoutMs: 60_000 };
@@ -334,7 +334,7 @@ describe('connections', () => {
     expect(await second).toBe('2');
   });
 
-  it('name a TLS handshake that is cut off', async () => {
+  it('report a TLS handshake that is cut off', async () => {
     const { port } = await scripted([], (socket) => socket.end());
     const transport = await direct(`https://localhost:${port}/`);
     await expect(post(transport)).rejects.toMatchObject({
@@ -343,7 +343,7 @@ describe('connections', () => {
     });
   });
 
-  it('do not resume a session with which nobody answers', async () => {
+  it('do not resume a session that got no answer', async () => {
     const identity = new CertificateAuthority().issue({ hosts: 'DNS:localhost' });
     const server = createTlsServer({ cert: identity.certificate, key: identity.key }, (socket) => {
       socket.on('error', () => undefined);
@@ -373,7 +373,7 @@ describe('connections', () => {
     expect(resumed).toEqual([false, false]);
   });
 
-  it('end with the transport, and with them what is asked', async () => {
+  it('end with the transport, and so do their requests', async () => {
     const { sockets, port } = await scripted([sized('1'), '']);
     const transport = await direct(`http://127.0.0.1:${port}/`);
     expect(await post(transport)).toBe('1');
