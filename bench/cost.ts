@@ -73,13 +73,13 @@ class Counter {
     }
   }
 
-  async count(directory: string, template: string, shape: Shape, ring: 'OFF' | 'ON'): Promise<Counts> {
+  async count(directory: string, template: string, shape: Shape, cache: 'OFF' | 'ON'): Promise<Counts> {
     const server = new ScratchServer({ directory });
     server.copyDatabase(template);
     storeKeys(server.datadir, shape, this.#kms.kms, MASTER_KEY);
     const watching = (seconds: number): void => {
       server.options = pluginOptions(this.#kms.kms.url, {
-        aws_key_management_sealed_key_ring: ring,
+        aws_key_management_sealed_key_cache: cache,
         aws_key_management_watch_interval: seconds,
         aws_key_management_start_timeout: 600,
       });
@@ -124,15 +124,15 @@ async function runCost({ quick, directory, progress }: BenchOptions): Promise<st
   try {
     const rows: string[][] = [];
     for (const fleet of quick ? FLEETS.slice(0, 1) : FLEETS) {
-      for (const ring of ['OFF', 'ON'] as const) {
-        progress(`${fleet.name} fleet, ring ${ring}`);
-        const counts = await counter.count(join(directory, `${fleet.name}-${ring}`), template, fleet.shape, ring);
-        rows.push(row(fleet, ring, counts));
+      for (const cache of ['OFF', 'ON'] as const) {
+        progress(`${fleet.name} fleet, cache ${cache}`);
+        const counts = await counter.count(join(directory, `${fleet.name}-${cache}`), template, fleet.shape, cache);
+        rows.push(row(fleet, cache, counts));
       }
     }
     return table(
       [
-        'fleet, ring',
+        'fleet, cache',
         'calls of a start',
         'of a rotation of all keys',
         'of a look at the master key',
@@ -151,11 +151,11 @@ async function runCost({ quick, directory, progress }: BenchOptions): Promise<st
   }
 }
 
-function row(fleet: Fleet, ring: string, counts: Counts): string[] {
+function row(fleet: Fleet, cache: string, counts: Counts): string[] {
   const { name, servers, shape, startsPerYear, rotationsPerYear } = fleet;
   const requests = requestsPerYear(fleet, counts);
   return [
-    `${name}: ${whole(servers)} × ${whole(versionsOf(shape))} versions, ${ring}`,
+    `${name}: ${whole(servers)} × ${whole(versionsOf(shape))} versions, ${cache}`,
     whole(counts.start),
     whole(counts.rotation),
     whole(counts.look),

@@ -4,7 +4,7 @@ import { hotPath } from './hot-path.ts';
 import { keyTable } from './key-table.ts';
 import { pageEncryption } from './page-encryption.ts';
 import { rotation } from './rotation.ts';
-import { sealedRing } from './sealed-ring.ts';
+import { sealedCache } from './sealed-cache.ts';
 import type { Section } from './section.ts';
 import { startUp } from './start-up.ts';
 import { sysbench } from './sysbench.ts';
@@ -16,7 +16,7 @@ export const SECTIONS: readonly Section[] = [
   sysbench,
   keyTable,
   startUp,
-  sealedRing,
+  sealedCache,
   agent,
   rotation,
   cost,

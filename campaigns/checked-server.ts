@@ -20,7 +20,7 @@ const FILES = [
   'lifecycle',
   'other-keys',
   'rotation',
-  'sealed-key-ring',
+  'sealed-key-cache',
   'variables',
 ].map((name) => `test/integration/${name}.test.ts`);
 

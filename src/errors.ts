@@ -28,8 +28,8 @@ export const ERROR_CODES = [
   'KEY_OF_DATA',
   /** The manifest of backed-up keys is missing, damaged, or another file. */
   'MANIFEST_CORRUPT',
-  /** The sealed key ring is damaged, or made from other key files or settings: KMS unwraps the keys instead. */
-  'KEY_RING_UNUSABLE',
+  /** The sealed key cache is damaged, or made from other key files or settings: KMS unwraps the keys instead. */
+  'KEY_CACHE_UNUSABLE',
   /** A key file with that id and version exists already: another process was faster. */
   'KEY_EXISTS',
   /** No stored key has that id (and version). */

@@ -27,7 +27,8 @@ static const struct
   [SETTING_ENCRYPTION_CONTEXT]= {"encryption_context", 2048},
   [SETTING_FAILOVER_REGIONS]= {"failover_regions", 1024},
   [SETTING_ENCRYPTION_ALGORITHM]= {"encryption_algorithm", 16},
-  [SETTING_SEALED_KEY_RING]= {"sealed_key_ring", 8},
+  /* The name in frames; the variable is aws_key_management_sealed_key_cache. */
+  [SETTING_SEALED_KEY_CACHE]= {"sealed_key_ring", 8},
 };
 
 const char *setting_name(enum setting setting)

@@ -19,7 +19,7 @@ static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *age
 static unsigned long key_spec, log_level, encryption_algorithm;
 static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
-static char mock, allow_missing_keys, sealed_key_ring;
+static char mock, allow_missing_keys, sealed_key_cache;
 
 /* The values that master_key_id and key_ids point at while the plugin runs. */
 static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
@@ -245,7 +245,7 @@ static MYSQL_SYSVAR_UINT(start_timeout, start_timeout, PLUGIN_VAR_RQCMDARG | PLU
 static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Start although some stored key version cannot be unwrapped, and go on trying. Its tables read as corrupted until the key "
   "has loaded and the server was restarted", NULL, NULL, 0);
-static MYSQL_SYSVAR_BOOL(sealed_key_ring, sealed_key_ring, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+static MYSQL_SYSVAR_BOOL(sealed_key_cache, sealed_key_cache, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Keep all data keys in one encrypted file too, which the next start opens with one call of KMS", NULL, NULL, 0);
 
 struct st_mysql_sys_var *sysvars[]= {
@@ -266,7 +266,7 @@ struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(key_ids),
   MYSQL_SYSVAR(start_timeout),
   MYSQL_SYSVAR(allow_missing_keys),
-  MYSQL_SYSVAR(sealed_key_ring),
+  MYSQL_SYSVAR(sealed_key_cache),
   NULL
 };
 
@@ -333,7 +333,7 @@ bool sysvars_attach(struct client *client, may_rotate_fn *may_rotate)
       set(SETTING_ENCRYPTION_CONTEXT, text_or_empty(encryption_context)) &&
       set(SETTING_FAILOVER_REGIONS, text_or_empty(failover_regions)) &&
       set(SETTING_ENCRYPTION_ALGORITHM, enum_text(algorithms, ALGORITHMS, encryption_algorithm)) &&
-      set(SETTING_SEALED_KEY_RING, sealed_key_ring ? "ON" : "OFF"))
+      set(SETTING_SEALED_KEY_CACHE, sealed_key_cache ? "ON" : "OFF"))
   {
     master_key_id= master_key_id_value;
     key_ids= key_ids_value;

@@ -13,8 +13,8 @@ export const KEY_ID_PAIR = 'mariadb-aws-kms:key-id';
 export const KEY_VERSION_PAIR = 'mariadb-aws-kms:key-version';
 /** The name of the pair for the key's algorithm; only written for algorithms other than AES_CBC. */
 export const ALGORITHM_PAIR = 'mariadb-aws-kms:encryption-algorithm';
-/** The name of a pair that no data key has: it keeps data keys and keys of the key ring apart. */
-export const KEY_RING_PAIR = 'mariadb-aws-kms:key-ring';
+/** The name of a pair that no data key has: it keeps data keys and keys of the key cache apart. */
+export const KEY_CACHE_PAIR = 'mariadb-aws-kms:key-cache';
 
 /** The plugin's limit, with which all settings fit into one frame. KMS accepts 8192 characters. */
 export const MAX_CONTEXT_TEXT = 2048;
@@ -82,9 +82,9 @@ export function contextCandidates(
   return [keyContext(configured, name, 'AES_CBC'), {}, keyContext(configured, name, 'AES_CTR'), ofPlace];
 }
 
-/** The context of the key that seals the key ring. */
-export function keyRingContext(configured: EncryptionContext): EncryptionContext {
-  return { ...configured, [KEY_RING_PAIR]: 'sealed' };
+/** The context of the key that seals the key cache. */
+export function keyCacheContext(configured: EncryptionContext): EncryptionContext {
+  return { ...configured, [KEY_CACHE_PAIR]: 'sealed' };
 }
 
 export function isSameContext(a: EncryptionContext, b: EncryptionContext): boolean {

@@ -11,7 +11,7 @@ export const MOCK_STATE_FILE = 'aws-kms-key.mock.json';
  * The cache of data keys. mariadb-backup does not copy this name: a backup needs the key files only, and the cache
  * would be out of date.
  */
-export const KEY_RING_FILE = 'aws-kms-sealed-key-ring';
+export const KEY_CACHE_FILE = 'aws-kms-sealed-key-cache';
 /** The lock of a running rewrap. mariadb-backup does not copy this name, either. */
 export const REWRAP_LOCK_FILE = 'aws-kms-rewrap-lock';
 
@@ -25,7 +25,7 @@ export interface KeyName {
 /** The meaning of a file name in a key directory. */
 export type FileName =
   | { readonly kind: 'wrapped-key' | 'sidecar'; readonly name: KeyName }
-  | { readonly kind: 'temporary' | 'mock-state' | 'key-ring' | 'rewrap-lock' | 'stray' | 'foreign' };
+  | { readonly kind: 'temporary' | 'mock-state' | 'key-cache' | 'rewrap-lock' | 'stray' | 'foreign' };
 
 export function keyFileName({ id, version }: KeyName): string {
   return `${KEY_FILE_PREFIX}${id}.${version}`;
@@ -39,7 +39,7 @@ export function sidecarFileName(name: KeyName): string {
 export function parseFileName(file: string): FileName {
   if (file.startsWith(TEMPORARY_PREFIX)) return { kind: 'temporary' };
   if (file === MOCK_STATE_FILE) return { kind: 'mock-state' };
-  if (file === KEY_RING_FILE) return { kind: 'key-ring' };
+  if (file === KEY_CACHE_FILE) return { kind: 'key-cache' };
   if (file === REWRAP_LOCK_FILE) return { kind: 'rewrap-lock' };
   if (!file.startsWith(KEY_FILE_PREFIX)) return { kind: 'foreign' };
   const parts = KEY_FILE.exec(file);

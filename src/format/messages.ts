@@ -3,6 +3,7 @@ import { isKeyId, isKeyVersion, type KeyId, type KeyVersion } from '../ids.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from './encryption-algorithm.ts';
 import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
 import type { KeyName } from './key-file-name.ts';
+import { nameOfWire, wireNameOf } from './settings.ts';
 
 /** The message layer of docs/protocol.md. The agent also speaks the versions from the oldest one on. */
 export const PROTOCOL_VERSION = 2;
@@ -124,7 +125,7 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
     case TYPE.held:
       return { type: 'held', names: Array.from({ length: reader.u16() }, () => readKeyName(reader)) };
     case TYPE.set:
-      return { type: 'set', name: reader.str(), value: reader.str() };
+      return { type: 'set', name: nameOfWire(reader.str()), value: reader.str() };
     case TYPE.load:
       return { type: 'load', deadlineMs: reader.u32() };
     case TYPE.open:
@@ -160,7 +161,7 @@ function readSettings(reader: PayloadReader): Map<string, string> {
   const count = reader.u16();
   const settings = new Map<string, string>();
   for (let i = 0; i < count; i += 1) {
-    const name = reader.str();
+    const name = nameOfWire(reader.str());
     if (settings.has(name)) throw new KeyError('PROTOCOL', `hello: setting ${name} comes twice`);
     settings.set(name, reader.str());
   }
@@ -235,14 +236,14 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
         .u8(message.role === 'server' ? 1 : 2)
         .u32(message.held)
         .u16(message.settings.size);
-      for (const [name, value] of message.settings) writer.str(name).str(value);
+      for (const [name, value] of message.settings) writer.str(wireNameOf(name)).str(value);
       break;
     case 'held':
       writer.u16(message.names.length);
       for (const { id, version } of message.names) writer.u32(id).u32(version);
       break;
     case 'set':
-      writer.str(message.name).str(message.value);
+      writer.str(wireNameOf(message.name)).str(message.value);
       break;
     case 'load':
       writer.u32(message.deadlineMs);

@@ -17,6 +17,8 @@ interface Described {
    * it.
    */
   readonly wire: number | undefined;
+  /** Its name in frames, where that is not the variable's. */
+  readonly wireName?: string;
   /** The first release with this variable; `the C++ plugin`: name and meaning are that plugin's. */
   readonly since: string;
   /** The server's own description of the variable, verbatim. */
@@ -228,15 +230,16 @@ export const SETTINGS = {
       'Start although some stored key version cannot be unwrapped, and go on trying. Its tables read as corrupted until the key has loaded and the server was restarted',
     explanation: ['Whatever needs such a key fails at once meanwhile. Never DROP those tables.'],
   },
-  sealed_key_ring: {
+  sealed_key_cache: {
     type: 'switch',
     default: false,
     isDynamic: false,
     wire: 1,
+    wireName: 'sealed_key_ring',
     since: '0.1.0',
     sentence: 'Keep all data keys in one encrypted file too, which the next start opens with one call of KMS',
     explanation: [
-      'Without it a start calls KMS for each key version. The file is aws-kms-sealed-key-ring, beside the key files. KMS, and so the master key, is needed as before; CloudTrail shows one Decrypt for each start.',
+      'Without it a start calls KMS for each key version. The file is aws-kms-sealed-key-cache, beside the key files. KMS, and so the master key, is needed as before; CloudTrail shows one Decrypt for each start.',
     ],
   },
   log_level: {
@@ -301,6 +304,24 @@ export function isWireSetting(name: string): name is WireSetting {
 
 export function isDynamicWireSetting(name: string): name is DynamicWireSetting {
   return isWireSetting(name) && SETTINGS[name].isDynamic;
+}
+
+const WIRE_NAMES: ReadonlyMap<string, string> = new Map(
+  SETTING_NAMES.map((name) => {
+    const { wireName }: Setting = SETTINGS[name];
+    return [name, wireName ?? name];
+  }),
+);
+const BY_WIRE_NAME: ReadonlyMap<string, string> = new Map([...WIRE_NAMES].map(([name, wire]) => [wire, name]));
+
+/** The name of a setting in frames; another name stays as it is. */
+export function wireNameOf(name: string): string {
+  return WIRE_NAMES.get(name) ?? name;
+}
+
+/** The setting that has this name in frames; another name stays as it is. */
+export function nameOfWire(wire: string): string {
+  return BY_WIRE_NAME.get(wire) ?? wire;
 }
 
 /** The default as the server shows it and as HELLO contains it. */

@@ -3,8 +3,8 @@ import { KeyError } from '../errors.ts';
 import {
   ALGORITHM_PAIR,
   type EncryptionContext,
+  KEY_CACHE_PAIR,
   KEY_ID_PAIR,
-  KEY_RING_PAIR,
   KEY_VERSION_PAIR,
   parseEncryptionContext,
 } from '../format/encryption-context.ts';
@@ -240,7 +240,7 @@ function conditionOf(request: PolicyRequest, context: EncryptionContext): Condit
     ...(names.length > 0
       ? {
           'ForAllValues:StringEquals': {
-            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR, ALGORITHM_PAIR, KEY_RING_PAIR],
+            'kms:EncryptionContextKeys': [...names, KEY_ID_PAIR, KEY_VERSION_PAIR, ALGORITHM_PAIR, KEY_CACHE_PAIR],
           },
         }
       : {}),

@@ -28,7 +28,7 @@ import {
   unknownKey,
   withHint,
 } from './refusals.ts';
-import { SealedKeyRing } from './sealed-key-ring.ts';
+import { SealedKeyCache } from './sealed-key-cache.ts';
 import type { Settings } from './settings.ts';
 import { inTurn, once } from './single-flight.ts';
 import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
@@ -81,8 +81,8 @@ export class Keyring {
   readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
   readonly #fetching = new Map<string, Promise<void>>();
   readonly #ctrWarnings = new CtrWarnings();
-  /** Undefined: no sealed key ring is used. */
-  readonly #ring: SealedKeyRing | undefined;
+  /** Undefined: no sealed key cache is used. */
+  readonly #cache: SealedKeyCache | undefined;
   readonly #known: KnownVersions;
 
   constructor(parts: KeyringParts) {
@@ -91,14 +91,14 @@ export class Keyring {
     this.#parts = parts;
     this.#known = new KnownVersions(store, unnamedHeld);
     // Mock mode needs no cache: its KMS is in this process.
-    if (settings.sealedKeyRing && !settings.mock) {
-      this.#ring = new SealedKeyRing({ ...parts, log: (severity, text) => events.log(severity, text) });
+    if (settings.sealedKeyCache && !settings.mock) {
+      this.#cache = new SealedKeyCache({ ...parts, log: (severity, text) => events.log(severity, text) });
     }
   }
 
-  /** The current write of the sealed key ring, which never rejects; undefined when none is running. */
+  /** The current write of the sealed key cache, which never rejects; undefined when none is running. */
   get sealing(): Promise<void> | undefined {
-    return this.#ring?.sealing;
+    return this.#cache?.sealing;
   }
 
   /** Records versions that the server got from earlier agents. */
@@ -117,7 +117,7 @@ export class Keyring {
 
   /** Ends the keyring. No other method is called after it. */
   close(): void {
-    this.#ring?.close();
+    this.#cache?.close();
   }
 
   /**
@@ -136,7 +136,7 @@ export class Keyring {
       // Data under these keys exists already, so refusing to start would not help.
       await store.sync().catch((error: unknown) => events.log('warning', withHint(toKeyError(error))));
     }
-    const opened = await this.#ring?.open(listing, deadline);
+    const opened = await this.#cache?.open(listing, deadline);
     if (opened !== undefined) {
       try {
         for (const { name, algorithm, dataKey } of opened.keys) this.#announce(name, true, algorithm, dataKey);
@@ -146,8 +146,8 @@ export class Keyring {
     }
     const failures = await this.unwrapEach(latestFirst(opened?.others ?? listing.stored), deadline, this.#sealer);
     for (const name of listing.lost) failures.push({ name, error: lostKey(name, store.place) });
-    if (failures.length === 0) this.#ring?.sealSoon(opened === undefined);
-    else this.#ring?.forget();
+    if (failures.length === 0) this.#cache?.sealSoon(opened === undefined);
+    else this.#cache?.forget();
     return {
       keys: new Set(listing.stored.map(({ id }) => id)).size,
       versions: listing.stored.length,
@@ -156,7 +156,7 @@ export class Keyring {
   }
 
   /** Unwraps and announces each version; returns those that could not be unwrapped. */
-  async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyRing): Promise<KeyFailure[]> {
+  async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyCache): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
     // The first keys are needed before a thread could start.
     const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE));
@@ -251,19 +251,19 @@ export class Keyring {
     return version;
   }
 
-  /** The key ring for new keys; a backup writes none. */
-  get #sealer(): SealedKeyRing | undefined {
-    return this.#parts.role === 'server' ? this.#ring : undefined;
+  /** The key cache for new keys; a backup writes none. */
+  get #sealer(): SealedKeyCache | undefined {
+    return this.#parts.role === 'server' ? this.#cache : undefined;
   }
 
-  async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline, keep?: SealedKeyRing): Promise<void> {
+  async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline, keep?: SealedKeyCache): Promise<void> {
     const { store, kms, settings, events } = this.#parts;
     const stored = await store.readToUnwrap(name);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
     const unwrapped = await unwrapStoredKey(kms, settings().encryptionContext, name, stored, deadline);
     try {
       await mendSidecar(this.#parts, name, stored, unwrapped);
-      // A key in the ring is not checked again, and its sidecar would stay wrong where it could not be corrected.
+      // A key in the cache is not checked again, and its sidecar would stay wrong where it could not be corrected.
       if (stored.mismatch === undefined) {
         keep?.add({ ...unwrapped, name }, stored.wrapped, (stored.sidecar ?? unwrapped).masterKeyArn);
       }
@@ -333,9 +333,9 @@ export class Keyring {
       events.count('keysCreated');
       const warnings = algorithm === 'AES_CTR' ? this.#ctrWarnings.of(name) : [];
       for (const warning of warnings) events.log('warning', warning);
-      this.#ring?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
+      this.#cache?.add({ name, algorithm, plaintext }, made.wrapped, masterKeyArn);
       this.#handOver(name, true, { algorithm, plaintext });
-      this.#ring?.sealSoon(false);
+      this.#cache?.sealSoon(false);
     } finally {
       wipe(plaintext);
     }

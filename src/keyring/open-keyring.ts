@@ -102,10 +102,10 @@ export async function openKeyring(
   };
 }
 
-function mockNotices({ sealedKeyRing }: Settings): readonly Trouble[] {
+function mockNotices({ sealedKeyCache }: Settings): readonly Trouble[] {
   const text = 'MOCK MODE: keys are wrapped with key material that lies beside them; this protects nothing';
   return [
     { severity: 'warning', text },
-    ...(sealedKeyRing ? [{ severity: 'note', text: 'in mock mode there is no sealed key ring' } as const] : []),
+    ...(sealedKeyCache ? [{ severity: 'note', text: 'in mock mode there is no sealed key cache' } as const] : []),
   ];
 }

@@ -40,7 +40,7 @@ export interface Settings {
   /** An absolute path. */
   readonly keyfileDir: string;
   readonly allowMissingKeys: boolean;
-  readonly sealedKeyRing: boolean;
+  readonly sealedKeyCache: boolean;
   /** Pairs that new keys are bound to, together with their id and version; empty: keys are not bound. */
   readonly encryptionContext: EncryptionContext;
   /** Regions that hold replicas of a multi-Region master key, in the order in which Decrypt tries them. */
@@ -80,7 +80,7 @@ export function parseSettings(values: ReadonlyMap<string, string>, protocol: num
     allowMissingKeys: parseSwitch('allow_missing_keys', value('allow_missing_keys')),
     encryptionContext: parseEncryptionContext(value('encryption_context')),
     failoverRegions: parseFailoverRegions(value('failover_regions')),
-    sealedKeyRing: parseSwitch('sealed_key_ring', value('sealed_key_ring')),
+    sealedKeyCache: parseSwitch('sealed_key_cache', value('sealed_key_cache')),
   };
 }
 

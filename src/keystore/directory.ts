@@ -6,7 +6,7 @@ import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import {
   compareKeyNames,
   describeKey,
-  KEY_RING_FILE,
+  KEY_CACHE_FILE,
   type KeyName,
   keyFileName,
   parseFileName,
@@ -73,18 +73,18 @@ export class KeyDirectory implements KeyStore {
     await this.#reader.digest(names, look);
   }
 
-  async readKeyRing(maxBytes: number): Promise<Buffer | undefined> {
+  async readKeyCache(maxBytes: number): Promise<Buffer | undefined> {
     try {
-      return await readWhole(this.#fs, join(this.place, KEY_RING_FILE), maxBytes);
+      return await readWhole(this.#fs, join(this.place, KEY_CACHE_FILE), maxBytes);
     } catch (cause) {
       if (systemErrorCode(cause) === 'ENOENT') return undefined;
-      if (cause instanceof KeyError) throw new KeyError('KEY_RING_UNUSABLE', cause.message, { cause });
-      throw storeUnavailable(this.place, `read ${KEY_RING_FILE} in`, cause, this.named);
+      if (cause instanceof KeyError) throw new KeyError('KEY_CACHE_UNUSABLE', cause.message, { cause });
+      throw storeUnavailable(this.place, `read ${KEY_CACHE_FILE} in`, cause, this.named);
     }
   }
 
-  async replaceKeyRing(bytes: Uint8Array): Promise<void> {
-    await this.#overwrite(KEY_RING_FILE, bytes);
+  async replaceKeyCache(bytes: Uint8Array): Promise<void> {
+    await this.#overwrite(KEY_CACHE_FILE, bytes);
   }
 
   async #overwrite(file: string, bytes: Uint8Array, like?: Access): Promise<void> {

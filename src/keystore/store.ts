@@ -83,16 +83,16 @@ export interface KeyStore {
   removeAbandoned(temporaries: Listing['temporaries']): Promise<void>;
 
   /**
-   * Reads the sealed key ring; undefined only when there is none.
-   * @throws KeyError KEY_RING_UNUSABLE, STORE_UNAVAILABLE
+   * Reads the sealed key cache; undefined only when there is none.
+   * @throws KeyError KEY_CACHE_UNUSABLE, STORE_UNAVAILABLE
    */
-  readKeyRing(maxBytes: number): Promise<Buffer | undefined>;
+  readKeyCache(maxBytes: number): Promise<Buffer | undefined>;
 
   /**
-   * Replaces the sealed key ring; losing the previous one costs nothing.
+   * Replaces the sealed key cache; losing the previous one costs nothing.
    * @throws KeyError STORE_UNAVAILABLE; the store then has the previous one, or already the new one
    */
-  replaceKeyRing(bytes: Uint8Array): Promise<void>;
+  replaceKeyCache(bytes: Uint8Array): Promise<void>;
 
   /**
    * Claims the store for one rewrap, among all machines. It delays no server.

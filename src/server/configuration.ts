@@ -62,7 +62,7 @@ export interface Configuration {
   readonly watchIntervalSeconds: number;
   readonly isMock: boolean;
   readonly allowsMissingKeys: boolean;
-  readonly hasSealedKeyRing: boolean;
+  readonly hasSealedKeyCache: boolean;
   readonly deep: boolean;
 }
 
@@ -173,7 +173,7 @@ export async function readConfiguration(
     watchIntervalSeconds,
     isMock: isOn('mock', SETTINGS.mock),
     allowsMissingKeys: isOn('allow_missing_keys', SETTINGS.allow_missing_keys),
-    hasSealedKeyRing: isOn('sealed_key_ring', SETTINGS.sealed_key_ring),
+    hasSealedKeyCache: isOn('sealed_key_cache', SETTINGS.sealed_key_cache),
     deep: request.deep,
   };
 }

@@ -25,7 +25,7 @@ it('a server loads thousands of versions read by two threads, with and without a
   const launcher = new AgentLauncher(directory);
   launcher.prefix(`strace -f --seccomp-bpf -qq -A -o ${trace} -e trace=openat`);
   const server = newServer(
-    pluginOptions(kms.url, { aws_key_management_agent: launcher.path, aws_key_management_sealed_key_ring: 'ON' }),
+    pluginOptions(kms.url, { aws_key_management_agent: launcher.path, aws_key_management_sealed_key_cache: 'ON' }),
   );
   storeKeys(server.datadir, SHAPE, kms, MASTER_KEY);
   const expectStart = async (said: string): Promise<void> => {
@@ -41,8 +41,8 @@ it('a server loads thousands of versions read by two threads, with and without a
     });
   };
   await expectStart(`sealed ${VERSIONS} key versions into`);
-  await expectStart(`loaded ${VERSIONS} key versions from the sealed key ring`);
-  rmSync(join(server.datadir, 'aws-kms-sealed-key-ring'));
+  await expectStart(`loaded ${VERSIONS} key versions from the sealed key cache`);
+  rmSync(join(server.datadir, 'aws-kms-sealed-key-cache'));
   // A start without --node-options=--no-jitless, as a plugin does where memory may not be both writable and executable.
   writeFileSync(
     launcher.path,

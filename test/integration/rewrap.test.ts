@@ -57,7 +57,7 @@ it('rewrap moves the keys of a busy server, interrupted at each step, and the se
   const server = await startServer(kms, {
     innodb_encrypt_tables: 'ON',
     innodb_flush_log_at_trx_commit: 2,
-    aws_key_management_sealed_key_ring: 'ON',
+    aws_key_management_sealed_key_cache: 'ON',
   });
   await server.sql('CREATE DATABASE d');
   await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');

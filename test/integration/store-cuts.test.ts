@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { AgentLauncher, endAgent, failingCall } from '../../harness/agent-launcher.ts';
 import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
-import { KEY_RING_FILE, parseFileName } from '../../src/format/key-file-name.ts';
+import { KEY_CACHE_FILE, parseFileName } from '../../src/format/key-file-name.ts';
 import { agentsOf, newServer, startKms } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
@@ -92,28 +92,28 @@ const START_CALLS = [
   ['fsync', 4],
 ] as const;
 
-it('SIGKILL at each step of storing a lost sidecar and the key ring loses no key, and the next start stores both', async () => {
+it('SIGKILL at each step of storing a lost sidecar and the key cache loses no key, and the next start stores both', async () => {
   const kms = await startKms();
   const agent = new AgentLauncher(scratchDirectory());
   const server = newServer(
     pluginOptions(kms.url, {
       aws_key_management_agent: agent.path,
       aws_key_management_encryption_context: 'env=test',
-      aws_key_management_sealed_key_ring: 'ON',
+      aws_key_management_sealed_key_cache: 'ON',
     }),
   );
-  const [ring, sidecar] = [KEY_RING_FILE, 'aws-kms-key.1.1.json'].map((file) => join(server.datadir, file));
-  const areThere = (): boolean => [ring, sidecar].every((file) => file !== undefined && existsSync(file));
+  const [cache, sidecar] = [KEY_CACHE_FILE, 'aws-kms-key.1.1.json'].map((file) => join(server.datadir, file));
+  const areThere = (): boolean => [cache, sidecar].every((file) => file !== undefined && existsSync(file));
   await server.start();
   await server.sql('CREATE DATABASE d');
   await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES');
   await server.sql('INSERT INTO d.t VALUES (1)');
   await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
   const files = checksums(server);
-  await until('the key ring is stored', areThere);
+  await until('the key cache is stored', areThere);
   for (const [call, when] of START_CALLS) {
     await server.stop();
-    for (const file of [ring, sidecar]) rmSync(file ?? '', { force: true });
+    for (const file of [cache, sidecar]) rmSync(file ?? '', { force: true });
     agent.prefix(failingCall(`${call}:signal=SIGKILL:when=${when}`));
     const from = server.log.length;
     // An agent killed before it has delivered the keys fails the start.
@@ -129,7 +129,7 @@ it('SIGKILL at each step of storing a lost sidecar and the key ring loses no key
   }
   agent.prefix('');
   await server.restart();
-  await until('sidecar and key ring are stored', areThere);
+  await until('sidecar and key cache are stored', areThere);
   expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 1 }]);
   expect(checksums(server)).toEqual(files);
 });

@@ -90,7 +90,7 @@ it('SET refuses malformed values with the reason, and keeps the old ones', async
     ['watch_interval=1', /read only/],
     ['request_timeout=1', /read only/],
     ['allow_missing_keys=ON', /read only/],
-    ['sealed_key_ring=ON', /read only/],
+    ['sealed_key_cache=ON', /read only/],
   ];
   for (const [assignment, reason] of refused) {
     expect(await sqlError(server, `SET GLOBAL aws_key_management_${assignment}`), assignment).toMatch(reason);

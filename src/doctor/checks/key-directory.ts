@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, toKeyError } from '../../errors.ts';
 import { failure, ok, type Report, warning } from '../../finding.ts';
-import { KEY_RING_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
+import { KEY_CACHE_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
 import { KeyDirectory } from '../../keystore/directory.ts';
 import { storeUnavailable } from '../../keystore/failures.ts';
 import type { Listing } from '../../keystore/store.ts';
@@ -124,16 +124,16 @@ async function spaceReports(files: Files, path: string, listing: Listing): Promi
 }
 
 async function strangers({ surroundings, configuration }: Examination, listing: Listing): Promise<readonly Report[]> {
-  const { keyfileDir: path, isKeyfileDirDatadir, hasSealedKeyRing, unread } = configuration;
+  const { keyfileDir: path, isKeyfileDirDatadir, hasSealedKeyCache, unread } = configuration;
   const reports: Report[] = [];
   if (listing.strays.length > 0) {
     const found = `not names of key files, ignored by the server: ${list(listing.strays)}`;
     reports.push(warning(`${path}: ${found}`, `look at them and move them away from ${path}`));
   }
   const all = await surroundings.files.keyDirectory.readdir(path);
-  if (!hasSealedKeyRing && unread === undefined && all.includes(KEY_RING_FILE)) {
-    const found = `${path} holds ${KEY_RING_FILE}, and aws_key_management_sealed_key_ring is OFF`;
-    reports.push(warning(found, `nobody reads it any more: rm ${join(path, KEY_RING_FILE)}`));
+  if (!hasSealedKeyCache && unread === undefined && all.includes(KEY_CACHE_FILE)) {
+    const found = `${path} holds ${KEY_CACHE_FILE}, and aws_key_management_sealed_key_cache is OFF`;
+    reports.push(warning(found, `nobody reads it any more: rm ${join(path, KEY_CACHE_FILE)}`));
   }
   if (!isKeyfileDirDatadir) {
     const foreign = all.filter((file) => parseFileName(file).kind === 'foreign').sort();

@@ -222,15 +222,15 @@ it('keys are outside the data directory, beside other files', async () => {
   `);
 });
 
-it('an unused sealed key ring is left over', async () => {
+it('an unused sealed key cache is left over', async () => {
   const patient = await newPatient();
-  patient.write('data/aws-kms-sealed-key-ring', 'x');
+  patient.write('data/aws-kms-sealed-key-cache', 'x');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "warning  key-directory: ROOT/data holds aws-kms-sealed-key-ring, and aws_key_management_sealed_key_ring is OFF
-             nobody reads it any more: rm ROOT/data/aws-kms-sealed-key-ring
+    "warning  key-directory: ROOT/data holds aws-kms-sealed-key-cache, and aws_key_management_sealed_key_cache is OFF
+             nobody reads it any more: rm ROOT/data/aws-kms-sealed-key-cache
     exit 0"
   `);
-  patient.alsoSet = { aws_key_management_sealed_key_ring: 'ON' };
+  patient.alsoSet = { aws_key_management_sealed_key_cache: 'ON' };
   expect((await patient.examine()).problems).toBe('exit 0');
 });
 

@@ -66,7 +66,7 @@ describe('names in a key directory', () => {
   it('are recognised for our own other files', () => {
     expect(parseFileName('.aws-kms-tmp-1x')).toEqual({ kind: 'temporary' });
     expect(parseFileName('aws-kms-key.mock.json')).toEqual({ kind: 'mock-state' });
-    expect(parseFileName('aws-kms-sealed-key-ring')).toEqual({ kind: 'key-ring' });
+    expect(parseFileName('aws-kms-sealed-key-cache')).toEqual({ kind: 'key-cache' });
     expect(parseFileName('aws-kms-rewrap-lock')).toEqual({ kind: 'rewrap-lock' });
   });
 });

@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { optionFile, settingsDocument } from '../../../scripts/settings-table.ts';
+import { FrameDecoder } from '../../../src/format/frames.ts';
+import { encodePluginMessage, parsePluginMessage } from '../../../src/format/messages.ts';
 import {
   isDynamicWireSetting,
   isWireSetting,
   SETTING_NAMES,
   SETTINGS,
   type Setting,
+  wireNameOf,
 } from '../../../src/format/settings.ts';
 import { parseSettings } from '../../../src/keyring/settings.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -35,7 +38,7 @@ it('the table and the protocol document name the same settings', () => {
   const [, settings = ''] = file('docs/protocol.md').split('\nSettings in HELLO');
   const [paragraph = ''] = settings.split('\n\n');
   const [inHello = '', inSet = ''] = paragraph.split(/\bSET\s+changes\b/);
-  expect(namesIn(inHello, /`([a-z_]+)`/g)).toEqual(onWire);
+  expect(namesIn(inHello, /`([a-z_]+)`/g)).toEqual(onWire.map(wireNameOf).sort());
   expect(namesIn(inSet, /`([a-z_]+)`/g)).toEqual(dynamic);
 });
 
@@ -51,10 +54,11 @@ it('the plugin passes the settings of the table to the agent, with the same limi
     limits.set(name, Number(value));
   }
   const rows = [...file('plugin/client/settings.c').matchAll(/\[SETTING_(\w+)\]= \{"(\w+)", ([^}]+)\}/g)];
-  expect(rows.map(([, , name]) => name).sort()).toEqual(onWire);
-  for (const [, constant, name = '', limit = ''] of rows) {
-    expect(constant?.toLowerCase()).toBe(name);
-    if (!isWireSetting(name)) continue;
+  expect(rows.map(([, , name]) => name).sort()).toEqual(onWire.map(wireNameOf).sort());
+  for (const [, constant = '', inFrames = '', limit = ''] of rows) {
+    const name = constant.toLowerCase();
+    expect(wireNameOf(name)).toBe(inFrames);
+    if (!isWireSetting(name)) throw new Error(`${name} is no setting of the table`);
     const setting: Setting = SETTINGS[name];
     const bytes = limits.get(limit) ?? Number(limit);
     if (setting.type === 'text') expect(bytes, name).toBe(setting.maxBytes);
@@ -66,4 +70,13 @@ it('the plugin sends every setting at the start, and every change of a dynamic o
   const source = file('plugin/server/sysvars.c');
   expect(namesIn(source, /\bset\(SETTING_(\w+)/g)).toEqual(onWire);
   expect(namesIn(source, /\bset_later\(SETTING_(\w+)/g)).toEqual(dynamic);
+});
+
+it('frames keep the name that protocol 1 has for the sealed key cache', () => {
+  const settings = new Map([['sealed_key_cache', 'ON']]);
+  const bytes = encodePluginMessage(1, { type: 'hello', protocol: 1, role: 'server', held: 0, settings });
+  expect(bytes.toString('latin1')).toContain('sealed_key_ring');
+  expect(bytes.toString('latin1')).not.toContain('sealed_key_cache');
+  const [frame] = new FrameDecoder().feed(bytes);
+  expect(frame && parsePluginMessage(frame)).toMatchObject({ settings });
 });

@@ -62,7 +62,7 @@ it('the IAM policy can be bound to a context, addresses and a multi-factor code'
               'mariadb-aws-kms:key-id',
               'mariadb-aws-kms:key-version',
               'mariadb-aws-kms:encryption-algorithm',
-              'mariadb-aws-kms:key-ring',
+              'mariadb-aws-kms:key-cache',
             ],
           },
           IpAddress: { 'aws:SourceIp': ['198.51.100.0/24', '2001:db8::/32', '10.1.2.3'] },

@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { keyCheckValue } from '../../../src/bytes.ts';
 import { DEFAULT_REGION } from '../../../src/dev-kms/index.ts';
 import { sha256 } from '../../../src/disk/files.ts';
+import { parseKeyCache } from '../../../src/format/key-cache.ts';
 import { type KeyName, keyFileName, sidecarFileName } from '../../../src/format/key-file-name.ts';
-import { parseKeyRing } from '../../../src/format/key-ring.ts';
 import { parseSidecar } from '../../../src/format/sidecar.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
 import { Keyring } from '../../../src/keyring/keyring.ts';
@@ -91,13 +91,13 @@ function disk() {
 }
 
 /** A start of the server, or of mariadb-backup. */
-async function load(role: 'server' | 'backup' = 'server', sealedKeyRing = false) {
+async function load(role: 'server' | 'backup' = 'server', sealedKeyCache = false) {
   const loaded = new Map<string, string>();
   const warnings: string[] = [];
   const keyring = new Keyring({
     role,
     unnamedHeld: 0,
-    settings: () => ({ ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyRing }),
+    settings: () => ({ ...TEST_SETTINGS, encryptionContext: CONTEXT, sealedKeyCache }),
     store: directory(),
     kms: caller(),
     clock,
@@ -209,13 +209,13 @@ describe('a start from a copy made during a rewrap', () => {
     expect(bytesOf('aws-kms-key.1.1.json')).toEqual(right);
   });
 
-  it('adds the key to the sealed key ring only when its pair is consistent, since keys in it are not checked again', async () => {
+  it('adds the key to the sealed key cache only when its pair is consistent, since keys in it are not checked again', async () => {
     store(1);
     store(2);
     await moveUnderTheCopy();
     const sealed = (): readonly KeyName[] => {
-      const ring = bytesOf('aws-kms-sealed-key-ring');
-      return ring === undefined ? [] : parseKeyRing(ring).names;
+      const cache = bytesOf('aws-kms-sealed-key-cache');
+      return cache === undefined ? [] : parseKeyCache(cache).names;
     };
     fs.before = (call, path) => {
       if (call === 'rename' && path.endsWith('.json')) throw systemError('ENOSPC');
@@ -226,8 +226,8 @@ describe('a start from a copy made during a rewrap', () => {
     expect((await load('server', true)).warnings).toHaveLength(2);
     expect(await load('server', true)).toMatchObject({ loaded: truth, warnings: [] });
     expect(sealed()).toEqual([name(1), name(2)]);
-    const ring = bytesOf('aws-kms-sealed-key-ring');
-    expect(ring && parseKeyRing(ring).header.masterKeyArn).toBe(arnOf('alias/b'));
+    const cache = bytesOf('aws-kms-sealed-key-cache');
+    expect(cache && parseKeyCache(cache).header.masterKeyArn).toBe(arnOf('alias/b'));
     await directory().read(name(1));
   });
 

@@ -1,8 +1,8 @@
-/** Starts of a real server with up to 10,000 key versions, with and without the sealed key ring. */
+/** Starts of a real server with up to 10,000 key versions, with and without the sealed key cache. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pluginOptions, ScratchServer } from '../harness/scratch-server.ts';
-import { KEY_RING_FILE } from '../src/format/key-file-name.ts';
+import { KEY_CACHE_FILE } from '../src/format/key-file-name.ts';
 import { type KmsProcess, startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { median, table, withSpread } from './statistics.ts';
@@ -21,7 +21,7 @@ const QUICK_SHAPES: readonly Shape[] = [
 ];
 const LATENCIES_MS = [0, 20, 100];
 
-type Ring = 'OFF' | 'ON';
+type Cache = 'OFF' | 'ON';
 
 interface Measured {
   readonly seconds: number[];
@@ -46,7 +46,7 @@ class Candidate {
     server.copyDatabase(template);
     await kms.makeKeys(server.datadir, shape.ids, shape.versions);
     const candidate = new Candidate(shape, server, kms);
-    // The first start with the ring is an ordinary one, after which the agent writes it.
+    // The first start with the cache is an ordinary one, after which the agent writes it.
     server.options = candidate.#options('ON');
     try {
       await server.start();
@@ -54,8 +54,8 @@ class Candidate {
       await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=1');
       await server.sql('INSERT INTO d.t VALUES (42)');
       const endMs = performance.now() + 60_000;
-      while (!existsSync(join(server.datadir, KEY_RING_FILE))) {
-        if (performance.now() > endMs) throw new Error(`no key ring of ${versionsOf(shape)} versions was written`);
+      while (!existsSync(join(server.datadir, KEY_CACHE_FILE))) {
+        if (performance.now() > endMs) throw new Error(`no key cache of ${versionsOf(shape)} versions was written`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       await server.stop();
@@ -65,11 +65,11 @@ class Candidate {
     return candidate;
   }
 
-  async start(ring: Ring, latencyMs: number): Promise<void> {
+  async start(cache: Cache, latencyMs: number): Promise<void> {
     const server = this.#server;
     await this.#kms.setLatency(latencyMs);
     await this.#kms.takeCalls();
-    server.options = this.#options(ring);
+    server.options = this.#options(cache);
     const started = performance.now();
     try {
       await server.start();
@@ -79,7 +79,7 @@ class Candidate {
       const [row] = await server.sql('SELECT i FROM d.t');
       const expected = versionsOf(this.shape);
       if (loaded !== expected || row?.['i'] !== 42) throw new Error(`${loaded} of ${expected} keys, row ${row?.['i']}`);
-      const measured = this.measured(ring, latencyMs);
+      const measured = this.measured(cache, latencyMs);
       measured.seconds.push(seconds);
       measured.calls.add(calls);
       await server.stop();
@@ -88,22 +88,22 @@ class Candidate {
     }
   }
 
-  measured(ring: Ring, latencyMs: number): Measured {
-    const key = `${ring} ${latencyMs}`;
+  measured(cache: Cache, latencyMs: number): Measured {
+    const key = `${cache} ${latencyMs}`;
     const found = this.#found.get(key) ?? { seconds: [], calls: new Set() };
     this.#found.set(key, found);
     return found;
   }
 
-  #options(ring: Ring) {
+  #options(cache: Cache) {
     return pluginOptions(this.#kms.url, {
-      aws_key_management_sealed_key_ring: ring,
+      aws_key_management_sealed_key_cache: cache,
       aws_key_management_start_timeout: 600,
     });
   }
 }
 
-async function runSealedRing({ quick, rounds = quick ? 1 : 3, directory, progress }: BenchOptions): Promise<string> {
+async function runSealedCache({ quick, rounds = quick ? 1 : 3, directory, progress }: BenchOptions): Promise<string> {
   const template = await installTemplate(directory);
   const kms = await startKmsProcess();
   try {
@@ -117,7 +117,7 @@ async function runSealedRing({ quick, rounds = quick ? 1 : 3, directory, progres
       progress(`round ${round} of ${rounds}`);
       for (const latencyMs of latencies) {
         for (const candidate of candidates) {
-          for (const ring of ['OFF', 'ON'] as const) await candidate.start(ring, latencyMs);
+          for (const cache of ['OFF', 'ON'] as const) await candidate.start(cache, latencyMs);
         }
       }
     }
@@ -127,10 +127,10 @@ async function runSealedRing({ quick, rounds = quick ? 1 : 3, directory, progres
     return table(
       [
         'KMS latency, key versions',
-        'ring OFF: calls',
+        'cache OFF: calls',
         'start, s',
         'more than with one version, s',
-        'ring ON: calls',
+        'cache ON: calls',
         'start, s',
         'more than with one version, s',
       ],
@@ -145,17 +145,17 @@ function row(candidate: Candidate, smallest: Candidate, latencyMs: number): stri
   const versions = versionsOf(candidate.shape).toLocaleString('en');
   return [
     `${latencyMs} ms, ${versions}`,
-    ...(['OFF', 'ON'] as const).flatMap((ring) => {
-      const { seconds, calls } = candidate.measured(ring, latencyMs);
-      const one = smallest.measured(ring, latencyMs).seconds;
+    ...(['OFF', 'ON'] as const).flatMap((cache) => {
+      const { seconds, calls } = candidate.measured(cache, latencyMs);
+      const one = smallest.measured(cache, latencyMs).seconds;
       const more = candidate === smallest ? '–' : (median(seconds) - median(one)).toFixed(2);
       return [[...calls].map((count) => count.toLocaleString('en')).join(' or '), withSpread(seconds, 2), more];
     }),
   ];
 }
 
-export const sealedRing: Section = {
-  name: 'sealed-ring',
-  title: 'Starting with the sealed key ring',
-  run: runSealedRing,
+export const sealedCache: Section = {
+  name: 'sealed-cache',
+  title: 'Starting with the sealed key cache',
+  run: runSealedCache,
 };

@@ -6,8 +6,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_REGION } from '../../../src/dev-kms/index.ts';
 import { type FileSystem, nodeFileSystem } from '../../../src/disk/file-system.ts';
 import type { EncryptionAlgorithm } from '../../../src/format/encryption-algorithm.ts';
-import { KEY_RING_FILE, type KeyName, keyFileName } from '../../../src/format/key-file-name.ts';
-import { maxKeyRingBytes, parseKeyRing, sealKeyRing } from '../../../src/format/key-ring.ts';
+import { maxKeyCacheBytes, parseKeyCache, sealKeyCache } from '../../../src/format/key-cache.ts';
+import { KEY_CACHE_FILE, type KeyName, keyFileName } from '../../../src/format/key-file-name.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
 import { Keyring, type LoadResult } from '../../../src/keyring/keyring.ts';
 import type { Settings } from '../../../src/keyring/settings.ts';
@@ -25,8 +25,8 @@ import { SecretSearch } from '../../support/secret-search.ts';
 import { TEST_SETTINGS } from '../../support/settings.ts';
 import { type StoredHow, storeKey } from '../../support/stored-keys.ts';
 
-const RING = `/keys/${KEY_RING_FILE}`;
-const RING_PAIR = 'mariadb-aws-kms:key-ring';
+const CACHE = `/keys/${KEY_CACHE_FILE}`;
+const CACHE_PAIR = 'mariadb-aws-kms:key-cache';
 
 interface Key {
   readonly algorithm: EncryptionAlgorithm;
@@ -70,7 +70,7 @@ class Agent {
   settings: Settings;
 
   constructor(changes: Partial<Settings> = {}, role: 'server' | 'backup' = 'server', disk: FileSystem = fs) {
-    this.settings = { ...TEST_SETTINGS, sealedKeyRing: true, ...changes };
+    this.settings = { ...TEST_SETTINGS, sealedKeyCache: true, ...changes };
     const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
     this.keyring = new Keyring({
       role,
@@ -117,7 +117,7 @@ async function sealed(changes: Partial<Settings> = {}): Promise<Agent> {
   const agent = new Agent(changes);
   await agent.load();
   await agent.seal();
-  expect(fs.files.has(RING)).toBe(true);
+  expect(fs.files.has(CACHE)).toBe(true);
   return agent;
 }
 
@@ -125,18 +125,18 @@ function truthBytes(): [string, Buffer][] {
   return [...truth].map(([file, { dataKey }]) => [file, dataKey]);
 }
 
-function ring(): Buffer {
-  return Buffer.from(fs.files.get(RING)?.bytes ?? []);
+function cache(): Buffer {
+  return Buffer.from(fs.files.get(CACHE)?.bytes ?? []);
 }
 
-function putRing(bytes: Uint8Array): void {
-  fs.files.set(RING, { bytes: Buffer.from(bytes), synced: true });
+function putCache(bytes: Uint8Array): void {
+  fs.files.set(CACHE, { bytes: Buffer.from(bytes), synced: true });
 }
 
 function calls(): string[] {
   return kms.calls
     .splice(0)
-    .map(({ operation, context }) => `${operation}${context[RING_PAIR] === undefined ? '' : ' ring'}`);
+    .map(({ operation, context }) => `${operation}${context[CACHE_PAIR] === undefined ? '' : ' cache'}`);
 }
 
 /**
@@ -149,27 +149,27 @@ async function start(changes: Partial<Settings> = {}): Promise<{ calls: string[]
   expect((await agent.load()).failures).toEqual([]);
   expect(agent.keys).toEqual(truth);
   expect(agent.handedOver.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
-  return { calls: calls(), said: agent.logged.filter((line) => line.includes('key ring')), agent };
+  return { calls: calls(), said: agent.logged.filter((line) => line.includes('key cache')), agent };
 }
 
-const LOADED_FROM_RING = /^note: loaded \d+ key versions from the sealed key ring$/;
+const LOADED_FROM_CACHE = /^note: loaded \d+ key versions from the sealed key cache$/;
 
 function ordinary(count = truth.size): string[] {
   return Array.from({ length: count }, () => 'Decrypt');
 }
 
-describe('a sealed key ring', () => {
+describe('a sealed key cache', () => {
   it('is written after a complete load, with two calls, and opened by the next start with one', async () => {
     storeMany(3, 4);
     const first = new Agent();
     await first.load();
-    expect(first.logged).toContain('note: there is no sealed key ring yet; unwrapping every key version alone');
+    expect(first.logged).toContain('note: there is no sealed key cache yet; unwrapping every key version alone');
     await first.seal();
-    expect(calls()).toEqual([...ordinary(), 'GenerateDataKeyWithoutPlaintext ring', 'Decrypt ring']);
-    expect(first.logged.at(-1)).toBe(`note: sealed 12 key versions into ${KEY_RING_FILE}`);
+    expect(calls()).toEqual([...ordinary(), 'GenerateDataKeyWithoutPlaintext cache', 'Decrypt cache']);
+    expect(first.logged.at(-1)).toBe(`note: sealed 12 key versions into ${KEY_CACHE_FILE}`);
     const { calls: asked, said, agent } = await start();
-    expect(asked).toEqual(['Decrypt ring']);
-    expect(said).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    expect(asked).toEqual(['Decrypt cache']);
+    expect(said).toEqual([expect.stringMatching(LOADED_FROM_CACHE)]);
     await agent.seal();
     expect(calls()).toEqual([]);
   });
@@ -177,7 +177,7 @@ describe('a sealed key ring', () => {
   it('opens at a start with 500 key versions in no more calls', async () => {
     storeMany(50, 10);
     await sealed();
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 
   it('is bound to the configured context and to a pair that no key file has', async () => {
@@ -186,29 +186,29 @@ describe('a sealed key ring', () => {
     await sealed({ encryptionContext });
     kms.calls.splice(0);
     await new Agent({ encryptionContext }).load();
-    expect(kms.calls.map(({ context }) => context)).toEqual([{ cluster: 'orders', [RING_PAIR]: 'sealed' }]);
+    expect(kms.calls.map(({ context }) => context)).toEqual([{ cluster: 'orders', [CACHE_PAIR]: 'sealed' }]);
   });
 
-  it('has a new ring key each time, and no plaintext byte of a data key', async () => {
+  it('has a new sealing key each time, and no plaintext byte of a data key', async () => {
     storeMany(2, 3);
     await sealed();
-    const before = ring();
-    fs.files.delete(RING);
+    const before = cache();
+    fs.files.delete(CACHE);
     await sealed();
-    const after = ring();
-    const [one, two] = [before, after].map(parseKeyRing);
-    expect(one?.header.wrappedRingKey).not.toEqual(two?.header.wrappedRingKey);
-    const ringKey = Buffer.from(
+    const after = cache();
+    const [one, two] = [before, after].map(parseKeyCache);
+    expect(one?.header.wrappedSealingKey).not.toEqual(two?.header.wrappedSealingKey);
+    const sealingKey = Buffer.from(
       kms.kms.decrypt({
         region: DEFAULT_REGION,
-        ciphertextBlob: one?.header.wrappedRingKey ?? Buffer.alloc(0),
-        encryptionContext: { [RING_PAIR]: 'sealed' },
+        ciphertextBlob: one?.header.wrappedSealingKey ?? Buffer.alloc(0),
+        encryptionContext: { [CACHE_PAIR]: 'sealed' },
       }).plaintext,
     );
-    expect(one?.open(ringKey).bytes.length).toBe(6 * 34);
-    const search = new SecretSearch([...truthBytes(), ['ring key', ringKey]]);
+    expect(one?.open(sealingKey).bytes.length).toBe(6 * 34);
+    const search = new SecretSearch([...truthBytes(), ['sealing key', sealingKey]]);
     for (const [path, { bytes }] of fs.files) expect(search.in(bytes), path).toEqual([]);
-    expect(search.in(one?.open(ringKey).bytes ?? '')).toHaveLength(truth.size);
+    expect(search.in(one?.open(sealingKey).bytes ?? '')).toHaveLength(truth.size);
   });
 
   it('contains the algorithm of each version', async () => {
@@ -218,14 +218,14 @@ describe('a sealed key ring', () => {
     agent.settings = { ...agent.settings, encryptionAlgorithm: 'AES_CTR' };
     await agent.rotate(1);
     await agent.seal();
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
     expect([...truth.values()].map(({ algorithm }) => algorithm)).toEqual(['AES_CBC', 'AES_CBC', 'AES_CTR', 'AES_CTR']);
   });
 
   it('is not used by a start without the setting, nor in mock mode', async () => {
     storeMany(2, 1);
     await sealed();
-    expect((await start({ sealedKeyRing: false })).calls).toEqual(ordinary());
+    expect((await start({ sealedKeyCache: false })).calls).toEqual(ordinary());
     const mock = new Agent({ mock: true });
     await mock.load();
     expect(mock.keyring.sealing).toBeUndefined();
@@ -233,7 +233,7 @@ describe('a sealed key ring', () => {
   });
 });
 
-describe('a changed sealed key ring', () => {
+describe('a changed sealed key cache', () => {
   beforeEach(async () => {
     storeMany(2, 2);
     await sealed();
@@ -247,33 +247,33 @@ describe('a changed sealed key ring', () => {
   }
 
   it('is refused for any changed byte', async () => {
-    const whole = ring();
+    const whole = cache();
     for (let at = 0; at < whole.length; at += 1) {
       const spoilt = Buffer.from(whole);
       spoilt.writeUInt8(spoilt.readUInt8(at) ^ (1 << (at % 8)), at);
-      putRing(spoilt);
-      await expectFallBack(/^warning: the sealed key ring aws-kms-sealed-key-ring is not used: .+; unwrapping every/);
+      putCache(spoilt);
+      await expectFallBack(/^warning: the sealed key cache aws-kms-sealed-key-cache is not used: .+; unwrapping every/);
     }
   });
 
   it('is refused wherever it was cut off, and with bytes appended', async () => {
-    const whole = ring();
+    const whole = cache();
     for (let length = 0; length < whole.length; length += 1) {
-      await expectKeyError(() => parseKeyRing(whole.subarray(0, length)), 'KEY_RING_UNUSABLE', /./);
+      await expectKeyError(() => parseKeyCache(whole.subarray(0, length)), 'KEY_CACHE_UNUSABLE', /./);
     }
-    putRing(whole.subarray(0, whole.length - 1));
+    putCache(whole.subarray(0, whole.length - 1));
     await expectFallBack(/is not used: expected \d+ bytes, got \d+;/);
-    putRing(Buffer.concat([whole, Buffer.alloc(1)]));
+    putCache(Buffer.concat([whole, Buffer.alloc(1)]));
     await expectFallBack(/is not used: expected \d+ bytes, got \d+;/);
-    putRing(Buffer.alloc(0));
-    await expectFallBack(/is not used: it is no key ring of this format;/);
-    putRing(Buffer.from('{"keys":[]}'));
-    await expectFallBack(/is not used: it is no key ring of this format;/);
+    putCache(Buffer.alloc(0));
+    await expectFallBack(/is not used: it is no key cache of this format;/);
+    putCache(Buffer.from('{"keys":[]}'));
+    await expectFallBack(/is not used: it is no key cache of this format;/);
   });
 
   it('is not read when it is too large for these keys', async () => {
-    putRing(Buffer.alloc(maxKeyRingBytes(4) + 1));
-    fs.before = (call, path) => expect(`${call} ${path}`).not.toBe(`read ${RING}`);
+    putCache(Buffer.alloc(maxKeyCacheBytes(4) + 1));
+    fs.before = (call, path) => expect(`${call} ${path}`).not.toBe(`read ${CACHE}`);
     await expectFallBack(/is not used: expected at most \d+ bytes, got \d+;/);
   });
 
@@ -282,7 +282,7 @@ describe('a changed sealed key ring', () => {
     store(1, 1);
     expect(fs.files.get('/keys/aws-kms-key.1.1')).not.toEqual(other);
     const asked = await expectFallBack(/: key 1 version 1: aws-kms-key\.1\.1 is another than when it was written;/);
-    expect(asked).toContain('Decrypt ring');
+    expect(asked).toContain('Decrypt cache');
   });
 
   it('is refused when two key files were exchanged', async () => {
@@ -300,7 +300,7 @@ describe('a changed sealed key ring', () => {
     expect([...agent.keys.keys()].sort()).toEqual(['aws-kms-key.1.2', 'aws-kms-key.2.2']);
   });
 
-  it('is refused when a key file is gone, and the loss is reported as without a ring', async () => {
+  it('is refused when a key file is gone, and the loss is reported as without a cache', async () => {
     fs.files.delete('/keys/aws-kms-key.2.1');
     truth.delete('aws-kms-key.2.1');
     const agent = new Agent();
@@ -317,18 +317,18 @@ describe('a changed sealed key ring', () => {
     const [old] = ['alias/a', 'alias/b'].map((alias) => kms.kms.ensureAlias(DEFAULT_REGION, alias));
     kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: old });
     const { calls: asked, said, agent } = await start();
-    expect(asked).toEqual(['Decrypt ring', ...ordinary()]);
+    expect(asked).toEqual(['Decrypt cache', ...ordinary()]);
     expect(said).toEqual([expect.stringMatching(/is not used: .*DisabledException/)]);
     await agent.seal();
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 
   it('of another server is refused', async () => {
-    const other = ring();
+    const other = cache();
     fs.files.clear();
     truth.clear();
     storeMany(2, 2);
-    putRing(other);
+    putCache(other);
     await expectFallBack(/: key 1 version 1: aws-kms-key\.1\.1 is another than when it was written;/);
   });
 
@@ -341,22 +341,22 @@ describe('a changed sealed key ring', () => {
       encryptionContext: { cluster: 'orders' },
     });
     await sealed({ masterKeyId: 'alias/b' });
-    expect((await start({ masterKeyId: 'alias/b' })).calls).toEqual(['Decrypt ring']);
+    expect((await start({ masterKeyId: 'alias/b' })).calls).toEqual(['Decrypt cache']);
   });
 
   it('is ignored when KMS refuses its key, or does not answer', async () => {
     kms.on = (_, context) => {
-      if (context[RING_PAIR] !== undefined) throw kmsError('AccessDeniedException', 'explicit deny');
+      if (context[CACHE_PAIR] !== undefined) throw kmsError('AccessDeniedException', 'explicit deny');
     };
-    await expectFallBack(/sealed key ring: KMS Decrypt failed: AccessDeniedException: explicit deny/);
+    await expectFallBack(/sealed key cache: KMS Decrypt failed: AccessDeniedException: explicit deny/);
     kms.on = async (_, context) => {
-      if (context[RING_PAIR] !== undefined) await new Promise(() => undefined);
+      if (context[CACHE_PAIR] !== undefined) await new Promise(() => undefined);
     };
-    await expectFallBack(/sealed key ring: KMS Decrypt did not succeed within 30 s: no answer came/);
+    await expectFallBack(/sealed key cache: KMS Decrypt did not succeed within 30 s: no answer came/);
   });
 
   it('does not outlive its master key', async () => {
-    const [arn] = [parseKeyRing(ring()).header.masterKeyArn];
+    const [arn] = [parseKeyCache(cache()).header.masterKeyArn];
     kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: arn });
     const agent = new Agent();
     const { failures } = await agent.load();
@@ -366,20 +366,20 @@ describe('a changed sealed key ring', () => {
   });
 
   it('restored after a rotation gives only the keys that it was made from', async () => {
-    const old = ring();
+    const old = cache();
     const server = new Agent();
     await server.load();
     await server.rotate(1);
     await server.seal();
-    expect(ring()).not.toEqual(old);
-    putRing(old);
+    expect(cache()).not.toEqual(old);
+    putCache(old);
     const { calls: asked, said } = await start();
-    expect(asked).toEqual(['Decrypt ring', 'Decrypt']);
-    expect(said).toEqual(['note: loaded 4 key versions from the sealed key ring; 1 more are unwrapped alone']);
+    expect(asked).toEqual(['Decrypt cache', 'Decrypt']);
+    expect(said).toEqual(['note: loaded 4 key versions from the sealed key cache; 1 more are unwrapped alone']);
   });
 
-  it('whose key is a data key of this server is refused, and a ring key is no data key', async () => {
-    const { header, names, wrappedSha256 } = parseKeyRing(ring());
+  it('whose key is a data key of this server is refused, and a sealing key is no data key', async () => {
+    const { header, names, wrappedSha256 } = parseKeyCache(cache());
     const keys = names.map((key, index) => ({
       name: key,
       wrappedSha256: wrappedSha256(index),
@@ -390,25 +390,25 @@ describe('a changed sealed key ring', () => {
     const request = { region: DEFAULT_REGION, keyId: 'alias/a', keySpec: 'AES_256', encryptionContext: {} } as const;
     const stolen = Buffer.from(kms.kms.generateDataKeyWithoutPlaintext(request).ciphertextBlob);
     const { plaintext } = kms.kms.decrypt({ region: DEFAULT_REGION, ciphertextBlob: stolen, encryptionContext: {} });
-    putRing(sealKeyRing({ ...header, wrappedRingKey: stolen }, keys, plaintext));
-    await expectFallBack(/sealed key ring: KMS Decrypt failed: InvalidCiphertextException/);
+    putCache(sealKeyCache({ ...header, wrappedSealingKey: stolen }, keys, plaintext));
+    await expectFallBack(/sealed key cache: KMS Decrypt failed: InvalidCiphertextException/);
 
-    fs.files.set('/keys/aws-kms-key.9.1', { bytes: header.wrappedRingKey, synced: true });
+    fs.files.set('/keys/aws-kms-key.9.1', { bytes: header.wrappedSealingKey, synced: true });
     const { failures } = await new Agent().load();
     expect(failures.map(({ error, name: { id } }) => `${id} ${error.code}`)).toEqual(['9 KMS_CORRUPT']);
   });
 });
 
-describe('a sealed key ring with several master keys', () => {
+describe('a sealed key cache with several master keys', () => {
   it('holds the versions of one master key only: those of another open through that one alone', async () => {
     storeMany(2, 2);
     store(3, 1, { alias: 'alias/b' });
     store(3, 2, { alias: 'alias/b', sidecar: false });
     const first = await sealed();
     expect(first.logged.at(-1)).toBe(
-      `note: sealed 4 key versions into ${KEY_RING_FILE}; 2 under other master keys are not in it`,
+      `note: sealed 4 key versions into ${KEY_CACHE_FILE}; 2 under other master keys are not in it`,
     );
-    expect((await start()).calls).toEqual(['Decrypt ring', 'Decrypt', 'Decrypt']);
+    expect((await start()).calls).toEqual(['Decrypt cache', 'Decrypt', 'Decrypt']);
     const arn = kms.kms.ensureAlias(DEFAULT_REGION, 'alias/b');
     kms.kms.call(DEFAULT_REGION, { accessKeyId: '', denied: [] }, 'DisableKey', { KeyId: arn });
     const agent = new Agent();
@@ -420,17 +420,17 @@ describe('a sealed key ring with several master keys', () => {
   it('is not extended by keys created under another master key', async () => {
     storeMany(2, 2);
     const agent = await sealed();
-    const before = ring();
+    const before = cache();
     agent.settings = { ...agent.settings, masterKeyId: 'alias/b' };
     await agent.rotate(1);
     await agent.seal();
-    expect(ring()).toEqual(before);
-    expect((await start()).calls).toEqual(['Decrypt ring', 'Decrypt']);
+    expect(cache()).toEqual(before);
+    expect((await start()).calls).toEqual(['Decrypt cache', 'Decrypt']);
   });
 });
 
 describe('new keys', () => {
-  it('are added to the ring with three calls for a whole burst', async () => {
+  it('are added to the cache with three calls for a whole burst', async () => {
     storeMany(20, 1);
     await sealed();
     const agent = new Agent();
@@ -440,50 +440,50 @@ describe('new keys', () => {
     for (const [file, key] of agent.keys) truth.set(file, key);
     calls();
     await agent.seal();
-    expect(calls()).toEqual(['Decrypt ring', 'GenerateDataKeyWithoutPlaintext ring', 'Decrypt ring']);
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect(calls()).toEqual(['Decrypt cache', 'GenerateDataKeyWithoutPlaintext cache', 'Decrypt cache']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 
-  it('of a new server create the ring', async () => {
+  it('of a new server create the cache', async () => {
     const agent = new Agent();
     await agent.load();
     await agent.do((deadline) => agent.keyring.open(keyId(1), true, deadline));
     await agent.seal();
     truth = agent.keys;
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 
-  it('created while the ring could not be written are added at the next start', async () => {
+  it('created while the cache could not be written are added at the next start', async () => {
     storeMany(2, 2);
     await sealed();
-    const other = new Agent({ sealedKeyRing: false });
+    const other = new Agent({ sealedKeyCache: false });
     await other.rotate(2);
     const { calls: asked, agent } = await start();
-    expect(asked).toEqual(['Decrypt ring', 'Decrypt']);
+    expect(asked).toEqual(['Decrypt cache', 'Decrypt']);
     await agent.seal();
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 
   it('wait for the end of a burst, but not indefinitely', async () => {
     storeMany(1, 1);
     const agent = await sealed();
-    const before = ring();
+    const before = cache();
     for (let i = 0; i < 28; i += 1) {
       await agent.rotate(1);
       await clock.advance(900);
     }
-    expect(ring()).toEqual(before);
+    expect(cache()).toEqual(before);
     for (let i = 0; i < 10; i += 1) {
       await agent.rotate(1);
       await clock.advance(900);
     }
-    expect(ring()).not.toEqual(before);
+    expect(cache()).not.toEqual(before);
     await agent.seal();
-    expect((await start()).calls).toEqual(['Decrypt ring']);
+    expect((await start()).calls).toEqual(['Decrypt cache']);
   });
 });
 
-describe('writing the sealed key ring', () => {
+describe('writing the sealed key cache', () => {
   it('is left to complete loads and to servers', async () => {
     storeMany(2, 2);
     const bytes = fs.files.get('/keys/aws-kms-key.1.1');
@@ -496,7 +496,7 @@ describe('writing the sealed key ring', () => {
     const backup = new Agent({}, 'backup');
     await backup.load();
     expect(backup.keyring.sealing).toBeUndefined();
-    expect(fs.files.has(RING)).toBe(false);
+    expect(fs.files.has(CACHE)).toBe(false);
   });
 
   it('is not done by a backup, which opens it', async () => {
@@ -506,7 +506,7 @@ describe('writing the sealed key ring', () => {
     const backup = new Agent({}, 'backup');
     await backup.load();
     expect(backup.keys).toEqual(truth);
-    expect(calls()).toEqual(['Decrypt ring']);
+    expect(calls()).toEqual(['Decrypt cache']);
   });
 
   it.each(['open', 'write', 'fsync', 'rename', 'fsync-directory'])('loses nothing when %s fails', async (failing) => {
@@ -524,7 +524,7 @@ describe('writing the sealed key ring', () => {
     expect(hasFailed).toBe(true);
     fs.before = () => undefined;
     expect(agent.logged.at(-1)).toMatch(
-      /^warning: the sealed key ring was not written: cannot (store|sync) .*ENOSPC.*; the keys are safe in their files$/,
+      /^warning: the sealed key cache was not written: cannot (store|sync) .*ENOSPC.*; the keys are safe in their files$/,
     );
     expect([...fs.files.keys()].filter((path) => path.includes('tmp'))).toEqual([]);
     await start();
@@ -538,11 +538,11 @@ describe('writing the sealed key ring', () => {
     const agent = new Agent();
     await agent.load();
     await agent.seal();
-    expect(agent.logged.at(-1)).toMatch(/^warning: the sealed key ring was not written: .*AccessDeniedException: no/);
-    expect(fs.files.has(RING)).toBe(false);
+    expect(agent.logged.at(-1)).toMatch(/^warning: the sealed key cache was not written: .*AccessDeniedException: no/);
+    expect(fs.files.has(CACHE)).toBe(false);
   });
 
-  it('leaves the old ring, the new one, or none after a power loss at any step', async () => {
+  it('leaves the old cache, the new one, or none after a power loss at any step', async () => {
     storeMany(2, 2);
     await sealed();
     fs.durable = new Map(fs.files);
@@ -559,7 +559,7 @@ describe('writing the sealed key ring', () => {
     for (const after of left) {
       fs = after;
       const { calls: asked } = await start();
-      expect([['Decrypt ring'], ['Decrypt ring', 'Decrypt']]).toContainEqual(asked);
+      expect([['Decrypt cache'], ['Decrypt cache', 'Decrypt']]).toContainEqual(asked);
     }
   });
 
@@ -578,18 +578,18 @@ describe('writing the sealed key ring', () => {
     const waiting = new Agent();
     await waiting.load();
     waiting.keyring.close();
-    fs.files.delete(RING);
+    fs.files.delete(CACHE);
     await waiting.seal();
-    expect(fs.files.has(RING)).toBe(false);
+    expect(fs.files.has(CACHE)).toBe(false);
   });
 });
 
-describe('a sealed key ring on a real file system', () => {
+describe('a sealed key cache on a real file system', () => {
   it('has mode 0600, and other files in its place do not block a start', async () => {
     storeMany(1, 2);
     const keyfileDir = scratchDirectory();
     for (const [path, { bytes }] of fs.files) writeFileSync(path.replace('/keys', keyfileDir), bytes);
-    const path = join(keyfileDir, KEY_RING_FILE);
+    const path = join(keyfileDir, KEY_CACHE_FILE);
     const settled = async (): Promise<string[]> => {
       const agent = new Agent({ keyfileDir }, 'server', nodeFileSystem);
       const deadline = startDeadline(clock, 60_000);
@@ -598,15 +598,15 @@ describe('a sealed key ring on a real file system', () => {
       const { sealing } = agent.keyring;
       await clock.advance(2_000);
       await sealing;
-      return agent.logged.filter((line) => line.includes('key ring'));
+      return agent.logged.filter((line) => line.includes('key cache'));
     };
     await settled();
     expect((statSync(path).mode & 0o7777).toString(8)).toBe('600');
-    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_CACHE)]);
     // A symbolic link to the cache is followed, like those of key files.
     renameSync(path, join(keyfileDir, 'elsewhere'));
     symlinkSync('elsewhere', path);
-    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_RING)]);
+    expect(await settled()).toEqual([expect.stringMatching(LOADED_FROM_CACHE)]);
     renameSync(path, join(keyfileDir, 'link'));
     execFileSync('mkfifo', [path]);
     expect((await settled())[0]).toMatch(/is not used: it is not a regular file; unwrapping/);
@@ -616,7 +616,7 @@ describe('a sealed key ring on a real file system', () => {
     writeFileSync(join(path, 'file'), randomBytes(8));
     const [open, write] = await settled();
     expect(open).toMatch(/is not used: it is not a regular file; unwrapping/);
-    expect(write).toMatch(/^warning: the sealed key ring was not written: .*(EISDIR|ENOTEMPTY|EEXIST)/);
+    expect(write).toMatch(/^warning: the sealed key cache was not written: .*(EISDIR|ENOTEMPTY|EEXIST)/);
     expect(readFileSync(join(path, 'file'))).toHaveLength(8);
     // A FIFO in place of a key file does not block, either.
     renameSync(join(keyfileDir, 'aws-kms-key.1.1'), join(keyfileDir, 'key'));

@@ -3,17 +3,17 @@ import { wipe } from '../bytes.ts';
 import type { Clock } from '../clock.ts';
 import { toKeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
-import { isSameContext, keyRingContext } from '../format/encryption-context.ts';
-import { describeKey, KEY_RING_FILE, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { isSameContext, keyCacheContext } from '../format/encryption-context.ts';
 import {
-  type ClosedKeyRing,
-  keyRingUnusable,
-  maxKeyRingBytes,
-  type OpenKeyRing,
-  parseKeyRing,
-  type RingKey,
-  sealKeyRing,
-} from '../format/key-ring.ts';
+  type CachedKey,
+  type ClosedKeyCache,
+  keyCacheUnusable,
+  maxKeyCacheBytes,
+  type OpenKeyCache,
+  parseKeyCache,
+  sealKeyCache,
+} from '../format/key-cache.ts';
+import { describeKey, KEY_CACHE_FILE, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Severity } from '../format/messages.ts';
 import { writtenTime } from '../format/written-time.ts';
 import type { KeyStore, Listing } from '../keystore/store.ts';
@@ -23,7 +23,7 @@ import { type Deadline, startDeadline } from '../kms/retry.ts';
 import { withHint } from './refusals.ts';
 import type { Settings } from './settings.ts';
 
-export interface SealedKeyRingParts {
+export interface SealedKeyCacheParts {
   /** Returns the current settings, which a change replaces. */
   readonly settings: () => Settings;
   readonly store: KeyStore;
@@ -32,10 +32,10 @@ export interface SealedKeyRingParts {
   readonly log: (severity: Severity, text: string) => void;
 }
 
-export interface OpenedRing {
+export interface OpenedCache {
   readonly masterKeyArn: string;
-  readonly keys: readonly RingKey[];
-  /** Stored versions that are not in the ring. */
+  readonly keys: readonly CachedKey[];
+  /** Stored versions that are not in the cache. */
   readonly others: readonly KeyName[];
   wipe(): void;
 }
@@ -46,11 +46,11 @@ interface PlainKey {
   readonly plaintext: Uint8Array;
 }
 
-interface UnsealedKey extends RingKey {
+interface UnsealedKey extends CachedKey {
   readonly masterKeyArn: string;
 }
 
-const SUBJECT = 'sealed key ring';
+const SUBJECT = 'sealed key cache';
 /** Milliseconds without a new key that end a burst: keys come in bursts, at a start or a rotation of all keys. */
 const QUIET_MS = 1_000;
 /** Milliseconds that a plaintext key waits at most for the end of a burst. */
@@ -61,19 +61,19 @@ const SEAL_MS = 30_000;
  * A cache of all data keys in one file, encrypted under a key that KMS wrapped and that encrypts nothing else. It is
  * valid only for the wrapped keys that it was made from, by their checksums: the key files remain authoritative.
  *
- * A load without the ring creates it; keys that are created later are added. Until they are written, within seconds,
+ * A load without the cache creates it; keys that are created later are added. Until they are written, within seconds,
  * plaintext keys stay in this object.
  */
-export class SealedKeyRing {
-  readonly #parts: SealedKeyRingParts;
+export class SealedKeyCache {
+  readonly #parts: SealedKeyCacheParts;
   readonly #ending = new AbortController();
   #unsealed: UnsealedKey[] = [];
-  /** True if `unsealed` holds every stored version: nothing from the previous ring is needed. */
+  /** True if `unsealed` holds every stored version: nothing from the previous cache is needed. */
   #isWhole = false;
   #quietAtMs = 0;
   #sealing: Promise<void> | undefined;
 
-  constructor(parts: SealedKeyRingParts) {
+  constructor(parts: SealedKeyCacheParts) {
     this.#parts = parts;
   }
 
@@ -82,8 +82,8 @@ export class SealedKeyRing {
     return this.#sealing;
   }
 
-  /** Opens the ring; returns undefined, after a line in the log, when it is unusable. The caller wipes the result. */
-  async open(listing: Listing, deadline: Deadline): Promise<OpenedRing | undefined> {
+  /** Opens the cache; returns undefined, after a line in the log, when it is unusable. The caller wipes the result. */
+  async open(listing: Listing, deadline: Deadline): Promise<OpenedCache | undefined> {
     const { clock, log } = this.#parts;
     // Half of the remaining time is kept for unwrapping every key.
     const limit = startDeadline(clock, Math.max(0, deadline.atMs - clock.monotonicMs()) / 2, deadline.signal);
@@ -98,7 +98,7 @@ export class SealedKeyRing {
       return opened;
     } catch (thrown) {
       const reason = withHint(toKeyError(thrown));
-      log('warning', `the ${SUBJECT} ${KEY_RING_FILE} is not used: ${reason}; unwrapping every key version alone`);
+      log('warning', `the ${SUBJECT} ${KEY_CACHE_FILE} is not used: ${reason}; unwrapping every key version alone`);
       return undefined;
     } finally {
       limit.cancel();
@@ -113,7 +113,7 @@ export class SealedKeyRing {
   }
 
   /**
-   * Schedules a write of the ring, once no more keys arrive.
+   * Schedules a write of the cache, once no more keys arrive.
    * @param isWhole true: the added keys are all that are stored
    */
   sealSoon(isWhole: boolean): void {
@@ -185,12 +185,12 @@ export class SealedKeyRing {
       );
       if (joining.length === 0) return;
       const keys = [...(before?.keys ?? []), ...joining];
-      const encryptionContext = keyRingContext(settings().encryptionContext);
+      const encryptionContext = keyCacheContext(settings().encryptionContext);
       const masterKeyId = masterKeyInRegion(masterKeyArn, kms.region);
       const request = { masterKeyId, keySpec: 'AES_256', encryptionContext } as const;
       const { wrapped } = await kms.generate(SUBJECT, request, deadline);
       const unwrap = { ...request, wrapped, masterKeyArn, keyCheckValue: undefined };
-      const { plaintext: ringKey } = await kms.decrypt(SUBJECT, unwrap, deadline);
+      const { plaintext: sealingKey } = await kms.decrypt(SUBJECT, unwrap, deadline);
       try {
         const now = settings();
         const header = {
@@ -198,77 +198,81 @@ export class SealedKeyRing {
           masterKeyId: now.masterKeyId,
           encryptionContext: now.encryptionContext,
           masterKeyArn,
-          wrappedRingKey: wrapped,
+          wrappedSealingKey: wrapped,
         };
-        await store.replaceKeyRing(sealKeyRing(header, keys, ringKey));
+        await store.replaceKeyCache(sealKeyCache(header, keys, sealingKey));
       } finally {
-        wipe(ringKey);
+        wipe(sealingKey);
       }
       const left = fresh.filter((key) => !isSameMasterKey(key.masterKeyArn, masterKeyArn)).length;
       const others = left === 0 ? '' : `; ${left} under other master keys are not in it`;
-      log('note', `sealed ${keys.length} key versions into ${KEY_RING_FILE}${others}`);
+      log('note', `sealed ${keys.length} key versions into ${KEY_CACHE_FILE}${others}`);
     } finally {
       before?.wipe();
     }
   }
 
-  /** Returns undefined when there is no ring. @throws KeyError */
-  async #open(listing: Listing, deadline: Deadline): Promise<OpenedRing | undefined> {
-    const bytes = await this.#parts.store.readKeyRing(maxKeyRingBytes(listing.stored.length));
+  /** Returns undefined when there is no cache. @throws KeyError */
+  async #open(listing: Listing, deadline: Deadline): Promise<OpenedCache | undefined> {
+    const bytes = await this.#parts.store.readKeyCache(maxKeyCacheBytes(listing.stored.length));
     if (bytes === undefined) return undefined;
-    const ring = parseKeyRing(bytes);
-    this.#assertOfSettings(ring);
+    const cache = parseKeyCache(bytes);
+    this.#assertOfSettings(cache);
     // The files are read while KMS is called.
     const [unwrapped, checked] = await Promise.allSettled([
-      this.#unwrapRingKey(ring, deadline),
-      this.#assertUnchanged(ring),
+      this.#unwrapSealingKey(cache, deadline),
+      this.#assertUnchanged(cache),
     ]);
     if (unwrapped.status === 'rejected') throw unwrapped.reason;
-    const ringKey = unwrapped.value;
+    const sealingKey = unwrapped.value;
     try {
       if (checked.status === 'rejected') throw checked.reason;
-      return opened(ring, ring.open(ringKey), listing);
+      return opened(cache, cache.open(sealingKey), listing);
     } finally {
-      wipe(ringKey);
+      wipe(sealingKey);
     }
   }
 
-  #assertOfSettings({ header }: ClosedKeyRing): void {
+  #assertOfSettings({ header }: ClosedKeyCache): void {
     const settings = this.#parts.settings();
     if (header.masterKeyId !== settings.masterKeyId) {
       const names = `"${header.masterKeyId}" when it was written, now it is "${settings.masterKeyId}"`;
-      throw keyRingUnusable(`aws_key_management_master_key_id was ${names}`);
+      throw keyCacheUnusable(`aws_key_management_master_key_id was ${names}`);
     }
     if (!isSameContext(header.encryptionContext, settings.encryptionContext)) {
-      throw keyRingUnusable('aws_key_management_encryption_context was another when it was written');
+      throw keyCacheUnusable('aws_key_management_encryption_context was another when it was written');
     }
   }
 
-  async #unwrapRingKey({ header }: ClosedKeyRing, deadline: Deadline): Promise<Buffer> {
+  async #unwrapSealingKey({ header }: ClosedKeyCache, deadline: Deadline): Promise<Buffer> {
     const { kms, settings } = this.#parts;
     const request = {
-      wrapped: header.wrappedRingKey,
+      wrapped: header.wrappedSealingKey,
       masterKeyArn: header.masterKeyArn,
       keySpec: 'AES_256',
       keyCheckValue: undefined,
-      encryptionContext: keyRingContext(settings().encryptionContext),
+      encryptionContext: keyCacheContext(settings().encryptionContext),
     } as const;
     return (await kms.decrypt(SUBJECT, request, deadline)).plaintext;
   }
 
-  /** Checks that each wrapped key in the ring is stored unchanged. */
-  async #assertUnchanged({ names, hasSha256 }: ClosedKeyRing): Promise<void> {
+  /** Checks that each wrapped key in the cache is stored unchanged. */
+  async #assertUnchanged({ names, hasSha256 }: ClosedKeyCache): Promise<void> {
     await this.#parts.store.digest(names, (index, digest) => {
       const name = names[index];
       if (name === undefined) return;
-      if (digest === undefined) throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} cannot be read`);
+      if (digest === undefined) throw keyCacheUnusable(`${describeKey(name)}: ${keyFileName(name)} cannot be read`);
       if (hasSha256(index, digest)) return;
-      throw keyRingUnusable(`${describeKey(name)}: ${keyFileName(name)} is another than when it was written`);
+      throw keyCacheUnusable(`${describeKey(name)}: ${keyFileName(name)} is another than when it was written`);
     });
   }
 }
 
-function opened({ header, names, wrappedSha256 }: ClosedKeyRing, open: OpenKeyRing, { stored }: Listing): OpenedRing {
+function opened(
+  { header, names, wrappedSha256 }: ClosedKeyCache,
+  open: OpenKeyCache,
+  { stored }: Listing,
+): OpenedCache {
   const { masterKeyArn } = header;
   const wipeAll = (): void => wipe(open.bytes);
   try {
