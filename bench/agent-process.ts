@@ -31,7 +31,7 @@ export interface AgentRun {
 
 export interface AgentQuestion {
   readonly command: readonly string[];
-  /** After `agent`. */
+  /** Arguments after `agent`. */
   readonly args?: readonly string[];
   readonly keyDirectory: string;
   readonly kmsUrl: string;

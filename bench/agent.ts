@@ -1,4 +1,4 @@
-/** From the start of an agent to its first key, and what it holds in memory, as it is shipped and in other ways. */
+/** Measures the time to the first key and the memory of an agent, as shipped and in variants. */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -34,7 +34,10 @@ export const ERROR_CODES = [
   'KEY_EXISTS',
   /** No stored key has that id (and version). */
   'KEY_UNKNOWN',
-  /** That key id may not be created here: no master key, not in the list of allowed ids, or a backup is running. */
+  /**
+   * The key id may not be created here: there is no master key, the id is not in the list of allowed ids, or a backup
+   * is running.
+   */
   'KEY_NOT_ALLOWED',
   /** Version 4294967294 is in use; there is no next one. */
   'KEY_VERSIONS_EXHAUSTED',

@@ -1,4 +1,4 @@
-/** Resolves when the event loop has looked at its sockets and timers: long work lets others have a turn. */
+/** Resolves when the event loop has polled its sockets and timers, so that long work lets others run. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
 }

@@ -7,7 +7,7 @@ import type { Deadline } from './retry.ts';
 
 const NOBODY: KmsObserver = { attemptStarted: () => undefined, attemptEnded: () => undefined };
 
-/** The calls of commands: in one Region, which nobody watches, and those that move keys. */
+/** The KMS calls of commands: without an observer, in one Region, and including those that move keys. */
 export class OperatorCaller extends KmsCaller {
   readonly #client: ReEncryptClient;
 
@@ -16,10 +16,7 @@ export class OperatorCaller extends KmsCaller {
     this.#client = client;
   }
 
-  /**
-   * The ARN of a master key.
-   * @throws KeyError KMS_…, TIMEOUT
-   */
+  /** Resolves a master key to its ARN. @throws KeyError KMS_…, TIMEOUT */
   async resolve(subject: string, keyId: string, deadline: Deadline): Promise<string> {
     const call = {
       operation: 'DescribeKey',

@@ -5,29 +5,29 @@ import { onAbort } from '../on-abort.ts';
 const BASE_MS = 100;
 const CAP_MS = 5_000;
 
-/** Milliseconds before attempt `attempt` + 1, with `attempt` counting from 1. */
+/** Returns the milliseconds before attempt `attempt` + 1, with `attempt` counting from 1. */
 export function backoffMs(attempt: number, random: Random): number {
   return random() * Math.min(CAP_MS, BASE_MS * 2 ** Math.min(attempt, 16));
 }
 
-/** A moment on the monotonic clock, with a signal that is aborted when it comes. */
+/** A moment on the monotonic clock, with a signal that is aborted at that moment. */
 export interface Deadline {
   readonly startedMs: number;
   readonly atMs: number;
   readonly signal: AbortSignal;
-  /** Stops the timer, and lets go of the parent. */
+  /** Stops the timer, and detaches from the parent. */
   cancel(): void;
 }
 
-/** Ends when its parent does, or when it is told to. */
+/** A signal that is aborted with its parent, or on its own. */
 export interface Child {
   readonly signal: AbortSignal;
   abort(reason: unknown): void;
-  /** Lets go of the parent. */
+  /** Detaches from the parent. */
   release(): void;
 }
 
-/** By hand: what AbortSignal.any() hangs on a parent that lives long is not given back while it lives. */
+/** Links the signals by hand: AbortSignal.any() would leak memory on a long-lived parent. */
 export function childOf(parent: AbortSignal | undefined): Child {
   const controller = new AbortController();
   const end = (): void => controller.abort(parent?.reason);
@@ -39,7 +39,7 @@ export function childOf(parent: AbortSignal | undefined): Child {
   };
 }
 
-/** @param parent ends it early */
+/** @param parent ends the deadline early */
 export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSignal): Deadline {
   const { signal, abort, release } = childOf(parent);
   const timer = new AbortController();
@@ -59,7 +59,7 @@ export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSigna
   };
 }
 
-/** Work that is told to end after `ms`, or with the parent. */
+/** Runs work under a signal that is aborted after `ms`, or with the parent. */
 export async function within<T>(
   clock: Clock,
   ms: number,
@@ -75,8 +75,8 @@ export async function within<T>(
 }
 
 /**
- * The promise, or a rejection as soon as the signal is aborted. A result that comes too late goes to `discard`: not
- * everything that is waited for knows the signal (a credential process does not).
+ * Settles as the promise does, or rejects as soon as the signal is aborted. A late result is passed to `discard`: not
+ * every operation knows the signal (a credential process does not).
  */
 export async function unlessAborted<T>(
   promise: Promise<T>,
@@ -85,7 +85,7 @@ export async function unlessAborted<T>(
 ): Promise<T> {
   return await new Promise((resolve, reject) => {
     let isOver = false;
-    // Whoever comes first decides: a result is either returned or discarded, never both and never neither.
+    // The first event decides: a result is either returned or discarded, never both and never neither.
     const isFirst = (): boolean => {
       if (isOver) return false;
       isOver = true;

@@ -69,7 +69,7 @@ export interface Configuration {
 /** MariaDB's default on Debian and Red Hat. */
 const DATADIR = '/var/lib/mysql';
 const PLUGIN_DIRS = ['/usr/lib/mysql/plugin', '/usr/lib64/mariadb/plugin', '/usr/lib64/mysql/plugin'];
-/** As the plugin has it: what occurs in KMS key ids, ARNs and aliases. */
+/** Characters of KMS key ids, ARNs and aliases, as the plugin checks them. */
 const MASTER_KEY_ID = /^[\w:/.+=,@-]*$/;
 const SERVICE_MS = 3_000;
 const CORRECT = 'correct it in the option file';
@@ -122,7 +122,7 @@ export async function readConfiguration(
   };
   for (const name of SETTING_NAMES) {
     const setting: Setting = SETTINGS[name];
-    // Its own reader says so.
+    // These settings have parsers of their own, which report errors.
     if (setting.type !== 'text' || setting.maxBytes === undefined || name === 'encryption_context') continue;
     expect(Buffer.byteLength(text(name)) <= setting.maxBytes, name, `at most ${setting.maxBytes} bytes`);
   }
