@@ -1,6 +1,7 @@
 /** Checks the code without running it. Exit status 0 when all checks pass. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { commentRuleViolations } from './comment-rule.ts';
 import { importRuleViolations } from './import-rule.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -15,15 +16,15 @@ function report(name: string, ok: boolean): boolean {
   return ok;
 }
 
-function importsPointDown(): boolean {
-  const violations = importRuleViolations(root);
+function keeps(name: string, violations: readonly string[]): boolean {
   for (const violation of violations) console.log(`  ${violation}`);
-  return report('imports', violations.length === 0);
+  return report(name, violations.length === 0);
 }
 
 const results = [
   passes('types', 'tsc', '-p', '.'),
   passes('lint and format', 'biome', 'check', '--error-on-warnings', '.'),
-  importsPointDown(),
+  keeps('imports', importRuleViolations(root)),
+  keeps('comments', commentRuleViolations(root)),
 ];
 process.exitCode = results.every(Boolean) ? 0 : 1;
