@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { KeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
 import { backupKeysCommand } from './backup-keys.ts';
@@ -20,17 +20,20 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
   const program = new Command('mariadb-aws-kms')
     .description('MariaDB data-at-rest encryption with keys held by AWS KMS')
     .version(VERSION)
-    .exitOverride()
-    .addCommand(agentCommand().exitOverride())
-    .addCommand(doctorCommand(processIo).exitOverride())
-    .addCommand(backupKeysCommand(processIo).exitOverride())
-    .addCommand(verifyBackupCommand(processIo).exitOverride())
-    .addCommand(rewrapCommand(processIo).exitOverride())
-    .addCommand(policyCommand(processIo).exitOverride())
-    .addCommand(loginCommand(processIo).exitOverride())
-    .addCommand(devKmsCommand(processIo).exitOverride())
-    .addCommand(fileServiceCommand().exitOverride(), { hidden: true })
-    .addCommand(serverIdentityCommand().exitOverride(), { hidden: true });
+    .exitOverride();
+  for (const verb of [
+    agentCommand(),
+    doctorCommand(processIo),
+    backupKeysCommand(processIo),
+    verifyBackupCommand(processIo),
+    rewrapCommand(processIo),
+    policyCommand(processIo),
+    loginCommand(processIo),
+    devKmsCommand(processIo),
+  ])
+    program.addCommand(prepared(verb));
+  for (const verb of [fileServiceCommand(), serverIdentityCommand()])
+    program.addCommand(prepared(verb), { hidden: true });
   const [, , verb, subject] = argv;
   try {
     // For an unknown command, Commander's `help` prints the general help and no error.
@@ -46,6 +49,17 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     const json = failureAsJson(argv, new KeyError('BAD_OPTION', thrown.message.replace(/^error: /, '')));
     if (json !== undefined) processIo.stdout(json, 'prepared');
   }
+}
+
+function prepared(command: Command): Command {
+  return command.exitOverride().configureHelp({ optionDescription });
+}
+
+/** Commander shows empty defaults, too. */
+function optionDescription(option: Option): string {
+  const { defaultValue } = option;
+  const isEmpty = defaultValue === '' || (Array.isArray(defaultValue) && defaultValue.length === 0);
+  return isEmpty ? option.description : Help.prototype.optionDescription(option);
 }
 
 function isCommand(program: Command, name: string): boolean {
