@@ -18,6 +18,7 @@ int main(int count, char **arguments)
   reasons_tests();
   bucket_tests();
   datadir_tests();
+  layouts_tests();
   vectors_tests();
   locations_tests();
   optionfiles_tests();

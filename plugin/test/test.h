@@ -31,6 +31,7 @@ void recent_tests(void);
 void reasons_tests(void);
 void bucket_tests(void);
 void datadir_tests(void);
+void layouts_tests(void);
 void tablespace_tests(void);
 void vectors_tests(void);
 void locations_tests(void);

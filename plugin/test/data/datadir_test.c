@@ -4,7 +4,6 @@
 #include "data/tablespace.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,35 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "test/data/files.h"
 #include "test/test.h"
 
-static char root[]= "/tmp/akm-datadir-XXXXXX";
 static struct locations locations;
-
-static const char *path_of(const char *name)
-{
-  static char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/%s", root, name);
-  return path;
-}
-
-static void put(const char *name, long offset, const void *bytes, size_t size)
-{
-  int file= open(path_of(name), O_WRONLY | O_CREAT, 0600);
-  CHECK(file != -1);
-  CHECK(pwrite(file, bytes, size, offset) == (ssize_t) size);
-  close(file);
-}
-
-/* Writes a tablespace. flags: of the tablespace; offset: where MariaDB puts its crypt block; type 0: not encrypted. */
-static void put_table(const char *name, uint32_t flags, long offset, uint8_t type, uint8_t id)
-{
-  uint8_t block[33]= {0x73, 0x0E, 0x0C, 0x52, 0x45, 0x74, type, 16, [31]= id, [32]= 1};
-  uint8_t header[4]= {(uint8_t) (flags >> 24), (uint8_t) (flags >> 16), (uint8_t) (flags >> 8), (uint8_t) flags};
-  unlink(path_of(name));
-  put(name, 54, header, sizeof header);
-  put(name, offset, block, sizeof block);
-}
 
 static bool has_key_1(void *unused, uint32_t id, uint32_t version)
 {
@@ -74,7 +48,7 @@ static void look_that_is_interrupted_is_unsure(void)
   struct datadir_use use;
   int left= -1;
   const struct datadir_keys keys= {.has= has_key_1, .is_unwanted= is_unwanted, .argument= &left};
-  put_table("d/t.ibd", 0x15, 10428, 1, 1);
+  files_put_table("d/t.ibd", 0x15, 10428, 1, 1);
   CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &keys, &use) && !use.is_unsure && left < -3);
   for (int asked= -left - 1, at= 0; at < asked; at++)
   {
@@ -97,12 +71,12 @@ static void tablespaces_of_every_page_size(void)
   struct datadir_use use;
   for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
   {
-    put_table("d/t.ibd", rows[i].flags, rows[i].offset, 1, 7);
+    files_put_table("d/t.ibd", rows[i].flags, rows[i].offset, 1, 7);
     CHECK(missing(&use));
     CHECK(use.id == 7 && use.version == 0 && strcmp(use.file, "d/t.ibd") == 0);
-    put_table("d/t.ibd", rows[i].flags, rows[i].offset, 1, 1);
+    files_put_table("d/t.ibd", rows[i].flags, rows[i].offset, 1, 1);
     CHECK(!missing(&use));
-    put_table("d/t.ibd", rows[i].flags, rows[i].offset, 0, 7);
+    files_put_table("d/t.ibd", rows[i].flags, rows[i].offset, 0, 7);
     CHECK(!missing(&use));
   }
 }
@@ -111,26 +85,18 @@ static void table_in_the_clear_names_no_key(void)
 {
   struct datadir_use use;
   const uint8_t off= 2, version= 3, none= 0;
-  put_table("d/t.ibd", 0x15, 10428, 1, 7);
-  put("d/t.ibd", 10428 + 32, &off, 1);
+  files_put_table("d/t.ibd", 0x15, 10428, 1, 7);
+  files_put("d/t.ibd", 10428 + 32, &off, 1);
   CHECK(!missing(&use));
-  put("d/t.ibd", 10428 + 27, &version, 1);      /* pages are still to be decrypted */
+  files_put("d/t.ibd", 10428 + 27, &version, 1);      /* pages are still to be decrypted */
   CHECK(missing(&use));
-  put("d/t.ibd", 10428 + 27, &none, 1);
+  files_put("d/t.ibd", 10428 + 27, &none, 1);
   CHECK(!missing(&use));
-}
-
-static void put_redo_log_as(const char *name, uint8_t header[512])
-{
-  uint32_t sum= datafile_crc32c(header, 508);
-  for (int i= 0; i < 4; i++)
-    header[508 + i]= (uint8_t) (sum >> (24 - 8 * i));
-  put(name, 0, header, 512);
 }
 
 static void put_redo_log(uint8_t header[512])
 {
-  put_redo_log_as("ib_logfile0", header);
+  files_put_redo_log("ib_logfile0", header);
 }
 
 static void redo_log_names_its_version(void)
@@ -151,14 +117,14 @@ static void redo_log_names_its_version(void)
   memcpy(header, "\xF0\x9F\x97\x9D", 4);
   put_redo_log(header);
   CHECK(missing(&use));
-  put("ib_logfile0", 100, "x", 1);      /* damaged */
+  files_put("ib_logfile0", 100, "x", 1);      /* damaged */
   CHECK(!missing(&use));
 }
 
 /* Writes a table of key 7 at the path. */
 static void put_key_7(const char *name)
 {
-  put_table(name, 0x15, 10428, 1, 7);
+  files_put_table(name, 0x15, 10428, 1, 7);
 }
 
 static void what_is_elsewhere_is_found(void)
@@ -167,10 +133,10 @@ static void what_is_elsewhere_is_found(void)
   struct datadir_use use;
   const struct datadir_keys keys= {.has= has_key_1};
   char system[PATH_MAX], files[PATH_MAX], undo[PATH_MAX], log[PATH_MAX];
-  snprintf(system, sizeof system, "--innodb_data_home_dir=%s/", path_of("d"));
-  snprintf(undo, sizeof undo, "--innodb-undo-directory=%s", path_of("d"));
-  snprintf(log, sizeof log, "--innodb-log-group-home-dir=%s", path_of("d"));
-  snprintf(files, sizeof files, "--innodb-data-file-path=%s:12M;sub:1M:autoextend", path_of("d/one"));
+  snprintf(system, sizeof system, "--innodb_data_home_dir=%s/", files_path("d"));
+  snprintf(undo, sizeof undo, "--innodb-undo-directory=%s", files_path("d"));
+  snprintf(log, sizeof log, "--innodb-log-group-home-dir=%s", files_path("d"));
+  snprintf(files, sizeof files, "--innodb-data-file-path=%s:12M;sub:1M:autoextend", files_path("d/one"));
   const char *const homes[]= {"mariadbd", system, "--innodb-data-file-path=one:12M;two:1M:autoextend"};
   const char *const whole[]= {"mariadbd", "--innodb-data-home-dir=", files};
   const char *const undo_home[]= {"mariadbd", undo};
@@ -180,28 +146,28 @@ static void what_is_elsewhere_is_found(void)
   locations_read(&elsewhere, 3, homes);
   CHECK(datadir_find_unreadable(&elsewhere, DATADIR_SAMPLE, &keys, &use) == false);
   CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM && use.id == 7);
-  CHECK(strcmp(use.file, path_of("d/two")) == 0 && unlink(path_of("d/two")) == 0);
+  CHECK(strcmp(use.file, files_path("d/two")) == 0 && unlink(files_path("d/two")) == 0);
 
   put_key_7("d/one");
   locations_read(&elsewhere, 3, whole);
   CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM);
-  CHECK(strcmp(use.file, path_of("d/one")) == 0 && unlink(path_of("d/one")) == 0);
+  CHECK(strcmp(use.file, files_path("d/one")) == 0 && unlink(files_path("d/one")) == 0);
 
   put_key_7("d/undo127");
   locations_read(&elsewhere, 2, undo_home);
   CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_SYSTEM);
-  CHECK(strcmp(use.file, path_of("d/undo127")) == 0 && unlink(path_of("d/undo127")) == 0);
+  CHECK(strcmp(use.file, files_path("d/undo127")) == 0 && unlink(files_path("d/undo127")) == 0);
 
   uint8_t header[512]= {0xF0, 0x9F, 0x97, 0x9D, [51]= 1, [55]= 9};
-  put_redo_log_as("d/ib_00000000DEADBEEF.log", header);
+  files_put_redo_log("d/ib_00000000DEADBEEF.log", header);
   locations_read(&elsewhere, 2, log_home);
   CHECK(datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.kind == DATADIR_REDO && use.version == 9);
-  CHECK(strcmp(use.file, path_of("d/ib_00000000DEADBEEF.log")) == 0 && unlink(path_of("d/ib_00000000DEADBEEF.log")) == 0);
+  CHECK(strcmp(use.file, files_path("d/ib_00000000DEADBEEF.log")) == 0 && unlink(files_path("d/ib_00000000DEADBEEF.log")) == 0);
 
   locations_read(&elsewhere, 2, undo_home);
-  snprintf(elsewhere.paths[LOCATION_UNDO], sizeof elsewhere.paths[0], "%s", path_of("gone"));
+  snprintf(elsewhere.paths[LOCATION_UNDO], sizeof elsewhere.paths[0], "%s", files_path("gone"));
   CHECK(!datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
-  CHECK(strcmp(use.unsure_file, path_of("gone")) == 0);
+  CHECK(strcmp(use.unsure_file, files_path("gone")) == 0);
   locations_unknown(&elsewhere, "nobody knows");
   CHECK(!datadir_find_unreadable(&elsewhere, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
   CHECK(use.unsure_file[0] == 0 && strcmp(use.unsure_why, "nobody knows") == 0);
@@ -211,34 +177,25 @@ static void links_are_followed(void)
 {
   struct datadir_use use;
   char target[PATH_MAX];
-  int length= snprintf(target, sizeof target, "%s\n", path_of("remote.ibd"));
-  put("d/t.isl", 0, target, (size_t) length);
+  int length= snprintf(target, sizeof target, "%s\n", files_path("remote.ibd"));
+  files_put("d/t.isl", 0, target, (size_t) length);
   CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_why, "it is not there") == 0);
-  CHECK(strcmp(use.unsure_file, path_of("remote.ibd")) == 0);
+  CHECK(strcmp(use.unsure_file, files_path("remote.ibd")) == 0);
   put_key_7("remote.ibd");
-  CHECK(missing(&use) && use.kind == DATADIR_REMOTE_TABLE && strcmp(use.file, path_of("remote.ibd")) == 0);
-  CHECK(truncate(path_of("d/t.isl"), 0) == 0 && !missing(&use) && use.is_unsure);
-  CHECK(unlink(path_of("d/t.isl")) == 0 && unlink(path_of("remote.ibd")) == 0);
-  CHECK(symlink("/nonexistent/gone", path_of("d/s.ibd")) == 0 && !missing(&use) && use.is_unsure);
-  CHECK(unlink(path_of("d/s.ibd")) == 0);
-  CHECK(symlink("/nonexistent/gone", path_of("server.sock")) == 0 && !missing(&use) && !use.is_unsure);
-  CHECK(symlink("/nonexistent/gone", path_of("volume")) == 0 && !missing(&use) && use.is_unsure);
-  CHECK(unlink(path_of("server.sock")) == 0 && unlink(path_of("volume")) == 0);
-}
-
-/* Writes a format description of 20 bytes, and the event that begins encryption with this version. */
-static void put_binlog(const char *name, uint8_t version)
-{
-  uint8_t bytes[4 + 20 + 36]= {
-    0xFE, 'b', 'i', 'n', [4 + 4]= 15, [4 + 9]= 20, [24 + 4]= 164, [24 + 9]= 36, [24 + 19]= 1, [24 + 20]= version,
-  };
-  put(name, 0, bytes, sizeof bytes);
+  CHECK(missing(&use) && use.kind == DATADIR_REMOTE_TABLE && strcmp(use.file, files_path("remote.ibd")) == 0);
+  CHECK(truncate(files_path("d/t.isl"), 0) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(files_path("d/t.isl")) == 0 && unlink(files_path("remote.ibd")) == 0);
+  CHECK(symlink("/nonexistent/gone", files_path("d/s.ibd")) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(files_path("d/s.ibd")) == 0);
+  CHECK(symlink("/nonexistent/gone", files_path("server.sock")) == 0 && !missing(&use) && !use.is_unsure);
+  CHECK(symlink("/nonexistent/gone", files_path("volume")) == 0 && !missing(&use) && use.is_unsure);
+  CHECK(unlink(files_path("server.sock")) == 0 && unlink(files_path("volume")) == 0);
 }
 
 static void put_text(const char *name, const char *text)
 {
-  unlink(path_of(name));
-  put(name, 0, text, strlen(text));
+  unlink(files_path(name));
+  files_put(name, 0, text, strlen(text));
 }
 
 static void logs_are_found_by_any_index(void)
@@ -247,31 +204,31 @@ static void logs_are_found_by_any_index(void)
   struct datadir_use use;
   char index[PATH_MAX], relay[PATH_MAX], line[PATH_MAX];
   const struct datadir_keys keys= {.has= has_key_1};
-  put_binlog("one.000001", 2);
-  put_binlog("one.000002", 3);
+  files_put_binlog("one.000001", 2);
+  files_put_binlog("one.000002", 3);
   put_text("one.index", "./one.000000\n./one.000001\n");
   CHECK(!missing(&use) && !use.is_unsure);
   put_text("one.index", "./one.000000\n./one.000001\n./one.000002");
   CHECK(missing(&use) && use.kind == DATADIR_BINLOG && use.id == 1 && use.version == 3);
-  CHECK(strcmp(use.file, "one.000002") == 0 && unlink(path_of("one.index")) == 0);
+  CHECK(strcmp(use.file, "one.000002") == 0 && unlink(files_path("one.index")) == 0);
   CHECK(!missing(&use));
 
-  snprintf(index, sizeof index, "--log-bin-index=%s", path_of("d/names"));
-  snprintf(line, sizeof line, "%s\n", path_of("one.000002"));
+  snprintf(index, sizeof index, "--log-bin-index=%s", files_path("d/names"));
+  snprintf(line, sizeof line, "%s\n", files_path("one.000002"));
   put_text("d/names", line);
   const char *const with_index[]= {"mariadbd", index};
   locations_read(&named, 2, with_index);
-  CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && strcmp(use.file, path_of("one.000002")) == 0);
+  CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && strcmp(use.file, files_path("one.000002")) == 0);
   CHECK(!datadir_find_unreadable(&named, DATADIR_SAMPLE, &keys, &use));
 
   /* The index was written when the directory had another path. */
-  put_binlog("d/relay-two.000001", 9);
+  files_put_binlog("d/relay-two.000001", 9);
   put_text("d/relay-two.index", "sub/relay-two.000001\n");
-  snprintf(relay, sizeof relay, "--relay_log=%s", path_of("d/relay"));
+  snprintf(relay, sizeof relay, "--relay_log=%s", files_path("d/relay"));
   const char *const with_relay[]= {"mariadbd", relay};
   locations_read(&named, 2, with_relay);
   CHECK(datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && use.version == 9);
-  CHECK(strcmp(use.file, path_of("d/relay-two.000001")) == 0);
+  CHECK(strcmp(use.file, files_path("d/relay-two.000001")) == 0);
 
   static char endless[PATH_MAX + 100];
   memset(endless, 'x', sizeof endless - 1);
@@ -279,7 +236,7 @@ static void logs_are_found_by_any_index(void)
   CHECK(!datadir_find_unreadable(&named, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
   static const char *const files[]= {"one.000001", "one.000002", "d/names", "d/relay-two.000001", "d/relay-two.index"};
   for (size_t i= 0; i < sizeof files / sizeof files[0]; i++)
-    CHECK(unlink(path_of(files[i])) == 0);
+    CHECK(unlink(files_path(files[i])) == 0);
 }
 
 /* The search is that before a rotation. */
@@ -288,13 +245,13 @@ static void lowest_version_counts_where_versions_do(void)
   const struct datadir_keys rotation= {.has= has_key_1, .versions_on_pages= true};
   struct datadir_use use;
   const uint8_t version= 3;
-  put_table("d/u.ibd", 0x29, 5308, 1, 1);       /* The table is compressed: none of its pages is judged. */
+  files_put_table("d/u.ibd", 0x29, 5308, 1, 1);       /* The table is compressed: none of its pages is judged. */
   CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &rotation, &use) && !use.is_unsure);
-  put("d/u.ibd", 5308 + 27, &version, 1);
+  files_put("d/u.ibd", 5308 + 27, &version, 1);
   CHECK(!missing(&use));
   CHECK(datadir_find_unreadable(&locations, DATADIR_WHOLE, &rotation, &use) && use.id == 1 && use.version == 3 &&
         strcmp(use.file, "d/u.ibd") == 0);
-  CHECK(unlink(path_of("d/u.ibd")) == 0);
+  CHECK(unlink(files_path("d/u.ibd")) == 0);
 }
 
 static void aria_tables_are_found(void)
@@ -302,34 +259,34 @@ static void aria_tables_are_found(void)
   struct datadir_use use;
   uint8_t index[200]= {0xFE, 0xFE, 0x09, 0x03, [13]= 50, [50 + 91]= 1, [50 + 100]= 0x20};
   uint8_t page[16]= {[7]= 1, [12]= 3};
-  put("d/t.MAI", 0, index, sizeof index);
+  files_put("d/t.MAI", 0, index, sizeof index);
   CHECK(!missing(&use) && !use.is_unsure);
   const struct datadir_keys none= {.has= has_none};
   CHECK(!datadir_find_unreadable(&locations, DATADIR_WHOLE, &none, &use) && !use.is_unsure);
-  put("d/t.MAD", 0, "", 0);
+  files_put("d/t.MAD", 0, "", 0);
   CHECK(datadir_find_unreadable(&locations, DATADIR_WHOLE, &none, &use) && use.id == 1 && use.version == 0);
-  put("d/t.MAD", 8192, page, sizeof page);
+  files_put("d/t.MAD", 8192, page, sizeof page);
   CHECK(missing(&use) && use.kind == DATADIR_ARIA && use.id == 1 && use.version == 3 && strcmp(use.file, "d/t.MAI") == 0);
-  CHECK(unlink(path_of("d/t.MAD")) == 0 && symlink("/nonexistent/gone", path_of("d/t.MAD")) == 0);
+  CHECK(unlink(files_path("d/t.MAD")) == 0 && symlink("/nonexistent/gone", files_path("d/t.MAD")) == 0);
   CHECK(!missing(&use) && use.is_unsure && strcmp(use.unsure_file, "d/t.MAD") == 0);
-  CHECK(unlink(path_of("d/t.MAI")) == 0 && unlink(path_of("d/t.MAD")) == 0);
-  put("d/#sql-temptable-1-2-3.MAI", 0, index, sizeof index);
-  put("d/#sql-temptable-1-2-3.MAD", 8192, page, sizeof page);
+  CHECK(unlink(files_path("d/t.MAI")) == 0 && unlink(files_path("d/t.MAD")) == 0);
+  files_put("d/#sql-temptable-1-2-3.MAI", 0, index, sizeof index);
+  files_put("d/#sql-temptable-1-2-3.MAD", 8192, page, sizeof page);
   CHECK(!missing(&use));
-  CHECK(unlink(path_of("d/#sql-temptable-1-2-3.MAI")) == 0 && unlink(path_of("d/#sql-temptable-1-2-3.MAD")) == 0);
+  CHECK(unlink(files_path("d/#sql-temptable-1-2-3.MAI")) == 0 && unlink(files_path("d/#sql-temptable-1-2-3.MAD")) == 0);
 }
 
 static void what_cannot_be_read_proves_nothing(void)
 {
   struct datadir_use use;
-  put("d/short.ibd", 0, "x", 1);
-  CHECK(mkfifo(path_of("d/fifo.ibd"), 0600) == 0);
+  files_put("d/short.ibd", 0, "x", 1);
+  CHECK(mkfifo(files_path("d/fifo.ibd"), 0600) == 0);
   CHECK(!missing(&use));
   CHECK(!use.is_unsure);
   const struct datadir_keys keys= {.has= has_key_1};
   static struct locations absent;
   locations_read(&absent, 0, NULL);
-  snprintf(absent.paths[LOCATION_DATA], sizeof absent.paths[0], "%s", path_of("absent"));
+  snprintf(absent.paths[LOCATION_DATA], sizeof absent.paths[0], "%s", files_path("absent"));
   CHECK(!datadir_find_unreadable(&absent, DATADIR_WHOLE, &keys, &use) && use.is_unsure);
 }
 
@@ -349,177 +306,26 @@ static void without_descriptors_it_is_unsure(void)
   CHECK(!found && use.is_unsure);
 }
 
-/* The layouts of test/vectors/data-files/layouts.txt, whose README.md explains the lines. */
-#define LAYOUT_OPTIONS_MAX 8u
-
-struct layout
-{
-  char name[100], arguments[LAYOUT_OPTIONS_MAX][PATH_MAX];
-  size_t options;
-};
-
-static bool has_no_key(void *unused, uint32_t id, uint32_t version)
-{
-  (void) unused;
-  (void) id;
-  (void) version;
-  return false;
-}
-
-static int remove_one(const char *path, const struct stat *file, int type, struct FTW *at)
-{
-  (void) file;
-  (void) type;
-  (void) at;
-  return remove(path);
-}
-
-static void put_line(const char *name, const char *text)
-{
-  int file= open(path_of(name), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  CHECK(file != -1 && dprintf(file, "%s\n", text) > 0);
-  close(file);
-}
-
-static void make_directories_above(const char *name)
-{
-  char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s", path_of(name));
-  for (char *slash= path + strlen(root) + 1; (slash= strchr(slash, '/')); *slash++= '/')
-  {
-    *slash= 0;
-    mkdir(path, 0700);
-  }
-}
-
-static void put_of_layout(const char *word, const char *file, const char *text)
-{
-  char name[PATH_MAX];
-  uint8_t header[512]= {0x50, 0x68, 0x79, 0x73, [51]= 1, [55]= 1};
-  snprintf(name, sizeof name, "layout/data/%s", file);
-  make_directories_above(name);
-  if (strcmp(word, "table") == 0)
-    put_table(name, 0x15, 10428, 1, 5);
-  else if (strcmp(word, "redo") == 0)
-    put_redo_log_as(name, header);
-  else if (strcmp(word, "log") == 0)
-    put_binlog(name, 1);
-  else if (strcmp(word, "text") == 0)
-    put_line(name, text);
-  else
-    CHECK(strcmp(word, "link") == 0 && symlink(text, path_of(name)) == 0);
-}
-
-static bool is_as_expected(const struct layout *layout, const char *outcome, const char *file, struct datadir_use *use)
-{
-  static struct locations places;
-  const char *arguments[LAYOUT_OPTIONS_MAX + 1]= {"mariadbd"};
-  const struct datadir_keys keys= {.has= has_no_key};
-  for (size_t i= 0; i < layout->options; i++)
-    arguments[i + 1]= layout->arguments[i];
-  locations_read(&places, layout->options + 1, arguments);
-  CHECK(chdir(path_of("layout/data")) == 0);
-  bool found= datadir_find_unreadable(&places, DATADIR_WHOLE, &keys, use);
-  CHECK(chdir(root) == 0);
-  if (strcmp(outcome, "needs") == 0)
-    return found && strcmp(use->file, file) == 0;
-  if (strcmp(outcome, "unsure") == 0)
-    return !found && use->is_unsure && (!file[0] || strcmp(use->unsure_file, file) == 0);
-  return strcmp(outcome, "none") == 0 && !found && !use->is_unsure;
-}
-
-/* Expands ROOT in a line to the parent of the data directory. */
-static void expand(char *to, size_t size, const char *line)
-{
-  size_t length= 0;
-  while (*line && *line != '\n' && length + 1 < size)
-    if (strncmp(line, "ROOT", 4) == 0)
-    {
-      int more= snprintf(to + length, size - length, "%s", path_of("layout"));
-      length+= more > 0 && (size_t) more < size - length ? (size_t) more : 0;
-      line+= 4;
-    }
-    else
-      to[length++]= *line++;
-  to[length]= 0;
-}
-
-static void run_layout_line(struct layout *layout, char *line)
-{
-  struct datadir_use use;
-  char *word= strtok(line, " "), *rest= strtok(NULL, ""), none[1]= "";
-  if (!word || !rest)
-    return;
-  if (strcmp(word, "layout") == 0)
-  {
-    memset(layout, 0, sizeof *layout);
-    snprintf(layout->name, sizeof layout->name, "%s", rest);
-    make_directories_above("layout/data/");
-    return;
-  }
-  if (strcmp(word, "option") == 0)
-  {
-    CHECK(layout->options < LAYOUT_OPTIONS_MAX);
-    if (layout->options < LAYOUT_OPTIONS_MAX)
-      snprintf(layout->arguments[layout->options++], sizeof layout->arguments[0], "--%s", rest);
-    return;
-  }
-  char *first= strtok(rest, " "), *second= strtok(NULL, "");
-  if (!second)
-    second= none;
-  if (strcmp(word, "expect") != 0)
-  {
-    put_of_layout(word, first, second);
-    return;
-  }
-  bool is_right= is_as_expected(layout, first, second, &use);
-  if (!is_right)
-    printf("# layout %s: found \"%s\", unsure of \"%s\": %s\n", layout->name, use.file, use.unsure_file, use.unsure_why);
-  CHECK(is_right);
-  CHECK(nftw(path_of("layout"), remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
-}
-
-static void whole_directories_are_as_the_layouts_say(void)
-{
-  static struct layout layout;
-  static char line[2 * PATH_MAX], expanded[4 * PATH_MAX];
-  size_t expectations= 0;
-  FILE *layouts= fopen(VECTORS "/layouts.txt", "r");
-  CHECK(layouts);
-  while (layouts && fgets(line, sizeof line, layouts))
-  {
-    expand(expanded, sizeof expanded, line);
-    expectations+= strncmp(expanded, "expect ", 7) == 0;
-    if (expanded[0] != '#')
-      run_layout_line(&layout, expanded);
-  }
-  CHECK(expectations > 30);
-  if (layouts)
-    fclose(layouts);
-}
-
 void datadir_tests(void)
 {
-  int before= open(".", O_RDONLY | O_DIRECTORY);
-  CHECK(mkdtemp(root) != NULL && chdir(root) == 0);
+  files_open();
   locations_read(&locations, 0, NULL);
-  CHECK(mkdir(path_of("d"), 0700) == 0);
+  CHECK(mkdir(files_path("d"), 0700) == 0);
   TEST(look_that_is_interrupted_is_unsure);
   TEST(tablespaces_of_every_page_size);
   TEST(table_in_the_clear_names_no_key);
   TEST(redo_log_names_its_version);
-  unlink(path_of("ib_logfile0"));
+  unlink(files_path("ib_logfile0"));
   TEST(what_is_elsewhere_is_found);
   TEST(links_are_followed);
   TEST(logs_are_found_by_any_index);
   TEST(lowest_version_counts_where_versions_do);
   TEST(aria_tables_are_found);
-  TEST(whole_directories_are_as_the_layouts_say);
   TEST(what_cannot_be_read_proves_nothing);
   TEST(without_descriptors_it_is_unsure);
   static const char *const files[]= {"d/t.ibd", "d/short.ibd", "d/fifo.ibd"};
   for (size_t i= 0; i < sizeof files / sizeof files[0]; i++)
-    CHECK(unlink(path_of(files[i])) == 0);
-  CHECK(rmdir(path_of("d")) == 0 && rmdir(root) == 0);
-  CHECK(fchdir(before) == 0 && close(before) == 0);
+    CHECK(unlink(files_path(files[i])) == 0);
+  CHECK(rmdir(files_path("d")) == 0);
+  files_close();
 }
