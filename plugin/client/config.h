@@ -40,7 +40,7 @@ enum caller_kind
 struct caller
 {
   enum caller_kind kind;
-  uint32_t patience_ms;                 /* of an applier */
+  uint32_t patience_ms;                 /* for an applier */
   struct interrupt interrupt;           /* is_wanted NULL: it never loses interest */
 };
 

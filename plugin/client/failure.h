@@ -10,7 +10,7 @@ struct failure
 {
   char code[64];                        /* one of src/errors.ts; empty if the failure is the plugin's own */
   char message[1024];
-  char hint[1024];                      /* what to do; may be empty */
+  char hint[1024];                      /* the cure; may be empty */
 };
 
 #define FAILURE_TEXT_MAX 2100u        /* bytes that hold "message; hint" with room for a subject */

@@ -106,7 +106,7 @@ static void delay(void)
   usleep((useconds_t) atomic_load(&fake.delay_ms) * 1000);
 }
 
-/* Each answer returns false to close the connection. */
+/* Handlers of frames. Each returns false to close the connection. */
 
 static bool answer_hello(int fd, uint32_t request)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-  An agent that is a thread of the test, listens on a unix socket, and misbehaves as it is told: by its settings here, or
-  by the key id it is asked for.
+  An agent that is a thread of the test, listens on a unix socket, and misbehaves as its settings or the requested key id
+  say.
 */
 #ifndef AKM_FAKE_AGENT_H
 #define AKM_FAKE_AGENT_H
@@ -14,7 +14,7 @@
 #include "client/internal.h"
 #include "client/request.h"
 
-/* Key ids of OPEN that mean something; others are created if they may be. */
+/* Key ids of OPEN with a meaning; others are created if they may be. */
 enum
 {
   UNASKED_KEY= 101,                     /* sends a current key of id 7 that nobody asked for, then what was asked */
@@ -29,18 +29,18 @@ enum
   CTR_KEY,
   LOG_OF_TWO_LINES,
   SILENT,
-  DEAF,                                 /* reads nothing any more */
+  DEAF,                                 /* stops reading */
   REFUSED,
   NOT_ALLOWED,
   NUMBERED,                             /* fails with a text that names the number of the call */
-  STORED,                               /* is there: need not be created */
-  LATE,                                 /* like that, after delay_ms */
+  STORED,                               /* exists: need not be created */
+  LATE,                                 /* exists, answered after delay_ms */
   PASSING,                              /* fails, as KMS that does not answer has it, until delay_ms is 0 */
   NO_MORE_ALLOWED,                      /* may be created no more once it has been looked for */
   NEVER_SEEN                            /* is to be looked for, whatever the plugin says */
 };
 
-/* Versions of FETCH and ids of ROTATE. */
+/* Versions of FETCH and ids of ROTATE with a meaning. */
 #define FETCH_NO_KEY 99u
 enum
 {
@@ -80,20 +80,20 @@ struct fake
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
-  _Atomic uint32_t load_deadline;       /* of the last LOAD */
-  _Atomic uint32_t open_deadline;       /* of the last OPEN */
+  _Atomic uint32_t load_deadline;       /* that of the last LOAD */
+  _Atomic uint32_t open_deadline;       /* that of the last OPEN */
   atomic_bool told_alias;
-  _Atomic uint8_t may_create;           /* of the last OPEN */
-  _Atomic uint32_t held;                /* of the last HELLO */
-  _Atomic uint32_t names;               /* that HELD has told of since */
-  _Atomic uint64_t names_hash;          /* of all of them, in any order */
+  _Atomic uint8_t may_create;           /* that of the last OPEN */
+  _Atomic uint32_t held;                /* that of the last HELLO */
+  _Atomic uint32_t names;               /* names in HELD since then */
+  _Atomic uint64_t names_hash;          /* sum of the hashes of these names */
   atomic_bool held_late;                /* a request came before all of them */
   struct keytable table;
 };
 
 extern struct fake fake;
 
-/* Of one name; what a set of names has is the sum. */
+/* Returns the hash of one name. */
 uint64_t fake_hash(uint32_t id, uint32_t version);
 
 /* Serves the connection until it is closed. */
@@ -102,22 +102,22 @@ void fake_serve(int fd);
 void fake_listen(void);
 void fake_stop_listening(void);
 
-/* Tests of one program run one after the other, between these. */
+/* Opens and closes the fake agent. Tests of one program run one after the other, between these. */
 void fake_open(void);
 void fake_close(void);
 
-/* Who asks from now on, in every thread; fake_client() makes it a statement that nobody interrupts. */
+/* Sets the caller from now on, in every thread; fake_client() makes it a statement that nobody interrupts. */
 void fake_call_as(struct caller caller);
 
-/* A client of target with an empty key table, not started. */
+/* Makes a client of target with an empty key table, not started. */
 struct client *fake_client_of(const char *target, uint32_t start_timeout_ms, bool allow_missing_keys);
 
-/* A client of the fake agent. */
+/* Make a client of the fake agent, not started and started, and destroy a client. */
 struct client *fake_client(uint32_t start_timeout_ms, bool allow_missing_keys);
 struct client *fake_started_client(void);
 void fake_destroy(struct client *client);
 
-/* What was logged since fake_client(). */
+/* Return the number of lines logged since fake_client(), and whether one has this part. */
 int fake_logged(void);
 bool fake_has_logged(const char *part);
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  When the data is looked at, and what goes on meanwhile.
-*/
+/* Looks at the data: when they are made, and what goes on meanwhile. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +9,7 @@
 #include "test/test.h"
 
 #define THREADS 8u
-#define SLOW 1000u                      /* a key id that is looked for until it is let go */
+#define SLOW 1000u                      /* a look for this key id takes until it is let go */
 
 static atomic_int looks;
 static atomic_int looking, looking_most;
@@ -23,7 +21,7 @@ static bool killed(void *unused)
   return atomic_load(&is_killed);
 }
 
-/* What is odd, data is under. */
+/* Finds data under odd key ids. */
 static bool only_even(uint32_t id, const struct interrupt *interrupt, struct failure *why)
 {
   int now= atomic_fetch_add(&looking, 1) + 1;
@@ -77,7 +75,7 @@ static void key_that_data_names_is_not_made(void)
 {
   struct client *client= looking_client();
   CHECK(!client_open(client, 5) && atomic_load(&looks) == 1 && atomic_load(&fake.may_create) == 0);
-  /* It is known for a while. */
+  /* The result is known for a while. */
   CHECK(!client_open(client, 5) && atomic_load(&looks) == 1);
   CHECK(fake_last_error_has(client, "key 5: d/t.ibd is encrypted with it"));
   CHECK(client_open(client, STORED) && fake_logged() == 1 && fake_has_logged("key 5: d/t.ibd is encrypted with it"));
@@ -102,7 +100,7 @@ static void where_nobody_can_look_a_key_is_made_at_once(void)
   fake_destroy(client);
 }
 
-/* Whatever the agent says. */
+/* A look is made once, whatever the agent says. */
 static void look_is_made_once_and_paid_for(void)
 {
   struct client *client= looking_client();
@@ -153,7 +151,7 @@ static void looks_for_many_keys_are_bounded(void)
     opened+= opened_by(&openers[i]);
   int most= BUCKET_SIZE + 1 + (int) ((clock_ms() - started) / BUCKET_EVERY_MS), made= atomic_load(&looks);
   CHECK(made >= BUCKET_SIZE && made <= most && opened > 0 && opened < made);
-  /* One look at a time, however many keys are named. */
+  /* Looks are made one at a time, however many keys are named. */
   CHECK(fake_has_logged("SQL statements name too many keys") && atomic_load(&looking_most) == 1);
   fake_destroy(client);
 }
@@ -188,7 +186,7 @@ static void many_threads_look_once(void)
   fake_destroy(client);
 }
 
-/* Neither those who want other keys that are there, nor those who wait for this one: a look is no silence of the agent. */
+/* A look delays neither callers that want other, stored keys, nor this one's connection: the agent is not silent. */
 static void look_holds_up_nobody(void)
 {
   struct opener openers[2];
@@ -216,7 +214,7 @@ static void agent_may_end_during_a_look(void)
   fake_stop_listening();
   fake_listen();
   usleep(300000);
-  /* Nothing is started for what cannot be asked yet. */
+  /* No agent is started for a request that cannot be sent yet. */
   CHECK(atomic_load(&fake.connections) == before);
   CHECK(let_go(&opener, 1) == 1 && atomic_load(&fake.connections) == before + 1 && is_untroubled(client));
   fake_destroy(client);
@@ -235,7 +233,7 @@ static void request_may_end_during_a_look(void)
   fake_listen();
 }
 
-/* What was not looked at to the end creates nothing; whoever else waits for the key looks then. */
+/* A look that was ended early creates nothing; another caller that waits for the key looks then. */
 static void killed_look_ends_and_another_looks(void)
 {
   struct opener opener, other;
@@ -269,7 +267,7 @@ static void killed_look_of_one_creates_nothing(void)
   fake_destroy(client);
 }
 
-/* For the one who looks, and for the one who waits to. */
+/* The limit is for the caller that looks, and for the one that waits to. */
 static void look_has_a_limit(void)
 {
   struct opener openers[2];
@@ -280,7 +278,7 @@ static void look_has_a_limit(void)
   start_slow(openers, 1, client);
   start_opener(&openers[1], client, 6, 1);
   CHECK(opened_by(&openers[0]) == 0 && clock_ms() - before >= 1000);
-  /* Of whichever of them the log was told, and with as many seconds as the machine took. */
+  /* The log has either of the two failures, and as many seconds as the machine took. */
   CHECK(fake_has_logged(" is not created: after ") && fake_has_logged(" s the data had not all been looked at yet"));
   CHECK(keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
   /* The same statement may ask at once again; a machine that was slow up to here shows nothing. */

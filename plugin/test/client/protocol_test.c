@@ -50,7 +50,7 @@ static void broken_protocol_closes_the_connection(void)
 
 #define CONFLICT_OF_1 "key 1 version 1: the file aws-kms-key.1.1 in the agent's key directory is not the key that the server"
 
-/* The others must go on, and the log has to say it before the next start does. */
+/* The other keys must go on, and the log has to say it before the next start does. */
 static void key_that_contradicts_one_in_memory_is_an_error_in_the_log(void)
 {
   struct client *client= fake_started_client();
@@ -80,7 +80,7 @@ static void request_for_a_key_that_contradicts_one_in_memory_fails(void)
   fake_destroy(client);
 }
 
-/* More than the output has room for at once. */
+/* The names are more than the output has room for at once. */
 static void names_of_the_keys_in_memory_follow_hello(void)
 {
   static const uint8_t bytes[16];
@@ -165,7 +165,7 @@ static void master_keys_are_used_once_a_day(void)
   struct failure failure;
   struct client *client= fake_client(5000, false);
   int before= atomic_load(&fake.uses), checks= atomic_load(&fake.checks);
-  /* The first is answered with FAIL: that was no use. */
+  /* The first USE is answered with FAIL: that was no use. */
   atomic_store(&fake.uses_refused, 1);
   client->config.watch_interval_ms= 100;
   schedule_watch(client, clock_ms());
@@ -259,7 +259,7 @@ static void closed_connection_fails_the_request_after_one_more_try(void)
   fake_destroy(client);
 }
 
-/* Nobody knows whether the agent that closed has rotated. */
+/* The agent that closed may have rotated, or not. */
 static void rotation_is_not_asked_again(void)
 {
   struct failure failure;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
-  How long statements, appliers of replication and the start of a server wait for a key, and what ends it.
-*/
+/* Waits for a key of statements, appliers of replication and the start of a server, and what ends them. */
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,7 +55,7 @@ static void start(struct opener *opener, struct client *client, uint32_t id)
   CHECK(pthread_create(&opener->thread, NULL, open_key, opener) == 0);
 }
 
-/* Kills it after a while. Returns how long it took to end. */
+/* Kills the statement after a while. Returns how many milliseconds it took to end. */
 static int64_t kill_and_join(struct opener *opener)
 {
   usleep(200000);
@@ -115,7 +113,7 @@ static void interrupted_applier_and_start_leave_too(void)
   }
 }
 
-/* As long as it takes with what the plugin is shipped with; a busy machine may take its time, but not each time. */
+/* Measured with the shipped limits; a busy machine may be slow, but not each time. */
 static void interrupt_is_heard_within_half_a_second(void)
 {
   int64_t least= INT64_MAX;
@@ -135,7 +133,7 @@ static void interrupt_is_heard_within_half_a_second(void)
   fake_destroy(client);
 }
 
-/* Whatever of its turn, an agent that does not answer HELLO, and KMS it waits for. */
+/* The total holds whether it waits for its turn, an agent that does not answer HELLO, or KMS. */
 static void statement_has_one_total(void)
 {
   for (int hello= 0; hello < 2; hello++)
@@ -169,7 +167,7 @@ static uint32_t deadline_at_start(enum client_role role, int64_t left)
 
 static void only_a_start_that_should_be_over_soon_hurries(void)
 {
-  /* What passes until it is sent is taken off. */
+  /* Time that passes before it is sent is subtracted. */
   CHECK(deadline_at_start(ROLE_SERVER, 1000) <= 8000);
   CHECK(deadline_at_start(ROLE_SERVER, 60000) > 20000);
   CHECK(deadline_at_start(ROLE_SERVER, -1) > 20000);
@@ -186,7 +184,7 @@ static void statement_waits_for_kms_for_a_short_time_only(void)
   fake_destroy(client);
 }
 
-/* A WELCOME that comes late takes nothing of it. */
+/* A late WELCOME takes none of the time. */
 static void agent_that_starts_takes_no_time_of_the_statement(void)
 {
   struct client *client= client_as(CALLER_STATEMENT);
@@ -198,7 +196,7 @@ static void agent_that_starts_takes_no_time_of_the_statement(void)
   fake_destroy(client);
 }
 
-/* A request that an applier has made goes on for longer than a statement waits for it. */
+/* A request of an applier goes on for longer than a statement waits for it. */
 static void statement_gives_up_what_an_applier_goes_on_waiting_for(void)
 {
   struct opener opener;
@@ -268,7 +266,7 @@ static void turn_that_is_not_waited_for_goes_to_somebody_else(void)
   fake_destroy(client);
 }
 
-/* Statements that want no end of keys cannot keep an applier from its turn. */
+/* Statements that want ever more keys cannot keep an applier from its turn. */
 static void applier_waits_for_its_turn_behind_statements(void)
 {
   struct client *client= client_as(CALLER_STATEMENT);
@@ -309,7 +307,7 @@ static bool may_create(uint32_t id, const struct interrupt *interrupt, struct fa
   return true;
 }
 
-/* A start_timeout of 5 s: 500 versions. */
+/* A start_timeout of 5 s allows 500 versions. */
 static void statements_create_no_more_keys_than_a_start_can_load(void)
 {
   struct client_status status;
@@ -325,19 +323,22 @@ static void statements_create_no_more_keys_than_a_start_can_load(void)
   int before= atomic_load(&fake.opens);
   CHECK(!client_open(client, 6) && atomic_load(&fake.opens) == before + 1);
   CHECK(fake_last_error_has(client, "list the key ids that are wanted in aws_key_management_key_ids"));
-  /* MariaDB's own, and what the administrator wants. The I/O thread logs a refusal before it turns to the next request. */
+  /*
+    MariaDB's own keys and those that the administrator lists are created. The I/O thread logs a refusal before it turns
+    to the next request.
+  */
   CHECK(client_open(client, 1) && fake_has_logged("key 6 is not created: the server has 500 key versions, and from 500 on"));
   CHECK(client_open(client, 2) && client_set(client, SETTING_KEY_IDS, "6-9") && client_open(client, 6));
   client_get_status(client, &status);
   CHECK(status.versions_limit == 500);
-  /* What a primary has made, a replica makes. */
+  /* A replica makes what its primary has made. */
   CHECK(!client_open(client, 50));
   call_as(CALLER_APPLIER, 20000);
   CHECK(client_open(client, 50) && client_open(client, 51));
   fake_destroy(client);
 }
 
-/* A client whose agent says that a version is missing. */
+/* Makes a client whose agent says that a version is missing. */
 static struct client *client_with_missing(void)
 {
   struct failure failure;
@@ -356,7 +357,7 @@ static void missing_version_fails_at_once(void)
   CHECK(fake_has_logged("key 3 version 9 is not loaded") && fake_has_logged("never DROP it"));
   /* The agent knows which ids have missing versions: others can be created. */
   CHECK(client_open(client, 4));
-  /* One that has not listed them yet is not waited for. */
+  /* An agent that has not listed them yet is not waited for. */
   atomic_store(&fake.hello, HELLO_SILENT);
   client->limits.start_again= 60000;
   CHECK(!client_open(client, CLOSES));
@@ -377,7 +378,7 @@ static void applier_waits_for_the_list_of_missing_versions(void)
   call_as(CALLER_APPLIER, 30000);
   int64_t started= clock_ms();
   CHECK(client_open(client, 5) && clock_ms() - started < 20000);
-  /* A page of a missing version is not waited for, by whoever. */
+  /* No caller waits for a page of a missing version. */
   started= clock_ms();
   CHECK(!client_fetch(client, 3, 9) && clock_ms() - started < 5000);
   fake_destroy(client);
