@@ -80,11 +80,11 @@ struct fake
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
-  _Atomic uint32_t load_deadline;       /* that of the last LOAD */
-  _Atomic uint32_t open_deadline;       /* that of the last OPEN */
+  _Atomic uint32_t load_deadline;       /* of the last LOAD */
+  _Atomic uint32_t open_deadline;       /* of the last OPEN */
   atomic_bool told_alias;
-  _Atomic uint8_t may_create;           /* that of the last OPEN */
-  _Atomic uint32_t held;                /* that of the last HELLO */
+  _Atomic uint8_t may_create;           /* of the last OPEN */
+  _Atomic uint32_t held;                /* of the last HELLO */
   _Atomic uint32_t names;               /* names in HELD since then */
   _Atomic uint64_t names_hash;          /* sum of the hashes of these names */
   atomic_bool held_late;                /* a request came before all of them */
