@@ -83,8 +83,10 @@ function asked(bytes: Buffer): Buffer | undefined {
     case 'fetch':
       return Buffer.of(STEP.fetch, message.id, message.version);
     case 'open':
-      // The client sends the second OPEN by itself after the look.
+      // In protocol 1 the client sends a second OPEN by itself after the look.
       return message.mayCreate ? Buffer.of(STEP.look) : Buffer.of(STEP.open, message.id);
+    case 'answer':
+      return Buffer.of(STEP.look);
     case 'rotate':
       return Buffer.of(STEP.rotate, message.id === 'all' ? 0 : message.id);
     case 'set':

@@ -16,7 +16,7 @@ import type { KeyId, KeyVersion } from '../ids.ts';
 import { type KeyringSurroundings, type OpenKeyring, type OwnerEvents, openKeyring } from '../keyring/open-keyring.ts';
 import { withHint } from '../keyring/refusals.ts';
 import { parseSettings, type Settings } from '../keyring/settings.ts';
-import { type Deadline, startDeadline } from '../kms/retry.ts';
+import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
 import { Connection } from './connection.ts';
 import { IdleTimer } from './idle-timer.ts';
 
@@ -38,11 +38,17 @@ export interface SessionParts extends KeyringSurroundings {
  */
 export const MOST_REQUESTS_AT_ONCE = 256;
 
-type Request = Exclude<PluginMessage, { type: 'hello' | 'held' | 'set' }>;
+/** Questions of a connection that are open at a time: they are no work, and their answers must be read. */
+export const MOST_QUESTIONS = 1024;
+
+type Request = Exclude<PluginMessage, { type: 'hello' | 'held' | 'set' | 'answer' }>;
+type Answer = Extract<PluginMessage, { type: 'answer' }>;
 
 interface Opened extends OpenKeyring {
   readonly role: Role;
   readonly protocol: number;
+  /** Settings of HELLO that this agent does not know. */
+  readonly unknown: readonly string[];
 }
 
 /** The protocol with one plugin, from HELLO to the end of the stream. */
@@ -59,6 +65,8 @@ export class Session {
   #unnamed = 0;
   /** Requests in progress. None of them rejects. */
   readonly #answering = new Set<Promise<void>>();
+  /** Open questions, by the number of their request. */
+  readonly #questions = new Map<number, (answer: Answer) => void>();
   /** Ends the wait for HELLO. */
   readonly #greeting = new AbortController();
 
@@ -74,7 +82,7 @@ export class Session {
    */
   async run(): Promise<void> {
     this.#awaitHello();
-    const isFull = (): boolean => this.#answering.size >= MOST_REQUESTS_AT_ONCE;
+    const isFull = (): boolean => this.#answering.size - this.#questions.size >= MOST_REQUESTS_AT_ONCE;
     try {
       await this.#connection.read(isFull, (frame) => this.#receive(frame));
     } catch (error) {
@@ -106,7 +114,11 @@ export class Session {
     if (this.#unnamed > 0)
       throw new KeyError('PROTOCOL', `${message.type}: HELD must name ${this.#unnamed} more first`);
     if (message.type === 'set') {
-      this.#set(opened, message.name, message.value);
+      if (!opened.unknown.includes(message.name)) this.#set(opened, message.name, message.value);
+      return;
+    }
+    if (message.type === 'answer') {
+      this.#take(frame.request, message);
       return;
     }
     if (message.type === 'use' && (opened.role !== 'server' || opened.protocol === OLDEST_PROTOCOL_VERSION))
@@ -119,20 +131,29 @@ export class Session {
     this.#answering.add(answering);
   }
 
+  #take(request: number, answer: Answer): void {
+    const take = this.#questions.get(request);
+    if (take === undefined) throw new KeyError('PROTOCOL', `answer: no question is open under request ${request}`);
+    this.#questions.delete(request);
+    take(answer);
+  }
+
   async #hello(request: number, hello: Extract<PluginMessage, { type: 'hello' }>): Promise<void> {
     if (this.#helloSeen) throw new KeyError('PROTOCOL', 'hello: it comes once');
     this.#helloSeen = true;
     this.#greeting.abort();
     try {
-      checkProtocol(hello);
-      const { role, protocol, held } = hello;
+      const { role, held } = hello;
+      const protocol = spokenWith(hello);
       const isNamed = protocol > OLDEST_PROTOCOL_VERSION;
-      const settings = this.#parts.overrideSettings(parseSettings(hello.settings, hello.protocol));
+      const { unknown, ...asked } = parseSettings(hello.settings);
+      const settings = this.#parts.overrideSettings(asked);
       const unnamedHeld = isNamed ? 0 : held;
       const open = await openKeyring(this.#parts, { role, unnamedHeld, settings, events: this.#events() });
-      this.#opened = { ...open, role, protocol };
+      this.#opened = { ...open, role, protocol, unknown };
       this.#unnamed = isNamed ? held : 0;
       this.#connection.send(request, { type: 'welcome', protocol, agentVersion: this.#parts.agentVersion });
+      if (unknown.length > 0) this.#log('warning', unknownSettings(unknown));
       for (const { severity, text } of open.notices) this.#log(severity, text);
     } catch (thrown) {
       this.#fail(request, toKeyError(thrown));
@@ -175,7 +196,7 @@ export class Session {
     this.#idle.begin();
     const deadline = startDeadline(this.#parts.clock, message.deadlineMs, this.#ending.signal);
     try {
-      const [first, second] = await this.#perform(message, opened, deadline);
+      const [first, second] = await this.#perform(request, message, opened, deadline);
       this.#sendStats();
       this.#connection.send(request, { type: 'done', first, second });
     } catch (thrown) {
@@ -198,14 +219,19 @@ export class Session {
     });
   }
 
-  async #perform(message: Request, opened: Opened, deadline: Deadline): Promise<readonly [number, number]> {
+  async #perform(
+    request: number,
+    message: Request,
+    opened: Opened,
+    deadline: Deadline,
+  ): Promise<readonly [number, number]> {
     const { keyring } = opened;
     switch (message.type) {
       case 'load':
         return await this.#load(opened, deadline);
       case 'open':
         refuseMissing(opened, message.id);
-        return [message.id, await keyring.open(message.id, message.mayCreate, deadline)];
+        return [message.id, await this.#open(request, message, opened, deadline)];
       case 'fetch':
         refuseMissing(opened, message.id, message.version);
         await keyring.fetch(message, deadline);
@@ -219,6 +245,35 @@ export class Session {
         if (message.id === 'all') return [0, await keyring.rotateAll(deadline)];
         return [message.id, await keyring.rotate(message.id, deadline)];
     }
+  }
+
+  /** @returns the latest version; 0 when none is stored, and the plugin answered that none may be created */
+  async #open(
+    request: number,
+    { id, mayCreate }: Extract<PluginMessage, { type: 'open' }>,
+    { keyring, protocol }: Opened,
+    deadline: Deadline,
+  ): Promise<number> {
+    // A plugin of protocol 1 looks when it is told KEY_OF_DATA, and comes again.
+    const isSaid = mayCreate || protocol === OLDEST_PROTOCOL_VERSION;
+    const answer = isSaid ? mayCreate : () => this.#mayCreate(request, id, deadline);
+    return (await keyring.open(id, answer, deadline)) ?? 0;
+  }
+
+  /** Asks the plugin, which may look at all its data: the time of the request begins anew with the answer. */
+  async #mayCreate(request: number, id: KeyId, deadline: Deadline): Promise<boolean> {
+    if (this.#questions.has(request)) throw new KeyError('PROTOCOL', `open: request ${request} is under way already`);
+    if (this.#questions.size >= MOST_QUESTIONS) {
+      throw new KeyError('TIMEOUT', `key ${id} is not created: ${MOST_QUESTIONS} others wait for a look at the data`);
+    }
+    deadline.pause();
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    this.#questions.set(request, resolve);
+    this.#connection.lookAgain();
+    this.#connection.send(request, { type: 'question', id });
+    const answer = await unlessAborted(promise, deadline.signal, () => undefined);
+    deadline.restart(answer.deadlineMs);
+    return answer.mayCreate;
   }
 
   async #load({ loader }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
@@ -270,17 +325,28 @@ function refuseMissing({ loader, protocol }: Opened, id: KeyId, version?: KeyVer
   if (protocol !== OLDEST_PROTOCOL_VERSION) loader.refuseMissing(id, version);
 }
 
-/** @throws KeyError PROTOCOL */
-function checkProtocol({ protocol, held }: Extract<PluginMessage, { type: 'hello' }>): void {
-  if (protocol < OLDEST_PROTOCOL_VERSION || protocol > PROTOCOL_VERSION) {
-    const spoken = `this agent ${OLDEST_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`;
+/**
+ * The protocol of the connection: the plugin's, or this agent's latest where the plugin's is later. A plugin that does not
+ * speak it says so.
+ * @throws KeyError PROTOCOL
+ */
+function spokenWith({ protocol, held }: Extract<PluginMessage, { type: 'hello' }>): number {
+  if (protocol < OLDEST_PROTOCOL_VERSION) {
+    const spoken = `this agent ${PROTOCOL_VERSION} and ${OLDEST_PROTOCOL_VERSION}`;
     throw new KeyError('PROTOCOL', `the plugin speaks protocol ${protocol}, ${spoken}`, {
-      hint: 'install plugin and agent of the same release; a running server needs a restart after an upgrade',
+      hint: 'the plugin is the older one: upgrade its package to the release of the agent, and restart the server',
     });
   }
   if (protocol > OLDEST_PROTOCOL_VERSION && held > MOST_HELD) {
     throw new KeyError('PROTOCOL', `hello: expected at most ${MOST_HELD} key versions, got ${held}`);
   }
+  return Math.min(protocol, PROTOCOL_VERSION);
+}
+
+function unknownSettings(names: readonly string[]): string {
+  const [first = '', ...others] = names;
+  const list = others.length === 0 ? first : `${first} and ${others.length} more`;
+  return `the plugin sent settings that this agent does not know and ignores: ${list}; the plugin is the newer one: upgrade the package of the agent to its release`;
 }
 
 /** Either side closed the connection, and nothing is lost. */

@@ -5,7 +5,7 @@ import { type Frame, PayloadReader, PayloadWriter } from './frames.ts';
 import type { KeyName } from './key-file-name.ts';
 import { nameOfWire, wireNameOf } from './settings.ts';
 
-/** The message layer of docs/protocol.md. The agent also speaks the versions from the oldest one on. */
+/** The message layer of docs/protocol.md. Plugin and agent each speak this version and the one before it. */
 export const PROTOCOL_VERSION = 2;
 export const OLDEST_PROTOCOL_VERSION = 1;
 /** The most key versions that a plugin may name in HELD frames: more than a key directory ever has. */
@@ -21,6 +21,7 @@ const TYPE = {
   check: 0x07,
   held: 0x08,
   use: 0x09,
+  answer: 0x0a,
   welcome: 0x81,
   key: 0x82,
   done: 0x83,
@@ -29,6 +30,7 @@ const TYPE = {
   stats: 0x86,
   missing: 0x87,
   masterKey: 0x88,
+  question: 0x89,
 } as const;
 
 export type Role = 'server' | 'backup';
@@ -60,12 +62,15 @@ export type PluginMessage =
   | { readonly type: 'held'; readonly names: readonly KeyName[] }
   | { readonly type: 'set'; readonly name: string; readonly value: string }
   | { readonly type: 'load'; readonly deadlineMs: number }
+  /** `mayCreate`: a key may be made without a question. */
   | { readonly type: 'open'; readonly id: KeyId; readonly mayCreate: boolean; readonly deadlineMs: number }
   | { readonly type: 'fetch'; readonly id: KeyId; readonly version: KeyVersion; readonly deadlineMs: number }
   | { readonly type: 'rotate'; readonly id: KeyId | 'all'; readonly deadlineMs: number }
   | { readonly type: 'check'; readonly deadlineMs: number }
   /** Since protocol 2. */
-  | { readonly type: 'use'; readonly deadlineMs: number };
+  | { readonly type: 'use'; readonly deadlineMs: number }
+  /** Answers QUESTION, under the number of its OPEN, which has that time from now on. Since protocol 2. */
+  | { readonly type: 'answer'; readonly mayCreate: boolean; readonly deadlineMs: number };
 
 /** Messages from the agent. */
 export type AgentMessage =
@@ -88,7 +93,9 @@ export type AgentMessage =
       readonly state: MasterKeyState;
       /** Days until the deletion; undefined: none is scheduled, or its date is not known. */
       readonly daysLeft: number | undefined;
-    };
+    }
+  /** Whether OPEN, whose number it has, may create the key. Since protocol 2. */
+  | { readonly type: 'question'; readonly id: KeyId };
 
 /** The worst state of the master keys, from good to bad; the number in the protocol is the index plus one. */
 export const MASTER_KEY_STATES = ['usable', 'unknown', 'disabled', 'pending deletion', 'deleted'] as const;
@@ -140,6 +147,8 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
       return { type: 'check', deadlineMs: reader.u32() };
     case TYPE.use:
       return { type: 'use', deadlineMs: reader.u32() };
+    case TYPE.answer:
+      return { type: 'answer', mayCreate: readFlag(reader), deadlineMs: reader.u32() };
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }
@@ -147,7 +156,7 @@ function readPluginMessage(type: number, reader: PayloadReader): PluginMessage {
 
 function readFlag(reader: PayloadReader): boolean {
   const flag = reader.u8();
-  if (flag > 1) throw new KeyError('PROTOCOL', `open: expected 0 or 1, got ${flag}`);
+  if (flag > 1) throw new KeyError('PROTOCOL', `may create: expected 0 or 1, got ${flag}`);
   return flag === 1;
 }
 
@@ -223,6 +232,9 @@ function writeAgentMessage(message: AgentMessage, writer: PayloadWriter): void {
     case 'masterKey':
       writer.u8(MASTER_KEY_STATES.indexOf(message.state) + 1).u32(message.daysLeft ?? NO_DAYS);
       return;
+    case 'question':
+      writer.u32(message.id);
+      return;
   }
 }
 
@@ -260,6 +272,9 @@ export function encodePluginMessage(request: number, message: PluginMessage): Bu
     case 'check':
     case 'use':
       writer.u32(message.deadlineMs);
+      break;
+    case 'answer':
+      writer.u8(message.mayCreate ? 1 : 0).u32(message.deadlineMs);
       break;
     case 'rotate':
       writer.u32(message.id === 'all' ? 0 : message.id).u32(message.deadlineMs);
@@ -314,6 +329,8 @@ function readAgentMessage(type: number, reader: PayloadReader): AgentMessage {
       if (state === undefined) throw new KeyError('PROTOCOL', 'master key: state is unknown');
       return { type: 'masterKey', state, daysLeft: days === NO_DAYS ? undefined : days };
     }
+    case TYPE.question:
+      return { type: 'question', id: readKeyId(reader) };
     default:
       throw new KeyError('PROTOCOL', `frame type 0x${type.toString(16)} is unknown`);
   }

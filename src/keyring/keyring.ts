@@ -78,7 +78,7 @@ export class Keyring {
   /** The last creating operation of each key id: such operations run one at a time. */
   readonly #turns = new Map<KeyId, Promise<unknown>>();
   /** Concurrent calls for the same key, or the same version, share one operation. */
-  readonly #opening = new Map<KeyId, Promise<KeyVersion>>();
+  readonly #opening = new Map<KeyId, Promise<KeyVersion | undefined>>();
   readonly #fetching = new Map<string, Promise<void>>();
   readonly #ctrWarnings = new CtrWarnings();
   /** Undefined: no sealed key cache is used. */
@@ -172,12 +172,27 @@ export class Keyring {
 
   /**
    * Makes a key id usable: unwraps its stored versions, or creates version 1 when there is none.
-   * @param mayCreate false: the server has data under the key, or has not searched its data, so the key may not be new
-   * @returns the latest version
-   * @throws KeyError; KEY_OF_DATA when only `mayCreate` prevents the creation
+   * @param mayCreate whether no data of the server is under that id. A function is called at most once, when nothing else
+   * prevents the creation, and may take its time: no other operation waits for it
+   * @returns the latest version; undefined when none is stored, and that function said no
+   * @throws KeyError; KEY_OF_DATA when none is stored, and mayCreate is false
    */
-  async open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
-    return await once(this.#opening, id, () => inTurn(this.#turns, id, () => this.#open(id, mayCreate, deadline)));
+  async open(
+    id: KeyId,
+    mayCreate: boolean | (() => Promise<boolean>),
+    deadline: Deadline,
+  ): Promise<KeyVersion | undefined> {
+    const attempt = (isNew: boolean): Promise<KeyVersion | undefined> =>
+      inTurn(this.#turns, id, () => this.#open(id, isNew, deadline));
+    return await once(this.#opening, id, async () => {
+      if (typeof mayCreate === 'boolean') {
+        const version = await attempt(mayCreate);
+        if (version === undefined) throw keyOfData(id, this.#parts.store.place);
+        return version;
+      }
+      // After the answer another process may have made the key.
+      return (await attempt(false)) ?? (await attempt(await mayCreate()));
+    });
   }
 
   /**
@@ -220,7 +235,7 @@ export class Keyring {
     throw someNotRotated(latest.size, failures);
   }
 
-  async #open(id: KeyId, mayCreate: boolean, deadline: Deadline): Promise<KeyVersion> {
+  async #open(id: KeyId, isNew: boolean, deadline: Deadline): Promise<KeyVersion | undefined> {
     const { store, events, settings } = this.#parts;
     const { listing, shrunk } = await this.#known.list();
     const stored = listing.stored.filter((name) => name.id === id);
@@ -241,8 +256,7 @@ export class Keyring {
     if (!allowsKeyId(settings().keyIds, id)) throw idNotAllowed(id);
     this.#refuseToCreate(id);
     // This check is the last, because it makes the plugin search all its data.
-    if (!mayCreate) throw keyOfData(id, store.place);
-    return await this.#createNext(id, keyVersion(1), deadline);
+    return isNew ? await this.#createNext(id, keyVersion(1), deadline) : undefined;
   }
 
   async #rotateFrom(id: KeyId, latest: KeyVersion, deadline: Deadline): Promise<KeyVersion> {

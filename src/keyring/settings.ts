@@ -47,22 +47,29 @@ export interface Settings {
   readonly failoverRegions: readonly FailoverRegion[];
 }
 
+/** A setting whose name begins so is one that an agent must understand. */
+const MUST_BE_UNDERSTOOD = '!';
+
 /**
- * Parses the settings of a HELLO: no unknown one, and each that the protocol version has. Settings of later versions
- * get their defaults.
- * @throws KeyError BAD_OPTION, PROTOCOL
+ * Settings with a default for each that is missing, and the names of those that are unknown, which are to be ignored.
+ * @throws KeyError BAD_OPTION; PROTOCOL for an unknown setting that must be understood
  */
-export function parseSettings(values: ReadonlyMap<string, string>, protocol: number = PROTOCOL_VERSION): Settings {
-  const unknown = [...values.keys()].filter((name) => !isWireSetting(name));
-  if (unknown.length > 0) throw new KeyError('PROTOCOL', `hello: unknown setting ${unknown.join(', ')}`);
-  const value = (name: WireSetting): string => {
-    const text = values.get(name);
-    if (text === undefined && SETTINGS[name].wire <= protocol) {
-      throw new KeyError('PROTOCOL', `hello: setting ${name} is missing`);
-    }
-    return text ?? defaultText(name);
-  };
+export function parseSettings(values: ReadonlyMap<string, string>): Settings & { readonly unknown: readonly string[] } {
+  const known = new Map<WireSetting, string>();
+  const unknown: string[] = [];
+  for (const [sent, text] of values) {
+    const isNeeded = sent.startsWith(MUST_BE_UNDERSTOOD);
+    const name = isNeeded ? sent.slice(MUST_BE_UNDERSTOOD.length) : sent;
+    if (isWireSetting(name)) known.set(name, text);
+    else if (isNeeded) {
+      throw new KeyError('PROTOCOL', `hello: this agent does not know the setting ${name}, which it must understand`, {
+        hint: 'the plugin is the newer one: upgrade the package of the agent to its release',
+      });
+    } else unknown.push(sent);
+  }
+  const value = (name: WireSetting): string => known.get(name) ?? defaultText(name);
   return {
+    unknown,
     masterKeyId: value('master_key_id'),
     keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, value('key_spec')),
     encryptionAlgorithm: parseChoice(

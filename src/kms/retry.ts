@@ -15,6 +15,10 @@ export interface Deadline {
   readonly startedMs: number;
   readonly atMs: number;
   readonly signal: AbortSignal;
+  /** Stops the timer: the moment does not come until the deadline is restarted. */
+  pause(): void;
+  /** Sets the moment `totalMs` from now. */
+  restart(totalMs: number): void;
   /** Stops the timer, and detaches from the parent. */
   cancel(): void;
 }
@@ -42,16 +46,30 @@ export function childOf(parent: AbortSignal | undefined): Child {
 /** @param parent ends the deadline early */
 export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSignal): Deadline {
   const { signal, abort, release } = childOf(parent);
-  const timer = new AbortController();
-  clock.sleep(totalMs, timer.signal).then(
-    () => abort(new Error(`the ${totalMs / 1000} s allowed have passed`)),
-    () => undefined,
-  );
-  const startedMs = clock.monotonicMs();
+  let timer = new AbortController();
+  let startedMs = 0;
+  let atMs = 0;
+  const restart = (ms: number): void => {
+    timer.abort();
+    timer = new AbortController();
+    startedMs = clock.monotonicMs();
+    atMs = startedMs + ms;
+    clock.sleep(ms, timer.signal).then(
+      () => abort(new Error(`the ${ms / 1000} s allowed have passed`)),
+      () => undefined,
+    );
+  };
+  restart(totalMs);
   return {
-    startedMs,
-    atMs: startedMs + totalMs,
+    get startedMs() {
+      return startedMs;
+    },
+    get atMs() {
+      return atMs;
+    },
     signal,
+    pause: () => timer.abort(),
+    restart,
     cancel: () => {
       timer.abort();
       release();

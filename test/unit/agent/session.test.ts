@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { helloSettings } from '../../../harness/hello-settings.ts';
-import { MOST_REQUESTS_AT_ONCE, Session } from '../../../src/agent/session.ts';
+import { MOST_QUESTIONS, MOST_REQUESTS_AT_ONCE, Session } from '../../../src/agent/session.ts';
 import { FrameDecoder } from '../../../src/format/frames.ts';
 import type { KeyName } from '../../../src/format/key-file-name.ts';
 import {
@@ -363,13 +363,159 @@ describe('a session', () => {
     expect(await hello([[setting, value]])).toMatchObject({ type: 'fail', code: 'BAD_OPTION', message });
   });
 
-  it('refuses another protocol version and names it', async () => {
-    send(1, { type: 'hello', protocol: 3, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
-    expect(await answerTo(1)).toMatchObject({
+  it('refuses a plugin whose protocol is too old, and says which package to upgrade', async () => {
+    send(1, { type: 'hello', protocol: 0, role: 'server', held: 0, settings: new Map(HELLO_SETTINGS) });
+    expect(await answerTo(1)).toEqual({
       type: 'fail',
       code: 'PROTOCOL',
-      message: 'the plugin speaks protocol 3, this agent 1 to 2',
+      message: 'the plugin speaks protocol 0, this agent 2 and 1',
+      hint: 'the plugin is the older one: upgrade its package to the release of the agent, and restart the server',
     });
+  });
+
+  it('offers its latest protocol to a plugin of a later one', async () => {
+    send(1, { type: 'hello', protocol: 3, role: 'server', held: 1, settings: new Map(HELLO_SETTINGS) });
+    expect(await answerTo(1)).toEqual({ type: 'welcome', protocol: 2, agentVersion: '9.9.9' });
+    send(2, { type: 'load', deadlineMs: 1 });
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message: 'load: HELD must name 1 more first' });
+  });
+
+  it('takes the default for a setting that is missing, and ignores one that it does not know, with one line', async () => {
+    const settings = new Map([
+      ['keyfile_dir', '/keys'],
+      ['master_key_id', 'alias/mariadb-encryption'],
+      ['later_setting', '7'],
+      ['later_still', ''],
+    ]);
+    send(1, { type: 'hello', protocol: 2, role: 'server', held: 0, settings });
+    expect(await answerTo(1)).toMatchObject({ type: 'welcome' });
+    send(0, { type: 'set', name: 'later_setting', value: '8' });
+    send(2, { type: 'open', id: keyId(1), mayCreate: true, deadlineMs: 30_000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 1 });
+    const text =
+      'the plugin sent settings that this agent does not know and ignores: later_setting and 1 more; the plugin is the newer one: upgrade the package of the agent to its release';
+    expect(sent('log').filter((message) => message.type === 'log' && message.severity !== 'note')).toEqual([
+      { type: 'log', severity: 'warning', text },
+    ]);
+  });
+
+  it('refuses by name a setting that it must understand and does not know', async () => {
+    expect(await hello([['!tenant', 'a']])).toEqual({
+      type: 'fail',
+      code: 'PROTOCOL',
+      message: 'hello: this agent does not know the setting tenant, which it must understand',
+      hint: 'the plugin is the newer one: upgrade the package of the agent to its release',
+    });
+  });
+
+  it('understands a setting that it must understand and knows', async () => {
+    expect(await hello([['!key_spec', 'AES_0']])).toMatchObject({ code: 'BAD_OPTION' });
+  });
+
+  it('asks whether a key may be made, and makes it after a yes, with the time of the answer', async () => {
+    await greet(0);
+    send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+    expect(await answerTo(2)).toEqual({ type: 'question', id: 7 });
+    // A look at much data takes longer than the time that KMS has.
+    await clock.advance(60_000);
+    received.length = 0;
+    send(2, { type: 'answer', mayCreate: true, deadlineMs: 1000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 7, second: 1 });
+    expect(sent('key')).toHaveLength(1);
+  });
+
+  it('makes no key after a no, and says that there is none', async () => {
+    await greet(0);
+    send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+    expect(await answerTo(2)).toEqual({ type: 'question', id: 7 });
+    received.length = 0;
+    send(2, { type: 'answer', mayCreate: false, deadlineMs: 1000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 7, second: 0 });
+    expect(kms.calls).toEqual([]);
+    expect([...fs.files.keys()]).toEqual([]);
+  });
+
+  it('asks nothing when the key is stored, or may be made anyway', async () => {
+    fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
+    await greet(0);
+    send(2, { type: 'open', id: keyId(1), mayCreate: false, deadlineMs: 1000 });
+    expect(await answerTo(2)).toEqual({ type: 'done', first: 1, second: 1 });
+    send(3, { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 1000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 2, second: 1 });
+    expect(sent('question')).toEqual([]);
+  });
+
+  it('has the time that the answer brings, and not more', async () => {
+    await greet(0);
+    kms.on = () => {
+      throw kmsError('ThrottlingException');
+    };
+    send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+    await answerTo(2);
+    received.length = 0;
+    send(2, { type: 'answer', mayCreate: true, deadlineMs: 300 });
+    expect(await answerTo(2)).toMatchObject({ type: 'fail', code: 'KMS_TRANSIENT' });
+  });
+
+  it('fails a plugin of protocol 1 with KEY_OF_DATA where it would ask', async () => {
+    await hello();
+    send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+    const message =
+      /^key 7 is not among the key files in \/keys, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made/;
+    expect(await answerTo(2)).toMatchObject({
+      type: 'fail',
+      code: 'KEY_OF_DATA',
+      message: expect.stringMatching(message),
+    });
+    expect(kms.calls).toEqual([]);
+    send(3, { type: 'open', id: keyId(7), mayCreate: true, deadlineMs: 1000 });
+    expect(await answerTo(3)).toEqual({ type: 'done', first: 7, second: 1 });
+  });
+
+  it('works on, and ends at once, with a question open', async () => {
+    await greet(0);
+    for (let i = 1; i <= MOST_REQUESTS_AT_ONCE + 1; i += 1)
+      send(i + 1, { type: 'open', id: keyId(i), mayCreate: false, deadlineMs: 1000 });
+    await answerTo(MOST_REQUESTS_AT_ONCE + 2);
+    expect(sent('question')).toHaveLength(MOST_REQUESTS_AT_ONCE + 1);
+    send(1000, { type: 'rotate', id: keyId(1), deadlineMs: 1000 });
+    expect(await answerTo(1000)).toMatchObject({ type: 'fail', code: 'KEY_UNKNOWN' });
+    socket.end();
+    await ended;
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('has so many questions open at a time, and fails what would ask another', async () => {
+    await greet(0);
+    for (let i = 1; i <= MOST_QUESTIONS + 1; i += 1)
+      send(i + 1, { type: 'open', id: keyId(i), mayCreate: false, deadlineMs: 1000 });
+    const message = `key ${MOST_QUESTIONS + 1} is not created: ${MOST_QUESTIONS} others wait for a look at the data`;
+    expect(await answerTo(MOST_QUESTIONS + 2)).toMatchObject({ type: 'fail', code: 'TIMEOUT', message });
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['to nothing', async () => undefined],
+    [
+      'under another number',
+      async () => {
+        send(3, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+        return await answerTo(3);
+      },
+    ],
+    [
+      'a second time',
+      async () => {
+        send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+        await answerTo(2);
+        send(2, { type: 'answer', mayCreate: false, deadlineMs: 1000 });
+      },
+    ],
+  ])('ends on an answer %s', async (_, before) => {
+    await greet(0);
+    await before();
+    send(2, { type: 'answer', mayCreate: true, deadlineMs: 1000 });
+    expect(await ended).toMatchObject({ code: 'PROTOCOL', message: 'answer: no question is open under request 2' });
+    expect(kms.calls).toEqual([]);
   });
 
   it('creates no version that HELD names, and logs that at each look', async () => {

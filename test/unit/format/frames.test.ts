@@ -40,6 +40,7 @@ const pluginMessage: fc.Arbitrary<PluginMessage> = fc.oneof(
   fc.record({ type: fc.constant('open' as const), id, mayCreate: fc.boolean(), deadlineMs: u32 }),
   fc.record({ type: fc.constant('fetch' as const), id, version, deadlineMs: u32 }),
   fc.record({ type: fc.constant('rotate' as const), id: fc.oneof(id, fc.constant('all' as const)), deadlineMs: u32 }),
+  fc.record({ type: fc.constant('answer' as const), mayCreate: fc.boolean(), deadlineMs: u32 }),
 );
 
 const agentMessage: fc.Arbitrary<AgentMessage> = fc.oneof(
@@ -76,6 +77,7 @@ const agentMessage: fc.Arbitrary<AgentMessage> = fc.oneof(
     state: fc.constantFrom(...MASTER_KEY_STATES),
     daysLeft: fc.option(fc.integer({ min: 0, max: 365 }), { nil: undefined }),
   }),
+  fc.record({ type: fc.constant('question' as const), id }),
 );
 
 function decode(bytes: Uint8Array, pieces: readonly number[] = []): Frame[] {
@@ -137,6 +139,7 @@ describe('messages', () => {
       { type: 'rotate', id: 'all', deadlineMs: 5 },
       { type: 'check', deadlineMs: 5 },
       { type: 'use', deadlineMs: 5 },
+      { type: 'answer', mayCreate: false, deadlineMs: 5 },
     ];
     for (const message of messages) {
       const number = ['set', 'held'].includes(message.type) ? 0 : 1;
@@ -168,6 +171,11 @@ describe('messages', () => {
       'a SET that wants one',
       { type: 0x02, request: 9, payload: Buffer.from([0, 1, 65, 0, 0]) },
       /set: request number 9 is not allowed$/,
+    ],
+    [
+      'an answer that is neither yes nor no',
+      { type: 0x0a, request: 1, payload: Buffer.from([2, 0, 0, 0, 1]) },
+      /may create: expected 0 or 1, got 2$/,
     ],
     ['key id 0', { type: 0x04, request: 1, payload: Buffer.alloc(8) }, /key id 0 is not allowed$/],
     [

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { keyCheckValue } from '../../../src/bytes.ts';
-import type { ErrorCode } from '../../../src/errors.ts';
+import { type ErrorCode, KeyError } from '../../../src/errors.ts';
 import type { KeyName } from '../../../src/format/key-file-name.ts';
 import { keyFileName } from '../../../src/format/key-file-name.ts';
 import { type KeyId, keyId, keyVersion, parseKeyIdSet } from '../../../src/ids.ts';
@@ -69,8 +69,15 @@ class Process {
     return await clock.runUntil(action(this.keyring, deadline).finally(() => deadline.cancel()));
   }
 
-  open(id: KeyId, mayCreate = true): Promise<number> {
-    return this.run((keyring, deadline) => keyring.open(id, mayCreate, deadline));
+  /** Ids that it was asked about. */
+  readonly questions: KeyId[] = [];
+
+  open(id: KeyId, mayCreate = true): Promise<number | undefined> {
+    const answer = async (): Promise<boolean> => {
+      this.questions.push(id);
+      return mayCreate;
+    };
+    return this.run((keyring, deadline) => keyring.open(id, answer, deadline));
   }
 
   rotate(id: KeyId): Promise<number> {
@@ -316,13 +323,57 @@ describe('opening a key id', () => {
 describe('a key that existing data uses', () => {
   it('is not created again', async () => {
     const process = new Process();
-    const message =
-      /^key 1 is not among the key files in \/keys, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made/;
-    await expectKeyError(process.open(one, false), 'KEY_OF_DATA', message);
+    expect(await process.open(one, false)).toBeUndefined();
+    expect(process.questions).toEqual([one]);
     expect(kms.calls).toEqual([]);
     expect(files()).toEqual([]);
-    // The refusal was only a question: the next request may say that no data uses the key.
+    // The next answer may be that no data is under it.
     expect(await process.open(one)).toBe(1);
+    expect(process.questions).toEqual([one, one]);
+  });
+
+  it('is KEY_OF_DATA for a server that cannot be asked', async () => {
+    const process = new Process();
+    const message =
+      /^key 1 is not among the key files in \/keys, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made/;
+    const opening = process.run((keyring, deadline) => keyring.open(one, false, deadline));
+    await expectKeyError(opening, 'KEY_OF_DATA', message);
+    expect(files()).toEqual([]);
+  });
+
+  it('is opened when another process has made it during the look, whatever the look found', async () => {
+    for (const [index, isNew] of [true, false].entries()) {
+      const id = keyId(index + 1);
+      const process = new Process();
+      const answer = async (): Promise<boolean> => {
+        store(id, 1);
+        return isNew;
+      };
+      expect(await process.run((keyring, deadline) => keyring.open(id, answer, deadline))).toBe(1);
+    }
+    expect(kms.calls.map(({ operation }) => operation)).toEqual(['Decrypt', 'Decrypt']);
+  });
+
+  it('holds up no other operation on its id during the look', async () => {
+    const process = new Process();
+    await process.run(async (keyring, deadline) => {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const opening = keyring.open(one, () => promise, deadline);
+      await expectKeyError(keyring.rotate(one, deadline), 'KEY_UNKNOWN', /^key 1 does not exist/);
+      resolve(true);
+      expect(await opening).toBe(1);
+    });
+  });
+
+  it('fails as the question fails, and creates nothing', async () => {
+    const process = new Process();
+    const answer = (): Promise<boolean> => Promise.reject(new KeyError('TIMEOUT', 'no answer'));
+    await expectKeyError(
+      process.run((keyring, deadline) => keyring.open(one, answer, deadline)),
+      'TIMEOUT',
+      'no answer',
+    );
+    expect(files()).toEqual([]);
   });
 
   it.each<[string, Partial<Settings>, 'server' | 'backup', number, ErrorCode, RegExp]>([
@@ -358,13 +409,17 @@ describe('a key that existing data uses', () => {
     if (code === 'KEY_FILE_MISSING')
       fs.files.set('/keys/aws-kms-key.3.1.json', { bytes: Buffer.from('{}'), synced: true });
     const id = keyId(code === 'KEY_FILE_MISSING' ? 3 : 9);
-    await expectKeyError(new Process(changes, role, held).open(id, false), code, message);
+    const process = new Process(changes, role, held);
+    await expectKeyError(process.open(id, false), code, message);
+    expect(process.questions).toEqual([]);
     expect(kms.calls).toEqual([]);
   });
 
   it('is unwrapped once its file is there', async () => {
     store(1, 3);
-    expect(await new Process().open(one, false)).toBe(3);
+    const process = new Process();
+    expect(await process.open(one, false)).toBe(3);
+    expect(process.questions).toEqual([]);
   });
 });
 
@@ -458,7 +513,7 @@ describe('a directory that lists fewer versions than the server has', () => {
     const process = new Process();
     await process.open(one);
     const deadline = startDeadline(clock, 60_000);
-    let other: Promise<number> | undefined;
+    let other: Promise<number | undefined> | undefined;
     fs.before = (call) => {
       if (call === 'fsync-directory') other ??= process.keyring.open(keyId(3), true, deadline);
     };
