@@ -1,19 +1,20 @@
 /**
- * Writes test/traffic/session.json, or the file named on the command line: the frames between a real server's plugin
- * and a real agent, as the fuzzers' seeds. It contains every frame type of a server without errors. The keys in it are
- * data keys of an embedded KMS that ends with this command: they protect nothing.
+ * Writes test/vectors/protocol-N/session.txt of the latest protocol, or the file named on the command line: the frames
+ * between a real server's plugin and a real agent, as vectors and as the fuzzers' seeds. It contains every frame type of a
+ * server without errors. The keys in it are data keys of an embedded KMS that ends with this command: they protect nothing.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/dev-kms/index.ts';
 import { FrameDecoder, PayloadWriter } from '../src/format/frames.ts';
+import { PROTOCOL_VERSION } from '../src/format/messages.ts';
 import { COMMAND, installDatabase, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './scratch-server.ts';
-import { type Recorded, TRAFFIC } from './traffic.ts';
+import { conversationFile, type Recorded } from './traffic.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'mak-record-'));
 const run = join(directory, 'run');
@@ -31,7 +32,7 @@ function record(from: Recorded['from'], source: Socket, to: Socket): void {
   source.on('data', (chunk: Buffer) => {
     for (const { type, request, payload } of decoder.feed(chunk)) {
       const frame = new PayloadWriter().bytes(payload).toFrame(type, request);
-      recorded.push({ from, hex: frame.toString('hex') });
+      recorded.push({ from, bytes: Buffer.from(frame) });
     }
     to.write(chunk);
   });
@@ -40,7 +41,7 @@ function record(from: Recorded['from'], source: Socket, to: Socket): void {
 }
 
 async function untilRecorded(type: number): Promise<void> {
-  const found = (): boolean => recorded.some(({ hex }) => Number.parseInt(hex.slice(8, 10), 16) === type);
+  const found = (): boolean => recorded.some(({ bytes }) => bytes[4] === type);
   for (let i = 0; i < 600 && !found(); i += 1) await systemClock.sleep(100);
   if (!found()) throw new Error(`no frame of type 0x${type.toString(16)} was seen`);
 }
@@ -102,8 +103,10 @@ try {
   kms.faults.set([]);
   await untilRecorded(0x88);
   await server.stop();
-  writeFileSync(process.argv[2] ?? TRAFFIC, `${JSON.stringify(recorded).replaceAll('},{', '},\n{')}\n`);
-  console.log(`${recorded.length} frames in ${process.argv[2] ?? TRAFFIC}`);
+  const file = process.argv[2] ?? conversationFile(PROTOCOL_VERSION);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, recorded.map(({ from, bytes }) => `${from} ${bytes.toString('hex')}\n`).join(''));
+  console.log(`${recorded.length} frames in ${file}`);
 } finally {
   await server.kill();
   agent.kill('SIGKILL');

@@ -2,22 +2,22 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FrameDecoder } from '../src/format/frames.ts';
-import { parsePluginMessage } from '../src/format/messages.ts';
+import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, parsePluginMessage } from '../src/format/messages.ts';
 
-export const TRAFFIC = join(import.meta.dirname, '../test/traffic/session.json');
-
-/** One frame, written by harness/record-traffic.ts. */
+/** One frame of a conversation between a real plugin and a real agent. */
 export interface Recorded {
   readonly from: 'plugin' | 'agent';
-  readonly hex: string;
+  readonly bytes: Buffer;
 }
 
-/**
- * A conversation in protocol 1: a plugin of that version stays in a running server's memory when the agent is replaced.
- */
-export function conversationOfProtocol1(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
-  const path = join(import.meta.dirname, '../test/vectors/protocol-1/session.txt');
-  return readFileSync(path, 'utf8')
+/** Conversation file of a protocol version: a line "plugin HEX" or "agent HEX" for each frame, in the order seen. */
+export function conversationFile(protocol: number): string {
+  return join(import.meta.dirname, `../test/vectors/protocol-${protocol}/session.txt`);
+}
+
+/** Conversation that harness/record-traffic.ts recorded when the protocol version was the latest. */
+export function conversationOf(protocol: number): Recorded[] {
+  return readFileSync(conversationFile(protocol), 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => {
@@ -26,14 +26,9 @@ export function conversationOfProtocol1(): { readonly from: 'plugin' | 'agent'; 
     });
 }
 
-/** In the order in which they were seen. */
-export function recordedTraffic(): { readonly from: 'plugin' | 'agent'; readonly bytes: Buffer }[] {
-  const recorded: unknown = JSON.parse(readFileSync(TRAFFIC, 'utf8'));
-  if (!Array.isArray(recorded)) throw new Error(`${TRAFFIC} is no list`);
-  return recorded.map(({ from, hex }) => ({
-    from: from === 'plugin' ? 'plugin' : 'agent',
-    bytes: Buffer.from(hex, 'hex'),
-  }));
+/** Conversations of every version spoken. */
+export function recordedTraffic(): Recorded[] {
+  return [...conversationOf(OLDEST_PROTOCOL_VERSION), ...conversationOf(PROTOCOL_VERSION)];
 }
 
 /** Steps of plugin/fuzz/client_fuzz.c. */

@@ -50,7 +50,22 @@ static void copy(char *to, size_t size, struct frame_text text)
   text_clean(to, size, text.text, text.size);
 }
 
-static bool welcome(struct client *client, const struct frame *frame, const struct why *why)
+/* Which of the two is too old for the other. */
+static struct failure no_common_protocol(uint16_t version, struct frame_text agent_version)
+{
+  struct failure failure= failure_plain("");
+  char release[64];
+  bool is_plugin= version > PROTOCOL_VERSION;
+  copy(release, sizeof release, agent_version);
+  snprintf(failure.message, sizeof failure.message, "agent %s speaks protocol %u, this plugin %u and %u", release, version,
+           PROTOCOL_VERSION, PROTOCOL_OLDEST);
+  snprintf(failure.hint, sizeof failure.hint, "the %s is the older one: upgrade its package to the release of the %s%s",
+           is_plugin ? "plugin" : "agent", is_plugin ? "agent" : "plugin", is_plugin ? ", and restart the server" : "");
+  return failure;
+}
+
+static bool welcome(struct client *client, const struct frame *frame, struct failure *refused, bool *is_refused,
+                    const struct why *why)
 {
   struct frame_reader reader= frame_read(frame);
   uint16_t version= frame_u16(&reader);
@@ -59,13 +74,15 @@ static bool welcome(struct client *client, const struct frame *frame, const stru
     return broken(why, "malformed WELCOME");
   if (client->io.connection != CONNECTION_GREETED || frame->request != client->io.hello_number)
     return broken(why, "unexpected WELCOME");
-  if (version != PROTOCOL_VERSION)
+  if (version < PROTOCOL_OLDEST || version > client->io.protocol)
   {
-    char of_agent[64];
-    copy(of_agent, sizeof of_agent, agent_version);
-    return broken(why, "agent %s speaks protocol version %u, this plugin %u: install both from the same release", of_agent,
-                  version, PROTOCOL_VERSION);
+    *refused= no_common_protocol(version, agent_version);
+    *is_refused= true;
+    return true;
   }
+  client->io.protocol= version;
+  if (version == PROTOCOL_OLDEST)
+    client->io.held_left= 0;
   client->io.connection= CONNECTION_UP;
   int64_t now= clock_ms();
   pthread_mutex_lock(&client->lock);
@@ -193,6 +210,28 @@ static void tell_recovered(const struct client *client)
               "is restarted: restart it, and never DROP such a table");
 }
 
+static bool question(struct client *client, const struct frame *frame, const struct why *why)
+{
+  struct frame_reader reader= frame_read(frame);
+  uint32_t id= frame_u32(&reader);
+  if (!frame_end(&reader))
+    return broken(why, "malformed QUESTION");
+  pthread_mutex_lock(&client->lock);
+  struct request *request= frame->request ? asked(client, frame->request) : NULL;
+  bool right= request && request->type == FRAME_OPEN && request->id == id && !request->may_create && !request->questioned;
+  if (right)
+    request_question(client, request);
+  pthread_mutex_unlock(&client->lock);
+  return right || broken(why, "QUESTION about key %u, which is not to be asked", id);
+}
+
+/* Whether DONE says that no key was made because the plugin answered no. */
+static bool is_denied(const struct request *request, uint32_t first, uint32_t second)
+{
+  return request->type == FRAME_OPEN && request->questioned && !request->may_create && first == request->id &&
+         second == KEY_VERSION_NONE;
+}
+
 static bool done(struct client *client, const struct frame *frame, const struct why *why)
 {
   struct frame_reader reader= frame_read(frame);
@@ -203,12 +242,15 @@ static bool done(struct client *client, const struct frame *frame, const struct 
   bool recovered= false;
   pthread_mutex_lock(&client->lock);
   struct request *request= frame->request ? asked(client, frame->request) : NULL;
-  bool right= request && (request->spoilt || borne_out(client, request, first, second));
+  bool denied= request && is_denied(request, first, second);
+  bool right= request && (request->spoilt || denied || borne_out(client, request, first, second));
   if (right && request->spoilt)
   {
     struct failure failure= request->failure;
     request_end(client, request, &failure, false);
   }
+  else if (denied)
+    request_denied(client, request);
   else if (right)
   {
     if (request->type == FRAME_LOAD)
@@ -259,7 +301,7 @@ static bool fail(struct client *client, const struct frame *frame, struct failur
   }
   if (strcmp(failure.code, CODE_OF_MISSING) == 0)
     client->refused_missing= true;
-  if (request && !request_hold(client, request, &failure))
+  if (request && !(client->io.protocol == PROTOCOL_OLDEST && request_hold(client, request, &failure)))
     request_end(client, request, &failure, false);
   pthread_mutex_unlock(&client->lock);
   if (reload)
@@ -337,7 +379,7 @@ bool dispatch_frame(struct client *client, const struct frame *frame, struct fai
   switch (frame->type)
   {
   case FRAME_WELCOME:
-    return welcome(client, frame, &why);
+    return welcome(client, frame, refused, is_refused, &why);
   case FRAME_KEY:
     if (frame->request)
       return broken(&why, "KEY with a request number");
@@ -346,6 +388,10 @@ bool dispatch_frame(struct client *client, const struct frame *frame, struct fai
     return up ? done(client, frame, &why) : broken(&why, "DONE before WELCOME");
   case FRAME_FAIL:
     return fail(client, frame, refused, is_refused, &why);
+  case FRAME_QUESTION:
+    if (!up || client->io.protocol == PROTOCOL_OLDEST)
+      return broken(&why, "QUESTION before WELCOME, or in protocol 1");
+    return question(client, frame, &why);
   case FRAME_LOG:
   case FRAME_STATS:
   case FRAME_MISSING:

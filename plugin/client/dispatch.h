@@ -15,7 +15,7 @@ struct client;
 
 /*
   Handles one frame of the agent. Returns false if it breaks the protocol; why[0..why_size) says how. Sets *refused if
-  the frame is a FAIL that answers HELLO.
+  HELLO was answered, with FAIL or for another protocol.
 */
 bool dispatch_frame(struct client *client, const struct frame *frame, struct failure *refused, bool *is_refused,
                     char *why, size_t why_size);

@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 2
+/* This plugin speaks both: an agent of the release before is greeted a second time, in its version. */
+#define PROTOCOL_VERSION 2u
+#define PROTOCOL_OLDEST 1u
 
 #define FRAME_PREFIX 4u                 /* bytes of the length field */
 #define FRAME_MIN 5u                    /* smallest value of the length field: type and request */
@@ -25,6 +27,7 @@ enum frame_type
   FRAME_CHECK= 0x07,
   FRAME_HELD= 0x08,
   FRAME_USE= 0x09,
+  FRAME_ANSWER= 0x0A,
   FRAME_WELCOME= 0x81,
   FRAME_KEY= 0x82,
   FRAME_DONE= 0x83,
@@ -32,7 +35,8 @@ enum frame_type
   FRAME_LOG= 0x85,
   FRAME_STATS= 0x86,
   FRAME_MISSING= 0x87,
-  FRAME_MASTERKEY= 0x88
+  FRAME_MASTERKEY= 0x88,
+  FRAME_QUESTION= 0x89
 };
 
 /* One whole frame. The payload points into the parser, until frame_parser_next(). */

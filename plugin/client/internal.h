@@ -61,6 +61,7 @@ struct client_io
   int64_t try_at;                       /* next try to connect */
   uint32_t next_number;
   uint32_t hello_number;
+  uint16_t protocol;                    /* of HELLO, then of WELCOME */
   struct keytable_walk held;            /* key versions that the agent is still to be told of */
   uint32_t held_left;
   struct frame_parser parser;

@@ -17,6 +17,8 @@
 #include "client/spawn.h"
 
 #define EXIT_NOT_EXECUTED 127
+/* Of src/errors.ts: among others, an agent does not speak the version of HELLO. */
+#define CODE_OF_PROTOCOL "PROTOCOL"
 
 void link_close(struct client *client)
 {
@@ -30,6 +32,8 @@ void link_close(struct client *client)
   io->held_left= 0;
   pthread_mutex_lock(&client->lock);
   client->knows_missing= false;
+  for (struct request *each= client->requests; each; each= each->next)
+    each->questioned= false;
   pthread_mutex_unlock(&client->lock);
 }
 
@@ -237,7 +241,7 @@ static void greet(struct client *client)
   io->hello_number= output_new_number(io);
   uint8_t *space= output_space(io, FRAME_TOTAL_MAX);
   struct frame_writer hello= frame_begin(space, FRAME_TOTAL_MAX, FRAME_HELLO, io->hello_number);
-  frame_put_u16(&hello, PROTOCOL_VERSION);
+  frame_put_u16(&hello, io->protocol);
   frame_put_u8(&hello, (uint8_t) client->config.role);
   size_t held= atomic_load(&client->config.table->version_count);
   io->held= keytable_walk_begin(client->config.table);
@@ -259,13 +263,6 @@ static void greet(struct client *client)
   io->out_size+= frame_finish(&hello);
 }
 
-void link_refused(struct client *client, const struct failure *failure)
-{
-  link_close(client);
-  link_reap(client);
-  refuse(client, failure);
-}
-
 static void begin_child(struct client *client)
 {
   struct client_io *io= &client->io;
@@ -282,11 +279,10 @@ static void begin_child(struct client *client)
   refuse(client, &failure);
 }
 
-void link_begin(struct client *client)
+static void begin(struct client *client, uint16_t protocol)
 {
   struct client_io *io= &client->io;
-  io->reload_at= 0;
-  io->begun_at= clock_ms();
+  io->protocol= protocol;
   pthread_mutex_lock(&client->lock);
   client->state= AGENT_STARTING;
   int64_t start_until= client->start_until;
@@ -299,6 +295,31 @@ void link_begin(struct client *client)
   io->connection= CONNECTION_WAITING;
   io->try_at= clock_ms();
   io->limit_at= start_until && !client->config.nobody_listens ? start_until : io->try_at + client->limits.patience;
+}
+
+void link_begin(struct client *client)
+{
+  client->io.reload_at= 0;
+  client->io.begun_at= clock_ms();
+  begin(client, PROTOCOL_VERSION);
+}
+
+void link_refused(struct client *client, const struct failure *failure)
+{
+  bool of_protocol= strcmp(failure->code, CODE_OF_PROTOCOL) == 0;
+  bool last= client->io.protocol == PROTOCOL_OLDEST;
+  link_close(client);
+  link_reap(client);
+  if (of_protocol && !last)
+  {
+    begin(client, PROTOCOL_OLDEST);
+    return;
+  }
+  struct failure why= *failure;
+  if (of_protocol)
+    snprintf(why.message, sizeof why.message, "the agent refuses this plugin, which speaks protocol %u and %u: %.900s",
+             PROTOCOL_VERSION, PROTOCOL_OLDEST, failure->message);
+  refuse(client, &why);
 }
 
 void link_try_connect(struct client *client, int64_t now)

@@ -109,19 +109,21 @@ static int64_t give_up_at(const struct client *client, const struct request *req
   return is_start(client, request) && at > last ? last : at;
 }
 
-/* Needs the lock. */
+/* A request, or the answer to the question that the agent asked about it. Needs the lock. */
 static void queue_request(struct client *client, struct request *request, uint8_t *space, size_t size)
 {
   struct client_io *io= &client->io;
   int64_t now= clock_ms();
   uint32_t left= time_left(client, request, now);
-  request->number= output_new_number(io);
-  struct frame_writer writer= frame_begin(space, size, request->type, request->number);
-  if (request->type != FRAME_LOAD && request->type != FRAME_CHECK && request->type != FRAME_USE)
+  uint8_t type= request->questioned ? FRAME_ANSWER : request->type;
+  if (!request->questioned)
+    request->number= output_new_number(io);
+  struct frame_writer writer= frame_begin(space, size, type, request->number);
+  if (type != FRAME_ANSWER && type != FRAME_LOAD && type != FRAME_CHECK && type != FRAME_USE)
     frame_put_u32(&writer, request->id);
-  if (request->type == FRAME_FETCH)
+  if (type == FRAME_FETCH)
     frame_put_u32(&writer, request->version);
-  if (request->type == FRAME_OPEN)
+  if (type == FRAME_OPEN || type == FRAME_ANSWER)
     frame_put_u8(&writer, request->may_create);
   frame_put_u32(&writer, left);
   io->out_size+= frame_finish(&writer);
@@ -173,10 +175,17 @@ bool output_queue(struct client *client)
     return false;
   pthread_mutex_lock(&client->lock);
   bool room= queue_settings(client);
-  for (struct request *each= client->requests; room && each; each= each->next)
+  for (struct request *each= client->requests, *next; room && each; each= next)
   {
+    next= each->next;
     if (each->sent || request_is_held(each))
       continue;
+    if (each->type == FRAME_USE && io->protocol == PROTOCOL_OLDEST)
+    {
+      /* An agent of protocol 1 does not know it. It is asked of the next one. */
+      request_end(client, each, NULL, false);
+      continue;
+    }
     uint8_t *space= output_space(io, request_max);
     if (space)
       queue_request(client, each, space, request_max);

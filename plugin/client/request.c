@@ -56,15 +56,15 @@ bool request_is_held(const struct request *request)
   return request->look == LOOK_WANTED || request->look == LOOK_UNDER_WAY;
 }
 
-bool request_hold(struct client *client, struct request *request, struct failure *failure)
+/* Returns whether a caller is to look; otherwise the answer is no, or was given. */
+static bool want_look(struct client *client, struct request *request)
 {
-  if (request->type != FRAME_OPEN || request->may_create || request->look != LOOK_NOT_NEEDED ||
-      strcmp(failure->code, CODE_OF_LOOK) != 0)
+  if (request->look == LOOK_DONE || request->spoilt)
     return false;
   /* What a primary made is there already: an applier that fails stops replication, and keeps nobody from making more. */
   if (client->config.may_create && !request->by_applier && limit_is_reached(client, request->id))
   {
-    *failure= limit_failure(client, request->id);
+    request->failure= limit_failure(client, request->id);
     return false;
   }
   request->forgotten= request->refs == 1;
@@ -72,9 +72,49 @@ bool request_hold(struct client *client, struct request *request, struct failure
     return false;
   request->look= LOOK_WANTED;
   request->held_at= clock_ms();
-  request->sent= false;
   pthread_cond_broadcast(&request->ready);
   return true;
+}
+
+void request_question(struct client *client, struct request *request)
+{
+  request->questioned= true;
+  request->sent= false;
+  (void) want_look(client, request);
+}
+
+void request_denied(struct client *client, struct request *request)
+{
+  struct failure failure= request->failure;
+  bool nobody_looked= request->look == LOOK_NOT_NEEDED && !failure.message[0];
+  if (nobody_looked && request->refs > 1)
+  {
+    /* Somebody came after the last one that could have looked had gone. */
+    request->sent= request->questioned= request->forgotten= false;
+    return;
+  }
+  request->forgotten= nobody_looked;
+  if (!failure.message[0])
+  {
+    snprintf(failure.code, sizeof failure.code, "%s", CODE_OF_LOOK);
+    snprintf(failure.message, sizeof failure.message, "key %u is not created: data may be encrypted with it", request->id);
+  }
+  request_end(client, request, &failure, false);
+}
+
+bool request_hold(struct client *client, struct request *request, struct failure *failure)
+{
+  if (request->type != FRAME_OPEN || request->may_create || request->look != LOOK_NOT_NEEDED ||
+      strcmp(failure->code, CODE_OF_LOOK) != 0)
+    return false;
+  if (want_look(client, request))
+  {
+    request->sent= false;
+    return true;
+  }
+  if (request->failure.message[0])
+    *failure= request->failure;
+  return false;
 }
 
 /* Refusals that any SQL user can provoke, and that say nothing about the state of the plugin. */

@@ -15,12 +15,15 @@
 struct client;
 
 #define TIME_LEFT_MIN_MS 1000u          /* of a request that is sent although its time is over */
-/* Of src/errors.ts: no key is stored, one would be made, were it known that no data is under it. */
+/*
+  Of src/errors.ts: a key is not made because data is under its id. An agent of protocol 1 fails OPEN with it where a later one
+  asks; otherwise it is the plugin's own.
+*/
 #define CODE_OF_LOOK "KEY_OF_DATA"
 
 /*
   At the data, whether a key may be made. It costs much, and only the agent knows whether there is a key already, or none may
-  be made anyway: so it is asked without first, and whoever waits looks if it says that nothing else is in the way.
+  be made anyway: so the agent asks when nothing else is in the way, and one of the callers that wait looks.
 */
 enum look
 {
@@ -40,7 +43,8 @@ struct request
   int64_t asked_at;
   unsigned refs;                        /* callers waiting, and the list that holds it */
   bool internal;                        /* LOAD, CHECK or USE that the I/O thread itself asked for */
-  bool may_create;                      /* OPEN */
+  bool may_create;                      /* OPEN: without a question; then the answer to it */
+  bool questioned;                      /* the connected agent asked whether the key may be made; sent: it was answered */
   bool by_applier;                      /* one waits for it, too */
   enum look look;
   int64_t held_at;                      /* since when it has needed a look */
@@ -71,13 +75,21 @@ void request_release(struct request *request);
 /* Ends a request that is in the list. failure NULL: success. Needs the lock; request_log_ended() is due after it. */
 void request_end(struct client *client, struct request *request, const struct failure *failure, bool own);
 
-/* Whether it is not to be sent now. Needs the lock. */
+/* Whether a look has to end before anything of it is sent. Needs the lock. */
 bool request_is_held(const struct request *request);
 
 /*
-  Holds a request that failed for want of a look; it is sent again, once, when somebody who waits for it has looked. Returns
-  false if that is not why it failed, nobody waits, or statements may create no more keys: *failure then says so. Needs the
-  lock.
+  The agent asks whether the key of an OPEN may be made. The answer is sent when one of the callers has looked; it is no, and
+  sent at once, when none waits any more or statements may create no more keys. Needs the lock.
+*/
+void request_question(struct client *client, struct request *request);
+
+/* The agent made no key after the answer no. Needs the lock; request_log_ended() is due after it. */
+void request_denied(struct client *client, struct request *request);
+
+/*
+  An agent of protocol 1 failed a request: the failure may stand for a question. Returns false if it does not, or if the
+  answer is no: *failure then says why, if the plugin knows better. Needs the lock.
 */
 bool request_hold(struct client *client, struct request *request, struct failure *failure);
 

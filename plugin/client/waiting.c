@@ -103,10 +103,10 @@ enum waiting_end waiting_look(struct client *client, struct request *request, co
     request->failure= why;
     snprintf(request->failure.code, sizeof request->failure.code, "%s", CODE_OF_LOOK);
   }
-  /* Asked again in any case: what the agent says without leave is how the request ends, the key may be stored by now. */
+  /* The agent is told in any case, and how the request ends is what it then says: the key may be stored by now. */
   request->may_create= may_create;
   request->sent_before= false;
-  /* A question of its own, with all the time of one. */
+  /* With all the time of a request. */
   request->asked_at= request->looked_at= clock_ms();
   request_wake(client);
   return ENDED;
@@ -118,7 +118,7 @@ static int64_t earliest(int64_t a, int64_t b, int64_t c)
   return least < c ? least : c;
 }
 
-/* The caller goes. If nobody is left to look, the request is sent once more, and then fails for want of a look. */
+/* The caller goes. If nobody is left to look, the answer is no; an agent of protocol 1 is asked once more, and fails it. */
 static void leave(struct client *client, struct request *request)
 {
   if (request->look == LOOK_WANTED && request->refs == 2)

@@ -26,6 +26,7 @@ int main(int count, char **arguments)
   spawn_tests();
   child_tests();
   secrecy_tests();
+  replay_tests();
   fake_open();
   client_tests();
   look_tests();

@@ -47,6 +47,7 @@ void child_tests(void);
 void leaving_tests(void);
 void waiting_tests(void);
 void secrecy_tests(void);
+void replay_tests(void);
 
 /* The path under which the test program serves as an agent, while child_tests() run. */
 extern char child_server[64];

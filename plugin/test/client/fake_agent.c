@@ -13,7 +13,7 @@
 #include "client/frame.h"
 #include "test/test.h"
 
-struct fake fake;
+struct fake fake= {.protocol= PROTOCOL_VERSION};
 
 static int listener;
 static atomic_int current= -1;          /* connection */
@@ -75,6 +75,14 @@ static void send_fail(int fd, uint32_t request, const char *code, const char *me
   send_frame(fd, writer);
 }
 
+static void send_question(int fd, uint32_t request, uint32_t id)
+{
+  uint8_t bytes[16];
+  struct frame_writer writer= frame_begin(bytes, sizeof bytes, FRAME_QUESTION, request);
+  frame_put_u32(&writer, id);
+  send_frame(fd, writer);
+}
+
 static void send_welcome(int fd, uint32_t request, uint16_t version)
 {
   uint8_t bytes[64];
@@ -108,8 +116,20 @@ static void delay(void)
 
 /* Handlers of frames. Each returns false to close the connection. */
 
-static bool answer_hello(int fd, uint32_t request)
+static bool answer_hello(int fd, uint32_t request, uint16_t version)
 {
+  uint16_t latest= atomic_load(&fake.protocol);
+  bool is_none= atomic_load(&fake.hello) == HELLO_NO_VERSION;
+  if (is_none || (latest == PROTOCOL_OLDEST && version != latest))
+  {
+    /* A later agent offers its latest version; one of protocol 1 refuses what is not its own. */
+    char text[64];
+    snprintf(text, sizeof text, "the plugin speaks protocol %u, this agent %s", version, is_none ? "4 and 3" : "1");
+    atomic_fetch_sub(&fake.connections, 1);
+    send_fail(fd, request, "PROTOCOL", text);
+    return true;
+  }
+  atomic_store(&fake.spoken, version);
   switch (atomic_load(&fake.hello))
   {
   case HELLO_SILENT:
@@ -126,10 +146,11 @@ static bool answer_hello(int fd, uint32_t request)
   case HELLO_LATE:
     delay();
     break;
+  case HELLO_NO_VERSION:
   case HELLO_WELCOME:
     break;
   }
-  send_welcome(fd, request, PROTOCOL_VERSION);
+  send_welcome(fd, request, version);
   return true;
 }
 
@@ -159,11 +180,62 @@ static bool wants_look(uint32_t id, bool may_create)
   return id == NEVER_SEEN || (!may_create && (id < UNASKED_KEY || id == NO_MORE_ALLOWED || id > NEVER_SEEN));
 }
 
-static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create)
+/* The id of the OPEN that a question was asked about. */
+static uint32_t questioned[256];
+
+static bool ask(int fd, uint32_t request, uint32_t id)
+{
+  questioned[request % 256]= id;
+  send_question(fd, request, id);
+  return true;
+}
+
+/* Returns false if the id is not one of those. */
+static bool ask_wrongly(int fd, uint32_t request, uint32_t id)
+{
+  switch (id)
+  {
+  case QUESTION_TWICE:
+    ask(fd, request, id);
+    return ask(fd, request, id);
+  case QUESTION_OF_ANOTHER:
+    return ask(fd, request, id + 1);
+  case QUESTION_OF_NOTHING:
+    return ask(fd, request + 1, id);
+  case DONE_DURING_QUESTION:
+    ask(fd, request, id);
+    send_key(fd, 0, id, 1, (uint8_t) id);
+    send_done(fd, request, id, 1);
+    return true;
+  case FAIL_DURING_QUESTION:
+    ask(fd, request, id);
+    send_fail(fd, request, "KEY_OF_DATA", "no");
+    return true;
+  case DENIED_UNASKED:
+    send_done(fd, request, id, 0);
+    return true;
+  default:
+    return false;
+  }
+}
+
+static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create, bool was_asked)
 {
   static const uint8_t garbage[64]= {0xFF, 0xFF};
   char text[64];
   int count= atomic_fetch_add(&fake.opens, 1);
+  bool asks= atomic_load(&fake.spoken) != PROTOCOL_OLDEST && !may_create && !was_asked;
+  if (asks && ask_wrongly(fd, request, id))
+    return true;
+  if (id == QUESTION_AFTER_ANSWER || id == QUESTION_ALWAYS)
+    return ask(fd, request, id);
+  if (wants_look(id, may_create) && asks)
+    return ask(fd, request, id);
+  if (wants_look(id, may_create) && was_asked && !may_create)
+  {
+    send_done(fd, request, id, 0);
+    return true;
+  }
   if (wants_look(id, may_create))
   {
     send_fail(fd, request, "KEY_OF_DATA", "data is under it");
@@ -293,9 +365,9 @@ uint64_t fake_hash(uint32_t id, uint32_t version)
   return (name ^ name >> 31) * UINT64_C(0xBF58476D1CE4E5B9);
 }
 
+/* The reader is past the version. */
 static void greeted(struct frame_reader reader)
 {
-  frame_u16(&reader);
   frame_u8(&reader);
   atomic_store(&fake.held, frame_u32(&reader));
   atomic_store(&fake.names, 0);
@@ -317,15 +389,17 @@ static bool answer(int fd, const struct frame *frame)
 {
   struct frame_reader reader= frame_read(frame);
   uint32_t first= 0;
-  if (frame->type != FRAME_HELLO && frame->type != FRAME_HELD && atomic_load(&fake.names) != atomic_load(&fake.held))
+  if (frame->type != FRAME_HELLO && frame->type != FRAME_HELD && atomic_load(&fake.spoken) != PROTOCOL_OLDEST &&
+      atomic_load(&fake.names) != atomic_load(&fake.held))
     atomic_store(&fake.held_late, true);
   switch (frame->type)
   {
   case FRAME_HELD:
     return named(reader);
   case FRAME_HELLO:
+    first= frame_u16(&reader);
     greeted(reader);
-    return answer_hello(fd, frame->request);
+    return answer_hello(fd, frame->request, (uint16_t) first);
   case FRAME_SET:
     frame_str(&reader);
     struct frame_text value= frame_str(&reader);
@@ -338,7 +412,12 @@ static bool answer(int fd, const struct frame *frame)
     first= frame_u32(&reader);
     atomic_store(&fake.may_create, frame_u8(&reader));
     atomic_store(&fake.open_deadline, frame_u32(&reader));
-    return answer_open(fd, frame->request, first, atomic_load(&fake.may_create));
+    return answer_open(fd, frame->request, first, atomic_load(&fake.may_create), false);
+  case FRAME_ANSWER:
+    atomic_store(&fake.may_create, frame_u8(&reader));
+    atomic_store(&fake.open_deadline, frame_u32(&reader));
+    return frame_end(&reader) &&
+           answer_open(fd, frame->request, questioned[frame->request % 256], atomic_load(&fake.may_create), true);
   case FRAME_FETCH:
     first= frame_u32(&reader);
     return answer_fetch(fd, frame->request, first, frame_u32(&reader));

@@ -37,7 +37,16 @@ enum
   LATE,                                 /* exists, answered after delay_ms */
   PASSING,                              /* fails, as KMS that does not answer has it, until delay_ms is 0 */
   NO_MORE_ALLOWED,                      /* may be created no more once it has been looked for */
-  NEVER_SEEN                            /* is to be looked for, whatever the plugin says */
+  NEVER_SEEN,                           /* is to be looked for, whatever the plugin says */
+  /* Of protocol 2: the question of an OPEN, out of order. */
+  QUESTION_TWICE,
+  QUESTION_OF_ANOTHER,                  /* key */
+  QUESTION_OF_NOTHING,                  /* that was asked */
+  QUESTION_AFTER_ANSWER,
+  QUESTION_ALWAYS,                      /* also where the key may be made without one */
+  DONE_DURING_QUESTION,
+  FAIL_DURING_QUESTION,
+  DENIED_UNASKED                        /* says that no key was made, as after the answer no */
 };
 
 /* Versions of FETCH and ids of ROTATE with a meaning. */
@@ -57,6 +66,7 @@ enum fake_hello
   HELLO_LATE,                           /* WELCOME after delay_ms */
   HELLO_SILENT,
   HELLO_OTHER_VERSION,
+  HELLO_NO_VERSION,                     /* refuses any version, as an agent of a later release does */
   HELLO_KEY_FIRST,
   HELLO_REFUSED
 };
@@ -77,13 +87,16 @@ struct fake
   _Atomic enum fake_hello hello;
   _Atomic enum fake_load load;
   atomic_int delay_ms;
+  _Atomic uint16_t protocol;            /* 1: the agent knows no other */
+  _Atomic uint16_t spoken;              /* version of the connection */
+  /* opens: answers to questions too; connections: only those that were not refused for their version */
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* of the last LOAD */
-  _Atomic uint32_t open_deadline;       /* of the last OPEN */
+  _Atomic uint32_t open_deadline;       /* of the last OPEN or answer */
   atomic_bool told_alias;
-  _Atomic uint8_t may_create;           /* of the last OPEN */
+  _Atomic uint8_t may_create;           /* likewise */
   _Atomic uint32_t held;                /* of the last HELLO */
   _Atomic uint32_t names;               /* names in HELD since then */
   _Atomic uint64_t names_hash;          /* sum of the hashes of these names */

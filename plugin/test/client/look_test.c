@@ -289,7 +289,7 @@ static void look_has_a_limit(void)
   fake_destroy(client);
 }
 
-void look_tests(void)
+static void tests_of_a_protocol(void)
 {
   TEST(new_key_is_looked_for_and_made);
   TEST(key_that_data_names_is_not_made);
@@ -304,4 +304,12 @@ void look_tests(void)
   TEST(killed_look_ends_and_another_looks);
   TEST(killed_look_of_one_creates_nothing);
   TEST(look_has_a_limit);
+}
+
+void look_tests(void)
+{
+  tests_of_a_protocol();
+  atomic_store(&fake.protocol, PROTOCOL_OLDEST);
+  tests_of_a_protocol();
+  atomic_store(&fake.protocol, PROTOCOL_VERSION);
 }

@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 #include "client/schedule.h"
+#include "client/output.h"
+#include "client/request.h"
 #include "test/client/fake_agent.h"
 #include "test/test.h"
 
@@ -45,6 +47,75 @@ static void broken_protocol_closes_the_connection(void)
     CHECK(client_open(client, 20 + (uint32_t) i) && atomic_load(&fake.connections) == connections + 1);
   }
   CHECK(is_first_key());
+  fake_destroy(client);
+}
+
+static bool may_always(uint32_t id, const struct interrupt *interrupt, struct failure *why)
+{
+  (void) id;
+  (void) interrupt;
+  (void) why;
+  return true;
+}
+
+/*
+  Questions about nothing, twice, about another key or after the answer; an end before the answer. A request that waits for a
+  look then does not notice: it is asked of the next agent.
+*/
+static void questions_out_of_order_close_the_connection(void)
+{
+  static const struct
+  {
+    uint32_t id;
+    bool is_made;
+    const char *why;
+  } rows[]= {
+    {QUESTION_TWICE, true, "QUESTION about key %u, which is not to be asked"},
+    {QUESTION_OF_ANOTHER, false, "QUESTION about key %u, which is not to be asked"},
+    {QUESTION_OF_NOTHING, false, "QUESTION about key %u, which is not to be asked"},
+    {QUESTION_AFTER_ANSWER, false, "QUESTION about key %u, which is not to be asked"},
+    {DONE_DURING_QUESTION, true, "DONE answers nothing that was asked"},
+    {FAIL_DURING_QUESTION, true, "FAIL answers nothing that was asked"},
+    {DENIED_UNASKED, false, "DONE (%u, 0) does not match the keys that came before it"},
+  };
+  struct client *client= fake_started_client();
+  client->config.may_create= may_always;
+  for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
+  {
+    int connections= atomic_load(&fake.connections);
+    int64_t before= clock_ms();
+    char why[160]= "broke the protocol: ";
+    snprintf(why + strlen(why), sizeof why - strlen(why), rows[i].why, rows[i].id + (rows[i].id == QUESTION_OF_ANOTHER));
+    CHECK(client_open(client, rows[i].id) == rows[i].is_made && clock_ms() - before < 2000);
+    CHECK(fake_last_error_has(client, why));
+    CHECK((keytable_latest(&fake.table, rows[i].id) != KEY_VERSION_NONE) == rows[i].is_made);
+    CHECK(client_open(client, 20 + (uint32_t) i) && atomic_load(&fake.connections) > connections);
+  }
+  client->config.may_create= NULL;
+  CHECK(!client_open(client, QUESTION_ALWAYS));
+  CHECK(fake_last_error_has(client, "which is not to be asked"));
+  fake_destroy(client);
+}
+
+/* The agent of the release before: greeted again in its version, told no names of keys and asked for no use of them. */
+static void agent_of_protocol_1_is_greeted_again_in_its_version(void)
+{
+  struct failure failure;
+  atomic_store(&fake.protocol, PROTOCOL_OLDEST);
+  struct client *client= fake_started_client();
+  int connections= atomic_load(&fake.connections), uses= atomic_load(&fake.uses);
+  CHECK(atomic_load(&fake.spoken) == PROTOCOL_OLDEST && client_open(client, 4));
+  CHECK(client_fetch(client, 4, 3) && client_rotate(client, 4, NULL, &failure));
+  output_queue_use(client);
+  request_wake(client);
+  CHECK(client_open(client, 6) && atomic_load(&fake.uses) == uses);
+  CHECK(!client_open(client, GARBAGE) && client_open(client, 8));
+  CHECK(atomic_load(&fake.held) == 4 && atomic_load(&fake.names) == 0 && atomic_load(&fake.connections) == connections + 1);
+  atomic_store(&fake.protocol, PROTOCOL_VERSION);
+  /* The next agent is of this release. */
+  fake_stop_listening();
+  fake_listen();
+  CHECK(client_open(client, 10) && atomic_load(&fake.spoken) == PROTOCOL_VERSION && atomic_load(&fake.names) == 5);
   fake_destroy(client);
 }
 
@@ -241,7 +312,11 @@ static struct failure start_that_fails(enum fake_hello hello, enum fake_load loa
 static void start_with_a_broken_protocol_says_so(void)
 {
   struct failure failure= start_that_fails(HELLO_OTHER_VERSION, LOAD_DONE);
-  CHECK(strstr(failure.message, "agent te st speaks protocol version 3, this plugin 2"));
+  CHECK(strcmp(failure.message, "agent te st speaks protocol 3, this plugin 2 and 1") == 0);
+  CHECK(strstr(failure.hint, "the plugin is the older one: upgrade its package to the release of the agent, and restart"));
+  failure= start_that_fails(HELLO_NO_VERSION, LOAD_DONE);
+  CHECK(strcmp(failure.message, "the agent refuses this plugin, which speaks protocol 2 and 1: the plugin speaks protocol 1, "
+                                "this agent 4 and 3") == 0);
   failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
   CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
   failure= start_that_fails(HELLO_REFUSED, LOAD_DONE);
@@ -273,6 +348,8 @@ static void rotation_is_not_asked_again(void)
 void protocol_tests(void)
 {
   TEST(broken_protocol_closes_the_connection);
+  TEST(questions_out_of_order_close_the_connection);
+  TEST(agent_of_protocol_1_is_greeted_again_in_its_version);
   TEST(key_that_contradicts_one_in_memory_is_an_error_in_the_log);
   TEST(request_for_a_key_that_contradicts_one_in_memory_fails);
   TEST(names_of_the_keys_in_memory_follow_hello);

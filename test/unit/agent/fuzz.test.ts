@@ -12,7 +12,11 @@ it("recorded traffic is what today's plugin and agent say", () => {
     return (from === 'plugin' ? parsePluginMessage(frame) : parseAgentMessage(frame)).type;
   });
   expect(new Set(types)).toEqual(
-    new Set('hello held set load open fetch rotate check welcome key done fail log stats missing masterKey'.split(' ')),
+    new Set(
+      'hello held set load open answer fetch rotate check use welcome key done fail log stats missing masterKey question'.split(
+        ' ',
+      ),
+    ),
   );
 });
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import { expect, it } from 'vitest';
-import { conversationOfProtocol1 } from '../../../harness/traffic.ts';
+import { conversationOf } from '../../../harness/traffic.ts';
 import { Session } from '../../../src/agent/session.ts';
 import { FrameDecoder } from '../../../src/format/frames.ts';
 import { type AgentMessage, parseAgentMessage, parsePluginMessage } from '../../../src/format/messages.ts';
@@ -15,12 +15,12 @@ interface Exchange {
   readonly answers: readonly AgentMessage[];
 }
 
-const ANSWERS = new Set<AgentMessage['type']>(['welcome', 'done', 'fail']);
+const ANSWERS = new Set<AgentMessage['type']>(['welcome', 'done', 'fail', 'question']);
 
 /** By connection: each frame of the plugin with what the agent sent after it. */
-function recordedExchanges(): Exchange[][] {
+function recordedExchanges(protocol: number): Exchange[][] {
   const connections: Exchange[][] = [];
-  for (const { from, bytes } of conversationOfProtocol1()) {
+  for (const { from, bytes } of conversationOf(protocol)) {
     const [frame] = new FrameDecoder().feed(bytes);
     if (frame === undefined) throw new Error('half a frame');
     if (from === 'plugin') {
@@ -60,7 +60,10 @@ function essences(messages: readonly AgentMessage[]): unknown[] {
   return told.sort();
 }
 
-it('the agent answers a plugin of protocol 1 as the agent of then did, frame by frame', async () => {
+it.each([
+  [1, [12, 2, 6]],
+  [2, [12, 3, 6]],
+])('the agent answers a plugin of protocol %i as the agent of then did, frame by frame', async (protocol, counts) => {
   const fileSystem = new MemoryFs();
   const clock = new FakeClock();
   const kms = new ScriptedKms();
@@ -68,7 +71,7 @@ it('the agent answers a plugin of protocol 1 as the agent of then did, frame by 
   kms.on = () => {
     if (denied) throw kmsError('AccessDeniedException');
   };
-  for (const exchanges of recordedExchanges()) {
+  for (const exchanges of recordedExchanges(protocol)) {
     const received: AgentMessage[] = [];
     const decoder = new FrameDecoder();
     const stream = new Duplex({
@@ -102,5 +105,5 @@ it('the agent answers a plugin of protocol 1 as the agent of then did, frame by 
     stream.push(null);
     await running;
   }
-  expect(recordedExchanges().map((exchanges) => exchanges.length)).toEqual([12, 2, 6]);
+  expect(recordedExchanges(protocol).map((exchanges) => exchanges.length)).toEqual(counts);
 });
