@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../src/cli/system.ts';
 import { startDevKms } from '../src/dev-kms/index.ts';
-import { FrameDecoder, PayloadWriter } from '../src/format/frames.ts';
+import { type Frame, FrameDecoder, PayloadWriter } from '../src/format/frames.ts';
 import { PROTOCOL_VERSION } from '../src/format/messages.ts';
 import { COMMAND, installDatabase, pluginOptions, ScratchServer, TEST_CREDENTIALS } from './scratch-server.ts';
 import { conversationFile, type Recorded } from './traffic.ts';
@@ -22,26 +22,55 @@ const keys = join(directory, 'keys');
 for (const path of [run, keys]) mkdirSync(path, { mode: 0o700 });
 const agentSocket = join(run, 'agent');
 const proxySocket = join(run, 'proxy');
-/** The shortest interval that the server accepts. */
-const WATCH_SECONDS = 1;
+/** Long enough for the statement that comes before the first look at the master keys. */
+const WATCH_SECONDS = 8;
+const CHECK = 0x07;
+const USE = 0x09;
 const recorded: Recorded[] = [];
 const connections = new Set<Socket>();
 
-function record(from: Recorded['from'], source: Socket, to: Socket): void {
-  const decoder = new FrameDecoder();
-  source.on('data', (chunk: Buffer) => {
-    for (const { type, request, payload } of decoder.feed(chunk)) {
-      const frame = new PayloadWriter().bytes(payload).toFrame(type, request);
-      recorded.push({ from, bytes: Buffer.from(frame) });
+/** Passes the plugin's frames on one at a time, each when the one before is answered: a conversation without overlaps. */
+function relay(plugin: Socket, agent: Socket): void {
+  const waiting: Frame[] = [];
+  let unanswered = 0;
+  const pass = (from: Recorded['from'], { type, request, payload }: Frame, to: Socket): void => {
+    const bytes = Buffer.from(new PayloadWriter().bytes(payload).toFrame(type, request));
+    recorded.push({ from, bytes });
+    to.write(bytes);
+  };
+  const passNext = (): void => {
+    while (unanswered === 0) {
+      const frame = waiting.shift();
+      if (frame === undefined) return;
+      unanswered = frame.request;
+      pass('plugin', frame, agent);
     }
-    to.write(chunk);
+  };
+  const ofPlugin = new FrameDecoder();
+  plugin.on('data', (chunk: Buffer) => {
+    waiting.push(...ofPlugin.feed(chunk));
+    passNext();
   });
-  source.on('close', () => to.destroy());
-  source.on('error', () => to.destroy());
+  const ofAgent = new FrameDecoder();
+  agent.on('data', (chunk: Buffer) => {
+    for (const frame of ofAgent.feed(chunk)) {
+      pass('agent', frame, plugin);
+      if (frame.request !== 0 && frame.request === unanswered) unanswered = 0;
+    }
+    passNext();
+  });
+  for (const [one, other] of [
+    [plugin, agent],
+    [agent, plugin],
+  ] as const) {
+    one.on('close', () => other.destroy());
+    one.on('error', () => other.destroy());
+  }
 }
 
-async function untilRecorded(type: number): Promise<void> {
-  const found = (): boolean => recorded.some(({ bytes }) => bytes[4] === type);
+/** Waits until a frame of that type was recorded, and the answer to the plugin's last frame. */
+async function untilAnswered(type: number): Promise<void> {
+  const found = (): boolean => recorded.some(({ bytes }) => bytes[4] === type) && recorded.at(-1)?.from === 'agent';
   for (let i = 0; i < 600 && !found(); i += 1) await systemClock.sleep(100);
   if (!found()) throw new Error(`no frame of type 0x${type.toString(16)} was seen`);
 }
@@ -54,8 +83,7 @@ const agent = spawn(COMMAND, ['agent', '--listen', agentSocket, '--keyfile-dir',
 const proxy = createServer((plugin) => {
   const toAgent = connect(agentSocket);
   connections.add(plugin);
-  record('plugin', plugin, toAgent);
-  record('agent', toAgent, plugin);
+  relay(plugin, toAgent);
 });
 const server = new ScratchServer({
   directory: join(directory, 'server'),
@@ -101,7 +129,7 @@ try {
   await server.start();
   await server.sql('SELECT * FROM d.t').catch(() => undefined);
   kms.faults.set([]);
-  await untilRecorded(0x88);
+  for (const type of [CHECK, USE]) await untilAnswered(type);
   await server.stop();
   const file = process.argv[2] ?? conversationFile(PROTOCOL_VERSION);
   mkdirSync(dirname(file), { recursive: true });

@@ -2,7 +2,6 @@ import { KeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
-import { PROTOCOL_VERSION } from '../format/messages.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import {
   type DynamicWireSetting,

@@ -42,10 +42,11 @@ it('the table and the protocol document name the same settings', () => {
   expect(namesIn(inSet, /`([a-z_]+)`/g)).toEqual(dynamic);
 });
 
-it('a plugin of an earlier protocol does without the settings that came later', async () => {
+it('a setting that a plugin does not send has its default, but for the directory', async () => {
   const given = new Map([['keyfile_dir', '/keys']]);
-  expect(parseSettings(given, 0)).toEqual({ ...TEST_SETTINGS, masterKeyId: '' });
-  await expectKeyError(() => parseSettings(given, 1), 'PROTOCOL', 'hello: setting master_key_id is missing');
+  expect(parseSettings(given)).toEqual({ ...TEST_SETTINGS, masterKeyId: '' });
+  const message = 'aws_key_management_keyfile_dir: expected an absolute path, got ""';
+  await expectKeyError(() => parseSettings(new Map()), 'BAD_OPTION', message);
 });
 
 it('the plugin passes the settings of the table to the agent, with the same limits', () => {
