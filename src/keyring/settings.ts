@@ -10,6 +10,7 @@ import {
   isDynamicWireSetting,
   isWireSetting,
   type LogLevel,
+  nameOfWire,
   SETTINGS,
   type WireSetting,
 } from '../format/settings.ts';
@@ -58,7 +59,7 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings & {
   const unknown: string[] = [];
   for (const [sent, text] of values) {
     const isNeeded = sent.startsWith(MUST_BE_UNDERSTOOD);
-    const name = isNeeded ? sent.slice(MUST_BE_UNDERSTOOD.length) : sent;
+    const name = isNeeded ? nameOfWire(sent.slice(MUST_BE_UNDERSTOOD.length)) : sent;
     if (isWireSetting(name)) known.set(name, text);
     else if (isNeeded) {
       throw new KeyError('PROTOCOL', `hello: this agent does not know the setting ${name}, which it must understand`, {

@@ -408,9 +408,12 @@ describe('a session', () => {
     });
   });
 
-  it('understands a setting that it must understand and knows', async () => {
-    expect(await hello([['!key_spec', 'AES_0']])).toMatchObject({ code: 'BAD_OPTION' });
-  });
+  it.each(['!key_spec', '!sealed_key_ring'])(
+    'understands a setting that it must understand and knows (%s)',
+    async (name) => {
+      expect(await hello([[name, 'AES_0']])).toMatchObject({ code: 'BAD_OPTION' });
+    },
+  );
 
   it('asks whether a key may be made, and makes it after a yes, with the time of the answer', async () => {
     await greet(0);
