@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const FOLDERS = ['src', 'harness', 'campaigns', 'scripts', 'bench', 'test'];
-const SOURCE = /\.(?:ts|c)$/;
+const FOLDERS = ['src', 'plugin', 'harness', 'campaigns', 'scripts', 'bench', 'test'];
+const SOURCE = /\.(?:ts|c|h)$/;
 /** Words that make the reader wait for the subject. */
 const BAD_OPENING = /^(?:What|Who|Whom|Whose|Where|Of)\b/;
 /** A comment that begins a line, or follows code without quotes on it. */

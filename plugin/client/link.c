@@ -17,7 +17,7 @@
 #include "client/spawn.h"
 
 #define EXIT_NOT_EXECUTED 127
-/* Of src/errors.ts: among others, an agent does not speak the version of HELLO. */
+/* A code of src/errors.ts. An agent refuses with it, among other things, a version of HELLO that it does not speak. */
 #define CODE_OF_PROTOCOL "PROTOCOL"
 
 void link_close(struct client *client)

@@ -61,7 +61,7 @@ static bool want_look(struct client *client, struct request *request)
 {
   if (request->look == LOOK_DONE || request->spoilt)
     return false;
-  /* What a primary made is there already: an applier that fails stops replication, and keeps nobody from making more. */
+  /* The primary has made its key already: a refusal here stops replication, and keeps nobody from making more keys. */
   if (client->config.may_create && !request->by_applier && limit_is_reached(client, request->id))
   {
     request->failure= limit_failure(client, request->id);

@@ -14,10 +14,10 @@
 
 struct client;
 
-#define TIME_LEFT_MIN_MS 1000u          /* of a request that is sent although its time is over */
+#define TIME_LEFT_MIN_MS 1000u          /* given to a request whose time is over when it is sent */
 /*
-  Of src/errors.ts: a key is not made because data is under its id. An agent of protocol 1 fails OPEN with it where a later one
-  asks; otherwise it is the plugin's own.
+  A code of src/errors.ts: no key is made because data is under its id. An agent of protocol 1 fails OPEN with it where a later
+  one asks; in protocol 2 only the plugin uses it.
 */
 #define CODE_OF_LOOK "KEY_OF_DATA"
 

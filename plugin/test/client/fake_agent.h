@@ -38,7 +38,7 @@ enum
   PASSING,                              /* fails, as KMS that does not answer has it, until delay_ms is 0 */
   NO_MORE_ALLOWED,                      /* may be created no more once it has been looked for */
   NEVER_SEEN,                           /* is to be looked for, whatever the plugin says */
-  /* Of protocol 2: the question of an OPEN, out of order. */
+  /* Protocol 2: questions of an OPEN that are out of order. */
   QUESTION_TWICE,
   QUESTION_OF_ANOTHER,                  /* key */
   QUESTION_OF_NOTHING,                  /* that was asked */
@@ -93,11 +93,11 @@ struct fake
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
-  _Atomic uint32_t load_deadline;       /* of the last LOAD */
-  _Atomic uint32_t open_deadline;       /* of the last OPEN or answer */
+  _Atomic uint32_t load_deadline;       /* that the last LOAD gave */
+  _Atomic uint32_t open_deadline;       /* that the last OPEN or ANSWER gave */
   atomic_bool told_alias;
   _Atomic uint8_t may_create;           /* likewise */
-  _Atomic uint32_t held;                /* of the last HELLO */
+  _Atomic uint32_t held;                /* that the last HELLO told */
   _Atomic uint32_t names;               /* names in HELD since then */
   _Atomic uint64_t names_hash;          /* sum of the hashes of these names */
   atomic_bool held_late;                /* a request came before all of them */

@@ -200,7 +200,7 @@ static bool yes_or_no(uint32_t id, const struct interrupt *interrupt, struct fai
   return atomic_load(&answer_is_yes);
 }
 
-/* What the plugin of then found when it looked. */
+/* Tells whether the recorded plugin found no data under the id when it looked. */
 static bool is_created(size_t from, uint32_t id)
 {
   for (size_t i= from + 1; i < record_size; i++)
