@@ -39,8 +39,9 @@ Node.js as they stand in the error log; a failure of a credential source has a n
 
 A running server never waits for any of it and never stops because of it: pages are read and written with the keys in
 memory. Only the statement that needs a new key fails, with the reason, and is tried anew the next time. Retries pause
-exponentially with full jitter, from 100 ms to 5 s, longer where the answer's Retry-After asks for it (up to 30 s), and end at
-the deadline: \`start_timeout\` at start, 30 s for a new key or a rotation.
+exponentially with full jitter: at random up to 200 ms after the first attempt, up to 400 ms after the second, and up to 5 s at most;
+longer where the answer's Retry-After asks for it (up to 30 s). They end at the deadline: \`start_timeout\` at start, 8 s for a new key
+of a statement, 30 s for one of an applier and for a rotation.
 
 | failure | who acts | retried | the start | what to do |
 |---|---|---|---|---|

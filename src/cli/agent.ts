@@ -25,13 +25,19 @@ export function agentCommand(): Command {
     .description('serve data keys to the plugin, on descriptor 3 if the plugin starts it, else on a unix socket')
     .option('--listen <path>', 'listen on this unix socket, in a directory that only the server may enter')
     .option('--keyfile-dir <directory>', 'with --listen, required: directory of the key files')
-    .option('--region <region>', 'with --listen: override aws_key_management_region')
-    .option('--endpoint-url <url>', 'with --listen: override aws_key_management_endpoint_url')
-    .option('--failover-regions <list>', 'with --listen: override aws_key_management_failover_regions')
+    .option(
+      '--region <region>',
+      'with --listen: Region of KMS (default: what the AWS configuration says, then us-east-1)',
+    )
+    .option('--endpoint-url <url>', "with --listen: URL of another KMS endpoint (default: the Region's public one)")
+    .option(
+      '--failover-regions <list>',
+      'with --listen: Regions, separated by commas, that unwrap when the first cannot (default: none)',
+    )
     .option('--mock', 'with --listen: use no AWS; for trials, protects nothing')
     .addHelpText(
       'after',
-      '\nExample:\n  mariadb-aws-kms agent --listen /run/mariadb-aws-kms/socket --keyfile-dir /var/lib/mariadb-aws-kms',
+      '\nExample:\n  mariadb-aws-kms agent --listen /run/mariadb-aws-kms/agent.sock --keyfile-dir /var/lib/mariadb-aws-kms --region eu-central-1',
     )
     .action(async (options: AgentOptions) => {
       if (options.listen === undefined) await servePluginThatStartedUs();

@@ -90,7 +90,7 @@ export const SETTINGS = {
     wire: 1,
     since: 'the C++ plugin',
     sentence: 'AWS region. Empty: what the AWS configuration says, then us-east-1',
-    explanation: ['Keys exist in one Region only.'],
+    explanation: ['A master key that is not multi-Region exists in one Region only.'],
     example: 'eu-central-1',
     mustUnless: "unless the AWS configuration of the server's user has it",
   },
@@ -175,7 +175,9 @@ export const SETTINGS = {
     wire: undefined,
     since: '0.1.0',
     sentence: 'Seconds that the plugin waits for KMS when it is initialised',
-    explanation: ["The start fails after them. systemd's TimeoutStartSec must be longer."],
+    explanation: [
+      "The start fails after them, unless allow_missing_keys is ON. systemd's TimeoutStartSec must be longer.",
+    ],
   },
   watch_interval: {
     type: 'number',
@@ -188,7 +190,7 @@ export const SETTINGS = {
     since: '0.1.0',
     sentence: 'Seconds between looks whether the master keys are usable, also when nothing needs KMS. 0: never',
     explanation: [
-      'A running server would not notice a disabled or soon deleted master key before its next start; this tells the error log and Aws_key_management_master_key_state. A look is one Decrypt (dry run) for each master key, and for each key version without a sidecar, which does not tell its own; kms:DescribeKey, where it is allowed, adds the days left.',
+      'A running server would not notice a disabled or soon deleted master key before its next start; this tells the error log and Aws_key_management_master_key_state. A look is one Decrypt (dry run) per master key, and one per key version without a sidecar, because only KMS knows its master key; kms:DescribeKey, where it is allowed, adds the days left.',
     ],
   },
   keyfile_dir: {
@@ -217,7 +219,7 @@ export const SETTINGS = {
     sentence:
       'Key ids that may be created, such as 1-2,100-199, without a limit to their number. Empty: any, within limits',
     explanation: [
-      'Whoever may create a table may create keys. The limits of an empty list: 100 at once, then one each second, until the server has 100 key versions for each second of start_timeout.',
+      'Whoever may create a table may create keys. With an empty list SQL can ask for 100 new keys at once, then one a second, until the server has 100 key versions for each second of start_timeout.',
     ],
   },
   allow_missing_keys: {

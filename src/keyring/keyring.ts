@@ -203,7 +203,10 @@ export class Keyring {
     await once(this.#fetching, keyFileName(name), () => this.#unwrapStored(name, false, deadline));
   }
 
-  /** Creates the next version of a key. @throws KeyError; then nothing has changed */
+  /**
+   * Creates the next version of a key.
+   * @throws KeyError; then the server has the version before. A file whose directory could not be synced stays
+   */
   async rotate(id: KeyId, deadline: Deadline): Promise<KeyVersion> {
     return await inTurn(this.#turns, id, async () => {
       const latest = latestVersions(await this.#known.listWhole()).get(id);

@@ -16,7 +16,7 @@ it.each([
   ],
   ['source', 'Traceback:\n  File "/x.py", line 3\nValueError: no ticket\n', 'ValueError: no ticket'],
   ['source', '\u001b[31mred\u001b[0m\u0007', '[31mred [0m'],
-  ['source', 'cat: /tmp/mak-kbwW1x/answer.json: gone', 'cat: /tmp/mak-kbwW1x/answer.json: gone'],
+  ['source', 'cat: /tmp/answers-1/answer.json: gone', 'cat: /tmp/answers-1/answer.json: gone'],
   ['source', `/${SECRET.replaceAll('/', '8')}`, '(hidden)'],
   ['source', '', ''],
   ['source', ' \n\t\n', ''],
