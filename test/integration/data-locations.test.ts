@@ -396,28 +396,26 @@ describe('a server with an unreadable file', () => {
     await kind.check(place);
   });
 
-  it.runIf(process.getuid?.() === 0)(
-    'an option file that only root may read blocks new keys until it is readable',
-    async () => {
-      const kms = await startKms();
-      const directory = scratchDirectory();
-      const secret = join(directory, 'secret.cnf');
-      writeFileSync(secret, '[server]\ninnodb_stats_auto_recalc=ON\n', { mode: 0o600 });
-      const server = newServer(pluginOptions(kms.url), { user: 'nobody', optionFile: `!include ${secret}\n` });
-      await server.start();
-      await server.sql('CREATE DATABASE d');
-      const create = (): Promise<unknown> => server.sql(`CREATE TABLE d.t (i INT) ${ENCRYPTED_TABLE}`);
-      await expect(create()).rejects.toThrow();
-      expect(server.log).toContain(
-        'because the option files that the server was started with cannot be read any more; make the option files readable for the server',
-      );
-      expect(keyFiles(server.datadir)).toEqual([]);
-      await server.stop();
-      chmodSync(directory, 0o755);
-      chmodSync(secret, 0o644);
-      await server.start();
-      await create();
-      expect(keyFiles(server.datadir)).toContain('aws-kms-key.5.1');
-    },
-  );
+  it('an option file that only root may read blocks new keys until it is readable', async () => {
+    expect(process.getuid?.(), 'this test needs root, which runs a server of another user').toBe(0);
+    const kms = await startKms();
+    const directory = scratchDirectory();
+    const secret = join(directory, 'secret.cnf');
+    writeFileSync(secret, '[server]\ninnodb_stats_auto_recalc=ON\n', { mode: 0o600 });
+    const server = newServer(pluginOptions(kms.url), { user: 'nobody', optionFile: `!include ${secret}\n` });
+    await server.start();
+    await server.sql('CREATE DATABASE d');
+    const create = (): Promise<unknown> => server.sql(`CREATE TABLE d.t (i INT) ${ENCRYPTED_TABLE}`);
+    await expect(create()).rejects.toThrow();
+    expect(server.log).toContain(
+      'because the option files that the server was started with cannot be read any more; make the option files readable for the server',
+    );
+    expect(keyFiles(server.datadir)).toEqual([]);
+    await server.stop();
+    chmodSync(directory, 0o755);
+    chmodSync(secret, 0o644);
+    await server.start();
+    await create();
+    expect(keyFiles(server.datadir)).toContain('aws-kms-key.5.1');
+  });
 });

@@ -183,7 +183,8 @@ it('login writes into no directory that others may write', async () => {
   expect(readFileSync(file, 'utf8')).toBe(LONG_TERM);
 });
 
-it.runIf(process.getuid?.() === 0)("login writes to the home of the server's user when root asks for it", async () => {
+it("login writes to the home of the server's user when root asks for it", async () => {
+  expect(process.getuid?.(), 'this test needs root, which acts as another user').toBe(0);
   const { home, file, run, text, lines } = await newLogin();
   chmodSync(home, 0o755);
   const nobody = 65_534;
@@ -207,39 +208,38 @@ it.runIf(process.getuid?.() === 0)("login writes to the home of the server's use
   expect(file).toBe(join(home, '.aws/credentials'));
 });
 
-it.runIf(process.getuid?.() === 0)(
-  "login writes to the file that the server's unit names, and reports obstacles",
-  async () => {
-    const { home, run, lines } = await newLogin();
-    chmodSync(home, 0o755);
-    const [passwd, place] = [join(home, 'passwd'), join(home, 'etc/credentials')];
-    writeFileSync(passwd, 'mysql:x:65534:65534::/nonexistent:/bin/false\n');
-    mkdirSync(join(home, 'etc'));
-    const dropIns = join(home, 'units/mariadb.service.d');
-    mkdirSync(dropIns, { recursive: true });
-    writeFileSync(join(home, 'units/mariadb.service'), '[Service]\nExecStart=/usr/sbin/mariadbd\n');
-    writeFileSync(join(dropIns, 'aws.conf'), `[Service]\nEnvironment=AWS_SHARED_CREDENTIALS_FILE=${place}\n`);
-    vi.stubEnv('AWS_CONFIG_FILE', join(home, '.aws/credentials'));
-    vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', undefined);
-    await run(['--mfa-serial', SERIAL], '123456', passwd);
-    expect(readFileSync(place, 'utf8')).toContain(SESSION.accessKeyId);
-    expect(statSync(place)).toMatchObject({ uid: 65_534, gid: 65_534 });
-    expect(lines[0]).toBe(`wrote session credentials to ${place}, section [default]`);
-    expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
-    await run(['--mfa-serial', SERIAL, '--output', place], '123456', passwd);
-    expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
-    await run(['--clear'], '', passwd);
-    expect(existsSync(place)).toBe(false);
-    const keys = join(dropIns, 'keys.conf');
-    writeFileSync(keys, '[Service]\nEnvironment=AWS_PROFILE=db AWS_ACCESS_KEY_ID=AKIA0\n');
-    await run(['--mfa-serial', SERIAL], '123456', passwd);
-    expect(lines.at(-1)).toBe(
-      `next: take AWS_ACCESS_KEY_ID out of mariadb.service (${keys}), which counts before the file, then give mariadb.service AWS_PROFILE=default, then mariadb-aws-kms doctor, then systemctl start mariadb`,
-    );
-  },
-);
+it("login writes to the file that the server's unit names, and reports obstacles", async () => {
+  expect(process.getuid?.(), 'this test needs root, which acts as another user').toBe(0);
+  const { home, run, lines } = await newLogin();
+  chmodSync(home, 0o755);
+  const [passwd, place] = [join(home, 'passwd'), join(home, 'etc/credentials')];
+  writeFileSync(passwd, 'mysql:x:65534:65534::/nonexistent:/bin/false\n');
+  mkdirSync(join(home, 'etc'));
+  const dropIns = join(home, 'units/mariadb.service.d');
+  mkdirSync(dropIns, { recursive: true });
+  writeFileSync(join(home, 'units/mariadb.service'), '[Service]\nExecStart=/usr/sbin/mariadbd\n');
+  writeFileSync(join(dropIns, 'aws.conf'), `[Service]\nEnvironment=AWS_SHARED_CREDENTIALS_FILE=${place}\n`);
+  vi.stubEnv('AWS_CONFIG_FILE', join(home, '.aws/credentials'));
+  vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', undefined);
+  await run(['--mfa-serial', SERIAL], '123456', passwd);
+  expect(readFileSync(place, 'utf8')).toContain(SESSION.accessKeyId);
+  expect(statSync(place)).toMatchObject({ uid: 65_534, gid: 65_534 });
+  expect(lines[0]).toBe(`wrote session credentials to ${place}, section [default]`);
+  expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
+  await run(['--mfa-serial', SERIAL, '--output', place], '123456', passwd);
+  expect(lines.at(-1)).toBe('next: mariadb-aws-kms doctor, then systemctl start mariadb');
+  await run(['--clear'], '', passwd);
+  expect(existsSync(place)).toBe(false);
+  const keys = join(dropIns, 'keys.conf');
+  writeFileSync(keys, '[Service]\nEnvironment=AWS_PROFILE=db AWS_ACCESS_KEY_ID=AKIA0\n');
+  await run(['--mfa-serial', SERIAL], '123456', passwd);
+  expect(lines.at(-1)).toBe(
+    `next: take AWS_ACCESS_KEY_ID out of mariadb.service (${keys}), which counts before the file, then give mariadb.service AWS_PROFILE=default, then mariadb-aws-kms doctor, then systemctl start mariadb`,
+  );
+});
 
-it.runIf(process.getuid?.() === 0)("login leaves another user's file alone", async () => {
+it("login leaves another user's file alone", async () => {
+  expect(process.getuid?.(), 'this test needs root, which acts as another user').toBe(0);
   const { file, run } = await newLogin();
   chownSync(file, 12_345, 12_345);
   await expectKeyError(
@@ -249,7 +249,8 @@ it.runIf(process.getuid?.() === 0)("login leaves another user's file alone", asy
   );
 });
 
-it.runIf(process.getuid?.() === 0)("login acts as the server's user in directories of that user", async () => {
+it("login acts as the server's user in directories of that user", async () => {
+  expect(process.getuid?.(), 'this test needs root, which acts as another user').toBe(0);
   const { home, file, run } = await newLogin();
   const nobody = 65_534;
   const directory = join(home, 'service');
