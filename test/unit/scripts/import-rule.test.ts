@@ -23,6 +23,7 @@ it('the import rule accepts imports that point down', () => {
     'src/cli/main.ts': 'console.log(process.argv, new Date(0));\n',
     'src/cli/system.ts': 'export const nowMs = Date.now;\n',
     'src/next-turn.ts': 'setImmediate(() => undefined);\n',
+    'src/kms/aws/credentials/chain.ts': "import { kill } from 'node:process';\n",
     'plugin/server/server.c': '#include <mysql/plugin.h>\n',
   });
   expect(importRuleViolations(root)).toEqual([]);
@@ -55,6 +56,15 @@ it.each([
     "console.log('x');\n",
     'src/kms/a.ts uses console.log: only src/cli touches the process and the terminal',
   ],
+  ...[
+    ['src/kms/a.ts', "import { kill } from 'node:process';\n", 'node:process'],
+    ['src/kms/a.ts', "import process from 'process';\n", 'process'],
+    ['src/kms/aws/credentials/chain.ts', "import { env } from 'node:process';\n", 'node:process'],
+  ].map(([file = '', text = '', name = '']): [string, string, string] => [
+    file,
+    text,
+    `${file} uses ${name}: only src/cli touches the process and the terminal`,
+  ]),
   ['src/kms/a.ts', 'export default 1;\n', 'src/kms/a.ts has a default export or export *'],
   ...[
     ['Date.now', 'const a = Date.now();\n'],
