@@ -262,6 +262,7 @@ export class Session {
 
   /** Asks the plugin, which may look at all its data: the time of the request begins anew with the answer. */
   async #mayCreate(request: number, id: KeyId, deadline: Deadline): Promise<boolean> {
+    if (deadline.signal.aborted) throw new KeyError('TIMEOUT', `key ${id} is not created: the time allowed is over`);
     if (this.#questions.has(request)) throw new KeyError('PROTOCOL', `open: request ${request} is under way already`);
     if (this.#questions.size >= MOST_QUESTIONS) {
       throw new KeyError('TIMEOUT', `key ${id} is not created: ${MOST_QUESTIONS} others wait for a look at the data`);
@@ -271,9 +272,13 @@ export class Session {
     this.#questions.set(request, resolve);
     this.#connection.lookAgain();
     this.#connection.send(request, { type: 'question', id });
-    const answer = await unlessAborted(promise, deadline.signal, () => undefined);
-    deadline.restart(answer.deadlineMs);
-    return answer.mayCreate;
+    try {
+      const answer = await unlessAborted(promise, deadline.signal, () => undefined);
+      deadline.restart(answer.deadlineMs);
+      return answer.mayCreate;
+    } finally {
+      this.#questions.delete(request);
+    }
   }
 
   async #load({ loader }: Opened, deadline: Deadline): Promise<readonly [number, number]> {
@@ -337,7 +342,7 @@ function spokenWith({ protocol, held }: Extract<PluginMessage, { type: 'hello' }
       hint: 'the plugin is the older one: upgrade its package to the release of the agent, and restart the server',
     });
   }
-  if (protocol > OLDEST_PROTOCOL_VERSION && held > MOST_HELD) {
+  if (held > MOST_HELD) {
     throw new KeyError('PROTOCOL', `hello: expected at most ${MOST_HELD} key versions, got ${held}`);
   }
   return Math.min(protocol, PROTOCOL_VERSION);

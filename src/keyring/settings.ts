@@ -52,7 +52,7 @@ const MUST_BE_UNDERSTOOD = '!';
 
 /**
  * Settings with a default for each that is missing, and the names of those that are unknown, which are to be ignored.
- * @throws KeyError BAD_OPTION; PROTOCOL for an unknown setting that must be understood
+ * @throws KeyError BAD_OPTION, also for an unknown setting that must be understood; PROTOCOL for one that comes twice
  */
 export function parseSettings(values: ReadonlyMap<string, string>): Settings & { readonly unknown: readonly string[] } {
   const known = new Map<WireSetting, string>();
@@ -60,11 +60,17 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings & {
   for (const [sent, text] of values) {
     const isNeeded = sent.startsWith(MUST_BE_UNDERSTOOD);
     const name = isNeeded ? nameOfWire(sent.slice(MUST_BE_UNDERSTOOD.length)) : sent;
-    if (isWireSetting(name)) known.set(name, text);
-    else if (isNeeded) {
-      throw new KeyError('PROTOCOL', `hello: this agent does not know the setting ${name}, which it must understand`, {
-        hint: 'the plugin is the newer one: upgrade the package of the agent to its release',
-      });
+    if (isWireSetting(name)) {
+      if (known.has(name)) throw new KeyError('PROTOCOL', `hello: the setting ${name} comes twice`);
+      known.set(name, text);
+    } else if (isNeeded) {
+      throw new KeyError(
+        'BAD_OPTION',
+        `hello: this agent does not know the setting ${name}, which it must understand`,
+        {
+          hint: 'the plugin is the newer one: upgrade the package of the agent to its release',
+        },
+      );
     } else unknown.push(sent);
   }
   const value = (name: WireSetting): string => known.get(name) ?? defaultText(name);

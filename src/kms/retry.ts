@@ -46,18 +46,14 @@ export function childOf(parent: AbortSignal | undefined): Child {
 /** @param parent ends the deadline early */
 export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSignal): Deadline {
   const { signal, abort, release } = childOf(parent);
-  let timer = new AbortController();
+  let callOff = (): void => undefined;
   let startedMs = 0;
   let atMs = 0;
   const restart = (ms: number): void => {
-    timer.abort();
-    timer = new AbortController();
+    callOff();
     startedMs = clock.monotonicMs();
     atMs = startedMs + ms;
-    clock.sleep(ms, timer.signal).then(
-      () => abort(new Error(`the ${ms / 1000} s allowed have passed`)),
-      () => undefined,
-    );
+    callOff = clock.after(ms, () => abort(new Error(`the ${ms / 1000} s allowed have passed`)));
   };
   restart(totalMs);
   return {
@@ -68,10 +64,10 @@ export function startDeadline(clock: Clock, totalMs: number, parent?: AbortSigna
       return atMs;
     },
     signal,
-    pause: () => timer.abort(),
+    pause: () => callOff(),
     restart,
     cancel: () => {
-      timer.abort();
+      callOff();
       release();
     },
   };

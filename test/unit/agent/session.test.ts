@@ -402,18 +402,45 @@ describe('a session', () => {
   it('refuses by name a setting that it must understand and does not know', async () => {
     expect(await hello([['!tenant', 'a']])).toEqual({
       type: 'fail',
-      code: 'PROTOCOL',
+      code: 'BAD_OPTION',
       message: 'hello: this agent does not know the setting tenant, which it must understand',
       hint: 'the plugin is the newer one: upgrade the package of the agent to its release',
     });
   });
 
-  it.each(['!key_spec', '!sealed_key_ring'])(
-    'understands a setting that it must understand and knows (%s)',
-    async (name) => {
-      expect(await hello([[name, 'AES_0']])).toMatchObject({ code: 'BAD_OPTION' });
-    },
-  );
+  it.each([
+    ['key_spec', 'key_spec'],
+    ['sealed_key_ring', 'sealed_key_cache'],
+  ])('understands a setting that it must understand and knows (!%s)', async (wire, name) => {
+    const settings = new Map(HELLO_SETTINGS).set(`!${wire}`, 'AES_0');
+    settings.delete(name);
+    send(1, { type: 'hello', protocol: 2, role: 'server', held: 0, settings });
+    expect(await answerTo(1)).toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.not.stringContaining('must understand'),
+    });
+  });
+
+  it('refuses a setting that comes twice, once to be understood', async () => {
+    expect(await hello([['!key_spec', 'AES_128']])).toMatchObject({
+      code: 'PROTOCOL',
+      message: 'hello: the setting key_spec comes twice',
+    });
+  });
+
+  it('asks nothing when the time of the request is over', async () => {
+    await greet(0);
+    const readdir = fs.readdir.bind(fs);
+    fs.readdir = async (path) => {
+      await clock.sleep(2000);
+      return await readdir(path);
+    };
+    send(2, { type: 'open', id: keyId(7), mayCreate: false, deadlineMs: 1000 });
+    await clock.advance(10_000);
+    expect(received.filter(({ request }) => request === 2).map(({ message }) => message)).toEqual([
+      { type: 'fail', code: 'TIMEOUT', message: 'key 7 is not created: the time allowed is over', hint: '' },
+    ]);
+  });
 
   it('asks whether a key may be made, and makes it after a yes, with the time of the answer', async () => {
     await greet(0);
