@@ -37,6 +37,7 @@ const char *reason_for_everybody(const struct failure *failure)
     {"KMS_BAD_ANSWER", "KMS answered wrongly"},
     {"TIMEOUT", "KMS did not answer in time"},
     {"KEY_OF_DATA", "data is encrypted with it, or could not be looked at, and its key files are gone"},
+    {"KEY_LIMIT", "the server has so many key versions that statements create no more keys"},
     {"KEY_UNKNOWN", "no file of it is stored"},
     {"KEY_FILE_MISSING", "its key file is gone"},
     {"KEY_FILE_CORRUPT", "its key file is damaged"},

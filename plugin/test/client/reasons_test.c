@@ -51,9 +51,17 @@ static void reason_for_everybody_names_no_account_and_no_path(void)
   }
 }
 
+static void limit_of_key_versions_has_a_reason(void)
+{
+  const struct failure limit= failure_of("KEY_LIMIT", "no"), unknown= failure_of("NEW_CODE", "no");
+  CHECK(strstr(reason_for_everybody(&limit), "so many key versions"));
+  CHECK(strcmp(reason_for_everybody(&limit), reason_for_everybody(&unknown)) != 0);
+}
+
 void reasons_tests(void)
 {
   TEST(newest_reason_of_a_key_is_found_for_ten_seconds);
   TEST(many_keys_push_out_the_oldest_reason);
   TEST(reason_for_everybody_names_no_account_and_no_path);
+  TEST(limit_of_key_versions_has_a_reason);
 }
