@@ -64,6 +64,20 @@ static struct failure no_common_protocol(uint16_t version, struct frame_text age
   return failure;
 }
 
+/* Warns once of an agent with which the plugin does less, however often it connects. */
+static void warn_of_protocol(struct client *client, struct frame_text agent_version)
+{
+  char release[64];
+  if (client->io.protocol_warned)
+    return;
+  client->io.protocol_warned= true;
+  copy(release, sizeof release, agent_version);
+  report_logf(client, SEVERITY_WARNING,
+              "agent %s speaks protocol %u, this plugin %u: it is told how many key versions the server has but not which, and "
+              "the daily use of a master key is skipped; upgrade its package to the release of the plugin", release,
+              PROTOCOL_OLDEST, PROTOCOL_VERSION);
+}
+
 static bool welcome(struct client *client, const struct frame *frame, struct failure *refused, bool *is_refused,
                     const struct why *why)
 {
@@ -74,6 +88,8 @@ static bool welcome(struct client *client, const struct frame *frame, struct fai
     return broken(why, "malformed WELCOME");
   if (client->io.connection != CONNECTION_GREETED || frame->request != client->io.hello_number)
     return broken(why, "unexpected WELCOME");
+  if (version > client->io.protocol && version <= PROTOCOL_VERSION)
+    return broken(why, "unexpected WELCOME: protocol %u, asked for %u", version, client->io.protocol);
   if (version < PROTOCOL_OLDEST || version > client->io.protocol)
   {
     *refused= no_common_protocol(version, agent_version);
@@ -82,7 +98,10 @@ static bool welcome(struct client *client, const struct frame *frame, struct fai
   }
   client->io.protocol= version;
   if (version == PROTOCOL_OLDEST)
+  {
     client->io.held_left= 0;
+    warn_of_protocol(client, agent_version);
+  }
   client->io.connection= CONNECTION_UP;
   int64_t now= clock_ms();
   pthread_mutex_lock(&client->lock);
@@ -218,7 +237,8 @@ static bool question(struct client *client, const struct frame *frame, const str
     return broken(why, "malformed QUESTION");
   pthread_mutex_lock(&client->lock);
   struct request *request= frame->request ? asked(client, frame->request) : NULL;
-  bool right= request && request->type == FRAME_OPEN && request->id == id && !request->may_create && !request->questioned;
+  bool right= request && client->config.role == ROLE_SERVER && request->type == FRAME_OPEN && request->id == id &&
+              !request->may_create && !request->questioned;
   if (right)
     request_question(client, request);
   pthread_mutex_unlock(&client->lock);

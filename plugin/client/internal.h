@@ -78,6 +78,7 @@ struct client_io
   int64_t backoff_ms;
   bool missing_told;                    /* this agent sent MISSING */
   bool lock_warned;
+  bool protocol_warned;                 /* of an agent that speaks the oldest protocol only */
   uint32_t told_of_versions;            /* percent of the limit at the last warning of it */
   struct request *ended;                /* not logged yet */
 };
@@ -108,7 +109,7 @@ struct client
   bool looking;                         /* one of the callers looks at the data */
   bool stop;
   bool ended;                           /* the I/O thread touches nothing any more */
-  bool hangs;                           /* the I/O thread did not even say that it is late */
+  bool hangs;                           /* the I/O thread did not even say that it is late, and began no round since */
   int64_t start_until;                  /* end of the time of client_start(); 0: it is not under way */
   int64_t server_start_until;           /* end of the time of the server's start */
   enum agent_state state;

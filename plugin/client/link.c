@@ -33,7 +33,11 @@ void link_close(struct client *client)
   pthread_mutex_lock(&client->lock);
   client->knows_missing= false;
   for (struct request *each= client->requests; each; each= each->next)
+  {
+    /* An answer that was about to be sent counts as sent: else an agent that dies of its question would be asked for ever. */
+    each->sent= each->sent || (each->questioned && !request_is_held(each));
     each->questioned= false;
+  }
   pthread_mutex_unlock(&client->lock);
 }
 
@@ -172,6 +176,15 @@ static bool only_loads_wait(struct client *client)
   return only;
 }
 
+/* Makes a request as it was before it was sent. A look is not made again: its result stays. Needs the lock. */
+static void ask_again(struct request *request)
+{
+  if (request->spoilt || request->look != LOOK_DONE)
+    request->failure= failure_plain("");
+  request->sent= request->spoilt= request->forgotten= false;
+  request->sent_before= true;
+}
+
 /* Ends the requests that were sent. Returns whether the caller of one reports the failure. Needs the lock. */
 static bool end_sent(struct client *client, enum leaving left, const struct failure *failure)
 {
@@ -181,12 +194,12 @@ static bool end_sent(struct client *client, enum leaving left, const struct fail
     next= each->next;
     if (!each->sent)
       continue;
-    each->sent= each->spoilt= false;
     if (may_ask_again(left, each))
     {
-      each->sent_before= true;
+      ask_again(each);
       continue;
     }
+    each->sent= each->spoilt= false;
     /* The caller of the first LOAD reports it, with the plugin's initialisation. */
     told= told || (each->type == FRAME_LOAD && !each->internal);
     request_end(client, each, failure, true);
@@ -197,9 +210,10 @@ static bool end_sent(struct client *client, enum leaving left, const struct fail
 void link_drop(struct client *client, const struct failure *why)
 {
   bool greeting= client->io.connection == CONNECTION_GREETED;
-  bool is_child= client->io.child != 0, asked= anything_asked(client);
+  bool is_child= client->io.child != 0;
   char text[512]= "";
   link_close(client);
+  bool asked= anything_asked(client);
   enum leaving left= why ? kill_child(client) : reap(client, asked, text, sizeof text);
   struct failure failure= why ? *why : failure_plain(text);
   if (greeting && !(left == LEFT_KILLED && only_loads_wait(client)))

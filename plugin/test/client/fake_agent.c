@@ -137,6 +137,9 @@ static bool answer_hello(int fd, uint32_t request, uint16_t version)
   case HELLO_OTHER_VERSION:
     send_welcome(fd, request, PROTOCOL_VERSION + 1);
     return true;
+  case HELLO_UNASKED_VERSION:
+    send_welcome(fd, request, PROTOCOL_VERSION);
+    return true;
   case HELLO_REFUSED:
     send_fail(fd, request, "BAD_OPTION", "will not");
     return true;
@@ -174,9 +177,11 @@ static bool answer_load(int fd, uint32_t request)
   return true;
 }
 
-/* As the agent does: nothing but a look is in the way. */
+/* As the agent does: nothing but a look is in the way, and the key is not stored. */
 static bool wants_look(uint32_t id, bool may_create)
 {
+  if (keytable_latest(&fake.table, id) != KEY_VERSION_NONE)
+    return false;
   return id == NEVER_SEEN || (!may_create && (id < UNASKED_KEY || id == NO_MORE_ALLOWED || id > NEVER_SEEN));
 }
 
@@ -190,7 +195,13 @@ static bool ask(int fd, uint32_t request, uint32_t id)
   return true;
 }
 
-/* Returns false if the id is not one of those. */
+static bool is_asked_wrongly(uint32_t id)
+{
+  return id == QUESTION_TWICE || id == QUESTION_OF_ANOTHER || id == QUESTION_OF_NOTHING ||
+         (id >= DONE_DURING_QUESTION && id <= DENIED_UNASKED);
+}
+
+/* Returns false to close the connection. */
 static bool ask_wrongly(int fd, uint32_t request, uint32_t id)
 {
   switch (id)
@@ -211,11 +222,13 @@ static bool ask_wrongly(int fd, uint32_t request, uint32_t id)
     ask(fd, request, id);
     send_fail(fd, request, "KEY_OF_DATA", "no");
     return true;
+  case QUESTION_THEN_CLOSES:
+    return atomic_fetch_sub(&fake.closes_left, 1) <= 0 || !ask(fd, request, id);
   case DENIED_UNASKED:
     send_done(fd, request, id, 0);
     return true;
   default:
-    return false;
+    return true;
   }
 }
 
@@ -225,12 +238,14 @@ static bool answer_open(int fd, uint32_t request, uint32_t id, bool may_create, 
   char text[64];
   int count= atomic_fetch_add(&fake.opens, 1);
   bool asks= atomic_load(&fake.spoken) != PROTOCOL_OLDEST && !may_create && !was_asked;
-  if (asks && ask_wrongly(fd, request, id))
-    return true;
+  if (asks && is_asked_wrongly(id))
+    return ask_wrongly(fd, request, id);
   if (id == QUESTION_AFTER_ANSWER || id == QUESTION_ALWAYS)
     return ask(fd, request, id);
   if (wants_look(id, may_create) && asks)
     return ask(fd, request, id);
+  if (wants_look(id, may_create))
+    delay();
   if (wants_look(id, may_create) && was_asked && !may_create)
   {
     send_done(fd, request, id, 0);

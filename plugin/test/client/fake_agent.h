@@ -46,6 +46,7 @@ enum
   QUESTION_ALWAYS,                      /* also where the key may be made without one */
   DONE_DURING_QUESTION,
   FAIL_DURING_QUESTION,
+  QUESTION_THEN_CLOSES,                 /* as long as closes_left says so, then no answer */
   DENIED_UNASKED                        /* says that no key was made, as after the answer no */
 };
 
@@ -66,6 +67,7 @@ enum fake_hello
   HELLO_LATE,                           /* WELCOME after delay_ms */
   HELLO_SILENT,
   HELLO_OTHER_VERSION,
+  HELLO_UNASKED_VERSION,                /* WELCOME of the latest version, whatever HELLO has */
   HELLO_NO_VERSION,                     /* refuses any version, as an agent of a later release does */
   HELLO_KEY_FIRST,
   HELLO_REFUSED
@@ -92,6 +94,7 @@ struct fake
   /* opens: answers to questions too; connections: only those that were not refused for their version */
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
+  atomic_int closes_left;
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* that the last LOAD gave */
   _Atomic uint32_t open_deadline;       /* that the last OPEN or ANSWER gave */

@@ -3,6 +3,7 @@
   An agent that breaks docs/protocol.md: the connection is closed at once, the request fails and says why, the next one
   finds another connection.
 */
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,6 +56,8 @@ static bool may_always(uint32_t id, const struct interrupt *interrupt, struct fa
   (void) id;
   (void) interrupt;
   (void) why;
+  /* So that the frames that follow a question come before its answer. */
+  usleep(50000);
   return true;
 }
 
@@ -116,6 +119,79 @@ static void agent_of_protocol_1_is_greeted_again_in_its_version(void)
   fake_stop_listening();
   fake_listen();
   CHECK(client_open(client, 10) && atomic_load(&fake.spoken) == PROTOCOL_VERSION && atomic_load(&fake.names) == 5);
+  fake_destroy(client);
+}
+
+/* The plugin does less with it than an operator expects. */
+static void agent_of_protocol_1_is_told_once(void)
+{
+  atomic_store(&fake.protocol, PROTOCOL_OLDEST);
+  struct client *client= fake_started_client();
+  CHECK(fake_has_logged("agent te st speaks protocol 1, this plugin 2: ") && fake_has_logged("upgrade its package"));
+  int logged= fake_logged(), connections= atomic_load(&fake.connections);
+  fake_stop_listening();
+  fake_listen();
+  CHECK(client_open(client, 4) && fake_logged() == logged && atomic_load(&fake.connections) == connections + 1);
+  fake_destroy(client);
+  atomic_store(&fake.protocol, PROTOCOL_VERSION);
+}
+
+/* mariadb-backup makes no keys, and looks at no data. */
+static void backup_is_not_to_be_asked(void)
+{
+  struct failure failure;
+  struct client *client= fake_client(5000, false);
+  client->config.role= ROLE_BACKUP;
+  client->config.may_create= may_always;
+  CHECK(client_start(client, &failure) && !client_open(client, 4));
+  CHECK(fake_last_error_has(client, "QUESTION about key 4, which is not to be asked"));
+  fake_destroy(client);
+}
+
+/* Makes a client that has as many keys as statements may create, so that no look is made. */
+static struct client *client_at_its_limit(void)
+{
+  static const uint8_t bytes[16]= {0};
+  struct client *client= fake_started_client();
+  client->config.may_create= may_always;
+  for (uint32_t version= 1; version <= 500; version++)
+    CHECK(keytable_put(&fake.table, 3, version, bytes, sizeof bytes, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+  return client;
+}
+
+/* An answer that the agent did not wait for counts as asked: the request is not asked of one agent after the other. */
+static void agent_that_dies_of_its_question_is_asked_once_more(void)
+{
+  struct client *client= client_at_its_limit();
+  int before= atomic_load(&fake.opens);
+  atomic_store(&fake.closes_left, 100);
+  CHECK(!client_open(client, QUESTION_THEN_CLOSES) && atomic_load(&fake.opens) == before + 2);
+  fake_destroy(client);
+}
+
+static void *open_questioned(void *client)
+{
+  CHECK(!client_open(client, QUESTION_THEN_CLOSES));
+  return NULL;
+}
+
+/* The next agent is asked afresh. */
+static void failure_of_a_request_ends_with_its_agent(void)
+{
+  pthread_t opener;
+  struct client *client= client_at_its_limit();
+  int before= atomic_load(&fake.opens);
+  atomic_store(&fake.closes_left, 1);
+  CHECK(pthread_create(&opener, NULL, open_questioned, client) == 0);
+  for (int64_t until= clock_ms() + 5000; atomic_load(&fake.opens) < before + 2 && clock_ms() < until;)
+    usleep(1000);
+  pthread_mutex_lock(&client->lock);
+  const struct request *request= client->requests;
+  CHECK(request && request->sent_before && !request->failure.message[0]);
+  client->stop= true;
+  pthread_mutex_unlock(&client->lock);
+  request_wake(client);
+  pthread_join(opener, NULL);
   fake_destroy(client);
 }
 
@@ -317,6 +393,10 @@ static void start_with_a_broken_protocol_says_so(void)
   failure= start_that_fails(HELLO_NO_VERSION, LOAD_DONE);
   CHECK(strcmp(failure.message, "the agent refuses this plugin, which speaks protocol 2 and 1: the plugin speaks protocol 1, "
                                 "this agent 4 and 3") == 0);
+  atomic_store(&fake.protocol, PROTOCOL_OLDEST);
+  failure= start_that_fails(HELLO_UNASKED_VERSION, LOAD_DONE);
+  CHECK(strstr(failure.message, "broke the protocol: unexpected WELCOME: protocol 2, asked for 1"));
+  atomic_store(&fake.protocol, PROTOCOL_VERSION);
   failure= start_that_fails(HELLO_KEY_FIRST, LOAD_DONE);
   CHECK(strstr(failure.message, "broke the protocol: KEY before WELCOME"));
   failure= start_that_fails(HELLO_REFUSED, LOAD_DONE);
@@ -350,6 +430,10 @@ void protocol_tests(void)
   TEST(broken_protocol_closes_the_connection);
   TEST(questions_out_of_order_close_the_connection);
   TEST(agent_of_protocol_1_is_greeted_again_in_its_version);
+  TEST(agent_of_protocol_1_is_told_once);
+  TEST(backup_is_not_to_be_asked);
+  TEST(agent_that_dies_of_its_question_is_asked_once_more);
+  TEST(failure_of_a_request_ends_with_its_agent);
   TEST(key_that_contradicts_one_in_memory_is_an_error_in_the_log);
   TEST(request_for_a_key_that_contradicts_one_in_memory_fails);
   TEST(names_of_the_keys_in_memory_follow_hello);
