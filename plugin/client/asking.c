@@ -214,6 +214,15 @@ static void tell_of_long_look(struct asking *asking)
            "operating system");
 }
 
+static void tell_of_hang(struct asking *asking, const struct failure *why)
+{
+  struct failure *failure= tell(asking, "hangs", asking->id);
+  snprintf(failure->message, sizeof failure->message, "key %u: %.900s", asking->id, why->message);
+  snprintf(failure->hint, sizeof failure->hint, "%s",
+           "loaded keys stay in use; a file system that does not answer may hold up the plugin, such as the one of the agent's "
+           "program or of the error log");
+}
+
 /* Returns the milliseconds that a caller may wait for a look: an applier its patience. A start has no limit. */
 static int64_t look_limit(const struct client *client, const struct asking *asking)
 {
@@ -244,6 +253,7 @@ static enum outcome wait_for(struct client *client, struct asking *asking, struc
     tell_of_long_look(asking);
     return KEY_FAILED_FOR_NOW;
   case HANGS:
+    tell_of_hang(asking, &failure);
     return KEY_FAILED;
   case ENDED:
     break;

@@ -299,6 +299,7 @@ bool io_round(struct client *client)
   int64_t now= clock_ms();
   pthread_mutex_lock(&client->lock);
   bool stop= client->stop;
+  client->hangs= false;
   pthread_mutex_unlock(&client->lock);
   if (stop)
   {

@@ -91,6 +91,7 @@ void request_denied(struct client *client, struct request *request)
   {
     /* Somebody came after the last one that could have looked had gone. */
     request->sent= request->questioned= request->forgotten= false;
+    request->asked_at= clock_ms();
     return;
   }
   request->forgotten= nobody_looked;

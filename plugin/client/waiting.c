@@ -57,10 +57,25 @@ static int64_t caller_until(const struct client *client, const struct request *r
 /* A look, and what ends it early. */
 struct looking
 {
+  struct client *client;
+  const struct request *request;
   const struct interrupt *interrupt;
   int64_t until;
-  enum waiting_end end;                 /* ENDED: it was not ended early */
+  bool is_needless;                     /* its result is of no use any more */
+  enum waiting_end end;                 /* ENDED: the caller did not end it early */
 };
+
+/*
+  Returns whether the request has ended, or soon does, whatever the look finds: a key that was loaded meanwhile is stored, and
+  the agent need not make it. Without the lock.
+*/
+static bool is_needless(struct client *client, const struct request *request)
+{
+  pthread_mutex_lock(&client->lock);
+  bool needless= client->stop || request->done || keytable_latest(client->config.table, request->id) != KEY_VERSION_NONE;
+  pthread_mutex_unlock(&client->lock);
+  return needless;
+}
 
 static bool is_over(void *argument)
 {
@@ -70,7 +85,9 @@ static bool is_over(void *argument)
     looking->end= INTERRUPTED;
   if (looking->end == ENDED && clock_ms() >= looking->until)
     looking->end= LOOKED_TOO_LONG;
-  return looking->end != ENDED;
+  if (looking->end == ENDED && !looking->is_needless)
+    looking->is_needless= is_needless(looking->client, looking->request);
+  return looking->end != ENDED || looking->is_needless;
 }
 
 /* Ends a look and wakes all who wait to look: the next look may be another key's. Needs the lock. */
@@ -85,20 +102,22 @@ static void stop_looking(struct client *client, struct request *request)
 
 enum waiting_end waiting_look(struct client *client, struct request *request, const struct waiting *wait)
 {
-  struct looking looking= {.interrupt= wait->interrupt, .until= caller_until(client, request, wait), .end= ENDED};
+  struct looking looking= {
+    .client= client, .request= request, .interrupt= wait->interrupt, .until= caller_until(client, request, wait), .end= ENDED,
+  };
   const struct interrupt interrupt= {.is_wanted= is_over, .argument= &looking};
   client->looking= true;
   request->look= LOOK_UNDER_WAY;
   pthread_mutex_unlock(&client->lock);
   struct failure why= failure_plain("");
-  bool may_create= client->config.may_create(request->id, &interrupt, &why);
+  bool may_create= client->config.may_create(request->id, &interrupt, &why) && !looking.is_needless;
   pthread_mutex_lock(&client->lock);
   request->look= looking.end == ENDED ? LOOK_DONE : LOOK_WANTED;
   stop_looking(client, request);
   if (looking.end != ENDED)
     return looking.end;
   /* The reason of the look is better than the agent's, which does not know what was found. */
-  if (!may_create && !request->done)
+  if (!may_create && !looking.is_needless && !request->done)
   {
     request->failure= why;
     snprintf(request->failure.code, sizeof request->failure.code, "%s", CODE_OF_LOOK);
@@ -118,12 +137,16 @@ static int64_t earliest(int64_t a, int64_t b, int64_t c)
   return least < c ? least : c;
 }
 
-/* The caller goes. If nobody is left to look, the answer is no; an agent of protocol 1 is asked once more, and fails it. */
+/*
+  The caller goes. If nobody is left to look, the answer is no; an agent of protocol 1 is asked once more, and fails it. It has
+  all the time of a request, and so has a caller that comes before its end.
+*/
 static void leave(struct client *client, struct request *request)
 {
   if (request->look == LOOK_WANTED && request->refs == 2)
   {
     request->look= LOOK_NOT_NEEDED;
+    request->asked_at= clock_ms();
     request_wake(client);
   }
   request_release(request);

@@ -95,6 +95,7 @@ struct fake
   atomic_int connections, loads, opens, fetches, rotates, checks, uses;
   atomic_int uses_refused;              /* so many more USE are answered with FAIL */
   atomic_int closes_left;
+  _Atomic uint32_t stored;              /* a key id that is stored by now; 0: none */
   _Atomic uint8_t master_key;           /* state that CHECK is answered with */
   _Atomic uint32_t load_deadline;       /* that the last LOAD gave */
   _Atomic uint32_t open_deadline;       /* that the last OPEN or ANSWER gave */

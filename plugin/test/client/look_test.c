@@ -239,6 +239,74 @@ static void request_may_end_during_a_look(void)
   fake_listen();
 }
 
+/* It holds locks, and keeps others from looking. */
+static void look_ends_with_its_request(void)
+{
+  struct opener opener;
+  struct client *client= looking_client();
+  start_slow(&opener, 1, client);
+  fake_stop_listening();
+  client->limits.patience= 0;
+  int64_t started= clock_ms();
+  CHECK(!client_open(client, STORED));
+  CHECK(opened_by(&opener) == 0 && clock_ms() - started < 10000 && fake_last_error_has(client, "no agent listens"));
+  CHECK(!client->looking && !atomic_load(&is_let_go));
+  fake_destroy(client);
+  fake_listen();
+}
+
+/* A start of the server has no other limit. */
+static void look_ends_when_the_plugin_does(void)
+{
+  struct opener opener;
+  struct client *client= looking_client();
+  fake_call_as((struct caller) {.kind= CALLER_STARTS});
+  start_slow(&opener, 1, client);
+  pthread_mutex_lock(&client->lock);
+  client->stop= true;
+  pthread_mutex_unlock(&client->lock);
+  CHECK(opened_by(&opener) == 0 && !client->looking && keytable_latest(&fake.table, SLOW) == KEY_VERSION_NONE);
+  fake_destroy(client);
+}
+
+static void look_ends_when_its_key_is_loaded(void)
+{
+  uint8_t bytes[16];
+  struct opener openers[2];
+  struct client *client= looking_client();
+  memset(bytes, (uint8_t) SLOW, sizeof bytes);
+  start_slow(openers, 2, client);
+  atomic_store(&fake.stored, SLOW);
+  CHECK(keytable_put(&fake.table, SLOW, 1, bytes, sizeof bytes, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+  CHECK(opened_by(&openers[0]) + opened_by(&openers[1]) == 2 && atomic_load(&looks) == 1);
+  CHECK(atomic_load(&fake.may_create) == 0 && is_untroubled(client));
+  atomic_store(&fake.stored, 0);
+  fake_destroy(client);
+}
+
+/* Nobody looked: the one that waited for its turn to look has gone, and the next caller comes before the agent says so. */
+static void caller_that_comes_after_the_last_one_has_all_the_time(void)
+{
+  struct opener slow, left, late;
+  struct client *client= looking_client();
+  client->limits.request= 1500;
+  client->limits.answer_grace= client->limits.patience= client->limits.welcome= client->limits.write= 100;
+  client->limits.interrupt_every= 50;
+  start_slow(&slow, 1, client);
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT, .interrupt= {.is_wanted= killed}});
+  start_opener(&left, client, 6, 1);
+  usleep(2500000);
+  atomic_store(&fake.delay_ms, 400);
+  atomic_store(&is_killed, true);
+  CHECK(opened_by(&left) == 0);
+  fake_call_as((struct caller) {.kind= CALLER_STATEMENT});
+  start_opener(&late, client, 6, 1);
+  usleep(600000);
+  atomic_store(&fake.delay_ms, 0);
+  CHECK(let_go(&slow, 1) == 1 && opened_by(&late) == 1 && !client->hangs && is_untroubled(client));
+  fake_destroy(client);
+}
+
 /* A look that was ended early creates nothing; another caller that waits for the key looks then. */
 static void killed_look_ends_and_another_looks(void)
 {
@@ -307,6 +375,10 @@ static void tests_of_a_protocol(void)
   TEST(look_holds_up_nobody);
   TEST(agent_may_end_during_a_look);
   TEST(request_may_end_during_a_look);
+  TEST(look_ends_with_its_request);
+  TEST(look_ends_when_the_plugin_does);
+  TEST(look_ends_when_its_key_is_loaded);
+  TEST(caller_that_comes_after_the_last_one_has_all_the_time);
   TEST(killed_look_ends_and_another_looks);
   TEST(killed_look_of_one_creates_nothing);
   TEST(look_has_a_limit);

@@ -400,6 +400,27 @@ static void what_was_refused_meanwhile_is_told_once_all_are_loaded(void)
   fake_destroy(client);
 }
 
+/* Nobody serves the client until it is started. */
+static void connection_that_hangs_is_told_until_it_goes_on(void)
+{
+  struct failure failure;
+  struct client_status status;
+  struct client *client= fake_client(5000, false);
+  struct client_limits shipped= client->limits;
+  client->limits.request= 100;
+  client->limits.patience= client->limits.welcome= client->limits.write= client->limits.answer_grace= 0;
+  CHECK(!client_open(client, STORED) && client->hangs);
+  CHECK(fake_has_logged(": the plugin's connection to the agent does not answer; loaded keys stay in use"));
+  client_get_status(client, &status);
+  CHECK(strstr(status.last_error, "does not answer") && client_reason(client, STORED, 0, &failure));
+  client->limits= shipped;
+  CHECK(client_start(client, &failure) && client_open(client, STORED));
+  pthread_mutex_lock(&client->lock);
+  CHECK(!client->hangs);
+  pthread_mutex_unlock(&client->lock);
+  fake_destroy(client);
+}
+
 void waiting_tests(void)
 {
   TEST(interrupted_statement_leaves_and_the_key_comes_all_the_same);
@@ -420,4 +441,5 @@ void waiting_tests(void)
   TEST(missing_version_fails_at_once);
   TEST(applier_waits_for_the_list_of_missing_versions);
   TEST(what_was_refused_meanwhile_is_told_once_all_are_loaded);
+  TEST(connection_that_hangs_is_told_until_it_goes_on);
 }
