@@ -1,3 +1,4 @@
+import { KeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS } from './encryption-algorithm.ts';
 import { MAX_CONTEXT_TEXT } from './encryption-context.ts';
 import { KEY_SPECS } from './sidecar.ts';
@@ -324,6 +325,11 @@ export function wireNameOf(name: string): string {
 /** The setting that has this name in frames; another name stays as it is. */
 export function nameOfWire(wire: string): string {
   return BY_WIRE_NAME.get(wire) ?? wire;
+}
+
+/** Returns the error of a variable that has a bad value. */
+export function badOption(name: string, expected: string, got: string): KeyError {
+  return new KeyError('BAD_OPTION', `aws_key_management_${name}: expected ${expected}, got "${got}"`);
 }
 
 /** The default as the server shows it and as HELLO contains it. */

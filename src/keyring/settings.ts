@@ -1,10 +1,10 @@
 import { KeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
-import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { type FailoverRegion, parseEndpoint, parseFailoverRegions } from '../format/failover-regions.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import {
-  type DynamicWireSetting,
+  badOption,
   defaultText,
   describeChoices,
   isDynamicWireSetting,
@@ -16,12 +16,6 @@ import {
 } from '../format/settings.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseDecimal, parseKeyIdSet } from '../ids.ts';
-
-export interface FailoverRegion {
-  readonly region: string;
-  /** Empty: the Region's public endpoint. */
-  readonly endpointUrl: string;
-}
 
 /** The agent's parsed settings; src/format/settings.ts describes each. */
 export interface Settings {
@@ -76,37 +70,42 @@ export function parseSettings(values: ReadonlyMap<string, string>): Settings & {
   const value = (name: WireSetting): string => known.get(name) ?? defaultText(name);
   return {
     unknown,
-    masterKeyId: value('master_key_id'),
-    keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, value('key_spec')),
-    encryptionAlgorithm: parseChoice(
-      'encryption_algorithm',
-      SETTINGS.encryption_algorithm.choices,
-      value('encryption_algorithm'),
-    ),
-    logLevel: parseChoice('log_level', SETTINGS.log_level.choices, value('log_level')),
-    keyIds: parseKeyIdSet(value('key_ids')),
-    region: parseRegion(value('region')),
-    endpointUrl: parseEndpoint('endpoint_url', value('endpoint_url')),
-    requestTimeoutMs: parseMilliseconds('request_timeout', value('request_timeout')),
-    mock: parseSwitch('mock', value('mock')),
-    keyfileDir: parseDirectory(value('keyfile_dir')),
-    allowMissingKeys: parseSwitch('allow_missing_keys', value('allow_missing_keys')),
-    encryptionContext: parseEncryptionContext(value('encryption_context')),
-    failoverRegions: parseFailoverRegions(value('failover_regions')),
-    sealedKeyCache: parseSwitch('sealed_key_cache', value('sealed_key_cache')),
+    ...PARSERS.master_key_id(value('master_key_id')),
+    ...PARSERS.key_spec(value('key_spec')),
+    ...PARSERS.encryption_algorithm(value('encryption_algorithm')),
+    ...PARSERS.log_level(value('log_level')),
+    ...PARSERS.key_ids(value('key_ids')),
+    ...PARSERS.region(value('region')),
+    ...PARSERS.endpoint_url(value('endpoint_url')),
+    ...PARSERS.request_timeout(value('request_timeout')),
+    ...PARSERS.mock(value('mock')),
+    ...PARSERS.keyfile_dir(value('keyfile_dir')),
+    ...PARSERS.allow_missing_keys(value('allow_missing_keys')),
+    ...PARSERS.encryption_context(value('encryption_context')),
+    ...PARSERS.failover_regions(value('failover_regions')),
+    ...PARSERS.sealed_key_cache(value('sealed_key_cache')),
   };
 }
 
-/** Parsers of the settings that SET may change. */
-const CHANGES: Readonly<Record<DynamicWireSetting, (text: string) => Partial<Settings>>> = {
-  master_key_id: (text) => ({ masterKeyId: text }),
-  key_spec: (text) => ({ keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, text) }),
-  encryption_algorithm: (text) => ({
+/** The parser of each setting, for HELLO and for SET. */
+const PARSERS = {
+  master_key_id: (text: string) => ({ masterKeyId: text }),
+  key_spec: (text: string) => ({ keySpec: parseChoice('key_spec', SETTINGS.key_spec.choices, text) }),
+  encryption_algorithm: (text: string) => ({
     encryptionAlgorithm: parseChoice('encryption_algorithm', SETTINGS.encryption_algorithm.choices, text),
   }),
-  log_level: (text) => ({ logLevel: parseChoice('log_level', SETTINGS.log_level.choices, text) }),
-  key_ids: (text) => ({ keyIds: parseKeyIdSet(text) }),
-};
+  log_level: (text: string) => ({ logLevel: parseChoice('log_level', SETTINGS.log_level.choices, text) }),
+  key_ids: (text: string) => ({ keyIds: parseKeyIdSet(text) }),
+  region: (text: string) => ({ region: parseRegion(text) }),
+  endpoint_url: (text: string) => ({ endpointUrl: parseEndpoint('endpoint_url', text) }),
+  request_timeout: (text: string) => ({ requestTimeoutMs: parseMilliseconds('request_timeout', text) }),
+  mock: (text: string) => ({ mock: parseSwitch('mock', text) }),
+  keyfile_dir: (text: string) => ({ keyfileDir: parseDirectory(text) }),
+  allow_missing_keys: (text: string) => ({ allowMissingKeys: parseSwitch('allow_missing_keys', text) }),
+  encryption_context: (text: string) => ({ encryptionContext: parseEncryptionContext(text) }),
+  failover_regions: (text: string) => ({ failoverRegions: parseFailoverRegions(text) }),
+  sealed_key_cache: (text: string) => ({ sealedKeyCache: parseSwitch('sealed_key_cache', text) }),
+} satisfies Readonly<Record<WireSetting, (text: string) => Partial<Settings>>>;
 
 /**
  * Applies a change of a dynamic variable.
@@ -115,11 +114,7 @@ const CHANGES: Readonly<Record<DynamicWireSetting, (text: string) => Partial<Set
  */
 export function changeSetting(settings: Settings, name: string, value: string): Settings {
   if (!isDynamicWireSetting(name)) throw new KeyError('PROTOCOL', `set: ${name} is not a setting that changes`);
-  return { ...settings, ...CHANGES[name](value) };
-}
-
-function badOption(name: string, expected: string, got: string): KeyError {
-  return new KeyError('BAD_OPTION', `aws_key_management_${name}: expected ${expected}, got "${got}"`);
+  return { ...settings, ...PARSERS[name](value) };
 }
 
 function parseChoice<T extends string>(name: string, choices: readonly T[], text: string): T {
@@ -144,34 +139,8 @@ function parseDirectory(text: string): string {
   return text;
 }
 
-/**
- * Parses `aws_key_management_failover_regions`: Regions separated by commas, each optionally with `=URL` for its
- * endpoint; empty means none.
- * @throws KeyError BAD_OPTION
- */
-export function parseFailoverRegions(text: string): readonly FailoverRegion[] {
-  if (text.trim() === '') return [];
-  const known = new Set<string>();
-  return text.split(',').map((part) => {
-    const [region = '', ...url] = part.trim().split('=');
-    if (!REGION.test(region)) {
-      throw badOption('failover_regions', 'Regions such as eu-west-1,eu-central-1', part.trim());
-    }
-    if (known.has(region)) throw badOption('failover_regions', 'each Region once', part.trim());
-    known.add(region);
-    return { region, endpointUrl: parseEndpoint('failover_regions', url.join('=')) };
-  });
-}
-
 /** The plugin refuses the same values before it starts an agent. */
 function parseRegion(text: string): string {
   if (text !== '' && !REGION.test(text)) throw badOption('region', REGION_EXPECTED, text);
-  return text;
-}
-
-function parseEndpoint(name: string, text: string): string {
-  if (text === '') return text;
-  const problem = problemOfEndpointUrl(text);
-  if (problem !== undefined) throw new KeyError('BAD_OPTION', `aws_key_management_${name}: ${problem}`);
   return text;
 }

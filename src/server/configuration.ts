@@ -4,6 +4,7 @@ import { failure, type Report, warning } from '../finding.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { type EncryptionContext, parseEncryptionContext } from '../format/encryption-context.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
+import { type FailoverRegion, parseFailoverRegions } from '../format/failover-regions.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import {
   type ChoiceSetting,
@@ -17,7 +18,6 @@ import {
 } from '../format/settings.ts';
 import type { KeySpec } from '../format/sidecar.ts';
 import { type KeyIdSet, parseKeyIdSet } from '../ids.ts';
-import { type FailoverRegion, parseFailoverRegions } from '../keyring/settings.ts';
 import { startDeadline, unlessAborted } from '../kms/retry.ts';
 import { findAccount } from './account.ts';
 import { optionName, PLUGIN_OPTIONS, PREFIX } from './plugin-options.ts';

@@ -5,6 +5,7 @@ import { recordedTraffic } from '../../harness/traffic.ts';
 import { Session } from '../../src/agent/session.ts';
 import { KeyError, toKeyError } from '../../src/errors.ts';
 import { parseEncryptionContext } from '../../src/format/encryption-context.ts';
+import { parseFailoverRegions } from '../../src/format/failover-regions.ts';
 import { type Frame, FrameDecoder, MAX_FRAME_BYTES } from '../../src/format/frames.ts';
 import { keyFileName, parseFileName, sidecarFileName, TEMPORARY_PREFIX } from '../../src/format/key-file-name.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from '../../src/format/messages.ts';
 import { formatSidecar, parseSidecar } from '../../src/format/sidecar.ts';
 import { keyId, keyVersion, parseKeyIdSet } from '../../src/ids.ts';
-import { parseFailoverRegions, parseSettings } from '../../src/keyring/settings.ts';
+import { parseSettings } from '../../src/keyring/settings.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryFs } from '../support/memory-fs.ts';
 import { MASTER_KEY_ARN, ScriptedKms } from '../support/scripted-kms.ts';
