@@ -7,8 +7,8 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 import { isSystemTablespace } from '../format/innodb/tablespace.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
-import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { openStore } from '../keystore/open-store.ts';
 import { within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
@@ -50,10 +50,9 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
           hint: 'name a directory that goes where the backups go',
         });
       }
-      const { fileSystem, clock, random } = disk;
       const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
       const request = {
-        from: new KeyDirectory(from, fileSystem, clock, random, named),
+        from: openStore(from, disk, named),
         to,
         toNamed: backupNamedBy('--to'),
         tool: `mariadb-aws-kms ${outside.release}`,

@@ -6,8 +6,8 @@ import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
-import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { openStore } from '../keystore/open-store.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { OperatorCaller } from '../kms/operator-caller.ts';
@@ -79,9 +79,8 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const isDryRun = options.dryRun ?? false;
         const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
         const disk = diskOf(outside);
-        const { fileSystem, clock, random } = disk;
         const request = {
-          store: new KeyDirectory(server.keyfileDir, fileSystem, clock, random, named),
+          store: openStore(server.keyfileDir, disk, named),
           newMasterKeyArn,
           keyIds,
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),

@@ -1,3 +1,4 @@
+import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { type Answer, authorize, type Call } from './call.ts';
 import { open, readHeader, seal } from './ciphertext.ts';
 import { findKey, keyArn, requireUsable, resolveKey } from './keys.ts';
@@ -7,7 +8,6 @@ import { type EncryptionContext, Members } from './members.ts';
 import type { KeyRecord } from './state.ts';
 
 const MAX_PLAINTEXT_BYTES = 4096;
-const MAX_CIPHERTEXT_BYTES = 6144;
 const DATA_KEY_BYTES = { AES_128: 16, AES_256: 32 } as const;
 const DATA_KEY_SPECS = ['AES_256', 'AES_128'] as const;
 const ALGORITHM = 'SYMMETRIC_DEFAULT';
@@ -67,7 +67,7 @@ export function decrypt(call: Call, input: unknown): Answer {
   const name = members.optionalKeyId('KeyId');
   const dryRun = members.flag('DryRun');
   const ignoreCiphertext = dryRun && members.strings('DryRunModifiers').includes('IGNORE_CIPHERTEXT');
-  const blob = ignoreCiphertext ? undefined : members.blob('CiphertextBlob', MAX_CIPHERTEXT_BYTES);
+  const blob = ignoreCiphertext ? undefined : members.blob('CiphertextBlob', MAX_WRAPPED_KEY_BYTES);
   const context = members.context();
   members.algorithm();
   members.check();
@@ -94,7 +94,7 @@ export function decrypt(call: Call, input: unknown): Answer {
 
 export function reEncrypt(call: Call, input: unknown): Answer {
   const members = new Members(input);
-  const blob = members.blob('CiphertextBlob', MAX_CIPHERTEXT_BYTES);
+  const blob = members.blob('CiphertextBlob', MAX_WRAPPED_KEY_BYTES);
   const sourceName = members.optionalKeyId('SourceKeyId');
   const sourceContext = members.context('SourceEncryptionContext');
   const name = members.keyId('DestinationKeyId');

@@ -3,7 +3,7 @@ import { wipe } from '../bytes.ts';
 import { toKeyError } from '../errors.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import type { KeyStore, StoredKey } from '../keystore/store.ts';
-import type { KmsCaller } from '../kms/caller.ts';
+import type { UnwrapCaller } from '../kms/caller.ts';
 import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { withHint } from './refusals.ts';
@@ -13,7 +13,7 @@ import { pinnedMasterKey, unwrapStoredKey } from './unwrap.ts';
 export interface DailyUseParts {
   readonly settings: Pick<Settings, 'encryptionContext'>;
   readonly store: KeyStore;
-  readonly kms: KmsCaller;
+  readonly kms: UnwrapCaller;
 }
 
 interface FoundKey {
@@ -36,7 +36,7 @@ export async function useMasterKeys(
 ): Promise<readonly string[]> {
   const [here, ...elsewhere] = kms.perRegion;
   const refusals: string[] = [];
-  const use = async ({ name, stored }: FoundKey, where: KmsCaller): Promise<string | undefined> => {
+  const use = async ({ name, stored }: FoundKey, where: UnwrapCaller): Promise<string | undefined> => {
     try {
       const { plaintext, masterKeyArn } = await unwrapStoredKey(
         where,

@@ -5,7 +5,7 @@ import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.
 import { MASTER_KEY_STATES, type MasterKeyState, type Severity } from '../format/messages.ts';
 import { policyGroup } from '../format/sidecar.ts';
 import type { KeyStore, StoredKey } from '../keystore/store.ts';
-import type { KmsCaller, ProbeResult } from '../kms/caller.ts';
+import type { ProbeResult, UnwrapCaller } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import type { RegionalFailure } from '../kms/failover.ts';
 import { describeFailure } from '../kms/failures/classify.ts';
@@ -31,7 +31,7 @@ export interface MasterKeyParts {
   readonly settings: Settings;
   readonly store: KeyStore;
   readonly clients: KmsClients;
-  readonly kms: KmsCaller;
+  readonly kms: UnwrapCaller;
   readonly clock: Clock;
 }
 

@@ -2,9 +2,8 @@ import type { Clock, Random } from '../clock.ts';
 import type { FileSystem } from '../disk/file-system.ts';
 import type { KeyError } from '../errors.ts';
 import type { Role } from '../format/messages.ts';
-import { KeyDirectory } from '../keystore/directory.ts';
 import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
-import type { KeyStore } from '../keystore/store.ts';
+import { openStore } from '../keystore/open-store.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
 import type { KmsClients } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
@@ -61,7 +60,7 @@ export interface OpenKeyring {
 }
 
 /**
- * Builds the store, the KMS caller and the keyring for the settings. Only this function decides their kinds.
+ * Builds the store, the KMS caller and the keyring for the settings: the one place of composition for every door.
  * @throws KeyError of the KMS clients
  */
 export async function openKeyring(
@@ -73,7 +72,7 @@ export async function openKeyring(
   const log = events.log.bind(events);
   const observer = createKmsLog({ logLevel: () => current.logLevel, clock, log, count: events.count.bind(events) });
   const named = keysNamed ?? (role === 'backup' ? KEYS_FOR_CALLER : KEYS_OF_SERVER);
-  const store: KeyStore = new KeyDirectory(settings.keyfileDir, fileSystem, clock, random, named);
+  const store = openStore(settings.keyfileDir, { fileSystem, clock, random }, named);
   const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
   const keyring = new Keyring({ role, unnamedHeld, settings: () => current, store, kms, clock, events });
   const hinted = role === 'backup' ? hintedForBackup : (error: KeyError) => error;

@@ -6,13 +6,13 @@ import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import { KeyDirectory } from '../keystore/directory.ts';
 import { backupNamedBy } from '../keystore/failures.ts';
-import type { KmsCaller } from '../kms/caller.ts';
+import type { UnwrapCaller } from '../kms/caller.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { unwrapStoredKey } from './unwrap.ts';
 
 export interface UnwrapParts {
   readonly disk: Disk;
-  readonly caller: KmsCaller;
+  readonly caller: UnwrapCaller;
   /** The context that keys without a sidecar may be bound to. */
   readonly context: EncryptionContext;
 }

@@ -11,7 +11,7 @@ import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.
 import { KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
 import { restoreOrMove } from '../keystore/failures.ts';
 import type { StoredKey } from '../keystore/store.ts';
-import type { KmsCaller } from '../kms/caller.ts';
+import type { UnwrapCaller } from '../kms/caller.ts';
 import type { DecryptedKey } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { perhapsOtherContext } from './refusals.ts';
@@ -33,7 +33,7 @@ export interface UnwrappedKey extends DecryptedKey {
  * @throws KeyError
  */
 export async function unwrapStoredKey(
-  kms: KmsCaller,
+  kms: UnwrapCaller,
   configured: EncryptionContext,
   name: KeyName,
   stored: StoredKey,

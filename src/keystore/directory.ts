@@ -14,8 +14,8 @@ import {
   sidecarFileName,
 } from '../format/key-file-name.ts';
 import { formatSidecar, type Sidecar } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { writtenTime } from '../format/written-time.ts';
-import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { changedMeanwhile, KEYS_OF_SERVER, type Named, notLookedAt, storeUnavailable } from './failures.ts';
 import { KeyFileReader } from './key-file-reader.ts';
 import { RewrapLock } from './rewrap-lock.ts';

@@ -6,7 +6,7 @@ import type { ReadAhead } from '../disk/read-ahead.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { MAX_SIDECAR_BYTES, parseSidecar, sidecarOfBytes } from '../format/sidecar.ts';
-import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { nextTurn } from '../next-turn.ts';
 import { type Named, otherBytes, unreadable } from './failures.ts';
 import type { StoredKey } from './store.ts';

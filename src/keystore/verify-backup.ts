@@ -5,8 +5,8 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
 import { MANIFEST_FILE, type Manifest, parseManifest } from '../format/manifest.ts';
 import { MAX_SIDECAR_BYTES } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { keyVersion } from '../ids.ts';
-import { MAX_WRAPPED_KEY_BYTES } from '../kms/client.ts';
 import { KeyDirectory } from './directory.ts';
 import { backupNamedBy, type Named, notLookedAt, unreadable } from './failures.ts';
 

@@ -1,15 +1,8 @@
 import { isDataKeyLength, keyCheckValue } from '../bytes.ts';
 import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
+import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import type { KmsFailure } from '../kms-failure.ts';
-import {
-  type Answer,
-  type DecryptedKey,
-  type DecryptRequest,
-  type GeneratedKey,
-  MAX_WRAPPED_KEY_BYTES,
-  type ReEncryptedKey,
-  type ReEncryptRequest,
-} from './client.ts';
+import type { Answer, DecryptedKey, DecryptRequest, GeneratedKey, ReEncryptedKey, ReEncryptRequest } from './client.ts';
 import { isSameMasterKey } from './master-key.ts';
 
 /** The name of a failure: an answer came, but it is not the one that was requested. */

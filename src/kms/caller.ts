@@ -46,10 +46,10 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
 };
 
 /**
- * Makes KMS calls with retries until a deadline, tries further Regions for keys that may have replicas there, and
- * checks every answer.
+ * Unwraps keys with retries until a deadline, tries further Regions for keys that may have replicas there, and checks
+ * every answer.
  */
-export class KmsCaller {
+export class UnwrapCaller {
   readonly #clients: readonly [DataKeyClient, ...DataKeyClient[]];
   readonly #regions: readonly Region[];
   readonly #clock: Clock;
@@ -88,23 +88,11 @@ export class KmsCaller {
   }
 
   /** A caller for each Region that uses no other. */
-  get perRegion(): readonly [KmsCaller, ...KmsCaller[]] {
+  get perRegion(): readonly [UnwrapCaller, ...UnwrapCaller[]] {
     const [first, ...others] = this.#clients;
-    const only = (client: DataKeyClient): KmsCaller =>
-      new KmsCaller([client], this.#clock, this.#random, this.#observer, this.#spreadMs);
+    const only = (client: DataKeyClient): UnwrapCaller =>
+      new UnwrapCaller([client], this.#clock, this.#random, this.#observer, this.#spreadMs);
     return [only(first), ...others.map(only)];
-  }
-
-  /** @throws KeyError KMS_…, TIMEOUT */
-  async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
-    const call: Call<GeneratedKey> = {
-      operation: 'GenerateDataKeyWithoutPlaintext',
-      subject,
-      send: (client, signal) => client.generateWrappedKey(request, signal),
-      problemOf: problemOfGenerated,
-      discard: () => undefined,
-    };
-    return await this.askFirst(call, deadline);
   }
 
   /** Unwraps a key. The caller wipes the plaintext. @throws KeyError KMS_…, TIMEOUT */
@@ -206,6 +194,21 @@ export class KmsCaller {
     // Counted from the start of all calls under the deadline: a hundred keys wait no longer than one.
     if (failure.retry === 'briefly' && resumeMs - deadline.startedMs > BRIEFLY_MS) return undefined;
     return resumeMs < deadline.atMs ? pause : undefined;
+  }
+}
+
+/** The KMS calls of a server, which also creates keys. */
+export class KmsCaller extends UnwrapCaller {
+  /** @throws KeyError KMS_…, TIMEOUT */
+  async generate(subject: string, request: GenerateRequest, deadline: Deadline): Promise<GeneratedKey> {
+    const call: Call<GeneratedKey> = {
+      operation: 'GenerateDataKeyWithoutPlaintext',
+      subject,
+      send: (client, signal) => client.generateWrappedKey(request, signal),
+      problemOf: problemOfGenerated,
+      discard: () => undefined,
+    };
+    return await this.askFirst(call, deadline);
   }
 }
 

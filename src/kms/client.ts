@@ -101,6 +101,3 @@ export interface ReEncryptedKey extends GeneratedKey {
  * of a second's worth; at 20 ms per call ten thousand keys load in two seconds.
  */
 export const MOST_CALLS_AT_ONCE = 128;
-
-/** KMS's limit for CiphertextBlob. */
-export const MAX_WRAPPED_KEY_BYTES = 6144;

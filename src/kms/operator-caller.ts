@@ -1,6 +1,6 @@
 import type { Clock, Random } from '../clock.ts';
 import { problemOfReEncrypted } from './answers.ts';
-import { inRegion, KmsCaller } from './caller.ts';
+import { inRegion, UnwrapCaller } from './caller.ts';
 import type { Answer, ReEncryptClient, ReEncryptedKey, ReEncryptRequest } from './client.ts';
 import type { KmsObserver } from './observer.ts';
 import type { Deadline } from './retry.ts';
@@ -8,7 +8,7 @@ import type { Deadline } from './retry.ts';
 const NOBODY: KmsObserver = { attemptStarted: () => undefined, attemptEnded: () => undefined };
 
 /** The KMS calls of commands: without an observer, in one Region, and including those that move keys. */
-export class OperatorCaller extends KmsCaller {
+export class OperatorCaller extends UnwrapCaller {
   readonly #client: ReEncryptClient;
 
   constructor(client: ReEncryptClient, { clock, random }: { readonly clock: Clock; readonly random: Random }) {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { systemErrorCode, toKeyError } from '../../errors.ts';
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { KEY_CACHE_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
-import { KeyDirectory } from '../../keystore/directory.ts';
 import { storeUnavailable } from '../../keystore/failures.ts';
+import { openStore } from '../../keystore/open-store.ts';
 import type { Listing } from '../../keystore/store.ts';
 import { describeMode, ENTER, READ, WRITE } from '../../server/account.ts';
 import type { Configuration } from '../../server/configuration.ts';
@@ -29,7 +29,7 @@ export const keyDirectory: Check = {
     if (missing !== undefined) return [missing];
     const unlistable = await findObstacle(files, account, path, READ + ENTER);
     if (unlistable !== undefined) return [failure(unlistable.found, ownershipFix(unlistable, path, account))];
-    const store = new KeyDirectory(path, files.keyDirectory, clock, random);
+    const store = openStore(path, { fileSystem: files.keyDirectory, clock, random });
     const listing = await store.list();
     facts.listing = listing;
     const reports = [

@@ -5,7 +5,7 @@ import { countVersions } from '../../format/encryption-algorithm.ts';
 import { algorithmOf } from '../../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
 import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
-import { KeyDirectory } from '../../keystore/directory.ts';
+import { openStore } from '../../keystore/open-store.ts';
 import type { Listing, StoredKey } from '../../keystore/store.ts';
 import { READ } from '../../server/account.ts';
 import { findObstacle } from '../../server/obstacle.ts';
@@ -63,7 +63,7 @@ async function readAll(
 ): Promise<readonly Report[]> {
   const { files, clock, random } = surroundings;
   const { keyfileDir, account } = configuration;
-  const store = new KeyDirectory(keyfileDir, files.keyDirectory, clock, random);
+  const store = openStore(keyfileDir, { fileSystem: files.keyDirectory, clock, random });
   const readable: { readonly name: KeyName; readonly key: StoredKey }[] = [];
   const reports: Report[] = [];
   for (const name of listing.stored) {

@@ -9,7 +9,7 @@ import type { DataKey } from '../../format/encryption-scheme.ts';
 import { judgePage } from '../../format/innodb/page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import type { StoredKey } from '../../keystore/store.ts';
-import type { KmsCaller } from '../../kms/caller.ts';
+import type { UnwrapCaller } from '../../kms/caller.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
@@ -114,7 +114,7 @@ function foreignPage({ facts }: Examination, name: KeyName, key: DataKey): Found
 /** Unwraps as the server does, with the same checks of the answer. */
 async function unwrapOne(
   examination: Examination,
-  caller: KmsCaller,
+  caller: UnwrapCaller,
   name: KeyName,
   key: StoredKey,
   deadline: Deadline,

@@ -1,6 +1,6 @@
 import { wipe } from '../../bytes.ts';
 import type { Clock } from '../../clock.ts';
-import { httpDate } from '../http-date.ts';
+import { httpDate } from '../failures/http-date.ts';
 import type { DryRun, KmsInspector, Reached } from '../inspect.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { KmsConnection } from './connection.ts';

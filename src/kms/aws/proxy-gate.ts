@@ -1,22 +1,8 @@
 import type { Clock } from '../../clock.ts';
-
-/** The row of the failure table for a proxy that refuses the configured user and password. */
-export const PROXY_REFUSED = 'ProxyAuthenticationRequired';
+import { isProxyRefusal, ProxyRefusal, REFUSED_STATUS } from '../failures/proxy-refusal.ts';
 
 /** Milliseconds before a proxy that refused is asked again: many lock an account after a few wrong passwords. */
 const REST_MS = 30_000;
-const REFUSED_STATUS = 407;
-
-class ProxyRefusal extends Error {
-  override readonly name = PROXY_REFUSED;
-}
-
-/** RFC 9110, 15.5.8; or the error of Node.js for a CONNECT that was answered so. */
-export function isProxyRefusal(thrown: unknown): boolean {
-  if (thrown instanceof ProxyRefusal) return true;
-  if (!(thrown instanceof Error) || !('code' in thrown) || !('statusCode' in thrown)) return false;
-  return thrown.code === 'ERR_PROXY_TUNNEL' && thrown.statusCode === REFUSED_STATUS;
-}
 
 /** The outcome of a call, as far as it concerns the proxy. */
 export type ProxyOutcome = { readonly status: number } | { readonly error: unknown };

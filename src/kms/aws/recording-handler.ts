@@ -1,6 +1,6 @@
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 import type { Secrets } from '../../secrets.ts';
-import { httpDate } from '../http-date.ts';
+import { httpDate } from '../failures/http-date.ts';
 import type { ProxyGate } from './proxy-gate.ts';
 
 const SECRET_HEADERS = ['x-amz-security-token', 'x-amz-sso_bearer_token'];

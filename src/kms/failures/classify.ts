@@ -1,9 +1,9 @@
 import { systemErrorCode } from '../../errors.ts';
 import type { FailureGroup, FailureRow, KmsFailure } from '../../kms-failure.ts';
-import { isProxyRefusal, PROXY_REFUSED } from '../aws/proxy-gate.ts';
-import { httpDate } from '../http-date.ts';
 import { type AnswerMetadata, readMetadata } from './answer-metadata.ts';
 import { CREDENTIAL_FAILURES } from './credential-rows.ts';
+import { httpDate } from './http-date.ts';
+import { isProxyRefusal, PROXY_REFUSED } from './proxy-refusal.ts';
 
 const LONGEST_MESSAGE = 1_000;
 /** Milliseconds; a longer Retry-After, such as a proxy's of a day, is ignored. */

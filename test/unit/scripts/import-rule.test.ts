@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { importRuleViolations } from '../../../scripts/import-rule.ts';
+import { importRuleViolations, unusedPermissions } from '../../../scripts/import-rule.ts';
 
 function project(files: Readonly<Record<string, string>>): string {
   const root = mkdtempSync(join(tmpdir(), 'mak-'));
@@ -113,4 +113,19 @@ it('the import rule finds circles, for which a header and its source are one fil
     'src: a circle of imports: a.ts → b.ts → c.ts → a.ts',
     'plugin: a circle of imports: base/a.c → base/b.c → base/a.c',
   ]);
+});
+
+it('permits no import that the project does not need', () => {
+  expect(unusedPermissions(join(import.meta.dirname, '../../..'))).toEqual([]);
+});
+
+it('tells the rooms of one folder apart', () => {
+  const root = project({
+    'src/kms/failures/a.ts': "import { b } from '../aws/http/b.ts';\n",
+    'src/kms/aws/http/b.ts': "import { c } from '../../c.ts';\n",
+    'src/kms/c.ts': "import { a } from './failures/a.ts';\n",
+  });
+  expect(importRuleViolations(root)).toContainEqual(
+    'src/kms/failures/a.ts (kms/failures) imports src/kms/aws/http/b.ts (kms/aws): it may not',
+  );
 });

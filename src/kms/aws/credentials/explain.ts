@@ -1,4 +1,4 @@
-import { isProxyRefusal, PROXY_REFUSED } from '../proxy-gate.ts';
+import { isProxyRefusal, PROXY_REFUSED } from '../../failures/proxy-refusal.ts';
 import { type ChainLog, type ChainStep, EXHAUSTED } from './chain-log.ts';
 import type { ConfiguredLink } from './configured.ts';
 import { explainContainer } from './container.ts';
