@@ -12,7 +12,7 @@ import {
   type Role,
   type Severity,
 } from '../format/messages.ts';
-import type { KeyId, KeyVersion } from '../ids.ts';
+import type { KeyId } from '../ids.ts';
 import { type KeyringSurroundings, type OpenKeyring, type OwnerEvents, openKeyring } from '../keyring/open-keyring.ts';
 import { withHint } from '../keyring/refusals.ts';
 import { parseSettings, type Settings } from '../keyring/settings.ts';
@@ -149,7 +149,10 @@ export class Session {
       const { unknown, ...asked } = parseSettings(hello.settings);
       const settings = this.#parts.overrideSettings(asked);
       const unnamedHeld = isNamed ? 0 : held;
-      const open = await openKeyring(this.#parts, { role, unnamedHeld, settings, events: this.#events() });
+      // A plugin of protocol 1 expects its agent to call KMS once more.
+      const asksForMissing = protocol === OLDEST_PROTOCOL_VERSION;
+      const events = this.#events();
+      const open = await openKeyring(this.#parts, { role, unnamedHeld, settings, asksForMissing, events });
       this.#opened = { ...open, role, protocol, unknown };
       this.#unnamed = isNamed ? held : 0;
       this.#connection.send(request, { type: 'welcome', protocol, agentVersion: this.#parts.agentVersion });
@@ -230,11 +233,9 @@ export class Session {
       case 'load':
         return await this.#load(opened, deadline);
       case 'open':
-        refuseMissing(opened, message.id);
         return [message.id, await this.#open(request, message, opened, deadline)];
       case 'fetch':
-        refuseMissing(opened, message.id, message.version);
-        await keyring.fetch(message, deadline);
+        await opened.fetch(message, deadline);
         return [message.id, message.version];
       case 'check':
         return await this.#check(opened, deadline);
@@ -251,13 +252,13 @@ export class Session {
   async #open(
     request: number,
     { id, mayCreate }: Extract<PluginMessage, { type: 'open' }>,
-    { keyring, protocol }: Opened,
+    opened: Opened,
     deadline: Deadline,
   ): Promise<number> {
     // A plugin of protocol 1 looks when it is told KEY_OF_DATA, and comes again.
-    const isSaid = mayCreate || protocol === OLDEST_PROTOCOL_VERSION;
+    const isSaid = mayCreate || opened.protocol === OLDEST_PROTOCOL_VERSION;
     const answer = isSaid ? mayCreate : () => this.#mayCreate(request, id, deadline);
-    return (await keyring.open(id, answer, deadline)) ?? 0;
+    return (await opened.open(id, answer, deadline)) ?? 0;
   }
 
   /** Asks the plugin, which may look at all its data: the time of the request begins anew with the answer. */
@@ -322,12 +323,6 @@ export class Session {
       () => undefined,
     );
   }
-}
-
-/** @throws KeyError KEY_STILL_WRAPPED */
-function refuseMissing({ loader, protocol }: Opened, id: KeyId, version?: KeyVersion): void {
-  // A plugin of protocol 1 expects its agent to call KMS once more.
-  if (protocol !== OLDEST_PROTOCOL_VERSION) loader.refuseMissing(id, version);
 }
 
 /**

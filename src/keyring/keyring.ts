@@ -73,6 +73,9 @@ export interface KeyFailure {
 const MAX_LOST_RACES = 10;
 
 /** The core: unwraps, creates and rotates data keys. Each plaintext key is passed to `announce` and wiped. */
+/** Whether no data of the server is under a key id, or a function that finds out. */
+export type MayCreate = boolean | (() => Promise<boolean>);
+
 export class Keyring {
   readonly #parts: KeyringParts;
   /** The last creating operation of each key id: such operations run one at a time. */
@@ -177,11 +180,7 @@ export class Keyring {
    * @returns the latest version; undefined when none is stored, and that function said no
    * @throws KeyError; KEY_OF_DATA when none is stored, and mayCreate is false
    */
-  async open(
-    id: KeyId,
-    mayCreate: boolean | (() => Promise<boolean>),
-    deadline: Deadline,
-  ): Promise<KeyVersion | undefined> {
+  async open(id: KeyId, mayCreate: MayCreate, deadline: Deadline): Promise<KeyVersion | undefined> {
     const attempt = (isNew: boolean): Promise<KeyVersion | undefined> =>
       inTurn(this.#turns, id, () => this.#open(id, isNew, deadline));
     return await once(this.#opening, id, async () => {

@@ -1,7 +1,9 @@
 import type { Clock, Random } from '../clock.ts';
 import type { FileSystem } from '../disk/file-system.ts';
 import type { KeyError } from '../errors.ts';
+import type { KeyName } from '../format/key-file-name.ts';
 import type { Role } from '../format/messages.ts';
+import type { KeyId, KeyVersion } from '../ids.ts';
 import { KEYS_FOR_CALLER, KEYS_OF_SERVER, type Named } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import { KmsCaller, START_SPREAD_MS } from '../kms/caller.ts';
@@ -9,7 +11,7 @@ import type { KmsClients } from '../kms/client.ts';
 import type { Deadline } from '../kms/retry.ts';
 import { hintedForBackup } from './backup-environment.ts';
 import { useMasterKeys } from './daily-use.ts';
-import { Keyring, type KeyringEvents } from './keyring.ts';
+import { Keyring, type KeyringEvents, type MayCreate } from './keyring.ts';
 import { createKmsLog } from './kms-log.ts';
 import { KeyLoader } from './loader.ts';
 import { checkMasterKeys, type MasterKeyReport, type Trouble } from './master-keys.ts';
@@ -36,6 +38,11 @@ export interface KeyringRequest {
   /** The number of key versions that the server has and that no `hold` names. */
   readonly unnamedHeld: number;
   readonly settings: Settings;
+  /**
+   * True: opening a key whose versions are being retried calls KMS once more, as a plugin of protocol 1 expects. False: it
+   * fails at once, so that no statement waits for KMS.
+   */
+  readonly asksForMissing: boolean;
   readonly events: OwnerEvents;
 }
 
@@ -45,6 +52,10 @@ export interface OpenKeyring {
   readonly loader: KeyLoader;
   /** Lines for the log before any key is loaded. */
   readonly notices: readonly Trouble[];
+  /** As `Keyring.open`. @throws KeyError, KEY_STILL_WRAPPED among others */
+  open(id: KeyId, mayCreate: MayCreate, deadline: Deadline): Promise<KeyVersion | undefined>;
+  /** As `Keyring.fetch`. @throws KeyError, KEY_STILL_WRAPPED among others */
+  fetch(name: KeyName, deadline: Deadline): Promise<void>;
   /** @throws KeyError BAD_OPTION, PROTOCOL; then nothing has changed */
   changeSetting(name: string, value: string): void;
   /** @throws KeyError STORE_UNAVAILABLE */
@@ -65,7 +76,7 @@ export interface OpenKeyring {
  */
 export async function openKeyring(
   { clock, random, fileSystem, keysNamed, connectKms }: KeyringSurroundings,
-  { role, unnamedHeld, settings, events }: KeyringRequest,
+  { role, unnamedHeld, settings, asksForMissing, events }: KeyringRequest,
 ): Promise<OpenKeyring> {
   let current = settings;
   const clients = await connectKms(settings);
@@ -82,6 +93,14 @@ export async function openKeyring(
     keyring,
     loader,
     notices: settings.mock ? mockNotices(settings) : [],
+    open: async (id, mayCreate, deadline) => {
+      if (!asksForMissing) loader.refuseMissing(id);
+      return await keyring.open(id, mayCreate, deadline);
+    },
+    fetch: async (name, deadline) => {
+      if (!asksForMissing) loader.refuseMissing(name.id, name.version);
+      await keyring.fetch(name, deadline);
+    },
     changeSetting: (name, value) => {
       current = changeSetting(current, name, value);
     },
