@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 interface Count {
@@ -14,6 +14,7 @@ interface Count {
 }
 
 const root = join(import.meta.dirname, '..');
+const JOBS = `-j${availableParallelism()}`;
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 
 function add(name: string, { passed, failed, skipped }: Count): void {
@@ -80,6 +81,7 @@ step('checks', process.execPath, ['scripts/check.ts']);
 for (const compiler of ['gcc', 'clang']) {
   step(`plugin built with ${compiler}, its symbols checked`, 'make', [
     '-s',
+    JOBS,
     '-C',
     'plugin',
     `CC=${compiler}`,
@@ -90,6 +92,7 @@ for (const compiler of ['gcc', 'clang']) {
 }
 counted('plugin tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer', 'make', [
   '-s',
+  JOBS,
   '-C',
   'plugin',
   'test',
