@@ -2,6 +2,7 @@ import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
+import type { Clock } from '../../../src/clock.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { ALIAS, newPatient, type Patient } from './patient.ts';
 
@@ -328,7 +329,11 @@ it('Decrypt is not allowed under an older master key', async () => {
 });
 
 it('KMS throttles every call', async () => {
-  const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 10, signal) };
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => systemClock.sleep(ms / 10, signal),
+    after: (ms, callBack) => systemClock.after(ms / 10, callBack),
+  };
   const patient = await newPatient({ request: { deep: true }, surroundings: { clock }, keys: ['1.1'] });
   patient.kms.faults.set([
     {

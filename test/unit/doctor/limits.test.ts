@@ -10,20 +10,23 @@ const FASTER = 20;
 class LimitsOfOne implements Clock {
   readonly wallMs = systemClock.wallMs;
   readonly monotonicMs = systemClock.monotonicMs;
-  readonly after = systemClock.after;
+  readonly sleep = systemClock.sleep;
   /** Every limit that was set. */
   readonly limits: number[] = [];
   #pending = new Set<() => void>();
 
-  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    signal?.throwIfAborted();
-    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+  after(ms: number, callBack: () => void): () => void {
     this.limits.push(ms);
-    const start = (): void => void setTimeout(resolve, ms / FASTER);
+    let callOff = (): void => undefined;
+    const start = (): void => {
+      callOff = systemClock.after(ms / FASTER, callBack);
+    };
     // The limit of all checks together also applies to the checks after this one.
     if (ms <= CHECK_MS) this.#pending.add(start);
-    await promise.finally(() => this.#pending.delete(start));
+    return () => {
+      this.#pending.delete(start);
+      callOff();
+    };
   }
 
   /** Never ends. */
