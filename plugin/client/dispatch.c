@@ -50,7 +50,7 @@ static void copy(char *to, size_t size, struct frame_text text)
   text_clean(to, size, text.text, text.size);
 }
 
-/* Which of the two is too old for the other. */
+/* Names the side that is too old for the other. */
 static struct failure no_common_protocol(uint16_t version, struct frame_text agent_version)
 {
   struct failure failure= failure_plain("");
