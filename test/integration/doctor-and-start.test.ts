@@ -785,7 +785,6 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
   const named = failures.find(({ check, found }) => check === row.failure?.check && row.failure.found.test(found));
   if (row.fix instanceof RegExp) expect(named?.fix).toMatch(row.fix);
   if (row.cure === undefined && row.fix !== 'command' && row.fix !== 'option') return;
-  const mode = statSync(site.file).mode;
   if (row.fix === 'command') {
     // Some fixes first name the user who lacks a permission.
     const command = named?.fix?.replace(/^the server runs as .*: (?=chown )/, '') ?? 'false';
@@ -799,9 +798,9 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
     else site.options = { ...site.options, [name]: value };
   }
   row.cure?.(site);
-  const cured = statSync(site.file).mode;
+  const { mode } = statSync(site.file);
   site.write();
-  chmodSync(site.file, cured === mode ? mode : cured);
+  chmodSync(site.file, mode);
   const after = await site.doctor();
   expect(after.findings.filter(({ status }) => status === 'failure')).toEqual([]);
   expect(after.code).toBe(0);

@@ -1,6 +1,6 @@
 import type { KmsClient } from '../client.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
-import { type AwsSurroundings, KmsConnection } from './connection.ts';
+import { type AwsSurroundings, describePlace, KmsConnection } from './connection.ts';
 import { IdentitySource } from './credentials/identity.ts';
 import { keyCalls } from './key-calls.ts';
 import { proxiesOf } from './proxies.ts';
@@ -47,7 +47,7 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
   return {
     ...keyCalls(connection),
     region,
-    description: `Region ${region}${endpointUrl === '' ? '' : `, endpoint ${endpointUrl}`}`,
+    description: describePlace(target),
     close: () => connection.close(),
   };
 }

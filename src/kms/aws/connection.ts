@@ -23,16 +23,25 @@ export interface AwsSurroundings {
   readonly secrets: Secrets;
 }
 
-export interface Target {
+/** A Region and the endpoint of its KMS. */
+export interface Place {
   readonly region: string;
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
+}
+
+export interface Target extends Place {
   /** Undefined: as the environment and the shared files configure. */
   readonly variants?: EndpointVariants | undefined;
   /** Milliseconds until the connection is open. */
   readonly connectTimeoutMs: number;
   /** Milliseconds until the answer is complete. */
   readonly requestTimeoutMs: number;
+}
+
+/** For messages: `Region eu-central-1, endpoint https://…` */
+export function describePlace({ region, endpointUrl }: Place): string {
+  return `Region ${region}${endpointUrl === '' ? '' : `, endpoint ${endpointUrl}`}`;
 }
 
 /** The name that CloudTrail shows, and that policies may refer to (`aws:UserAgent`). */

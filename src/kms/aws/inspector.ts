@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts';
 import { httpDate } from '../failures/http-date.ts';
 import type { DryRun, KmsInspector, Reached } from '../inspect.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
-import { KmsConnection } from './connection.ts';
+import { describePlace, KmsConnection, type Place } from './connection.ts';
 import { type Identity, IdentitySource } from './credentials/identity.ts';
 import { answerOf, base64Of, bytesOf, contextMember, dryRunId, keyCalls, msOf, recordOf, textOf } from './key-calls.ts';
 import { proxiesOf } from './proxies.ts';
@@ -61,12 +61,6 @@ function environmentOf({ environment, sharedFiles }: InspectorOptions): NodeJS.P
   };
 }
 
-interface Place {
-  readonly region: string;
-  /** Empty: the Region's public endpoint. */
-  readonly endpointUrl: string;
-}
-
 interface InspectorParts {
   readonly options: InspectorOptions;
   readonly environment: NodeJS.ProcessEnv;
@@ -87,7 +81,7 @@ function inspector(place: Place, parts: InspectorParts, endpointFrom: string | u
     region,
     endpointUrl,
     endpointFrom: endpointFrom ?? 'aws_key_management_endpoint_url',
-    description: `Region ${region}${endpointUrl === '' ? '' : `, endpoint ${endpointUrl}`}${endpointFrom === undefined ? '' : ` (${endpointFrom})`}`,
+    description: `${describePlace(place)}${endpointFrom === undefined ? '' : ` (${endpointFrom})`}`,
     reach: (signal) => reach(connection, clock, signal),
     async credentials() {
       const { $source = {}, accessKeyId, expiration } = await identity.get(clock.wallMs());
