@@ -20,16 +20,25 @@ interface Subject {
 
 /**
  * Merges failures that differ only in their key version into one that lists the versions: when KMS refuses, every
- * version fails for the same reason. Another key that a message names is part of the reason.
+ * version fails for the same reason. Another key that a message names is part of the reason. Failures come in the order
+ * of their keys: the order in which KMS answered is chance.
  */
 export function mergeAlike(errors: readonly KeyError[]): readonly KeyError[] {
   const groups = new Map<string, KeyError[]>();
-  for (const error of errors) {
-    const subject = subjectOf(error.message);
+  const ordered = errors
+    .map((error) => ({ error, subject: subjectOf(error.message) }))
+    .toSorted((a, b) => bySubject(a.subject, b.subject));
+  for (const { error, subject } of ordered) {
     const cause = `${error.code}\n${withoutNames(error.message, subject)}\n${withoutNames(error.hint, subject)}`;
     groups.set(cause, [...(groups.get(cause) ?? []), error]);
   }
   return [...groups.values()].map((group) => merged(group));
+}
+
+/** Orders failures about no one key last. */
+function bySubject(a: Subject | undefined, b: Subject | undefined): number {
+  if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined);
+  return Number(a.id) - Number(b.id) || Number(a.version ?? 0) - Number(b.version ?? 0);
 }
 
 /** Returns undefined for a message about no key, or about several. */

@@ -5,7 +5,7 @@ import { type KeyError, toKeyError } from '../errors.ts';
 import { mergeAlike } from '../format/alike.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { keyContext } from '../format/encryption-context.ts';
-import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { compareKeyNames, describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { Counter, Role, Severity } from '../format/messages.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { allowsKeyId, type KeyId, type KeyVersion, keyVersion } from '../ids.ts';
@@ -158,7 +158,7 @@ export class Keyring {
     };
   }
 
-  /** Unwraps and announces each version; returns those that could not be unwrapped. */
+  /** Unwraps and announces each version; returns those that could not be unwrapped, in the order of their names. */
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyCache): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
     // The first keys are needed before a thread could start.
@@ -170,7 +170,7 @@ export class Keyring {
         failures.push({ name, error: toKeyError(error) });
       }
     }).finally(endReading);
-    return failures;
+    return failures.sort((a, b) => compareKeyNames(a.name, b.name));
   }
 
   /**
@@ -231,6 +231,7 @@ export class Keyring {
         failures.push({ id, error: toKeyError(thrown) });
       }
     });
+    failures.sort((a, b) => a.id - b.id);
     if (failures.length === 0) return latest.size;
     for (const error of mergeAlike(failures.map(({ error }) => error)))
       this.#parts.events.log('error', withHint(error));

@@ -23,7 +23,7 @@ it('fifteen versions that fail for one reason are one failure with their numbers
   const versions = Array.from({ length: 12 }, (_, index) => denied(1, index + 1));
   const errors = [...versions, denied(3, 9), denied(2, 1), denied(3, 7)].toReversed();
   expect(shown(errors)).toEqual([
-    `KMS_OPERATOR key 1 versions 1-12, key 2 version 1, key 3 versions 7 and 9: ${DENIED} (request 0f7e4d5c-1111-4222-8333-944455556666); allow it`,
+    `KMS_OPERATOR key 1 versions 1-12, key 2 version 1, key 3 versions 7 and 9: ${DENIED} (request 0f1e4d5c-1111-4222-8333-944455556666); allow it`,
   ]);
 });
 
@@ -92,4 +92,16 @@ it('the files that merged messages begin with are all named', () => {
     (version) => new KeyError('KEY_FILE_UNREADABLE', `cannot read aws-kms-key.7.${version} in /keys: EACCES`),
   );
   expect(shown(unreadable)).toEqual(['KEY_FILE_UNREADABLE cannot read aws-kms-key.{7.1,7.2} in /keys: EACCES; ']);
+});
+
+it('the order of the failures does not depend on which answer of KMS came first', () => {
+  const unreadable = (version: number): KeyError =>
+    new KeyError('STORE_UNAVAILABLE', `cannot read aws-kms-key.2.${version}`, { hint: 'chmod it' });
+  const errors = [unreadable(2), new KeyError('INTERNAL', 'no key at all'), denied(10, 1), unreadable(1), denied(9, 3)];
+  expect(shown(errors)).toEqual(shown(errors.toReversed()));
+  expect(shown(errors)).toEqual([
+    'STORE_UNAVAILABLE cannot read aws-kms-key.{2.1,2.2}; chmod it',
+    expect.stringMatching(/^KMS_OPERATOR key 9 version 3, key 10 version 1: /),
+    'INTERNAL no key at all; ',
+  ]);
 });
