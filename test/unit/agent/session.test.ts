@@ -263,7 +263,7 @@ describe('a session', () => {
     expect(await answerTo(2)).toMatchObject({
       type: 'fail',
       code: 'KEYS_FAILED',
-      message: expect.stringMatching(/^2 of 2 stored key versions cannot be unwrapped; the first: key 1 version 2 /),
+      message: expect.stringMatching(/^2 of 2 stored key versions cannot be unwrapped; the first: key 1 version 1 /),
     });
     const lines = sent('log').flatMap((message) =>
       message.type === 'log' && message.severity === 'error' ? [message.text] : [],
