@@ -7,6 +7,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { debianArchives } from './debian-archive.ts';
+import { removeLeftovers } from './scratch-directory.ts';
 import { BUILD, PATH, ScratchServer, type ScratchServerParts, type ServerOptions } from './scratch-server.ts';
 
 const run = promisify(execFile);
@@ -57,7 +59,8 @@ async function otherRelease(): Promise<Release> {
 
 /** Works in a directory of its own and renames it at the end: a directory with the final name is complete. */
 async function fetchServer(release: Release, directory: string): Promise<void> {
-  removeLeftovers();
+  mkdirSync(CACHE, { recursive: true });
+  removeLeftovers(CACHE);
   const fresh = `${directory}.${process.pid}`;
   mkdirSync(fresh, { recursive: true });
   try {
@@ -82,19 +85,9 @@ function moveTo(directory: string, fresh: string): void {
   }
 }
 
-/** Removes directories of interrupted runs, which have their process ids in the names. */
-function removeLeftovers(): void {
-  mkdirSync(CACHE, { recursive: true });
-  for (const name of readdirSync(CACHE)) {
-    const pid = /\.(\d+)$/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`))
-      rmSync(join(CACHE, name), { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
 /** Returns the paths of the packages: those wanted and all that they depend on. */
 async function download(root: string, suite: string): Promise<string[]> {
-  const config = writeAptRoot(root, sourcesList(await archives(), suite));
+  const config = writeAptRoot(root, sourcesList(await debianArchives(), suite));
   // A failed update only matters if the packages cannot be downloaded.
   const update = await apt(config, 'update');
   const install = await apt(config, '--yes', '--download-only', 'install', ...PACKAGES);
@@ -115,17 +108,6 @@ async function apt(config: string, ...args: string[]): Promise<{ ok: boolean; co
   } catch (error) {
     return { ok: false, complaints: error instanceof Error ? `${error.message}\n` : String(error) };
   }
-}
-
-/** Addresses from which this machine gets its own release, mirrors included, in apt's own reading of its sources. */
-async function archives(): Promise<string[]> {
-  const own = /^VERSION_CODENAME="?(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? '(unknown)';
-  const { stdout } = await run('apt-get', ['update', '--print-uris'], { env: { ...process.env, ...ENVIRONMENT } });
-  const found = [...stdout.matchAll(/^'(.+)\/dists\/(\w+)\/main\/binary-/gm)]
-    .filter(([, , suite = '']) => [own, 'stable', 'oldstable'].includes(suite))
-    .map(([, uri = '']) => uri);
-  if (found.length === 0) throw new Error(`none of this machine's apt sources has "main" of its own release ${own}`);
-  return [...new Set(found)];
 }
 
 function sourcesList(uris: readonly string[], suite: string): string {

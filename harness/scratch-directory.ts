@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -26,5 +26,14 @@ export async function withScratchDirectory<T>(
     process.off('exit', remove);
     for (const signal of SIGNALS) process.off(signal, end);
     remove();
+  }
+}
+
+/** Removes what interrupted runs left in the directory: entries with the id of a process that has ended in the name. */
+export function removeLeftovers(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const pid = /\.(\d+)(?:\.|$)/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(parent, name), { recursive: true, force: true, maxRetries: 3 });
   }
 }
