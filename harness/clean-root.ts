@@ -51,13 +51,18 @@ export async function cleanRoot(codename: Codename): Promise<string> {
 /**
  * Opens a session in a throw-away copy of the root, with loopback as its only network. The copy and all its processes
  * are gone afterwards, also when the action throws and when this process is interrupted.
+ * @param systemd the root's own systemd runs in it, with the services that are enabled
  */
-export async function withSession<T>(codename: Codename, action: (session: RootSession) => Promise<T>): Promise<T> {
+export async function withSession<T>(
+  codename: Codename,
+  systemd: boolean,
+  action: (session: RootSession) => Promise<T>,
+): Promise<T> {
   const root = await cleanRoot(codename);
   return await withScratchDirectory(
     `session.${process.pid}.`,
     async (copy) => {
-      const session = await RootSession.open({ root, copy });
+      const session = await RootSession.open({ root, copy, systemd });
       try {
         return await action(session);
       } finally {

@@ -1,9 +1,12 @@
 /** Commands in a root directory, in namespaces of their own: what they start ends with the session, however it ends. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { childrenOf } from './children.ts';
+import { removeLeftovers } from './scratch-directory.ts';
 
 export interface SessionPlace {
   readonly root: string;
@@ -13,6 +16,8 @@ export interface SessionPlace {
    * configuration of apt.
    */
   readonly copy?: string;
+  /** The root's own systemd runs as the first process, with all services that are enabled. */
+  readonly systemd?: boolean;
 }
 
 export interface Ran {
@@ -24,39 +29,10 @@ export interface Ran {
   readonly output: string;
 }
 
-/** A thing that a root did and should not have, with what it said. */
+/** A root did not do as it should; the message has what it said. */
 export class RootError extends Error {
   override readonly name = 'RootError';
 }
-
-/**
- * The first process of the namespaces. Bash, because it collects the children of processes that ended. It ends when its
- * input does, which is when this process ends, and everything in the namespaces with it.
- */
-const FIRST = `
-set -eu
-umask 022
-root=$1 copy=$2
-if [ -n "$copy" ]; then
-  mkdir "$copy/upper" "$copy/work" "$copy/root"
-  mount -t overlay overlay -o "lowerdir=$root,upperdir=$copy/upper,workdir=$copy/work" "$copy/root"
-  root=$copy/root
-  ip link set lo up
-  echo debian >/proc/sys/kernel/hostname
-else
-  for path in /etc/hosts /etc/resolv.conf /etc/ssl/certs /usr/share/ca-certificates /usr/local/share/ca-certificates \
-      /etc/apt/apt.conf.d /etc/apt/auth.conf /etc/apt/auth.conf.d; do
-    [ -e "$path" ] || continue
-    if [ -d "$path" ]; then mkdir -p "$root$path"; else mkdir -p "$root\${path%/*}"; touch "$root$path"; fi
-    mount --bind "$(readlink -f "$path")" "$root$path"
-  done
-fi
-mount --rbind /dev "$root/dev"
-mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
-mount --rbind /sys "$root/sys"
-mount -t proc proc "$root/proc"
-exec chroot "$root" bash -c 'echo ready; while read -r _; do :; done'
-`;
 
 const ENVIRONMENT: NodeJS.ProcessEnv = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -64,37 +40,46 @@ const ENVIRONMENT: NodeJS.ProcessEnv = {
   LC_ALL: 'C.UTF-8',
   DEBIAN_FRONTEND: 'noninteractive',
 };
+const BOOT_MS = 90_000;
 
-const open = new Set<ChildProcess>();
+const open = new Set<RootSession>();
 process.on('exit', () => {
-  for (const unshare of open) unshare.kill('SIGKILL');
+  for (const session of open) session.kill();
 });
 
 export class RootSession {
-  readonly #unshare: ChildProcess;
+  readonly #first: ChildProcess;
   readonly #pid: number;
+  readonly #cgroup: string;
 
-  private constructor(unshare: ChildProcess, pid: number) {
-    this.#unshare = unshare;
+  private constructor(first: ChildProcess, pid: number, cgroup: string) {
+    this.#first = first;
     this.#pid = pid;
+    this.#cgroup = cgroup;
+    open.add(this);
   }
 
   /** @throws RootError when the namespaces cannot be made, as for users other than root */
-  static async open({ root, copy = '' }: SessionPlace): Promise<RootSession> {
-    const own = ['--mount', '--pid', '--uts', '--ipc', ...(copy === '' ? [] : ['--net'])];
-    const unshare = spawn('unshare', [...own, '--fork', '--kill-child', 'bash', '-c', FIRST, 'bash', root, copy], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...ENVIRONMENT },
+  static async open({ root, copy = '', systemd = false }: SessionPlace): Promise<RootSession> {
+    const cgroup = systemd ? newCgroup() : '';
+    const script = join(import.meta.dirname, 'enter-root.sh');
+    // The first process ends when this one does, even if nothing here runs any more.
+    const first = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', script, root, copy, cgroup], {
+      stdio: 'pipe',
+      env: ENVIRONMENT,
     });
-    open.add(unshare);
     const said: string[] = [];
-    unshare.stderr.on('data', (text: Buffer) => said.push(text.toString()));
-    unshare.stdin.on('error', () => undefined);
-    const ended = once(unshare, 'exit').finally(() => open.delete(unshare));
-    const line = await Promise.race([once(createInterface(unshare.stdout), 'line'), ended]);
-    const [pid] = line[0] === 'ready' ? childrenOf(unshare.pid ?? 0) : [];
-    if (pid === undefined) throw new RootError(`cannot enter ${root}: ${said.join('')}`);
-    return new RootSession(unshare, pid);
+    first.stderr.on('data', (text: Buffer) => said.push(text.toString()));
+    first.stdin.on('error', () => undefined);
+    const line = await Promise.race([once(createInterface(first.stdout), 'line'), once(first, 'exit')]);
+    const [pid] = line[0] === 'ready' ? childrenOf(first.pid ?? 0) : [];
+    if (pid === undefined) {
+      await removeCgroup(cgroup);
+      throw new RootError(`cannot enter ${root}: ${said.join('')}`);
+    }
+    const session = new RootSession(first, pid, cgroup);
+    if (systemd) await session.#untilBooted();
+    return session;
   }
 
   /** Path, on this machine, of a file of the session. */
@@ -103,13 +88,12 @@ export class RootSession {
   }
 
   /**
-   * Runs a script of bash as root. It returns when the script has ended, though processes in the background go on and
-   * hold its output open.
+   * Runs a script of bash as root, in root's home. It returns when the script has ended, though processes in the
+   * background go on and hold its output open.
    * @param input the script's standard input
    */
   async try(script: string, input = ''): Promise<Ran> {
     const child = spawn('nsenter', [...this.#entrance(), 'bash', '-c', script], { stdio: 'pipe', env: ENVIRONMENT });
-    open.add(child);
     const [stdout, stderr, output]: [string[], string[], string[]] = [[], [], []];
     const take = (into: string[]) => (text: Buffer) => {
       into.push(text.toString());
@@ -120,9 +104,8 @@ export class RootSession {
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
     const [status]: (number | null)[] = await once(child, 'exit');
-    open.delete(child);
     // The rest of the output is in the pipes when the script has ended.
-    await new Promise((resolve) => setImmediate(resolve));
+    await sleep(10);
     child.stdout.destroy();
     child.stderr.destroy();
     return { status: status ?? -1, stdout: stdout.join(''), stderr: stderr.join(''), output: output.join('') };
@@ -139,16 +122,65 @@ export class RootSession {
     return ran.stdout;
   }
 
+  /** Ends everything in the session at once. */
+  kill(): void {
+    this.#first.kill('SIGKILL');
+  }
+
   async close(): Promise<void> {
-    const ended = this.#unshare.exitCode === null && this.#unshare.signalCode === null;
-    if (!ended) return;
-    const exit = once(this.#unshare, 'exit');
-    this.#unshare.kill('SIGKILL');
-    await exit;
+    if (this.#first.exitCode === null && this.#first.signalCode === null) {
+      const exit = once(this.#first, 'exit');
+      this.kill();
+      await exit;
+    }
+    open.delete(this);
+    await removeCgroup(this.#cgroup);
+  }
+
+  async #untilBooted(): Promise<void> {
+    let state = '';
+    for (const started = performance.now(); performance.now() - started < BOOT_MS; await sleep(300)) {
+      state = (await this.try('systemctl is-system-running --wait')).output;
+      if (/^(?:running|degraded)$/m.test(state)) return;
+    }
+    const failed = await this.try('systemctl --no-pager --failed; systemctl --no-pager list-jobs');
+    await this.close();
+    throw new RootError(`systemd is not up within ${BOOT_MS / 1000} s: ${state}${failed.output}`);
   }
 
   #entrance(): string[] {
     const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--root', '--wdns=/root'];
-    return ['--target', String(this.#pid), ...namespaces];
+    return ['--target', String(this.#pid), ...(this.#cgroup === '' ? [] : ['--cgroup']), ...namespaces];
   }
+}
+
+/** Makes a cgroup of version 2, in which systemd manages its services. */
+function newCgroup(): string {
+  const [hierarchy = ''] = execFileSync('findmnt', ['-nt', 'cgroup2', '-o', 'TARGET'], { encoding: 'utf8' }).split(
+    '\n',
+  );
+  const prefix = 'mariadb-aws-kms.';
+  removeLeftovers(hierarchy, prefix, removeEmptyTree);
+  return mkdtempSync(join(hierarchy, `${prefix}${process.pid}.`));
+}
+
+async function removeCgroup(cgroup: string): Promise<void> {
+  if (cgroup === '') return;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      removeEmptyTree(cgroup);
+      return;
+    } catch (error) {
+      // Its processes are being ended.
+      if (attempt === 50) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+/** Files of a cgroup cannot be removed, and need not be. */
+function removeEmptyTree(directory: string): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) removeEmptyTree(join(directory, entry.name));
+  rmdirSync(directory);
 }

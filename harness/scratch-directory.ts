@@ -29,11 +29,17 @@ export async function withScratchDirectory<T>(
   }
 }
 
-/** Removes what interrupted runs left in the directory: entries with the id of a process that has ended in the name. */
-export function removeLeftovers(parent: string): void {
+/**
+ * Removes what interrupted runs left in the directory: entries with the id of a process that has ended in the name.
+ * @param prefix of the names
+ */
+export function removeLeftovers(
+  parent: string,
+  prefix = '',
+  remove = (path: string): void => rmSync(path, { recursive: true, force: true, maxRetries: 3 }),
+): void {
   for (const name of readdirSync(parent)) {
     const pid = /\.(\d+)(?:\.|$)/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`))
-      rmSync(join(parent, name), { recursive: true, force: true, maxRetries: 3 });
+    if (pid !== undefined && name.startsWith(prefix) && !existsSync(`/proc/${pid}`)) remove(join(parent, name));
   }
 }
