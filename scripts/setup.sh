@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh build|demo|test|suite|bench|debian-13
+#   scripts/setup.sh build|demo|test|suite|bench|debian-13|package
 #   scripts/setup.sh integration: only the apt packages that the integration tests need
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
@@ -48,6 +48,17 @@ wanted_for_suite='
 /usr/bin/openssl openssl
 /usr/bin/mariadb-backup mariadb-backup
 '
+wanted_for_package="$wanted_for_build
+/usr/bin/strip binutils
+/usr/bin/dpkg-buildpackage dpkg-dev
+/usr/bin/dh debhelper
+/usr/bin/lintian lintian
+/usr/bin/rpmbuild rpm
+/usr/bin/xz xz-utils
+/usr/bin/systemd-analyze systemd
+/usr/bin/apt-ftparchive apt-utils
+/usr/bin/gpg gpg
+"
 # MariaDB's own tests. Their package would bring a server with a service, so that they are unpacked and not installed,
 # unless they are there.
 suite_packages='mariadb-test mariadb-test-data mariadb-client mariadb-server'
@@ -84,7 +95,8 @@ case ${1-} in
   bench) collect "$wanted_for_demo$wanted_for_bench" ;;
   debian-13) collect "$wanted_for_demo$wanted_for_debian_13" ;;
   integration) collect "$wanted_for_demo$wanted_for_integration" ;;
-  *) fail "expected build, demo, test, suite, bench, debian-13 or integration, got '${1-}'" ;;
+  package) collect "$wanted_for_package" ;;
+  *) fail "expected build, demo, test, suite, bench, debian-13, package or integration, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
 [ "$1" != bench ] || ls /usr/lib/*/libcurl.so.4 >/dev/null 2>&1 || missing="$missing libcurl4"
