@@ -11,18 +11,18 @@ const RECORD = 'test/vectors/earlier-release.txt';
 export const EARLIER_COMMIT = readFileSync(join(root, RECORD), 'utf8').trim();
 
 /**
- * Builds the recorded commit below build/earlier/, once, with the Node.js and the npm packages of today.
+ * Builds the commit below build/earlier/, once, with the Node.js and the npm packages of today.
  * @returns the directory that holds its aws_key_management.so and its aws_key_management_agent
  * @throws Error when this clone lacks the commit
  */
-export function buildEarlierRelease(): string {
-  const tree = join(BUILD, 'earlier', EARLIER_COMMIT);
+export function buildEarlierRelease(commit = EARLIER_COMMIT): string {
+  const tree = join(BUILD, 'earlier', commit);
   if (!existsSync(tree)) {
-    assertHistory();
+    assertHistory(commit);
     mkdirSync(join(BUILD, 'earlier'), { recursive: true });
     const fresh = mkdtempSync(join(BUILD, 'earlier/fresh-'));
     try {
-      const archive = execFileSync('git', ['archive', EARLIER_COMMIT], { cwd: root, maxBuffer: 256 * 1024 * 1024 });
+      const archive = execFileSync('git', ['archive', commit], { cwd: root, maxBuffer: 256 * 1024 * 1024 });
       execFileSync('tar', ['-x', '-C', fresh], { input: archive });
       symlinkSync(join(root, 'node_modules'), join(fresh, 'node_modules'));
       execFileSync(process.execPath, [join(fresh, 'scripts/build.ts')], { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -34,12 +34,12 @@ export function buildEarlierRelease(): string {
   return join(tree, 'build/plugin');
 }
 
-function assertHistory(): void {
+function assertHistory(commit: string): void {
   try {
-    execFileSync('git', ['cat-file', '-e', `${EARLIER_COMMIT}^{commit}`], { cwd: root, stdio: 'ignore' });
+    execFileSync('git', ['cat-file', '-e', `${commit}^{commit}`], { cwd: root, stdio: 'ignore' });
   } catch (cause) {
     throw new Error(
-      `this clone lacks commit ${EARLIER_COMMIT}, which ${RECORD} names and plugin and agent of an earlier release are built from: clone with the whole history (git fetch --unshallow)`,
+      `this clone lacks commit ${commit}, from which plugin and agent of an earlier release are built: clone with the whole history (git fetch --unshallow)`,
       { cause },
     );
   }

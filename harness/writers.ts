@@ -1,11 +1,15 @@
 import type { Connection } from 'mariadb';
-import type { ScratchServer } from './scratch-server.ts';
 
 export interface Lap {
   readonly seconds: number;
   readonly commits: number;
   /** The longest time between two commits of one session. */
   readonly longestGapMs: number;
+}
+
+/** A running server. */
+export interface Connectable {
+  connect(): Promise<Connection>;
 }
 
 /** Sessions that insert and commit, each as fast as it can. */
@@ -22,7 +26,7 @@ export class Writers {
   }
 
   /** @param table of one INT column */
-  static async start(server: ScratchServer, table: string, sessions: number): Promise<Writers> {
+  static async start(server: Connectable, table: string, sessions: number): Promise<Writers> {
     const connections = await Promise.all(Array.from({ length: sessions }, () => server.connect()));
     const writers = new Writers(sessions);
     writers.#sessions = Promise.all(
