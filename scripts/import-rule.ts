@@ -21,6 +21,7 @@ const SOURCE: Layers = {
   iam: ['leaf', 'format', 'kms'],
   login: ['leaf', 'kms/failures', 'kms/aws'],
   doctor: ['leaf', 'format', 'data', 'kms/failures', 'kms', 'keystore', 'server', 'iam'],
+  setup: ['leaf', 'format', 'disk', 'data', 'iam', 'server'],
   agent: ['leaf', 'format', 'kms', 'keyring'],
   cli: [
     'leaf',
@@ -36,6 +37,7 @@ const SOURCE: Layers = {
     'iam',
     'login',
     'doctor',
+    'setup',
     'agent',
   ],
 };

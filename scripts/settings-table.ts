@@ -1,4 +1,4 @@
-/** docs/settings.md and packaging/aws_key_management.cnf: the table of `src/format/settings.ts` for readers. */
+/** docs/settings.md: the table of `src/format/settings.ts` for readers. */
 import {
   defaultText,
   describeChoices,
@@ -9,7 +9,6 @@ import {
 } from '../src/format/settings.ts';
 
 const PREFIX = 'aws_key_management_';
-const OPTION_FILE_WIDTH = 124;
 
 /** The reference: one section for each variable. */
 export function settingsDocument(): string {
@@ -65,61 +64,3 @@ function shownDefault(name: SettingName): string {
   const text = defaultText(name);
   return text === '' ? 'empty' : `\`${text}\``;
 }
-
-/** The commented option file. */
-export function optionFile(): string {
-  const options = SETTING_NAMES.filter((name) => !('isCommand' in SETTINGS[name])).map(optionLines);
-  return `${OPTION_FILE_HEAD}\n${options.map((lines) => `${lines.join('\n')}\n`).join('\n')}\n${OPTION_FILE_TAIL}`;
-}
-
-function optionLines(name: SettingName): readonly string[] {
-  const { sentence, explanation, example, mustUnless, isDynamic }: Setting = SETTINGS[name];
-  const must = mustUnless === undefined ? '' : `MUST${mustUnless === '' ? '' : `, ${mustUnless}`}. `;
-  const [first = '', ...others] = explanation;
-  const paragraphs = [`${must}${sentence}. ${first}${isDynamic ? ' Dynamic.' : ''}`, ...others];
-  return [
-    ...paragraphs.flatMap((text) => (text.startsWith('  ') ? [`# ${text}`] : wrapped(text.trim()))),
-    `#${PREFIX}${name} = ${example ?? defaultText(name)}`.trimEnd(),
-  ];
-}
-
-function wrapped(text: string): readonly string[] {
-  const lines: string[] = [];
-  let line = '#';
-  for (const word of text.split(/ +/)) {
-    if (line.length + 1 + word.length > OPTION_FILE_WIDTH) {
-      lines.push(line);
-      line = '#';
-    }
-    line += ` ${word}`;
-  }
-  return [...lines, line];
-}
-
-const OPTION_FILE_HEAD = `# MariaDB data-at-rest encryption with keys held by AWS KMS.
-# Copy to /etc/mysql/mariadb.conf.d/ (Debian) or /etc/my.cnf.d/ (Red Hat) and set at least the two options marked MUST.
-# The section is [mariadb]: [mysql] would break the client. Credentials in a file: see mariadb-aws-kms.conf beside this.
-# Dynamic options: SET GLOBAL changes them while the server runs. docs/settings.md has all of this as a page.
-
-[mariadb]
-plugin_load_add = aws_key_management
-
-# OFF, ON, FORCE or FORCE_PLUS_PERMANENT. FORCE: no start without the keys. FORCE_PLUS_PERMANENT: also no UNINSTALL.
-# With ON a server whose plugin failed starts without keys, and encrypted tables look corrupted.
-aws_key_management = FORCE_PLUS_PERMANENT
-`;
-
-const OPTION_FILE_TAIL = `# Users with the FILE privilege write files as the server does, key files too, unless this names a directory that exists:
-#   install -d -m 0750 -o mysql -g mysql /var/lib/mysql-files
-#secure_file_priv = /var/lib/mysql-files
-
-# What to encrypt is MariaDB's own business; these are off by default.
-#innodb_encrypt_tables           = ON
-#innodb_encrypt_log              = ON
-#innodb_encrypt_temporary_tables = ON
-#innodb_encryption_threads       = 4
-#aria_encrypt_tables             = ON
-#encrypt_tmp_disk_tables         = ON
-#encrypt_tmp_files               = ON
-#encrypt_binlog                  = ON
-`;

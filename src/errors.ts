@@ -53,6 +53,10 @@ export const ERROR_CODES = [
   'KMS_CORRUPT',
   /** KMS gave an answer that it never should. */
   'KMS_BAD_ANSWER',
+  /** `init` found something in its way. Nothing was changed. */
+  'SETUP_REFUSED',
+  /** `init` changed something, and the server did not start with it. The message says what was taken back. */
+  'SETUP_FAILED',
   /** The time allowed ran out. */
   'TIMEOUT',
   /** A defect of this program. */

@@ -6,6 +6,7 @@ import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { BAD_USAGE } from './exit-status.ts';
 import { fileServiceCommand } from './file-service.ts';
+import { initCommand } from './init.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { failureAsJson } from './problems.ts';
@@ -23,6 +24,7 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     .exitOverride();
   for (const verb of [
     agentCommand(),
+    initCommand(processIo),
     doctorCommand(processIo),
     backupKeysCommand(processIo),
     verifyBackupCommand(processIo),

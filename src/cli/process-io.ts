@@ -10,6 +10,8 @@ export interface CliIo extends DevKmsIo {
   readonly hasColours: boolean;
   /** Width of the terminal; undefined when output goes elsewhere. */
   readonly columns: number | undefined;
+  /** True if a person can answer questions. */
+  readonly isInteractive: boolean;
   /** Reads one line of standard input. The question is printed only on a terminal. */
   ask(question: string): Promise<string>;
   /** Ends the process with this status, even if an abandoned operation still waits for an answer. */
@@ -35,6 +37,7 @@ export const processIo: CliIo = {
   hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
   // A serial console reports a width of 0.
   columns: process.stdout.isTTY ? process.stdout.columns || undefined : undefined,
+  isInteractive: process.stdin.isTTY && process.stderr.isTTY,
   ask: async (question) => {
     if (process.stdin.isTTY) process.stderr.write(printable(question));
     const lines = createInterface({ input: process.stdin });

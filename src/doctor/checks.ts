@@ -51,3 +51,6 @@ export const ALL_CHECKS: readonly Check[] = [
   backup,
   startTimeout,
 ];
+
+/** Checks of what a package installs. They do not depend on the plugin's options, except for `agent`. */
+export const INSTALLATION_CHECKS: readonly Check[] = [optionFiles, pluginLibrary, agent, serverVersion];

@@ -17,6 +17,9 @@ export const KEY_DIRECTORY = '/var/lib/mariadb-aws-kms';
  */
 export const CREDENTIALS_FILE = '/etc/mariadb-aws-kms/credentials';
 
+/** The master key of a trial that `init --embedded-kms` sets up. Its name is seen wherever the key is named. */
+export const TRIAL_ALIAS = 'alias/trial-protects-nothing';
+
 export const PLUGIN_OPTIONS: readonly string[] = [PREFIX, ...SETTING_NAMES.map(optionName)];
 
 /** The variable's name as in an option file. */

@@ -13,6 +13,8 @@ export interface PluginsToLoad {
   readonly undoneBy: string | undefined;
 }
 
+/** Other encryption plugins of the server: only one can be active. */
+const OTHERS = /\b(?:file_key_management|hashicorp_key_management|example_key_management|debug_key_management)\b/;
 const STEM = LIBRARY.replace(/\.so$/, '');
 
 /** The plugins in order: `plugin_load` starts a new list, `plugin_load_add` adds to it. */
@@ -30,6 +32,12 @@ export function pluginsToLoad(options: ServerOptions): PluginsToLoad {
     else if (hadOurs) undoneBy = value;
   }
   return { plugins, undoneBy };
+}
+
+/** Returns the name of another encryption plugin that the options load. */
+export function otherEncryptionPlugin(options: ServerOptions): string | undefined {
+  const { plugins } = pluginsToLoad(options);
+  return OTHERS.exec(plugins.map(({ text }) => text).join(';'))?.[0];
 }
 
 function isOurs(text: string): boolean {

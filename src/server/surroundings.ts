@@ -91,6 +91,11 @@ export interface SystemPaths {
   readonly proc: string;
   /** systemd's search path for units, the most important directory first: systemd.unit(5). */
   readonly units: readonly string[];
+  /** A directory that exists where systemd runs: sd_booted(3). */
+  readonly systemd: string;
+  /** Debian's script that starts the server where no systemd runs, and the shell file that it reads before. */
+  readonly initScript: string;
+  readonly initDefaults: string;
 }
 
 export const SYSTEM_PATHS: SystemPaths = {
@@ -113,6 +118,9 @@ export const SYSTEM_PATHS: SystemPaths = {
     '/lib/systemd/system',
     '/run/systemd/generator.late',
   ],
+  systemd: '/run/systemd/system',
+  initScript: '/etc/init.d/mariadb',
+  initDefaults: '/etc/default/mariadb',
 };
 
 export interface KmsTarget {

@@ -1,14 +1,12 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import type { Configuration } from '../../server/configuration.ts';
 import { LIBRARY, PREFIX } from '../../server/plugin-options.ts';
-import { pluginsToLoad } from '../../server/plugins-to-load.ts';
+import { otherEncryptionPlugin, pluginsToLoad } from '../../server/plugins-to-load.ts';
 import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
 
 const FORCE = 'aws_key_management = FORCE_PLUS_PERMANENT';
 const LOAD = 'plugin_load_add = aws_key_management';
-/** Other encryption plugins of the server: only one can be active. */
-const OTHERS = /\b(?:file_key_management|hashicorp_key_management|example_key_management|debug_key_management)\b/;
 /** Names that are likely to be a misspelt name of this plugin. */
 const ALMOST_OURS = /aws|kms/i;
 
@@ -19,7 +17,7 @@ export const activation: Check = {
     const { options } = examination.configuration;
     const { plugins } = pluginsToLoad(options);
     const reports: Report[] = [];
-    const other = OTHERS.exec(plugins.map(({ text }) => text).join(';'))?.[0];
+    const other = otherEncryptionPlugin(options);
     if (other !== undefined && plugins.some(({ isOurs }) => isOurs)) {
       reports.push(failure(`${other} is loaded too: a server has one encryption plugin`, `remove ${other}`));
     }

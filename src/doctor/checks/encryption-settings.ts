@@ -1,5 +1,7 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { allowsKeyId, isKeyId } from '../../ids.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import type { ServerOptions } from '../../server/server-options.ts';
 import type { Check, Examination } from '../check.ts';
 
@@ -25,9 +27,9 @@ export const encryptionSettings: Check = {
   unneeded: ({ unread }) => unread,
   async run(examination) {
     const { configuration } = examination;
-    const { options, isMock } = configuration;
+    const { options } = configuration;
     const reports = [
-      ...mock(isMock),
+      ...unprotected(configuration),
       ...tables(options),
       ...defaultKey(examination),
       ...engines(options),
@@ -42,11 +44,15 @@ export const encryptionSettings: Check = {
   },
 };
 
-function mock(isMock: boolean): readonly Report[] {
-  if (!isMock) return [];
-  return [
-    warning('aws_key_management_mock is ON: the keys lie beside what they wrap', 'aws_key_management_mock = OFF'),
-  ];
+function unprotected({ isMock, masterKeyId }: Configuration): readonly Report[] {
+  if (isMock) {
+    return [
+      warning('aws_key_management_mock is ON: the keys lie beside what they wrap', 'aws_key_management_mock = OFF'),
+    ];
+  }
+  if (masterKeyId !== TRIAL_ALIAS) return [];
+  const found = 'TRIAL, PROTECTS NOTHING: the master key lies unprotected on this machine';
+  return [warning(found, 'when the trial is over: mariadb-aws-kms init --remove-trial')];
 }
 
 function tables(options: ServerOptions): readonly Report[] {

@@ -1,5 +1,7 @@
+import { systemErrorCode } from '../../errors.ts';
 import { adoptLegacyVariables } from '../../kms/aws/credentials/shared-files.ts';
 import type { Files, SystemPaths } from '../surroundings.ts';
+import { variablesOfBlock } from './init-defaults.ts';
 import { findRunningServer, type RunningServer } from './running-server.ts';
 import { findServiceUnit, type ServiceUnit } from './unit.ts';
 
@@ -32,10 +34,11 @@ const WAY = /(?:_PROXY|_proxy)$|^(?:AWS_CA_BUNDLE|SSL_CERT_FILE)$/;
 /** @param mayBeOfDistribution false: only a server that runs in `datadir` identifies the service */
 export async function readService(
   files: Files,
-  { proc, units }: SystemPaths,
+  paths: SystemPaths,
   datadir: string,
   mayBeOfDistribution: boolean,
 ): Promise<Service> {
+  const { proc, units } = paths;
   const running = await findRunningServer(files, proc, datadir, (name) => findServiceUnit(files, units, [name]));
   const isOfDistribution = running === undefined && mayBeOfDistribution;
   const unit = isOfDistribution ? await findServiceUnit(files, units) : running?.unit;
@@ -49,10 +52,35 @@ export async function readService(
   for (const [name, value] of unit?.environment ?? []) {
     if (PASSED_ON.test(name)) variables.set(name, { value, from: `${unit?.name} (${unit?.origins.get(name)})` });
   }
+  // Without systemd the unit starts nothing: Debian's script does, with what `init` wrote for it.
+  if (running?.unit === undefined && mayBeOfDistribution && !(await isThere(files, paths.systemd))) {
+    for (const [name, value] of await initVariables(files, paths)) {
+      if (PASSED_ON.test(name)) variables.set(name, { value, from: `${paths.initScript} (${paths.initDefaults})` });
+    }
+  }
   const withheld = [...(running?.environment?.keys() ?? [])].filter(
     (name) => PASSED_ON.test(name) && WAY.test(name) && !variables.has(name),
   );
   return { unit, running, variables, withheld };
+}
+
+async function isThere(files: Files, path: string): Promise<boolean> {
+  return await files.stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function initVariables(
+  files: Files,
+  { initScript, initDefaults }: SystemPaths,
+): Promise<readonly (readonly [string, string])[]> {
+  if (!(await isThere(files, initScript))) return [];
+  const text = await files.readFile(initDefaults).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  });
+  return variablesOfBlock(text.toString('utf8'));
 }
 
 export interface Adoption {

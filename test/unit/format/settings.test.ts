@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { optionFile, settingsDocument } from '../../../scripts/settings-table.ts';
+import { settingsDocument } from '../../../scripts/settings-table.ts';
 import { FrameDecoder } from '../../../src/format/frames.ts';
 import { encodePluginMessage, parsePluginMessage } from '../../../src/format/messages.ts';
+import { optionFile } from '../../../src/format/option-file.ts';
 import {
   isDynamicWireSetting,
   isWireSetting,

@@ -1,0 +1,33 @@
+import type { Finding } from '../finding.ts';
+import type { Surroundings } from '../server/surroundings.ts';
+import type { SetupChoice } from './choice.ts';
+import { AGENT_UNIT } from './paths.ts';
+import { restartCommand } from './starter.ts';
+import type { Survey } from './survey.ts';
+
+interface Situation {
+  readonly choice: SetupChoice;
+  readonly findings: readonly Finding[];
+  readonly survey: Survey;
+}
+
+/** Returns the one command that comes next, or the one thing to do. */
+export async function nextCommand(
+  { choice, findings, survey: { configuration, site } }: Situation,
+  surroundings: Surroundings,
+): Promise<string> {
+  const { credentialsFile: file, isSeparateAgent } = choice;
+  const isEmpty = file !== undefined && (await surroundings.files.stat(file)).size === 0;
+  const restart = restartCommand(site.starter, configuration, surroundings)?.join(' ');
+  if (isSeparateAgent) {
+    const start = `systemctl enable --now ${AGENT_UNIT} && ${restart}`;
+    return isEmpty ? `write the access key into ${file}, then: ${start}` : start;
+  }
+  if (isEmpty) return `write the access key into ${file}, then: mariadb-aws-kms doctor`;
+  if (findings.some(({ status }) => status === 'failure')) {
+    return 'put right the failures above, then: mariadb-aws-kms doctor';
+  }
+  if (restart !== undefined) return restart;
+  const variable = file === undefined ? '' : ` with this in its environment: AWS_SHARED_CREDENTIALS_FILE=${file}`;
+  return `restart the server${variable}`;
+}

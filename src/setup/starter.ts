@@ -1,0 +1,55 @@
+import type { Configuration } from '../server/configuration.ts';
+import type { CommandResult, Surroundings } from '../server/surroundings.ts';
+
+/** systemd; Debian's script; or something else, such as the entry point of a container. */
+export type Starter = 'systemd' | 'script' | 'unknown';
+
+const UNIT = 'mariadb.service';
+/** A restart waits for the shutdown, which may write a large buffer pool, and for a start with crash recovery. */
+export const RESTART_MS = 300_000;
+
+export async function starterOf({ files, paths }: Surroundings): Promise<Starter> {
+  const isThere = async (path: string): Promise<boolean> =>
+    await files.stat(path).then(
+      () => true,
+      () => false,
+    );
+  if (await isThere(paths.systemd)) return 'systemd';
+  return (await isThere(paths.initScript)) ? 'script' : 'unknown';
+}
+
+/** The name of the server's unit with `.service`. */
+export function unitOf({ service }: Pick<Configuration, 'service'>): string {
+  return service.unit?.name ?? UNIT;
+}
+
+/** The command that restarts the server; undefined: only the administrator knows. */
+export function restartCommand(
+  starter: Starter,
+  configuration: Pick<Configuration, 'service'>,
+  { paths }: Pick<Surroundings, 'paths'>,
+): readonly string[] | undefined {
+  if (starter === 'systemd') return ['systemctl', 'restart', unitOf(configuration).replace(/\.service$/, '')];
+  return starter === 'script' ? [paths.initScript, 'restart'] : undefined;
+}
+
+/**
+ * A script leaves processes behind that hold its output open, so the output goes through a file. As service(8) does, it
+ * passes on nothing of this environment but the search path.
+ */
+const SCRIPT = `f=$(mktemp) || exit 1
+env -i PATH="$PATH" LC_ALL=C "$@" >"$f" 2>&1 </dev/null
+code=$?
+tail -c 4096 "$f"
+rm -f "$f"
+exit $code`;
+
+/** @returns exit status and output; status 127 for a program that is not there */
+export async function runDetached(
+  command: readonly string[],
+  { run }: Pick<Surroundings, 'run'>,
+  signal: AbortSignal,
+): Promise<CommandResult> {
+  const ran = await run('sh', ['-c', SCRIPT, 'sh', ...command], signal);
+  return ran ?? { code: 127, stdout: '', stderr: 'there is no sh' };
+}
