@@ -17,7 +17,7 @@ import { keyFilesIn, obstacleIn } from '../setup/obstacles.ts';
 import { OPTION_FILE, SETUP_PATHS, type SetupPaths } from '../setup/paths.ts';
 import { serverSteps } from '../setup/server-steps.ts';
 import { setupPolicy } from '../setup/setup-policy.ts';
-import { restartCommand } from '../setup/starter.ts';
+import { serverCommand } from '../setup/starter.ts';
 import { type Survey, surveyServer } from '../setup/survey.ts';
 import { planRemoval, removeTrial } from '../setup/trial/remove-trial.ts';
 import { planTrial, setUpTrial } from '../setup/trial/set-up-trial.ts';
@@ -108,9 +108,8 @@ function refuseMixture(command: Command): void {
 
 /** The server's variables count, not those of the administrator's shell. */
 function withoutOwnVariables(surroundings: Surroundings): Surroundings {
-  const own = passedOn(surroundings.environment);
-  const environment = Object.fromEntries(Object.entries(surroundings.environment).filter(([name]) => !(name in own)));
-  return { ...surroundings, environment };
+  for (const name of Object.keys(passedOn(surroundings.environment))) delete surroundings.environment[name];
+  return surroundings;
 }
 
 async function refuseObstacles(work: Work): Promise<void> {
@@ -166,7 +165,7 @@ async function beginTrial(work: Work, program: readonly string[]): Promise<void>
   const plan = await planTrial(work, { region: DEFAULT_REGION, access, program }, keysInDatadir, surroundings);
   report.plan({ steps: plan.planned, removed: [], notes: [], policy: undefined });
   report.warn('TRIAL, PROTECTS NOTHING: the master key lies unprotected on this machine');
-  const restart = restartCommand(site.starter, configuration, surroundings);
+  const restart = serverCommand('restart', site.starter, configuration, surroundings);
   if (options.dryRun === true) {
     const then =
       restart === undefined ? 'starts the KMS of the trial' : `starts the KMS of the trial, then: ${restart.join(' ')}`;
@@ -210,7 +209,7 @@ async function endTrial(work: Work): Promise<void> {
     return;
   }
   await removeTrial(work, removal, (line) => report.tell(line), surroundings, signal);
-  const isRestarted = restartCommand(site.starter, configuration, surroundings) !== undefined;
+  const isRestarted = serverCommand('restart', site.starter, configuration, surroundings) !== undefined;
   report.end([], isRestarted ? 'mariadb-aws-kms init --master-key alias/NAME --region REGION' : 'restart the server');
   io.exit(0);
 }

@@ -2,7 +2,7 @@ import type { Finding } from '../finding.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import type { SetupChoice } from './choice.ts';
 import { AGENT_UNIT } from './paths.ts';
-import { restartCommand } from './starter.ts';
+import { serverCommand } from './starter.ts';
 import type { Survey } from './survey.ts';
 
 interface Situation {
@@ -18,7 +18,7 @@ export async function nextCommand(
 ): Promise<string> {
   const { credentialsFile: file, isSeparateAgent } = choice;
   const isEmpty = file !== undefined && (await surroundings.files.stat(file)).size === 0;
-  const restart = restartCommand(site.starter, configuration, surroundings)?.join(' ');
+  const restart = serverCommand('restart', site.starter, configuration, surroundings)?.join(' ');
   if (isSeparateAgent) {
     const start = `systemctl enable --now ${AGENT_UNIT} && ${restart}`;
     return isEmpty ? `write the access key into ${file}, then: ${start}` : start;

@@ -5,8 +5,6 @@ import type { CommandResult, Surroundings } from '../server/surroundings.ts';
 export type Starter = 'systemd' | 'script' | 'unknown';
 
 const UNIT = 'mariadb.service';
-/** A restart waits for the shutdown, which may write a large buffer pool, and for a start with crash recovery. */
-export const RESTART_MS = 300_000;
 
 export async function starterOf({ files, paths }: Surroundings): Promise<Starter> {
   const isThere = async (path: string): Promise<boolean> =>
@@ -23,14 +21,17 @@ export function unitOf({ service }: Pick<Configuration, 'service'>): string {
   return service.unit?.name ?? UNIT;
 }
 
-/** The command that restarts the server; undefined: only the administrator knows. */
-export function restartCommand(
+export type Verb = 'restart' | 'stop' | 'start';
+
+/** The command that restarts, stops or starts the server; undefined: only the administrator knows. */
+export function serverCommand(
+  verb: Verb,
   starter: Starter,
   configuration: Pick<Configuration, 'service'>,
   { paths }: Pick<Surroundings, 'paths'>,
 ): readonly string[] | undefined {
-  if (starter === 'systemd') return ['systemctl', 'restart', unitOf(configuration).replace(/\.service$/, '')];
-  return starter === 'script' ? [paths.initScript, 'restart'] : undefined;
+  if (starter === 'systemd') return ['systemctl', verb, unitOf(configuration).replace(/\.service$/, '')];
+  return starter === 'script' ? [paths.initScript, verb] : undefined;
 }
 
 /**

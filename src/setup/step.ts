@@ -19,6 +19,8 @@ export interface FileStep extends Entry {
   readonly text: string;
   /** True: a file that exists stays as it is, whatever it holds. */
   readonly isKept?: boolean;
+  /** True: a text for people, which configures nothing. */
+  readonly isProse?: boolean;
 }
 
 /** A marked block in a file that may hold other lines. */
@@ -43,8 +45,8 @@ export function describeStep({ kind, path, owner, mode }: Step): string {
   return kind === 'block' ? place : `${place} (mode ${octal}, owner ${owner.name})`;
 }
 
-/** Lines of the text that do something: neither comments nor empty. */
+/** Lines of a configuration that do something: neither comments nor empty. */
 export function effectiveLines(step: Step): readonly string[] {
-  if (step.kind === 'directory') return [];
+  if (step.kind === 'directory' || (step.kind === 'file' && step.isProse === true)) return [];
   return step.text.split('\n').filter((line) => line !== '' && !/^[#;]/.test(line));
 }

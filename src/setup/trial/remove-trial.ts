@@ -2,23 +2,26 @@ import { basename, dirname, join } from 'node:path';
 import { type DataLook, type FoundUse, keyNeedOf } from '../../data/look.ts';
 import { putInPlace, syncDirectory, temporaryPath, writeNew } from '../../disk/files.ts';
 import { KeyError, toKeyError } from '../../errors.ts';
+import type { Configuration } from '../../server/configuration.ts';
 import { lookAtServerData } from '../../server/data-locations.ts';
 import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import { diskOf, type Surroundings } from '../../server/surroundings.ts';
 import { removeStep } from '../apply.ts';
+import { encryptedTablespaces } from '../ask-server.ts';
 import { textIfThere } from '../look-at-steps.ts';
+import { keyFilesIn } from '../obstacles.ts';
 import { OPTION_FILE } from '../paths.ts';
 import { refused } from '../refused.ts';
-import { restartServer } from '../restart.ts';
+import { startServer, stopServer } from '../restart.ts';
 import type { Site } from '../server-steps.ts';
-import { restartCommand } from '../starter.ts';
+import { serverCommand } from '../starter.ts';
 import type { Step } from '../step.ts';
 import type { Survey } from '../survey.ts';
 import { must, stopTrialKms } from './trial-kms.ts';
-import { type Trial, trialSteps } from './trial-steps.ts';
+import { type Trial, trialFiles, trialSteps } from './trial-steps.ts';
 
 const NAMED = 5;
-const DECRYPT = `mariadb -Ne "SELECT CONCAT('ALTER TABLE \`', table_schema, '\`.\`', table_name, '\` ENCRYPTED=NO;') FROM information_schema.tables WHERE create_options LIKE '%ENCRYPTED%=YES%'" | mariadb`;
+const DECRYPT = `mariadb -Ne 'SELECT CONCAT("ALTER TABLE \`", table_schema, "\`.\`", table_name, "\` ENCRYPTED=NO;") FROM information_schema.tables WHERE create_options LIKE "%ENCRYPTED%=YES%"' | mariadb`;
 
 export interface TrialRemoval {
   /** Files and blocks that go, the option file last. */
@@ -53,7 +56,9 @@ export async function planRemoval(
     (facts) => facts.isDirectory(),
     () => false,
   );
-  if (isServers) assertUnused(await lookAtServerData(configuration, files.data, signal));
+  const keys = await keyFilesIn(trialFiles(site).keys, files);
+  // Without a key nothing can be encrypted.
+  if (isServers && keys > 0) await assertUnused(configuration, surroundings, signal);
   const time = new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
   return {
     steps: there,
@@ -71,21 +76,42 @@ function isInside(path: string, { paths }: Site): boolean {
   return path.startsWith(`${paths.trialDirectory}/`);
 }
 
-function assertUnused(look: DataLook): void {
+/**
+ * The server is asked as well as its files: a new tablespace does not tell in its file that it is encrypted before its
+ * pages have been written.
+ */
+async function assertUnused(
+  configuration: Configuration,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<void> {
+  const tablespaces = await encryptedTablespaces(surroundings, configuration.request.defaults, signal);
+  if (typeof tablespaces === 'string') {
+    throw refused(
+      `the server does not tell which tables are encrypted under the trial's keys: ${tablespaces}`,
+      'start the server, and let root log in through its socket; the client reads a password from /root/.my.cnf',
+    );
+  }
+  if (tablespaces.length > 0) throw inUse(tablespaces);
+  assertFilesPlain(await lookAtServerData(configuration, surroundings.files.data, signal));
+}
+
+function assertFilesPlain(look: DataLook): void {
   const need = keyNeedOf(look);
   if (need === 'none') return;
   const [unseen] = look.unseen;
-  if (need === 'unsure' && unseen !== undefined) {
-    throw refused(
-      `${unseen.path} cannot be looked at (${unseen.reason}), and may be encrypted under the trial's keys`,
-      'bring it back or make it readable, then run this again',
-    );
-  }
-  const named = look.uses.slice(0, NAMED).map(describeUse);
-  const more = look.uses.length > NAMED ? ` and ${look.uses.length - NAMED} more` : '';
+  if (need === 'needs' || unseen === undefined) throw inUse(look.uses.map(describeUse));
   throw refused(
-    `data is encrypted under the trial's keys and could not be read without them: ${named.join(', ')}${more}`,
-    `decrypt it (a table alone: ALTER TABLE d.t ENCRYPTED=NO), then run this again. All such tables: ${DECRYPT}`,
+    `${unseen.path} cannot be looked at (${unseen.reason}), and may be encrypted under the trial's keys`,
+    'bring it back or make it readable, then run this again',
+  );
+}
+
+function inUse(all: readonly string[]): KeyError {
+  const more = all.length > NAMED ? ` and ${all.length - NAMED} more` : '';
+  return refused(
+    `data is encrypted under the trial's keys and could not be read without them: ${all.slice(0, NAMED).join(', ')}${more}`,
+    `decrypt the tables (one: ALTER TABLE d.t ENCRYPTED=NO), then run this again. All of them: ${DECRYPT}`,
   );
 }
 
@@ -108,6 +134,21 @@ export async function removeTrial(
 ): Promise<void> {
   const disk = diskOf(surroundings);
   const { fileSystem: fs } = disk;
+  const command = serverCommand('start', site.starter, configuration, surroundings);
+  const isServers = steps.length > 0 && command !== undefined;
+  const start = async (hasPlugin: boolean): Promise<void> =>
+    await startServer(configuration, { verb: 'start', starter: site.starter, hasPlugin }, surroundings, signal);
+  if (isServers) {
+    tell('stopping the server');
+    await stopServer(configuration, site.starter, surroundings, signal);
+    try {
+      // Nobody can encrypt any more, and every page has been written.
+      assertFilesPlain(await lookAtServerData(configuration, surroundings.files.data, signal));
+    } catch (thrown) {
+      await start(true);
+      throw thrown;
+    }
+  }
   const before = new Map<string, string>();
   for (const { path } of steps) before.set(path, (await textIfThere(path, fs)) ?? '');
   for (const step of steps) await removeStep(step, disk);
@@ -115,11 +156,10 @@ export async function removeTrial(
     if (site.starter === 'systemd') await must(surroundings, ['systemctl', 'daemon-reload'], signal);
   };
   await reload();
-  const command = restartCommand(site.starter, configuration, surroundings);
-  if (command !== undefined && steps.length > 0) {
-    tell(`restarting the server: ${command.join(' ')}`);
+  if (isServers) {
+    tell(`starting the server without the trial: ${command.join(' ')}`);
     try {
-      await restartServer(configuration, site.starter, false, surroundings, signal);
+      await start(false);
     } catch (thrown) {
       for (const [path, text] of before) {
         const like = { uid: 0, gid: 0, mode: 0o644 };

@@ -5,12 +5,14 @@ import { diskOf, type Surroundings } from '../../server/surroundings.ts';
 import { applySteps, takeBack } from '../apply.ts';
 import { lookAtSteps } from '../look-at-steps.ts';
 import { refused } from '../refused.ts';
-import { restartServer } from '../restart.ts';
-import { restartCommand } from '../starter.ts';
+import { startServer } from '../restart.ts';
+import { serverCommand } from '../starter.ts';
 import type { PlannedStep, Step } from '../step.ts';
 import type { Survey } from '../survey.ts';
 import { freePort, must, startTrialKms, stopTrialKms } from './trial-kms.ts';
 import { type Trial, trialSteps } from './trial-steps.ts';
+
+const RESTART = { verb: 'restart' } as const;
 
 export interface TrialPlan {
   readonly trial: Trial;
@@ -65,7 +67,7 @@ export async function setUpTrial(
       tell(`started the KMS of the trial on 127.0.0.1:${trial.port}`);
     }
     if (site.starter === 'systemd' && done.length > 0) await must(surroundings, ['systemctl', 'daemon-reload'], signal);
-    const command = restartCommand(site.starter, configuration, surroundings);
+    const command = serverCommand('restart', site.starter, configuration, surroundings);
     const hasPlugin = server.answers === 'yes' && server.encryptionPlugins.includes(PREFIX);
     if (command === undefined || (done.length === 0 && hasPlugin)) return false;
     const failed = (await examine()).find(({ status }) => status === 'failure');
@@ -75,7 +77,7 @@ export async function setUpTrial(
     }
     tell(`restarting the server: ${command.join(' ')}`);
     isStopped = true;
-    await restartServer(configuration, site.starter, true, surroundings, signal);
+    await startServer(configuration, { ...RESTART, starter: site.starter, hasPlugin: true }, surroundings, signal);
     return true;
   } catch (thrown) {
     // A trial that was set up before is not this command's to take back.
@@ -106,7 +108,7 @@ async function takenBack(
     await stopTrialKms(site, configuration.account, surroundings, signal);
     if (site.starter === 'systemd') await must(surroundings, ['systemctl', 'daemon-reload'], signal);
     if (isStopped) {
-      await restartServer(configuration, site.starter, false, surroundings, signal);
+      await startServer(configuration, { ...RESTART, starter: site.starter, hasPlugin: false }, surroundings, signal);
       words.push('the server runs as before');
     }
   } catch (error) {

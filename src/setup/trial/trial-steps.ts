@@ -54,6 +54,7 @@ export function trialSteps(trial: Trial): readonly Step[] {
       owner: server,
       mode: PUBLIC_FILE,
       text: README,
+      isProse: true,
     },
     {
       kind: 'file',
