@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AGENT, BUILD, TEST_CREDENTIALS } from '../harness/scratch-server.ts';
+import { AGENT, TEST_CREDENTIALS } from '../harness/scratch-server.ts';
 import { type AgentQuestion, runAgent } from './agent-process.ts';
 import { startKmsProcess } from './kms-process.ts';
 import type { BenchOptions, Section } from './section.ts';
@@ -21,6 +21,8 @@ interface Candidate {
 
 const MB = 1e6;
 const JIT = ['--node-options=--no-jitless'];
+/** Path of another build's executable, to measure beside this one. */
+const { EARLIER_AGENT: EARLIER } = process.env;
 
 async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: BenchOptions): Promise<string> {
   const kms = await startKmsProcess();
@@ -58,15 +60,18 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
         return { ms: welcomeMs + firstCallMs, residentMb: residentBytes / MB, privateMb: privateBytes / MB };
       },
     });
-    const bundle = join(BUILD, 'agent.cjs');
     const listenIn = join(directory, 'run');
-    const bun = bunExecutable(bundle, join(directory, 'bun'));
+    const bun = bunExecutable(join(directory, 'bun'));
     const candidates = [
       { name: 'an empty Node.js process', run: async () => emptyProcess(empty) },
       agent('the executable, with a JIT', [executable], { args: JIT }),
       agent('the executable, without', [executable]),
-      agent('its bundle under `node`', [process.execPath, bundle]),
-      agent('its bundle under `node --jitless`', [process.execPath, '--jitless', bundle]),
+      ...(EARLIER === undefined
+        ? []
+        : [
+            agent('the earlier executable, with a JIT', [EARLIER], { args: JIT }),
+            agent('the earlier executable, without', [EARLIER]),
+          ]),
       ...(bun === undefined
         ? []
         : [
@@ -102,8 +107,9 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
  * The same code for another runtime, where its compiler is at hand. Bun leaves the descriptor that the plugin hands over
  * alone and ends, so that it is compared with an agent that listens.
  */
-function bunExecutable(bundle: string, path: string): string | undefined {
-  const args = ['build', '--compile', '--minify', '--bytecode', '--target=bun', bundle, '--outfile', path];
+function bunExecutable(path: string): string | undefined {
+  const main = join(import.meta.dirname, '../src/cli/main.ts');
+  const args = ['build', '--compile', '--minify', '--bytecode', '--target=bun', main, '--outfile', path];
   return spawnSync('bun', args, { stdio: 'ignore' }).status === 0 ? path : undefined;
 }
 

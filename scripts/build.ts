@@ -5,50 +5,57 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { BUILT_IN_OPTIONS } from '../src/cli/runtime-settings.ts';
+import { bundle } from './bundle.ts';
+import { readSource } from './source.ts';
 
 const root = join(import.meta.dirname, '..');
 const out = join(root, 'build');
 const plugins = join(out, 'plugin');
-const bundle = join(out, 'agent.cjs');
+const scripts = join(out, 'bundle');
 const executable = join(plugins, 'aws_key_management_agent');
 
 mkdirSync(plugins, { recursive: true });
+rmSync(scripts, { recursive: true, force: true });
+mkdirSync(scripts);
 
-await build({
-  entryPoints: [join(root, 'src/cli/main.ts')],
-  outfile: bundle,
-  bundle: true,
-  platform: 'node',
-  format: 'cjs',
-  target: `node${process.versions.node.split('.')[0]}`,
-  minifySyntax: true,
-  minifyWhitespace: true,
-  // Prefer ES modules, from which unused exports can be removed.
-  mainFields: ['module', 'main'],
-  legalComments: 'external',
-  logLevel: 'warning',
-});
+const { loader, chunks, inputs } = await bundle(readSource().commit);
+writeFileSync(join(scripts, 'load-chunks.mjs'), loader);
+for (const [name, code] of chunks) writeFileSync(join(scripts, name), code);
+writeFileSync(join(out, 'bundled-files.txt'), inputs.map((path) => `${path}\n`).join(''));
+
+// Symbols are a quarter of the file. From the finished executable `strip` would take the scripts as well.
+const node = join(out, 'node');
+execFileSync('strip', ['-o', node, process.execPath], { stdio: 'inherit' });
 
 const seaConfig = join(out, 'sea.json');
 const fresh = join(out, 'agent.new');
+// Relative to the root: the path of the main script becomes a part of the executable.
+const scriptPath = (name: string): string => `build/bundle/${name}`;
 writeFileSync(
   seaConfig,
   JSON.stringify({
-    main: bundle,
+    main: scriptPath('load-chunks.mjs'),
+    // The variable NODE_COMPILE_CACHE has a CommonJS script compiled from a file of whoever set it.
+    mainFormat: 'module',
+    assets: Object.fromEntries([...chunks.keys()].map((name) => [name, scriptPath(name)])),
+    executable: node,
     output: fresh,
     disableExperimentalSEAWarning: true,
-    useCodeCache: true,
+    // With a code cache no two builds would be the same, and a start without a JIT could not use it.
+    useCodeCache: false,
     // Without a JIT the agent runs where memory must not be writable and executable. A plugin that may map such memory
     // starts it with --node-options=--no-jitless, the only value that the program accepts; nothing from the environment
-    // adds options. Without --disable-sigusr1 that signal would open a debugger to every user of the machine. The code
-    // cache is made with a JIT, and only accepted with one; without one Node.js prints a warning.
+    // adds options. Without --disable-sigusr1 that signal would open a debugger to every user of the machine.
     execArgv: BUILT_IN_OPTIONS,
     execArgvExtension: 'cli',
   }),
 );
-execFileSync(process.execPath, ['--build-sea', seaConfig], { stdio: ['ignore', 'ignore', 'inherit'] });
+execFileSync(process.execPath, ['--build-sea', seaConfig], {
+  cwd: root,
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
+rmSync(node);
 // The copy has the layout of an installed file: of a file that was written at once, the kernel maps more into each
 // process.
 copyFileSync(fresh, `${fresh}.copy`);

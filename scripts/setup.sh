@@ -15,6 +15,7 @@ wanted_for_build='
 /usr/bin/gcc gcc
 /usr/include/stdio.h libc6-dev
 /usr/bin/make make
+/usr/bin/strip binutils
 /usr/include/mariadb/server/mysql/plugin_encryption.h libmariadbd-dev
 '
 wanted_for_demo="$wanted_for_build

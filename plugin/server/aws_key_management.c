@@ -382,10 +382,10 @@ maria_declare_plugin(aws_key_management)
   PLUGIN_LICENSE_GPL,
   init,
   deinit,
-  0x0200,
+  RELEASE_MAJOR << 8 | RELEASE_MINOR,
   status_variables,
   sysvars,
-  "2.0",
+  RELEASE,
   MariaDB_PLUGIN_MATURITY_STABLE
 }
 maria_declare_plugin_end;

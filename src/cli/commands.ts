@@ -14,13 +14,13 @@ import { processIo } from './process-io.ts';
 import { rewrapCommand } from './rewrap.ts';
 import { serverIdentityCommand } from './server-identity.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
-import { VERSION } from './version.ts';
+import { VERSION_WITH_COMMIT } from './version.ts';
 
 /** @throws what the command throws */
 export async function runCommand(argv: readonly string[]): Promise<void> {
   const program = new Command('mariadb-aws-kms')
     .description('MariaDB data-at-rest encryption with keys held by AWS KMS')
-    .version(VERSION)
+    .version(VERSION_WITH_COMMIT)
     .exitOverride();
   for (const verb of [
     agentCommand(),

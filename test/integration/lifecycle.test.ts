@@ -2,19 +2,29 @@ import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../harness/scratch-server.ts';
+import manifest from '../../package.json' with { type: 'json' };
 import { newServer, sqlError, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory, until } from '../support/scratch.ts';
 
+const { version } = manifest;
 const PLUGIN_ROW =
-  "SELECT PLUGIN_STATUS AS status, PLUGIN_TYPE AS type, PLUGIN_LICENSE AS license, PLUGIN_MATURITY AS maturity, LOAD_OPTION AS activation FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'aws_key_management'";
+  "SELECT PLUGIN_STATUS AS status, PLUGIN_TYPE AS type, PLUGIN_LICENSE AS license, PLUGIN_MATURITY AS maturity, PLUGIN_VERSION AS number, PLUGIN_AUTH_VERSION AS version, LOAD_OPTION AS activation FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'aws_key_management'";
 
 /** Options that make initialisation fail at once: the key directory is not there. */
 const FAILING = { aws_key_management_keyfile_dir: '/nowhere' };
 
-it('the plugin is an ENCRYPTION plugin with its name, GPL and stable', async () => {
+it('the plugin is an ENCRYPTION plugin with its name, GPL and stable, and of the release in package.json', async () => {
   const server = await startServer(await startKms());
   expect(await server.sql(PLUGIN_ROW)).toEqual([
-    { status: 'ACTIVE', type: 'ENCRYPTION', license: 'GPL', maturity: 'Stable', activation: 'FORCE_PLUS_PERMANENT' },
+    {
+      status: 'ACTIVE',
+      type: 'ENCRYPTION',
+      license: 'GPL',
+      maturity: 'Stable',
+      number: version.split('.', 2).join('.'),
+      version,
+      activation: 'FORCE_PLUS_PERMANENT',
+    },
   ]);
 });
 

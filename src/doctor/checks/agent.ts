@@ -72,8 +72,9 @@ async function lookAtExecutable(
     );
   }
   const shown = await run(path, ['--version'], signal);
-  const version = shown?.stdout.trim() ?? '';
-  if (shown === undefined || shown.code !== 0 || !/^\d+\.\d+\.\d+\S*$/.test(version)) {
+  // The commit follows the release.
+  const version = /^(\d+\.\d+\.\d+\S*)(?: \(\S+\))?$/.exec(shown?.stdout.trim() ?? '')?.[1];
+  if (shown === undefined || shown.code !== 0 || version === undefined) {
     const said = shown?.stderr.trim().split('\n', 1)[0] || 'no version was printed';
     const fix = said.includes('libatomic') ? 'apt install libatomic1 (Red Hat: dnf install libatomic)' : install;
     return failure(`${path} does not run: ${said}`, fix);

@@ -81,7 +81,7 @@ it('the agent lacks a library of the system', async () => {
 });
 
 it('the agent belongs to another release', async () => {
-  const patient = await newPatient({ programs: { aws_key_management_agent: { stdout: '0.0.9\n' } } });
+  const patient = await newPatient({ programs: { aws_key_management_agent: { stdout: '0.0.9 (0123456789ab)\n' } } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  agent: ROOT/plugins/aws_key_management_agent is of release 0.0.9, this program of 0.1.0
              install both from one package

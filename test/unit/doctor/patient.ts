@@ -238,7 +238,7 @@ export class Patient {
       'mariadbd --help': { stdout: this.#variables() },
       'my_print_defaults --help': {},
       my_print_defaults: { stdout: this.#optionLines() },
-      aws_key_management_agent: { stdout: '0.1.0\n' },
+      aws_key_management_agent: { stdout: '0.1.0 (0123456789ab)\n' },
       systemctl: { stdout: 'LoadState=loaded\nTimeoutStartUSec=15min\n' },
       ...this.options.programs,
     };
