@@ -9,6 +9,7 @@ export default defineConfig({
     projects: [
       // Generous: a busy machine is no failure.
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 90_000 } },
+      { test: { name: 'packages', include: ['test/packages/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 60_000 } },
       {
         test: {
           name: 'integration',
