@@ -1,12 +1,13 @@
 /**
  * Builds everything that ships: `build/plugin/aws_key_management.so`, beside it the agent executable that the plugin
- * starts, and `build/mariadb-aws-kms`, the same executable as a command.
+ * starts, and `build/mariadb-aws-kms`, the same executable as a command, with its man pages and its completion.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BUILT_IN_OPTIONS } from '../src/cli/runtime-settings.ts';
 import { bundle } from './bundle.ts';
+import { writeManual } from './manual.ts';
 import { readSource } from './source.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -67,6 +68,8 @@ renameSync(fresh, executable);
 const command = join(out, 'mariadb-aws-kms');
 rmSync(command, { force: true });
 linkOrSymlink(executable, command);
+
+writeManual(out);
 
 execFileSync(
   'make',

@@ -38,6 +38,9 @@ wanted_for_integration='
 '
 wanted_for_test='
 /usr/bin/clang clang
+/usr/bin/groff groff-base
+/usr/bin/mandoc mandoc
+/usr/bin/shellcheck shellcheck
 '
 wanted_for_debian_13='
 /usr/sbin/debootstrap debootstrap

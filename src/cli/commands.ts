@@ -16,8 +16,8 @@ import { serverIdentityCommand } from './server-identity.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { VERSION_WITH_COMMIT } from './version.ts';
 
-/** @throws what the command throws */
-export async function runCommand(argv: readonly string[]): Promise<void> {
+/** All verbs. Help, man pages and completion are made from it. */
+export function createProgram(): Command {
   const program = new Command('mariadb-aws-kms')
     .description('MariaDB data-at-rest encryption with keys held by AWS KMS')
     .version(VERSION_WITH_COMMIT)
@@ -36,6 +36,12 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
     program.addCommand(prepared(verb));
   for (const verb of [fileServiceCommand(), serverIdentityCommand()])
     program.addCommand(prepared(verb), { hidden: true });
+  return program;
+}
+
+/** @throws what the command throws */
+export async function runCommand(argv: readonly string[]): Promise<void> {
+  const program = createProgram();
   const [, , verb, subject] = argv;
   try {
     // For an unknown command, Commander's `help` prints the general help and no error.

@@ -39,7 +39,7 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--plugin-dir <directory>', 'override plugin_dir')
     .option('--user <name>', 'system user that the server runs as')
     .option('--master-key-id <id>', 'override aws_key_management_master_key_id')
-    .option('--key-spec <spec>', 'override aws_key_management_key_spec')
+    .option('--key-spec <AES_128|AES_256>', 'override aws_key_management_key_spec')
     .option('--key-ids <list>', 'override aws_key_management_key_ids')
     .option('--region <region>', 'override aws_key_management_region')
     .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')

@@ -35,7 +35,7 @@ export function policyCommand(
 ): Command {
   return withOptionFiles(new Command('policy'))
     .description('print the smallest IAM or key policy that the server needs')
-    .option('--kind <kind>', 'iam: policy for a role or user; key: policy of the master key itself', 'iam')
+    .option('--kind <iam|key>', 'iam: policy for a role or user; key: policy of the master key itself', 'iam')
     .option('--master-key-arn <arn>', 'ARN of the master key; required for an IAM policy')
     .option('--older-key-arn <arn>', 'ARN of an earlier master key that may still decrypt (repeatable)', appendList, [])
     .option('--principal <arn>', 'ARN of the role or user of the server; required for a key policy')

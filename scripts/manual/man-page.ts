@@ -1,0 +1,135 @@
+/** Man pages in the man(7) macros: one of the command and one of each verb that its help shows. */
+import type { Command, Option } from 'commander';
+
+export interface Edition {
+  /** Name and release: `mariadb-aws-kms 0.1.0`. */
+  readonly version: string;
+  /** `2030-01-31` */
+  readonly date: string;
+}
+
+/** @returns the text of each page by its file name, such as `mariadb-aws-kms-agent.1` */
+export function manPages(program: Command, edition: Edition): ReadonlyMap<string, string> {
+  const name = program.name();
+  const verbs = visibleVerbs(program);
+  const pages = new Map([[`${name}.1`, programPage(program, verbs, edition)]]);
+  for (const verb of verbs) pages.set(`${name}-${verb.name()}.1`, verbPage(program, verb, verbs, edition));
+  return pages;
+}
+
+function visibleVerbs(program: Command): readonly Command[] {
+  return program
+    .createHelp()
+    .visibleCommands(program)
+    .filter((verb) => verb.name() !== 'help');
+}
+
+function programPage(program: Command, verbs: readonly Command[], edition: Edition): string {
+  const name = program.name();
+  return page(name, edition, [
+    ...summary(name, program),
+    `.SH SYNOPSIS\n${bold(name)}\n${italic('verb')}\n[${italic('options')}]`,
+    `.SH DESCRIPTION\n${paragraph(program.description())}`,
+    '.SH VERBS',
+    ...verbs.map((verb) => item(`${bold(`${name}-${verb.name()}`)}(1)`, verb.description())),
+    ...optionSection(program),
+    EXIT_STATUS,
+    seeAlso(verbs.map((verb) => `${name}-${verb.name()}`)),
+  ]);
+}
+
+function verbPage(program: Command, verb: Command, verbs: readonly Command[], edition: Edition): string {
+  const name = `${program.name()}-${verb.name()}`;
+  const help = verb.createHelp();
+  const shown = help.visibleArguments(verb);
+  const operands = verb.registeredArguments.map((argument) => italic(help.argumentTerm(argument)));
+  const usage = [bold(`${program.name()} ${verb.name()}`), `[${italic('options')}]`, ...operands];
+  const others = verbs.map((other) => `${program.name()}-${other.name()}`).filter((other) => other !== name);
+  return page(name, edition, [
+    ...summary(name, verb),
+    `.SH SYNOPSIS\n${usage.join('\n')}`,
+    `.SH DESCRIPTION\n${paragraph(verb.description())}`,
+    ...(shown.length === 0 ? [] : ['.SH ARGUMENTS']),
+    ...shown.map((argument) => item(italic(help.argumentTerm(argument)), help.argumentDescription(argument))),
+    ...optionSection(verb),
+    ...textAfterHelp(verb),
+    EXIT_STATUS,
+    seeAlso([program.name(), ...others]),
+  ]);
+}
+
+function page(name: string, { version, date }: Edition, parts: readonly string[]): string {
+  const heading = `.TH ${escaped(name.toUpperCase())} 1 ${date} "${version}" "User Commands"`;
+  return `${[heading, ...parts].join('\n')}\n`;
+}
+
+function summary(name: string, command: Command): readonly string[] {
+  return [`.SH NAME\n${escaped(name)} \\- ${escaped(command.description())}`];
+}
+
+function optionSection(command: Command): readonly string[] {
+  const help = command.createHelp();
+  const options = help.visibleOptions(command);
+  return ['.SH OPTIONS', ...options.map((option) => item(optionTerm(option), help.optionDescription(option)))];
+}
+
+/** `--to <key>` with the option in bold and its value in italics. */
+function optionTerm({ flags }: Option): string {
+  return flags
+    .split(/(<.*>|,? )/)
+    .filter((part) => part !== '')
+    .map((part) => (part.startsWith('<') ? italic(part.slice(1, -1)) : part.endsWith(' ') ? part : bold(part)))
+    .join('');
+}
+
+const EXIT_STATUS = [
+  '.SH EXIT STATUS',
+  item('0', 'success'),
+  item('1', 'something failed, or was found to be wrong'),
+  item('2', 'bad usage'),
+].join('\n');
+
+function seeAlso(names: readonly string[]): string {
+  const pages = names.map((name) => `${bold(name)}(1)`);
+  return `.SH SEE ALSO\n${[...pages, `${bold('mariadbd')}(8)`].join(',\n')}`;
+}
+
+/** The paragraphs of addHelpText(): a line that ends with a colon is a heading, indented lines are commands. */
+function textAfterHelp(command: Command): readonly string[] {
+  let text = '';
+  command.emit('afterHelp', { error: false, command, write: (part: string) => (text += part) });
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => {
+    if (/^\S.*:$/.test(line)) return `.SH ${escaped(line.slice(0, -1).toUpperCase())}`;
+    return line.startsWith('  ') ? `.nf\n${escaped(line.trim())}\n.fi` : paragraph(line);
+  });
+}
+
+function item(term: string, text: string): string {
+  return `.TP\n${term}\n${paragraph(text)}`;
+}
+
+function paragraph(text: string): string {
+  return escaped(text).replace(/^[.']/, '\\&$&');
+}
+
+function bold(text: string): string {
+  return `\\fB${escaped(text)}\\fR`;
+}
+
+function italic(text: string): string {
+  return `\\fI${escaped(text)}\\fR`;
+}
+
+/** Hyphens, quotes and accents stay those of ASCII, and other characters do not depend on the encoding of the page. */
+function escaped(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll("'", '\\(aq')
+    .replaceAll('`', '\\(ga')
+    .replaceAll('"', '\\(dq')
+    .replaceAll('^', '\\(ha')
+    .replaceAll('~', '\\(ti')
+    .replaceAll(/[^\n -~]/gu, (letter) => `\\[u${letter.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}]`);
+}

@@ -1,0 +1,98 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { expect, it, onTestFinished } from 'vitest';
+import { bashCompletion } from '../../../scripts/manual/completion.ts';
+import { manPages } from '../../../scripts/manual/man-page.ts';
+import { createProgram } from '../../../src/cli/commands.ts';
+
+const EDITION = { version: 'tool 0.1.0', date: '2020-01-31' };
+
+it('every visible verb has a man page, and the hidden ones have none', () => {
+  const names = [...manPages(createProgram(), EDITION).keys()];
+  expect(names).toContain('mariadb-aws-kms.1');
+  expect(names).toContain('mariadb-aws-kms-rewrap.1');
+  expect(names.filter((name) => /help|file-service|server-identity/.test(name))).toEqual([]);
+});
+
+it('man pages render without a warning', () => {
+  const directory = scratch();
+  for (const [name, text] of manPages(createProgram(), EDITION)) writeFileSync(join(directory, name), text);
+  const pages = readdirSync(directory);
+  expect(pages.length).toBeGreaterThan(1);
+  const groff = spawnSync('groff', ['-ww', '-man', '-Tutf8', ...pages], { cwd: directory, encoding: 'utf8' });
+  expect({ status: groff.status, stderr: groff.stderr }).toEqual({ status: 0, stderr: '' });
+  const mandoc = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', ...pages], { cwd: directory, encoding: 'utf8' });
+  expect({ status: mandoc.status, stdout: mandoc.stdout }).toEqual({ status: 0, stdout: '' });
+});
+
+it('a man page has the texts of the help, whatever characters they have', () => {
+  const program = new Command('tool').description('a tool');
+  program.addCommand(
+    new Command('eat')
+      .description(".eats 'all' that is \\ here")
+      .argument('<file>', 'the "meal" – cold')
+      .option('-q, --quick-bite <a|b>', '`fast`')
+      .addHelpText('after', '\nExample:\n  tool eat --quick-bite a'),
+  );
+  const page = manPages(program, EDITION).get('tool-eat.1') ?? '';
+  const shown = execFileSync('groff', ['-ww', '-man', '-Tutf8', '-P-cbou'], { input: page, encoding: 'utf8' });
+  expect(shown).toContain("tool-eat - .eats 'all' that is \\ here");
+  expect(shown).toContain('tool eat [options] file');
+  expect(shown).toContain('the "meal" – cold');
+  expect(shown).toContain('-q, --quick-bite a|b');
+  expect(shown).toContain('`fast`');
+  expect(shown).toMatch(/^EXAMPLE\n +tool eat --quick-bite a$/m);
+  expect(shown).toContain('tool 0.1.0');
+});
+
+it.each([
+  ['rew\t', ['rewrap']],
+  ['dev\t --qui\t', ['dev-kms', '--quiet']],
+  ['rewrap --backup some-d\t', ['rewrap', '--backup', 'some-dir/']],
+  ['rewrap --backup some-f\t', ['rewrap', '--backup', 'some-f']],
+  ['policy --kind k\t --configured', ['policy', '--kind', 'key', '--configured']],
+  ['policy --kind=k\t', ['policy', '--kind=key']],
+  ['doctor --defaults-file a\t', ['doctor', '--defaults-file', 'a file']],
+  ['doctor --defaults-file=some-f\t', ['doctor', '--defaults-file=some-file']],
+  ['doctor --region some-f\t', ['doctor', '--region', 'some-f']],
+  ['doctor some-f\t', ['doctor', 'some-f']],
+  ['verify-backup some-d\t', ['verify-backup', 'some-dir/']],
+  ['verify-backup --no-k\t', ['verify-backup', '--no-kms']],
+  ['help re\t', ['help', 'rewrap']],
+])('bash completes %j', (typed, expected) => {
+  expect(argumentsAfter(typed)).toEqual(expected);
+});
+
+it('shellcheck has nothing against the completion', () => {
+  const { stdout } = spawnSync('shellcheck', ['--shell=bash', '-'], {
+    input: bashCompletion(createProgram()),
+    encoding: 'utf8',
+  });
+  expect(stdout).toBe('');
+});
+
+/** Types a line in an interactive bash. @returns the arguments that the command gets */
+function argumentsAfter(typed: string): readonly string[] {
+  const directory = scratch();
+  mkdirSync(join(directory, 'some-dir'));
+  for (const name of ['some-file', 'a file']) writeFileSync(join(directory, name), '');
+  const script = join(scratch(), 'completion');
+  writeFileSync(script, bashCompletion(createProgram()));
+  const { output } = spawnSync('bash', ['--norc', '--noprofile', '-i'], {
+    cwd: directory,
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], HOME: directory, TERM: 'dumb', INPUTRC: '/dev/null' },
+    stdio: ['pipe', 'ignore', 'ignore', 'pipe'],
+    input: `. ${script}\nmariadb-aws-kms() { printf '%s\\n' "$@" >&3; }\nmariadb-aws-kms ${typed}\n`,
+  });
+  return (output[3] ?? '').split('\n').slice(0, -1);
+}
+
+function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'mak-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
