@@ -96,9 +96,13 @@ function seeAlso(names: readonly string[]): string {
 
 /** The paragraphs of addHelpText(): a line that ends with a colon is a heading, indented lines are commands. */
 function textAfterHelp(command: Command): readonly string[] {
-  let text = '';
-  command.emit('afterHelp', { error: false, command, write: (part: string) => (text += part) });
-  const lines = text.split('\n').filter((line) => line !== '');
+  const parts: string[] = [];
+  command.configureOutput({ writeOut: (part) => void parts.push(part) }).outputHelp();
+  const lines = parts
+    .join('')
+    .slice(command.helpInformation().length)
+    .split('\n')
+    .filter((line) => line !== '');
   return lines.map((line) => {
     if (/^\S.*:$/.test(line)) return `.SH ${escaped(line.slice(0, -1).toUpperCase())}`;
     return line.startsWith('  ') ? `.nf\n${escaped(line.trim())}\n.fi` : paragraph(line);
