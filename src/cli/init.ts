@@ -108,7 +108,8 @@ function refuseMixture(command: Command): void {
 
 /** The server's variables count, not those of the administrator's shell. */
 function withoutOwnVariables(surroundings: Surroundings): Surroundings {
-  for (const name of Object.keys(passedOn(surroundings.environment))) delete surroundings.environment[name];
+  for (const environment of [surroundings.environment, process.env])
+    for (const name of Object.keys(passedOn(environment))) delete environment[name];
   return surroundings;
 }
 

@@ -51,7 +51,7 @@ export function regionOfKey(masterKey: string): string | undefined {
 /** @throws KeyError BAD_OPTION, SETUP_REFUSED */
 export function chooseSetup(
   flags: SetupFlags,
-  configuration: Configuration,
+  configuration: Pick<Configuration, 'datadir' | 'options'>,
   keys: KeyPlaces,
   paths: SetupPaths,
 ): SetupChoice {
@@ -86,7 +86,7 @@ type Place = Pick<SetupChoice, 'keyfileDir' | 'notes'>;
 
 function ownPlace(
   { keyfileDir }: SetupFlags,
-  { datadir, options }: Configuration,
+  { datadir, options }: Pick<Configuration, 'datadir' | 'options'>,
   { keysInDatadir, keysInDirectory }: KeyPlaces,
   paths: SetupPaths,
 ): Place {
