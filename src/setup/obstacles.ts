@@ -19,7 +19,9 @@ export function obstacleIn(
   isOptionFileThere: boolean,
 ): KeyError | undefined {
   const failed = findings.find(({ status }) => status === 'failure');
-  if (failed !== undefined) return refused(`${failed.check}: ${failed.found}`, failed.fix ?? 'see mariadb-aws-kms doctor');
+  if (failed !== undefined) {
+    return refused(`${failed.check}: ${failed.found}`, failed.fix ?? 'see mariadb-aws-kms doctor');
+  }
   const { options } = configuration;
   const other = otherEncryptionPlugin(options) ?? server.encryptionPlugins.find((name) => name !== PREFIX);
   if (other !== undefined) {
