@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { writeNotices } from './notices.ts';
 import { packDeb } from './package/deb.ts';
 import type { PackageJob } from './package/job.ts';
 import { readSource } from './source.ts';
@@ -44,6 +45,8 @@ const job: PackageJob = {
   isFast: values.fast ?? false,
 };
 mkdirSync(job.out, { recursive: true });
+// A build of other sources has no notices of its own to make.
+if (values.build === undefined) writeNotices(job.root, job.build);
 for (const pack of packers) await pack(job);
 writeSums(job.out);
 
