@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian machine to where this checkout can be run: apt packages, npm packages, the build.
-#   scripts/setup.sh build|demo|test|suite|bench|debian-13|package|roots
+#   scripts/setup.sh build|demo|test|suite|bench|debian-13|package|reproducible|roots
 #   scripts/setup.sh integration: only the apt packages that the integration tests need
 # Installs what is missing and nothing else; no package of it starts a service or changes an installed MariaDB.
 set -eu
@@ -56,7 +56,6 @@ wanted_for_suite='
 /usr/bin/mariadb-backup mariadb-backup
 '
 wanted_for_package="$wanted_for_build
-/usr/bin/strip binutils
 /usr/bin/dpkg-buildpackage dpkg-dev
 /usr/bin/dh debhelper
 /usr/bin/lintian lintian
@@ -103,8 +102,10 @@ case ${1-} in
   debian-13) collect "$wanted_for_demo$wanted_for_debian_13" ;;
   integration) collect "$wanted_for_demo$wanted_for_integration" ;;
   package) collect "$wanted_for_package" ;;
+  reproducible) collect "$wanted_for_package
+/usr/bin/faketime faketime" ;;
   roots) collect "$wanted_for_package$wanted_for_debian_13$wanted_for_roots" ;;
-  *) fail "expected build, demo, test, suite, bench, debian-13, package, roots or integration, got '${1-}'" ;;
+  *) fail "expected build, demo, test, suite, bench, debian-13, package, reproducible, roots or integration, got '${1-}'" ;;
 esac
 # Node's binary and MariaDB's test client need these; their folder differs by architecture.
 [ "$1" != bench ] || ls /usr/lib/*/libcurl.so.4 >/dev/null 2>&1 || missing="$missing libcurl4"
