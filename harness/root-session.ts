@@ -44,7 +44,7 @@ const BOOT_MS = 90_000;
 
 const open = new Set<RootSession>();
 process.on('exit', () => {
-  for (const session of open) session.kill();
+  for (const session of open) session.end();
 });
 
 export class RootSession {
@@ -74,7 +74,7 @@ export class RootSession {
     const line = await Promise.race([once(createInterface(first.stdout), 'line'), once(first, 'exit')]);
     const [pid] = line[0] === 'ready' ? childrenOf(first.pid ?? 0) : [];
     if (pid === undefined) {
-      await removeCgroup(cgroup);
+      removeCgroup(cgroup);
       throw new RootError(`cannot enter ${root}: ${said.join('')}`);
     }
     const session = new RootSession(first, pid, cgroup);
@@ -123,18 +123,19 @@ export class RootSession {
   }
 
   /** Ends everything in the session at once. */
-  kill(): void {
+  end(): void {
     this.#first.kill('SIGKILL');
+    removeCgroup(this.#cgroup);
+    open.delete(this);
   }
 
   async close(): Promise<void> {
     if (this.#first.exitCode === null && this.#first.signalCode === null) {
       const exit = once(this.#first, 'exit');
-      this.kill();
+      this.#first.kill('SIGKILL');
       await exit;
     }
-    open.delete(this);
-    await removeCgroup(this.#cgroup);
+    this.end();
   }
 
   async #untilBooted(): Promise<void> {
@@ -164,7 +165,8 @@ function newCgroup(): string {
   return mkdtempSync(join(hierarchy, `${prefix}${process.pid}.`));
 }
 
-async function removeCgroup(cgroup: string): Promise<void> {
+/** Waits without turns of the event loop: a process that exits has none. */
+function removeCgroup(cgroup: string): void {
   if (cgroup === '') return;
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -173,7 +175,7 @@ async function removeCgroup(cgroup: string): Promise<void> {
     } catch (error) {
       // Its processes are being ended.
       if (attempt === 50) throw error;
-      await sleep(100);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
     }
   }
 }

@@ -9,8 +9,7 @@ const HEADING = '## A minute with the embedded KMS';
 const LIMIT_SECONDS = 60;
 
 export interface Minute {
-  /** The commands, a line each, in their order. */
-  readonly shell: string;
+  readonly commands: readonly [install: string, init: string];
   readonly sql: string;
   /** The table that it makes, with its database. */
   readonly table: string;
@@ -31,27 +30,28 @@ export function readMinute(): Minute {
     return only;
   };
   const [shell, sql] = [block('sh'), block('sql')];
+  const [installation, initialisation, ...more] = shell.trimEnd().split('\n');
+  if (installation === undefined || initialisation === undefined || more.length > 0)
+    throw new Error(`${DOCUMENT}: "${HEADING}" promises two commands, and has:\n${shell}`);
   const table = /CREATE TABLE (?:IF NOT EXISTS )?(\w+\.\w+)/i.exec(sql)?.[1];
   const secret = /INSERT INTO [^;]*'([^']{5,})'/i.exec(sql)?.[1];
   if (table === undefined || secret === undefined)
     throw new Error(`${DOCUMENT}: the SQL of "${HEADING}" creates no database.table, or stores no text in it`);
-  return { shell, sql, table, secret };
-}
-
-/** Prefixes that a user types and root need not. */
-function asRoot(shell: string): string {
-  return shell.replace(/^sudo /gm, '');
+  return { commands: [installation, initialisation], sql, table, secret };
 }
 
 /** @returns the seconds that it took */
 export async function minute(machine: Machine, deb: string): Promise<string> {
-  const { shell, sql, table, secret } = readMinute();
+  const { commands, sql, table, secret } = readMinute();
+  const [installation, initialisation] = commands;
   await machine.sql(`CREATE DATABASE clear; CREATE TABLE clear.t (s TEXT); INSERT INTO clear.t VALUES ('${secret}')`);
   const before = await machine.server();
   machine.bring(deb);
   const started = performance.now();
   // The user's answer to apt's question.
-  await machine.run(`set -e\n${asRoot(shell)}`, 'y\n');
+  await machine.run(installation, 'y\n');
+  const installed = performance.now();
+  await machine.run(initialisation);
   const configured = performance.now();
   const answer = await machine.sql(sql);
   const ended = performance.now();
@@ -63,7 +63,12 @@ export async function minute(machine: Machine, deb: string): Promise<string> {
   const versions = expectEncrypted(machine, table, secret);
   await machine.service('start');
   expectThat((await machine.sql(`SELECT * FROM ${table}`)).includes(secret), `${table} reads after a restart`);
-  expectThat(seconds < LIMIT_SECONDS, `it takes less than ${LIMIT_SECONDS} s`, `${seconds.toFixed(1)} s`);
-  const parts = `install and init ${((configured - started) / 1000).toFixed(1)}, SQL ${((ended - configured) / 1000).toFixed(1)}`;
+  const parts = shares([installed - started, configured - installed, ended - configured]);
+  expectThat(seconds < LIMIT_SECONDS, `it takes less than ${LIMIT_SECONDS} s`, `${seconds.toFixed(1)} s: ${parts}`);
   return `${seconds.toFixed(1)} s to an encrypted table (${parts}); key version in its pages: ${versions.join(', ')}`;
+}
+
+function shares(parts: readonly [install: number, init: number, sql: number]): string {
+  const [install, init, sql] = parts.map((ms) => (ms / 1000).toFixed(1));
+  return `install ${install}, init and restart ${init}, SQL ${sql}`;
 }
