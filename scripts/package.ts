@@ -12,9 +12,15 @@ import { parseArgs } from 'node:util';
 import { writeNotices } from './notices.ts';
 import { packDeb } from './package/deb.ts';
 import type { PackageJob } from './package/job.ts';
+import { packRpm } from './package/rpm.ts';
+import { packTarball } from './package/tarball.ts';
 import { readSource } from './source.ts';
 
-const KINDS: Readonly<Record<string, (job: PackageJob) => Promise<void>>> = { deb: packDeb };
+const KINDS: Readonly<Record<string, (job: PackageJob) => Promise<void>>> = {
+  deb: packDeb,
+  rpm: packRpm,
+  tarball: packTarball,
+};
 const SUMS = 'SHA256SUMS';
 
 const root = join(import.meta.dirname, '..');
