@@ -60,6 +60,7 @@ wanted_for_package="$wanted_for_build
 /usr/bin/dh debhelper
 /usr/bin/lintian lintian
 /usr/bin/rpmbuild rpm
+/usr/bin/shellcheck shellcheck
 /usr/bin/xz xz-utils
 /usr/bin/systemd-analyze systemd
 /usr/bin/apt-ftparchive apt-utils

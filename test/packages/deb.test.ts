@@ -1,11 +1,11 @@
 /** The Debian package that `npm run package -- deb` made, without a server: campaigns/packages.ts installs it. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
+import { expectAgentStarts } from '../support/packaged-agent.ts';
 
 const root = join(import.meta.dirname, '../..');
 const packages = join(root, 'build/packages');
@@ -71,24 +71,7 @@ it('the command in the package starts and says its version', () => {
 });
 
 it('the agent in the package starts by the path that the plugin uses', async () => {
-  const socket = join(scratch, 'run/agent.sock');
-  const keys = join(scratch, 'keys');
-  mkdirSync(join(scratch, 'run'), { mode: 0o700 });
-  mkdirSync(keys, { mode: 0o700 });
-  const options = ['agent', '--listen', socket, '--keyfile-dir', keys, '--mock'];
-  const agent = spawn(join(tree, 'usr/lib/mysql/plugin/aws_key_management_agent'), options, {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  try {
-    const [said]: Buffer[] = await once(agent.stderr, 'data');
-    expect(String(said)).toMatch(/^mariadb-aws-kms: agent \S+ listens on .*\/run\/agent\.sock\n$/);
-    expect(statSync(socket).isSocket()).toBe(true);
-    const ended = once(agent, 'exit');
-    agent.kill('SIGTERM');
-    expect(await ended).toEqual([0, null]);
-  } finally {
-    agent.kill('SIGKILL');
-  }
+  await expectAgentStarts(join(tree, 'usr/lib/mysql/plugin/aws_key_management_agent'), scratch);
 });
 
 it('lintian has nothing to say', () => {
