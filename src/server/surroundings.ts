@@ -87,6 +87,10 @@ export interface SystemPaths {
   /** AppArmor's list of loaded profiles, and the directory of their texts. */
   readonly apparmorProfiles: string;
   readonly apparmorDirectory: string;
+  /** Rules that the packages bring. */
+  readonly apparmorShipped: string;
+  /** The program as packages install it, behind the link in the plugin directory. */
+  readonly program: string;
   /** The directory of processes. */
   readonly proc: string;
   /** systemd's search path for units, the most important directory first: systemd.unit(5). */
@@ -104,6 +108,8 @@ export const SYSTEM_PATHS: SystemPaths = {
   selinux: '/sys/fs/selinux',
   apparmorProfiles: '/sys/kernel/security/apparmor/profiles',
   apparmorDirectory: '/etc/apparmor.d',
+  apparmorShipped: '/usr/share/mariadb-aws-kms/apparmor',
+  program: '/usr/bin/mariadb-aws-kms',
   proc: '/proc',
   units: [
     '/etc/systemd/system.control',

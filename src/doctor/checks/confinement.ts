@@ -11,6 +11,11 @@ import type { Check, Examination } from '../check.ts';
 const BOOLEAN = 'mysql_connect_any';
 /** The SELinux type that the policy lets the server write. */
 const DATA_TYPE = 'mysqld_db_t';
+const AGENT_PROFILE = 'mariadb-aws-kms-agent';
+/** Sockets that Debian's profile of the server lets it use. */
+const SERVER_SOCKETS = /^\/run\/(?:mysqld|mariadbd)\//;
+/** A rule that executes the agent, or lets the server use the socket of a separate one. */
+const KNOWS_AGENT = /^(?!\s*#).*(?:aws_key_management_agent|mariadb-aws-kms)/m;
 const PROFILE = /^(?:\/usr\/sbin\/)?(mariadbd|mysqld) \((enforce|complain)\)$/m;
 
 /** Finds sandboxes that keep the server from starting its agent, or the agent from its keys and from AWS. */
@@ -111,12 +116,26 @@ async function apparmor({ surroundings: { files, paths }, configuration }: Exami
   const name = await profileFile(files, paths.apparmorDirectory, program);
   const local = join(paths.apparmorDirectory, 'local', name);
   const texts = [await textOf(files, join(paths.apparmorDirectory, name)), await textOf(files, local)];
-  if (isSeparateAgent(configuration) || texts.some((text) => text?.includes(AGENT_NAME))) {
+  if (texts.some((text) => text !== undefined && KNOWS_AGENT.test(text))) {
     return [ok(`AppArmor enforces ${name}, which knows the agent`)];
   }
+  const server = join(paths.apparmorDirectory, name);
+  if (isSeparateAgent(configuration)) {
+    const socket = configuration.agent.slice(AGENT_SOCKET_PREFIX.length);
+    if (SERVER_SOCKETS.test(socket)) return [ok(`AppArmor enforces ${name}, which allows ${socket}`)];
+    const found = `AppArmor enforces ${name}, whose rules do not name ${socket}`;
+    return [warning(found, `echo '${socket} rw,' >> ${local} && apparmor_parser -r ${server}`)];
+  }
   const agent = configuration.agent || join(configuration.pluginDir, AGENT_NAME);
-  const fix = `echo '${agent} Ux,' >> ${local} && apparmor_parser -r ${join(paths.apparmorDirectory, name)}`;
-  return [failure(`AppArmor enforces ${name}, which does not let the server start ${agent}`, fix)];
+  const found = `AppArmor enforces ${name}, which does not let the server start ${agent}`;
+  const profile = join(paths.apparmorShipped, AGENT_PROFILE);
+  // The shipped rules are about the installed program, which they name by its path.
+  if ((await files.realpath(agent).catch(() => agent)) !== paths.program || (await textOf(files, profile)) === undefined)
+    return [failure(found, `echo '${agent} Ux,' >> ${local} && apparmor_parser -r ${server}`)];
+  const install = `install -m 0644 ${profile} ${paths.apparmorDirectory}/`;
+  const add = `cat ${join(paths.apparmorShipped, 'local-mariadbd')} >> ${local}`;
+  const load = `apparmor_parser -r ${join(paths.apparmorDirectory, AGENT_PROFILE)} ${server}`;
+  return [failure(found, `${install} && ${add} && ${load}; or use the agent as a service of its own`)];
 }
 
 /** The profile is named for the program or, in older releases, for its path. */

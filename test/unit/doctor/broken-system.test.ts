@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { newPatient, plainFiles } from './patient.ts';
 
@@ -173,6 +175,24 @@ it('a profile named for its program keeps the server from the agent', async () =
   const { problems, lines } = await patient.examine();
   expect(problems).toBe('exit 0');
   expect(lines).toContain('ok       confinement: AppArmor enforces mariadbd, which knows the agent');
+});
+
+it('the rules that a package brings let the server start the agent that it brings', async () => {
+  const patient = await newPatient();
+  patient.write('system/profiles', 'mariadbd (enforce)\n');
+  patient.write('system/apparmor.d/mariadbd', 'profile mariadbd /usr/sbin/mariadbd { }');
+  const shipped = (name: string): string =>
+    readFileSync(join(import.meta.dirname, '../../../packaging/apparmor', name), 'utf8');
+  patient.write('system/shipped/mariadb-aws-kms-agent', shipped('mariadb-aws-kms-agent'));
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: AppArmor enforces mariadbd, which does not let the server start ROOT/plugins/aws_key_management_agent
+             install -m 0644 ROOT/system/shipped/mariadb-aws-kms-agent ROOT/system/apparmor.d/ && cat ROOT/system/shipped/local-mariadbd >> ROOT/system/apparmor.d/local/mariadbd && apparmor_parser -r ROOT/system/apparmor.d/mariadb-aws-kms-agent ROOT/system/apparmor.d/mariadbd; or use the agent as a service of its own
+    exit 1"
+  `);
+  patient.write('system/apparmor.d/local/mariadbd', shipped('local-mariadbd').replaceAll(/^[^#].*/gm, ''));
+  expect((await patient.examine()).problems).toContain('does not let the server start');
+  patient.write('system/apparmor.d/local/mariadbd', shipped('local-mariadbd'));
+  expect((await patient.examine()).problems).toBe('exit 0');
 });
 
 it('AppArmor keeps the server from the agent', async () => {

@@ -206,6 +206,8 @@ export class Patient {
         selinux: join(this.system, 'selinux'),
         apparmorProfiles: join(this.system, 'profiles'),
         apparmorDirectory: join(this.system, 'apparmor.d'),
+        apparmorShipped: join(this.system, 'shipped'),
+        program: join(this.plugins, 'aws_key_management_agent'),
         proc: join(this.system, 'proc'),
         units: ['etc', 'run', 'lib'].map((name) => join(this.system, name)),
         systemd: join(this.system, 'systemd'),
