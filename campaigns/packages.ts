@@ -4,6 +4,7 @@
  *   npm run test:packages [-- NAME...]     only the tests whose names contain one of the words
  */
 import type { Codename } from '../harness/clean-root.ts';
+import { apparmor } from './packages/apparmor.ts';
 import { container, sidecar } from './packages/container.ts';
 import { currentDeb, packEarlierDeb } from './packages/debs.ts';
 import { install, life } from './packages/install.ts';
@@ -46,6 +47,10 @@ const WITHOUT_SYSTEMD: Readonly<Record<string, Test['run']>> = { minute, install
 const CONTAINERS: Readonly<Record<string, Test['run']>> = { container, sidecar };
 
 function tests(): Test[] {
+  return [...debianTests(), { name: 'Debian sid: AppArmor', run: apparmor, codename: 'sid', systemd: false }];
+}
+
+function debianTests(): Test[] {
   return Object.entries(DEBIANS).flatMap(([debian, codename]) => {
     const named = (kind: string, systemd: boolean, runs: Readonly<Record<string, Test['run']>>): Test[] =>
       Object.entries(runs).map(([name, run]) => ({ name: `${debian}, ${kind}: ${name}`, run, codename, systemd }));

@@ -16,6 +16,8 @@ const ROOTS = join(BUILD, 'roots');
 /** Packages that an installed Debian has and debootstrap's smallest variant lacks. */
 const BASE = ['init', 'procps', 'iproute2', 'ca-certificates'];
 const SERVER = ['mariadb-server', 'mariadb-backup'];
+/** Sid's server brings a profile for AppArmor. */
+const MORE: Readonly<Record<Codename, readonly string[]>> = { bookworm: [], trixie: [], sid: ['apparmor'] };
 
 /** A root has it while it is made: no service is started. It is Debian Policy's way to say so. */
 const POLICY = 'usr/sbin/policy-rc.d';
@@ -39,7 +41,7 @@ export async function cleanRoot(codename: Codename): Promise<string> {
     writeFileSync(join(fresh, 'etc/apt/sources.list'), archives.map((uri) => `deb ${uri} ${codename} main\n`).join(''));
     writeFileSync(join(fresh, 'etc/hosts'), HOSTS);
     writeFileSync(join(fresh, POLICY), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-    await inRoot(fresh, `apt-get -q update && apt-get -q -y install ${SERVER.join(' ')} && apt-get clean`);
+    await inRoot(fresh, `apt-get -q update && apt-get -q -y install ${[...SERVER, ...MORE[codename]].join(' ')} && apt-get clean`);
     rmSync(join(fresh, POLICY));
     renameSync(fresh, root);
   } finally {
