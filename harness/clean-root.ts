@@ -41,7 +41,10 @@ export async function cleanRoot(codename: Codename): Promise<string> {
     writeFileSync(join(fresh, 'etc/apt/sources.list'), archives.map((uri) => `deb ${uri} ${codename} main\n`).join(''));
     writeFileSync(join(fresh, 'etc/hosts'), HOSTS);
     writeFileSync(join(fresh, POLICY), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-    await inRoot(fresh, `apt-get -q update && apt-get -q -y install ${[...SERVER, ...MORE[codename]].join(' ')} && apt-get clean`);
+    await inRoot(
+      fresh,
+      `apt-get -q update && apt-get -q -y install ${[...SERVER, ...MORE[codename]].join(' ')} && apt-get clean`,
+    );
     rmSync(join(fresh, POLICY));
     renameSync(fresh, root);
   } finally {

@@ -130,7 +130,10 @@ async function apparmor({ surroundings: { files, paths }, configuration }: Exami
   const found = `AppArmor enforces ${name}, which does not let the server start ${agent}`;
   const profile = join(paths.apparmorShipped, AGENT_PROFILE);
   // The shipped rules are about the installed program, which they name by its path.
-  if ((await files.realpath(agent).catch(() => agent)) !== paths.program || (await textOf(files, profile)) === undefined)
+  if (
+    (await files.realpath(agent).catch(() => agent)) !== paths.program ||
+    (await textOf(files, profile)) === undefined
+  )
     return [failure(found, `echo '${agent} Ux,' >> ${local} && apparmor_parser -r ${server}`)];
   const install = `install -m 0644 ${profile} ${paths.apparmorDirectory}/`;
   const add = `cat ${join(paths.apparmorShipped, 'local-mariadbd')} >> ${local}`;
