@@ -14,9 +14,11 @@ export interface ReleaseStep {
 /** @throws Error when the numbers of the steps have a gap */
 export function readReleaseSteps(): readonly ReleaseStep[] {
   const document = readFileSync(join(import.meta.dirname, '../docs/releasing.md'), 'utf8');
-  return [...document.matchAll(/^## (\d+)\. (.+)\n([^]*?)(?=^## |$(?![^]))/gm)].map(([, number, title, text], index) => {
-    if (Number(number) !== index + 1) throw new Error(`docs/releasing.md: step ${number} follows step ${index}`);
-    const commands = [...(text ?? '').matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, lines]) => lines).join('');
-    return { number: index + 1, title: title ?? '', text: (text ?? '').trim(), commands };
-  });
+  return [...document.matchAll(/^## (\d+)\. (.+)\n([\s\S]*?)(?=^## |$(?![\s\S]))/gm)].map(
+    ([, number, title, text], index) => {
+      if (Number(number) !== index + 1) throw new Error(`docs/releasing.md: step ${number} follows step ${index}`);
+      const commands = [...(text ?? '').matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, lines]) => lines).join('');
+      return { number: index + 1, title: title ?? '', text: (text ?? '').trim(), commands };
+    },
+  );
 }
