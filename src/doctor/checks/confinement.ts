@@ -14,8 +14,12 @@ const DATA_TYPE = 'mysqld_db_t';
 const AGENT_PROFILE = 'mariadb-aws-kms-agent';
 /** Sockets that Debian's profile of the server lets it use. */
 const SERVER_SOCKETS = /^\/run\/(?:mysqld|mariadbd)\//;
-/** A rule that executes the agent, or lets the server use the socket of a separate one. */
-const KNOWS_AGENT = /^(?!\s*#).*(?:aws_key_management_agent|mariadb-aws-kms)/m;
+/** A rule about the socket of a separate agent. */
+const KNOWS_SOCKET = /^(?!\s*#).*mariadb-aws-kms/m;
+/** A rule that executes the agent. */
+const EXECUTES_AGENT = /^(?!\s*#)(?=.*(?:aws_key_management_agent|mariadb-aws-kms))(?:.*\s)?[a-zA-Z]*x[\s,]/m;
+/** Such a rule, with the shipped profile. */
+const NEEDS_PROFILE = new RegExp(`^(?!\\s*#).*-> ${AGENT_PROFILE},`, 'm');
 const PROFILE = /^(?:\/usr\/sbin\/)?(mariadbd|mysqld) \((enforce|complain)\)$/m;
 
 /** Finds sandboxes that keep the server from starting its agent, or the agent from its keys and from AWS. */
@@ -116,28 +120,36 @@ async function apparmor({ surroundings: { files, paths }, configuration }: Exami
   const name = await profileFile(files, paths.apparmorDirectory, program);
   const local = join(paths.apparmorDirectory, 'local', name);
   const texts = [await textOf(files, join(paths.apparmorDirectory, name)), await textOf(files, local)];
-  if (texts.some((text) => text !== undefined && KNOWS_AGENT.test(text))) {
-    return [ok(`AppArmor enforces ${name}, which knows the agent`)];
-  }
+  const has = (rule: RegExp): boolean => texts.some((text) => text !== undefined && rule.test(text));
   const server = join(paths.apparmorDirectory, name);
+  const profile = join(paths.apparmorShipped, AGENT_PROFILE);
+  const installed = join(paths.apparmorDirectory, AGENT_PROFILE);
+  const install = `install -m 0644 ${profile} ${paths.apparmorDirectory}/`;
+  const knows = ok(`AppArmor enforces ${name}, which knows the agent`);
   if (isSeparateAgent(configuration)) {
+    if (has(KNOWS_SOCKET)) return [knows];
     const socket = configuration.agent.slice(AGENT_SOCKET_PREFIX.length);
     if (SERVER_SOCKETS.test(socket)) return [ok(`AppArmor enforces ${name}, which allows ${socket}`)];
     const found = `AppArmor enforces ${name}, whose rules do not name ${socket}`;
     return [warning(found, `echo '${socket} rw,' >> ${local} && apparmor_parser -r ${server}`)];
   }
+  if (has(EXECUTES_AGENT)) {
+    if (!has(NEEDS_PROFILE) || profiles?.split('\n').some((line) => line.startsWith(`${AGENT_PROFILE} (`)))
+      return [knows];
+    const found = `AppArmor enforces ${name}, which starts the agent under the profile ${AGENT_PROFILE}; it is not loaded`;
+    const isInstalled = (await textOf(files, installed)) !== undefined;
+    return [failure(found, `${isInstalled ? '' : `${install} && `}apparmor_parser -r ${installed}`)];
+  }
   const agent = configuration.agent || join(configuration.pluginDir, AGENT_NAME);
   const found = `AppArmor enforces ${name}, which does not let the server start ${agent}`;
-  const profile = join(paths.apparmorShipped, AGENT_PROFILE);
   // The shipped rules are about the installed program, which they name by its path.
   if (
     (await files.realpath(agent).catch(() => agent)) !== paths.program ||
     (await textOf(files, profile)) === undefined
   )
     return [failure(found, `echo '${agent} Ux,' >> ${local} && apparmor_parser -r ${server}`)];
-  const install = `install -m 0644 ${profile} ${paths.apparmorDirectory}/`;
   const add = `cat ${join(paths.apparmorShipped, 'local-mariadbd')} >> ${local}`;
-  const load = `apparmor_parser -r ${join(paths.apparmorDirectory, AGENT_PROFILE)} ${server}`;
+  const load = `apparmor_parser -r ${installed} ${server}`;
   return [failure(found, `${install} && ${add} && ${load}; or use the agent as a service of its own`)];
 }
 

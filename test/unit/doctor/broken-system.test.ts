@@ -192,7 +192,27 @@ it('the rules that a package brings let the server start the agent that it bring
   patient.write('system/apparmor.d/local/mariadbd', shipped('local-mariadbd').replaceAll(/^[^#].*/gm, ''));
   expect((await patient.examine()).problems).toContain('does not let the server start');
   patient.write('system/apparmor.d/local/mariadbd', shipped('local-mariadbd'));
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: AppArmor enforces mariadbd, which starts the agent under the profile mariadb-aws-kms-agent; it is not loaded
+             install -m 0644 ROOT/system/shipped/mariadb-aws-kms-agent ROOT/system/apparmor.d/ && apparmor_parser -r ROOT/system/apparmor.d/mariadb-aws-kms-agent
+    exit 1"
+  `);
+  patient.write('system/apparmor.d/mariadb-aws-kms-agent', shipped('mariadb-aws-kms-agent'));
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  confinement: AppArmor enforces mariadbd, which starts the agent under the profile mariadb-aws-kms-agent; it is not loaded
+             apparmor_parser -r ROOT/system/apparmor.d/mariadb-aws-kms-agent
+    exit 1"
+  `);
+  patient.write('system/profiles', 'mariadb-aws-kms-agent (enforce)\nmariadbd (enforce)\n');
   expect((await patient.examine()).problems).toBe('exit 0');
+});
+
+it('the rule for the socket of a separate agent does not let the server start an agent of its own', async () => {
+  const patient = await newPatient();
+  patient.write('system/profiles', 'mariadbd (enforce)\n');
+  patient.write('system/apparmor.d/mariadbd', 'profile mariadbd /usr/sbin/mariadbd { }');
+  patient.write('system/apparmor.d/local/mariadbd', '/run/mariadb-aws-kms/agent.sock rw,\n');
+  expect((await patient.examine()).problems).toContain('does not let the server start');
 });
 
 it('AppArmor keeps the server from the agent', async () => {
