@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { expect, it } from 'vitest';
+import { createProgram } from '../../../src/cli/commands.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const BLOCK = /^```(\w*)\n([\s\S]*?)^```$/gm;
+/** Lines of blocks that are no command: SQL, output, continued lines, the rest of a Dockerfile. */
+const NO_COMMAND = /^(?:$|\s|MariaDB>|\d+$|COPY |RUN )/;
+
+/** Tests that run a command of the documents, by its beginning: the file, and its words there. */
+const RUN: Readonly<Record<string, readonly [file: string, words: string]>> = {
+  // The minute reads both from the document.
+  'apt-get install ./mariadb-plugin': ['campaigns/packages/minute.ts', 'machine.run(installation'],
+  'mariadb-aws-kms init --embedded-kms': ['campaigns/packages/minute.ts', 'machine.run(initialisation'],
+  'mariadb-aws-kms doctor': ['campaigns/packages/install.ts', 'mariadb-aws-kms doctor'],
+  // init does it under systemd, and the minute expects another process of the server.
+  'systemctl restart mariadb': ['campaigns/packages/minute.ts', 'the server was restarted within the minute'],
+  'systemctl enable --now mariadb-aws-kms-agent': ['campaigns/packages/configured.ts', 'systemctl enable --now'],
+  '# grep -c': ['campaigns/packages/minute.ts', 'expectEncrypted(machine, table, secret)'],
+  'aws kms create-key': ['test/integration/awscli.test.ts', "'create-key'"],
+  'aws kms create-alias': ['test/integration/awscli.test.ts', "'create-alias'"],
+  'tar -xf mariadb-aws-kms': ['test/packages/tarball.test.ts', "'tar'"],
+  'cd mariadb-aws-kms': ['test/packages/tarball.test.ts', "'tar'"],
+  './install.sh': ['test/packages/tarball.test.ts', 'install.sh'],
+  'apt-get install libatomic1': ['campaigns/packages/container.ts', 'libatomic1'],
+  'install -m 0644 /usr/share/mariadb-aws-kms/apparmor': [
+    'campaigns/packages/apparmor.ts',
+    '/mariadb-aws-kms-agent /etc/apparmor.d/',
+  ],
+  'cat /usr/share/mariadb-aws-kms/apparmor': [
+    'campaigns/packages/apparmor.ts',
+    '/local-mariadbd >> /etc/apparmor.d/local/mariadbd',
+  ],
+};
+/** Commands that `docs/install.md` names among those that were not run, by their beginning: its words there. */
+const NOT_RUN: Readonly<Record<string, string>> = {
+  'mariadb-aws-kms init --master-key': '`mariadb-aws-kms init --master-key`',
+  'dnf install': '`dnf install`',
+  'setsebool -P': '`setsebool`',
+  'semanage fcontext': '`semanage`',
+  'apparmor_parser -r': '`apparmor_parser -r`',
+  'docker run': '`docker run`',
+  'FROM mariadb': '`FROM`',
+  'npm install --global': '`npm install --global`',
+  'ln -s': '`ln -s`',
+  'install -m 0644 build/plugin': 'the two `install` lines',
+  'install -m 0755 build/plugin': 'the two `install` lines',
+};
+
+function textOf(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8');
+}
+
+/** Lines of the blocks for a shell. */
+function linesOf(document: string): readonly string[] {
+  const blocks = [...textOf(document).matchAll(BLOCK)].filter(([, language = '']) => /^(?:sh)?$/.test(language));
+  return blocks.flatMap(([, , lines = '']) => lines.replaceAll('\\\n', ' ').split('\n'));
+}
+
+function commandsOf(document: string): readonly string[] {
+  return linesOf(document).filter((line) => !NO_COMMAND.test(line));
+}
+
+function startingWith<T>(table: Readonly<Record<string, T>>, command: string): T | undefined {
+  return Object.entries(table).find(([beginning]) => command.startsWith(beginning))?.[1];
+}
+
+it.each(['docs/quick-start.md', 'docs/install.md'])(
+  '%s has only commands that a test runs or that it says were not run',
+  (document) => {
+    const commands = commandsOf(document);
+    expect(commands.length).toBeGreaterThan(5);
+    const notRun = textOf('docs/install.md').split('## What was not run\n')[1] ?? '';
+    const unknown = commands.filter((command) => {
+      const run = startingWith(RUN, command);
+      if (run !== undefined) return !textOf(run[0]).includes(run[1]);
+      const words = startingWith(NOT_RUN, command);
+      return words === undefined || !notRun.includes(words);
+    });
+    expect(unknown).toEqual([]);
+  },
+);
+
+it('the table of commands has no command that the documents lost', () => {
+  const commands = ['docs/quick-start.md', 'docs/install.md'].flatMap(commandsOf);
+  const lost = [...Object.keys(RUN), ...Object.keys(NOT_RUN)].filter(
+    (beginning) => !commands.some((command) => command.startsWith(beginning)),
+  );
+  expect(lost).toEqual([]);
+});
+
+it.each([
+  'README.md',
+  ...['quick-start', 'install', 'aws', 'backup', 'galera', 'operation'].map((name) => `docs/${name}.md`),
+])('%s has only verbs and options that the command has', (document) => {
+  const lines = linesOf(document).filter((line) => line.startsWith('mariadb-aws-kms '));
+  const inText = [...textOf(document).matchAll(/`(mariadb-aws-kms [^`]+)`/g)].map(([, command = '']) => command);
+  expect([...lines, ...inText].flatMap((command) => strangersIn(command.replaceAll(/\s+/g, ' ')))).toEqual([]);
+});
+
+function strangersIn(command: string): readonly string[] {
+  const program = createProgram();
+  const [, verb = '', ...rest] = command.split(' ');
+  const found: Command | undefined = verb.startsWith('-')
+    ? program
+    : program.commands.find((each) => each.name() === verb);
+  if (found === undefined) return [command];
+  const known = found.options.flatMap(({ long, short }) => [long, short]).concat('--help', '-h');
+  const options = (verb.startsWith('-') ? [verb, ...rest] : rest).filter((word) => /^--?[a-z]/.test(word));
+  return options.map((word) => word.split('=')[0]).every((word) => known.includes(word)) ? [] : [command];
+}
