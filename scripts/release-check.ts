@@ -19,6 +19,7 @@ for (const { number, title, text, commands } of steps.filter((step) => step.numb
   console.log(`\n== ${number}. ${title}`);
   if (commands === '') {
     console.log(text);
+    if (!process.stdin.isTTY) stop(number, "is a person's, who answers in a terminal");
     const answer = await terminal.question('Is it done? [y/N] ');
     if (answer.trim().toLowerCase() !== 'y') stop(number, 'not done');
   } else {

@@ -43,7 +43,6 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'apparmor_parser -r': '`apparmor_parser -r`',
   'docker run': '`docker run`',
   'FROM mariadb': '`FROM`',
-  'npm install --global': '`npm install --global`',
   'ln -s': '`ln -s`',
   'install -m 0644 build/plugin': 'the two `install` lines',
   'install -m 0755 build/plugin': 'the two `install` lines',
