@@ -56,7 +56,7 @@ if (values.build === undefined) writeNotices(job.root, job.build);
 for (const pack of packers) await pack(job);
 writeSums(job.out);
 
-/** One line for each package, as `sha256sum --check` reads it. A signature of older sums is not kept. */
+/** The file has a line for each package, as `sha256sum --check` reads it. A signature of older sums is not kept. */
 function writeSums(directory: string): void {
   const lines = readdirSync(directory)
     .filter((name) => !name.startsWith(SUMS))

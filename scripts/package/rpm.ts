@@ -2,14 +2,13 @@
 import { execFileSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { withScratchDirectory } from '../../harness/scratch-directory.ts';
-import type { PackageJob } from './job.ts';
+import { ARCHITECTURE, type PackageJob } from './job.ts';
 import { stage } from './stage.ts';
 import { refuseNewerSymbols } from './symbols.ts';
 
 export const RPM = 'mariadb-plugin-aws-key-management';
 const PLUGINS = '/usr/lib64/mariadb/plugin';
 const LAYOUT = { plugins: PLUGINS, units: '/usr/lib/systemd/system', documents: `/usr/share/doc/${RPM}` };
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
 /** Writes NAME-VERSION-1.ARCHITECTURE.rpm. Needs Debian's rpm and binutils. */
 export async function packRpm(job: PackageJob): Promise<void> {
@@ -30,8 +29,7 @@ export async function packRpm(job: PackageJob): Promise<void> {
       };
       const defines = Object.entries(macros).flatMap(([name, value]) => ['--define', `${name} ${value}`]);
       const spec = join(job.root, 'packaging/rpm', `${RPM}.spec`);
-      const architecture = ARCHITECTURES[process.arch] ?? process.arch;
-      execFileSync('rpmbuild', ['-bb', '--quiet', '--target', `${architecture}-linux`, ...defines, spec], {
+      execFileSync('rpmbuild', ['-bb', '--quiet', '--target', `${ARCHITECTURE}-linux`, ...defines, spec], {
         stdio: ['ignore', 'ignore', 'inherit'],
         env: { ...process.env, SOURCE_DATE_EPOCH: String(job.epoch), LC_ALL: 'C.UTF-8' },
       });

@@ -3,11 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { withScratchDirectory } from '../../harness/scratch-directory.ts';
-import type { PackageJob } from './job.ts';
+import { ARCHITECTURE, type PackageJob } from './job.ts';
 import { stage } from './stage.ts';
 import { refuseNewerSymbols } from './symbols.ts';
 
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 const LAYOUT = {
   plugins: '/usr/plugin',
   units: '/usr/lib/systemd/system',
@@ -19,7 +18,7 @@ export async function packTarball(job: PackageJob): Promise<void> {
   await withScratchDirectory(
     'tarball.',
     async (scratch) => {
-      const name = `mariadb-aws-kms-${job.version}-linux-${ARCHITECTURES[process.arch] ?? process.arch}`;
+      const name = `mariadb-aws-kms-${job.version}-linux-${ARCHITECTURE}`;
       const top = join(scratch, name);
       const staged = join(scratch, 'stage');
       stage(staged, LAYOUT, job);
@@ -42,7 +41,7 @@ export async function packTarball(job: PackageJob): Promise<void> {
       ];
       const tar = join(scratch, `${name}.tar`);
       execFileSync('tar', ['-cf', tar, '-C', scratch, ...same, '--mode=go=rX,u+rw', name], { stdio: 'inherit' });
-      // One thread: the number of threads decides about the bytes.
+      // The number of threads decides about the bytes.
       execFileSync('xz', ['--threads=1', job.isFast ? '-0' : '-9', tar], { stdio: 'inherit' });
       cpSync(`${tar}.xz`, join(job.out, `${name}.tar.xz`));
     },

@@ -43,13 +43,17 @@ export async function surveyServer(
   };
 }
 
-async function firstDirectory(candidates: readonly string[], { files }: Surroundings): Promise<string | undefined> {
+/** Returns false as well for a path that cannot be looked at. */
+export async function isDirectory(path: string, { files }: Pick<Surroundings, 'files'>): Promise<boolean> {
+  return await files.stat(path).then(
+    (facts) => facts.isDirectory(),
+    () => false,
+  );
+}
+
+async function firstDirectory(candidates: readonly string[], surroundings: Surroundings): Promise<string | undefined> {
   for (const path of candidates) {
-    const isDirectory = await files.stat(path).then(
-      (facts) => facts.isDirectory(),
-      () => false,
-    );
-    if (isDirectory) return path;
+    if (await isDirectory(path, surroundings)) return path;
   }
   return undefined;
 }

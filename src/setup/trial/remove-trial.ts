@@ -16,7 +16,7 @@ import { startServer, stopServer } from '../restart.ts';
 import type { Site } from '../server-steps.ts';
 import { serverCommand } from '../starter.ts';
 import type { Step } from '../step.ts';
-import type { Survey } from '../survey.ts';
+import { isDirectory, type Survey } from '../survey.ts';
 import { must, stopTrialKms } from './trial-kms.ts';
 import { type Trial, trialFiles, trialSteps } from './trial-steps.ts';
 
@@ -52,17 +52,13 @@ export async function planRemoval(
     const text = await textIfThere(step.path, fs);
     if (text?.includes(site.paths.trialDirectory) === true) there.push(step);
   }
-  const isDirectory = await files.stat(site.paths.trialDirectory).then(
-    (facts) => facts.isDirectory(),
-    () => false,
-  );
   const keys = await keyFilesIn(trialFiles(site).keys, files);
   // Without a key nothing can be encrypted.
   if (isServers && keys > 0) await assertUnused(configuration, surroundings, signal);
   const time = new Date(clock.wallMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
   return {
     steps: there,
-    directory: isDirectory ? site.paths.trialDirectory : undefined,
+    directory: (await isDirectory(site.paths.trialDirectory, surroundings)) ? site.paths.trialDirectory : undefined,
     movedTo: `${site.paths.trialDirectory}.removed-${time}`,
   };
 }
