@@ -58,7 +58,7 @@ const TEMPLATE_HEAD = [
 ];
 
 const HEAD = [
-  'Dynamic options: SET GLOBAL changes them while the server runs. docs/settings.md has all of this as a page.',
+  "Dynamic options: SET GLOBAL changes them while the server runs. The project's docs/reference.md says more.",
 ];
 
 const LOAD = `[mariadb]

@@ -20,8 +20,10 @@ interface Described {
   readonly wire: number | undefined;
   /** Its name in frames, where that is not the variable's. */
   readonly wireName?: string;
-  /** The first release with this variable; `the C++ plugin`: name and meaning are that plugin's. */
+  /** The first release with this variable. */
   readonly since: string;
+  /** The difference of the C++ plugin's variable of this name; empty: there is none; absent: it has no such variable. */
+  readonly cpp?: string;
   /** The server's own description of the variable, verbatim. */
   readonly sentence: string;
   /** Paragraphs for the option file and the reference. A line that begins with two spaces is a command. */
@@ -30,6 +32,8 @@ interface Described {
   readonly example?: string;
   /** The option file requires it, except in this case; empty: always. */
   readonly mustUnless?: string;
+  /** True: an agent that listens on a socket takes it from its own command line, as an option of the same name. */
+  readonly isAgentOption?: boolean;
   /** True if SET triggers an action; ignored at the start of the server. */
   readonly isCommand?: boolean;
 }
@@ -66,8 +70,8 @@ export type Setting = TextSetting | ChoiceSetting | SwitchSetting | NumberSettin
 
 /**
  * Every system variable of the plugin, without `aws_key_management_`, in the order of the option file. The parsers of
- * the agent and the doctor use its types, choices, ranges and defaults; packaging/aws_key_management.cnf and
- * docs/settings.md are generated from it; tests compare the plugin's own tables.
+ * the agent and the doctor use its types, choices, ranges and defaults; packaging/aws_key_management.cnf and part of
+ * docs/reference.md are generated from it; tests compare the plugin's own tables.
  */
 export const SETTINGS = {
   master_key_id: {
@@ -76,7 +80,8 @@ export const SETTINGS = {
     maxBytes: 2048,
     isDynamic: true,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'takes any value without a check',
     sentence:
       'AWS KMS key id, ARN or alias/name of the master key under which new data keys are created. Empty: none are created',
     explanation: ['Existing keys load without it. A change takes effect with the next key that is created.'],
@@ -89,7 +94,9 @@ export const SETTINGS = {
     maxBytes: 128,
     isDynamic: false,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: '',
+    isAgentOption: true,
     sentence: 'AWS region. Empty: what the AWS configuration says, then us-east-1',
     explanation: ['A master key that is not multi-Region exists in one Region only.'],
     example: 'eu-central-1',
@@ -101,7 +108,8 @@ export const SETTINGS = {
     choices: KEY_SPECS,
     isDynamic: true,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: '',
     sentence: 'Length of new data keys: AES_128 or AES_256',
     explanation: ['InnoDB and Aria derive 128-bit keys from either.'],
   },
@@ -124,7 +132,9 @@ export const SETTINGS = {
     maxBytes: 2048,
     isDynamic: false,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'since MariaDB 10.5.7',
+    isAgentOption: true,
     sentence: 'URL of another KMS endpoint (VPC, FIPS, local)',
     explanation: ["Empty: the Region's public one."],
   },
@@ -149,6 +159,7 @@ export const SETTINGS = {
     isDynamic: false,
     wire: 1,
     since: '0.1.0',
+    isAgentOption: true,
     sentence:
       'AWS regions, separated by commas, that hold replicas of a multi-Region master key and unwrap when the first cannot',
     explanation: ['They are tried in this order. REGION=URL names one that is reached by an endpoint of its own.'],
@@ -162,7 +173,8 @@ export const SETTINGS = {
     max: 2_147_483_647,
     isDynamic: false,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: '0 leaves the limits of its SDK',
     sentence: 'Milliseconds for connecting to KMS and for each request. 0: 5000 for connecting, 10000 for a request',
     explanation: [],
   },
@@ -200,7 +212,9 @@ export const SETTINGS = {
     maxBytes: 4095,
     isDynamic: false,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'since MariaDB 11.0.2',
+    isAgentOption: true,
     sentence: 'Directory of the key files. Empty: the data directory',
     explanation: [
       'From the data directory mariadb-backup copies them into every backup. Elsewhere they are yours to back up: without them no backup can be read.',
@@ -251,7 +265,8 @@ export const SETTINGS = {
     choices: LOG_LEVELS,
     isDynamic: true,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'the lines go to standard output',
     sentence: 'How much of the AWS calls goes to the error log: Off, Fatal, Error, Warn, Info, Debug or Trace',
     explanation: ['Never a secret.'],
   },
@@ -271,7 +286,9 @@ export const SETTINGS = {
     default: false,
     isDynamic: false,
     wire: 1,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'only in debug builds, and the key files then hold the data keys in the clear',
+    isAgentOption: true,
     sentence: 'No AWS: wrap keys with key material kept locally. For trials only',
     explanation: ['It protects nothing.'],
   },
@@ -283,7 +300,8 @@ export const SETTINGS = {
     max: 4_294_967_295,
     isDynamic: true,
     wire: undefined,
-    since: 'the C++ plugin',
+    since: '0.1.0',
+    cpp: 'at most 2147483647; a rotation that fails is a warning, and -1 ends at the first failure',
     sentence: 'Set it to a key id to create the next version of that key, to -1 to do so for all keys. Reads back 0',
     explanation: ['At the start of the server it is ignored, with a warning.'],
     isCommand: true,

@@ -2,41 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions } from '../../harness/scratch-server.ts';
-import { defaultText, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../src/format/settings.ts';
+import { SETTING_NAMES } from '../../src/format/settings.ts';
 import { keyFiles, newServer, operations, sqlError, startKms, startServer } from '../support/lab.ts';
-
-it('the plugin has the variables of the table, with their types, defaults, ranges, choices and descriptions', async () => {
-  const kms = await startKms();
-  const server = await startServer(kms, {
-    aws_key_management: 'ON',
-    aws_key_management_master_key_id: undefined,
-    aws_key_management_endpoint_url: undefined,
-  });
-  const rows = await server.sql(
-    "SELECT LOWER(VARIABLE_NAME) AS name, VARIABLE_SCOPE AS scope, VARIABLE_TYPE AS type, GLOBAL_VALUE AS value, DEFAULT_VALUE AS initial, NUMERIC_MIN_VALUE AS min, NUMERIC_MAX_VALUE AS max, ENUM_VALUE_LIST AS choices, READ_ONLY AS readOnly, VARIABLE_COMMENT AS sentence FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME LIKE 'AWS_KEY_MANAGEMENT\\_%' ORDER BY BINARY LOWER(VARIABLE_NAME)",
-  );
-  const found = rows.map((row) => Object.fromEntries(Object.entries(row)));
-  expect(found).toEqual([...SETTING_NAMES].sort().map(systemVariable));
-});
-
-/** The row of information_schema.SYSTEM_VARIABLES that the table asks for. */
-function systemVariable(name: SettingName): Readonly<Record<string, string | null>> {
-  const setting: Setting = SETTINGS[name];
-  const isNumber = setting.type === 'number';
-  const types = { text: 'VARCHAR', choice: 'ENUM', switch: 'BOOLEAN', number: 'INT UNSIGNED' };
-  return {
-    name: `aws_key_management_${name}`,
-    scope: 'GLOBAL',
-    type: isNumber && setting.min < 0 ? 'BIGINT' : types[setting.type],
-    value: defaultText(name),
-    initial: defaultText(name),
-    min: isNumber ? String(setting.min) : null,
-    max: isNumber ? String(setting.max) : null,
-    choices: setting.type === 'choice' ? setting.choices.join(',') : setting.type === 'switch' ? 'OFF,ON' : null,
-    readOnly: setting.isDynamic ? 'NO' : 'YES',
-    sentence: setting.sentence,
-  };
-}
 
 it('the example configuration explains every variable and no other', async () => {
   const example = readFileSync(join(import.meta.dirname, '../../packaging/aws_key_management.cnf'), 'utf8');

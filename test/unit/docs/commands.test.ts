@@ -92,7 +92,7 @@ it('the table of commands has no command that the documents lost', () => {
 
 it.each([
   'README.md',
-  ...['quick-start', 'install', 'aws', 'backup', 'galera', 'operation'].map((name) => `docs/${name}.md`),
+  ...['quick-start', 'install', 'aws', 'backup', 'galera', 'operation', 'reference'].map((name) => `docs/${name}.md`),
 ])('%s has only verbs and options that the command has', (document) => {
   const lines = linesOf(document).filter((line) => line.startsWith('mariadb-aws-kms '));
   const inText = [...textOf(document).matchAll(/`(mariadb-aws-kms [^`]+)`/g)].map(([, command = '']) => command);
