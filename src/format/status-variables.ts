@@ -156,7 +156,7 @@ export const STATUS_VARIABLES = {
     values: 'a number of days, or empty',
     since: '0.1.0',
     sentence: 'Days until KMS deletes the first of the master keys in use',
-    explanation: ['Empty: none is to be deleted, or the server may not call `kms:DescribeKey`.'],
+    explanation: ['Empty: the state is not `pending deletion`, or the server may not call `kms:DescribeKey`.'],
   },
   last_error: {
     type: 'text',
