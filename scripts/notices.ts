@@ -79,11 +79,15 @@ export function billOfMaterials(packages: readonly BundledPackage[], version: st
     purl: `pkg:generic/node@${process.versions.node}`,
     licenses: licenseOf('MIT'),
   });
-  // Versions of the libraries that Node.js is linked with, as it states them itself.
+  // Versions of the libraries that Node.js is linked with, as it states them itself; one that it lacks is empty.
   for (const [name, library] of Object.entries(process.versions))
-    if (library !== undefined && !['node', 'modules', 'napi'].includes(name))
+    if (library && !['node', 'modules', 'napi'].includes(name))
       node.components.add(
-        new Models.Component(Enums.ComponentType.Library, name, { version: library, bomRef: `node/${name}` }),
+        new Models.Component(Enums.ComponentType.Library, name, {
+          version: library,
+          bomRef: `node/${name}`,
+          purl: `pkg:generic/${name}@${library}`,
+        }),
       );
   const components = packages.map(({ name, version: release, license }) => {
     const [, group, base = name] = /^(@[^/]+)\/(.*)$/.exec(name) ?? [];

@@ -30,6 +30,16 @@ it('every package of the bundle is a component of the bill of materials, beside 
   );
 });
 
+it('the bill of materials has the libraries inside Node.js in a form that scanners look up', () => {
+  const bom: { components: { name: string; components?: { purl: string }[] }[] } = JSON.parse(
+    billOfMaterials(packages, '0.1.0', '0123456789ab'),
+  );
+  const inNode = bom.components.find(({ name }) => name === 'node')?.components?.map(({ purl }) => purl);
+  expect(inNode).toContain(`pkg:generic/openssl@${process.versions.openssl}`);
+  expect(inNode).toContain(`pkg:generic/zlib@${process.versions.zlib}`);
+  expect(inNode?.filter((purl) => purl.endsWith('@'))).toEqual([]);
+});
+
 it('the bill of materials is the same each time', () => {
   const make = (): string => billOfMaterials(packages, '0.1.0', '0123456789ab');
   expect(make()).toBe(make());
