@@ -1,3 +1,5 @@
+import { parseUrl } from './url.ts';
+
 const HIDDEN = '(hidden)';
 /** The shortest secret: hiding shorter ones would spoil texts and protect nothing. An MFA code has six characters. */
 const SHORTEST = 6;
@@ -38,7 +40,7 @@ export class Secrets {
     for (const [name, value] of Object.entries(environment)) {
       if (/^AWS_(?:\w*SECRET\w*|\w*TOKEN|CONTAINER_CREDENTIALS_RELATIVE_URI)$/.test(name)) this.add(value);
       // In ECS the path alone authorises the request.
-      else if (name === 'AWS_CONTAINER_CREDENTIALS_FULL_URI') this.add(URL.parse(value ?? '')?.pathname);
+      else if (name === 'AWS_CONTAINER_CREDENTIALS_FULL_URI') this.add(parseUrl(value ?? '')?.pathname);
       else if (/_proxy$/i.test(name)) this.#addProxy(value ?? '');
     }
   }
@@ -60,7 +62,7 @@ export class Secrets {
 
   #addProxy(text: string): void {
     // HOST:PORT means http://HOST:PORT.
-    const { username = '', password = '' } = URL.parse(text.includes('://') ? text : `http://${text}`) ?? {};
+    const { username = '', password = '' } = parseUrl(text.includes('://') ? text : `http://${text}`) ?? {};
     if (password === '') return;
     // The encodings of the Proxy-Authorization header.
     this.add(password, decoded(password), `${decoded(username)}:${decoded(password)}`);

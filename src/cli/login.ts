@@ -7,6 +7,7 @@ import { KeyError } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
 import { chosenRegion } from '../kms/aws/region.ts';
 import { commandConnection } from '../kms/aws/sdk-connection.ts';
+import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import { within } from '../kms/retry.ts';
 import { withoutSession, withSession } from '../login/credentials-section.ts';
 import { getSessionToken } from '../login/session-token.ts';
@@ -17,7 +18,6 @@ import type { CliIo } from './process-io.ts';
 import { NOGROUP } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
-import { trustedCertificates } from './trusted-certificates.ts';
 
 interface LoginOptions {
   readonly mfaSerial?: string;

@@ -7,11 +7,11 @@ import { KeyError } from '../errors.ts';
 import type { Settings } from '../keyring/settings.ts';
 import { createAwsKmsClient } from '../kms/aws/client.ts';
 import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
+import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { printable } from '../printable.ts';
 import { becomeServerUser } from './server-user.ts';
 import { processSecrets, systemClock, systemRandom } from './system.ts';
-import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
 /** The descriptor on which the plugin passes the agent its end of the socket pair. */

@@ -9,11 +9,11 @@ import {
   parseIdentity,
   parseWay,
 } from '../kms/aws/server-identity.ts';
+import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsTarget } from '../server/surroundings.ts';
 import { ownProgram } from './own-program.ts';
 import { becomeUser } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
-import { trustedCertificates } from './trusted-certificates.ts';
 
 const VERB = 'server-identity';
 /**

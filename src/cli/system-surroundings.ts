@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { realpath, stat, statfs } from 'node:fs/promises';
-import { getCACertificates } from 'node:tls';
 import { nodeDataFiles } from '../data/data-files.ts';
 import { readSmallFile } from '../disk/small-file.ts';
 import { systemErrorCode } from '../errors.ts';
 import { createKmsInspector } from '../kms/aws/inspector.ts';
+import { trustedCertificates, usualCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { passedOn } from '../server/service/server-environment.ts';
 import {
@@ -18,7 +18,6 @@ import { commandFileSystem } from './file-service.ts';
 import { refuseFilesOfOthers } from './own-files.ts';
 import { askServerIdentity, SAFE_PATH } from './server-identity.ts';
 import { processSecrets, systemClock, systemRandom } from './system.ts';
-import { trustedCertificates } from './trusted-certificates.ts';
 import { VERSION } from './version.ts';
 
 const MAX_OUTPUT_BYTES = 4 * 2 ** 20;
@@ -91,8 +90,7 @@ async function connectAsServer(
     endpointUrl: way.endpointUrl,
     sharedFiles: undefined,
     environment: own,
-    trustedCertificates:
-      way.certificates === undefined ? undefined : [...getCACertificates('default'), way.certificates],
+    trustedCertificates: way.certificates === undefined ? undefined : [...usualCertificates(), way.certificates],
     secrets: processSecrets,
     clock: systemClock,
     found: {

@@ -1,21 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock, Random } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { Secrets } from '../secrets.ts';
 
-export const systemClock: Clock = {
-  wallMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  sleep: async (ms, signal) => {
-    await sleep(ms, undefined, signal === undefined ? {} : { signal });
-  },
-  after: (ms, callBack) => {
-    const timer = setTimeout(callBack, ms);
-    return () => clearTimeout(timer);
-  },
-};
-
-export const systemRandom: Random = Math.random;
+export { systemClock, systemRandom } from '../system-clock.ts';
 
 /** Ends the process after `ms`, unless it ends by itself before that. */
 export function exitWithin(ms: number): void {

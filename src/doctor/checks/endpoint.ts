@@ -1,6 +1,7 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { describeKey, keyFileName } from '../../format/key-file-name.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
+import { parseUrl } from '../../url.ts';
 import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
 import { kmsFailure } from '../kms-report.ts';
 
@@ -75,7 +76,7 @@ function strayReport({ facts }: Examination, elsewhere: readonly FoundKey[], reg
 }
 
 function transportReports({ endpointUrl, endpointFrom }: KmsInspector): readonly Report[] {
-  const url = endpointUrl === '' ? null : URL.parse(endpointUrl);
+  const url = endpointUrl === '' ? null : parseUrl(endpointUrl);
   if (url === null || url.protocol === 'https:' || LOOPBACK.test(url.hostname)) return [];
   const found = `${endpointFrom} is http: data keys cross the network readable`;
   return [failure(found, 'use https')];

@@ -1,4 +1,4 @@
-import type { KmsClient } from '../client.ts';
+import type { KmsClient, MasterKey } from '../client.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { type AwsSurroundings, describePlace, KmsConnection } from './connection.ts';
 import { IdentitySource } from './credentials/identity.ts';
@@ -15,6 +15,11 @@ export interface AwsOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** A server's client of AWS KMS, which describes a master key in full. */
+export interface AwsKmsClient extends KmsClient {
+  describeKey(keyId: string, signal: AbortSignal): Promise<MasterKey>;
+}
+
 const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** The most consecutive requests of the credential chain: role upon role, or a token and then roles. */
@@ -25,7 +30,7 @@ const CREDENTIAL_REQUESTS = 3;
  * the environment. Sends nothing until the first call.
  * @throws KeyError BAD_OPTION for unusable settings of Region, endpoint and proxies in the environment or profile
  */
-export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<KmsClient> {
+export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<AwsKmsClient> {
   const { endpointUrl } = options;
   const environment = surroundings.environment ?? surroundings.proxyEnvironment;
   proxiesOf(surroundings.proxyEnvironment);

@@ -1,5 +1,6 @@
 import { wipe } from '../../bytes.ts';
 import type { Clock } from '../../clock.ts';
+import { parseUrl } from '../../url.ts';
 import { httpDate } from '../failures/http-date.ts';
 import type { DryRun, KmsInspector, Reached } from '../inspect.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
@@ -205,6 +206,6 @@ async function reach(connection: KmsConnection, clock: Clock, signal: AbortSigna
  */
 function endpointInRegion(endpointUrl: string, region: string, other: string): string {
   if (other === region || endpointUrl === '') return endpointUrl;
-  const host = URL.parse(endpointUrl)?.hostname ?? '';
+  const host = parseUrl(endpointUrl)?.hostname ?? '';
   return host.includes(`.${region}.`) ? '' : endpointUrl;
 }

@@ -1,4 +1,5 @@
 import { KeyError } from '../../errors.ts';
+import { parseUrl } from '../../url.ts';
 
 /** Variables as Node.js reads them: the lower-case names take precedence. */
 export interface ProxyVariables {
@@ -37,7 +38,7 @@ function proxyUrl(name: string, value: string): string {
       hint: `set ${name} to an HTTP proxy (http://HOST:PORT), or take it out of the environment of the server`,
     });
   }
-  const url = URL.parse(scheme === '' ? `http://${value}` : value);
+  const url = parseUrl(scheme === '' ? `http://${value}` : value);
   if (url === null || url.hostname === '') {
     throw new KeyError('BAD_OPTION', `${name}: expected http://HOST:PORT`, {
       hint: `correct ${name} in the environment of the server`,

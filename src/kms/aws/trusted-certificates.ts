@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { getCACertificates } from 'node:tls';
-import { KeyError, toKeyError } from '../errors.ts';
+import * as tls from 'node:tls';
+import { KeyError, toKeyError } from '../../errors.ts';
 
 /**
  * Variables that name the certificate bundle for a proxy or private endpoint: those of AWS's tools first, then
@@ -29,5 +29,12 @@ export function trustedCertificates(environment: NodeJS.ProcessEnv): readonly st
   if (!text.includes('-----BEGIN CERTIFICATE-----')) {
     throw new KeyError('BAD_OPTION', `${variable}: ${path} holds no PEM certificate`);
   }
-  return [...getCACertificates('default'), text];
+  return [...usualCertificates(), text];
+}
+
+/** The certificates that Node.js trusts by default. */
+export function usualCertificates(): readonly string[] {
+  // Releases before 22.15 lack the function; their list leaves out those of NODE_EXTRA_CA_CERTS.
+  const { getCACertificates, rootCertificates }: Partial<typeof tls> = tls;
+  return getCACertificates?.('default') ?? rootCertificates ?? [];
 }
