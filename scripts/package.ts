@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { writeNotices } from './notices.ts';
 import { packDeb } from './package/deb.ts';
 import type { PackageJob } from './package/job.ts';
+import { packNpm } from './package/npm.ts';
 import { packRpm } from './package/rpm.ts';
 import { packTarball } from './package/tarball.ts';
 import { readSource } from './source.ts';
@@ -20,6 +21,7 @@ const KINDS: Readonly<Record<string, (job: PackageJob) => Promise<void>>> = {
   deb: packDeb,
   rpm: packRpm,
   tarball: packTarball,
+  npm: packNpm,
 };
 const SUMS = 'SHA256SUMS';
 

@@ -1,7 +1,3 @@
-import { KeyError } from '../errors.ts';
-import { startDeadline } from '../kms/retry.ts';
-import { type ApiSurroundings, guarded } from './surroundings.ts';
-
 /** The limits of a call. */
 export interface CallOptions {
   /**
@@ -11,33 +7,4 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** Ends the call early: it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-}
-
-const DEFAULT_TIMEOUT_MS = 60_000;
-/** The longest timer of Node.js. */
-const MAX_MS = 0x7fff_ffff;
-
-/** Does the work until the time is over. @throws KeyError, or the reason of the caller's signal */
-export async function limited<T>(
-  surroundings: ApiSurroundings,
-  { timeoutMs, signal }: CallOptions,
-  work: (deadline: ReturnType<typeof startDeadline>) => Promise<T>,
-): Promise<T> {
-  signal?.throwIfAborted();
-  const totalMs = milliseconds('timeoutMs', timeoutMs) ?? DEFAULT_TIMEOUT_MS;
-  const deadline = startDeadline(surroundings.clock, totalMs, signal);
-  try {
-    return await guarded(surroundings, () => work(deadline));
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  } finally {
-    deadline.cancel();
-  }
-}
-
-/** @throws KeyError BAD_OPTION */
-export function milliseconds(name: string, value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= MAX_MS)) return value;
-  throw new KeyError('BAD_OPTION', `"${name}" expected 1 to ${MAX_MS} milliseconds, got ${value}`);
 }

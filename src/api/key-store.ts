@@ -4,14 +4,8 @@ import { algorithmOf } from '../format/encryption-context.ts';
 import type { Sidecar as InternalSidecar } from '../format/sidecar.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
-import {
-  type EncryptionAlgorithm,
-  type EncryptionContext,
-  internalName,
-  type KeyName,
-  type KeySpec,
-  publicName,
-} from './names.ts';
+import { internalName, publicName } from './convert-names.ts';
+import type { EncryptionAlgorithm, EncryptionContext, KeyName, KeySpec } from './names.ts';
 import { guarded, systemSurroundings } from './surroundings.ts';
 
 /** A key directory, read only. Nothing is cached: each call looks at the files as they are. */

@@ -6,10 +6,12 @@ import { Keyring as Core } from '../keyring/keyring.ts';
 import { parseSettings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
-import { type CallOptions, limited } from './calls.ts';
+import type { CallOptions } from './calls.ts';
+import { publicName } from './convert-names.ts';
 import type { Kms } from './kms.ts';
 import { partsOf } from './kms-parts.ts';
-import { type EncryptionAlgorithm, type EncryptionContext, type KeyName, publicName } from './names.ts';
+import { limited } from './limited.ts';
+import type { EncryptionAlgorithm, EncryptionContext, KeyName } from './names.ts';
 import { redacted, withoutSecrets } from './surroundings.ts';
 
 export interface KeyringOptions extends CallOptions {

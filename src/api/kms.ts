@@ -4,8 +4,9 @@ import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import { createAwsKmsClient } from '../kms/aws/client.ts';
 import { type Call, KmsCaller } from '../kms/caller.ts';
 import type { Answer, MasterKey as InternalMasterKey } from '../kms/client.ts';
-import { type CallOptions, limited, milliseconds } from './calls.ts';
+import type { CallOptions } from './calls.ts';
 import { keepParts } from './kms-parts.ts';
+import { limited, milliseconds } from './limited.ts';
 import type { EncryptionContext, KeySpec } from './names.ts';
 import { awsSurroundings, guarded, systemSurroundings } from './surroundings.ts';
 

@@ -1,6 +1,3 @@
-import type { KeyName as InternalName } from '../format/key-file-name.ts';
-import { keyId, keyVersion } from '../ids.ts';
-
 /** A version of a data key. */
 export interface KeyName {
   /** MariaDB's ENCRYPTION_KEY_ID, an integer from 1 to 4294967295. */
@@ -17,12 +14,3 @@ export type KeySpec = 'AES_128' | 'AES_256';
 
 /** The algorithm of MariaDB's pages and logs under a key version. */
 export type EncryptionAlgorithm = 'AES_CBC' | 'AES_CTR';
-
-export function publicName({ id, version }: InternalName): KeyName {
-  return { keyId: id, keyVersion: version };
-}
-
-/** @throws KeyError BAD_OPTION */
-export function internalName(name: KeyName): InternalName {
-  return { id: keyId(name.keyId), version: keyVersion(name.keyVersion) };
-}
