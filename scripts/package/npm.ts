@@ -39,7 +39,10 @@ export async function packNpm(job: PackageJob): Promise<void> {
     define: { BUILD_COMMIT: JSON.stringify(job.commit) },
   });
   await writeDeclarations(job.root, join(stage, 'types'));
-  writeFileSync(join(stage, COMMAND), "#!/usr/bin/env -S node --disable-warning=ExperimentalWarning\nimport '../dist/command.js';\n");
+  writeFileSync(
+    join(stage, COMMAND),
+    "#!/usr/bin/env -S node --disable-warning=ExperimentalWarning\nimport '../dist/command.js';\n",
+  );
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(published(job.version), null, 2)}\n`);
   for (const file of ['LICENSE', 'CHANGELOG.md', 'packaging/npm/README.md'])
     copyFileSync(join(job.root, file), join(stage, file.replace(/^.*\//, '')));
