@@ -22,6 +22,9 @@ it('the import rule accepts imports that point down', () => {
     'src/format/frames.ts': "import { x } from '../errors.ts';\nexport type Y = typeof x;\n",
     'src/cli/main.ts': 'console.log(process.argv, new Date(0));\n',
     'src/cli/system.ts': 'export const nowMs = Date.now;\n',
+    'src/system-clock.ts': 'export const nowMs = Date.now;\n',
+    'src/index.ts': "export { a } from './api/surroundings.ts';\n",
+    'src/api/surroundings.ts': 'export const a = process.env;\n',
     'src/next-turn.ts': 'setImmediate(() => undefined);\n',
     'src/kms/aws/credentials/chain.ts': "import { kill } from 'node:process';\n",
     'plugin/server/server.c': '#include <mysql/plugin.h>\n',
@@ -52,6 +55,12 @@ it.each([
     'src/kms/a.ts uses process.env: only src/cli touches the process and the terminal',
   ],
   [
+    'src/api/surroundings.ts',
+    'process.exit(1);\n',
+    'src/api/surroundings.ts uses process.exit: only src/cli touches the process and the terminal',
+  ],
+  ['src/index.ts', "export { x } from './cli/b.ts';\n", 'src/index.ts (api) imports src/cli/b.ts (cli): it may not'],
+  [
     'src/kms/a.ts',
     "console.log('x');\n",
     'src/kms/a.ts uses console.log: only src/cli touches the process and the terminal',
@@ -79,7 +88,7 @@ it.each([
   ].map(([name = '', text = '']): [string, string, string] => [
     'src/cli/a.ts',
     text,
-    `src/cli/a.ts uses ${name}: pass a clock in (cli/system.ts, next-turn.ts make it)`,
+    `src/cli/a.ts uses ${name}: pass a clock in (cli/system.ts, system-clock.ts, next-turn.ts make it)`,
   ]),
   [
     'src/kms/a.ts',
