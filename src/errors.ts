@@ -59,6 +59,8 @@ export const ERROR_CODES = [
   'SETUP_FAILED',
   /** The time allowed ran out. */
   'TIMEOUT',
+  /** A program that uses the TypeScript API goes on with a keyring that it wiped, or a client that it closed. */
+  'CLOSED',
   /** A defect of this program. */
   'INTERNAL',
 ] as const;

@@ -4,6 +4,7 @@ import { algorithmOf } from '../format/encryption-context.ts';
 import type { Sidecar as InternalSidecar } from '../format/sidecar.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
+import { text } from './arguments.ts';
 import { internalName, publicName } from './convert-names.ts';
 import type { EncryptionAlgorithm, EncryptionContext, KeyName, KeySpec } from './names.ts';
 import { guarded, systemSurroundings } from './surroundings.ts';
@@ -63,10 +64,15 @@ export interface Sidecar {
 /**
  * Opens a key directory with the rights of this process. Touches no file before the first call.
  * @param directory its path; a relative one is resolved now
+ * @throws KeyError BAD_OPTION for an empty path
  */
 export function openKeyStore(directory: string): KeyStore {
   const surroundings = systemSurroundings();
-  const store = openStore(resolve(directory), surroundings, keysNamedBy('the directory given to openKeyStore'));
+  const store = openStore(
+    resolve(text('directory', directory)),
+    surroundings,
+    keysNamedBy('the directory given to openKeyStore'),
+  );
   return {
     directory: store.place,
     list: () =>

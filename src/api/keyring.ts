@@ -1,11 +1,13 @@
 import { resolve } from 'node:path';
 import { keyCheckValue, wipe } from '../bytes.ts';
 import { KeyError } from '../errors.ts';
-import { keyId } from '../ids.ts';
+import type { KeyName as InternalName } from '../format/key-file-name.ts';
+import { keyId, keyVersion } from '../ids.ts';
 import { Keyring as Core } from '../keyring/keyring.ts';
 import { parseSettings } from '../keyring/settings.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
+import { checkMembers, contextPairs, text } from './arguments.ts';
 import type { CallOptions } from './calls.ts';
 import { publicName } from './convert-names.ts';
 import type { Kms } from './kms.ts';
@@ -23,13 +25,16 @@ export interface KeyringOptions extends CallOptions {
   readonly encryptionContext?: EncryptionContext | undefined;
   /** True: versions that cannot be unwrapped are in `failures`. Default false: `openKeyring` then rejects. */
   readonly allowFailures?: boolean | undefined;
-  /** Receives a line about what was noticed, such as an unusable sidecar. It holds no secret. */
+  /**
+   * Receives a line about what was noticed, such as an unusable sidecar. It holds no secret. An error that it throws
+   * ends the opening.
+   */
   readonly log?: ((severity: 'note' | 'warning' | 'error', text: string) => void) | undefined;
 }
 
 /** The data keys of a directory, in the memory of this process. */
 export interface Keyring {
-  /** The unwrapped versions, by id and version. */
+  /** The unwrapped versions, by id and version; empty after `wipe`. */
   readonly keys: readonly DataKey[];
   /** The versions that could not be unwrapped, by id and version. */
   readonly failures: readonly KeyFailure[];
@@ -37,17 +42,23 @@ export interface Keyring {
   /**
    * Returns a key version.
    * @param keyVersion default: the latest stored version, also when it could not be unwrapped
-   * @throws KeyError KEY_UNKNOWN when it is not stored; the error of its failure when it could not be unwrapped;
-   * BAD_OPTION for an id that no key can have
+   * @throws KeyError KEY_UNKNOWN when it was not stored; the error of its failure when it could not be unwrapped; CLOSED
+   * after `wipe`; BAD_OPTION for an id or a version that no key can have
    */
   get(keyId: number, keyVersion?: number): DataKey;
 
   /** Overwrites all data keys with zeros. Copies that the runtime made are out of reach. */
   wipe(): void;
+
+  /** `wipe()`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface DataKey extends KeyName {
-  /** 16, 24 or 32 bytes. They belong to the keyring, whose `wipe` overwrites them. */
+  /**
+   * 16, 24 or 32 bytes. They belong to the keyring, whose `wipe` overwrites them. They are not enumerable: no log, JSON
+   * or spread shows them.
+   */
   readonly bytes: Uint8Array;
   readonly encryptionAlgorithm: EncryptionAlgorithm;
   /** Sixteen hex digits that tell whether two data keys are the same, and nothing else about them. */
@@ -59,19 +70,28 @@ export interface KeyFailure extends KeyName {
 }
 
 /**
- * Unwraps every version in a key directory. It creates, changes and deletes no file.
+ * Unwraps every version in a key directory, each under the master key and the context that its sidecar names. It
+ * creates, changes and deletes no file.
  * @throws KeyError STORE_UNAVAILABLE when the directory cannot be listed; KEYS_FAILED when a version cannot be unwrapped,
- * unless `allowFailures` is true; BAD_OPTION. Data keys that were unwrapped before are wiped.
+ * unless `allowFailures` is true; TIMEOUT, CLOSED, BAD_OPTION. Data keys that were unwrapped before are wiped.
  */
 export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
-  const { directory, kms, encryptionContext = {}, allowFailures = false, log } = options;
-  const { caller, surroundings } = partsOf(kms);
-  const place = resolve(directory);
-  const keys: DataKey[] = [];
-  const erase = (): void => {
-    for (const { bytes } of keys) wipe(bytes);
-  };
-  return await limited(surroundings, options, async (deadline) => {
+  checkMembers('options', options, {
+    directory: true,
+    kms: true,
+    encryptionContext: true,
+    allowFailures: true,
+    log: true,
+    timeoutMs: true,
+    signal: true,
+  });
+  const { directory, kms, allowFailures = false, log, timeoutMs, signal } = options;
+  const encryptionContext = contextPairs(options.encryptionContext ?? {});
+  const place = resolve(text('directory', directory));
+  const parts = partsOf(kms);
+  const { caller, surroundings } = parts;
+  const keys: UnwrappedKey[] = [];
+  return await limited(parts, { timeoutMs, signal }, async (deadline) => {
     const settings = { ...parseSettings(new Map([['keyfile_dir', place]])), encryptionContext };
     const core = new Core({
       // A backup creates no key, and changes nothing in the directory.
@@ -82,11 +102,8 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
       kms: caller,
       clock: surroundings.clock,
       events: {
-        announce: (name, _, encryptionAlgorithm, dataKey) => {
-          const bytes = Uint8Array.from(dataKey);
-          keys.push({ ...publicName(name), bytes, encryptionAlgorithm, keyCheckValue: keyCheckValue(bytes) });
-        },
-        log: (severity, text) => log?.(severity, redacted(text, surroundings)),
+        announce: (name, _, algorithm, dataKey) => void keys.push(new UnwrappedKey(name, algorithm, dataKey)),
+        log: (severity, line) => log?.(severity, redacted(line, surroundings)),
         count: () => undefined,
       },
     });
@@ -98,9 +115,9 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
       }));
       const [first] = failures;
       if (first !== undefined && !allowFailures) throw cannotUnwrap(failures.length, first);
-      return keyringOf(keys.sort(byName), failures, erase);
+      return new OpenKeyring(keys.sort(byName), failures.sort(byName));
     } catch (error) {
-      erase();
+      for (const key of keys) key.wipe();
       throw error;
     } finally {
       core.close();
@@ -108,22 +125,65 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
   });
 }
 
-function keyringOf(keys: readonly DataKey[], failures: readonly KeyFailure[], erase: () => void): Keyring {
-  return {
-    keys,
-    failures,
-    get: (id, version) => {
-      const stored = [...keys, ...failures].filter((key) => key.keyId === keyId(id)).sort(byName);
-      const found = version === undefined ? stored.at(-1) : stored.find((key) => key.keyVersion === version);
-      if (found === undefined) {
-        const which = version === undefined ? '' : ` version ${version}`;
-        throw new KeyError('KEY_UNKNOWN', `key ${id}${which} is not stored`);
-      }
-      if ('error' in found) throw found.error;
-      return found;
-    },
-    wipe: erase,
-  };
+class OpenKeyring implements Keyring {
+  #keys: readonly UnwrappedKey[] | undefined;
+  readonly failures: readonly KeyFailure[];
+
+  constructor(keys: readonly UnwrappedKey[], failures: readonly KeyFailure[]) {
+    this.#keys = keys;
+    this.failures = failures;
+  }
+
+  get keys(): readonly DataKey[] {
+    return this.#keys ?? [];
+  }
+
+  get(id: number, version?: number): DataKey {
+    const wanted = { id: keyId(id), version: version === undefined ? undefined : keyVersion(version) };
+    if (this.#keys === undefined) throw new KeyError('CLOSED', `key ${id}: the keyring was wiped`);
+    const stored = [...this.#keys, ...this.failures].filter((key) => key.keyId === wanted.id).sort(byName);
+    const found = version === undefined ? stored.at(-1) : stored.find((key) => key.keyVersion === wanted.version);
+    if (found === undefined) {
+      const which = version === undefined ? '' : ` version ${version}`;
+      throw new KeyError('KEY_UNKNOWN', `key ${id}${which} is not stored`);
+    }
+    if ('error' in found) throw found.error;
+    return found;
+  }
+
+  wipe(): void {
+    for (const key of this.#keys ?? []) key.wipe();
+    this.#keys = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.wipe();
+  }
+}
+
+/** Members with `#` and those of the prototype are in no log and no JSON. */
+class UnwrappedKey implements DataKey {
+  readonly keyId: number;
+  readonly keyVersion: number;
+  readonly encryptionAlgorithm: EncryptionAlgorithm;
+  readonly keyCheckValue: string;
+  readonly #bytes: Uint8Array;
+
+  constructor({ id, version }: InternalName, algorithm: EncryptionAlgorithm, dataKey: Uint8Array) {
+    this.keyId = id;
+    this.keyVersion = version;
+    this.encryptionAlgorithm = algorithm;
+    this.keyCheckValue = keyCheckValue(dataKey);
+    this.#bytes = Uint8Array.from(dataKey);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  wipe(): void {
+    wipe(this.#bytes);
+  }
 }
 
 function cannotUnwrap(count: number, { error }: KeyFailure): KeyError {

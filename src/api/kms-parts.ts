@@ -6,6 +6,8 @@ import type { ApiSurroundings } from './surroundings.ts';
 export interface KmsParts {
   readonly caller: KmsCaller;
   readonly surroundings: ApiSurroundings;
+  /** Aborted by `close`. */
+  readonly closing: AbortSignal;
 }
 
 const PARTS = new WeakMap<object, KmsParts>();

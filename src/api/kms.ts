@@ -1,12 +1,15 @@
+import { wipe } from '../bytes.ts';
 import { KeyError } from '../errors.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
+import { KEY_SPECS } from '../format/sidecar.ts';
 import { createAwsKmsClient } from '../kms/aws/client.ts';
 import { type Call, KmsCaller } from '../kms/caller.ts';
 import type { Answer, MasterKey as InternalMasterKey } from '../kms/client.ts';
+import { checkMembers, contextPairs, milliseconds, text, wrappedKey } from './arguments.ts';
 import type { CallOptions } from './calls.ts';
 import { keepParts } from './kms-parts.ts';
-import { limited, milliseconds } from './limited.ts';
+import { limited } from './limited.ts';
 import type { EncryptionContext, KeySpec } from './names.ts';
 import { awsSurroundings, guarded, systemSurroundings } from './surroundings.ts';
 
@@ -17,7 +20,7 @@ export interface KmsOptions {
   readonly endpointUrl?: string | undefined;
   /** Regions with replicas of a multi-Region master key. `decrypt` tries them in this order after the first. */
   readonly failoverRegions?: readonly KmsRegion[] | undefined;
-  /** Milliseconds for connecting and for each attempt; default 5000 and 10000. */
+  /** Milliseconds for connecting and for each attempt, 1 to 2147483647; default 5000 and 10000. */
   readonly requestTimeoutMs?: number | undefined;
 }
 
@@ -30,29 +33,33 @@ export interface KmsRegion {
 /**
  * A client of AWS KMS. Calls are repeated while a failure may pass by itself, and each answer is checked.
  *
- * Every call may throw KeyError: KMS_OPERATOR (refused until somebody changes something: permission, state of the master
- * key, credentials), KMS_TRANSIENT (KMS, the network or a credential source; all retries failed), KMS_CORRUPT (the
- * wrapped key or its context), KMS_BAD_ANSWER, TIMEOUT, BAD_OPTION. `failure` then has AWS's error name and request id.
+ * Every call may reject with a KeyError: KMS_OPERATOR (refused until somebody changes something: permission, state of
+ * the master key, credentials), KMS_TRANSIENT (KMS, the network or a credential source; all retries failed), KMS_CORRUPT
+ * (the wrapped key or its context), KMS_BAD_ANSWER, TIMEOUT, BAD_OPTION, CLOSED. After a failed call of KMS, `failure`
+ * has AWS's error name and request id.
  */
 export interface Kms {
-  /** The Region of the calls. */
+  /** The Region of the calls, such as `eu-central-1`. */
   readonly region: string;
 
-  /** Decrypt: unwraps a data key. The caller owns the plaintext, and should overwrite it after use. */
+  /** Decrypt: unwraps a data key. The caller owns the plaintext and wipes it. */
   decrypt(request: DecryptRequest, options?: CallOptions): Promise<DecryptedKey>;
 
   /** GenerateDataKeyWithoutPlaintext: makes a wrapped data key. Nothing is stored. */
   generateDataKeyWithoutPlaintext(request: GenerateRequest, options?: CallOptions): Promise<GeneratedKey>;
 
-  /** DescribeKey. @param masterKeyId key id, key ARN, alias name or alias ARN */
+  /** DescribeKey. @param masterKeyId key id, key ARN, alias name (`alias/…`) or alias ARN */
   describeKey(masterKeyId: string, options?: CallOptions): Promise<MasterKey>;
 
-  /** Closes the connections. Calls that are under way fail. */
+  /** Closes the connections; calls that are under way, and later ones, reject with CLOSED. */
   close(): void;
+
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface DecryptRequest {
-  /** KMS's CiphertextBlob. */
+  /** KMS's CiphertextBlob, 1 to 6144 bytes. */
   readonly wrapped: Uint8Array;
   /** Pins the master key; default: KMS finds it from the wrapped key. */
   readonly masterKeyArn?: string | undefined;
@@ -61,17 +68,24 @@ export interface DecryptRequest {
 }
 
 export interface DecryptedKey {
-  /** The data key: 16, 24 or 32 bytes. */
+  /** The data key: 16, 24 or 32 bytes. It is not enumerable: no log, JSON or spread shows it. */
   readonly plaintext: Uint8Array;
   /** ARN of the master key that KMS used. */
   readonly masterKeyArn: string;
+  /** KMS's request id, for CloudTrail. */
   readonly requestId: string;
   /** The Region that answered. */
   readonly servedBy: string;
+
+  /** Overwrites the plaintext with zeros. Copies that the runtime made are out of reach. */
+  wipe(): void;
+
+  /** `wipe()`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface GenerateRequest {
-  /** Key id, key ARN, alias name or alias ARN. */
+  /** Key id, key ARN, alias name (`alias/…`) or alias ARN. */
   readonly masterKeyId: string;
   /** Default: `AES_256`. */
   readonly keySpec?: KeySpec | undefined;
@@ -84,6 +98,7 @@ export interface GeneratedKey {
   readonly wrapped: Uint8Array;
   /** ARN of the master key that KMS used; never an alias. */
   readonly masterKeyArn: string;
+  /** KMS's request id, for CloudTrail. */
   readonly requestId: string;
 }
 
@@ -100,8 +115,8 @@ export interface MasterKey {
   readonly origin: string;
   /** `AWS` or `CUSTOMER`. */
   readonly manager: string;
-  /** Milliseconds since 1970; undefined: it is not to be deleted. */
-  readonly deletionMs: number | undefined;
+  /** ISO 8601, UTC; undefined: it is not to be deleted. */
+  readonly deletionDate: string | undefined;
   readonly isMultiRegion: boolean;
   /** The primary key and its replicas; empty unless it is a multi-Region key. */
   readonly members: readonly { readonly region: string; readonly arn: string }[];
@@ -112,50 +127,51 @@ interface Described extends Answer {
 }
 
 /**
- * Makes a client of KMS with the credentials of AWS's default chain: environment, shared files, web identity, container,
- * instance. Proxies (`HTTPS_PROXY`, …) and certificates (`AWS_CA_BUNDLE`, `SSL_CERT_FILE`) come from the environment,
- * too. Sends nothing before the first call. Idle connections do not keep the process alive.
+ * Makes a client with the identity that AWS's tools would use. It reads the environment and AWS's shared files, sends
+ * nothing before the first call, and does not keep the process alive between calls.
  * @throws KeyError BAD_OPTION for unusable options, or settings of the environment or the profile
  */
 export async function createKms(options: KmsOptions = {}): Promise<Kms> {
   const surroundings = systemSurroundings();
   return await guarded(surroundings, async () => {
+    checkMembers('options', options, {
+      region: true,
+      endpointUrl: true,
+      failoverRegions: true,
+      requestTimeoutMs: true,
+    });
     const requestTimeoutMs = milliseconds('requestTimeoutMs', options.requestTimeoutMs) ?? 0;
-    const connect = ({ region = '', endpointUrl = '' }: Pick<KmsOptions, 'region' | 'endpointUrl'>) =>
+    const connect = ({ region, endpointUrl }: Pick<KmsOptions, 'region' | 'endpointUrl'>) =>
       createAwsKmsClient(
         { region: checkedRegion(region), endpointUrl: checkedEndpoint(endpointUrl), requestTimeoutMs },
         awsSurroundings(surroundings),
       );
     const first = await connect(options);
-    const others = await Promise.all((options.failoverRegions ?? []).map(connect));
+    const others = await Promise.all(checkedRegions(options.failoverRegions).map(connect));
     const caller = new DescribingCaller([first, ...others], surroundings.clock, surroundings.random, NOBODY);
+    const closing = new AbortController();
+    const context = { surroundings, closing: closing.signal };
     const kms: Kms = {
       region: first.region,
       decrypt: (request, limits = {}) =>
-        limited(surroundings, limits, async (deadline) => {
-          const { wrapped, masterKeyArn, encryptionContext = {} } = request;
-          const unwrap = { wrapped, masterKeyArn, encryptionContext, keySpec: undefined, keyCheckValue: undefined };
+        limited(context, limits, async (deadline) => {
+          const unwrap = checkedDecryptRequest(request);
           const { plaintext, servedBy = first.region, ...answer } = await caller.decrypt('data key', unwrap, deadline);
-          // A plain view of the same memory, so that the caller can wipe it.
-          const bytes = new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
-          return { plaintext: bytes, masterKeyArn: answer.masterKeyArn, requestId: answer.requestId, servedBy };
+          return new OpenedKey(plaintext, answer, servedBy);
         }),
-      generateDataKeyWithoutPlaintext: ({ masterKeyId, keySpec = 'AES_256', encryptionContext = {} }, limits = {}) =>
-        limited(surroundings, limits, async (deadline) => {
-          const request = { masterKeyId, keySpec, encryptionContext };
-          const { wrapped, ...answer } = await caller.generate(`master key ${masterKeyId}`, request, deadline);
-          return {
-            wrapped: new Uint8Array(wrapped),
-            masterKeyArn: answer.masterKeyArn,
-            requestId: answer.requestId,
-          };
+      generateDataKeyWithoutPlaintext: (request, limits = {}) =>
+        limited(context, limits, async (deadline) => {
+          const generate = checkedGenerateRequest(request);
+          const subject = `master key ${generate.masterKeyId}`;
+          const { wrapped, masterKeyArn, requestId } = await caller.generate(subject, generate, deadline);
+          return { wrapped: new Uint8Array(wrapped), masterKeyArn, requestId };
         }),
       describeKey: (masterKeyId, limits = {}) =>
-        limited(surroundings, limits, (deadline) =>
+        limited(context, limits, (deadline) =>
           caller.describe(
             {
               operation: 'DescribeKey',
-              subject: `master key ${masterKeyId}`,
+              subject: `master key ${text('masterKeyId', masterKeyId)}`,
               send: async (_, signal) => {
                 const key = await first.describeKey(masterKeyId, signal);
                 return { masterKeyArn: key.arn, requestId: '', key };
@@ -167,31 +183,98 @@ export async function createKms(options: KmsOptions = {}): Promise<Kms> {
           ),
         ),
       close: () => {
+        closing.abort();
         for (const client of [first, ...others]) client.close();
       },
+      [Symbol.dispose]: () => kms.close(),
     };
-    return keepParts(kms, { caller, surroundings });
+    return keepParts(kms, { ...context, caller });
   });
 }
 
 const NOBODY = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+
+/** Members with `#` and those of the prototype are in no log and no JSON. */
+class OpenedKey implements DecryptedKey {
+  readonly #plaintext: Uint8Array;
+  readonly masterKeyArn: string;
+  readonly requestId: string;
+  readonly servedBy: string;
+
+  constructor(plaintext: Buffer, { masterKeyArn, requestId }: Answer, servedBy: string) {
+    // A plain view of the same memory, so that no copy is left to wipe.
+    this.#plaintext = new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
+    this.masterKeyArn = masterKeyArn;
+    this.requestId = requestId;
+    this.servedBy = servedBy;
+  }
+
+  get plaintext(): Uint8Array {
+    return this.#plaintext;
+  }
+
+  wipe(): void {
+    wipe(this.#plaintext);
+  }
+
+  [Symbol.dispose](): void {
+    this.wipe();
+  }
+}
 
 class DescribingCaller extends KmsCaller {
   async describe(call: Call<Described>, deadline: Parameters<KmsCaller['generate']>[2]): Promise<MasterKey> {
     const { arn, keyId, state, spec, usage, origin, manager, deletionMs, isMultiRegion, members } = (
       await this.askFirst(call, deadline)
     ).key;
-    return { arn, keyId, state, spec, usage, origin, manager, deletionMs, isMultiRegion, members };
+    const deletionDate = deletionMs === undefined ? undefined : new Date(deletionMs).toISOString();
+    return { arn, keyId, state, spec, usage, origin, manager, deletionDate, isMultiRegion, members };
   }
 }
 
-function checkedRegion(region: string): string {
-  if (region === '' || REGION.test(region)) return region;
+function checkedDecryptRequest(request: DecryptRequest) {
+  checkMembers('request', request, { wrapped: true, masterKeyArn: true, encryptionContext: true });
+  const { wrapped, masterKeyArn, encryptionContext = {} } = request;
+  return {
+    wrapped: wrappedKey(wrapped),
+    masterKeyArn: masterKeyArn === undefined ? undefined : text('masterKeyArn', masterKeyArn),
+    encryptionContext: contextPairs(encryptionContext),
+    keySpec: undefined,
+    keyCheckValue: undefined,
+  };
+}
+
+function checkedGenerateRequest(request: GenerateRequest) {
+  checkMembers('request', request, { masterKeyId: true, keySpec: true, encryptionContext: true });
+  const { masterKeyId, keySpec = 'AES_256', encryptionContext = {} } = request;
+  if (!KEY_SPECS.includes(keySpec)) throw new KeyError('BAD_OPTION', `"keySpec" expected ${KEY_SPECS.join(' or ')}`);
+  return {
+    masterKeyId: text('masterKeyId', masterKeyId),
+    keySpec,
+    encryptionContext: contextPairs(encryptionContext),
+  };
+}
+
+function checkedRegions(regions: readonly KmsRegion[] = []): readonly KmsRegion[] {
+  if (!Array.isArray(regions)) throw new KeyError('BAD_OPTION', '"failoverRegions" expected an array');
+  for (const each of regions) {
+    checkMembers('failoverRegions', each, { region: true, endpointUrl: true });
+    text('region', each.region);
+  }
+  return regions;
+}
+
+/** @returns empty: the default */
+function checkedRegion(region: string | undefined): string {
+  if (region === undefined) return '';
+  if (REGION.test(text('region', region))) return region;
   throw new KeyError('BAD_OPTION', `"region" expected ${REGION_EXPECTED}, got ${JSON.stringify(region)}`);
 }
 
-function checkedEndpoint(url: string): string {
-  const problem = url === '' ? undefined : problemOfEndpointUrl(url);
+/** @returns empty: the default */
+function checkedEndpoint(url: string | undefined): string {
+  if (url === undefined) return '';
+  const problem = problemOfEndpointUrl(text('endpointUrl', url));
   if (problem !== undefined) throw new KeyError('BAD_OPTION', `"endpointUrl" ${problem}`);
   return url;
 }

@@ -1,33 +1,39 @@
 import { KeyError } from '../errors.ts';
-import { type Deadline, startDeadline } from '../kms/retry.ts';
+import { childOf, type Deadline, startDeadline } from '../kms/retry.ts';
+import { onAbort } from '../on-abort.ts';
+import { checkMembers, milliseconds } from './arguments.ts';
 import type { CallOptions } from './calls.ts';
-import { type ApiSurroundings, guarded } from './surroundings.ts';
+import type { KmsParts } from './kms-parts.ts';
+import { guarded } from './surroundings.ts';
 
 const DEFAULT_TIMEOUT_MS = 60_000;
-/** The longest timer of Node.js. */
-const MAX_MS = 0x7fff_ffff;
 
-/** Does the work until the time is over. @throws KeyError, or the reason of the caller's signal */
+/** Does the work until the time is over, or the client is closed. @throws KeyError, or the reason of the caller's signal */
 export async function limited<T>(
-  surroundings: ApiSurroundings,
-  { timeoutMs, signal }: CallOptions,
+  { surroundings, closing }: Pick<KmsParts, 'surroundings' | 'closing'>,
+  limits: CallOptions,
   work: (deadline: Deadline) => Promise<T>,
 ): Promise<T> {
-  signal?.throwIfAborted();
+  checkMembers('options', limits, { timeoutMs: true, signal: true });
+  const { timeoutMs, signal } = limits;
   const totalMs = milliseconds('timeoutMs', timeoutMs) ?? DEFAULT_TIMEOUT_MS;
-  const deadline = startDeadline(surroundings.clock, totalMs, signal);
+  signal?.throwIfAborted();
+  if (closing.aborted) throw closed();
+  const ending = childOf(signal);
+  const detach = onAbort(closing, () => ending.abort(undefined));
+  const deadline = startDeadline(surroundings.clock, totalMs, ending.signal);
   try {
     return await guarded(surroundings, () => work(deadline));
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw closing.aborted ? closed() : error;
   } finally {
     deadline.cancel();
+    detach();
+    ending.release();
   }
 }
 
-/** @throws KeyError BAD_OPTION */
-export function milliseconds(name: string, value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= MAX_MS)) return value;
-  throw new KeyError('BAD_OPTION', `"${name}" expected 1 to ${MAX_MS} milliseconds, got ${value}`);
+function closed(): KeyError {
+  return new KeyError('CLOSED', 'the client of KMS is closed');
 }
