@@ -19,6 +19,15 @@ import type { PackageJob } from './job.ts';
 /** The oldest Node.js that runs the package; `npm run check:npm` tries it. */
 export const OLDEST_NODE = '22.0.0';
 const COMMAND = 'bin/mariadb-aws-kms.js';
+/** Not an option in the first line: `env -S` is absent on Alpine, and children start without that line. */
+const START = `#!/usr/bin/env node
+const printers = process.listeners('warning');
+process.removeAllListeners('warning');
+process.on('warning', (warning) => {
+  if (warning.name !== 'ExperimentalWarning') for (const print of printers) print(warning);
+});
+await import('../dist/command.js');
+`;
 
 /** Writes NAME-VERSION.tgz, and leaves the directory that was packed as `stage-npm` in the build. */
 export async function packNpm(job: PackageJob): Promise<void> {
@@ -39,10 +48,7 @@ export async function packNpm(job: PackageJob): Promise<void> {
     define: { BUILD_COMMIT: JSON.stringify(job.commit) },
   });
   await writeDeclarations(job.root, join(stage, 'types'));
-  writeFileSync(
-    join(stage, COMMAND),
-    "#!/usr/bin/env -S node --disable-warning=ExperimentalWarning\nimport '../dist/command.js';\n",
-  );
+  writeFileSync(join(stage, COMMAND), START);
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(published(job.version), null, 2)}\n`);
   for (const file of ['LICENSE', 'CHANGELOG.md', 'packaging/npm/README.md'])
     copyFileSync(join(job.root, file), join(stage, file.replace(/^.*\//, '')));
@@ -54,12 +60,12 @@ export async function packNpm(job: PackageJob): Promise<void> {
 }
 
 function published(version: string): object {
-  const { name, description, license, type, os, dependencies } = manifest;
+  const { name, license, type, os, dependencies } = manifest;
   return {
     name,
     // npm knows no ~ in a version, and orders `0.1.0-git7` before `0.1.0`.
     version: version.replace('~', '-'),
-    description,
+    description: 'Tools and TypeScript API for MariaDB data-at-rest encryption with keys held by AWS KMS',
     keywords: ['mariadb', 'aws-kms', 'encryption', 'data-at-rest'],
     license,
     type,

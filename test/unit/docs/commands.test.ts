@@ -24,6 +24,8 @@ const RUN: Readonly<Record<string, readonly [file: string, words: string]>> = {
   'tar -xf mariadb-aws-kms': ['test/packages/tarball.test.ts', "'tar'"],
   'cd mariadb-aws-kms': ['test/packages/tarball.test.ts', "'tar'"],
   './install.sh': ['test/packages/tarball.test.ts', 'install.sh'],
+  'npm install ./mariadb-aws-kms': ['test/packages/npm.test.ts', "'npm', ['install'"],
+  'npx mariadb-aws-kms --version': ['test/packages/npm.test.ts', "'mariadb-aws-kms', '--version'"],
   'apt-get install libatomic1': ['campaigns/packages/container.ts', 'libatomic1'],
   'install -m 0644 /usr/share/mariadb-aws-kms/apparmor': [
     'campaigns/packages/apparmor.ts',
