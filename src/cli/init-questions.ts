@@ -43,7 +43,7 @@ export async function askForFlags(
   const typed = isDecided ? '' : (await io.ask(`directory of the key files [${paths.keyDirectory}]: `)).trim();
   const keyfileDir = options.keyfileDir ?? (typed === '' ? undefined : typed);
   const source = await io.ask(
-    `AWS credentials of the server: role (of the instance, task or pod), or a file such as ${paths.credentialsFile} [role]: `,
+    `AWS credentials of the ${isSeparateAgent ? 'agent' : 'server'}: role (of the instance, task or pod), or a file such as ${paths.credentialsFile} [role]: `,
   );
   return { masterKey, region, keyfileDir, credentials: source.trim() || 'role', endpointUrl, isSeparateAgent };
 }

@@ -19,9 +19,9 @@ import { serverSteps } from '../setup/server-steps.ts';
 import { setupPolicy } from '../setup/setup-policy.ts';
 import { serverCommand } from '../setup/starter.ts';
 import { type Survey, surveyServer } from '../setup/survey.ts';
+import { reloadUnits } from '../setup/systemd.ts';
 import { planRemoval, removeTrial } from '../setup/trial/remove-trial.ts';
 import { planTrial, setUpTrial } from '../setup/trial/set-up-trial.ts';
-import { must } from '../setup/trial/trial-kms.ts';
 import { askForFlags, type InitOptions } from './init-questions.ts';
 import { InitReport } from './init-report.ts';
 import { withOptionFiles } from './option-files.ts';
@@ -142,7 +142,7 @@ async function setUp(work: Work): Promise<void> {
   await applySteps(planned, diskOf(surroundings), () => {
     isChanged = true;
   });
-  if (isChanged && site.starter === 'systemd') await must(surroundings, ['systemctl', 'daemon-reload'], signal);
+  if (isChanged) await reloadUnits(site.starter, surroundings, signal);
   // The doctor would examine the server's user, whose identity does not count then.
   const findings = choice.isSeparateAgent ? [] : await examineAll(work);
   report.end(findings, await nextCommand({ choice, findings, survey: work }, surroundings));

@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import type { Disk, FileSystem } from '../disk/file-system.ts';
 import { putInPlace, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
-import { blockIn, withoutBlock } from '../server/service/init-defaults.ts';
-import { textIfThere } from './look-at-steps.ts';
-import type { BlockStep, DirectoryStep, FileStep, PlannedStep, Step } from './step.ts';
+import { withoutBlock } from '../server/service/init-defaults.ts';
+import { asFound, textIfThere } from './look-at-steps.ts';
+import type { BlockStep, DirectoryStep, FileStep, PlannedStep, Step, TextStep } from './step.ts';
 
 /**
  * Carries out the new steps, durably. A file that has come into being meanwhile is not replaced.
@@ -32,24 +32,30 @@ export async function applySteps(
 }
 
 /**
- * Removes files and blocks as they were written; changed ones and directories stay.
+ * Removes files and blocks that are as these steps have them; changed ones and directories stay.
+ * @param onDone called for each step that was removed
  * @returns the paths that stayed because they were changed
+ * @throws KeyError SETUP_FAILED, SETUP_REFUSED
  */
-export async function takeBack(steps: readonly Step[], disk: Disk): Promise<readonly string[]> {
+export async function takeBack<S extends Step>(
+  steps: readonly S[],
+  disk: Disk,
+  onDone: (step: S) => void = () => undefined,
+): Promise<readonly string[]> {
   const changed: string[] = [];
   for (const step of steps.toReversed()) {
     if (step.kind === 'directory') continue;
-    const text = await textIfThere(step.path, disk.fileSystem);
-    const found = text !== undefined && step.kind === 'block' ? blockIn(text) : text;
+    const found = await asFound(step, disk.fileSystem);
     if (found === undefined) continue;
-    if (found === step.text) await removeStep(step, disk);
-    else changed.push(step.path);
+    if (found.text === step.text) {
+      await remove(step, disk);
+      onDone(step);
+    } else changed.push(step.path);
   }
   return changed;
 }
 
-/** Removes a file or a block, whatever it holds. @throws KeyError SETUP_FAILED */
-export async function removeStep(step: Step, disk: Disk): Promise<void> {
+async function remove(step: TextStep, disk: Disk): Promise<void> {
   const { fileSystem: fs, random } = disk;
   try {
     const text = step.kind === 'block' ? await textIfThere(step.path, fs) : undefined;

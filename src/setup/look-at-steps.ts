@@ -3,11 +3,11 @@ import { dirname } from 'node:path';
 import type { FileSystem } from '../disk/file-system.ts';
 import { readWhole } from '../disk/files.ts';
 import { MOST_TEXT_BYTES } from '../disk/small-file.ts';
-import { systemErrorCode, toKeyError } from '../errors.ts';
+import { type KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { TRIAL_ALIAS } from '../server/plugin-options.ts';
-import { blockIn } from '../server/service/init-defaults.ts';
+import { BEGIN, blockIn, END } from '../server/service/init-defaults.ts';
 import { refused } from './refused.ts';
-import type { DirectoryStep, PlannedStep, State, Step } from './step.ts';
+import type { DirectoryStep, FileStep, PlannedStep, State, Step, TextStep } from './step.ts';
 
 /** Options of this project may be repeated in a message; other lines may hold secrets. */
 const SHOWN = /^(?:aws_key_management\w*|plugin_load_add) *=|^Environment=AWS_SHARED_CREDENTIALS_FILE=/;
@@ -39,20 +39,38 @@ export async function textIfThere(path: string, fs: FileSystem): Promise<string 
   }
 }
 
+/** Returns the file or block of a step as it is on disk; undefined: it is not there. @throws KeyError SETUP_REFUSED */
+export async function asFound(step: TextStep, fs: FileSystem): Promise<TextStep | undefined> {
+  const whole = await textIfThere(step.path, fs);
+  const text = whole !== undefined && step.kind === 'block' ? blockIn(whole) : whole;
+  if (text === undefined) return undefined;
+  const { uid, gid, mode } = await fs.stat(step.path);
+  return { ...step, text, mode: mode & 0o777, owner: { name: `user ${uid}`, uid, gid } };
+}
+
 async function stateOf(step: Step, fs: FileSystem): Promise<State> {
   if (step.kind === 'directory') return await stateOfDirectory(step, fs);
-  const text = await textIfThere(step.path, fs);
-  if (text === undefined) return 'new';
-  if (step.kind === 'file' && step.isKept === true) return 'there';
-  const found = step.kind === 'block' ? blockIn(text) : text;
+  const found = await asFound(step, fs);
   if (found === undefined) return 'new';
-  if (found === step.text) return 'there';
-  if (found.includes(TRIAL_ALIAS) && !step.text.includes(TRIAL_ALIAS)) {
+  if (step.kind === 'file' && step.isKept === true) return stateOfKept(step, found);
+  if (found.text === step.text) return 'there';
+  if (found.text.includes(TRIAL_ALIAS) && !step.text.includes(TRIAL_ALIAS)) {
     throw refused(`a trial is set up here (${step.path})`, 'end it first: mariadb-aws-kms init --remove-trial');
   }
-  throw refused(
-    `${step.path} is there and differs: ${difference(found, step.text)}`,
-    `nothing is overwritten: give init the values of that file, or change it by hand and run mariadb-aws-kms doctor, or move it away: mv ${step.path} ${step.path}.old`,
+  throw differs(step, difference(found.text, step.text));
+}
+
+function differs({ kind, path }: TextStep, how: string): KeyError {
+  const same = 'nothing is overwritten: run init with the values that are there';
+  if (kind === 'block') {
+    return refused(
+      `the block of init in ${path} differs: ${how}`,
+      `${same}, or edit the block; without its lines from "${BEGIN}" to "${END}" init writes it anew`,
+    );
+  }
+  return refused(
+    `${path} is there and differs: ${how}`,
+    `${same}, or change the file by hand and run mariadb-aws-kms doctor, or move it away: mv ${path} ${path}.old`,
   );
 }
 
@@ -64,6 +82,17 @@ async function stateOfDirectory({ path, owner, mode }: DirectoryStep, fs: FileSy
   const found = `mode 0${bits.toString(8)}, owner ${uid}`;
   throw refused(
     `${path} is there with ${found}, expected mode 0${mode.toString(8)}, owner ${owner.uid} (${owner.name})`,
+    `chown ${owner.name}: ${path} && chmod 0${mode.toString(8)} ${path}`,
+  );
+}
+
+/** A file that stays whatever it holds must be its reader's alone, as a file of credentials. */
+function stateOfKept({ path, owner, mode }: FileStep, { owner: is, mode: bits }: TextStep): State {
+  const canRead =
+    (is.uid === owner.uid && (bits & 0o400) !== 0) || (is.gid === owner.gid && (bits & 0o040) !== 0) || owner.uid === 0;
+  if (canRead && (bits & 0o007) === 0) return 'there';
+  throw refused(
+    `${path} is there with mode 0${bits.toString(8)}, owner ${is.uid}, expected mode 0${mode.toString(8)}, owner ${owner.uid} (${owner.name})`,
     `chown ${owner.name}: ${path} && chmod 0${mode.toString(8)} ${path}`,
   );
 }

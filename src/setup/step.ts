@@ -29,8 +29,10 @@ export interface BlockStep extends Entry {
   readonly text: string;
 }
 
+export type TextStep = FileStep | BlockStep;
+
 /** A directory, a file or a part of one that is to exist. */
-export type Step = DirectoryStep | FileStep | BlockStep;
+export type Step = DirectoryStep | TextStep;
 
 export type State = 'new' | 'there';
 

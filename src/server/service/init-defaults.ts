@@ -1,7 +1,8 @@
 /** The part of /etc/default/mariadb that `init` writes. The rest of that shell file is the administrator's. */
 
-const BEGIN = '# mariadb-aws-kms init: begin';
-const END = '# mariadb-aws-kms init: end';
+/** The marks that enclose the block, each a line. */
+export const BEGIN = '# mariadb-aws-kms init: begin';
+export const END = '# mariadb-aws-kms init: end';
 const BLOCK = new RegExp(`^${BEGIN}$[^]*?^${END}$\\n?`, 'm');
 const EXPORT = /^export (\w+)=([\w./+@:,-]*)$/gm;
 

@@ -1,15 +1,17 @@
-import { KeyError, toKeyError } from '../../errors.ts';
+import { KeyError } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { PREFIX, TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import { diskOf, type Surroundings } from '../../server/surroundings.ts';
 import { applySteps, takeBack } from '../apply.ts';
+import { goBack, type StepBack } from '../go-back.ts';
 import { lookAtSteps } from '../look-at-steps.ts';
 import { refused } from '../refused.ts';
-import { startServer } from '../restart.ts';
+import { startServer, stopServer } from '../restart.ts';
 import { serverCommand } from '../starter.ts';
 import type { PlannedStep, Step } from '../step.ts';
 import type { Survey } from '../survey.ts';
-import { freePort, must, startTrialKms, stopTrialKms } from './trial-kms.ts';
+import { reloadUnits } from '../systemd.ts';
+import { freePort, startTrialKms, stopTrialKms } from './trial-kms.ts';
 import { type Trial, trialSteps } from './trial-steps.ts';
 
 const RESTART = { verb: 'restart' } as const;
@@ -66,7 +68,7 @@ export async function setUpTrial(
     if (await startTrialKms(trial, configuration.account, surroundings, signal)) {
       tell(`started the KMS of the trial on 127.0.0.1:${trial.port}`);
     }
-    if (site.starter === 'systemd' && done.length > 0) await must(surroundings, ['systemctl', 'daemon-reload'], signal);
+    if (done.length > 0) await reloadUnits(site.starter, surroundings, signal);
     const command = serverCommand('restart', site.starter, configuration, surroundings);
     const hasPlugin = server.answers === 'yes' && server.encryptionPlugins.includes(PREFIX);
     if (command === undefined || (done.length === 0 && hasPlugin)) return false;
@@ -82,7 +84,7 @@ export async function setUpTrial(
   } catch (thrown) {
     // A trial that was set up before is not this command's to take back.
     if (done.length === 0) throw thrown;
-    throw await takenBack(thrown, { survey, done, isStopped }, surroundings, signal);
+    throw await goBack(thrown, wayBack({ survey, done, isStopped }, surroundings));
   }
 }
 
@@ -92,27 +94,30 @@ interface Halfway {
   readonly isStopped: boolean;
 }
 
-async function takenBack(
-  thrown: unknown,
-  { survey: { configuration, site }, done, isStopped }: Halfway,
+function wayBack(
+  { survey: { configuration, site, server }, done, isStopped }: Halfway,
   surroundings: Surroundings,
-  signal: AbortSignal,
-): Promise<KeyError> {
-  const { message, hint } = toKeyError(thrown);
-  const words: string[] = [];
-  try {
-    const changed = await takeBack(done, diskOf(surroundings));
-    words.push(
-      changed.length === 0 ? 'what was written was removed' : `${changed.join(', ')} stays, as it was changed`,
-    );
-    await stopTrialKms(site, configuration.account, surroundings, signal);
-    if (site.starter === 'systemd') await must(surroundings, ['systemctl', 'daemon-reload'], signal);
-    if (isStopped) {
-      await startServer(configuration, { ...RESTART, starter: site.starter, hasPlugin: false }, surroundings, signal);
-      words.push('the server runs as before');
-    }
-  } catch (error) {
-    words.push(`then: ${toKeyError(error).message}`);
-  }
-  return new KeyError('SETUP_FAILED', `${message}; ${words.join('; ')}`, { hint, cause: thrown });
+): readonly StepBack[] {
+  const { starter } = site;
+  return [
+    // A unit that has lost its file can be stopped, but not disabled.
+    async (signal) => {
+      await stopTrialKms(site, configuration.account, surroundings, signal);
+      return '';
+    },
+    async (signal) => {
+      const changed = await takeBack(done, diskOf(surroundings));
+      await reloadUnits(starter, surroundings, signal);
+      return changed.length === 0 ? 'what was written was removed' : `${changed.join(', ')} stays, as it was changed`;
+    },
+    async (signal) => {
+      if (!isStopped) return '';
+      if (server.answers === 'no' && configuration.service.running === undefined) {
+        await stopServer(configuration, starter, surroundings, signal);
+        return 'the server is stopped, as it was before';
+      }
+      await startServer(configuration, { ...RESTART, starter, hasPlugin: false }, surroundings, signal);
+      return 'the server runs as before';
+    },
+  ];
 }

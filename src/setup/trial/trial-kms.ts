@@ -6,6 +6,7 @@ import { KeyError } from '../../errors.ts';
 import type { Account, Surroundings } from '../../server/surroundings.ts';
 import { TRIAL_UNIT } from '../paths.ts';
 import type { Site } from '../server-steps.ts';
+import { reloadUnits, systemctl } from '../systemd.ts';
 import { type Trial, trialCommand, trialFiles } from './trial-steps.ts';
 
 /** Below the ports that Linux gives outgoing connections. */
@@ -62,8 +63,8 @@ export async function startTrialKms(
   const isRunning = await isTrialRunning(site, surroundings, signal);
   if (isRunning && (await answersOn(port))) return false;
   if (site.starter === 'systemd') {
-    await must(surroundings, ['systemctl', 'daemon-reload'], signal);
-    await must(surroundings, ['systemctl', 'enable', '--now', TRIAL_UNIT], signal);
+    await reloadUnits(site.starter, surroundings, signal);
+    await systemctl(surroundings, ['enable', '--now', TRIAL_UNIT], signal);
   } else {
     const command = ['-c', START, 'sh', site.paths.trialDirectory, ...trialCommand(trial)];
     const ran = await surroundings.run('sh', command, signal, account.uid === surroundings.uid ? undefined : account);
@@ -71,7 +72,8 @@ export async function startTrialKms(
   }
   const { clock } = surroundings;
   for (const endMs = clock.monotonicMs() + LISTENS_WITHIN_MS; clock.monotonicMs() < endMs; ) {
-    if (await answersOn(port)) return true;
+    // A stranger who has the port answers as well.
+    if ((await answersOn(port)) && (await isTrialRunning(site, surroundings, signal))) return true;
     await clock.sleep(LOOK_MS, signal);
   }
   throw notListening(site, port, await lastLine(site, surroundings));
@@ -85,8 +87,10 @@ export async function stopTrialKms(
   signal: AbortSignal,
 ): Promise<void> {
   if (site.starter === 'systemd') {
+    // It fails where the unit was never made.
     await surroundings.run('systemctl', ['disable', '--now', TRIAL_UNIT], signal);
-    return;
+    if (!(await isTrialRunning(site, surroundings, signal))) return;
+    throw new KeyError('SETUP_FAILED', 'the KMS of the trial does not end', { hint: `systemctl stop ${TRIAL_UNIT}` });
   }
   const pid = await trialPid(site, surroundings);
   if (pid === undefined) return;
@@ -134,17 +138,4 @@ function notListening(site: Site, port: number, reason: string): KeyError {
   const hint =
     site.starter === 'systemd' ? `journalctl -u ${TRIAL_UNIT} -n 20` : `tail ${log}; is port ${port} taken? ss -ltn`;
   return new KeyError('SETUP_FAILED', `the KMS of the trial does not listen on port ${port}: ${reason}`, { hint });
-}
-
-/** Runs a command that has to succeed. @throws KeyError SETUP_FAILED */
-export async function must(
-  { run }: Pick<Surroundings, 'run'>,
-  [program = '', ...rest]: readonly string[],
-  signal: AbortSignal,
-): Promise<void> {
-  const ran = await run(program, rest, signal);
-  if (ran?.code === 0) return;
-  const line = [program, ...rest].join(' ');
-  const reason = ran === undefined ? `there is no ${program}` : ran.stderr.trim() || `status ${ran.code}`;
-  throw new KeyError('SETUP_FAILED', `"${line}" failed: ${reason}`, { hint: `try it by hand: ${line}` });
 }

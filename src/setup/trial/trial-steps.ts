@@ -90,6 +90,7 @@ function trialUnit(trial: Trial): Step {
   const text = `[Unit]
 Description=${TRIAL}: stand-in of AWS KMS for MariaDB's key management
 Documentation=man:mariadb-aws-kms(1)
+StartLimitIntervalSec=0
 
 [Service]
 User=${site.server.name}
@@ -129,6 +130,6 @@ This directory belongs to a trial of mariadb-aws-kms. kms.json holds the master 
 wraps (keys/). Whoever has this machine has the data. AWS is not involved.
 
 What is encrypted so far:  SELECT table_schema, table_name FROM information_schema.tables
-                           WHERE create_options LIKE '%ENCRYPTED%=YES%'
+                           WHERE create_options REGEXP 'ENCRYPTED.=.?YES'
 The end of the trial:      mariadb-aws-kms init --remove-trial
 `;

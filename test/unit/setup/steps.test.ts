@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  constants,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -14,8 +15,8 @@ import { systemClock } from '../../../src/cli/system.ts';
 import type { Disk } from '../../../src/disk/file-system.ts';
 import { initBlock } from '../../../src/server/service/init-defaults.ts';
 import { applySteps, takeBack } from '../../../src/setup/apply.ts';
-import { lookAtSteps } from '../../../src/setup/look-at-steps.ts';
-import { ROOT, type Step } from '../../../src/setup/step.ts';
+import { asFound, lookAtSteps } from '../../../src/setup/look-at-steps.ts';
+import { ROOT, type Step, type TextStep } from '../../../src/setup/step.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
 import { playedOwners } from '../../support/played-owners.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
@@ -99,6 +100,39 @@ it('a kept file stays as it is', async () => {
   expect(readFileSync(place.at('keys/below/secret'), 'utf8')).toBe('mine');
 });
 
+it('a kept file that its reader cannot read, or everybody can, is refused with the cure', async () => {
+  const place = newPlace();
+  await setUp(place);
+  const secret = place.at('keys/below/secret');
+  const { fileSystem } = place.disk;
+  const file = await fileSystem.open(secret, constants.O_RDONLY);
+  await file.chown(0, 0);
+  await file.close();
+  const error = await expectKeyError(
+    setUp(place),
+    'SETUP_REFUSED',
+    `${secret} is there with mode 0600, owner 0, expected mode 0600, owner 777 (mysql); nothing was changed`,
+  );
+  expect(error.hint).toBe(`chown mysql: ${secret} && chmod 0600 ${secret}`);
+  const open = newPlace();
+  await setUp(open);
+  chmodSync(open.at('keys/below/secret'), 0o604);
+  await expectKeyError(setUp(open), 'SETUP_REFUSED', /is there with mode 0604, owner 777, expected mode 0600/);
+});
+
+it('a block that differs is refused, and the hint says which lines are meant', async () => {
+  const place = newPlace();
+  writeFileSync(place.at('defaults'), `A=1\n${initBlock('for a test', [['AWS_PROFILE', 'mine']])}B=2\n`);
+  const error = await expectKeyError(
+    setUp(place),
+    'SETUP_REFUSED',
+    `the block of init in ${place.at('defaults')} differs: line 3 is another text, and would be another text; nothing was changed`,
+  );
+  expect(error.hint).toBe(
+    'nothing is overwritten: run init with the values that are there, or edit the block; without its lines from "# mariadb-aws-kms init: begin" to "# mariadb-aws-kms init: end" init writes it anew',
+  );
+});
+
 it('a directory with a wider mode or another owner is refused with the cure', async () => {
   const place = newPlace();
   mkdirSync(place.at('keys'));
@@ -139,6 +173,31 @@ it('taking back removes files and the block, and leaves directories and changed 
   writeFileSync(place.at('keys/below/secret'), 'mine');
   expect(await takeBack(done, place.disk)).toEqual([place.at('keys/below/secret')]);
   expect(readdirSync(place.root)).toEqual(['keys']);
+});
+
+it('what was taken back can be put back as it was found', async () => {
+  const place = newPlace();
+  await setUp(place);
+  chmodSync(place.at('option.cnf'), 0o640);
+  writeFileSync(place.at('option.cnf'), 'of the administrator\n');
+  const { fileSystem } = place.disk;
+  const found: TextStep[] = [];
+  for (const step of place.steps) {
+    const there = step.kind === 'directory' ? undefined : await asFound(step, fileSystem);
+    if (there !== undefined) found.push(there);
+  }
+  const gone: TextStep[] = [];
+  expect(await takeBack(found, place.disk, (step) => gone.push(step))).toEqual([]);
+  expect(readdirSync(place.root)).toEqual(['keys']);
+  await applySteps(
+    gone.map((step) => ({ step, state: 'new' })),
+    place.disk,
+    () => undefined,
+  );
+  expect(readFileSync(place.at('option.cnf'), 'utf8')).toBe('of the administrator\n');
+  expect(statSync(place.at('option.cnf')).mode & 0o777).toBe(0o640);
+  expect((await fileSystem.stat(place.at('keys/below/secret'))).uid).toBe(777);
+  expect(readFileSync(place.at('defaults'), 'utf8')).toContain('AWS_SHARED_CREDENTIALS_FILE=/etc/c');
 });
 
 it('a file that comes into being after the look is not replaced', async () => {

@@ -1,0 +1,82 @@
+/** `init` with a real server, which a script of Debian's kind starts, and a real KMS of the trial. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { beforeEach, expect, it } from 'vitest';
+import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
+import { expectKeyError } from '../support/expect-error.ts';
+import { at, commandLine, everything, init, isActive, makeServer, script, shell, sql } from '../support/init-server.ts';
+import { startKms } from '../support/lab.ts';
+
+beforeEach(makeServer);
+
+it('a trial begins with an encrypted table, and ends when nothing is encrypted any more', async () => {
+  await script('start');
+  const untouched = everything();
+  expect((await init('--embedded-kms', '--dry-run')).out).toMatch(/^next: the same command without --dry-run/m);
+  expect(everything(), 'a dry run writes nothing').toBe(untouched);
+  const first = await init('--embedded-kms');
+  expect(first.err).toContain('TRIAL, PROTECTS NOTHING');
+  expect(first.out).toContain('the server runs, and the plugin is active');
+  expect(await sql('SELECT @@aws_key_management_master_key_id')).toBe('alias/trial-protects-nothing');
+  await sql(`CREATE DATABASE d; CREATE TABLE d.t (i INT) ENCRYPTED=YES; INSERT INTO d.t VALUES (7);
+    CREATE TABLE d.\`a-\`\`b\` (i INT) ENCRYPTED='yes' PARTITION BY HASH (i) PARTITIONS 2`);
+  const [pid, written] = [readFileSync(at('pid'), 'utf8'), everything()];
+  expect((await init('--embedded-kms')).out).not.toMatch(/^new|restarting/m);
+  expect(everything(), 'a second run writes nothing').toBe(written);
+  expect(readFileSync(at('pid'), 'utf8'), 'nor does it restart the server').toBe(pid);
+
+  const refusal = await expectKeyError(
+    init('--remove-trial'),
+    'SETUP_REFUSED',
+    /without them: (?=.*\bd\/t\b)(?=.*d\/a@).*; nothing/,
+  );
+  expect(readFileSync(at('pid'), 'utf8')).toBe(pid);
+  await shell(/All that have ENCRYPTED=YES: (.*)$/.exec(refusal.hint)?.[1] ?? 'false');
+  expect(await sql("SELECT DISTINCT create_options FROM information_schema.tables WHERE table_name='t'")).toMatch(/NO/);
+
+  const kms = readFileSync(at('trial/kms.pid'), 'utf8').trim();
+  const before = everything();
+  await init('--remove-trial', '--dry-run');
+  expect(everything(), 'a dry run of the removal writes nothing').toBe(before);
+  await init('--remove-trial');
+  expect(await sql('SELECT i FROM d.t')).toBe('7');
+  expect(await isActive()).toBe(false);
+  expect(commandLine(kms), 'the KMS of the trial has ended').toBe('');
+  expect(readdirSync(at('options'))).toEqual([]);
+  expect(existsSync(at('defaults'))).toBe(false);
+  const [aside = ''] = readdirSync(at('.')).filter((name) => name.startsWith('trial.removed-'));
+  expect(readdirSync(at(`${aside}/keys`)), 'no key file is deleted').toContain('aws-kms-key.1.1');
+  expect((await init('--remove-trial')).err).toContain('there is nothing to remove');
+});
+
+it('a server with another encryption plugin is refused before anything is written', async () => {
+  writeFileSync(at('options/file.cnf'), '[mariadb]\nplugin_load_add=file_key_management\n');
+  const before = everything();
+  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /has the encryption plugin file_key_management/);
+  await expectKeyError(
+    init('--master-key', 'alias/x', '--region', 'eu-central-1'),
+    'SETUP_REFUSED',
+    /has the encryption plugin file_key_management/,
+  );
+  expect(everything()).toBe(before);
+});
+
+it('a server is set up with a master key, the doctor speaks, and a restart is all that is left', async () => {
+  const kms = await startKms();
+  const flags = ['--master-key', 'alias/mariadb-encryption', '--region', 'us-east-1', '--endpoint-url', kms.url];
+  const credentials = at('credentials');
+  const before = everything();
+  await init(...flags, '--credentials', credentials, '--dry-run');
+  expect(everything(), 'a dry run writes nothing').toBe(before);
+  const first = await init(...flags, '--credentials', credentials);
+  expect(first.out).toContain('kms:GenerateDataKeyWithoutPlaintext');
+  expect(first.out).toContain(`next: write the access key into ${credentials}, then: mariadb-aws-kms doctor`);
+  writeFileSync(credentials, TEST_ACCESS_KEYS_FILE);
+  const written = everything();
+  const second: unknown = JSON.parse((await init(...flags, '--credentials', credentials, '--json')).out);
+  expect(second).toMatchObject({ ok: true, next: `${at('init.d')} restart` });
+  expect(everything(), 'a second run writes nothing').toBe(written);
+  await script('restart');
+  await sql('CREATE DATABASE d; CREATE TABLE d.t (i INT) ENCRYPTED=YES');
+  expect(readdirSync(at('keys'))).toContain('aws-kms-key.1.1');
+  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /the block of init in .*defaults differs: line 2 is/);
+});
