@@ -5,7 +5,14 @@
  */
 export type { CallOptions } from './api/calls.ts';
 export { type KeyListing, type KeyStore, openKeyStore, type Sidecar, type StoredKey } from './api/key-store.ts';
-export { type DataKey, type KeyFailure, type Keyring, type KeyringOptions, openKeyring } from './api/keyring.ts';
+export {
+  type DataKey,
+  type KeyFailure,
+  type Keyring,
+  type KeyringOptions,
+  type LogLine,
+  openKeyring,
+} from './api/keyring.ts';
 export {
   createKms,
   type DecryptedKey,

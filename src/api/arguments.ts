@@ -6,13 +6,18 @@ import type { EncryptionContext } from './names.ts';
 /** The longest timer of Node.js. */
 const MAX_MS = 0x7fff_ffff;
 
+/** @throws KeyError BAD_OPTION */
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw malformed(name, 'an object', value);
+}
+
 /**
  * Refuses what no object of that type can be: programs without types misspell options, and an option that is silently
  * left out may be the one that protects.
  * @throws KeyError BAD_OPTION
  */
 export function checkMembers<T extends object>(name: string, value: T, members: Readonly<Record<keyof T, true>>): void {
-  if (typeof value !== 'object' || value === null) throw malformed(name, 'an object', value);
+  checkObject(name, value);
   const other = Object.keys(value).find((member) => !Object.hasOwn(members, member));
   if (other !== undefined) {
     const known = Object.keys(members).join(', ');

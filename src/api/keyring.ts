@@ -25,11 +25,6 @@ export interface KeyringOptions extends CallOptions {
   readonly encryptionContext?: EncryptionContext | undefined;
   /** True: versions that cannot be unwrapped are in `failures`. Default false: `openKeyring` then rejects. */
   readonly allowFailures?: boolean | undefined;
-  /**
-   * Receives a line about what was noticed, such as an unusable sidecar. It holds no secret. An error that it throws
-   * ends the opening.
-   */
-  readonly log?: ((severity: 'note' | 'warning' | 'error', text: string) => void) | undefined;
 }
 
 /** The data keys of a directory, in the memory of this process. */
@@ -38,6 +33,8 @@ export interface Keyring {
   readonly keys: readonly DataKey[];
   /** The versions that could not be unwrapped, by id and version. */
   readonly failures: readonly KeyFailure[];
+  /** The lines that the agent would log, in the order of events: an unusable sidecar, a file that is no key file. */
+  readonly log: readonly LogLine[];
 
   /**
    * Returns a key version.
@@ -65,6 +62,12 @@ export interface DataKey extends KeyName {
   readonly keyCheckValue: string;
 }
 
+/** One line. It holds no secret. */
+export interface LogLine {
+  readonly severity: 'note' | 'warning' | 'error';
+  readonly text: string;
+}
+
 export interface KeyFailure extends KeyName {
   readonly error: KeyError;
 }
@@ -81,16 +84,16 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
     kms: true,
     encryptionContext: true,
     allowFailures: true,
-    log: true,
     timeoutMs: true,
     signal: true,
   });
-  const { directory, kms, allowFailures = false, log, timeoutMs, signal } = options;
+  const { directory, kms, allowFailures = false, timeoutMs, signal } = options;
   const encryptionContext = contextPairs(options.encryptionContext ?? {});
   const place = resolve(text('directory', directory));
   const parts = partsOf(kms);
   const { caller, surroundings } = parts;
   const keys: UnwrappedKey[] = [];
+  const log: LogLine[] = [];
   return await limited(parts, { timeoutMs, signal }, async (deadline) => {
     const settings = { ...parseSettings(new Map([['keyfile_dir', place]])), encryptionContext };
     const core = new Core({
@@ -103,7 +106,7 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
       clock: surroundings.clock,
       events: {
         announce: (name, _, algorithm, dataKey) => void keys.push(new UnwrappedKey(name, algorithm, dataKey)),
-        log: (severity, line) => log?.(severity, redacted(line, surroundings)),
+        log: (severity, line) => void log.push({ severity, text: redacted(line, surroundings) }),
         count: () => undefined,
       },
     });
@@ -114,8 +117,11 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
         error: withoutSecrets(error, surroundings),
       }));
       const [first] = failures;
+      // Those that nobody waited for are no answer.
+      if (first !== undefined && deadline.signal.aborted)
+        throw failures.find(({ error }) => error.code === 'TIMEOUT')?.error ?? first.error;
       if (first !== undefined && !allowFailures) throw cannotUnwrap(failures.length, first);
-      return new OpenKeyring(keys.sort(byName), failures.sort(byName));
+      return new OpenKeyring(keys.sort(byName), failures.sort(byName), log);
     } catch (error) {
       for (const key of keys) key.wipe();
       throw error;
@@ -128,10 +134,12 @@ export async function openKeyring(options: KeyringOptions): Promise<Keyring> {
 class OpenKeyring implements Keyring {
   #keys: readonly UnwrappedKey[] | undefined;
   readonly failures: readonly KeyFailure[];
+  readonly log: readonly LogLine[];
 
-  constructor(keys: readonly UnwrappedKey[], failures: readonly KeyFailure[]) {
+  constructor(keys: readonly UnwrappedKey[], failures: readonly KeyFailure[], log: readonly LogLine[]) {
     this.#keys = keys;
     this.failures = failures;
+    this.log = log;
   }
 
   get keys(): readonly DataKey[] {

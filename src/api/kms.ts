@@ -103,7 +103,9 @@ export interface GeneratedKey {
 }
 
 export interface MasterKey {
+  /** ARN of the key, also when an alias named it. */
   readonly arn: string;
+  /** KMS's KeyId, the last part of the ARN. */
   readonly keyId: string;
   /** KMS's KeyState: `Enabled`, `Disabled`, `PendingDeletion`, … */
   readonly state: string;

@@ -54,6 +54,8 @@ it('what cannot be read is an error and never empty', async () => {
     'BAD_OPTION',
     /^key id: expected 1 to 4294967295, got 0$/,
   );
+  const missing = Reflect.apply(store.read, undefined, []);
+  await expectKeyError(missing, 'BAD_OPTION', '"name" expected an object, got undefined');
   await expectKeyError(openKeyStore('/nowhere').list(), 'STORE_UNAVAILABLE', /\/nowhere/);
   await expectKeyError(() => openKeyStore(''), 'BAD_OPTION', /^"directory" expected /);
   writeFileSync(join(directory, 'aws-kms-key.1.1'), '');

@@ -27,9 +27,7 @@ it('a keyring has the data keys that the agent made, and leaves the directory as
   const server = await startKms();
   const directory = await keyDirectory(server);
   const before = picture(directory);
-  const lines: string[] = [];
-  const log = (severity: string, text: string) => void lines.push(`${severity} ${text}`);
-  using keyring = await openKeyring({ directory, kms: await connect(server), log });
+  using keyring = await openKeyring({ directory, kms: await connect(server) });
   expect(keyring.keys.map((key) => [key.keyId, key.keyVersion])).toEqual(NAMES);
   expect(keyring.failures).toEqual([]);
   for (const [id, version] of NAMES) {
@@ -38,7 +36,7 @@ it('a keyring has the data keys that the agent made, and leaves the directory as
     expect(key).toMatchObject({ encryptionAlgorithm: 'AES_CTR', keyCheckValue: keyCheckValue(key.bytes) });
   }
   expect(keyring.get(1)).toBe(keyring.get(1, 2));
-  expect(lines).toHaveLength(3);
+  expect(keyring.log.map(({ severity }) => severity)).toEqual(['note', 'note', 'note']);
   expect(picture(directory)).toEqual(before);
 });
 
@@ -107,14 +105,36 @@ it('a version that cannot be unwrapped ends the opening, or is among the failure
   await expectKeyError(() => keyring.get(1), 'KEY_FILE_CORRUPT', /aws-kms-key\.1\.2/);
 });
 
+it.each([false, true])(
+  'an opening ends with its time, its signal and its client; allowFailures: %s',
+  async (allowFailures) => {
+    const server = await startKms();
+    const [directory, kms] = [await keyDirectory(server), await connect(server)];
+    server.faults.set([{ kind: 'hang' }]);
+    await expectKeyError(openKeyring({ directory, kms, allowFailures, timeoutMs: 100 }), 'TIMEOUT', /within 0\.1 s/);
+    const abort = new AbortController();
+    const aborted = openKeyring({ directory, kms, allowFailures, signal: abort.signal });
+    setTimeout(() => abort.abort(new Error('mine')), 100);
+    await expect(aborted).rejects.toThrow(/^mine$/);
+    const pending = openKeyring({ directory, kms, allowFailures });
+    setTimeout(() => kms.close(), 100);
+    await expectKeyError(pending, 'CLOSED', 'the client of KMS is closed');
+  },
+);
+
 it('a keyring without sidecars needs the context that its keys are bound to', async () => {
   const server = await startKms();
   const [directory, kms] = [await keyDirectory(server), await connect(server)];
   for (const name of readdirSync(directory).filter((file) => file.endsWith('.json')))
     writeFileSync(join(directory, name), '');
+  writeFileSync(join(directory, 'aws-kms-key.x'), '');
   await expectKeyError(openKeyring({ directory, kms }), 'KEYS_FAILED', /^3 stored key versions cannot be unwrapped; /);
   using keyring = await openKeyring({ directory, kms, encryptionContext: { cluster: 'orders' } });
   expect(keyring.keys.map((key) => key.encryptionAlgorithm)).toEqual(['AES_CTR', 'AES_CTR', 'AES_CTR']);
+  expect(keyring.log).toContainEqual({
+    severity: 'warning',
+    text: `ignored aws-kms-key.x in ${directory}: not the name of a key file`,
+  });
 });
 
 it('a keyring takes no option that it does not have, and no other client', async () => {
