@@ -22,7 +22,7 @@ export interface KeyringSurroundings {
   readonly clock: Clock;
   readonly random: Random;
   readonly fileSystem: FileSystem;
-  /** Undefined: the plugin named the key directory. */
+  /** Undefined: the plugin started this agent and named the key directory. */
   readonly keysNamed?: Named | undefined;
   readonly connectKms: (settings: Settings) => Promise<KmsClients>;
 }
@@ -86,7 +86,8 @@ export async function openKeyring(
   const store = openStore(settings.keyfileDir, { fileSystem, clock, random }, named);
   const kms = new KmsCaller(clients, clock, random, observer, START_SPREAD_MS);
   const keyring = new Keyring({ role, unnamedHeld, settings: () => current, store, kms, clock, events });
-  const hinted = role === 'backup' ? hintedForBackup : (error: KeyError) => error;
+  const place = keysNamed === undefined ? 'spawned' : 'separate';
+  const hinted = (error: KeyError): KeyError => (role === 'backup' ? hintedForBackup(error, place) : error);
   const missing = events.missing.bind(events);
   const loader = new KeyLoader({ settings, keyring, clock, random, log, missing, hinted });
   return {

@@ -22,9 +22,14 @@ function openDirectory(): string {
   return home;
 }
 
-async function startAgent(socket: string, keys: string, kmsUrl: string): Promise<() => Promise<void>> {
+async function startAgent(
+  socket: string,
+  keys: string,
+  kmsUrl: string,
+  credentials: NodeJS.ProcessEnv = TEST_CREDENTIALS,
+): Promise<() => Promise<void>> {
   const agent = spawn(COMMAND, ['agent', '--listen', socket, '--keyfile-dir', keys, '--endpoint-url', kmsUrl], {
-    env: { PATH, ...TEST_CREDENTIALS },
+    env: { PATH, ...credentials },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const stop = async (): Promise<void> => {
@@ -147,4 +152,22 @@ it("a mariadb-backup without the service's credentials prints a way to take them
   const done = await run('bash', ['-c', script, 'bash', ...args, `--target-dir=${join(home, 'b')}`], { env });
   expect(done.stderr).toContain('completed OK!');
   expect(stderr + done.stdout + done.stderr).not.toContain(TEST_CREDENTIALS['AWS_SECRET_ACCESS_KEY']);
+});
+
+it("a mariadb-backup that fails for the identity of a separate agent speaks of the agent's, not of the server's", async () => {
+  const kms = await startKms();
+  const home = openDirectory();
+  const [keys, socket] = [join(home, 'keys'), join(home, 'door/s')];
+  mkdirSync(keys);
+  mkdirSync(join(home, 'door'), { mode: 0o700 });
+  const stopAgent = await startAgent(socket, keys, kms.url);
+  const options = pluginOptions(kms.url, { ...EVERYTHING_ENCRYPTED, aws_key_management_agent: `unix:${socket}` });
+  const server = newServer(options);
+  await server.start();
+  await stopAgent();
+  await startAgent(socket, keys, kms.url, { AWS_EC2_METADATA_DISABLED: 'true' });
+  const failed: unknown = await backUp(server, join(home, 'a')).catch((error: unknown) => error);
+  const stderr = failed instanceof Error && 'stderr' in failed ? String(failed.stderr) : '';
+  expect(stderr).toMatch(/the AWS identity is that of the separate agent on the socket, whoever runs mariadb-backup/);
+  expect(stderr).not.toMatch(/pidof|its service gives it AWS_/);
 });

@@ -22,10 +22,17 @@ it.each([
   ['AccessDeniedException', 400],
 ])('the hint for %s names the environment of a mariadb-backup', (name, status) => {
   const error = failed(name, status);
-  const { code, message, hint, cause } = hintedForBackup(error);
+  const { code, message, hint, cause } = hintedForBackup(error, 'spawned');
   expect({ code, message, cause }).toEqual({ code: error.code, message: error.message, cause: error.cause });
   expect(hint).toMatch(/^if the server works, its service gives it AWS_\* variables .*; otherwise the usual one$/);
   expect(Buffer.byteLength(hint)).toBeLessThan(1024);
+});
+
+it('the hint of a separate agent names its identity, and no variables of the server', () => {
+  const { hint } = hintedForBackup(failed('AccessDeniedException', 400), 'separate');
+  expect(hint).toBe(
+    'the AWS identity is that of the separate agent on the socket, whoever runs mariadb-backup: the variables of its service count; otherwise the usual one',
+  );
 });
 
 it.each([
@@ -34,10 +41,10 @@ it.each([
   ['ThrottlingException', 400],
 ])('the hint for %s does not name the environment', (name, status) => {
   const error = failed(name, status);
-  expect(hintedForBackup(error)).toBe(error);
+  expect(hintedForBackup(error, 'spawned')).toBe(error);
 });
 
 it('the hint for a failure that is none of KMS does not name the environment', () => {
   const error = new KeyError('KEY_FILE_CORRUPT', 'key 1 version 1: damaged', { hint: 'restore it' });
-  expect(hintedForBackup(error)).toBe(error);
+  expect(hintedForBackup(error, 'spawned')).toBe(error);
 });
