@@ -10,6 +10,7 @@ import { currentDeb, packEarlierDeb } from './packages/debs.ts';
 import { install, life } from './packages/install.ts';
 import { type Machine, withMachine } from './packages/machine.ts';
 import { minute } from './packages/minute.ts';
+import { reboot } from './packages/reboot.ts';
 import { remove } from './packages/remove.ts';
 import { agentUnit, serverUnit } from './packages/services.ts';
 import { upgradeSeparate, upgradeSpawned } from './packages/upgrade.ts';
@@ -38,6 +39,7 @@ const WITH_SYSTEMD: Readonly<Record<string, Test['run']>> = {
   'upgrade, spawned agent': (machine) => upgradeSpawned(machine, { earlier: earlier(), current }),
   'upgrade, separate agent': (machine) => upgradeSeparate(machine, { earlier: earlier(), current }),
   remove,
+  reboot,
   'unit of the server': serverUnit,
   'unit of the agent': agentUnit,
 };

@@ -13,7 +13,8 @@ if [ "${4-}" != inside ]; then
 fi
 
 if [ -n "$copy" ]; then
-  mkdir "$copy/upper" "$copy/work" "$copy/root"
+  # They are there when the session boots again.
+  mkdir -p "$copy/upper" "$copy/work" "$copy/root"
   mount -t overlay overlay -o "lowerdir=$root,upperdir=$copy/upper,workdir=$copy/work" "$copy/root"
   root=$copy/root
   ip link set lo up
@@ -54,7 +55,7 @@ fi
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
-mkdir mnt/machine
+mkdir -p mnt/machine
 pivot_root . mnt/machine
 umount -l /mnt/machine
 echo ready

@@ -41,50 +41,56 @@ const ENVIRONMENT: NodeJS.ProcessEnv = {
   DEBIAN_FRONTEND: 'noninteractive',
 };
 const BOOT_MS = 90_000;
+const SHUTDOWN_MS = 120_000;
 
 const open = new Set<RootSession>();
 process.on('exit', () => {
   for (const session of open) session.end();
 });
 
-export class RootSession {
-  readonly #first: ChildProcess;
-  readonly #pid: number;
-  readonly #cgroup: string;
+interface Inside {
+  readonly first: ChildProcess;
+  /** The first process of the namespaces, as this machine sees it. */
+  readonly pid: number;
+  /** Empty: no systemd runs. */
+  readonly cgroup: string;
+}
 
-  private constructor(first: ChildProcess, pid: number, cgroup: string) {
-    this.#first = first;
-    this.#pid = pid;
-    this.#cgroup = cgroup;
+export class RootSession {
+  readonly #place: SessionPlace;
+  #inside: Inside;
+
+  private constructor(place: SessionPlace, inside: Inside) {
+    this.#place = place;
+    this.#inside = inside;
     open.add(this);
   }
 
   /** @throws RootError when the namespaces cannot be made, as for users other than root */
-  static async open({ root, copy = '', systemd = false }: SessionPlace): Promise<RootSession> {
-    const cgroup = systemd ? newCgroup() : '';
-    const script = join(import.meta.dirname, 'enter-root.sh');
-    // The first process ends when this one does, even if nothing here runs any more.
-    const first = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', script, root, copy, cgroup], {
-      stdio: 'pipe',
-      env: ENVIRONMENT,
-    });
-    const said: string[] = [];
-    first.stderr.on('data', (text: Buffer) => said.push(text.toString()));
-    first.stdin.on('error', () => undefined);
-    const line = await Promise.race([once(createInterface(first.stdout), 'line'), once(first, 'exit')]);
-    const [pid] = line[0] === 'ready' ? childrenOf(first.pid ?? 0) : [];
-    if (pid === undefined) {
-      removeCgroup(cgroup);
-      throw new RootError(`cannot enter ${root}: ${said.join('')}`);
-    }
-    const session = new RootSession(first, pid, cgroup);
-    if (systemd) await session.#untilBooted();
+  static async open(place: SessionPlace): Promise<RootSession> {
+    const session = new RootSession(place, await enter(place));
+    if (place.systemd === true) await session.#untilBooted();
     return session;
+  }
+
+  /** Shuts the root's systemd down in an orderly way, and starts it again: /run and /tmp are empty then. */
+  async reboot(): Promise<void> {
+    const { first, cgroup } = this.#inside;
+    const exit = once(first, 'exit');
+    await this.try('systemctl --no-block poweroff');
+    const late = sleep(SHUTDOWN_MS, 'late', { ref: false });
+    if ((await Promise.race([exit, late])) === 'late') {
+      const jobs = await this.try('systemctl --no-pager list-jobs');
+      throw new RootError(`systemd does not end within ${SHUTDOWN_MS / 1000} s: ${jobs.output}`);
+    }
+    removeCgroup(cgroup);
+    this.#inside = await enter(this.#place);
+    await this.#untilBooted();
   }
 
   /** Path, on this machine, of a file of the session. */
   path(file: string): string {
-    return join('/proc', String(this.#pid), 'root', file);
+    return join('/proc', String(this.#inside.pid), 'root', file);
   }
 
   /**
@@ -124,15 +130,17 @@ export class RootSession {
 
   /** Ends everything in the session at once. */
   end(): void {
-    this.#first.kill('SIGKILL');
-    removeCgroup(this.#cgroup);
+    const { first, cgroup } = this.#inside;
+    first.kill('SIGKILL');
+    removeCgroup(cgroup);
     open.delete(this);
   }
 
   async close(): Promise<void> {
-    if (this.#first.exitCode === null && this.#first.signalCode === null) {
-      const exit = once(this.#first, 'exit');
-      this.#first.kill('SIGKILL');
+    const { first } = this.#inside;
+    if (first.exitCode === null && first.signalCode === null) {
+      const exit = once(first, 'exit');
+      first.kill('SIGKILL');
       await exit;
     }
     this.end();
@@ -151,8 +159,27 @@ export class RootSession {
 
   #entrance(): string[] {
     const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--root', '--wdns=/root'];
-    return ['--target', String(this.#pid), ...(this.#cgroup === '' ? [] : ['--cgroup']), ...namespaces];
+    return ['--target', String(this.#inside.pid), ...(this.#inside.cgroup === '' ? [] : ['--cgroup']), ...namespaces];
   }
+}
+
+/** Makes the namespaces. @throws RootError */
+async function enter({ root, copy = '', systemd = false }: SessionPlace): Promise<Inside> {
+  const cgroup = systemd ? newCgroup() : '';
+  const script = join(import.meta.dirname, 'enter-root.sh');
+  // The first process ends when this one does, even if nothing here runs any more.
+  const first = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', script, root, copy, cgroup], {
+    stdio: 'pipe',
+    env: ENVIRONMENT,
+  });
+  const said: string[] = [];
+  first.stderr.on('data', (text: Buffer) => said.push(text.toString()));
+  first.stdin.on('error', () => undefined);
+  const line = await Promise.race([once(createInterface(first.stdout), 'line'), once(first, 'exit')]);
+  const [pid] = line[0] === 'ready' ? childrenOf(first.pid ?? 0) : [];
+  if (pid !== undefined) return { first, pid, cgroup };
+  removeCgroup(cgroup);
+  throw new RootError(`cannot enter ${root}: ${said.join('')}`);
 }
 
 /** Makes a cgroup of version 2, in which systemd manages its services. */

@@ -1,11 +1,13 @@
-/** A server configured by hand, as an administrator does it, with a KMS of its own on the same machine. */
+/** A server configured by hand, as packages older than `init` need it, with a KMS of its own on the same machine. */
 import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
 import type { Machine } from './machine.ts';
 
 export const AGENT_UNIT = 'mariadb-aws-kms-agent';
 export const AGENT_KEYS = '/var/lib/mariadb-aws-kms-agent';
 export const SERVER_KEYS = '/var/lib/mariadb-aws-kms';
-export const MASTER_KEY = 'alias/packages';
+/** As the documents' commands name it. */
+export const MASTER_KEY = 'alias/mariadb-encryption';
+export const REGION = 'eu-central-1';
 const PORT = 8000;
 export const KMS_URL = `http://127.0.0.1:${PORT}`;
 const CREDENTIALS = '/etc/mariadb-aws-kms/credentials';
@@ -16,7 +18,7 @@ export async function startKms(machine: Machine): Promise<void> {
   await machine.run(`
     install -D /usr/bin/mariadb-aws-kms /opt/kms/kms
     cd /opt/kms
-    setsid ./kms dev-kms --port ${PORT} --state kms.json --alias ${MASTER_KEY} --quiet </dev/null >log 2>&1 &
+    setsid ./kms dev-kms --port ${PORT} --state kms.json --region ${REGION} --alias ${MASTER_KEY} --quiet </dev/null >log 2>&1 &
     for i in $(seq 100); do grep -q 'listening on' log && exit 0; sleep 0.1; done
     cat log; exit 1`);
 }
@@ -32,7 +34,7 @@ export interface ServerSetUp {
 export async function configure(machine: Machine, { agent, keys, more = '' }: ServerSetUp): Promise<void> {
   const ofAgent =
     agent === undefined
-      ? `aws_key_management_endpoint_url = ${KMS_URL}\naws_key_management_region = us-east-1`
+      ? `aws_key_management_endpoint_url = ${KMS_URL}\naws_key_management_region = ${REGION}`
       : 'aws_key_management_agent = unix:/run/mariadb-aws-kms/agent.sock';
   await machine.write(
     OPTION_FILE,
@@ -66,7 +68,7 @@ export async function startSeparateAgent(machine: Machine): Promise<void> {
   await machine.write(CREDENTIALS, TEST_ACCESS_KEYS_FILE, '0600', 'mariadb-aws-kms');
   await machine.write(
     '/etc/default/mariadb-aws-kms',
-    `AGENT_OPTIONS=--region us-east-1 --endpoint-url ${KMS_URL}\nAWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS}\n`,
+    `AGENT_OPTIONS=--region ${REGION} --endpoint-url ${KMS_URL}\nAWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS}\n`,
   );
   await machine.run(`systemctl enable --now ${AGENT_UNIT}`);
 }

@@ -3,7 +3,7 @@
  * The entry point does what the image's does; the image itself was not run.
  */
 import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
-import { KMS_URL, MASTER_KEY, startKms } from './configured.ts';
+import { KMS_URL, MASTER_KEY, REGION, startKms } from './configured.ts';
 import { expectThat, type Machine } from './machine.ts';
 
 const IMAGE = '/containers/server';
@@ -44,7 +44,7 @@ export async function container(machine: Machine, deb: string): Promise<string> 
   await makeImage(machine, deb);
   await startKms(machine);
   await machine.write(`${IMAGE}/credentials`, TEST_ACCESS_KEYS_FILE, '0600', String(SERVER_ID));
-  const options = [`--aws-key-management-endpoint-url=${KMS_URL}`, '--aws-key-management-region=us-east-1'];
+  const options = [`--aws-key-management-endpoint-url=${KMS_URL}`, `--aws-key-management-region=${REGION}`];
   return `its own agent: ${await run(machine, options)}`;
 }
 
@@ -68,7 +68,7 @@ export async function sidecar(machine: Machine, deb: string): Promise<string> {
     unshare --pid --fork --kill-child --mount sh -c 'mount -t proc proc ${SIDECAR}/proc; \
       AWS_SHARED_CREDENTIALS_FILE=/credentials exec setsid chroot \
       --userspec=${AGENT_ID}:${SERVER_ID} ${SIDECAR} /usr/bin/mariadb-aws-kms agent --listen ${SOCKET_DIRECTORY}/agent.sock \
-      --keyfile-dir /keys --region us-east-1 --endpoint-url ${KMS_URL}' \
+      --keyfile-dir /keys --region ${REGION} --endpoint-url ${KMS_URL}' \
       </dev/null >/agent.log 2>&1 &
     for i in $(seq 100); do [ -S /volume/agent.sock ] && exit 0; sleep 0.1; done; cat /agent.log; exit 1`);
   const said = await run(machine, [`--aws-key-management-agent=unix:${SOCKET_DIRECTORY}/agent.sock`]);

@@ -1,13 +1,7 @@
 /** The units, run by systemd as they are: the server's of the distribution, and the package's own of the agent. */
-import {
-  AGENT_UNIT,
-  configure,
-  letServerSpawn,
-  rotate,
-  SERVER_KEYS,
-  startKms,
-  startSeparateAgent,
-} from './configured.ts';
+import { dirname } from 'node:path';
+import { AGENT_UNIT, rotate, startKms } from './configured.ts';
+import { documented, initSeparate, initSpawned } from './initialised.ts';
 import { expectThat, type Machine } from './machine.ts';
 import { expectEncrypted } from './proof.ts';
 
@@ -22,32 +16,34 @@ const OF_SERVER = {
   UMask: '0007',
 } as const;
 
-/** The server's unit, and the agent that the server starts within it. */
+/** The server's unit, and the agent that the server starts within it, as `init` sets it up. */
 export async function serverUnit(machine: Machine, deb: string): Promise<string> {
   await machine.run(`apt-get install -y ${machine.bring(deb)}`);
   const shown = await machine.run(`systemctl show mariadb ${properties(Object.keys(OF_SERVER))}`);
   for (const [name, value] of Object.entries(OF_SERVER))
     expectThat(shown.includes(`${name}=${value}\n`), `the server's unit has ${name}=${value}`, shown);
   await startKms(machine);
-  await letServerSpawn(machine);
-  await configure(machine, { keys: SERVER_KEYS });
+  await initSpawned(machine);
   await use(machine);
   const agent = (await machine.run('pgrep -P $(pidof mariadbd)')).trim();
   await expectReadOnly(machine, agent, ['/usr/local/x', '/etc/x', '/boot/x', '/home/x', '/root/x', '/sys/fs/cgroup/x']);
   const limits = await machine.run(`grep 'Max locked memory' /proc/${agent}/limits`);
   expectThat(/ 524288 +524288 /.test(limits), 'the agent may lock as much memory as the unit allows', limits);
+  const backup = [...documented('install.md', 'export AWS_'), ...documented('install.md', 'mariadb-backup ')];
+  const bare = await machine.session.try(backupTo('/backup/bare'));
+  expectThat(bare.status !== 0, 'a shell without the variable of the service makes no backup', bare.output);
+  await machine.run(backup.join('\n'));
   await expectAtRest(machine);
   return `${Object.entries(OF_SERVER)
     .map(([name, value]) => `${name}=${value}`)
     .join(' ')}: the spawned agent works`;
 }
 
-/** The unit of the separate agent, also when both start in one go, as they do when the machine boots. */
+/** The unit of the separate agent as `init` sets it up, also when both start in one go, as they do when the machine boots. */
 export async function agentUnit(machine: Machine, deb: string): Promise<string> {
   await machine.run(`apt-get install -y ${machine.bring(deb)}`);
   await startKms(machine);
-  await startSeparateAgent(machine);
-  await configure(machine, { agent: 'separate', keys: '' });
+  await initSeparate(machine);
   await use(machine);
   const agent = (await machine.run(`systemctl show --value -p MainPID ${AGENT_UNIT}`)).trim();
   await expectReadOnly(machine, agent, ['/usr/local/x', '/etc/x', '/var/x', '/home/x', '/root/x']);
@@ -65,6 +61,8 @@ export async function agentUnit(machine: Machine, deb: string): Promise<string> 
   await machine.run(`systemctl stop mariadb ${AGENT_UNIT}`);
   await machine.run(`systemctl start mariadb ${AGENT_UNIT}`);
   expectThat((await machine.sql('SELECT COUNT(*) FROM d.t')) === '100', 'the table reads after a common start');
+  // The agent's identity counts, not that of the shell.
+  await machine.run(`${backupTo('/backup/full')} && mariadb-backup --prepare --target-dir=/backup/full`);
   await expectAtRest(machine);
   const exposure = await machine.run(`systemd-analyze security --no-pager ${AGENT_UNIT} | tail -n 1`);
   return `works within its restrictions; ${exposure.trim().replace(/^\W+/, '')}`;
@@ -74,6 +72,10 @@ async function use(machine: Machine): Promise<void> {
   await machine.sql(`CREATE DATABASE d; USE d; CREATE TABLE d.t (i INT, s TEXT) ENCRYPTED=YES ENCRYPTION_KEY_ID=7;
     INSERT INTO d.t SELECT seq, '${TEXT}' FROM seq_1_to_100`);
   expectThat((await rotate(machine, 7)) === 2, 'the key rotates');
+}
+
+function backupTo(directory: string): string {
+  return `install -d -m 0700 ${dirname(directory)} && mariadb-backup --backup --target-dir=${directory}`;
 }
 
 async function expectAtRest(machine: Machine): Promise<void> {

@@ -17,7 +17,14 @@ const RUN: Readonly<Record<string, readonly [file: string, words: string]>> = {
   'mariadb-aws-kms doctor': ['campaigns/packages/install.ts', 'mariadb-aws-kms doctor'],
   // init does it under systemd, and the minute expects another process of the server.
   'systemctl restart mariadb': ['campaigns/packages/minute.ts', 'the server was restarted within the minute'],
-  'systemctl enable --now mariadb-aws-kms-agent': ['campaigns/packages/configured.ts', 'systemctl enable --now'],
+  // Both read these lines from the document, and give init the KMS of the machine.
+  'mariadb-aws-kms init --master-key': [
+    'campaigns/packages/initialised.ts',
+    "documented('install.md', 'mariadb-aws-kms init --master-key')",
+  ],
+  'systemctl enable --now mariadb-aws-kms-agent': ['campaigns/packages/initialised.ts', 'machine.run(next)'],
+  'export AWS_SHARED_CREDENTIALS_FILE': ['campaigns/packages/services.ts', 'machine.run(backup.join'],
+  'mariadb-backup --': ['campaigns/packages/services.ts', 'machine.run(backup.join'],
   '# grep -c': ['campaigns/packages/minute.ts', 'expectEncrypted(machine, table, secret)'],
   'aws kms create-key': ['test/integration/awscli.test.ts', "'create-key'"],
   'aws kms create-alias': ['test/integration/awscli.test.ts', "'create-alias'"],
@@ -38,7 +45,6 @@ const RUN: Readonly<Record<string, readonly [file: string, words: string]>> = {
 };
 /** Commands that `docs/install.md` names among those that were not run, by their beginning: its words there. */
 const NOT_RUN: Readonly<Record<string, string>> = {
-  'mariadb-aws-kms init --master-key': '`mariadb-aws-kms init --master-key`',
   'dnf install': '`dnf install`',
   'setsebool -P': '`setsebool`',
   'semanage fcontext': '`semanage`',
