@@ -42,6 +42,8 @@ const MASTER_KEY = /^(?:arn:aws[\w-]*:kms:([\w-]+):\d{12}:(?:key|alias)\/[\w/-]+
 const PLAIN_PATH = /^\/[\w./+@:,-]*$/;
 const PLAIN_URL = /^https?:\/\/[\w.:[\]/-]+$/;
 const ROLE = 'role';
+/** Directories of which the agent's unit sees nothing, or others of that name. */
+const HIDDEN = ['/home', '/root', '/run/user', '/tmp', '/var/tmp'] as const;
 
 /** The Region that the master key's ARN names. */
 export function regionOfKey(masterKey: string): string | undefined {
@@ -66,13 +68,15 @@ export function chooseSetup(
   if (ofKey !== undefined && ofKey !== region && !masterKey.includes(':key/mrk-')) {
     throw badFlag('--region', `${ofKey}, where the master key is`, region);
   }
+  const credentialsFile = flags.credentials === ROLE ? undefined : plainPath('--credentials', flags.credentials);
+  if (isSeparateAgent && credentialsFile !== undefined) refuseHidden('--credentials', credentialsFile);
   const problem = endpointUrl === undefined ? undefined : problemOfUrl(endpointUrl);
   if (problem !== undefined) throw new KeyError('BAD_OPTION', `--endpoint-url: ${problem}`);
   return {
     masterKey,
     region,
     endpointUrl,
-    credentialsFile: flags.credentials === ROLE ? undefined : plainPath('--credentials', flags.credentials),
+    credentialsFile,
     isSeparateAgent,
     ...(isSeparateAgent ? agentsPlace(flags, keys, paths) : ownPlace(flags, configuration, keys, paths)),
   };
@@ -119,7 +123,18 @@ function agentsPlace({ keyfileDir }: SetupFlags, { keysInDatadir }: KeyPlaces, p
     );
   }
   const asked = keyfileDir === undefined ? paths.agentKeyDirectory : plainPath('--keyfile-dir', keyfileDir);
+  refuseHidden('--keyfile-dir', asked);
   return { keyfileDir: asked, notes: [] };
+}
+
+/** The doctor finds this out for the server's unit, and does not examine the agent's. */
+function refuseHidden(flag: string, path: string): void {
+  const hidden = HIDDEN.find((directory) => path.startsWith(`${directory}/`));
+  if (hidden === undefined) return;
+  throw refused(
+    `${flag} ${path}: the unit of the separate agent hides ${hidden} (ProtectHome, PrivateTmp)`,
+    'choose another place, such as below /etc for credentials and below /var/lib for keys',
+  );
 }
 
 function plainPath(flag: string, path: string): string {

@@ -18,3 +18,11 @@ export function credentialsDropIn(file: string = CREDENTIALS_FILE): string {
 Environment=AWS_SHARED_CREDENTIALS_FILE=${file}
 `;
 }
+
+/** Returns the drop-in that lets the separate agent's service write another key directory than its own. */
+export function keyDirectoryDropIn(directory: string): string {
+  return `# Written by \`mariadb-aws-kms init\`: the key directory of the separate agent.
+[Service]
+ReadWritePaths=${directory}
+`;
+}

@@ -5,8 +5,8 @@ import { AGENT_SOCKET_PREFIX } from '../server/plugin-options.ts';
 import { initBlock } from '../server/service/init-defaults.ts';
 import type { SystemPaths } from '../server/surroundings.ts';
 import type { SetupChoice } from './choice.ts';
-import { credentialsDropIn } from './drop-in.ts';
-import { OPTION_FILE, type SetupPaths } from './paths.ts';
+import { credentialsDropIn, keyDirectoryDropIn } from './drop-in.ts';
+import { AGENT_UNIT, OPTION_FILE, type SetupPaths } from './paths.ts';
 import type { Starter } from './starter.ts';
 import { type FileStep, type Owner, ROOT, type Step } from './step.ts';
 
@@ -40,7 +40,7 @@ export function serverSteps(choice: SetupChoice, site: Site): readonly Step[] {
   return [
     ...(keyfileDir === '' ? [] : [{ kind: 'directory', path: keyfileDir, owner: reader, mode } as const]),
     ...(credentialsFile === undefined ? [] : credentialsSteps(credentialsFile, reader, paths)),
-    ...(isSeparateAgent ? [agentDefaults(choice, paths)] : variableSteps(credentialsFile, site)),
+    ...(isSeparateAgent ? agentSteps(choice, paths) : variableSteps(credentialsFile, site)),
     optionFileStep(site, [HEAD], {
       master_key_id: choice.masterKey,
       region: choice.region,
@@ -63,8 +63,12 @@ export function optionFileStep(
   return { kind: 'file', path, owner: ROOT, mode: PUBLIC_FILE, text: optionFile({ head, values }) };
 }
 
-/** The drop-in of the unit and its directory. */
+/** The drop-in of the server's unit and its directory. */
 export function dropInSteps({ paths, unit }: Site, text: string): readonly Step[] {
+  return dropInOf(unit, paths, text);
+}
+
+function dropInOf(unit: string, paths: SetupPaths, text: string): readonly Step[] {
   const directory = join(paths.unitDirectory, `${unit}.d`);
   return [
     { kind: 'directory', path: directory, owner: ROOT, mode: PUBLIC_DIRECTORY },
@@ -93,6 +97,14 @@ function credentialsSteps(file: string, owner: Owner, paths: SetupPaths): readon
     ...(isOurs ? [{ kind: 'directory', path: directory, owner: ROOT, mode: PUBLIC_DIRECTORY } as const] : []),
     { kind: 'file', path: file, owner, mode: PRIVATE_FILE, text: '', isKept: true },
   ];
+}
+
+/** The unit of the agent lets it write its usual key directory alone. */
+function agentSteps(choice: SetupChoice, paths: SetupPaths): readonly Step[] {
+  const { keyfileDir } = choice;
+  const defaults = agentDefaults(choice, paths);
+  if (keyfileDir === paths.agentKeyDirectory) return [defaults];
+  return [defaults, ...dropInOf(`${AGENT_UNIT}.service`, paths, keyDirectoryDropIn(keyfileDir))];
 }
 
 function agentDefaults(choice: SetupChoice, paths: SetupPaths): Step {

@@ -68,6 +68,21 @@ it('a separate agent has a directory of its own, and cannot read keys in the dat
   );
 });
 
+it('a separate agent gets no path that its unit hides', async () => {
+  const hides = (flag: string, path: string, directory: string): string =>
+    `${flag} ${path}: the unit of the separate agent hides ${directory} (ProtectHome, PrivateTmp); nothing was changed`;
+  await expectKeyError(
+    () => choose({ isSeparateAgent: true, credentials: '/root/.aws/credentials' }),
+    'SETUP_REFUSED',
+    hides('--credentials', '/root/.aws/credentials', '/root'),
+  );
+  await expectKeyError(
+    () => choose({ isSeparateAgent: true, keyfileDir: '/tmp/keys' }),
+    'SETUP_REFUSED',
+    hides('--keyfile-dir', '/tmp/keys', '/tmp'),
+  );
+});
+
 it('the Region is that of the master key’s ARN', async () => {
   const masterKey = 'arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-000000000000';
   expect(choose({ masterKey, region: undefined }).region).toBe('eu-west-1');
