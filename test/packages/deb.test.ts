@@ -1,33 +1,29 @@
 /** The Debian package that `npm run package -- deb` made, without a server: campaigns/packages.ts installs it. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { expectAgentStarts } from '../support/packaged-agent.ts';
+import { PACKAGES, TestedPackage } from '../support/tested-package.ts';
 
 const root = join(import.meta.dirname, '../..');
-const packages = join(root, 'build/packages');
 const NAME = 'mariadb-plugin-aws-key-management';
 /** Bytes. */
 const LARGEST_DOWNLOAD = 31e6;
 /** Tenths; systemd calls 1.0 to 4.9 "OK". */
 const EXPOSURE = '15';
 
-const found = readdirSync(packages).filter((file) => file.startsWith(`${NAME}_`) && file.endsWith('.deb'));
-const deb = join(packages, found[0] ?? '');
+const tested = new TestedPackage('.deb');
+const deb = tested.path;
 let scratch: string;
 let tree: string;
 
 beforeAll(() => {
-  expect(found, 'packages in build/packages, of `npm run package -- deb`').toHaveLength(1);
-  scratch = mkdtempSync(join(tmpdir(), 'mak-deb-'));
+  scratch = tested.scratch();
   tree = join(scratch, 'tree');
   run('dpkg-deb', '--extract', deb, tree);
 });
-
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function run(command: string, ...args: readonly string[]): string {
   return execFileSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8', TZ: 'UTC' } });
@@ -116,7 +112,7 @@ it('a signed repository of the package is one that apt takes it from', () => {
       '1d',
     ];
     execFileSync('gpg', key, { env, stdio: 'ignore' });
-    execFileSync('sh', [join(root, 'scripts/apt-repository.sh'), repository, packages], { env, stdio: 'ignore' });
+    execFileSync('sh', [join(root, 'scripts/apt-repository.sh'), repository, PACKAGES], { env, stdio: 'ignore' });
   } finally {
     spawnSync('gpgconf', ['--kill', 'all'], { env });
   }

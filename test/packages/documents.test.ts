@@ -1,26 +1,22 @@
 /** Manual pages, completion, licences and AppArmor's rules in the package that `npm run package -- deb` made. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
+import { TestedPackage } from '../support/tested-package.ts';
 
 const root = join(import.meta.dirname, '../..');
-const packages = join(root, 'build/packages');
 const NAME = 'mariadb-plugin-aws-key-management';
-const found = readdirSync(packages).filter((file) => file.startsWith(`${NAME}_`) && file.endsWith('.deb'));
+const tested = new TestedPackage('.deb');
 /** A letter that mandoc prints again, for bold or underlined. */
 const OVERSTRUCK = new RegExp(`.${'\b'}`, 'g');
 let tree: string;
 
 beforeAll(() => {
-  expect(found, 'packages in build/packages, of `npm run package -- deb`').toHaveLength(1);
-  tree = mkdtempSync(join(tmpdir(), 'mak-documents-'));
-  execFileSync('dpkg-deb', ['--extract', join(packages, found[0] ?? ''), tree]);
+  tree = tested.scratch();
+  execFileSync('dpkg-deb', ['--extract', tested.path, tree]);
 });
-
-afterAll(() => rmSync(tree, { recursive: true, force: true }));
 
 /** @returns the text of a file of the package, which is compressed if it is long */
 function document(name: string): string {

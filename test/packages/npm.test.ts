@@ -1,8 +1,7 @@
 /** The archive that `npm run package -- npm` made, installed by npm, compiled against, and run. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -11,13 +10,13 @@ import manifest from '../../package.json' with { type: 'json' };
 import { type DevKms, startDevKms } from '../../src/dev-kms/index.ts';
 import { systemClock } from '../../src/system-clock.ts';
 import { TEST_ENVIRONMENT, writeKeys } from '../support/key-directory.ts';
+import { TestedPackage } from '../support/tested-package.ts';
 
 const ALIAS = 'alias/mariadb-encryption';
 /** The directory and the Region of the documents' example. */
 const [EXAMPLE_DIRECTORY, REGION] = ['/backup/2030-01-01', 'eu-central-1'];
 const root = join(import.meta.dirname, '../..');
-const packages = join(root, 'build/packages');
-const found = readdirSync(packages).filter((file) => file.endsWith('.tgz'));
+const tested = new TestedPackage('.tgz');
 /** `MAK_NODES=22.0.0,22,24` also runs everything on these releases, which npm brings. */
 const RELEASES = (process.env['MAK_NODES'] ?? '').split(',').filter((release) => release !== '');
 
@@ -55,14 +54,13 @@ let keys: string;
 const nodes: (readonly [release: string, program: string])[] = [[process.versions.node, process.execPath]];
 
 beforeAll(async () => {
-  expect(found, 'archives in build/packages, of `npm run package -- npm`').toHaveLength(1);
-  home = mkdtempSync(join(tmpdir(), 'mak-npm-'));
+  home = tested.scratch();
   keys = join(home, 'keys');
   mkdirSync(keys);
   kms = await startDevKms({ clock: systemClock, aliases: [ALIAS], region: REGION });
   await writeKeys(keys, kms, ALIAS, REGION);
   writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
-  install(home, join(packages, found[0] ?? ''));
+  install(home, tested.path);
   for (const release of RELEASES) {
     const place = join(home, `node-${release}`);
     mkdirSync(place);
@@ -74,7 +72,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await kms?.close();
-  if (home !== undefined) rmSync(home, { recursive: true, force: true });
 });
 
 function install(directory: string, name: string): void {
@@ -115,7 +112,7 @@ it.each([
   ['publint', '--strict'],
   ['attw', '--profile', 'esm-only'],
 ])('%s finds nothing in the package', (tool, ...options) => {
-  const said = execFileSync(join(root, 'node_modules/.bin', tool), [...options, join(packages, found[0] ?? '')], {
+  const said = execFileSync(join(root, 'node_modules/.bin', tool), [...options, tested.path], {
     encoding: 'utf8',
   });
   expect(said).toMatch(tool === 'publint' ? /All good!/ : /🟢/);

@@ -1,29 +1,25 @@
 /** The rpm that `npm run package -- rpm` made, installed in an empty root. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { expectAgentStarts } from '../support/packaged-agent.ts';
+import { TestedPackage } from '../support/tested-package.ts';
 
-const packages = join(import.meta.dirname, '../../build/packages');
 const NAME = 'mariadb-plugin-aws-key-management';
-const found = readdirSync(packages).filter((file) => file.endsWith('.rpm'));
-const rpm = join(packages, found[0] ?? '');
+const tested = new TestedPackage('.rpm');
+const rpm = tested.path;
 let scratch: string;
 let root: string;
 
 beforeAll(() => {
-  expect(found, 'packages in build/packages, of `npm run package -- rpm`').toHaveLength(1);
-  scratch = mkdtempSync(join(tmpdir(), 'mak-rpm-'));
+  scratch = tested.scratch();
   root = join(scratch, 'root');
   run('rpm', '--root', root, '--initdb');
   // An empty root has neither the libraries nor a shell for the scripts.
   run('rpm', '--root', root, '--install', '--nodeps', '--noscripts', rpm);
 });
-
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function run(command: string, ...args: readonly string[]): string {
   return execFileSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C.UTF-8' } });

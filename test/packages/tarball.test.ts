@@ -3,7 +3,6 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -12,26 +11,22 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { expectAgentStarts } from '../support/packaged-agent.ts';
+import { TestedPackage } from '../support/tested-package.ts';
 
-const packages = join(import.meta.dirname, '../../build/packages');
-const found = readdirSync(packages).filter((file) => file.endsWith('.tar.xz'));
+const tested = new TestedPackage('.tar.xz');
 const PLUGINS = '/usr/lib/mysql/plugin';
 let scratch: string;
 let archive: string;
 
 beforeAll(() => {
-  expect(found, 'archives in build/packages, of `npm run package -- tarball`').toHaveLength(1);
-  scratch = mkdtempSync(join(tmpdir(), 'mak-tarball-'));
-  execFileSync('tar', ['-xf', join(packages, found[0] ?? ''), '-C', scratch]);
-  archive = join(scratch, (found[0] ?? '').replace('.tar.xz', ''));
+  scratch = tested.scratch();
+  execFileSync('tar', ['-xf', tested.path, '-C', scratch]);
+  archive = join(scratch, tested.name.replace('.tar.xz', ''));
 });
-
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 let roots = 0;
 
