@@ -89,6 +89,12 @@ export function initCommand(
           if (options.embeddedKms === true) await beginTrial(work, program());
           else await setUp(work);
         }
+      } catch (thrown) {
+        if (!(thrown instanceof Error) || thrown.name !== 'AbortError') throw thrown;
+        throw new KeyError('SETUP_FAILED', 'a program that init runs did not answer in time', {
+          hint: 'run the same command again: what is done stays as it is',
+          cause: thrown,
+        });
       } finally {
         deadline.cancel();
       }
