@@ -74,7 +74,7 @@ function tables(options: ServerOptions): readonly Report[] {
   }
   if (isOn && threads === 0) {
     const found = 'innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any';
-    reports.push(warning(found, 'innodb_encryption_threads = 4'));
+    reports.push(warning(found, 'innodb_encryption_threads = 1'));
   }
   if (isOn && threads > 0 && options.number('innodb_encryption_rotation_iops', 100) === 0) {
     const found = 'innodb_encryption_rotation_iops is 0: the encryption threads encrypt nothing';

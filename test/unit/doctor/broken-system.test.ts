@@ -268,7 +268,7 @@ it('no thread encrypts, so old pages keep their key', async () => {
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any
-             innodb_encryption_threads = 4
+             innodb_encryption_threads = 1
     warning  encryption-settings: innodb_encryption_rotate_key_age is 0: pages keep the key version they were written with
              innodb_encryption_rotate_key_age = 1
     warning  encryption-settings: innodb_file_per_table is OFF: tables in the system tablespace cannot be encrypted one by one
