@@ -1,7 +1,7 @@
 /** Small files, read whole and written durably. */
 import { hash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Random } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { TEMPORARY_PREFIX } from '../format/key-file-name.ts';
@@ -62,7 +62,7 @@ export async function createNew(
 ): Promise<OpenFile> {
   const file = await fs.open(path, NEW_FILE, FILE_MODE);
   try {
-    await giveTo(file, like);
+    await giveTo(file, dirname(path), like);
     if (like.mode !== undefined) await file.chmod(like.mode & 0o777);
     await file.writeFile(bytes);
     await file.sync();
@@ -94,15 +94,28 @@ export async function putInPlace(
   }
 }
 
+/** The group's permissions of a mode. */
+const GROUP = 0o070;
+
 /**
- * Sets the file's owner and group. Only root can change the owner. Another owner is accepted if the group is right:
- * whoever could read the old file through its group can read the new one.
+ * Sets the file's owner and group. Only root can change the owner, and only root or a member of the group can set the
+ * group. Without that right the file must admit the same users: the group is right, or the owner is right and the mode
+ * gives the group nothing.
+ * @throws KeyError STORE_UNAVAILABLE, and the system's errors
  */
-async function giveTo(file: OpenFile, { uid, gid, mode }: Partial<Access>): Promise<void> {
+async function giveTo(file: OpenFile, directory: string, { uid, gid, mode }: Partial<Access>): Promise<void> {
   if (uid === undefined || gid === undefined) return;
   await file.chown(uid, gid).catch(async (error: unknown) => {
-    // Without the old file's mode the group has no access, so the owner must be right.
-    if (mode === undefined || systemErrorCode(error) !== 'EPERM' || (await file.stat()).gid !== gid) throw error;
+    if (mode === undefined || systemErrorCode(error) !== 'EPERM') throw error;
+    const made = await file.stat();
+    if (made.gid === gid || (made.uid === uid && (mode & GROUP) === 0)) return;
+    const permissions = (mode & 0o777).toString(8).padStart(4, '0');
+    const text = `${directory}: a new file, of ${made.uid}:${made.gid}, cannot take over owner ${uid}:${gid} and mode ${permissions} of the old one`;
+    const hint =
+      made.uid === uid
+        ? `the key files need no permissions of a group: chmod g= ${directory}/aws-kms-key.*`
+        : `run this as root, or as user ${uid}`;
+    throw new KeyError('STORE_UNAVAILABLE', text, { hint, cause: error });
   });
 }
 

@@ -205,7 +205,10 @@ class Rewrapping {
     const isDryRun = safe === undefined;
     const request = { wrapped: before.wrapped, masterKeyArn, encryptionContext, newMasterKeyArn, isDryRun };
     const made = await kms.reEncrypt(subject, request, deadline).catch(refusedFor(keys));
-    if (isDryRun) return true;
+    if (isDryRun) {
+      await this.#store.rehearseReplace(name, before.wrapped);
+      return true;
+    }
     if (safe.saved.get(keyFileName(name)) !== sha256(before.wrapped)) throw changedMeanwhile(name);
     await this.#store.replace({
       name,

@@ -191,6 +191,16 @@ export class KeyDirectory implements KeyStore {
     }
   }
 
+  async rehearseReplace(name: KeyName, wrapped: Buffer): Promise<void> {
+    const temporary = temporaryPath(this.place, this.#random);
+    try {
+      const access = await this.#storing(name, () => accessOf(this.#fs, join(this.place, keyFileName(name))));
+      await this.#storing(name, () => writeNew(this.#fs, temporary, wrapped, access));
+    } finally {
+      await this.#discard(temporary);
+    }
+  }
+
   async removeAbandoned(temporaries: readonly string[]): Promise<void> {
     for (const file of temporaries) {
       const path = join(this.place, file);

@@ -57,6 +57,12 @@ export interface KeyStore {
   replace(replacement: Replacement): Promise<void>;
 
   /**
+   * Stores and removes a temporary file with the access of the key: what `replace` does without a visible change.
+   * @throws KeyError STORE_UNAVAILABLE
+   */
+  rehearseReplace(name: KeyName, wrapped: Buffer): Promise<void>;
+
+  /**
    * Stores the sidecar of a key that has none; one that another process stored meanwhile stays.
    * @throws KeyError STORE_UNAVAILABLE
    */

@@ -203,6 +203,36 @@ it("rewrap acts as the directory's owner, undisturbed by a link or a FIFO in pla
   expect(await server.sql('SELECT i FROM d.t')).toMatchObject([{ i: 1 }]);
 });
 
+it('rewrap moves files whose group the owner is not in, unless the group may read them; a dry run tells', async () => {
+  const kms = await startKms({ aliases: [MASTER_KEY, NEXT] });
+  const server = await startServer(kms, { aws_key_management_keyfile_dir: keys }, { user: USER });
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.stop();
+  const files = readdirSync(keys).map((name) => join(keys, name));
+  execFileSync('chgrp', ['daemon', keys, ...files]);
+  chmodSync(keys, 0o700);
+  const options = ['--no-defaults', '--keyfile-dir', keys, '--endpoint-url', kms.url, '--backup', copy, '--to', NEXT];
+  for (const file of files) chmodSync(file, 0o640);
+  for (const more of [['--dry-run'], []]) {
+    const { code, stderr } = await command('rewrap', ...options, ...more);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /^mariadb-aws-kms: error: not moved: \S+keys: a new file, of 65534:65534, cannot take over owner 65534:1 and mode 0640 of the old one.*\nhint: the key files need no permissions of a group: chmod g= \S+keys\/aws-kms-key\.\*\n/,
+      ),
+    ]);
+  }
+  expect(readdirSync(keys).map((name) => join(keys, name))).toEqual(files);
+  execFileSync('sh', ['-c', `chmod g= ${keys}/aws-kms-key.*`]);
+  const dry = await command('rewrap', ...options, '--dry-run');
+  expect(dry).toMatchObject({ code: 0, stderr: expect.not.stringContaining('error') });
+  expect(await command('rewrap', ...options)).toMatchObject({ code: 0, stdout: expect.stringContaining(' moved to ') });
+  for (const file of files) expect(statSync(file)).toMatchObject({ uid: 65_534, mode: 0o100600 });
+  await server.start();
+  expect(await server.sql('SELECT COUNT(*) AS n FROM d.t')).toMatchObject([{ n: expect.anything() }]);
+});
+
 it("root that cannot become the directory's owner gets an error that says so", async () => {
   putKey('aws-kms-key.1.1');
   const args = ['--bounding-set=-setuid,-setgid', COMMAND, 'backup-keys', '--keyfile-dir', keys, '--to', copy];
