@@ -53,6 +53,10 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--sts-endpoint-url <url>', 'URL of STS, for VPC endpoints and trials', '')
     .option('--no-unwrap', 'do not decrypt the stored key versions in KMS (one call each); finds less')
     .option('--json', 'print the findings as a JSON array of { check, status, found, fix }')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 nothing found that stops the server; 1 a failure was found; 2 wrong usage; 3 INCOMPLETE: no failure was\nfound, and the keys or the identity of a separate agent could not be looked at.',
+    )
     .addHelpText('after', '\nExample:\n  mariadb-aws-kms doctor --user mysql')
     .action(async (options: DoctorOptions) => {
       const findings = (await examine(requestOf(options), surroundings())).map(withoutSecrets);

@@ -4,7 +4,7 @@ import type { KeyName } from '../format/key-file-name.ts';
 import type { Listing, StoredKey } from '../keystore/store.ts';
 import type { MasterKey } from '../kms/client.ts';
 import type { KmsInspector, Reached } from '../kms/inspect.ts';
-import type { Configuration } from '../server/configuration.ts';
+import type { KeptConfiguration } from '../server/key-keeper.ts';
 import type { ServerAnswer } from '../server/server-answer.ts';
 import type { Adoption } from '../server/service/server-environment.ts';
 import type { Surroundings } from '../server/surroundings.ts';
@@ -15,7 +15,7 @@ export interface Check {
   /** Checks that must have passed: after a failed or skipped one this check is skipped. */
   readonly needs?: readonly CheckId[];
   /** The reason why this configuration does not need the check, or undefined. */
-  readonly unneeded?: (configuration: Configuration) => string | undefined;
+  readonly unneeded?: (configuration: KeptConfiguration) => string | undefined;
   /** The server does not depend on the subject: a check that cannot be carried out is no failure. */
   readonly isOptional?: boolean;
   /** Milliseconds, where the amount of work decides; never less than any other check gets. */
@@ -25,8 +25,8 @@ export interface Check {
 
 export interface Examination {
   readonly surroundings: Surroundings;
-  readonly configuration: Configuration;
-  /** The server's environment variables that this examination uses. */
+  readonly configuration: KeptConfiguration;
+  /** Environment variables of the process that has the keys, as far as this examination uses them. */
   readonly adoption: Adoption;
   /** Connects once, for all checks. */
   readonly kms: () => Promise<KmsInspector>;
@@ -53,6 +53,12 @@ export interface Facts {
   masterKey?: MasterKey;
 }
 
-export function mockNeedsNoKms({ isMock }: Configuration): string | undefined {
+export function mockNeedsNoKms({ isMock }: KeptConfiguration): string | undefined {
   return isMock ? 'mock mode: no AWS is used' : undefined;
+}
+
+/** The reason why KMS is not asked: mock mode, or an agent whose identity and Region are not known. */
+export function kmsIsNotAsked(configuration: KeptConfiguration): string | undefined {
+  const isUnseen = configuration.keeper.unseenIdentity !== undefined;
+  return mockNeedsNoKms(configuration) ?? (isUnseen ? "the agent's identity is not known: see credentials" : undefined);
 }

@@ -2,7 +2,8 @@ import { systemErrorCode, toKeyError } from '../errors.ts';
 import { type CheckId, type Finding, failure, type Report, skipped } from '../finding.ts';
 import type { KmsInspector, Reached } from '../kms/inspect.ts';
 import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
-import { type Configuration, readConfiguration } from '../server/configuration.ts';
+import { readConfiguration } from '../server/configuration.ts';
+import { findKeyKeeper, type KeptConfiguration } from '../server/key-keeper.ts';
 import { kmsTarget } from '../server/kms-target.ts';
 import type { DoctorRequest } from '../server/request.ts';
 import { adoptEnvironment } from '../server/service/server-environment.ts';
@@ -52,11 +53,15 @@ interface OpenExamination extends Examination {
   close(): Promise<void>;
 }
 
-async function readInTime(request: DoctorRequest, surroundings: Surroundings, all: Deadline): Promise<Configuration> {
+async function readInTime(
+  request: DoctorRequest,
+  surroundings: Surroundings,
+  all: Deadline,
+): Promise<KeptConfiguration> {
   const deadline = startDeadline(surroundings.clock, CHECK_MS, all.signal);
   try {
     return await unlessAborted(
-      readConfiguration(request, surroundings, deadline.signal),
+      readConfiguration(request, surroundings, deadline.signal).then((read) => findKeyKeeper(read, surroundings)),
       deadline.signal,
       () => undefined,
     );
@@ -65,22 +70,19 @@ async function readInTime(request: DoctorRequest, surroundings: Surroundings, al
   }
 }
 
-function openExamination(surroundings: Surroundings, configuration: Configuration): OpenExamination {
+function openExamination(surroundings: Surroundings, configuration: KeptConfiguration): OpenExamination {
   let kms: Promise<KmsInspector> | undefined;
   let reached: Promise<Reached> | undefined;
+  const { account, service } = configuration.keeper;
   const connect = (): Promise<KmsInspector> => {
-    kms ??= surroundings.connectKms(kmsTarget(surroundings, configuration, CHECK_MS / 2));
+    kms ??= surroundings.connectKms(kmsTarget(surroundings, { ...configuration, account, service }, CHECK_MS / 2));
     return kms;
   };
   return {
     surroundings,
     configuration,
     // The environment is completed before anything connects, because the credential chain reads it.
-    adoption: adoptEnvironment(
-      surroundings.environment,
-      configuration.service,
-      surroundings.uid === 0 && configuration.account.uid === 0,
-    ),
+    adoption: adoptEnvironment(surroundings.environment, service, surroundings.uid === 0 && account.uid === 0),
     facts: { stored: [], identity: '' },
     kms: connect,
     reach: async (signal) => {

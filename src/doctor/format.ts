@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { Finding, Status } from '../finding.ts';
+import type { CheckId, Finding, Status } from '../finding.ts';
 import { printable, printableJson } from '../printable.ts';
 
 /** Findings that need action come first. */
@@ -49,8 +49,24 @@ export function findingsJson(findings: readonly Finding[]): string {
   );
 }
 
-export function exitCode(findings: readonly Finding[]): 0 | 1 {
-  return findings.some(({ status }) => status === 'failure') ? 1 : 0;
+/** The status of an examination that found no failure and did not see the keys, or the identity that opens them. */
+export const INCOMPLETE = 3;
+
+/** 0: nothing stops the server; 1: something does; 3: nothing was found, and the keys or the identity were not seen. */
+export function exitCode(findings: readonly Finding[]): 0 | 1 | typeof INCOMPLETE {
+  if (findings.some(({ status }) => status === 'failure')) return 1;
+  return unseenParts(findings).length > 0 ? INCOMPLETE : 0;
+}
+
+/** Parts of the server without which nothing can be said about its start. */
+const NEEDED_PARTS = [
+  ['key-directory', 'the keys'],
+  ['credentials', "the agent's identity"],
+] as const;
+
+function unseenParts(findings: readonly Finding[]): readonly string[] {
+  const isGap = (id: CheckId): boolean => findings.some(({ check, isGap: is }) => check === id && is === true);
+  return NEEDED_PARTS.filter(([id]) => isGap(id)).map(([, part]) => part);
 }
 
 function summary(findings: readonly Finding[]): string {
@@ -60,6 +76,10 @@ function summary(findings: readonly Finding[]): string {
   }).join(', ');
   const gaps = [...new Set(findings.filter(({ isGap }) => isGap === true).map(({ check }) => check))];
   const unseen = gaps.length > 0 ? `; not looked at: ${gaps.join(', ')}` : '';
+  const parts = unseenParts(findings);
+  if (parts.length > 0) {
+    return `${counts}: INCOMPLETE: ${parts.join(' and ')} ${parts.length === 1 && parts[0] !== 'the keys' ? 'was' : 'were'} not looked at`;
+  }
   return exitCode(findings) === 0 ? `${counts}: nothing found that stops the server${unseen}` : counts;
 }
 

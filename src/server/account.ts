@@ -11,12 +11,20 @@ export async function findAccount(user: string | number, surroundings: Surroundi
   const entry = lines.find(([name, , uid]) => name === user || (uid !== undefined && uid === String(user)));
   const [name, , uid, gid, , home] = entry ?? [];
   if (name === undefined || uid === undefined || gid === undefined || home === undefined) return undefined;
-  const memberOf = (await textOf(files.readFile(paths.group)))
-    .split('\n')
-    .map((line) => line.split(':'))
-    .filter(([, , , members]) => members?.split(',').includes(name))
-    .map(([, , id]) => Number(id));
-  return { name, uid: Number(uid), gid: Number(gid), groups: [Number(gid), ...memberOf], home };
+  const groups = await groupLines(surroundings);
+  const memberOf = groups.filter(([, , , members]) => members?.split(',').includes(name)).map(([, , id]) => Number(id));
+  const group = groups.find(([, , id]) => id === gid)?.[0] ?? gid;
+  return { name, uid: Number(uid), gid: Number(gid), group, groups: [Number(gid), ...memberOf], home };
+}
+
+/** Returns the id of a group; undefined: the machine has no such group. */
+export async function findGroup(group: string, surroundings: Surroundings): Promise<number | undefined> {
+  const line = (await groupLines(surroundings)).find(([name]) => name === group);
+  return line?.[2] === undefined ? undefined : Number(line[2]);
+}
+
+async function groupLines({ files, paths }: Surroundings): Promise<readonly (readonly string[])[]> {
+  return (await textOf(files.readFile(paths.group))).split('\n').map((line) => line.split(':'));
 }
 
 /**

@@ -225,7 +225,14 @@ async function serverAccount(
   reports: Report[],
 ): Promise<Account> {
   const { uid, environment } = surroundings;
-  const self: Account = { name: `user ${uid}`, uid, gid: uid, groups: [], home: environment['HOME'] ?? '/' };
+  const self: Account = {
+    name: `user ${uid}`,
+    uid,
+    gid: uid,
+    group: `${uid}`,
+    groups: [],
+    home: environment['HOME'] ?? '/',
+  };
   const own = (await findAccount(uid, surroundings)) ?? self;
   if (configured === undefined) {
     if (uid === 0) return (await findAccount('mysql', surroundings)) ?? own;

@@ -33,7 +33,7 @@ function hasOwnCredentials(environment: NodeJS.ProcessEnv, { service: { variable
 /** The paths of the shared files of the server's user. */
 export function sharedFilePaths(
   { environment }: Surroundings,
-  { account }: Configuration,
+  { account }: Pick<Configuration, 'account'>,
 ): readonly [credentials: string, config: string] {
   return [
     environment['AWS_SHARED_CREDENTIALS_FILE'] ?? `${account.home}/.aws/credentials`,

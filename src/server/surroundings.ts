@@ -51,6 +51,8 @@ export interface Account {
   readonly name: string;
   readonly uid: number;
   readonly gid: number;
+  /** The name of that group, or its number where it has none. */
+  readonly group: string;
   readonly groups: readonly number[];
   readonly home: string;
 }

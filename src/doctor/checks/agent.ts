@@ -3,9 +3,10 @@ import { systemErrorCode } from '../../errors.ts';
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { ENTER, WRITE } from '../../server/account.ts';
 import type { Configuration } from '../../server/configuration.ts';
+import type { KeptConfiguration } from '../../server/key-keeper.ts';
 import { findObstacle } from '../../server/obstacle.ts';
 import { AGENT_NAME, LIBRARY, optionName, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../../server/plugin-options.ts';
-import type { Account, Files, Surroundings } from '../../server/surroundings.ts';
+import type { Files, Surroundings } from '../../server/surroundings.ts';
 import type { Check } from '../check.ts';
 
 const OTHERS_MAY_WRITE = 0o022;
@@ -14,9 +15,9 @@ export const agent: Check = {
   id: 'agent',
   async run({ surroundings, configuration }, signal) {
     const { files } = surroundings;
-    const { agent: target, account } = configuration;
+    const { agent: target } = configuration;
     if (target.startsWith(SOCKET_PREFIX)) {
-      return [await lookAtSocket(files, account, target.slice(SOCKET_PREFIX.length))];
+      return [await lookAtSocket(files, configuration, target.slice(SOCKET_PREFIX.length))];
     }
     const path = target === '' ? await besideLibrary(files, configuration) : target;
     if (!path.startsWith('/')) {
@@ -27,8 +28,13 @@ export const agent: Check = {
   },
 };
 
-async function lookAtSocket(files: Files, account: Account, path: string): Promise<Report> {
-  const fix = `mariadb-aws-kms agent --listen ${path} --keyfile-dir DIR, or its service, must run before the server`;
+async function lookAtSocket(files: Files, configuration: KeptConfiguration, path: string): Promise<Report> {
+  const { account, keeper } = configuration;
+  const unit = keeper.service.unit?.name.replace(/\.service$/, '');
+  const fix =
+    unit === undefined
+      ? `mariadb-aws-kms agent --listen ${path} --keyfile-dir DIR, or its service, must run before the server`
+      : `systemctl enable --now ${unit}; if it does not start: journalctl -u ${unit}`;
   try {
     const facts = await files.stat(path);
     if (!facts.isSocket()) return failure(`${path} is no socket`, fix);
@@ -39,7 +45,7 @@ async function lookAtSocket(files: Files, account: Account, path: string): Promi
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     return failure(`no agent listens on ${path}`, fix);
   }
-  return ok(`an agent of its own on ${path}: its identity and Region count, so run the doctor as its user too`);
+  return ok(unit === undefined ? `an agent of its own on ${path}` : `${unit} on ${path}, as ${keeper.account.name}`);
 }
 
 /** The option that names our agent, as a line of an option file. */

@@ -1,7 +1,7 @@
 import { sep } from 'node:path';
 import { ok, type Report, warning } from '../../finding.ts';
 import type { Configuration } from '../../server/configuration.ts';
-import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
+import type { KeptConfiguration } from '../../server/key-keeper.ts';
 import type { Check } from '../check.ts';
 
 /** Checks that the keys are copied along with the data: into backups, and to nodes that join a cluster. */
@@ -13,8 +13,9 @@ export const backup: Check = {
   },
 };
 
-function backupReports({ isKeyfileDirDatadir, keyfileDir, agent }: Configuration): readonly Report[] {
-  if (agent.startsWith(AGENT_SOCKET_PREFIX)) {
+function backupReports(configuration: KeptConfiguration): readonly Report[] {
+  const { isKeyfileDirDatadir, keyfileDir, agent, keeper } = configuration;
+  if (keeper.isSeparate && keeper.unseenKeys !== undefined) {
     const found = `the keys are where the agent on ${agent} has them, and mariadb-backup copies them only if that is the data directory`;
     return [
       warning(
@@ -25,7 +26,8 @@ function backupReports({ isKeyfileDirDatadir, keyfileDir, agent }: Configuration
   }
   if (isKeyfileDirDatadir) return [];
   const found = `${keyfileDir} is in no mariadb-backup: without it no backup can be read`;
-  return [warning(found, `after every backup: mariadb-aws-kms backup-keys --to DIRECTORY`)];
+  const named = keeper.isSeparate ? `--keyfile-dir ${keyfileDir} ` : '';
+  return [warning(found, `after every backup: mariadb-aws-kms backup-keys ${named}--to DIRECTORY`)];
 }
 
 function clusterReports(configuration: Configuration): readonly Report[] {

@@ -1,6 +1,6 @@
 import { failure, ok, skipped, warning } from '../../finding.ts';
 import type { Reached } from '../../kms/inspect.ts';
-import { type Check, mockNeedsNoKms } from '../check.ts';
+import { type Check, kmsIsNotAsked } from '../check.ts';
 
 /** AWS refuses signatures whose time is off by five minutes. */
 const REFUSED_MS = 5 * 60_000;
@@ -9,7 +9,7 @@ const FIX = 'timedatectl set-ntp true, then look at `chronyc tracking` or `timed
 
 export const clock: Check = {
   id: 'clock',
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   isOptional: true,
   async run({ reach }, signal) {
     let reached: Reached;

@@ -9,7 +9,6 @@ import { within } from '../../kms/retry.ts';
 import { ENTER, READ, WRITE } from '../../server/account.ts';
 import { dataLocations } from '../../server/data-locations.ts';
 import { findObstacle } from '../../server/obstacle.ts';
-import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
 
@@ -25,7 +24,7 @@ export const data: Check = {
     const { surroundings, configuration, facts } = examination;
     const { datadir, options, unread } = configuration;
     // The key directory check has already reported this directory.
-    if (configuration.isKeyfileDirDatadir && facts.listing === undefined && !isSeparate(examination)) {
+    if (configuration.isKeyfileDirDatadir && facts.listing === undefined && !configuration.keeper.isSeparate) {
       return [unlooked('key-directory must be right first')];
     }
     const inaccessible = await datadirReport(examination);
@@ -44,7 +43,7 @@ export const data: Check = {
     const reports = [...missingReports(examination, look), ...unseenReports(examination, look)];
     if (unread !== undefined) reports.push(unlooked(`${unread}: data outside ${datadir} was not looked at`));
     if (reports.some(({ status }) => status === 'failure' || status === 'warning')) return reports;
-    return [ok(describe(look)), ...reports];
+    return [ok(describe(look, facts.listing)), ...reports];
   },
 };
 
@@ -73,13 +72,7 @@ function missingReports(examination: Examination, look: DataLook): Report[] {
     return [failure(found, 'plugin_load_add = aws_key_management')];
   }
   if (listing === undefined) {
-    return [
-      unlooked(
-        isSeparate(examination)
-          ? 'the agent has the keys: give its directory with --keyfile-dir'
-          : 'the key files were not listed',
-      ),
-    ];
+    return [unlooked('the key files were not listed: see key-directory')];
   }
   // With this setting the server starts without them.
   const report = configuration.allowsMissingKeys ? warning : failure;
@@ -126,7 +119,8 @@ function nameKey(id: KeyId, version: number | undefined): string {
 
 /** Suggests key files in the data directory first: they are the most likely to be the right ones. */
 function missingFix({ configuration, surroundings }: Examination, { id, version }: FoundUse): string {
-  const { keyfileDir, datadir, isKeyfileDirDatadir, account } = configuration;
+  const { keyfileDir, datadir, isKeyfileDirDatadir } = configuration;
+  const { account } = configuration.keeper;
   const from = isKeyfileDirDatadir ? [] : namesIn(surroundings.files.data, datadir);
   const isThere = from.some((name) => {
     const parsed = parseFileName(name);
@@ -159,13 +153,9 @@ function unseenReports({ configuration, facts }: Examination, { unseen }: DataLo
   return [report(found, fix)];
 }
 
-function isSeparate({ configuration }: Examination): boolean {
-  return configuration.agent.startsWith(AGENT_SOCKET_PREFIX);
-}
-
-function describe({ uses, files }: DataLook): string {
+function describe({ uses, files }: DataLook, listing: Listing | undefined): string {
   const looked = `${files} data ${files === 1 ? 'file' : 'files'} looked at`;
   const ids = new Set(uses.map(({ id }) => id));
   if (ids.size === 0) return `${looked}: none is encrypted`;
-  return `${looked}: encrypted with ${ids.size} ${ids.size === 1 ? 'key' : 'keys'}, whose files are there`;
+  return `${looked}: encrypted with ${ids.size} ${ids.size === 1 ? 'key' : 'keys'}${listing === undefined ? '' : ', whose files are there'}`;
 }

@@ -1,8 +1,9 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { describeKey, keyFileName } from '../../format/key-file-name.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
+import { settingCure } from '../../server/key-keeper.ts';
 import { parseUrl } from '../../url.ts';
-import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, type FoundKey, kmsIsNotAsked } from '../check.ts';
 import { kmsFailure } from '../kms-report.ts';
 
 /** The most key versions to name in one finding. */
@@ -11,7 +12,7 @@ const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 export const endpoint: Check = {
   id: 'endpoint',
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   async run(examination, signal) {
     const kms = await examination.kms();
     try {
@@ -34,7 +35,7 @@ function regionReports(examination: Examination, region: string): readonly Repor
   const named = regionOf(masterKeyId);
   if (named !== undefined && named !== region && !isMultiRegion(masterKeyId)) {
     const found = `the master key is in ${named}, the server asks ${region}`;
-    return [failure(found, `aws_key_management_region = ${named}`)];
+    return [failure(found, settingCure(configuration, 'region', named))];
   }
   const elsewhere = facts.stored.filter(({ key }) => {
     const arn = key.sidecar?.masterKeyArn ?? '';
@@ -47,23 +48,23 @@ function regionReports(examination: Examination, region: string): readonly Repor
   const isChosen = configuration.region !== '' || variable || lastVariable;
   if (configuration.region === '' && !variable && lastVariable && lastVariable !== region) {
     const found = `AWS_DEFAULT_REGION is ${lastVariable}, and the profile names ${region}, which the server asks`;
-    return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
+    return [warning(found, `${settingCure(configuration, 'region', 'REGION')}, so that nothing else decides it`)];
   }
   if (!isChosen && named === undefined && region === 'us-east-1') {
     const found = 'no Region is set: us-east-1 is asked';
-    return [warning(found, 'aws_key_management_region = REGION, so that nothing else decides it')];
+    return [warning(found, `${settingCure(configuration, 'region', 'REGION')}, so that nothing else decides it`)];
   }
   return [];
 }
 
 /** The fix suggests another Region only if every key is there; otherwise keys that open now would fail. */
-function strayReport({ facts }: Examination, elsewhere: readonly FoundKey[], region: string): Report {
+function strayReport({ facts, configuration }: Examination, elsewhere: readonly FoundKey[], region: string): Report {
   const home = (found: FoundKey): string => regionOf(found.key.sidecar?.masterKeyArn ?? '') ?? '';
   const regions = [...new Set(elsewhere.map(home))];
   const others = facts.stored.length - elsewhere.length;
-  if (others === 0 && regions.length === 1) {
+  if (others === 0 && regions.length === 1 && regions[0] !== undefined) {
     const found = `${elsewhere.length} stored key versions are wrapped in ${regions[0]}, the server asks ${region}`;
-    return failure(found, `aws_key_management_region = ${regions[0]}`);
+    return failure(found, settingCure(configuration, 'region', regions[0]));
   }
   const named = elsewhere.slice(0, NAMED).map((found) => `${describeKey(found.name)} in ${home(found)}`);
   const more = elsewhere.length > NAMED ? ` and ${elsewhere.length - NAMED} more` : '';

@@ -1,16 +1,15 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode, toKeyError } from '../../errors.ts';
-import { failure, ok, type Report, warning } from '../../finding.ts';
+import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { KEY_CACHE_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
 import { storeUnavailable } from '../../keystore/failures.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { Listing } from '../../keystore/store.ts';
 import { describeMode, ENTER, READ, WRITE } from '../../server/account.ts';
-import type { Configuration } from '../../server/configuration.ts';
+import type { KeptConfiguration, KeyKeeper } from '../../server/key-keeper.ts';
 import { findObstacle, type Obstacle } from '../../server/obstacle.ts';
-import { AGENT_SOCKET_PREFIX, optionName } from '../../server/plugin-options.ts';
-import type { Account, Files } from '../../server/surroundings.ts';
+import type { Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
 
 const WORLD_WRITABLE = 0o002;
@@ -20,15 +19,17 @@ const NAMED_FILES = 5;
 
 export const keyDirectory: Check = {
   id: 'key-directory',
-  unneeded: agentHasKeys,
   async run(examination) {
     const { surroundings, configuration, facts } = examination;
     const { files, clock, random } = surroundings;
-    const { keyfileDir: path, account } = configuration;
+    const { keyfileDir: path } = configuration;
+    const { account, unseenKeys } = configuration.keeper;
+    if (unseenKeys !== undefined) return [unlooked(unseenKeys)];
     const missing = await missingDirectory(files, configuration);
     if (missing !== undefined) return [missing];
     const unlistable = await findObstacle(files, account, path, READ + ENTER);
-    if (unlistable !== undefined) return [failure(unlistable.found, ownershipFix(unlistable, path, account))];
+    if (unlistable !== undefined)
+      return [failure(unlistable.found, ownershipFix(unlistable, path, configuration.keeper))];
     const store = openStore(path, { fileSystem: files.keyDirectory, clock, random });
     const listing = await store.list();
     facts.listing = listing;
@@ -43,16 +44,9 @@ export const keyDirectory: Check = {
   },
 };
 
-/** A separate agent has its own key directory. Only its command line names that, so the check has to be given it. */
-function agentHasKeys({ agent, request, options }: Configuration): string | undefined {
-  const isGiven = request.variables.keyfile_dir !== undefined || options.last(optionName('keyfile_dir')) !== undefined;
-  if (!agent.startsWith(AGENT_SOCKET_PREFIX) || isGiven) return undefined;
-  return 'the keys are in the directory of the agent: give it with --keyfile-dir';
-}
-
 async function missingDirectory(
   files: Files,
-  { keyfileDir: path, account, isKeyfileDirDatadir }: Configuration,
+  { keyfileDir: path, keeper: { account, isSeparate }, isKeyfileDirDatadir }: KeptConfiguration,
 ): Promise<Report | undefined> {
   try {
     if ((await files.stat(path)).isDirectory()) return undefined;
@@ -61,7 +55,7 @@ async function missingDirectory(
     if (systemErrorCode(error) !== 'ENOENT') throw storeUnavailable(path, 'look at', error);
     const fix = isKeyfileDirDatadir
       ? `mariadb-install-db --user=${account.name} --datadir=${path}`
-      : `install -d -o ${account.name} -g ${account.gid} -m 0750 ${path}`;
+      : `install -d -o ${account.name} -g ${account.group} -m ${isSeparate ? '0700' : '0750'} ${path}`;
     return failure(`there is no directory ${path}`, fix);
   }
 }
@@ -70,7 +64,8 @@ async function missingDirectory(
 async function creationReports(examination: Examination, listing: Listing): Promise<readonly Report[]> {
   const { surroundings, configuration } = examination;
   const { files } = surroundings;
-  const { keyfileDir: path, account } = configuration;
+  const { keyfileDir: path, keeper } = configuration;
+  const { account } = keeper;
   const report = listing.stored.length === 0 ? failure : warning;
   const facts = await files.stat(path);
   const reports: Report[] = [];
@@ -79,7 +74,7 @@ async function creationReports(examination: Examination, listing: Listing): Prom
   }
   const unwritable = await findObstacle(files, account, path, READ + WRITE + ENTER);
   if (unwritable !== undefined) {
-    reports.push(report(`${unwritable.found}: no new keys can be stored`, ownershipFix(unwritable, path, account)));
+    reports.push(report(`${unwritable.found}: no new keys can be stored`, ownershipFix(unwritable, path, keeper)));
     return reports;
   }
   const refused = await probeLinks(examination);
@@ -91,7 +86,8 @@ async function creationReports(examination: Examination, listing: Listing): Prom
 async function probeLinks({ surroundings, configuration }: Examination): Promise<Report | undefined> {
   const { files, random, uid } = surroundings;
   const fs = files.keyDirectory;
-  const { keyfileDir: path, account } = configuration;
+  const { keyfileDir: path } = configuration;
+  const { account } = configuration.keeper;
   // The test proves nothing when another user than the server's runs it.
   if (uid !== 0 && uid !== account.uid) return undefined;
   const probe = join(path, `${TEMPORARY_PREFIX}doctor-${Math.floor(random() * 2 ** 48).toString(36)}`);
@@ -151,6 +147,6 @@ function list(files: readonly string[]): string {
   return `${files.slice(0, NAMED_FILES).join(', ')}${more}`;
 }
 
-function ownershipFix({ enter }: Obstacle, path: string, { name }: Account): string {
-  return enter ?? `chown ${name}: ${path} && chmod 0750 ${path}`;
+function ownershipFix({ enter }: Obstacle, path: string, { account, isSeparate }: KeyKeeper): string {
+  return enter ?? `chown ${account.name}: ${path} && chmod ${isSeparate ? '0700' : '0750'} ${path}`;
 }

@@ -62,7 +62,8 @@ async function readAll(
   signal: AbortSignal,
 ): Promise<readonly Report[]> {
   const { files, clock, random } = surroundings;
-  const { keyfileDir, account } = configuration;
+  const { keyfileDir } = configuration;
+  const { account } = configuration.keeper;
   const store = openStore(keyfileDir, { fileSystem: files.keyDirectory, clock, random });
   const readable: { readonly name: KeyName; readonly key: StoredKey }[] = [];
   const reports: Report[] = [];

@@ -3,7 +3,7 @@ import { SETTINGS } from '../../format/settings.ts';
 import { classifyKmsFailure } from '../../kms/failures/classify.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { isMultiRegion, masterKeyInRegion } from '../../kms/master-key.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;
@@ -14,7 +14,7 @@ const MOST_KEYS = 10;
 export const lastUse: Check = {
   id: 'last-use',
   needs: ['credentials', 'endpoint'],
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   isOptional: true,
   async run(examination, signal) {
     const { facts, configuration } = examination;

@@ -1,7 +1,7 @@
 import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
 import type { MasterKey } from '../../kms/client.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
 const DAY_MS = 86_400_000;
@@ -12,7 +12,7 @@ const ASK_FOR_DESCRIBE = 'mariadb-aws-kms policy --with-describe prints a policy
 export const masterKey: Check = {
   id: 'master-key',
   needs: ['credentials', 'endpoint'],
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   async run(examination, signal) {
     const { configuration, facts } = examination;
     const kms = await examination.kms();

@@ -3,7 +3,7 @@ import { isEmptyContext, keyContext } from '../../format/encryption-context.ts';
 import { policyGroup } from '../../format/sidecar.ts';
 import { keyId, keyVersion } from '../../ids.ts';
 import type { DryRun, DryRunAction } from '../../kms/inspect.ts';
-import { type Check, type Examination, type FoundKey, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, type FoundKey, kmsIsNotAsked } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
 const NEXT = { id: keyId(1), version: keyVersion(1) };
@@ -11,7 +11,7 @@ const NEXT = { id: keyId(1), version: keyVersion(1) };
 export const permissions: Check = {
   id: 'permissions',
   needs: ['credentials', 'endpoint'],
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   async run(examination, signal) {
     const { configuration, facts } = examination;
     const reports: Report[] = [];

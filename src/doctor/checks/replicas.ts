@@ -3,14 +3,14 @@ import { canonicalPolicy } from '../../iam/key-policy.ts';
 import type { MasterKey } from '../../kms/client.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion } from '../../kms/master-key.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 import { dryRunAbout } from './permissions.ts';
 
 export const replicas: Check = {
   id: 'replicas',
   needs: ['credentials', 'endpoint'],
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   isOptional: true,
   async run(examination, signal) {
     const { facts, configuration } = examination;

@@ -14,33 +14,43 @@ export const service: Check = {
   id: 'service',
   isOptional: true,
   async run(examination) {
-    const { unit, running, variables } = examination.configuration.service;
-    if (unit === undefined && running === undefined) return [skipped('systemd has no unit of the server here')];
+    const { service: server, keeper } = examination.configuration;
+    const { unit, running, variables } = server;
+    const agents = keeper.isSeparate ? keeper.service.unit : undefined;
+    if (unit === undefined && running === undefined && agents === undefined)
+      return [skipped('systemd has no unit of the server here')];
     const reports = [
-      ...(unit === undefined ? [] : await unitReports(examination, unit)),
+      ...(unit === undefined ? [] : await unitReports(examination, unit, 'server')),
+      ...(agents === undefined ? [] : await unitReports(examination, agents, 'agent')),
       ...blindReports(examination),
       ...keptReports(examination),
       ...withheldReports(examination),
     ];
     const gap = unit === undefined ? [] : [skipped(NOT_READ)];
     if (reports.length > 0) return [...reports, ...gap];
+    if (agents !== undefined) return [ok(describe(agents.name, keeper.service.variables, 'agent')), ...gap];
     const who = unit?.name ?? `process ${running?.pid}, which no service started,`;
-    const names = [...variables.keys()].sort().join(', ');
-    return [ok(`${who} gives the server ${names === '' ? 'no variable of AWS' : names}`), ...gap];
+    return [ok(describe(who, variables, 'server')), ...gap];
   },
 };
+
+function describe(who: string, variables: ReadonlyMap<string, unknown>, needy: string): string {
+  const names = [...variables.keys()].sort().join(', ');
+  return `${who} gives the ${needy} ${names === '' ? 'no variable of AWS' : names}`;
+}
 
 async function unitReports(
   { surroundings, configuration }: Examination,
   unit: ServiceUnit,
+  needy: 'server' | 'agent',
 ): Promise<readonly Report[]> {
   const reports: Report[] = [];
   for (const { path, reason, isAbsent } of unit.unreadable) {
     if (isAbsent) {
       const fix = `put the file there, or write EnvironmentFile=-${path} if it may be absent`;
-      reports.push(failure(`${unit.name} names ${path}, which is not there: systemd does not start the server`, fix));
+      reports.push(failure(`${unit.name} names ${path}, which is not there: systemd does not start the ${needy}`, fix));
     } else {
-      const found = `${path} of ${unit.name} cannot be read (${reason}): what it gives the server is unknown`;
+      const found = `${path} of ${unit.name} cannot be read (${reason}): what it gives the ${needy} is unknown`;
       reports.push(warning(found, 'run this as root'));
     }
   }
@@ -55,7 +65,8 @@ async function unitReports(
     const found = isUnit
       ? `${path} holds a secret of AWS: systemctl shows it to every user`
       : `${path} holds a secret of AWS, and every user may read it`;
-    const place = `/etc/mariadb-aws-kms/credentials (mode 0600, owner ${configuration.account.name})`;
+    const owner = needy === 'agent' ? configuration.keeper.account : configuration.account;
+    const place = `/etc/mariadb-aws-kms/credentials (mode 0600, owner ${owner.name})`;
     const fix = isUnit ? `move it to ${place}, and set AWS_SHARED_CREDENTIALS_FILE in its place` : `chmod 0600 ${path}`;
     reports.push(warning(found, fix));
   }
@@ -73,7 +84,7 @@ function blindReports({ configuration }: Examination): readonly Report[] {
 function keptReports({ configuration, adoption }: Examination): readonly Report[] {
   const { kept } = adoption;
   if (kept.length === 0) return [];
-  const from = configuration.service.variables.values().next().value?.from ?? 'the server';
+  const from = configuration.keeper.service.variables.values().next().value?.from ?? 'the server';
   const found = `whoever runs this has other AWS variables than ${from}, and theirs count here, nothing of the server's: ${kept.join(', ')}`;
   const all = kept.filter((name) => !SECRET.test(name));
   return [

@@ -1,7 +1,7 @@
 import { ok, type Report, skipped, warning } from '../../finding.ts';
 import { grantOf, type Identity, parseIdentity, parseKeyPolicy } from '../../iam/key-policy.ts';
 import type { DryRunAction } from '../../kms/inspect.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied } from '../kms-report.ts';
 import { dryRunOf } from './permissions.ts';
 
@@ -22,7 +22,7 @@ const ADMINISTRATION = [
 export const surplusPermissions: Check = {
   id: 'surplus-permissions',
   needs: ['credentials', 'endpoint', 'permissions'],
-  unneeded: mockNeedsNoKms,
+  unneeded: kmsIsNotAsked,
   isOptional: true,
   async run(examination, signal) {
     return [await useReport(examination, signal), await administrationReport(examination, signal)];

@@ -12,7 +12,7 @@ import type { StoredKey } from '../../keystore/store.ts';
 import type { UnwrapCaller } from '../../kms/caller.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
-import { type Check, type Examination, mockNeedsNoKms } from '../check.ts';
+import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
@@ -27,7 +27,7 @@ const REPORT_MS = 1_000;
 export const unwrap: Check = {
   id: 'unwrap',
   needs: ['credentials', 'endpoint'],
-  unneeded: (configuration) => mockNeedsNoKms(configuration),
+  unneeded: kmsIsNotAsked,
   limitMs: ({ facts }) => allMs(facts.stored.length) + REPORT_MS,
   async run(examination, signal) {
     const { facts, surroundings, configuration } = examination;

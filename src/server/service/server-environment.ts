@@ -49,9 +49,7 @@ export async function readService(
     if (!PASSED_ON.test(name) || WAY.test(name)) continue;
     variables.set(name, { value, from: `the running server (process ${running?.pid})`, processUid: running?.uid });
   }
-  for (const [name, value] of unit?.environment ?? []) {
-    if (PASSED_ON.test(name)) variables.set(name, { value, from: `${unit?.name} (${unit?.origins.get(name)})` });
-  }
+  for (const [name, variable] of unit === undefined ? [] : variablesOfUnit(unit)) variables.set(name, variable);
   // Without systemd the unit starts nothing: Debian's script does, with what `init` wrote for it.
   if (running?.unit === undefined && mayBeOfDistribution && !(await isThere(files, paths.systemd))) {
     for (const [name, value] of await initVariables(files, paths)) {
@@ -62,6 +60,12 @@ export async function readService(
     (name) => PASSED_ON.test(name) && WAY.test(name) && !variables.has(name),
   );
   return { unit, running, variables, withheld };
+}
+
+/** Returns the variables of AWS that a unit gives its process. */
+export function variablesOfUnit(unit: ServiceUnit): ReadonlyMap<string, ServerVariable> {
+  const passed = [...unit.environment].filter(([name]) => PASSED_ON.test(name));
+  return new Map(passed.map(([name, value]) => [name, { value, from: `${unit.name} (${unit.origins.get(name)})` }]));
 }
 
 async function isThere(files: Files, path: string): Promise<boolean> {
@@ -105,7 +109,7 @@ export function passedOn(environment: NodeJS.ProcessEnv): Record<string, string>
  */
 export function adoptEnvironment(
   environment: NodeJS.ProcessEnv,
-  { variables }: Service,
+  { variables }: Pick<Service, 'variables'>,
   isRootForRoot: boolean,
 ): Adoption {
   const own = Object.keys(passedOn(environment));

@@ -116,7 +116,7 @@ it('the keys are in the directory of a separate agent', async () => {
   expect(lines).toContain(
     'skipped  key-directory: the keys are in the directory of the agent: give it with --keyfile-dir',
   );
-  expect(lines).toContain('skipped  data: the agent has the keys: give its directory with --keyfile-dir');
+  expect(lines).toContain('skipped  data: the key files were not listed: see key-directory');
 });
 
 it('nothing loads the plugin, and the data is encrypted', async () => {

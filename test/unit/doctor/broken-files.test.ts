@@ -114,7 +114,7 @@ it('the key directory does not exist', async () => {
   const patient = await newPatient({ options: { aws_key_management_keyfile_dir: '/nowhere/keys' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: there is no directory /nowhere/keys
-             install -d -o mysql -g 777 -m 0750 /nowhere/keys
+             install -d -o mysql -g mysql -m 0750 /nowhere/keys
     warning  backup: /nowhere/keys is in no mariadb-backup: without it no backup can be read
              after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 1"

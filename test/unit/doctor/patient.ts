@@ -78,6 +78,8 @@ export class Patient {
   hidden: readonly string[] = [];
   /** Paths that are root's, not the server's. */
   strangers: readonly string[] = [];
+  /** User ids of the owners of paths and of what is below them. */
+  owners: Readonly<Record<string, number>> = {};
   #isPinned = false;
 
   constructor(options: PatientOptions, kms: DevKms, stsUrl: string) {
@@ -188,7 +190,9 @@ export class Patient {
       const facts = await stat(path);
       // The user who runs the tests plays the server's user and, for programs, root.
       if (facts.uid !== ours) return facts;
-      const owner = path.startsWith(this.plugins) || this.strangers.includes(path) ? 0 : MYSQL;
+      const named = Object.entries(this.owners).find(([above]) => path === above || path.startsWith(`${above}/`))?.[1];
+      const isRoots = path.startsWith(this.plugins) || this.strangers.includes(path);
+      const owner = named ?? (isRoots ? 0 : MYSQL);
       Object.assign(facts, { uid: owner, gid: owner });
       return facts;
     };
