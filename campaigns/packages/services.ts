@@ -55,6 +55,8 @@ export async function agentUnit(machine: Machine, deb: string): Promise<string> 
   const user = (await machine.run(`ps -o user= -p ${agent}`)).trim();
   const keys = await machine.run('stat -c "%U %a" /var/lib/mariadb-aws-kms-agent');
   expectThat(keys.startsWith(user.slice(0, 7)) || keys.includes('mariadb-aws-kms 700'), 'the keys are its own', keys);
+  const limit = (await machine.run(`systemctl show --value -p StartLimitIntervalUSec ${AGENT_UNIT}`)).trim();
+  expectThat(limit === '0', 'an agent that fails often is started again all the same', limit);
   const denied = await machine.session.try('setpriv --reuid=nobody --clear-groups ls /run/mariadb-aws-kms');
   expectThat(denied.status !== 0, "users other than the server's cannot reach the socket", denied.output);
 
