@@ -82,13 +82,18 @@ export async function withSession<T>(
  * Downloads into the root's cache of apt what these packages depend on and the root lacks: apt in a session, which has no
  * network, takes it from there.
  * @param packages paths of .deb files
+ * @param names packages of the release
  */
-export async function downloadDependencies(codename: Codename, packages: readonly string[]): Promise<void> {
+export async function downloadDependencies(
+  codename: Codename,
+  packages: readonly string[],
+  names: readonly string[],
+): Promise<void> {
   const root = await cleanRoot(codename);
   const depends = await Promise.all(
     packages.map(async (file) => (await run('dpkg-deb', ['--field', file, 'Depends'])).stdout.trim()),
   );
-  await inRoot(root, `apt-get -q -y --download-only satisfy ${depends.map((list) => `'${list}'`).join(' ')}`);
+  await inRoot(root, `apt-get -q -y --download-only satisfy ${[...depends, ...names].map((list) => `'${list}'`).join(' ')}`);
 }
 
 async function inRoot(root: string, script: string): Promise<void> {

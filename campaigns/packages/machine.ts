@@ -7,6 +7,8 @@ import { type Codename, downloadDependencies, withSession } from '../../harness/
 import { RootError, type RootSession } from '../../harness/root-session.ts';
 
 const DATA = '/var/lib/mysql';
+/** Packages that a machine may have and a clean root lacks: apt finds them without a network. */
+const TOOLS = ['needrestart'];
 /** Longer than an idle agent lives. */
 const PATIENCE_MS = 60_000;
 
@@ -106,7 +108,7 @@ export async function withMachine<T>(
   packages: readonly string[],
   action: (machine: Machine) => Promise<T>,
 ): Promise<T> {
-  await downloadDependencies(codename, packages);
+  await downloadDependencies(codename, packages, TOOLS);
   return await withSession(codename, systemd, async (session) => {
     const machine = new Machine(session, systemd);
     if (!systemd) await machine.service('start');

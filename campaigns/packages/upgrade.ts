@@ -12,6 +12,7 @@ import {
 } from './configured.ts';
 import { expectThat, type Machine } from './machine.ts';
 
+const NEEDRESTART = '/etc/needrestart/conf.d/mariadb-plugin-aws-key-management.conf';
 const SESSIONS = 4;
 const KEY = 7;
 
@@ -22,7 +23,7 @@ export interface Packages {
 
 /** The agent is the server's own. */
 export async function upgradeSpawned(machine: Machine, packages: Packages): Promise<string> {
-  await machine.run(`apt-get install -y ${machine.bring(packages.earlier)}`);
+  await machine.run(`apt-get install -y needrestart ${machine.bring(packages.earlier)}`);
   await startKms(machine);
   await letServerSpawn(machine);
   await configure(machine, { keys: SERVER_KEYS });
@@ -33,7 +34,7 @@ export async function upgradeSpawned(machine: Machine, packages: Packages): Prom
 
 /** The agent is the service of the package, which an upgrade restarts. */
 export async function upgradeSeparate(machine: Machine, packages: Packages): Promise<string> {
-  await machine.run(`apt-get install -y ${machine.bring(packages.earlier)}`);
+  await machine.run(`apt-get install -y needrestart ${machine.bring(packages.earlier)}`);
   await startKms(machine);
   await startSeparateAgent(machine);
   await configure(machine, { agent: 'separate', keys: '' });
@@ -72,8 +73,9 @@ async function upAndDown(
   const change = async (deb: string, table: number): Promise<void> => {
     const server = await machine.server();
     const place = machine.bring(deb);
-    const installed = machine.run(`apt-get install -y --allow-downgrades ${place}`);
+    const installed = machine.run(`NEEDRESTART_MODE=a apt-get install -y --allow-downgrades ${place}`);
     await Promise.all([installed, work(table)]);
+    await expectNeedrestartQuiet(machine);
     expectThat((await machine.server()) === server, 'the server runs on');
     expectThat((await plugin(machine)) === loaded, 'the server still has the plugin that it was started with');
     await afterwards();
@@ -103,6 +105,17 @@ async function upAndDown(
   await work(50);
   await expectEverything(machine, keys, version);
   return `${laps.join('; ')}; plugin ${before} → ${upgraded} → ${before}; ${version} versions of key ${KEY}`;
+}
+
+/** needrestart would restart the server for its old plugin and its old agent, and the package's file keeps it from that. */
+async function expectNeedrestartQuiet(machine: Machine): Promise<void> {
+  const services = async (): Promise<string> => await machine.run('needrestart -b -r l');
+  const quiet = await services();
+  expectThat(!quiet.includes('mariadb.service'), 'needrestart leaves the server alone', quiet);
+  await machine.run(`mv ${NEEDRESTART} /root/aside`);
+  const loud = await services();
+  await machine.run(`mv /root/aside ${NEEDRESTART}`);
+  expectThat(loud.includes('mariadb.service'), "without the package's file needrestart restarts the server", loud);
 }
 
 /** Version and checksum of the plugin that the server has in its memory, whichever file is in its place now. */

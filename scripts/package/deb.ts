@@ -8,6 +8,11 @@ import { stage, UNIT } from './stage.ts';
 
 export const DEB = 'mariadb-plugin-aws-key-management';
 const LAYOUT = { plugins: '/usr/lib/mysql/plugin', units: undefined, documents: `/usr/share/doc/${DEB}` };
+/**
+ * MariaDB's repository has a package of this name, whose versions have the epoch 1: it would replace this one in an
+ * upgrade of the machine. An epoch is in no file name.
+ */
+const EPOCH = 2;
 const MAINTAINER = 'mariadb-aws-kms maintainers <maintainers@mariadb-aws-kms.invalid>';
 
 /** Writes NAME_VERSION_ARCHITECTURE.deb. Needs Debian's dpkg-dev and debhelper. */
@@ -41,7 +46,7 @@ export async function packDeb(job: PackageJob): Promise<void> {
 
 function changelog({ version, commit, epoch }: PackageJob): string {
   const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000');
-  return `${DEB} (${version}) unstable; urgency=medium
+  return `${DEB} (${EPOCH}:${version}) unstable; urgency=medium
 
   * Commit ${commit}. CHANGELOG.md in this directory says what is new.
 

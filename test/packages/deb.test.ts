@@ -9,6 +9,8 @@ import { PACKAGES, TestedPackage } from '../support/tested-package.ts';
 
 const root = join(import.meta.dirname, '../..');
 const NAME = 'mariadb-plugin-aws-key-management';
+/** needrestart reads this directory alone. */
+const NEEDRESTART = `/etc/needrestart/conf.d/${NAME}.conf`;
 /** Bytes. */
 const LARGEST_DOWNLOAD = 31e6;
 /** Tenths; systemd calls 1.0 to 4.9 "OK". */
@@ -43,19 +45,20 @@ it('the package has its files, as root would own them, and none that belongs to 
   for (const file of ['NEWS.Debian.gz', 'changelog.gz', 'copyright'])
     expect(modes.get(`/usr/share/doc/${NAME}/${file}`), file).toBe('-rw-r--r--');
   const strangers = [...modes.keys()].filter((path) => !/^\/(?:usr\/|lib\/(?:systemd\/|$)|usr$|$)/.test(path));
-  expect(strangers).toEqual([]);
+  expect(strangers.filter((path) => !path.endsWith('/'))).toEqual([NEEDRESTART]);
+  expect(strangers.filter((path) => path.startsWith('/etc/mysql'))).toEqual([]);
   expect(new Set(files.map(([, owner]) => owner))).toEqual(new Set(['root/root']));
   expect(new Set(files.map(([mode = '']) => mode))).toEqual(
     new Set(['drwxr-xr-x', '-rw-r--r--', '-rwxr-xr-x', 'lrwxrwxrwx']),
   );
 });
 
-it('the package asks for a server and the libraries of its executable, and has no configuration file', () => {
+it('the package asks for a server and the libraries of its executable, and configures needrestart alone', () => {
   const depends = run('dpkg-deb', '--field', deb, 'Depends');
   expect(depends).toMatch(/^mariadb-server \(>= 1:10\.11\) \| mariadb-server-core /);
   for (const library of ['libatomic1', 'libstdc\\+\\+6', 'libc6 \\(>= 2\\.34\\)', 'adduser'])
     expect(depends).toMatch(new RegExp(`, ${library}\\b`.replace('\\)\\b', '\\)')));
-  expect(run('dpkg-deb', '--info', deb)).not.toContain('conffiles');
+  expect(run('dpkg-deb', '--info', deb, 'conffiles').trim()).toBe(NEEDRESTART);
 });
 
 it('the download is small enough', () => {
