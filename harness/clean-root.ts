@@ -93,7 +93,10 @@ export async function downloadDependencies(
   const depends = await Promise.all(
     packages.map(async (file) => (await run('dpkg-deb', ['--field', file, 'Depends'])).stdout.trim()),
   );
-  await inRoot(root, `apt-get -q -y --download-only satisfy ${[...depends, ...names].map((list) => `'${list}'`).join(' ')}`);
+  await inRoot(
+    root,
+    `apt-get -q -y --download-only satisfy ${[...depends, ...names].map((list) => `'${list}'`).join(' ')}`,
+  );
 }
 
 async function inRoot(root: string, script: string): Promise<void> {
