@@ -8,6 +8,7 @@ import {
   type KeyUse,
   type ReadAt,
   redoLogUse,
+  staysClear,
   tablespaceUse,
 } from '../format/key-use.ts';
 import type { KeyId, KeyVersion } from '../ids.ts';
@@ -40,6 +41,8 @@ export interface DataLook {
   readonly uses: readonly FoundUse[];
   /** Files and directories that could not be read: they may be encrypted with any key. */
   readonly unseen: readonly Unseen[];
+  /** Tablespaces of tables with ENCRYPTED=NO. */
+  readonly clear: readonly string[];
   /** How many files were read. */
   readonly files: number;
 }
@@ -132,6 +135,7 @@ class Look {
   readonly #datadir: string;
   readonly #uses = new Map<string, Gathered>();
   readonly #unseen: Unseen[] = [];
+  readonly #clear: string[] = [];
 
   constructor(disk: DataFiles, datadir: string) {
     this.#disk = disk;
@@ -140,7 +144,7 @@ class Look {
 
   result(): DataLook {
     const uses = [...this.#uses.values()].sort((a, b) => a.id - b.id || (a.version ?? 0) - (b.version ?? 0));
-    return { uses, unseen: this.#unseen, files: this.files };
+    return { uses, unseen: this.#unseen, clear: this.#clear, files: this.files };
   }
 
   miss(path: string, reason: string): void {
@@ -173,7 +177,10 @@ class Look {
 
   /** @param isLink the path comes from a link, so the file must exist; another file may have been removed meanwhile */
   tablespace(path: string, isLink = false): void {
-    this.#examine(path, isLink ? [] : ['ENOENT'], tablespaceUse);
+    this.#examine(path, isLink ? [] : ['ENOENT'], (read) => {
+      if (staysClear(read)) this.#clear.push(this.#shown(path));
+      return tablespaceUse(read);
+    });
   }
 
   /**

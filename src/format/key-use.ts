@@ -14,6 +14,7 @@ import { OLD_REDO_LOG_HEADER, parseRedoLog } from './innodb/redo-log.ts';
 import {
   CRYPT_BLOCK,
   cryptBlockOffset,
+  isDefinedClear,
   PAGE_ZERO_HEAD,
   parseTablespace,
   type Tablespace,
@@ -51,6 +52,14 @@ export function tablespaceUse(read: ReadAt): KeyUse | undefined {
   const space = block.length < CRYPT_BLOCK ? undefined : parseTablespace(head, block);
   if (space === undefined) return undefined;
   return use(space.keyId, [], encryptedPages(read, space));
+}
+
+/** Tells whether page 0 says that the tablespace stays unencrypted whatever the server's settings are. */
+export function staysClear(read: ReadAt): boolean {
+  const head = read(0, PAGE_ZERO_HEAD);
+  if (head.length < PAGE_ZERO_HEAD) return false;
+  const block = read(cryptBlockOffset(head), CRYPT_BLOCK);
+  return block.length === CRYPT_BLOCK && isDefinedClear(block);
 }
 
 /** Returns `unknown` for a format that may be encrypted in any way. */

@@ -15,6 +15,8 @@ export interface ServerAnswer {
 }
 
 const ERROR = /^(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d +\d+ )?\[ERROR\] (?:\S*(?:mariadbd|mysqld): )?(.*)$/;
+/** `mariadbd --help` has no keys, and so cannot read the list of installed plugins where Aria tables are encrypted. */
+const NO_KEYS_FOR_PLUGINS = /^Initialization of encryption failed for \S*mysql\/plugin\.MA[DI]$/;
 const NO_VALUE = '(No default value)';
 
 /**
@@ -48,12 +50,13 @@ export function loadsPlugin({ variables }: ServerAnswer): boolean {
 
 export function parseServerAnswer(code: number, stdout: string, stderr: string): ServerAnswer {
   const lines = stderr.split('\n').map((line) => line.trim());
-  const logged = lines.map((line) => ERROR.exec(line)?.[1]).filter((text) => text !== undefined);
+  const all = lines.map((line) => ERROR.exec(line)?.[1]).filter((text) => text !== undefined);
+  const logged = all.filter((text) => !NO_KEYS_FOR_PLUGINS.test(text));
   const plain = lines.filter((line) => line !== '' && !/^\d{4}-|^\[|^Fatal error in defaults/.test(line));
   return {
     isRefused: code !== 0,
     errors: logged.length > 0 || code === 0 ? logged : plain,
-    knowsInstalled: !stderr.includes('mysql.plugin'),
+    knowsInstalled: !stderr.includes('mysql.plugin') && logged.length === all.length,
     variables: parseVariables(stdout),
   };
 }

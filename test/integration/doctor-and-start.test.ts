@@ -791,8 +791,9 @@ async function confirm(row: Row, user: string | undefined): Promise<void> {
     execFileSync('sh', ['-e', '-c', command], { cwd: PLUGIN_DIRECTORY });
   }
   if (row.fix === 'option') {
-    expect(named?.fix).toMatch(/^\w+ = \S+$/);
-    const [name = '', value = ''] = named?.fix?.split(' = ') ?? [];
+    const line = named?.fix?.replace(/^in \S+, section \[mariadb\]: /, '');
+    expect(line).toMatch(/^\w+ = \S+$/);
+    const [name = '', value = ''] = line?.split(' = ') ?? [];
     // An existing line is corrected in place: the server refuses a bad value even if a better one follows.
     if (site.options[name] === undefined) site.more.push(`${name} = ${value}`);
     else site.options = { ...site.options, [name]: value };

@@ -1,6 +1,7 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { allowsKeyId, isKeyId } from '../../ids.ts';
 import type { Configuration } from '../../server/configuration.ts';
+import { withOptionPlace } from '../../server/option-place.ts';
 import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import type { ServerOptions } from '../../server/server-options.ts';
 import type { Check, Examination } from '../check.ts';
@@ -19,6 +20,7 @@ const PLAIN_LOGS: readonly (readonly [string, string])[] = [
   ['general_log', 'the general log, with every statement'],
   ['slow_query_log', 'the slow query log, with statements'],
 ];
+const NAMED = 5;
 const ENCRYPTING_ENGINES = /^(?:innodb|aria)$/i;
 
 /** Finds settings that leave data unencrypted without an error. */
@@ -26,23 +28,52 @@ export const encryptionSettings: Check = {
   id: 'encryption-settings',
   unneeded: ({ unread }) => unread,
   async run(examination) {
-    const { configuration } = examination;
+    const { configuration, surroundings } = examination;
     const { options } = configuration;
     const reports = [
       ...unprotected(configuration),
       ...tables(options),
+      ...clearTables(examination),
       ...defaultKey(examination),
       ...engines(options),
       ...switches(options),
       ...plainLogs(options),
     ];
-    if (reports.length > 0) return reports;
+    if (reports.length > 0) {
+      return await Promise.all(
+        reports.map(async (report) => ({
+          ...report,
+          ...(report.fix === undefined ? {} : { fix: await withOptionPlace(report.fix, configuration, surroundings) }),
+        })),
+      );
+    }
     const age = Number(options.last('innodb_encryption_rotate_key_age') ?? 1);
     const versions = age === 1 ? 'version' : 'versions';
     const rule = `rotations re-encrypt pages that are more than ${age} key ${versions} old`;
-    return [ok(`tables, logs and temporary files are encrypted; ${rule}`)];
+    const settings = 'the settings encrypt tables, logs and temporary files, but not the log of Aria (aria_log.*)';
+    return [ok(`${settings}; ${rule}`)];
   },
 };
+
+/** Reports tables whose own definition keeps them unencrypted. */
+function clearTables({ configuration: { options }, facts }: Examination): readonly Report[] {
+  const clear = facts.look?.clear ?? [];
+  if (clear.length === 0 || !isEncrypting(options)) return [];
+  const more = clear.length > NAMED ? ` and ${clear.length - NAMED} more` : '';
+  const found = `ENCRYPTED=NO in their definition, and so in the clear: ${clear.slice(0, NAMED).join(', ')}${more}`;
+  const tables = [...new Set(clear.map(tableOf))].slice(0, NAMED);
+  return [warning(found, tables.map((table) => `mariadb -e 'ALTER TABLE ${table} ENCRYPTED=DEFAULT'`).join('\n'))];
+}
+
+/** `shop/t.ibd`, `shop/t#P#p0.ibd` → `shop.t`, quoted; a name with encoded characters is left to the reader. */
+function tableOf(file: string): string {
+  const [, database, table] = /^(\w+)\/(\w+)(?:#P#.*)?\.ibd$/.exec(file) ?? [];
+  return database === undefined ? 'DATABASE.TABLE' : `${database}.${table}`;
+}
+
+function isEncrypting(options: ServerOptions): boolean {
+  return !/^(?:OFF|0)$/i.test(options.last('innodb_encrypt_tables') ?? 'OFF');
+}
 
 function unprotected({ isMock, masterKeyId }: Configuration): readonly Report[] {
   if (isMock) {
@@ -66,7 +97,7 @@ function tables(options: ServerOptions): readonly Report[] {
     return [failure('innodb_encryption_threads and innodb_encryption_rotate_key_age must be numbers', 'correct them')];
   }
   const reports: Report[] = [];
-  const isOn = value !== 'OFF' && value !== '0';
+  const isOn = isEncrypting(options);
   if (!isOn) {
     const found = 'innodb_encrypt_tables is OFF: only tables created with ENCRYPTED=YES are encrypted';
     const also = threads > 0 ? '; innodb_encryption_threads decrypts the others' : '';

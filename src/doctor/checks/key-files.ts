@@ -8,7 +8,7 @@ import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { Listing, StoredKey } from '../../keystore/store.ts';
 import { READ } from '../../server/account.ts';
-import { findObstacle } from '../../server/obstacle.ts';
+import { findObstacle, type Obstacle } from '../../server/obstacle.ts';
 import { optionName } from '../../server/plugin-options.ts';
 import type { Check, Examination } from '../check.ts';
 import { limitReports } from '../key-limit.ts';
@@ -67,6 +67,7 @@ async function readAll(
   const store = openStore(keyfileDir, { fileSystem: files.keyDirectory, clock, random });
   const readable: { readonly name: KeyName; readonly key: StoredKey }[] = [];
   const reports: Report[] = [];
+  const closed: { readonly path: string; readonly obstacle: Obstacle }[] = [];
   for (const name of listing.stored) {
     signal.throwIfAborted();
     try {
@@ -77,15 +78,20 @@ async function readAll(
       }
       const path = join(keyfileDir, keyFileName(name));
       const obstacle = await findObstacle(files, account, path, READ);
-      if (obstacle !== undefined)
-        reports.push(report(obstacle.found, obstacle.enter ?? `chown ${account.name}: ${path} && chmod 0600 ${path}`));
+      if (obstacle !== undefined) closed.push({ path, obstacle });
     } catch (thrown) {
       const { message, hint } = toKeyError(thrown);
       reports.push(report(message, hint));
     }
   }
   facts.stored = readable;
-  return reports;
+  const [first, ...others] = closed;
+  if (first === undefined) return reports;
+  const { path, obstacle } = first;
+  const which = others.length === 0 ? path : join(keyfileDir, 'aws-kms-key.*');
+  const more = others.length === 0 ? '' : `, nor ${others.length} other key ${others.length === 1 ? 'file' : 'files'}`;
+  const fix = obstacle.enter ?? `chown ${account.name}: ${which} && chmod 0600 ${which}`;
+  return [...reports, report(`${obstacle.found}${more}`, fix)];
 }
 
 /** InnoDB requests key 1 at every start once encryption is on, even without encrypted tables. */

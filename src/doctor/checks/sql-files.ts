@@ -2,6 +2,7 @@ import { sep } from 'node:path';
 import { failure, ok, warning } from '../../finding.ts';
 import type { Configuration } from '../../server/configuration.ts';
 import { AGENT_SOCKET_PREFIX } from '../../server/plugin-options.ts';
+import type { Account } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
 
 /** Finds key files that SQL users with the FILE privilege can read or replace through the server's system user. */
@@ -43,6 +44,11 @@ export function secureFilePriv(configuration: Configuration): string {
   return `${makeDirectory(directory, configuration)}\nsecure_file_priv = ${directory}`;
 }
 
+/** A user of the system's list by name, another by number. */
+function nameOf({ name, uid }: Account): string {
+  return name.includes(' ') ? `${uid}` : name;
+}
+
 function makeDirectory(directory: string, { account }: Configuration): string {
-  return `install -d -o ${account.uid} -g ${account.groups[0] ?? account.uid} -m 0750 ${directory}`;
+  return `install -d -o ${nameOf(account)} -g ${account.group} -m 0750 ${directory}`;
 }

@@ -1,6 +1,7 @@
 import { ok, type Report, skipped, warning } from '../../finding.ts';
 import { grantOf, type Identity, parseIdentity, parseKeyPolicy } from '../../iam/key-policy.ts';
 import type { DryRunAction } from '../../kms/inspect.ts';
+import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied } from '../kms-report.ts';
 import { dryRunOf } from './permissions.ts';
@@ -22,7 +23,8 @@ const ADMINISTRATION = [
 export const surplusPermissions: Check = {
   id: 'surplus-permissions',
   needs: ['credentials', 'endpoint', 'permissions'],
-  unneeded: kmsIsNotAsked,
+  unneeded: (configuration) =>
+    configuration.masterKeyId === TRIAL_ALIAS ? 'a trial: its KMS allows everything' : kmsIsNotAsked(configuration),
   isOptional: true,
   async run(examination, signal) {
     return [await useReport(examination, signal), await administrationReport(examination, signal)];

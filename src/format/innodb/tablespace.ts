@@ -51,6 +51,11 @@ export function cryptBlockOffset(head: Buffer): number {
   return DESCRIPTORS + (24 + extent / 4) * Math.floor(physical / extent);
 }
 
+/** Tells whether the table was defined with ENCRYPTED=NO: then no setting of the server encrypts it. */
+export function isDefinedClear(block: Buffer): boolean {
+  return block.subarray(0, MAGIC.length).equals(MAGIC) && block[ENCRYPTION] === ENCRYPTION_OFF;
+}
+
 /** Returns undefined when no page of the tablespace is encrypted. */
 export function parseTablespace(head: Buffer, block: Buffer): Tablespace | undefined {
   if (!block.subarray(0, MAGIC.length).equals(MAGIC) || block[TYPE] !== SCHEME_1) return undefined;

@@ -217,3 +217,27 @@ it("only errors of mariadbd's output count, or all of it when there is no log", 
     ['datadir', '/data/'],
   ]);
 });
+
+it('a table stays in the clear by its own definition although the settings encrypt tables', async () => {
+  const patient = await newPatient();
+  put(patient, 'table-encrypted-no', 'data/shop/plain.ibd');
+  put(patient, 'table-of-the-server-clear');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  encryption-settings: ENCRYPTED=NO in their definition, and so in the clear: shop/plain.ibd
+             mariadb -e 'ALTER TABLE shop.plain ENCRYPTED=DEFAULT'
+    exit 0"
+  `);
+});
+
+it('a table with ENCRYPTED=NO is no finding where the settings encrypt no table', async () => {
+  const patient = await newPatient({ options: { innodb_encrypt_tables: 'OFF' } });
+  put(patient, 'table-encrypted-no', 'data/shop/plain.ibd');
+  expect((await patient.examine()).problems).not.toContain('ENCRYPTED=NO');
+});
+
+it('mariadbd --help cannot read the list of plugins in an encrypted Aria table: no problem of the server', async () => {
+  const stderr = '2026-11-30  8:31:02 0 [ERROR] mariadbd: Initialization of encryption failed for ./mysql/plugin.MAD\n';
+  expect(parseServerAnswer(0, '', stderr)).toMatchObject({ errors: [], knowsInstalled: false });
+  const other = stderr.replace('mysql/plugin', 'shop/t');
+  expect(parseServerAnswer(0, '', other).errors).toHaveLength(1);
+});

@@ -314,3 +314,13 @@ it('there are no keys, and key 1 is not allowed', async () => {
     exit 1"
   `);
 });
+
+it('the key files belong to root: one finding for all', async () => {
+  const patient = await newPatient();
+  patient.strangers = ['1.1', '1.2', '2.1'].map((name) => join(patient.data, `aws-kms-key.${name}`));
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "failure  key-files: mysql may not read ROOT/data/aws-kms-key.1.1 (mode 0600, owner 0:0), nor 2 other key files
+             chown mysql: ROOT/data/aws-kms-key.* && chmod 0600 ROOT/data/aws-kms-key.*
+    exit 1"
+  `);
+});

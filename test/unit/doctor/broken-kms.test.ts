@@ -73,12 +73,12 @@ it('the credentials file may be read by others, and by SQL users', async () => {
   chmodSync(patient.credentials, 0o644);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  sql-files: secure_file_priv is not set: SQL users with the FILE privilege can write key files into ROOT/data, and so stop the next start
-             install -d -o 777 -g 777 -m 0750 ROOT/data-files
+             install -d -o mysql -g mysql -m 0750 ROOT/data-files
              secure_file_priv = ROOT/data-files
     warning  credentials: ROOT/home/.aws/credentials may be read by others (mode 0644)
              chmod 0600 ROOT/home/.aws/credentials
     warning  credentials: secure_file_priv is not set: SQL users with the FILE privilege can read ROOT/home/.aws/credentials
-             install -d -o 777 -g 777 -m 0750 ROOT/data-files
+             install -d -o mysql -g mysql -m 0750 ROOT/data-files
              secure_file_priv = ROOT/data-files
     exit 0"
   `);

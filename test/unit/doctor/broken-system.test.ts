@@ -241,19 +241,19 @@ it('settings leave data unencrypted without an error', async () => {
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: innodb_encrypt_tables is OFF: only tables created with ENCRYPTED=YES are encrypted; innodb_encryption_threads decrypts the others
-             innodb_encrypt_tables = ON
+             in /etc/my.cnf, section [mariadb]: innodb_encrypt_tables = ON
     warning  encryption-settings: innodb_encrypt_log is OFF: in the clear stay the redo log, with the data of every change
-             innodb_encrypt_log = ON
+             in /etc/my.cnf, section [mariadb]: innodb_encrypt_log = ON
     warning  encryption-settings: innodb_encrypt_temporary_tables is OFF: in the clear stay InnoDB's temporary tables
-             innodb_encrypt_temporary_tables = ON
+             in /etc/my.cnf, section [mariadb]: innodb_encrypt_temporary_tables = ON
     warning  encryption-settings: aria_encrypt_tables is OFF: in the clear stay Aria tables
-             aria_encrypt_tables = ON
+             in /etc/my.cnf, section [mariadb]: aria_encrypt_tables = ON
     warning  encryption-settings: encrypt_tmp_disk_tables is OFF: in the clear stay temporary tables of queries
-             encrypt_tmp_disk_tables = ON
+             in /etc/my.cnf, section [mariadb]: encrypt_tmp_disk_tables = ON
     warning  encryption-settings: encrypt_tmp_files is OFF: in the clear stay temporary files of sorts and of the binary log cache
-             encrypt_tmp_files = ON
+             in /etc/my.cnf, section [mariadb]: encrypt_tmp_files = ON
     warning  encryption-settings: encrypt_binlog is OFF: in the clear stay the binary logs, with every statement
-             encrypt_binlog = ON
+             in /etc/my.cnf, section [mariadb]: encrypt_binlog = ON
     exit 0"
   `);
 });
@@ -268,11 +268,11 @@ it('no thread encrypts, so old pages keep their key', async () => {
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: innodb_encryption_threads is 0: existing tables stay as they are, and no rotation re-encrypts any
-             innodb_encryption_threads = 1
+             in /etc/my.cnf, section [mariadb]: innodb_encryption_threads = 1
     warning  encryption-settings: innodb_encryption_rotate_key_age is 0: pages keep the key version they were written with
-             innodb_encryption_rotate_key_age = 1
+             in /etc/my.cnf, section [mariadb]: innodb_encryption_rotate_key_age = 1
     warning  encryption-settings: innodb_file_per_table is OFF: tables in the system tablespace cannot be encrypted one by one
-             innodb_file_per_table = ON
+             in /etc/my.cnf, section [mariadb]: innodb_file_per_table = ON
     exit 0"
   `);
 });
@@ -291,13 +291,13 @@ it('threads may do nothing, new tables have no key or no encryption, and logs ar
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: innodb_encryption_rotation_iops is 0: the encryption threads encrypt nothing
-             innodb_encryption_rotation_iops = 100
+             in /etc/my.cnf, section [mariadb]: innodb_encryption_rotation_iops = 100
     warning  encryption-settings: innodb_checksum_algorithm is crc32: in the clear stay spatial indexes of new tables
-             innodb_checksum_algorithm = full_crc32
+             in /etc/my.cnf, section [mariadb]: innodb_checksum_algorithm = full_crc32
     warning  encryption-settings: aws_key_management_key_ids does not allow key 7, innodb_default_encryption_key_id: no encrypted table can be created
              add 7 to the list
     warning  encryption-settings: default_storage_engine is MyISAM: only InnoDB and Aria encrypt their tables
-             default_storage_engine = InnoDB
+             in /etc/my.cnf, section [mariadb]: default_storage_engine = InnoDB
     warning  encryption-settings: general_log is ON: nothing encrypts the general log, with every statement
              general_log = OFF, or keep its file where nobody else reads it
     warning  encryption-settings: slow_query_log is ON: nothing encrypts the slow query log, with statements
@@ -315,7 +315,7 @@ it('the default key exists already, though it could not be created', async () =>
 it('the doctor tells which pages a rotation re-encrypts', async () => {
   const { lines } = await (await newPatient({ options: { innodb_encryption_rotate_key_age: '5' } })).examine();
   expect(lines).toContain(
-    'ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 5 key versions old',
+    'ok       encryption-settings: the settings encrypt tables, logs and temporary files, but not the log of Aria (aria_log.*); rotations re-encrypt pages that are more than 5 key versions old',
   );
 });
 
@@ -331,7 +331,7 @@ it('the doctor reports values that the server refuses, and accepts those that it
     failure  option-files: aws_key_management_watch_interval: expected seconds
              correct it in the option file
     failure  encryption-settings: innodb_default_encryption_key_id: expected 1 to 4294967295
-             innodb_default_encryption_key_id = 1
+             in /etc/my.cnf, section [mariadb]: innodb_default_encryption_key_id = 1
     exit 1"
   `);
   const beyond = {
@@ -376,7 +376,7 @@ it('the doctor examines a server in mock mode', async () => {
   const patient = await newPatient({ options: { aws_key_management_mock: 'ON' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  encryption-settings: aws_key_management_mock is ON: the keys lie beside what they wrap
-             aws_key_management_mock = OFF
+             in /etc/my.cnf, section [mariadb]: aws_key_management_mock = OFF
     exit 0"
   `);
 });

@@ -29,7 +29,7 @@ it('the doctor finds nothing wrong with a healthy server, and reports what it sa
       "ok       surplus-permissions: the key policy, which the server need not read, gives it no administration; IAM policies may, and are not seen from here. An administrator can ask",
       "         aws iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:user/mariadb --resource-arns MASTER-KEY --action-names kms:ScheduleKeyDeletion kms:DisableKey kms:DeleteImportedKeyMaterial kms:PutKeyPolicy kms:CreateGrant --query 'EvaluationResults[].[EvalActionName,EvalDecision]'",
       "ok       confinement: neither systemd nor SELinux nor AppArmor is in the way",
-      "ok       encryption-settings: tables, logs and temporary files are encrypted; rotations re-encrypt pages that are more than 1 key version old",
+      "ok       encryption-settings: the settings encrypt tables, logs and temporary files, but not the log of Aria (aria_log.*); rotations re-encrypt pages that are more than 1 key version old",
       "ok       backup: the keys are in the data directory: mariadb-backup copies them",
       "ok       start-timeout: start_timeout 60 s, TimeoutStartSec of mariadb.service 15min",
       "skipped  service: systemd has no unit of the server here",

@@ -40,14 +40,14 @@ it('the fix for secure_file_priv first creates its directory', async () => {
   expect(report).toMatchObject({
     status: 'warning',
     found: `secure_file_priv is not set: SQL users with the FILE privilege can write key files into ${patient.data}, and so stop the next start`,
-    fix: `install -d -o 777 -g 777 -m 0750 ${patient.data}-files\nsecure_file_priv = ${patient.data}-files`,
+    fix: `install -d -o mysql -g mysql -m 0750 ${patient.data}-files\nsecure_file_priv = ${patient.data}-files`,
   });
 });
 
 it('a secure_file_priv that is missing, or contains the keys, is named', async () => {
   const gone = await newPatient({ options: { secure_file_priv: '/nonexistent/files' } });
   expect(of(await gone.examine(), 'sql-files')).toEqual([
-    'failure: secure_file_priv is /nonexistent/files, which is no directory: the server does not start; install -d -o 777 -g 777 -m 0750 /nonexistent/files',
+    'failure: secure_file_priv is /nonexistent/files, which is no directory: the server does not start; install -d -o mysql -g mysql -m 0750 /nonexistent/files',
   ]);
   const patient = await newPatient();
   patient.alsoSet = { secure_file_priv: patient.root };
