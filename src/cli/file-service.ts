@@ -14,8 +14,8 @@ import { type FileSystem, nodeFileSystem } from '../disk/file-system.ts';
 import type { PlaceOwner } from '../disk/place-owner.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { parseDecimal } from '../ids.ts';
+import { isSocket } from './inherited-socket.ts';
 import { ownProgram } from './own-program.ts';
-import { isSocket } from './serve-plugin.ts';
 import { becomeUser } from './server-user.ts';
 import { systemClock } from './system.ts';
 

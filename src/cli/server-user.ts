@@ -14,22 +14,34 @@ export interface ProcessUser {
 /** The variable in which the plugin passes user and group of the server, from a mariadb-backup that root runs. */
 const BECOME = 'AKM_BECOME';
 
+/** Returns the user that `becomeServerUser` is about to become; undefined: none. @throws KeyError BAD_OPTION */
+export function serverUserOf(
+  environment: NodeJS.ProcessEnv,
+): { readonly uid: number; readonly gid: number } | undefined {
+  const ids = environment[BECOME];
+  if (ids === undefined) return undefined;
+  const [, uid, gid] = /^(\d{1,10}):(\d{1,10})$/.exec(ids) ?? [];
+  if (uid === undefined || gid === undefined) {
+    throw new KeyError('BAD_OPTION', `${BECOME}: expected user and group id, got "${ids}"`);
+  }
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
 /**
  * Gives up root's rights for good. The agent then reads the server user's AWS configuration, which may name commands
  * (credential_process): those must not run as root.
  * @throws KeyError BAD_OPTION, and the system's errors
  */
 export function becomeServerUser(process: ProcessUser): void {
-  const ids = process.env[BECOME];
-  if (ids === undefined) return;
+  const user = serverUserOf(process.env);
+  if (user === undefined) return;
   delete process.env[BECOME];
-  const [, uid, gid] = /^(\d{1,10}):(\d{1,10})$/.exec(ids) ?? [];
-  if (uid === undefined || gid === undefined || !process.setgroups || !process.setgid || !process.setuid) {
-    throw new KeyError('BAD_OPTION', `${BECOME}: expected user and group id, got "${ids}"`);
+  if (!process.setgroups || !process.setgid || !process.setuid) {
+    throw new KeyError('BAD_OPTION', `${BECOME}: this system has no users`);
   }
   process.setgroups([]);
-  process.setgid(Number(gid));
-  process.setuid(Number(uid));
+  process.setgid(user.gid);
+  process.setuid(user.uid);
 }
 
 /** The group for a user without an entry in the system's list whose directory is in root's group. */

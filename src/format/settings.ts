@@ -245,7 +245,9 @@ export const SETTINGS = {
     since: '0.1.0',
     sentence:
       'Start although some stored key version cannot be unwrapped, and go on trying. Its tables read as corrupted until the key has loaded and the server was restarted',
-    explanation: ['Whatever needs such a key fails at once meanwhile. Never DROP those tables.'],
+    explanation: [
+      'Whatever needs such a key fails at once meanwhile. Never DROP those tables. InnoDB ends a server all the same that misses a key of its redo log, system tablespace or temporary files: this helps only where those are in the clear.',
+    ],
   },
   sealed_key_cache: {
     type: 'switch',

@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { mergeAlike } from '../format/alike.ts';
-import type { Severity } from '../format/messages.ts';
+import type { Role, Severity } from '../format/messages.ts';
 import type { KeyId, KeyVersion } from '../ids.ts';
 import type { Deadline } from '../kms/retry.ts';
 import type { KeyFailure, Keyring } from './keyring.ts';
@@ -9,7 +9,13 @@ import { retryMissingKeys } from './missing.ts';
 import { NEVER_DROP, stillWrapped, withHint } from './refusals.ts';
 import type { Settings } from './settings.ts';
 
+const LISTED = 'each is listed above with its cause';
+/** A mariadb-backup that misses a key fails, whatever the setting. */
+const STARTS_WITHOUT =
+  'only where neither redo log nor system tablespace nor temporary files are encrypted, aws_key_management_allow_missing_keys=ON starts without them, and data encrypted with them cannot be read until they load';
+
 export interface LoaderParts {
+  readonly role: Role;
   readonly settings: Settings;
   readonly keyring: Keyring;
   readonly clock: Clock;
@@ -44,7 +50,7 @@ export class KeyLoader {
    * @throws KeyError STORE_UNAVAILABLE, KEYS_FAILED
    */
   async load(deadline: Deadline): Promise<Loaded> {
-    const { keyring, settings, log, hinted } = this.#parts;
+    const { keyring, settings, role, log, hinted } = this.#parts;
     const { keys, versions, failures } = await keyring.loadAll(deadline);
     if (failures.length === 0) {
       // This load has loaded the versions that an earlier one missed.
@@ -57,7 +63,7 @@ export class KeyLoader {
     const [first] = failures;
     if (!settings.allowMissingKeys) {
       throw new KeyError('KEYS_FAILED', `${count}; the first: ${first?.error.message}`, {
-        hint: 'each is listed above with its cause; aws_key_management_allow_missing_keys=ON starts without them, and data encrypted with them cannot be read until they load',
+        hint: role === 'backup' ? LISTED : `${LISTED}; ${STARTS_WITHOUT}`,
       });
     }
     log(

@@ -24,7 +24,9 @@ export interface KeyringSurroundings {
   readonly fileSystem: FileSystem;
   /** Undefined: the plugin started this agent and named the key directory. */
   readonly keysNamed?: Named | undefined;
-  readonly connectKms: (settings: Settings) => Promise<KmsClients>;
+  readonly connectKms: (settings: Settings, role: Role) => Promise<KmsClients>;
+  /** Lines about the connection for the log, complete when `connectKms` has returned. */
+  readonly notices?: readonly Trouble[] | undefined;
 }
 
 /** Receives the events that a keyring's owner (the protocol session) passes on. */
@@ -75,11 +77,11 @@ export interface OpenKeyring {
  * @throws KeyError of the KMS clients
  */
 export async function openKeyring(
-  { clock, random, fileSystem, keysNamed, connectKms }: KeyringSurroundings,
+  { clock, random, fileSystem, keysNamed, connectKms, notices = [] }: KeyringSurroundings,
   { role, unnamedHeld, settings, asksForMissing, events }: KeyringRequest,
 ): Promise<OpenKeyring> {
   let current = settings;
-  const clients = await connectKms(settings);
+  const clients = await connectKms(settings, role);
   const log = events.log.bind(events);
   const observer = createKmsLog({ logLevel: () => current.logLevel, clock, log, count: events.count.bind(events) });
   const named = keysNamed ?? (role === 'backup' ? KEYS_FOR_CALLER : KEYS_OF_SERVER);
@@ -89,11 +91,11 @@ export async function openKeyring(
   const place = keysNamed === undefined ? 'spawned' : 'separate';
   const hinted = (error: KeyError): KeyError => (role === 'backup' ? hintedForBackup(error, place) : error);
   const missing = events.missing.bind(events);
-  const loader = new KeyLoader({ settings, keyring, clock, random, log, missing, hinted });
+  const loader = new KeyLoader({ role, settings, keyring, clock, random, log, missing, hinted });
   return {
     keyring,
     loader,
-    notices: settings.mock ? mockNotices(settings) : [],
+    notices: settings.mock ? mockNotices(settings) : notices,
     open: async (id, mayCreate, deadline) => {
       if (!asksForMissing) loader.refuseMissing(id);
       return await keyring.open(id, mayCreate, deadline);

@@ -1,6 +1,6 @@
 /** Backups of a server with a separate agent on a unix socket, and the users who may make them. */
 import { spawn } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import {
@@ -135,7 +135,7 @@ it("a member of the server's group is told who may read the keys", async () => {
   expect(await backUp(server, join(backups, 'c'))).toContain('completed OK!');
 });
 
-it("a mariadb-backup without the service's credentials prints a way to take them over, which works", async () => {
+it("a mariadb-backup without the service's credentials prints a way to name them, which works", async () => {
   const kms = await startKms();
   const server = await startServer(kms, EVERYTHING_ENCRYPTED);
   const home = openDirectory();
@@ -145,13 +145,40 @@ it("a mariadb-backup without the service's credentials prints a way to take them
     (error: unknown) => error,
   );
   const stderr = failed instanceof Error && 'stderr' in failed ? String(failed.stderr) : '';
-  const [, cure = ''] = /: as root in bash, `(.*?)`, then mariadb-backup again/.exec(stderr) ?? [];
-  expect(cure, stderr).toContain('$(pidof -s mariadbd)');
-  // Other servers run here.
-  const script = `${cure.replace('$(pidof -s mariadbd)', String(server.pid))}; mariadb-backup "$@"`;
+  const [, cure = ''] =
+    /: `(AWS_SHARED_CREDENTIALS_FILE=\S+ mariadb-backup) …`, for a backup into a new/.exec(stderr) ?? [];
+  expect(cure, stderr).toContain('/etc/mariadb-aws-kms/credentials');
+  const file = join(home, 'credentials');
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = TEST_CREDENTIALS;
+  writeFileSync(file, `[default]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`);
+  const script = `${cure.replace('/etc/mariadb-aws-kms/credentials', file)} "$@"`;
   const done = await run('bash', ['-c', script, 'bash', ...args, `--target-dir=${join(home, 'b')}`], { env });
   expect(done.stderr).toContain('completed OK!');
-  expect(stderr + done.stdout + done.stderr).not.toContain(TEST_CREDENTIALS['AWS_SECRET_ACCESS_KEY']);
+  expect(stderr + done.stdout + done.stderr).not.toContain(secret);
+});
+
+it.each([
+  ['is taken from the server of the same user', 'nobody', true],
+  ['is not taken over a variable of root', 'nobody', false],
+])("the service's identity for a mariadb-backup of root %s", async (_, user, isBare) => {
+  if (process.getuid?.() !== 0) throw new Error('only root can act as others: run these tests as root');
+  const kms = await startKms();
+  const home = openDirectory();
+  const server = await startServer(kms, EVERYTHING_ENCRYPTED, { directory: join(home, 'server'), user });
+  const env = { PATH, ...(isBare ? {} : { AWS_EC2_METADATA_DISABLED: 'true' }) };
+  const at = [`--datadir=${server.datadir}`, `--socket=${server.socket}`, `--target-dir=${join(home, 'a')}`];
+  const done: unknown = await run('mariadb-backup', ['--no-defaults', '--backup', ...at, '--user=root'], { env }).catch(
+    (error: unknown) => error,
+  );
+  const said = typeof done === 'object' && done !== null && 'stderr' in done ? String(done.stderr) : '';
+  const names = Object.keys(TEST_CREDENTIALS);
+  const note = new RegExp(
+    `: (?:${names.join('|')}).* as the running server \\(process ${server.pid}\\) has it, because`,
+  );
+  if (isBare) expect(said).toMatch(note);
+  else expect(said).not.toMatch(note);
+  expect(said.includes('completed OK!'), said).toBe(isBare);
+  expect(said).not.toContain(TEST_CREDENTIALS['AWS_SECRET_ACCESS_KEY']);
 });
 
 it("a mariadb-backup that fails for the identity of a separate agent speaks of the agent's, not of the server's", async () => {

@@ -1,7 +1,7 @@
 import type { KmsClient, MasterKey } from '../client.ts';
 import { configuredEndpoint } from './configured-endpoint.ts';
 import { type AwsSurroundings, describePlace, KmsConnection } from './connection.ts';
-import { IdentitySource } from './credentials/identity.ts';
+import { type Identity, IdentitySource } from './credentials/identity.ts';
 import { keyCalls } from './key-calls.ts';
 import { proxiesOf } from './proxies.ts';
 import { chosenRegion } from './region.ts';
@@ -13,6 +13,12 @@ export interface AwsOptions {
   readonly endpointUrl: string;
   /** Milliseconds for connecting and for each attempt; 0 takes the defaults below. */
   readonly requestTimeoutMs: number;
+}
+
+/** Region, endpoint and credentials that were found elsewhere, in place of those of the environment. */
+export interface ServiceChain extends Pick<AwsOptions, 'region' | 'endpointUrl'> {
+  readonly trustedCertificates: readonly string[] | undefined;
+  readonly credentials: () => Promise<Identity>;
 }
 
 /** A server's client of AWS KMS, which describes a master key in full. */
@@ -28,9 +34,14 @@ const CREDENTIAL_REQUESTS = 3;
 /**
  * A server's client of KMS. The SDK still determines identity and endpoint, and is loaded only if that takes more than
  * the environment. Sends nothing until the first call.
+ * @param credentials replaces the SDK's credential chain
  * @throws KeyError BAD_OPTION for unusable settings of Region, endpoint and proxies in the environment or profile
  */
-export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsSurroundings): Promise<AwsKmsClient> {
+export async function createAwsKmsClient(
+  options: AwsOptions,
+  surroundings: AwsSurroundings,
+  credentials?: () => Promise<Identity>,
+): Promise<AwsKmsClient> {
   const { endpointUrl } = options;
   const environment = surroundings.environment ?? surroundings.proxyEnvironment;
   proxiesOf(surroundings.proxyEnvironment);
@@ -43,6 +54,7 @@ export async function createAwsKmsClient(options: AwsOptions, surroundings: AwsS
     requestTimeoutMs: options.requestTimeoutMs || REQUEST_TIMEOUT_MS,
   };
   const chain = async () => {
+    if (credentials !== undefined) return credentials;
     const { chainOf, sdkConnection } = await import('./sdk-connection.ts');
     const credentialsTimeoutMs = target.requestTimeoutMs * CREDENTIAL_REQUESTS;
     return chainOf(sdkConnection({ ...surroundings, ...target, environment, credentialsTimeoutMs }));

@@ -24,7 +24,7 @@ it.each([
   const error = failed(name, status);
   const { code, message, hint, cause } = hintedForBackup(error, 'spawned');
   expect({ code, message, cause }).toEqual({ code: error.code, message: error.message, cause: error.cause });
-  expect(hint).toMatch(/^if the server works, its service gives it AWS_\* variables .*; otherwise the usual one$/);
+  expect(hint).toMatch(/^mariadb-backup has the AWS_\* variables of whoever runs it\. .*; otherwise the usual one$/);
   expect(Buffer.byteLength(hint)).toBeLessThan(1024);
 });
 
