@@ -38,7 +38,8 @@ Made from \`src/kms/failures/classify.ts\` by \`npm run docs\`; a test says when
 Node.js as they stand in the error log; a failure of a credential source has a name of ours.
 
 A running server never waits for any of it and never stops because of it: pages are read and written with the keys in
-memory. Only the statement that needs a new key fails, with the reason, and is tried anew the next time. Retries pause
+memory. Only the statement that needs a new key fails, and is tried anew the next time: \`ERROR 1005\` for a table, with the reason in
+\`SHOW WARNINGS\`. Retries pause
 exponentially with full jitter: at random up to 200 ms after the first attempt, up to 400 ms after the second, and up to 5 s at most;
 longer where the answer's Retry-After asks for it (up to 30 s). They end at the deadline: \`start_timeout\` at start, 8 s for a new key
 of a statement, 30 s for one of an applier and for a rotation.

@@ -66,6 +66,10 @@ export function stage(tree: string, layout: Layout, { root, build, epoch }: Sour
   putIfMade(join(root, 'packaging/apparmor'), join(SHARED, 'apparmor'));
   if (layout.units !== undefined) put(join(root, 'packaging/systemd', UNIT), join(layout.units, UNIT));
 
+  // Messages and the README name documents as docs/NAME.md.
+  put(join(root, 'README.md'), join(layout.documents, 'README.md'));
+  for (const name of readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md')))
+    put(join(root, 'docs', name), join(layout.documents, 'docs', name));
   put(join(root, 'CHANGELOG.md'), join(layout.documents, 'CHANGELOG.md'));
   putIfMade(join(build, 'notices'), layout.documents);
   putIfMade(join(build, 'man'), MANUALS);

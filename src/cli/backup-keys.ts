@@ -7,7 +7,7 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 import { isSystemTablespace } from '../format/innodb/tablespace.ts';
 import { describeVersions } from '../format/manifest.ts';
 import { type BackupRequest, type BackupResult, backUpKeys } from '../keystore/backup.ts';
-import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { backupNamedBy, keysNamedBy, type Named, storeUnavailable } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import { within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
@@ -18,7 +18,7 @@ import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { assertKeysAreServers, readServer } from './read-server.ts';
+import { keyPlaceOf, readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 const LOOK_MS = 60_000;
@@ -41,7 +41,7 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
     .addHelpText('after', '\nExample:\n  mariadb-aws-kms backup-keys --to /backup/2030-01-01')
     .action(async (options: BackupKeysOptions) => {
       const outside = surroundings();
-      const { from, needsNone } = await keysOf(options, outside, io);
+      const { from, named, needsNone } = await keysOf(options, outside, io);
       const to = resolve(options.to);
       const disk = diskOf(outside);
       const isMade = await makeDirectory(outside.files.keyDirectory, to, '--to');
@@ -50,7 +50,6 @@ export function backupKeysCommand(io: CliIo, surroundings: () => Surroundings = 
           hint: 'name a directory that goes where the backups go',
         });
       }
-      const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
       const request = {
         from: openStore(from, disk, named),
         to,
@@ -73,17 +72,19 @@ async function keysOf(
   options: BackupKeysOptions,
   surroundings: Surroundings,
   io: CliIo,
-): Promise<{ readonly from: string; readonly needsNone?: BackupRequest['needsNone'] }> {
-  if (options.keyfileDir !== undefined) return { from: resolve(options.datadir ?? '.', options.keyfileDir) };
+): Promise<{ readonly from: string; readonly named: Named; readonly needsNone?: BackupRequest['needsNone'] }> {
+  if (options.keyfileDir !== undefined) {
+    return { from: resolve(options.datadir ?? '.', options.keyfileDir), named: keysNamedBy('--keyfile-dir') };
+  }
   const server = await readServer(options, { datadir: options.datadir, variables: {} }, surroundings);
-  assertKeysAreServers(server);
+  const { directory, named } = await keyPlaceOf(server, surroundings);
   if (server.isMock) {
     throw new KeyError(
       'BAD_OPTION',
       'the server is in mock mode, whose keys protect nothing: there is nothing to back up',
     );
   }
-  return { from: server.keyfileDir, needsNone: () => needsNoKeys(server, surroundings, io) };
+  return { from: directory, named, needsNone: () => needsNoKeys(server, surroundings, io) };
 }
 
 /**

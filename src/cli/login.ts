@@ -142,7 +142,7 @@ async function clear(io: LoginIo, options: LoginOptions, { path, owner }: Target
 
 /** Refuses the data directory: MariaDB takes every directory in it for a database. */
 async function requireGoodPlace(path: string): Promise<void> {
-  const hint = `name another file: --output ${CREDENTIALS_FILE}, and give the service AWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS_FILE} (packaging/mariadb-aws-kms.conf)`;
+  const hint = `name another file: --output ${CREDENTIALS_FILE}, and give the service AWS_SHARED_CREDENTIALS_FILE=${CREDENTIALS_FILE} (a drop-in: /usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)`;
   for (let directory = dirname(path); directory !== dirname(directory); directory = dirname(directory)) {
     if (await isDataDirectory(directory)) {
       const message = `${path} is in the data directory ${directory}: the server would call its directory a database`;

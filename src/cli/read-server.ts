@@ -1,8 +1,10 @@
 import { KeyError } from '../errors.ts';
 import type { SettingName } from '../format/settings.ts';
+import { KEYS_FOR_CALLER, keysNamedBy, type Named } from '../keystore/failures.ts';
 import { within } from '../kms/retry.ts';
 import { type Configuration, readConfiguration } from '../server/configuration.ts';
 import { AGENT_SOCKET_PREFIX } from '../server/plugin-options.ts';
+import { AGENT_UNIT, findAgentService } from '../server/service/agent-service.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import { defaultsOf, type OptionFileOptions } from './option-files.ts';
 
@@ -44,13 +46,29 @@ export async function readServer(
   return configuration;
 }
 
+/** The keys of a server, for a command that works on them. */
+export interface KeyPlace {
+  readonly directory: string;
+  readonly named: Named;
+}
+
 /**
- * Refuses a server with a separate agent, whose key directory the server's options do not tell.
- * @throws KeyError BAD_OPTION
+ * Returns the key directory of a server: of its options, or of the unit of its separate agent.
+ * @throws KeyError BAD_OPTION where neither tells it
  */
-export function assertKeysAreServers({ agent }: Configuration): void {
-  if (!agent.startsWith(AGENT_SOCKET_PREFIX)) return;
+export async function keyPlaceOf({ agent, keyfileDir }: Configuration, surroundings: Surroundings): Promise<KeyPlace> {
+  if (!agent.startsWith(AGENT_SOCKET_PREFIX)) return { directory: keyfileDir, named: KEYS_FOR_CALLER };
+  const found = await findAgentService(agent.slice(AGENT_SOCKET_PREFIX.length), surroundings);
+  if (found !== undefined) return { directory: found.keyfileDir, named: keysNamedBy(`${AGENT_UNIT}.service`) };
   throw new KeyError('BAD_OPTION', `the keys of this server are where its agent has them, which listens on ${agent}`, {
-    hint: "name the agent's directory, where it is: --keyfile-dir DIRECTORY",
+    hint: `${AGENT_UNIT}.service of this machine does not listen there: name the agent's directory, where it is: --keyfile-dir DIRECTORY`,
   });
+}
+
+/** Returns the server as whoever opens its keys: with the user and variables of its separate agent, if it has one. */
+export async function asKeyOwner(server: Configuration, surroundings: Surroundings): Promise<Configuration> {
+  if (!server.agent.startsWith(AGENT_SOCKET_PREFIX)) return server;
+  const found = await findAgentService(server.agent.slice(AGENT_SOCKET_PREFIX.length), surroundings);
+  if (found?.account === undefined) return server;
+  return { ...server, account: found.account, service: found.service };
 }

@@ -6,7 +6,8 @@ import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
-import { backupNamedBy, KEYS_FOR_CALLER, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { refusedForRunner } from '../keyring/rewrap-refusals.ts';
+import { backupNamedBy, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
@@ -21,7 +22,7 @@ import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { assertKeysAreServers, readServer } from './read-server.ts';
+import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
@@ -65,7 +66,7 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
     .action(async (options: RewrapOptions) => {
       const outside = surroundings();
       const keyIds = parseKeyIdSet(options.keys, '--keys');
-      const server = await configurationOf(options, outside);
+      const { server, place } = await serverOf(options, outside);
       // The identity is that of the user who runs this command, also for root: the server's identity may not call
       // ReEncrypt.
       const kms = await outside.connectKms({
@@ -77,10 +78,9 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         const caller = new OperatorCaller(kms, outside);
         const newMasterKeyArn = await resolveNewKey(options.to, caller, outside);
         const isDryRun = options.dryRun ?? false;
-        const named = options.keyfileDir === undefined ? KEYS_FOR_CALLER : keysNamedBy('--keyfile-dir');
         const disk = diskOf(outside);
         const request = {
-          store: openStore(server.keyfileDir, disk, named),
+          store: openStore(place.directory, disk, place.named),
           newMasterKeyArn,
           keyIds,
           makeBackupDirectory: isDryRun ? undefined : () => makeBackupDirectory(options.backup, outside),
@@ -94,7 +94,7 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
           tell: (line) => io.stderr(`mariadb-aws-kms: note: ${line}`),
         });
         const notes = await notesOn(server, newMasterKeyArn, kms, outside);
-        report(io, { directory: server.keyfileDir, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
+        report(io, { directory: place.directory, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
         for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
         io.exit(result.problems.length === 0 && result.untried.length === 0 ? 0 : FAILED);
       } finally {
@@ -103,7 +103,10 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
     });
 }
 
-async function configurationOf(options: RewrapOptions, surroundings: Surroundings): Promise<Configuration> {
+async function serverOf(
+  options: RewrapOptions,
+  surroundings: Surroundings,
+): Promise<{ readonly server: Configuration; readonly place: KeyPlace }> {
   const variables = {
     keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
     region: options.region,
@@ -111,8 +114,11 @@ async function configurationOf(options: RewrapOptions, surroundings: Surrounding
     encryption_context: options.encryptionContext,
   };
   const server = await readServer(options, { datadir: options.datadir, variables }, surroundings);
-  if (options.keyfileDir === undefined) assertKeysAreServers(server);
-  if (!server.isMock) return server;
+  const place =
+    options.keyfileDir === undefined
+      ? await keyPlaceOf(server, surroundings)
+      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  if (!server.isMock) return { server, place };
   throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: there is nothing to move');
 }
 
@@ -129,7 +135,7 @@ async function resolveNewKey(name: string, kms: OperatorCaller, { clock }: Surro
   if (/^arn:[^:]+:kms:[^:]+:[^:]+:key\//.test(name)) return name;
   const deadline = startDeadline(clock, REWRAP_MS);
   try {
-    return await kms.resolve(`--to ${name}`, name, deadline);
+    return await kms.resolve(`--to ${name}`, name, deadline).catch(refusedForRunner);
   } finally {
     deadline.cancel();
   }

@@ -14,7 +14,7 @@ import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { readServer } from './read-server.ts';
+import { asKeyOwner, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
@@ -102,7 +102,7 @@ async function unwrap(
     endpoint_url: options.endpointUrl,
     encryption_context: options.encryptionContext,
   };
-  const server = await readServer(options, { variables }, surroundings);
+  const server = await asKeyOwner(await readServer(options, { variables }, surroundings), surroundings);
   // The environment is completed before anything connects, because the credential chain reads it.
   const isRootForRoot = surroundings.uid === 0 && server.account.uid === 0;
   adoptEnvironment(surroundings.environment, server.service, isRootForRoot);

@@ -73,7 +73,8 @@ const TAIL =
 #   install -d -m 0750 -o mysql -g mysql /var/lib/mysql-files
 #secure_file_priv = /var/lib/mysql-files
 
-# What to encrypt is MariaDB's own business; these are off by default.
+# What to encrypt is MariaDB's own business; these are off by default. Aria's log (aria_log.*) stays in the clear with all of
+# them, and Aria tables that exist are encrypted by ALTER TABLE ... FORCE only.
 #innodb_encrypt_tables           = ON
 #innodb_encrypt_log              = ON
 #innodb_encrypt_temporary_tables = ON

@@ -10,13 +10,25 @@ interface TwoKeys {
   readonly new: string;
 }
 
+const NO_CREDENTIALS = 'CredentialsProviderError';
+/** Rewrap does not take the server's identity, which may not call ReEncrypt. */
+const OWN_CREDENTIALS =
+  'rewrap uses the credentials of whoever runs it: export AWS_PROFILE, or AWS_SHARED_CREDENTIALS_FILE, or the access key of an identity that may call ReEncrypt';
+
 /** Throws a refusal again, with a hint that tells which of the two master keys it is about. */
 export function refusedFor(keys: TwoKeys): (thrown: unknown) => never {
   return (thrown) => {
     const error = toKeyError(thrown);
     const { code, failure, hint } = error;
+    if (failure?.name === NO_CREDENTIALS) throw error.hinted(OWN_CREDENTIALS);
     throw code === 'KMS_OPERATOR' && failure !== undefined ? error.hinted(hintFor(failure, hint, keys)) : error;
   };
+}
+
+/** Throws an error again; a lack of credentials with a hint for whoever runs this. */
+export function refusedForRunner(thrown: unknown): never {
+  const error = toKeyError(thrown);
+  throw error.failure?.name === NO_CREDENTIALS ? error.hinted(OWN_CREDENTIALS) : error;
 }
 
 /** Tells whether every other version would fail in the same way. */

@@ -13,7 +13,7 @@ import type { ClaimHolder, KeyStore, RewrapClaim, StoredKey } from '../keystore/
 import { isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import type { OperatorCaller } from '../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../kms/retry.ts';
-import { hitsAll, otherRegion, refusedFor, stillInTheMaking } from './rewrap-refusals.ts';
+import { hitsAll, otherRegion, refusedFor, refusedForRunner, stillInTheMaking } from './rewrap-refusals.ts';
 import { provenFacts, unwrapStoredKey } from './unwrap.ts';
 
 export interface RewrapRequest {
@@ -233,7 +233,7 @@ class Rewrapping {
     const { sidecar } = before;
     if (sidecar?.keyCheckValue !== undefined) return { ...sidecar, keyCheckValue: sidecar.keyCheckValue, before };
     const { kms, context } = this.#parts;
-    const unwrapped = await unwrapStoredKey(kms, context, name, before, deadline);
+    const unwrapped = await unwrapStoredKey(kms, context, name, before, deadline).catch(refusedForRunner);
     const { plaintext, masterKeyArn, encryptionContext } = unwrapped;
     try {
       const facts = sidecar === undefined ? provenFacts(unwrapped) : undefined;

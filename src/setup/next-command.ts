@@ -1,7 +1,7 @@
 import type { Finding } from '../finding.ts';
+import { AGENT_UNIT } from '../server/service/agent-service.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import type { SetupChoice } from './choice.ts';
-import { AGENT_UNIT } from './paths.ts';
 import { serverCommand } from './starter.ts';
 import type { Survey } from './survey.ts';
 

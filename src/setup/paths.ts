@@ -27,7 +27,6 @@ export const SETUP_PATHS: SetupPaths = {
 };
 
 export const OPTION_FILE = 'aws_key_management.cnf';
-/** The separate agent's unit, without `.service`; its user has the name of the command. */
-export const AGENT_UNIT = 'mariadb-aws-kms-agent';
+/** The separate agent's user, which has the name of the command. */
 export const AGENT_USER = 'mariadb-aws-kms';
 export const TRIAL_UNIT = 'mariadb-aws-kms-trial';

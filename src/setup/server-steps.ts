@@ -2,11 +2,12 @@ import { dirname, join } from 'node:path';
 import { optionFile } from '../format/option-file.ts';
 import type { SettingName } from '../format/settings.ts';
 import { AGENT_SOCKET_PREFIX } from '../server/plugin-options.ts';
+import { AGENT_UNIT } from '../server/service/agent-service.ts';
 import { initBlock } from '../server/service/init-defaults.ts';
 import type { SystemPaths } from '../server/surroundings.ts';
 import type { SetupChoice } from './choice.ts';
 import { credentialsDropIn, keyDirectoryDropIn } from './drop-in.ts';
-import { AGENT_UNIT, OPTION_FILE, type SetupPaths } from './paths.ts';
+import { OPTION_FILE, type SetupPaths } from './paths.ts';
 import type { Starter } from './starter.ts';
 import { type FileStep, type Owner, ROOT, type Step } from './step.ts';
 

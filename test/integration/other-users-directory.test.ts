@@ -288,7 +288,7 @@ it('hints name the option that named the directory', async () => {
     const asked = await command(verb, '--defaults-file', file, '--datadir', home, ...more);
     expect(asked.code).toBe(2);
     expect(asked.stderr).toBe(
-      "mariadb-aws-kms: error: the keys of this server are where its agent has them, which listens on unix:/run/x/agent.sock\nhint: name the agent's directory, where it is: --keyfile-dir DIRECTORY\n",
+      "mariadb-aws-kms: error: the keys of this server are where its agent has them, which listens on unix:/run/x/agent.sock\nhint: mariadb-aws-kms-agent.service of this machine does not listen there: name the agent's directory, where it is: --keyfile-dir DIRECTORY\n",
     );
   }
 });

@@ -55,7 +55,7 @@ const noCredentials: FailureRow = {
   kind: 'operator',
   group: 'credentials',
   retry: 'briefly',
-  hint: 'give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)',
+  hint: 'give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; the drop-in is /usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)',
 };
 const unreadableAnswer: FailureRow = {
   kind: 'transient',

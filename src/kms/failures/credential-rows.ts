@@ -60,7 +60,7 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
     kind: 'operator',
     group: 'credentials',
     retry: 'briefly',
-    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600); for a service the place is /etc/mariadb-aws-kms/credentials, which its unit names (packaging/mariadb-aws-kms.conf)',
+    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600); for a service the place is /etc/mariadb-aws-kms/credentials, which a drop-in of its unit names (/usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)',
   },
   ProfileUnusable: profile,
   CredentialProcessFailed: {
