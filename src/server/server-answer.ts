@@ -16,7 +16,8 @@ export interface ServerAnswer {
 
 const ERROR = /^(?:\d{4}-\d\d-\d\d +\d+:\d\d:\d\d +\d+ )?\[ERROR\] (?:\S*(?:mariadbd|mysqld): )?(.*)$/;
 /** `mariadbd --help` has no keys, and so cannot read the list of installed plugins where Aria tables are encrypted. */
-const NO_KEYS_FOR_PLUGINS = /^Initialization of encryption failed for \S*mysql\/plugin\.MA[DI]$/;
+const NO_KEYS_FOR_PLUGINS =
+  /^(?:Could not open mysql\.plugin table: ")?Initialization of encryption failed for \S*mysql\/plugin\.MA[DI]\b/;
 const NO_VALUE = '(No default value)';
 
 /**

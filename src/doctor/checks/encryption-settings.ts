@@ -1,6 +1,6 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { allowsKeyId, isKeyId } from '../../ids.ts';
-import type { Configuration } from '../../server/configuration.ts';
+import type { KeptConfiguration } from '../../server/key-keeper.ts';
 import { withOptionPlace } from '../../server/option-place.ts';
 import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import type { ServerOptions } from '../../server/server-options.ts';
@@ -75,7 +75,13 @@ function isEncrypting(options: ServerOptions): boolean {
   return !/^(?:OFF|0)$/i.test(options.last('innodb_encrypt_tables') ?? 'OFF');
 }
 
-function unprotected({ isMock, masterKeyId }: Configuration): readonly Report[] {
+function unprotected({ isMock, masterKeyId, keeper }: KeptConfiguration): readonly Report[] {
+  if (isMock && keeper.isSeparate) {
+    const found = 'the agent runs with --mock: the keys lie beside what they wrap';
+    return [
+      warning(found, `take --mock out of what starts ${keeper.service.unit?.name ?? 'the agent'}, and restart it`),
+    ];
+  }
   if (isMock) {
     return [
       warning('aws_key_management_mock is ON: the keys lie beside what they wrap', 'aws_key_management_mock = OFF'),
