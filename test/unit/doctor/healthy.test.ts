@@ -77,7 +77,7 @@ it('the doctor prints JSON with the same findings, in the order of the checks', 
     check: 'encryption-settings',
     status: 'warning',
     found: 'encrypt_tmp_files is OFF: in the clear stay temporary files of sorts and of the binary log cache',
-    fix: 'encrypt_tmp_files = ON',
+    fix: 'in /etc/my.cnf, section [mariadb]: encrypt_tmp_files = ON',
   });
 });
 
