@@ -64,6 +64,7 @@ export async function initSeparate(machine: Machine): Promise<void> {
     line.includes('--separate-agent'),
   );
   const said = await machine.run(`${command} ${TO_KMS} --credentials ${CREDENTIALS}`);
+  expectThat(said.includes('the identity of the separate agent needs this policy'), 'says whose policy it is', said);
   const [, next = ''] = /^write the access key into \S+, then: (.*)$/.exec(nextOf(said)) ?? [];
   const commands = [
     ...documented('install.md', 'systemctl enable --now mariadb-aws-kms-agent'),

@@ -11,6 +11,8 @@ export interface ShownPlan {
   readonly removed: readonly string[];
   readonly notes: readonly string[];
   readonly policy: SetupPolicy | undefined;
+  /** The process that has the AWS identity; default: the server and the agent that it starts. */
+  readonly agent?: 'separate' | undefined;
 }
 
 type ReportIo = Pick<CliIo, 'stdout' | 'stderr' | 'hasColours' | 'columns'>;
@@ -44,7 +46,9 @@ export class InitReport {
     if (plan.policy === undefined) return;
     const { document, note } = plan.policy;
     this.#io.stdout('');
-    this.#io.stdout("the server's identity needs this policy in IAM:");
+    this.#io.stdout(
+      `the identity of the ${plan.agent === 'separate' ? 'separate agent' : 'server'} needs this policy in IAM:`,
+    );
     this.#io.stdout(printableJson(document, 2), 'prepared');
     if (note !== '') this.#io.stdout(note);
     this.#io.stdout('');

@@ -139,7 +139,8 @@ async function setUp(work: Work): Promise<void> {
   if (choice.isSeparateAgent) assertAgentCanRun(work);
   const planned = await lookAtSteps(serverSteps(choice, site), files.keyDirectory);
   const policy = setupPolicy(choice.masterKey, choice.region);
-  report.plan({ steps: planned, removed: [], notes: choice.notes, policy });
+  const agent = choice.isSeparateAgent ? 'separate' : undefined;
+  report.plan({ steps: planned, removed: [], notes: choice.notes, policy, agent });
   if (options.dryRun === true) {
     report.end([], 'the same command without --dry-run');
     return;
