@@ -1,10 +1,12 @@
 /** `init` with a real server that stands in its way. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 import { expectKeyError } from '../support/expect-error.ts';
 import { at, commandLine, everything, init, isActive, makeServer, script, shell, sql } from '../support/init-server.ts';
 import { until } from '../support/scratch.ts';
 
+// Each test starts a server up to six times, which a busy machine does slowly.
+vi.setConfig({ testTimeout: 300_000 });
 beforeEach(makeServer);
 
 it('a trial that encrypts by default ends after the printed commands as well', async () => {

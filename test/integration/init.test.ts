@@ -1,11 +1,13 @@
 /** `init` with a real server, which a script of Debian's kind starts, and a real KMS of the trial. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { at, commandLine, everything, init, isActive, makeServer, script, shell, sql } from '../support/init-server.ts';
 import { startKms } from '../support/lab.ts';
 
+// Each test starts a server up to six times, which a busy machine does slowly.
+vi.setConfig({ testTimeout: 300_000 });
 beforeEach(makeServer);
 
 it('a trial begins with an encrypted table, and ends when nothing is encrypted any more', async () => {
