@@ -11,7 +11,7 @@ it('there are no credentials', async () => {
   rmSync(patient.credentials);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  credentials: no AWS credentials: CredentialsProviderError: Could not load credentials from any providers
-             give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)
+             give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; the drop-in is /usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)
     exit 1"
   `);
 });

@@ -107,7 +107,7 @@ it('the user of the server does not exist', async () => {
     "failure  option-files: user = maria: this machine has no such user
              useradd --system --user-group --home-dir /var/lib/mysql --shell /usr/sbin/nologin maria
     failure  credentials: no AWS credentials: CredentialsProviderError: Could not load credentials from any providers
-             give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; packaging/mariadb-aws-kms.conf)
+             give the server an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE names in its unit (/etc/mariadb-aws-kms/credentials; the drop-in is /usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)
     exit 1"
   `);
 });
