@@ -11,11 +11,13 @@ import { passedOn } from '../server/service/server-environment.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { applySteps } from '../setup/apply.ts';
 import { chooseSetup } from '../setup/choice.ts';
+import { surveyKeys } from '../setup/key-places.ts';
+import { assertKeysReach } from '../setup/keys-reach.ts';
 import { lookAtSteps, textIfThere } from '../setup/look-at-steps.ts';
 import { nextCommand } from '../setup/next-command.ts';
 import { keyFilesIn, obstacleIn } from '../setup/obstacles.ts';
 import { OPTION_FILE, SETUP_PATHS, type SetupPaths } from '../setup/paths.ts';
-import { serverSteps } from '../setup/server-steps.ts';
+import { readerOf, serverSteps } from '../setup/server-steps.ts';
 import { setupPolicy } from '../setup/setup-policy.ts';
 import { serverCommand } from '../setup/starter.ts';
 import { type Survey, surveyServer } from '../setup/survey.ts';
@@ -134,9 +136,19 @@ async function setUp(work: Work): Promise<void> {
   const { files } = surroundings;
   const keysInDatadir = await keyFilesIn(configuration.datadir, files);
   const flags = await askForFlags(options, io, { paths, keysInDatadir });
-  const keysInDirectory = flags.keyfileDir === undefined ? 0 : await keyFilesIn(flags.keyfileDir, files);
-  const choice = chooseSetup(flags, configuration, { keysInDatadir, keysInDirectory }, paths);
+  const keys = await surveyKeys(configuration, flags.keyfileDir, paths, surroundings, signal);
+  const choice = chooseSetup(flags, configuration, keys, paths);
   if (choice.isSeparateAgent) assertAgentCanRun(work);
+  assertKeysReach(
+    {
+      choice,
+      datadir: configuration.datadir,
+      reader: readerOf(choice, site),
+      group: configuration.account.name,
+      stop: serverCommand('stop', site.starter, configuration, surroundings)?.join(' '),
+    },
+    keys,
+  );
   const planned = await lookAtSteps(serverSteps(choice, site), files.keyDirectory);
   const policy = setupPolicy(choice.masterKey, choice.region);
   const agent = choice.isSeparateAgent ? 'separate' : undefined;
@@ -168,7 +180,9 @@ function assertAgentCanRun({ site }: Work): void {
 
 async function beginTrial(work: Work, program: readonly string[]): Promise<void> {
   const { configuration, site, surroundings, report, signal, io, options } = work;
-  const keysInDatadir = await keyFilesIn(configuration.datadir, surroundings.files);
+  const { datadir } = configuration;
+  const keys = await surveyKeys(configuration, undefined, work.paths, surroundings, signal);
+  const keysInDatadir = keys.need === 'none' && keys.configured !== datadir ? 0 : keys.in(datadir).versions;
   const access = { accessKeyId: TEST_ACCESS_KEY.accessKeyId, secretAccessKey: TEST_ACCESS_KEY.secretAccessKey };
   const plan = await planTrial(work, { region: DEFAULT_REGION, access, program }, keysInDatadir, surroundings);
   report.plan({ steps: plan.planned, removed: [], notes: [], policy: undefined });

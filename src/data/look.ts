@@ -83,6 +83,12 @@ export function keyNeedOf({ uses, unseen }: DataLook): KeyNeed {
   return unseen.length > 0 ? 'unsure' : 'none';
 }
 
+/** Names the first file that uses a key, the number of others, and the key. */
+export function describeUse({ id, version, file, files }: FoundUse): string {
+  const others = files > 1 ? ` and ${files - 1} more ${files === 2 ? 'file' : 'files'}` : '';
+  return `${file}${others} (key ${id}${version === undefined ? '' : ` version ${version}`})`;
+}
+
 /** One step for each file, so that a look at thousands of files can yield between two. */
 function* steps(look: Look, locations: DataLocations): Generator<() => void> {
   const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;

@@ -3,6 +3,7 @@ import { KeyError } from '../errors.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { REGION, REGION_EXPECTED } from '../format/region.ts';
 import type { Configuration } from '../server/configuration.ts';
+import type { KeyPlaces } from './key-places.ts';
 import type { SetupPaths } from './paths.ts';
 import { refused } from './refused.ts';
 
@@ -28,13 +29,6 @@ export interface SetupChoice {
   readonly isSeparateAgent: boolean;
   /** Reasons for choices that nobody typed. */
   readonly notes: readonly string[];
-}
-
-/** Facts about the server that decide where its keys are. */
-export interface KeyPlaces {
-  readonly keysInDatadir: number;
-  /** Key files in the directory that was asked for. */
-  readonly keysInDirectory: number;
 }
 
 const MASTER_KEY = /^(?:arn:aws[\w-]*:kms:([\w-]+):\d{12}:(?:key|alias)\/[\w/-]+|alias\/[\w/-]+|[\w-]+)$/;
@@ -78,7 +72,7 @@ export function chooseSetup(
     endpointUrl,
     credentialsFile,
     isSeparateAgent,
-    ...(isSeparateAgent ? agentsPlace(flags, keys, paths) : ownPlace(flags, configuration, keys, paths)),
+    ...(isSeparateAgent ? agentsPlace(flags, configuration, keys, paths) : ownPlace(flags, configuration, keys, paths)),
   };
 }
 
@@ -91,20 +85,15 @@ type Place = Pick<SetupChoice, 'keyfileDir' | 'notes'>;
 function ownPlace(
   { keyfileDir }: SetupFlags,
   { datadir, options }: Pick<Configuration, 'datadir' | 'options'>,
-  { keysInDatadir, keysInDirectory }: KeyPlaces,
+  keys: KeyPlaces,
   paths: SetupPaths,
 ): Place {
   const asked = keyfileDir === undefined ? undefined : plainPath('--keyfile-dir', keyfileDir);
   if (asked === datadir) return { keyfileDir: '', notes: [] };
-  if (keysInDatadir > 0 && asked !== undefined && keysInDirectory === 0) {
-    throw refused(
-      `--keyfile-dir ${asked}: the keys of this server are in the data directory ${datadir} (${keysInDatadir} key files), and it would not find them`,
-      `leave out --keyfile-dir; or stop the server, and: install -d -m 0750 -o mysql -g mysql ${asked} && mv ${datadir}/aws-kms-key* ${asked}/`,
-    );
-  }
-  if (asked !== undefined) return { keyfileDir: asked, notes: [] };
-  if (keysInDatadir > 0) {
-    const note = `the key files stay in the data directory: ${datadir} holds ${keysInDatadir} of them, as the C++ plugin puts them there`;
+  if (asked !== undefined) return { keyfileDir: asked, notes: strayNotes(datadir, asked, keys) };
+  const { versions } = keys.in(datadir);
+  if (versions > 0 && areKeysOfDatadir(datadir, keys, paths)) {
+    const note = `the key files stay in the data directory: ${datadir} holds ${versions} of them, as the C++ plugin puts them there`;
     return { keyfileDir: '', notes: [note] };
   }
   if (options.isOn('wsrep_on', false) === true) {
@@ -112,19 +101,34 @@ function ownPlace(
       'the key files go into the data directory: wsrep_on is ON, and a state transfer carries them from there';
     return { keyfileDir: '', notes: [note] };
   }
-  return { keyfileDir: paths.keyDirectory, notes: [] };
+  return { keyfileDir: paths.keyDirectory, notes: strayNotes(datadir, paths.keyDirectory, keys) };
 }
 
-function agentsPlace({ keyfileDir }: SetupFlags, { keysInDatadir }: KeyPlaces, paths: SetupPaths): Place {
-  if (keysInDatadir > 0) {
-    throw refused(
-      `--separate-agent: the data directory holds ${keysInDatadir} key files, which a separate agent may not read`,
-      'leave out --separate-agent',
-    );
-  }
+/** False for copies that no data needs, such as those that a restored backup has brought. */
+function areKeysOfDatadir(datadir: string, keys: KeyPlaces, paths: SetupPaths): boolean {
+  if (keys.configured === datadir) return true;
+  const standard = keys.in(paths.keyDirectory);
+  return keys.need !== 'none' && (standard.versions === 0 || standard.lacking.length > 0);
+}
+
+function agentsPlace(
+  { keyfileDir }: SetupFlags,
+  { datadir }: Pick<Configuration, 'datadir'>,
+  keys: KeyPlaces,
+  paths: SetupPaths,
+): Place {
   const asked = keyfileDir === undefined ? paths.agentKeyDirectory : plainPath('--keyfile-dir', keyfileDir);
   refuseHidden('--keyfile-dir', asked);
-  return { keyfileDir: asked, notes: [] };
+  return { keyfileDir: asked, notes: strayNotes(datadir, asked, keys) };
+}
+
+function strayNotes(datadir: string, keyfileDir: string, keys: KeyPlaces): readonly string[] {
+  const { versions } = keys.in(datadir);
+  if (versions === 0) return [];
+  const aside = `${keyfileDir}.from-datadir`;
+  return [
+    `${datadir} holds ${versions} key files that the server will not read, as its keys are in ${keyfileDir}; to move them aside: install -d -m 0700 ${aside} && mv ${datadir}/aws-kms-key.* ${aside}/`,
+  ];
 }
 
 /** The doctor finds this out for the server's unit, and does not examine the agent's. */

@@ -20,7 +20,9 @@ export async function nextCommand(
   const isEmpty = file !== undefined && (await surroundings.files.stat(file)).size === 0;
   const restart = serverCommand('restart', site.starter, configuration, surroundings)?.join(' ');
   if (isSeparateAgent) {
-    const start = `systemctl enable --now ${AGENT_UNIT} && ${restart}`;
+    const server = site.unit.replace(/\.service$/, '');
+    // An agent that runs has read its settings before.
+    const start = `systemctl enable ${AGENT_UNIT} && systemctl restart ${AGENT_UNIT} ${server}`;
     return isEmpty ? `write the access key into ${file}, then: ${start}` : start;
   }
   if (isEmpty) return `write the access key into ${file}, then: mariadb-aws-kms doctor`;

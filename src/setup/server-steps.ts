@@ -34,9 +34,9 @@ const HEAD =
 
 /** The steps that set up a server with AWS. */
 export function serverSteps(choice: SetupChoice, site: Site): readonly Step[] {
-  const { paths, agent } = site;
+  const { paths } = site;
   const { keyfileDir, credentialsFile, isSeparateAgent } = choice;
-  const reader = isSeparateAgent && agent !== undefined ? agent : site.server;
+  const reader = readerOf(choice, site);
   const mode = isSeparateAgent ? AGENT_KEY_DIRECTORY : KEY_DIRECTORY;
   return [
     ...(keyfileDir === '' ? [] : [{ kind: 'directory', path: keyfileDir, owner: reader, mode } as const]),
@@ -53,6 +53,11 @@ export function serverSteps(choice: SetupChoice, site: Site): readonly Step[] {
           : { keyfile_dir: keyfileDir }),
     }),
   ];
+}
+
+/** Returns the user that reads key files and credentials. */
+export function readerOf({ isSeparateAgent }: SetupChoice, { agent, server }: Site): Owner {
+  return isSeparateAgent && agent !== undefined ? agent : server;
 }
 
 export function optionFileStep(

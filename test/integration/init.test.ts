@@ -80,5 +80,30 @@ it('a server is set up with a master key, the doctor speaks, and a restart is al
   await script('restart');
   await sql('CREATE DATABASE d; CREATE TABLE d.t (i INT) ENCRYPTED=YES');
   expect(readdirSync(at('keys'))).toContain('aws-kms-key.1.1');
-  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /the block of init in .*defaults differs: line 2 is/);
+  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /the block of init in .*defaults differs: /);
+
+  const move = [...flags, '--credentials', credentials, '--keyfile-dir', at('other')];
+  const whole = everything();
+  const left = await expectKeyError(
+    init(...move),
+    'SETUP_REFUSED',
+    /other does not hold: d\/t\.ibd \(key 1.*keys; nothing/,
+  );
+  expect(everything(), 'nothing is written').toBe(whole);
+  await shell(/--keyfile-dir: (.* stop && install .*)$/.exec(left.hint)?.[1] ?? 'false');
+  await shell('mv options/aws_key_management.cnf options/aws_key_management.cnf.old');
+  expect((await init(...move)).out).toContain(`next: ${at('init.d')} restart`);
+  await script('restart');
+  expect(await sql('SELECT COUNT(*) FROM d.t')).toBe('0');
+  expect(await sql('SELECT @@aws_key_management_keyfile_dir')).toBe(at('other'));
+});
+
+it('copies of key files in the data directory, which no data needs, do not decide where keys are', async () => {
+  const flags = ['--master-key', 'alias/x', '--region', 'eu-central-1', '--credentials', at('credentials')];
+  writeFileSync(at('data/aws-kms-key.1.1'), 'wrapped');
+  const { err, out } = await init(...flags);
+  expect(out).toContain(`aws_key_management_keyfile_dir = ${at('keys')}`);
+  await shell(/to move them aside: (.*)$/m.exec(err)?.[1] ?? 'false');
+  expect(existsSync(at('data/aws-kms-key.1.1'))).toBe(false);
+  expect(readdirSync(at('keys.from-datadir')), 'no key file is deleted').toEqual(['aws-kms-key.1.1']);
 });

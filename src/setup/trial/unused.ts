@@ -1,4 +1,4 @@
-import { type FoundUse, keyNeedOf } from '../../data/look.ts';
+import { describeUse, keyNeedOf } from '../../data/look.ts';
 import type { KeyError } from '../../errors.ts';
 import type { Configuration } from '../../server/configuration.ts';
 import { lookAtServerData } from '../../server/data-locations.ts';
@@ -71,9 +71,4 @@ function inUse(all: readonly string[]): KeyError {
 function cure(isByDefault: boolean): string {
   const first = isByDefault ? `decrypt what innodb_encrypt_tables encrypted: ${DECRYPT_DEFAULT}; ` : '';
   return `${first}decrypt the tables, then run this again (one: ALTER TABLE d.t ENCRYPTED=NO). All that have ENCRYPTED=YES: ${DECRYPT}`;
-}
-
-function describeUse({ id, file, files }: FoundUse): string {
-  const others = files > 1 ? ` and ${files - 1} more ${files === 2 ? 'file' : 'files'}` : '';
-  return `${file}${others} (key ${id})`;
 }

@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
 import { parseOptionLines, ServerOptions } from '../../../src/server/server-options.ts';
-import { chooseSetup, type KeyPlaces, type SetupFlags } from '../../../src/setup/choice.ts';
+import { chooseSetup, type SetupFlags } from '../../../src/setup/choice.ts';
+import type { KeyPlaces } from '../../../src/setup/key-places.ts';
 import { SETUP_PATHS } from '../../../src/setup/paths.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
+import { placesOf } from '../../support/key-places.ts';
 
 const FLAGS: SetupFlags = {
   masterKey: 'alias/mariadb',
@@ -13,14 +15,9 @@ const FLAGS: SetupFlags = {
   isSeparateAgent: false,
 };
 
-function choose(flags: Partial<SetupFlags>, keys: Partial<KeyPlaces> = {}, options = '') {
+function choose(flags: Partial<SetupFlags>, keys: KeyPlaces = placesOf({}), options = '') {
   const configuration = { datadir: '/var/lib/mysql', options: new ServerOptions(parseOptionLines(options, [])) };
-  return chooseSetup(
-    { ...FLAGS, ...flags },
-    configuration,
-    { keysInDatadir: 0, keysInDirectory: 0, ...keys },
-    SETUP_PATHS,
-  );
+  return chooseSetup({ ...FLAGS, ...flags }, configuration, keys, SETUP_PATHS);
 }
 
 it('keys go into a directory of their own, credentials are a role', () => {
@@ -35,37 +32,44 @@ it('keys go into a directory of their own, credentials are a role', () => {
   });
 });
 
-it('the keys of the C++ plugin stay in the data directory', () => {
-  const { keyfileDir, notes } = choose({}, { keysInDatadir: 2 });
+it.each<[string, Parameters<typeof placesOf>[0]]>([
+  ['data needs them', { need: 'needs', held: { '/var/lib/mysql': [1, 2] }, used: [1] }],
+  ['data could not be looked at', { need: 'unsure', held: { '/var/lib/mysql': [1, 2] } }],
+  ['the plugin has them there', { configured: '/var/lib/mysql', held: { '/var/lib/mysql': [1, 2] } }],
+])('the keys of the C++ plugin stay in the data directory: %s', (_, keys) => {
+  const { keyfileDir, notes } = choose({}, placesOf(keys));
   expect(keyfileDir).toBe('');
   expect(notes).toEqual([
     'the key files stay in the data directory: /var/lib/mysql holds 2 of them, as the C++ plugin puts them there',
   ]);
 });
 
+it.each<[string, Parameters<typeof placesOf>[0]]>([
+  ['no data is encrypted', { held: { '/var/lib/mysql': [1] } }],
+  [
+    'the standard directory has what data needs',
+    { need: 'needs', used: [1], held: { '/var/lib/mysql': [1], '/var/lib/mariadb-aws-kms': [1, 2] } },
+  ],
+])('copies of key files in the data directory are told, and do not decide: %s', (_, keys) => {
+  const { keyfileDir, notes } = choose({}, placesOf(keys));
+  expect(keyfileDir).toBe('/var/lib/mariadb-aws-kms');
+  expect(notes).toEqual([
+    '/var/lib/mysql holds 1 key files that the server will not read, as its keys are in /var/lib/mariadb-aws-kms; to move them aside: install -d -m 0700 /var/lib/mariadb-aws-kms.from-datadir && mv /var/lib/mysql/aws-kms-key.* /var/lib/mariadb-aws-kms.from-datadir/',
+  ]);
+});
+
 it('a node of Galera keeps its keys in the data directory', () => {
-  const { keyfileDir, notes } = choose({}, {}, '--wsrep_on=ON');
+  const { keyfileDir, notes } = choose({}, placesOf({}), '--wsrep_on=ON');
   expect(keyfileDir).toBe('');
   expect(notes).toEqual([
     'the key files go into the data directory: wsrep_on is ON, and a state transfer carries them from there',
   ]);
 });
 
-it('another directory is refused while the keys are in the data directory, unless it has keys too', async () => {
-  const message =
-    '--keyfile-dir /keys: the keys of this server are in the data directory /var/lib/mysql (1 key files), and it would not find them; nothing was changed';
-  await expectKeyError(() => choose({ keyfileDir: '/keys' }, { keysInDatadir: 1 }), 'SETUP_REFUSED', message);
-  expect(choose({ keyfileDir: '/keys' }, { keysInDatadir: 1, keysInDirectory: 1 }).keyfileDir).toBe('/keys');
-  expect(choose({ keyfileDir: '/var/lib/mysql' }, { keysInDatadir: 1 }).keyfileDir).toBe('');
-});
-
-it('a separate agent has a directory of its own, and cannot read keys in the data directory', async () => {
+it('a directory that is asked for is taken, also the data directory', () => {
+  expect(choose({ keyfileDir: '/keys' }).keyfileDir).toBe('/keys');
+  expect(choose({ keyfileDir: '/var/lib/mysql' }).keyfileDir).toBe('');
   expect(choose({ isSeparateAgent: true }).keyfileDir).toBe('/var/lib/mariadb-aws-kms-agent');
-  await expectKeyError(
-    () => choose({ isSeparateAgent: true }, { keysInDatadir: 3 }),
-    'SETUP_REFUSED',
-    '--separate-agent: the data directory holds 3 key files, which a separate agent may not read; nothing was changed',
-  );
 });
 
 it('a separate agent gets no path that its unit hides', async () => {
