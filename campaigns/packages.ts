@@ -12,6 +12,7 @@ import { type Machine, withMachine } from './packages/machine.ts';
 import { minute } from './packages/minute.ts';
 import { reboot } from './packages/reboot.ts';
 import { remove } from './packages/remove.ts';
+import { moveToSeparate } from './packages/separate.ts';
 import { agentUnit, serverUnit } from './packages/services.ts';
 import { upgradeSeparate, upgradeSpawned } from './packages/upgrade.ts';
 
@@ -42,6 +43,7 @@ const WITH_SYSTEMD: Readonly<Record<string, Test['run']>> = {
   reboot,
   'unit of the server': serverUnit,
   'unit of the agent': agentUnit,
+  'to a separate agent': moveToSeparate,
 };
 /** Machines without systemd, where the server is started by its script in /etc/init.d. */
 const WITHOUT_SYSTEMD: Readonly<Record<string, Test['run']>> = { minute, install, remove };

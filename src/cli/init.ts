@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { DEFAULT_REGION, TEST_ACCESS_KEY } from '../dev-kms/index.ts';
-import { INSTALLATION_CHECKS } from '../doctor/checks.ts';
+import { ALL_CHECKS, INSTALLATION_CHECKS } from '../doctor/checks.ts';
 import { examine } from '../doctor/doctor.ts';
 import { exitCode } from '../doctor/format.ts';
 import { KeyError } from '../errors.ts';
@@ -19,7 +19,7 @@ import { keyFilesIn, obstacleIn } from '../setup/obstacles.ts';
 import { OPTION_FILE, SETUP_PATHS, type SetupPaths } from '../setup/paths.ts';
 import { readerOf, serverSteps } from '../setup/server-steps.ts';
 import { setupPolicy } from '../setup/setup-policy.ts';
-import { serverCommand } from '../setup/starter.ts';
+import { exists, serverCommand } from '../setup/starter.ts';
 import { type Survey, surveyServer } from '../setup/survey.ts';
 import { reloadUnits } from '../setup/systemd.ts';
 import { planRemoval, removeTrial } from '../setup/trial/remove-trial.ts';
@@ -162,8 +162,9 @@ async function setUp(work: Work): Promise<void> {
     isChanged = true;
   });
   if (isChanged) await reloadUnits(site.starter, surroundings, signal);
-  // The doctor would examine the server's user, whose identity does not count then.
-  const findings = choice.isSeparateAgent ? [] : await examineAll(work);
+  // A separate agent listens once it is started, which comes next.
+  const isSilent = choice.isSeparateAgent && !(await exists(paths.agentSocket, surroundings));
+  const findings = await examineAll(work, isSilent ? ALL_CHECKS.filter(({ id }) => id !== 'agent') : ALL_CHECKS);
   report.end(findings, await nextCommand({ choice, findings, survey: work }, surroundings));
   io.exit(exitCode(findings));
 }
@@ -224,7 +225,12 @@ async function endTrial(work: Work): Promise<void> {
     report.end([], 'nothing');
     return;
   }
-  const notes = directory === undefined ? [] : [`${directory} is moved to ${movedTo}, with the keys in it`];
+  const notes =
+    directory === undefined
+      ? []
+      : [
+          `${directory} is moved to ${movedTo}, with the keys in it: delete that directory when no backup from the time of the trial is needed any more`,
+        ];
   report.plan({ steps: [], removed, notes, policy: undefined });
   if (options.dryRun === true) {
     report.end([], 'the same command without --dry-run');
@@ -236,6 +242,6 @@ async function endTrial(work: Work): Promise<void> {
   io.exit(0);
 }
 
-async function examineAll({ configuration, surroundings }: Work): Promise<readonly Finding[]> {
-  return await examine({ ...configuration.request, deep: true }, surroundings);
+async function examineAll({ configuration, surroundings }: Work, checks = ALL_CHECKS): Promise<readonly Finding[]> {
+  return await examine({ ...configuration.request, deep: true }, surroundings, checks);
 }

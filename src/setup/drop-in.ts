@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { CREDENTIALS_FILE } from '../server/plugin-options.ts';
+import { AGENT_UNIT } from '../server/service/agent-service.ts';
 
 /**
  * Returns the drop-in that gives the server's service a credentials file. With the recommended file it is also
@@ -24,5 +25,14 @@ export function keyDirectoryDropIn(directory: string): string {
   return `# Written by \`mariadb-aws-kms init\`: the key directory of the separate agent.
 [Service]
 ReadWritePaths=${directory}
+`;
+}
+
+/** Returns the drop-in with which the server's service starts the separate agent's, also when that is not enabled. */
+export function agentDropIn(): string {
+  return `# Written by \`mariadb-aws-kms init\`: the separate agent has the server's keys.
+[Unit]
+Wants=${AGENT_UNIT}.service
+After=${AGENT_UNIT}.service
 `;
 }

@@ -3,9 +3,9 @@ import { type FoundUse, type KeyNeed, keyNeedOf } from '../data/look.ts';
 import { type KeyName, parseFileName } from '../format/key-file-name.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { lookAtServerData } from '../server/data-locations.ts';
-import { AGENT_SOCKET_PREFIX, PREFIX, TRIAL_ALIAS } from '../server/plugin-options.ts';
+import { findKeyKeeper } from '../server/key-keeper.ts';
+import { PREFIX, TRIAL_ALIAS } from '../server/plugin-options.ts';
 import type { Files, Surroundings } from '../server/surroundings.ts';
-import { textIfThere } from './look-at-steps.ts';
 import type { SetupPaths } from './paths.ts';
 
 /** A directory that may hold key files of the server. */
@@ -21,7 +21,7 @@ export interface KeyPlace {
 export interface KeyPlaces {
   /** The need of the server's data, whatever keys there are. */
   readonly need: KeyNeed;
-  /** The key directory of the plugin as it is configured; undefined: it is not, or has a separate agent or a trial. */
+  /** The key directory of the plugin as it is configured; undefined: it is not, or is that of a trial. */
   readonly configured: string | undefined;
   readonly isTrial: boolean;
   in(directory: string): KeyPlace;
@@ -29,21 +29,21 @@ export interface KeyPlaces {
   readonly all: readonly KeyPlace[];
 }
 
-/** Looks at the data and at every directory that may hold key files. Nothing is written. @throws KeyError SETUP_REFUSED */
+/** Looks at the data and at every directory that may hold key files. Nothing is written. */
 export async function surveyKeys(
   configuration: Configuration,
   asked: string | undefined,
   paths: SetupPaths,
-  { files }: Pick<Surroundings, 'files'>,
+  surroundings: Surroundings,
   signal: AbortSignal,
 ): Promise<KeyPlaces> {
-  const { datadir, keyfileDir, options, agent, masterKeyId } = configuration;
+  const { datadir, options, masterKeyId } = configuration;
+  const { files } = surroundings;
   const isTrial = masterKeyId === TRIAL_ALIAS;
-  const hasOwnAgent = options.strict(PREFIX).length > 0 && !agent.startsWith(AGENT_SOCKET_PREFIX);
-  const configured = hasOwnAgent && !isTrial ? keyfileDir : undefined;
-  const defaults = await textIfThere(paths.agentDefaults, files.keyDirectory);
-  const agents = /^AGENT_OPTIONS=.*--keyfile-dir[= ]([\w./+@:,-]+)/m.exec(defaults ?? '')?.[1];
-  const directories = [configured, asked, paths.keyDirectory, paths.agentKeyDirectory, agents, datadir];
+  const { keyfileDir, keeper } = await findKeyKeeper(configuration, surroundings);
+  const isConfigured = options.strict(PREFIX).length > 0 && keeper.unseenKeys === undefined;
+  const configured = isConfigured && !isTrial ? keyfileDir : undefined;
+  const directories = [configured, asked, paths.keyDirectory, paths.agentKeyDirectory, datadir];
   const look = await lookAtServerData(configuration, files.data, signal);
   const places = new Map<string, KeyPlace>();
   for (const named of directories) {

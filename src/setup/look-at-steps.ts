@@ -6,14 +6,20 @@ import { MOST_TEXT_BYTES } from '../disk/small-file.ts';
 import { type KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { TRIAL_ALIAS } from '../server/plugin-options.ts';
 import { BEGIN, blockIn, END } from '../server/service/init-defaults.ts';
+import { difference, ownSettings } from './difference.ts';
 import { refused } from './refused.ts';
-import type { DirectoryStep, FileStep, PlannedStep, State, Step, TextStep } from './step.ts';
-
-/** Options of this project may be repeated in a message; other lines may hold secrets. */
-const SHOWN = /^(?:aws_key_management\w*|plugin_load_add) *=|^Environment=AWS_SHARED_CREDENTIALS_FILE=/;
+import {
+  type DirectoryStep,
+  type FileStep,
+  type PlannedStep,
+  ROOT,
+  type State,
+  type Step,
+  type TextStep,
+} from './step.ts';
 
 /**
- * Tells for each step whether it is so already. Nothing is written.
+ * Tells for each step whether it is so already. A kept file has its own owner and mode. Nothing is written.
  * @throws KeyError SETUP_REFUSED for an existing file that differs, another owner or mode, a missing parent directory
  */
 export async function lookAtSteps(steps: readonly Step[], fs: FileSystem): Promise<readonly PlannedStep[]> {
@@ -24,7 +30,8 @@ export async function lookAtSteps(steps: readonly Step[], fs: FileSystem): Promi
     const parent = dirname(step.path);
     if (state === 'new' && !coming.has(parent)) await requireDirectory(parent, step.path, fs);
     if (state === 'new' && step.kind === 'directory') coming.add(step.path);
-    planned.push({ step, state });
+    const isKept = step.kind === 'file' && step.isKept === true && state === 'there';
+    planned.push({ step: (isKept ? await asFound(step, fs) : undefined) ?? step, state });
   }
   return planned;
 }
@@ -45,7 +52,8 @@ export async function asFound(step: TextStep, fs: FileSystem): Promise<TextStep 
   const text = whole !== undefined && step.kind === 'block' ? blockIn(whole) : whole;
   if (text === undefined) return undefined;
   const { uid, gid, mode } = await fs.stat(step.path);
-  return { ...step, text, mode: mode & 0o777, owner: { name: `user ${uid}`, uid, gid } };
+  const name = [step.owner, ROOT].find((owner) => owner.uid === uid)?.name ?? `user ${uid}`;
+  return { ...step, text, mode: mode & 0o777, owner: { name, uid, gid } };
 }
 
 async function stateOf(step: Step, fs: FileSystem): Promise<State> {
@@ -57,10 +65,11 @@ async function stateOf(step: Step, fs: FileSystem): Promise<State> {
   if (found.text.includes(TRIAL_ALIAS) && !step.text.includes(TRIAL_ALIAS)) {
     throw refused(`a trial is set up here (${step.path})`, 'end it first: mariadb-aws-kms init --remove-trial');
   }
-  throw differs(step, difference(found.text, step.text));
+  throw differs(step, found.text);
 }
 
-function differs({ kind, path }: TextStep, how: string): KeyError {
+function differs({ kind, path, text }: TextStep, found: string): KeyError {
+  const how = difference(found, text);
   const same = 'nothing is overwritten: run init with the values that are there';
   if (kind === 'block') {
     return refused(
@@ -68,9 +77,11 @@ function differs({ kind, path }: TextStep, how: string): KeyError {
       `${same}, or edit the block; without its lines from "${BEGIN}" to "${END}" init writes it anew`,
     );
   }
+  const own = ownSettings(found, text);
+  const carry = own.length === 0 ? '' : ` and carry your own lines over afterwards (${own.join(', ')})`;
   return refused(
     `${path} is there and differs: ${how}`,
-    `${same}, or change the file by hand and run mariadb-aws-kms doctor, or move it away: mv ${path} ${path}.old`,
+    `${same}, or change the file by hand and run mariadb-aws-kms doctor, or move it away${carry}: mv ${path} ${path}.old`,
   );
 }
 
@@ -117,16 +128,4 @@ async function requireDirectory(parent: string, path: string, fs: FileSystem): P
 
 function isAbsent(error: unknown): boolean {
   return systemErrorCode(error) === 'ENOENT';
-}
-
-/** Describes the first difference. */
-function difference(found: string, wanted: string): string {
-  const [is, would] = [found.split('\n'), wanted.split('\n')];
-  const at = is.findIndex((line, index) => line !== would[index]);
-  const line = at < 0 ? is.length : at;
-  const shown = (text: string | undefined): string => {
-    if (text === undefined) return 'nothing';
-    return text.startsWith('#') || SHOWN.test(text) ? `"${text}"` : 'another text';
-  };
-  return `line ${line + 1} is ${shown(is[line])}, and would be ${shown(would[line])}`;
 }

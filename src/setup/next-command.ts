@@ -17,18 +17,20 @@ export async function nextCommand(
   surroundings: Surroundings,
 ): Promise<string> {
   const { credentialsFile: file, isSeparateAgent } = choice;
-  const isEmpty = file !== undefined && (await surroundings.files.stat(file)).size === 0;
+  // A heading alone is what this program has written.
+  const isEmpty =
+    file !== undefined && !/^\s*[^#;[\s]/m.test((await surroundings.files.readFile(file)).toString('utf8'));
   const restart = serverCommand('restart', site.starter, configuration, surroundings)?.join(' ');
+  const hasFailed = findings.some(({ status }) => status === 'failure');
   if (isSeparateAgent) {
     const server = site.unit.replace(/\.service$/, '');
     // An agent that runs has read its settings before.
     const start = `systemctl enable ${AGENT_UNIT} && systemctl restart ${AGENT_UNIT} ${server}`;
-    return isEmpty ? `write the access key into ${file}, then: ${start}` : start;
+    if (isEmpty) return `write the access key into ${file}, then: ${start}`;
+    return hasFailed ? `put right the failures above, then: ${start}` : start;
   }
   if (isEmpty) return `write the access key into ${file}, then: mariadb-aws-kms doctor`;
-  if (findings.some(({ status }) => status === 'failure')) {
-    return 'put right the failures above, then: mariadb-aws-kms doctor';
-  }
+  if (hasFailed) return 'put right the failures above, then: mariadb-aws-kms doctor';
   if (restart !== undefined) return restart;
   const variable = file === undefined ? '' : ` with this in its environment: AWS_SHARED_CREDENTIALS_FILE=${file}`;
   return `restart the server${variable}`;

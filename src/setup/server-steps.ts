@@ -6,7 +6,7 @@ import { AGENT_UNIT } from '../server/service/agent-service.ts';
 import { initBlock } from '../server/service/init-defaults.ts';
 import type { SystemPaths } from '../server/surroundings.ts';
 import type { SetupChoice } from './choice.ts';
-import { credentialsDropIn, keyDirectoryDropIn } from './drop-in.ts';
+import { agentDropIn, credentialsDropIn, keyDirectoryDropIn } from './drop-in.ts';
 import { OPTION_FILE, type SetupPaths } from './paths.ts';
 import type { Starter } from './starter.ts';
 import { type FileStep, type Owner, ROOT, type Step } from './step.ts';
@@ -32,6 +32,12 @@ const DROP_IN = 'mariadb-aws-kms.conf';
 const HEAD =
   'MariaDB data-at-rest encryption with keys held by AWS KMS. Written by `mariadb-aws-kms init`; yours to edit.';
 
+const CREDENTIALS = `# AWS credentials for MariaDB's keys. Written by \`mariadb-aws-kms init\`; yours to fill in.
+[default]
+# aws_access_key_id = …
+# aws_secret_access_key = …
+`;
+
 /** The steps that set up a server with AWS. */
 export function serverSteps(choice: SetupChoice, site: Site): readonly Step[] {
   const { paths } = site;
@@ -41,7 +47,7 @@ export function serverSteps(choice: SetupChoice, site: Site): readonly Step[] {
   return [
     ...(keyfileDir === '' ? [] : [{ kind: 'directory', path: keyfileDir, owner: reader, mode } as const]),
     ...(credentialsFile === undefined ? [] : credentialsSteps(credentialsFile, reader, paths)),
-    ...(isSeparateAgent ? agentSteps(choice, paths) : variableSteps(credentialsFile, site)),
+    ...(isSeparateAgent ? agentSteps(choice, site) : variableSteps(credentialsFile, site)),
     optionFileStep(site, [HEAD], {
       master_key_id: choice.masterKey,
       region: choice.region,
@@ -74,6 +80,10 @@ export function dropInSteps({ paths, unit }: Site, text: string): readonly Step[
   return dropInOf(unit, paths, text);
 }
 
+export function dropInPath({ paths, unit }: Site): string {
+  return join(paths.unitDirectory, `${unit}.d`, DROP_IN);
+}
+
 function dropInOf(unit: string, paths: SetupPaths, text: string): readonly Step[] {
   const directory = join(paths.unitDirectory, `${unit}.d`);
   return [
@@ -101,16 +111,17 @@ function credentialsSteps(file: string, owner: Owner, paths: SetupPaths): readon
   const isOurs = directory === dirname(paths.credentialsFile);
   return [
     ...(isOurs ? [{ kind: 'directory', path: directory, owner: ROOT, mode: PUBLIC_DIRECTORY } as const] : []),
-    { kind: 'file', path: file, owner, mode: PRIVATE_FILE, text: '', isKept: true },
+    { kind: 'file', path: file, owner, mode: PRIVATE_FILE, text: CREDENTIALS, isKept: true },
   ];
 }
 
 /** The unit of the agent lets it write its usual key directory alone. */
-function agentSteps(choice: SetupChoice, paths: SetupPaths): readonly Step[] {
+function agentSteps(choice: SetupChoice, site: Site): readonly Step[] {
   const { keyfileDir } = choice;
-  const defaults = agentDefaults(choice, paths);
-  if (keyfileDir === paths.agentKeyDirectory) return [defaults];
-  return [defaults, ...dropInOf(`${AGENT_UNIT}.service`, paths, keyDirectoryDropIn(keyfileDir))];
+  const { paths } = site;
+  const always = [agentDefaults(choice, paths), ...dropInSteps(site, agentDropIn())];
+  if (keyfileDir === paths.agentKeyDirectory) return always;
+  return [...always, ...dropInOf(`${AGENT_UNIT}.service`, paths, keyDirectoryDropIn(keyfileDir))];
 }
 
 function agentDefaults(choice: SetupChoice, paths: SetupPaths): Step {

@@ -6,14 +6,18 @@ export type Starter = 'systemd' | 'script' | 'unknown';
 
 const UNIT = 'mariadb.service';
 
-export async function starterOf({ files, paths }: Surroundings): Promise<Starter> {
-  const isThere = async (path: string): Promise<boolean> =>
-    await files.stat(path).then(
-      () => true,
-      () => false,
-    );
-  if (await isThere(paths.systemd)) return 'systemd';
-  return (await isThere(paths.initScript)) ? 'script' : 'unknown';
+/** Returns false as well for a path that cannot be looked at. */
+export async function exists(path: string, { files }: Pick<Surroundings, 'files'>): Promise<boolean> {
+  return await files.stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+export async function starterOf(surroundings: Surroundings): Promise<Starter> {
+  const { paths } = surroundings;
+  if (await exists(paths.systemd, surroundings)) return 'systemd';
+  return (await exists(paths.initScript, surroundings)) ? 'script' : 'unknown';
 }
 
 /** The name of the server's unit with `.service`. */

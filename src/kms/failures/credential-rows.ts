@@ -16,7 +16,7 @@ const profile: FailureRow = {
   kind: 'operator',
   group: 'credentials',
   retry: 'briefly',
-  hint: 'check AWS_PROFILE and the shared files (`aws configure list-profiles` as the user the server runs as): the profile needs keys, credential_process, sso_session, or role_arn with source_profile, credential_source or web_identity_token_file',
+  hint: 'check AWS_PROFILE and the shared files (`aws configure list-profiles` as the user of the agent): the profile needs keys, credential_process, sso_session, or role_arn with source_profile, credential_source or web_identity_token_file',
 };
 const containerEndpoint: FailureRow = {
   kind: 'operator',
@@ -60,14 +60,14 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
     kind: 'operator',
     group: 'credentials',
     retry: 'briefly',
-    hint: 'the user the server runs as must be able to read this file: check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600); for a service the place is /etc/mariadb-aws-kms/credentials, which a drop-in of its unit names (/usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)',
+    hint: 'the user of the agent must be able to read this file (that of the server, or mariadb-aws-kms for a separate agent): check HOME, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, owner and mode (0600); for a service the place is /etc/mariadb-aws-kms/credentials, which a drop-in of its unit names (/usr/share/mariadb-aws-kms/mariadb-aws-kms.conf)',
   },
   ProfileUnusable: profile,
   CredentialProcessFailed: {
     kind: 'operator',
     group: 'credentials',
     retry: 'briefly',
-    hint: 'run the command of credential_process by hand as the user the server runs as; it must print one JSON object with "Version": 1, AccessKeyId and SecretAccessKey',
+    hint: 'run the command of credential_process by hand as the user of the agent; it must print one JSON object with "Version": 1, AccessKeyId and SecretAccessKey',
   },
   CredentialsTimeout: {
     kind: 'transient',
@@ -79,13 +79,13 @@ export const CREDENTIAL_FAILURES: Readonly<Record<string, FailureRow>> = {
     kind: 'operator',
     group: 'credentials',
     retry: 'briefly',
-    hint: 'run `aws sso login` with this profile as the user the server runs as; for a server that runs unattended a role is better',
+    hint: 'run `aws sso login` with this profile as the user of the agent; for a server that runs unattended a role is better',
   },
   LoginSessionUnusable: {
     kind: 'operator',
     group: 'credentials',
     retry: 'briefly',
-    hint: 'run `aws login` with this profile as the user the server runs as, which must be allowed signin:CreateOAuth2Token; such a session ends after 12 hours at most: give a server a role instead',
+    hint: 'run `aws login` with this profile as the user of the agent, which must be allowed signin:CreateOAuth2Token; such a session ends after 12 hours at most: give a server a role instead',
   },
   SsoRefused: {
     kind: 'operator',

@@ -9,7 +9,7 @@ import { asFound, textIfThere } from '../look-at-steps.ts';
 import { keyFilesIn } from '../obstacles.ts';
 import { OPTION_FILE } from '../paths.ts';
 import { startServer, stopServer } from '../restart.ts';
-import type { Site } from '../server-steps.ts';
+import { dropInPath, type Site } from '../server-steps.ts';
 import { serverCommand } from '../starter.ts';
 import type { PlannedStep, TextStep } from '../step.ts';
 import { isDirectory, type Survey } from '../survey.ts';
@@ -120,6 +120,8 @@ export async function removeTrial(
   // A unit that has lost its file can be stopped, but not disabled.
   await stopTrialKms(site, configuration.account, surroundings, signal);
   await takeBack(units, disk);
+  // Only an empty directory can be removed, and without a drop-in nothing needs it.
+  if (servers.some(({ path }) => path === dropInPath(site))) await fs.rmdir(dirname(dropInPath(site))).catch(() => {});
   await reloadUnits(starter, surroundings, signal);
   if (directory === undefined) return;
   for (const { path, text } of gone) {

@@ -70,5 +70,5 @@ function inUse(all: readonly string[]): KeyError {
 
 function cure(isByDefault: boolean): string {
   const first = isByDefault ? `decrypt what innodb_encrypt_tables encrypted: ${DECRYPT_DEFAULT}; ` : '';
-  return `${first}decrypt the tables, then run this again (one: ALTER TABLE d.t ENCRYPTED=NO). All that have ENCRYPTED=YES: ${DECRYPT}`;
+  return `${first}decrypt the tables, then run this again (one: ALTER TABLE d.t ENCRYPTED=NO; it then stays in the clear, until ALTER TABLE d.t ENCRYPTED=DEFAULT after the trial lets it follow innodb_encrypt_tables). All that have ENCRYPTED=YES: ${DECRYPT}`;
 }

@@ -15,6 +15,7 @@ import { systemClock } from '../../../src/cli/system.ts';
 import type { Disk } from '../../../src/disk/file-system.ts';
 import { initBlock } from '../../../src/server/service/init-defaults.ts';
 import { applySteps, takeBack } from '../../../src/setup/apply.ts';
+import { difference } from '../../../src/setup/difference.ts';
 import { asFound, lookAtSteps } from '../../../src/setup/look-at-steps.ts';
 import { ROOT, type Step, type TextStep } from '../../../src/setup/step.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -80,15 +81,32 @@ it('a second run finds everything there and changes nothing', async () => {
 it('a file that differs is refused with the difference before anything is written', async () => {
   const place = newPlace();
   writeFileSync(place.at('option.cnf'), 'aws_key_management_region = us-west-2\n');
-  const message = `${place.at('option.cnf')} is there and differs: line 1 is "aws_key_management_region = us-west-2", and would be "aws_key_management_region = eu-central-1"; nothing was changed`;
+  const message = `${place.at('option.cnf')} is there and differs: aws_key_management_region is "us-west-2", and would be "eu-central-1"; nothing was changed`;
   await expectKeyError(setUp(place), 'SETUP_REFUSED', message);
   expect(readdirSync(place.root)).toEqual(['option.cnf']);
+});
+
+it('the settings that differ are named, and a comment that differs is told as one', () => {
+  const agents = 'AGENT_OPTIONS="--region a"\n';
+  const file = (path: string): string => `${agents}AWS_SHARED_CREDENTIALS_FILE=${path}\n`;
+  expect(difference(file('/a'), file('/b'))).toBe('AWS_SHARED_CREDENTIALS_FILE is "/a", and would be "/b"');
+  expect(difference(agents, file('/b'))).toBe('AWS_SHARED_CREDENTIALS_FILE is not there, and would be "/b"');
+  const comment = 'no setting, but line 1, a comment or the order';
+  expect(difference(`# a\n${agents}`, `# b\n${agents}`)).toBe(comment);
+  expect(difference('[Service]\nEnvironment=B=1\n', '[Service]\nEnvironment=A=1\n')).toBe(
+    'Environment=A is not there, and would be another value; Environment=B is another value, and would be not there',
+  );
 });
 
 it('the difference does not repeat a line that may hold a secret', async () => {
   const place = newPlace();
   writeFileSync(place.at('option.cnf'), 'password = tiger\n');
-  const error = await expectKeyError(setUp(place), 'SETUP_REFUSED', /line 1 is another text/);
+  const error = await expectKeyError(
+    setUp(place),
+    'SETUP_REFUSED',
+    /; password is another value, and would be not there; nothing/,
+  );
+  expect(error.hint).toContain(' and carry your own lines over afterwards (password): mv ');
   expect(`${error.message}${error.hint}`).not.toContain('tiger');
 });
 
@@ -126,7 +144,7 @@ it('a block that differs is refused, and the hint says which lines are meant', a
   const error = await expectKeyError(
     setUp(place),
     'SETUP_REFUSED',
-    `the block of init in ${place.at('defaults')} differs: line 3 is another text, and would be another text; nothing was changed`,
+    `the block of init in ${place.at('defaults')} differs: export AWS_SHARED_CREDENTIALS_FILE is not there, and would be "/etc/c"; export AWS_PROFILE is another value, and would be not there; nothing was changed`,
   );
   expect(error.hint).toBe(
     'nothing is overwritten: run init with the values that are there, or edit the block; without its lines from "# mariadb-aws-kms init: begin" to "# mariadb-aws-kms init: end" init writes it anew',
