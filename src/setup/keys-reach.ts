@@ -65,7 +65,11 @@ function copy({ choice: { isSeparateAgent }, reader, group }: Move, from: string
   return `install -d ${owner} -m ${mode} ${to} && install ${owner} -m 0600 ${from}/aws-kms-key.* ${to}/`;
 }
 
-function list(uses: readonly FoundUse[]): string {
+function list(all: readonly FoundUse[]): string {
+  // A file may name the key alone, and its pages the versions.
+  const uses = all.filter(
+    (use) => use.version !== undefined || !all.some(({ id, version }) => id === use.id && version),
+  );
   const more = uses.length > NAMED ? ` and ${uses.length - NAMED} more` : '';
   return `${uses.slice(0, NAMED).map(describeUse).join(', ')}${more}`;
 }

@@ -5,6 +5,7 @@ import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
 import { expectKeyError } from '../support/expect-error.ts';
 import { at, commandLine, everything, init, isActive, makeServer, script, shell, sql } from '../support/init-server.ts';
 import { startKms } from '../support/lab.ts';
+import { until } from '../support/scratch.ts';
 
 // Each test starts a server up to six times, which a busy machine does slowly.
 vi.setConfig({ testTimeout: 300_000 });
@@ -82,12 +83,21 @@ it('a server is set up with a master key, the doctor speaks, and a restart is al
   expect(readdirSync(at('keys'))).toContain('aws-kms-key.1.1');
   await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /the block of init in .*defaults differs: /);
 
+  await sql(
+    'CREATE TABLE d.n (i INT) ENCRYPTED=NO; SET GLOBAL innodb_encrypt_tables=ON, GLOBAL innodb_encryption_threads=1',
+  );
+  const state = "SELECT MIN_KEY_VERSION FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE NAME='d/n'";
+  await sql('ALTER TABLE d.n FORCE');
+  expect(await sql(state), 'ENCRYPTED=NO stays in the clear').not.toBe('1');
+  await sql('ALTER TABLE d.n ENCRYPTED=DEFAULT');
+  await until('ENCRYPTED=DEFAULT follows the server', async () => (await sql(state)) === '1');
+
   const move = [...flags, '--credentials', credentials, '--keyfile-dir', at('other')];
   const whole = everything();
   const left = await expectKeyError(
     init(...move),
     'SETUP_REFUSED',
-    /other does not hold: d\/t\.ibd \(key 1.*keys; nothing/,
+    /other does not hold: \w+ and \d+ more files \(key 1 version 1\); they are in .*keys; nothing/,
   );
   expect(everything(), 'nothing is written').toBe(whole);
   await shell(/--keyfile-dir: (.* stop && install .*)$/.exec(left.hint)?.[1] ?? 'false');
