@@ -33,7 +33,7 @@ export async function moveToSeparate(machine: Machine, deb: string): Promise<str
   expectThat((await machine.sql('SELECT * FROM d.t')) === '1', 'the table reads with the separate agent');
   expectThat((await rotate(machine, 7)) === 2, 'the separate agent rotates the key');
   expectThat(machine.list(AGENT_KEYS).includes('aws-kms-key.7.2'), 'its directory has the new version');
-  const findings = await machine.session.try('mariadb-aws-kms doctor');
+  await machine.run('mariadb-aws-kms doctor');
 
   const other = await machine.session.try(initialisation.replace('eu-central-1', 'us-west-2'));
   expectThat(
@@ -63,5 +63,5 @@ export async function moveToSeparate(machine: Machine, deb: string): Promise<str
   }
   const active = await machine.run(`systemctl is-active ${AGENT_UNIT}; ls -l ${SETUP_PATHS.agentSocket}`);
   expectThat(active.startsWith('active'), 'the agent runs', active);
-  return `the table reads with the keys of ${AGENT_KEYS}; doctor ends with status ${findings.status}:\n${findings.output}`;
+  return `the server's keys moved to ${AGENT_KEYS}; everything reads`;
 }

@@ -231,6 +231,13 @@ async function endTrial(work: Work): Promise<void> {
       : [
           `${directory} is moved to ${movedTo}, with the keys in it: delete that directory when no backup from the time of the trial is needed any more`,
         ];
+  const copies = await keyFilesIn(configuration.datadir, surroundings.files);
+  if (copies > 0 && !configuration.isKeyfileDirDatadir) {
+    const aside = `${movedTo}.from-datadir`;
+    notes.push(
+      `${configuration.datadir} holds ${copies} key files, which neither the trial nor the server reads; to move them aside: install -d -m 0700 ${aside} && mv ${configuration.datadir}/aws-kms-key.* ${aside}/`,
+    );
+  }
   report.plan({ steps: [], removed, notes, policy: undefined });
   if (options.dryRun === true) {
     report.end([], 'the same command without --dry-run');
