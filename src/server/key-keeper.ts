@@ -1,20 +1,16 @@
-import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { toKeyError } from '../errors.ts';
 import { failure, type Report } from '../finding.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { type FailoverRegion, parseFailoverRegions } from '../format/failover-regions.ts';
 import { REGION } from '../format/region.ts';
-import { findAccount, findGroup } from './account.ts';
+import { findAccount } from './account.ts';
 import type { Configuration } from './configuration.ts';
 import { AGENT_SOCKET_PREFIX, optionName } from './plugin-options.ts';
-import { NO_SERVICE, type Service, variablesOfUnit } from './service/server-environment.ts';
-import { findServiceUnit, type ServiceUnit } from './service/unit.ts';
-import { splitWords } from './service/unit-text.ts';
+import { AGENT_UNIT, type AgentService, findAgentService } from './service/agent-service.ts';
+import { NO_SERVICE, type Service } from './service/server-environment.ts';
+import type { ServiceUnit } from './service/unit.ts';
 import type { Account, Surroundings } from './surroundings.ts';
 
-/** The separate agent's unit of the package. */
-export const AGENT_SERVICE = 'mariadb-aws-kms-agent.service';
 const AGENT_DEFAULTS = '/etc/default/mariadb-aws-kms';
 
 /** The process that has the key files and asks KMS: the agent that the server starts, or a separate one. */
@@ -46,87 +42,38 @@ export async function findKeyKeeper(
     return { ...configuration, keeper };
   }
   const socket = agent.slice(AGENT_SOCKET_PREFIX.length);
-  const { files, paths, uid } = surroundings;
-  const unit = await findServiceUnit(files, paths.units, [AGENT_SERVICE]).catch(() => undefined);
-  const command = unit === undefined ? {} : commandOf(unit);
-  if (unit === undefined || command.listen !== socket) return await unknownAgent(configuration, socket, surroundings);
-  const user = await unitAccount(unit, surroundings);
+  const found = await findAgentService(socket, surroundings);
+  if (found === undefined) return await unknownAgent(configuration, socket, surroundings);
+  const { uid } = surroundings;
+  const { unit, account: user } = found;
   const unread = unit.unreadable[0]?.path;
   const isBlind = uid !== 0 && uid !== user?.uid;
   const unseen = isBlind ? `only root and ${unit.last('User')} see the keys and the identity of the agent` : undefined;
   return {
     ...configuration,
-    ...agentSettings(configuration, command, unit),
+    ...agentSettings(configuration, found),
     keeper: {
       account: user ?? account,
       isSeparate: true,
-      service: { ...NO_SERVICE, unit, variables: variablesOfUnit(unit) },
+      service: found.service,
       unseenKeys: user === undefined ? `there is no user ${unit.last('User')}, as which ${unit.name} runs` : unseen,
       unseenIdentity: unseen ?? (unread === undefined ? undefined : `${unread} of ${unit.name} cannot be read`),
     },
   };
 }
 
-interface AgentCommand {
-  readonly listen?: string | undefined;
-  readonly keyfileDir?: string | undefined;
-  readonly region?: string | undefined;
-  readonly endpointUrl?: string | undefined;
-  readonly failoverRegions?: string | undefined;
-  readonly isMock?: boolean;
-}
-
-/** The options of `mariadb-aws-kms agent` in ExecStart=, with variables expanded as systemd does. */
-function commandOf(unit: ServiceUnit): AgentCommand {
-  const value = (name: string): string => unit.environment.get(name) ?? '';
-  const words = unit.list('ExecStart').flatMap((word) => {
-    const alone = /^\$(\w+)$/.exec(word)?.[1];
-    if (alone !== undefined) return splitWords(value(alone));
-    return [word.replace(/\$\{(\w+)\}/g, (_, name: string) => value(name))];
-  });
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({
-    args: words.slice(1),
-    strict: false,
-    allowPositionals: true,
-    options: {
-      listen: text,
-      'keyfile-dir': text,
-      region: text,
-      'endpoint-url': text,
-      'failover-regions': text,
-      mock: { type: 'boolean' },
-    },
-  });
-  const given = (name: keyof typeof values): string | undefined => {
-    const found = values[name];
-    return typeof found === 'string' ? found : undefined;
-  };
-  return {
-    listen: given('listen'),
-    keyfileDir: given('keyfile-dir'),
-    region: given('region'),
-    endpointUrl: given('endpoint-url'),
-    failoverRegions: given('failover-regions'),
-    isMock: values['mock'] === true,
-  };
-}
-
 /** Options of doctor's own command line still count more. */
 function agentSettings(
   configuration: Configuration,
-  command: AgentCommand,
-  unit: ServiceUnit,
+  { unit, options, keyfileDir: directory }: AgentService,
 ): Pick<
   Configuration,
   'keyfileDir' | 'isKeyfileDirDatadir' | 'region' | 'endpointUrl' | 'failoverRegions' | 'isMock' | 'reports'
 > {
   const { variables } = configuration.request;
   const { datadir } = configuration;
-  const keyfileDir =
-    variables.keyfile_dir === undefined ? resolve(command.keyfileDir ?? '/') : configuration.keyfileDir;
-  const region = command.region ?? '';
-  const endpointUrl = command.endpointUrl ?? '';
+  const keyfileDir = variables.keyfile_dir === undefined ? directory : configuration.keyfileDir;
+  const { region, endpointUrl, failoverRegions, isMock } = options;
   const reports: Report[] = [];
   const expect = (isRight: boolean, option: string): void => {
     // The value is not repeated: an endpoint may contain a password.
@@ -143,15 +90,17 @@ function agentSettings(
     region: variables.region === undefined ? (isRegion ? region : '') : configuration.region,
     endpointUrl: variables.endpoint_url === undefined ? (isEndpoint ? endpointUrl : '') : configuration.endpointUrl,
     failoverRegions:
-      variables.failover_regions === undefined ? failover(command, unit, reports) : configuration.failoverRegions,
-    isMock: variables.mock === undefined ? command.isMock === true : configuration.isMock,
+      variables.failover_regions === undefined
+        ? failover(failoverRegions, unit, reports)
+        : configuration.failoverRegions,
+    isMock: variables.mock === undefined ? isMock : configuration.isMock,
     reports: [...configuration.reports, ...reports],
   };
 }
 
-function failover({ failoverRegions }: AgentCommand, unit: ServiceUnit, reports: Report[]): readonly FailoverRegion[] {
+function failover(text: string, unit: ServiceUnit, reports: Report[]): readonly FailoverRegion[] {
   try {
-    return parseFailoverRegions(failoverRegions ?? '');
+    return parseFailoverRegions(text);
   } catch (thrown) {
     reports.push(failure(`${unit.name}: ${toKeyError(thrown).message}`, `correct it in ${optionsFile(unit)}`));
     return [];
@@ -161,14 +110,6 @@ function failover({ failoverRegions }: AgentCommand, unit: ServiceUnit, reports:
 /** The file in which the options and AWS variables of the unit are set. */
 function optionsFile(unit: ServiceUnit): string {
   return unit.origins.get('AGENT_OPTIONS') ?? AGENT_DEFAULTS;
-}
-
-async function unitAccount(unit: ServiceUnit, surroundings: Surroundings): Promise<Account | undefined> {
-  const user = await findAccount(unit.last('User') ?? 0, surroundings);
-  const group = unit.last('Group');
-  const gid = group === undefined ? undefined : await findGroup(group, surroundings);
-  if (user === undefined || group === undefined || gid === undefined) return user;
-  return { ...user, gid, group, groups: [gid, ...user.groups] };
 }
 
 /** An agent that no known unit starts: of its user only the socket tells, of its keys only a flag or an option. */
@@ -183,7 +124,7 @@ async function unknownAgent(
     ({ uid }) => findAccount(uid, surroundings),
     () => undefined,
   );
-  const unseenIdentity = `the agent on ${socket} is not that of ${AGENT_SERVICE}: its user, credentials and Region are not known here`;
+  const unseenIdentity = `the agent on ${socket} is not that of ${AGENT_UNIT}.service: its user, credentials and Region are not known here`;
   const unseenKeys = isGiven
     ? owner === undefined && 'no socket tells which user the agent runs as'
     : 'the keys are in the directory of the agent: give it with --keyfile-dir';

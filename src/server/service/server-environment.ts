@@ -31,11 +31,6 @@ const PASSED_ON = /^(?:AWS_\w+|(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|S
 /** Proxies and trusted certificates: these are not accepted from a process. */
 const WAY = /(?:_PROXY|_proxy)$|^(?:AWS_CA_BUNDLE|SSL_CERT_FILE)$/;
 
-/** Tells whether a service's variable reaches the agent. */
-export function passesOn(name: string): boolean {
-  return PASSED_ON.test(name);
-}
-
 /** @param mayBeOfDistribution false: only a server that runs in `datadir` identifies the service */
 export async function readService(
   files: Files,
