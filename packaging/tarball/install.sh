@@ -43,8 +43,10 @@ case $plugins in /*) ;; *) fail "--plugin-dir: expected an absolute path, got $p
   fail 'the command does not run here' 'it needs libatomic1 and libstdc++6 (Red Hat: libatomic, libstdc++), and the architecture of this archive'
 
 share=$prefix/share/mariadb-aws-kms
+# systemd looks for units below these two prefixes alone.
+case $prefix in /usr | /usr/local) units=$prefix/lib/systemd/system ;; *) units=/usr/local/lib/systemd/system ;; esac
 manifest=$root$share/installed-files
-files=$(cd "$here/files" && find . -type f | sed "s|^\./plugin/|$plugins/|; s|^\./|$prefix/|")
+files=$(cd "$here/files" && find . -type f | sed "s|^\./plugin/|$plugins/|; s|^\./lib/systemd/system/|$units/|; s|^\./|$prefix/|")
 wanted=$(printf '%s\n' "$files" "$plugins/aws_key_management_agent" "$share/uninstall.sh" "$share/installed-files" | sort)
 before=
 [ ! -e "$manifest" ] || before=$(cat "$manifest")
@@ -61,18 +63,25 @@ printf '%s\n' "$wanted" "$before" | sed '/^$/d' | sort -u >"$manifest.new"
 mv -f "$manifest.new" "$manifest"
 
 # A rename leaves a file that a running server or agent has open as it is.
-put() { mkdir -p "$(dirname "$root$2")"; rm -f "$root$2.new"; cp "$1" "$root$2.new"; chmod "$3" "$root$2.new"; mv -f "$root$2.new" "$root$2"; }
+put() { start "$2"; cp "$1" "$root$2.new"; finish "$2" "$3"; }
+# Files that name others by their places in a package of a distribution.
+put_text() {
+  start "$2"
+  sed "s|/usr/bin/mariadb-aws-kms|$prefix/bin/mariadb-aws-kms|g; s|/usr/share/mariadb-aws-kms|$share|g" "$1" >"$root$2.new"
+  finish "$2" 644
+}
+start() { mkdir -p "$(dirname "$root$1")"; rm -f "$root$1.new"; }
+finish() { chmod "$2" "$root$1.new"; mv -f "$root$1.new" "$root$1"; }
 for file in $files; do
   case $file in
     "$plugins"/*) put "$here/files/plugin/${file##*/}" "$file" 644 ;;
+    "$units"/*) put_text "$here/files/lib/systemd/system/${file##*/}" "$file" ;;
+    "$share"/*) put_text "$here/files${file#"$prefix"}" "$file" ;;
     "$prefix/bin"/*) put "$here/files${file#"$prefix"}" "$file" 755 ;;
     *) put "$here/files${file#"$prefix"}" "$file" 644 ;;
   esac
 done
 put "$here/uninstall.sh" "$share/uninstall.sh" 755
-unit=$root$prefix/lib/systemd/system/mariadb-aws-kms-agent.service
-sed "s|/usr/bin/mariadb-aws-kms|$prefix/bin/mariadb-aws-kms|" "$unit" >"$unit.new"
-mv -f "$unit.new" "$unit"
 ln -s "$prefix/bin/mariadb-aws-kms" "$root$plugins/aws_key_management_agent.new"
 mv -f "$root$plugins/aws_key_management_agent.new" "$root$plugins/aws_key_management_agent"
 
@@ -86,8 +95,8 @@ if [ -z "$root" ] && [ "$(id -u)" -eq 0 ]; then
   getent passwd mariadb-aws-kms >/dev/null ||
     useradd -r -g mariadb-aws-kms -d /nonexistent -M -s /usr/sbin/nologin -c 'agent of aws_key_management' mariadb-aws-kms
   if [ -d /run/systemd/system ]; then
-    systemctl daemon-reload
-    systemctl try-restart mariadb-aws-kms-agent.service
+    systemctl daemon-reload || :
+    systemctl try-restart mariadb-aws-kms-agent.service || :
   fi
 fi
 printf 'installed: %s/bin/mariadb-aws-kms, and the plugin in %s. Next: mariadb-aws-kms init\n' "$prefix" "$plugins"

@@ -27,6 +27,7 @@ fi
 # The list goes last, so that an interrupted run can be repeated.
 for file in $files; do [ "$file" = "$share/installed-files" ] || rm -f "$root$file"; done
 rm -f "$manifest"
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload || :; fi
 printf '%s\n' "$files" | sed 's|/[^/]*$||' | sort -ru | while IFS= read -r directory; do
   case $directory in
     "$share"* | "$prefix/share/doc"/*) rmdir "$root$directory" 2>/dev/null || : ;;

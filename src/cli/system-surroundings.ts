@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { realpath, stat, statfs } from 'node:fs/promises';
+import { isSea } from 'node:sea';
 import { nodeDataFiles } from '../data/data-files.ts';
 import { readSmallFile } from '../disk/small-file.ts';
 import { systemErrorCode } from '../errors.ts';
@@ -10,6 +11,7 @@ import { passedOn } from '../server/service/server-environment.ts';
 import {
   type CommandResult,
   type KmsTarget,
+  pathsOfInstalled,
   type RunCommand,
   type Surroundings,
   SYSTEM_PATHS,
@@ -44,7 +46,7 @@ export function systemSurroundings(): Surroundings {
       statfs,
     },
     run: runCommand,
-    paths: SYSTEM_PATHS,
+    paths: isSea() ? pathsOfInstalled(process.execPath) : SYSTEM_PATHS,
     environment,
     uid,
     connectKms: async (target) => {

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import type { Clock, Random } from '../clock.ts';
 import type { DataFiles } from '../data/data-files.ts';
 import type { Disk, FileSystem } from '../disk/file-system.ts';
@@ -130,6 +131,12 @@ export const SYSTEM_PATHS: SystemPaths = {
   initScript: '/etc/init.d/mariadb',
   initDefaults: '/etc/default/mariadb',
 };
+
+/** @param program the executable as it is installed: `PREFIX/bin/mariadb-aws-kms` */
+export function pathsOfInstalled(program: string): SystemPaths {
+  const apparmorShipped = join(dirname(dirname(program)), 'share/mariadb-aws-kms/apparmor');
+  return { ...SYSTEM_PATHS, program, apparmorShipped };
+}
 
 export interface KmsTarget {
   readonly region: string;

@@ -1,8 +1,9 @@
+import { dirname, join } from 'node:path';
 import { findAccount } from '../server/account.ts';
 import type { Configuration } from '../server/configuration.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import { askRunningServer, type ServerState } from './ask-server.ts';
-import { AGENT_USER, type SetupPaths } from './paths.ts';
+import { AGENT_USER, OPTION_FILE, type SetupPaths } from './paths.ts';
 import { refused } from './refused.ts';
 import type { Site } from './server-steps.ts';
 import { starterOf, unitOf } from './starter.ts';
@@ -25,7 +26,7 @@ export async function surveyServer(
   if (optionDirectory === undefined) {
     throw refused(
       `none of these directories of option files is here: ${paths.optionDirectories.join(', ')}`,
-      'install the server first (Debian: apt-get install mariadb-server); a server with another layout is set up by hand: copy /usr/share/mariadb-aws-kms/aws_key_management.cnf to where it reads option files',
+      `install the server first (Debian: apt-get install mariadb-server); a server with another layout is set up by hand: copy ${join(dirname(surroundings.paths.apparmorShipped), OPTION_FILE)} to where it reads option files`,
     );
   }
   return {

@@ -90,8 +90,27 @@ it('another prefix and another plugin directory leave nothing of the ones before
   expect(script('install.sh', root, '--prefix', '/usr', '--plugin-dir', '/opt/plugins').status).toBe(0);
   expect(filesOf(root).filter((path) => path.startsWith(PLUGINS))).toEqual([]);
   expect(existsSync(join(root, '/opt/plugins/aws_key_management.so'))).toBe(true);
+  expect(filesOf(root).filter((path) => path.endsWith('.service'))).toEqual([
+    '/usr/lib/systemd/system/mariadb-aws-kms-agent.service',
+  ]);
   const own = join(root, 'usr/share/mariadb-aws-kms/uninstall.sh');
   expect(spawnSync(own, ['--prefix', '/usr'], { env: { PATH: process.env['PATH'], DESTDIR: root } }).status).toBe(0);
+  expect(filesOf(root)).toEqual([]);
+});
+
+it('below a prefix of its own, texts name the files there, and the unit is where systemd looks', () => {
+  const root = newRoot();
+  expect(script('install.sh', root, '--prefix', '/opt/keys', '--plugin-dir', PLUGINS).status).toBe(0);
+  const unit = '/usr/local/lib/systemd/system/mariadb-aws-kms-agent.service';
+  expect(readFileSync(join(root, unit), 'utf8')).toContain('ExecStart=/opt/keys/bin/mariadb-aws-kms agent');
+  const rules = readFileSync(join(root, 'opt/keys/share/mariadb-aws-kms/apparmor/local-mariadbd'), 'utf8');
+  expect(rules).toContain('\n/opt/keys/bin/mariadb-aws-kms px -> ');
+  expect(rules).toContain(' /opt/keys/share/mariadb-aws-kms/apparmor/mariadb-aws-kms-agent ');
+  const texts = filesOf(root).filter((path) => path === unit || path.startsWith('/opt/keys/share/mariadb-aws-kms/'));
+  for (const path of texts) expect(readFileSync(join(root, path), 'utf8'), path).not.toMatch(/\/usr\/(?:bin|share)\/m/);
+  expect(spawnSync(join(archive, 'uninstall.sh'), ['--prefix', '/opt/keys'], { env: { DESTDIR: root } }).status).toBe(
+    0,
+  );
   expect(filesOf(root)).toEqual([]);
 });
 
