@@ -1,6 +1,6 @@
 /**
  * Packages on real servers: installed, upgraded, downgraded, removed in clean roots of Debian 12 and 13, in which the
- * distribution's server runs under its own systemd. Needs root, and the package of `npm run package -- deb`.
+ * distribution's server runs under its own systemd. Needs root, and the packages of `npm run package`.
  *   npm run test:packages [-- NAME...]     only the tests whose names contain one of the words
  */
 import type { Codename } from '../harness/clean-root.ts';
@@ -13,7 +13,9 @@ import { minute } from './packages/minute.ts';
 import { reboot } from './packages/reboot.ts';
 import { remove } from './packages/remove.ts';
 import { moveToSeparate } from './packages/separate.ts';
+import { rpmScripts } from './packages/rpm.ts';
 import { agentUnit, serverUnit } from './packages/services.ts';
+import { tarball } from './packages/tarball.ts';
 import { upgradeSeparate, upgradeSpawned } from './packages/upgrade.ts';
 
 interface Test {
@@ -41,6 +43,8 @@ const WITH_SYSTEMD: Readonly<Record<string, Test['run']>> = {
   'upgrade, separate agent': (machine) => upgradeSeparate(machine, { earlier: earlier(), current }),
   remove,
   reboot,
+  tarball,
+  'scripts of the rpm': rpmScripts,
   'unit of the server': serverUnit,
   'unit of the agent': agentUnit,
   'to a separate agent': moveToSeparate,

@@ -2,8 +2,11 @@
  * The layout of MariaDB's container image with the package's files copied in, in chroots: no container engine runs here.
  * The entry point does what the image's does; the image itself was not run.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { TEST_ACCESS_KEYS_FILE } from '../../harness/scratch-server.ts';
-import { KMS_URL, MASTER_KEY, REGION, startKms } from './configured.ts';
+import { KMS_URL, REGION, startKms } from './configured.ts';
+import { documented } from './initialised.ts';
 import { expectThat, type Machine } from './machine.ts';
 
 const IMAGE = '/containers/server';
@@ -34,6 +37,14 @@ if [ ! -d /var/lib/mysql/mysql ]; then
 fi
 exec "$@"
 `;
+/** The options that install.md gives to the image. */
+function documentedOptions(): readonly string[] {
+  const text = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
+  const [, options] = /^docker run .* IMAGE( --[^`]*)^```/m.exec(text) ?? [];
+  if (options === undefined) throw new Error('docs/install.md has no "docker run … IMAGE --OPTIONS"');
+  return options.trim().split(/\s+/);
+}
+
 const INIT_SQL = `CREATE DATABASE d;
 CREATE TABLE d.t (i INT, s TEXT) ENCRYPTED=YES ENCRYPTION_KEY_ID=7;
 INSERT INTO d.t VALUES (1, '${TEXT}');
@@ -44,7 +55,7 @@ export async function container(machine: Machine, deb: string): Promise<string> 
   await makeImage(machine, deb);
   await startKms(machine);
   await machine.write(`${IMAGE}/credentials`, TEST_ACCESS_KEYS_FILE, '0600', String(SERVER_ID));
-  const options = [`--aws-key-management-endpoint-url=${KMS_URL}`, `--aws-key-management-region=${REGION}`];
+  const options = [`--aws-key-management-endpoint-url=${KMS_URL}`];
   return `its own agent: ${await run(machine, options)}`;
 }
 
@@ -88,12 +99,16 @@ async function makeImage(machine: Machine, deb: string): Promise<void> {
   await machine.run(`
     apt-get install -y libatomic1
     dpkg-deb -x ${machine.bring(deb)} /
+    usermod --non-unique --uid ${SERVER_ID} mysql
+    groupmod --non-unique --gid ${SERVER_ID} mysql
     install -d ${IMAGE}
     mount --rbind / ${IMAGE}
     for directory in /var/lib/mysql /run/mysqld /var/tmp; do
       mount -t tmpfs -o mode=755,uid=${SERVER_ID},gid=${SERVER_ID} tmpfs ${IMAGE}$directory
     done
     install -d ${IMAGE}${SOCKET_DIRECTORY} ${IMAGE}/docker-entrypoint-initdb.d`);
+  const [layer = ''] = documented('install.md', 'RUN install -d ');
+  await machine.run(`chroot ${IMAGE} sh -c '${layer.replace(/^RUN /, '')}'`);
   await machine.write(`${IMAGE}/docker-entrypoint-initdb.d/init.sql`, INIT_SQL);
   await machine.write(`${IMAGE}/docker-entrypoint.sh`, ENTRY_POINT, '0755');
 }
@@ -101,9 +116,7 @@ async function makeImage(machine: Machine, deb: string): Promise<void> {
 async function run(machine: Machine, agent: readonly string[]): Promise<string> {
   const command = [
     'mariadbd',
-    '--plugin-load-add=aws_key_management',
-    '--aws-key-management=FORCE_PLUS_PERMANENT',
-    `--aws-key-management-master-key-id=${MASTER_KEY}`,
+    ...documentedOptions(),
     ...agent,
     '--innodb-encrypt-tables=ON',
     '--innodb-encrypt-log=ON',

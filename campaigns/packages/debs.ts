@@ -1,4 +1,4 @@
-/** The Debian packages under test. */
+/** The packages under test. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -14,9 +14,8 @@ const root = join(import.meta.dirname, '../..');
  */
 const EARLIER = readFileSync(join(import.meta.dirname, 'earlier'), 'utf8').trim();
 
-/** @throws Error when `npm run package -- deb` has not made exactly one */
 export function currentDeb(): string {
-  return onlyDeb(join(BUILD, 'packages'));
+  return builtPackage('.deb');
 }
 
 /** Packs the earlier commit's build with today's script, as a version that is older than this tree's. */
@@ -30,13 +29,21 @@ export function packEarlierDeb(): string {
   execFileSync(process.execPath, [...script, '--version', `${version}~git${count}`], {
     stdio: ['ignore', 'ignore', 2],
   });
-  return onlyDeb(out);
+  return only('.deb', out);
 }
 
-function onlyDeb(directory: string): string {
-  const found = readdirSync(directory).filter((name) => name.endsWith('.deb'));
+/**
+ * @param ending of the package's name
+ * @throws Error when `npm run package` has not made exactly one
+ */
+export function builtPackage(ending: string): string {
+  return only(ending, join(BUILD, 'packages'));
+}
+
+function only(ending: string, directory: string): string {
+  const found = readdirSync(directory).filter((name) => name.endsWith(ending));
   const [name] = found;
   if (name === undefined || found.length > 1)
-    throw new Error(`${directory} has ${found.length} packages of Debian, expected 1: npm run package -- deb`);
+    throw new Error(`${directory} has ${found.length} packages ${ending}, expected 1: npm run package`);
   return join(directory, name);
 }

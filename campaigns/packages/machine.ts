@@ -8,7 +8,7 @@ import { RootError, type RootSession } from '../../harness/root-session.ts';
 
 const DATA = '/var/lib/mysql';
 /** Packages that a machine may have and a clean root lacks: apt finds them without a network. */
-const TOOLS = ['needrestart'];
+const TOOLS = ['needrestart', 'rpm', 'xz-utils'];
 /** Longer than an idle agent lives. */
 const PATIENCE_MS = 60_000;
 

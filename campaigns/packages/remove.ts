@@ -20,7 +20,7 @@ export async function remove(machine: Machine, deb: string): Promise<string> {
   const server = await machine.server();
   const removed = await machine.session.try(`apt-get remove -y ${PACKAGE}`);
   expectThat(removed.status === 0, 'the package can be removed', removed.output);
-  for (const word of ['plugin active', keys, AGENT_KEYS])
+  for (const word of ['plugin active', keys, AGENT_KEYS, '--remove-trial'])
     expectThat(removed.output.includes(word), `the removal warns of "${word}"`, removed.output);
   expectSame(await machine.server(), server, 'the process of the server');
   await expectKeys();

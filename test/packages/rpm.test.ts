@@ -70,7 +70,7 @@ it('no file belongs to the administrator, to an id of the build, or to another o
 it('the rpm asks for a server and libraries that RHEL 9 has, and provides no library', () => {
   const requires = query('--requires');
   expect(requires).toContain(
-    '(mariadb-server or MariaDB-server or mariadb-server-any or mariadb105-server or mariadb1011-server)',
+    '(mariadb-server >= 3:10.11 or MariaDB-server >= 10.11 or mariadb1011-server or mariadb118-server)',
   );
   expect(requires).toContain('libatomic.so.1()(64bit)');
   expect(requires).toContain('libstdc++.so.6()(64bit)');
