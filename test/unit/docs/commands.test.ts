@@ -7,7 +7,7 @@ import { createProgram } from '../../../src/cli/commands.ts';
 const ROOT = join(import.meta.dirname, '../../..');
 const BLOCK = /^```(\w*)\n([\s\S]*?)^```$/gm;
 /** Lines of blocks that are no command: SQL, output, continued lines, the rest of a Dockerfile. */
-const NO_COMMAND = /^(?:$|\s|MariaDB>|\d+$|COPY |RUN )/;
+const NO_COMMAND = /^(?:$|\s|MariaDB>|\d+$|COPY |RUN |VOLUME )/;
 
 /** Tests that run a command of the documents, by its beginning: the file, and its words there. */
 const RUN: Readonly<Record<string, readonly [file: string, words: string]>> = {
