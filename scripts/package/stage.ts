@@ -61,7 +61,7 @@ export function stage(tree: string, layout: Layout, { root, build, epoch }: Sour
   execFileSync('strip', [...unneeded, '-o', at(library), join(build, 'plugin/aws_key_management.so')]);
   symlinkSync(relative(layout.plugins, COMMAND), at(join(layout.plugins, 'aws_key_management_agent')));
 
-  for (const name of ['aws_key_management.cnf', 'mariadb-aws-kms.conf', 'removal-warnings'])
+  for (const name of ['aws_key_management.cnf', 'mariadb-aws-kms.conf', 'needrestart.conf', 'removal-warnings'])
     put(join(root, 'packaging', name), join(SHARED, name));
   putIfMade(join(root, 'packaging/apparmor'), join(SHARED, 'apparmor'));
   if (layout.units !== undefined) put(join(root, 'packaging/systemd', UNIT), join(layout.units, UNIT));
