@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { DEFAULT_REGION, TEST_ACCESS_KEY } from '../dev-kms/index.ts';
 import { ALL_CHECKS, INSTALLATION_CHECKS } from '../doctor/checks.ts';
-import { examine } from '../doctor/doctor.ts';
+import { examine, type Limits } from '../doctor/doctor.ts';
 import { exitCode } from '../doctor/format.ts';
 import { KeyError } from '../errors.ts';
 import type { Finding } from '../finding.ts';
@@ -24,6 +24,7 @@ import { type Survey, surveyServer } from '../setup/survey.ts';
 import { reloadUnits } from '../setup/systemd.ts';
 import { planRemoval, removeTrial } from '../setup/trial/remove-trial.ts';
 import { planTrial, setUpTrial } from '../setup/trial/set-up-trial.ts';
+import { lockInit } from './init-lock.ts';
 import { askForFlags, type InitOptions } from './init-questions.ts';
 import { InitReport } from './init-report.ts';
 import { withOptionFiles } from './option-files.ts';
@@ -43,6 +44,8 @@ interface Work extends Survey {
 
 /** Two restarts at most, each of which may take minutes. */
 const ALL_MS = 900_000;
+/** A slow answer of a busy machine is no reason to refuse or to take back what was written. */
+const LIMITS: Limits = { checkMs: 60_000, allMs: 240_000 };
 
 /**
  * `mariadb-aws-kms init`.
@@ -80,6 +83,7 @@ export function initCommand(
         });
       }
       const report = new InitReport(io, { isJson: options.json ?? false, isDryRun: options.dryRun ?? false });
+      const release = options.dryRun === true ? undefined : await lockInit(paths.lock);
       const deadline = startDeadline(outside.clock, ALL_MS);
       try {
         const configuration = await readServer(options, { variables: {} }, outside);
@@ -99,6 +103,7 @@ export function initCommand(
         });
       } finally {
         deadline.cancel();
+        await release?.();
       }
     });
 }
@@ -125,7 +130,7 @@ async function refuseObstacles(work: Work): Promise<void> {
   const { configuration, server, site, surroundings, options } = work;
   // Without the separate agent's socket, nothing can be said about the agent yet.
   const checks = INSTALLATION_CHECKS.filter(({ id }) => id !== 'agent' || options.separateAgent !== true);
-  const findings = await examine(configuration.request, surroundings, checks);
+  const findings = await examine(configuration.request, surroundings, checks, LIMITS);
   const text = await textIfThere(join(site.optionDirectory, OPTION_FILE), surroundings.files.keyDirectory);
   const obstacle = obstacleIn(configuration, findings, server, text !== undefined);
   if (obstacle !== undefined) throw obstacle;
@@ -250,5 +255,5 @@ async function endTrial(work: Work): Promise<void> {
 }
 
 async function examineAll({ configuration, surroundings }: Work, checks = ALL_CHECKS): Promise<readonly Finding[]> {
-  return await examine({ ...configuration.request, deep: true }, surroundings, checks);
+  return await examine({ ...configuration.request, deep: true }, surroundings, checks, LIMITS);
 }

@@ -11,8 +11,14 @@ import type { Surroundings } from '../server/surroundings.ts';
 import type { Check, Examination } from './check.ts';
 import { ALL_CHECKS } from './checks.ts';
 
-const CHECK_MS = 10_000;
-const ALL_MS = 60_000;
+/** Milliseconds. */
+export interface Limits {
+  /** For each check that has no limit of its own. */
+  readonly checkMs: number;
+  readonly allMs: number;
+}
+
+const LIMITS: Limits = { checkMs: 10_000, allMs: 60_000 };
 /** Milliseconds after its limit in which a check may still report; then its result is ignored. */
 const GRACE_MS = 500;
 
@@ -25,17 +31,18 @@ export async function examine(
   request: DoctorRequest,
   surroundings: Surroundings,
   checks: readonly Check[] = ALL_CHECKS,
+  limits = LIMITS,
 ): Promise<readonly Finding[]> {
   const { clock } = surroundings;
-  let all = startDeadline(clock, ALL_MS);
+  let all = startDeadline(clock, limits.allMs);
   let examination: OpenExamination | undefined;
   try {
-    const configuration = await readInTime(request, surroundings, all);
-    examination = openExamination(surroundings, configuration);
+    const configuration = await readInTime(request, surroundings, limits, all);
+    examination = openExamination(surroundings, configuration, limits);
     const findings: Finding[] = configuration.reports.map((report) => ({ check: 'option-files', ...report }));
     for (const check of checks) {
       const leftMs = all.atMs - clock.monotonicMs();
-      const reports = await reportsOf(check, examination, findings, all);
+      const reports = await reportsOf(check, examination, findings, { ...limits, all });
       findings.push(...reports.map((report) => ({ check: check.id, ...report })));
       if (check.limitMs !== undefined && leftMs > 0) {
         all.cancel();
@@ -56,9 +63,10 @@ interface OpenExamination extends Examination {
 async function readInTime(
   request: DoctorRequest,
   surroundings: Surroundings,
+  { checkMs }: Limits,
   all: Deadline,
 ): Promise<KeptConfiguration> {
-  const deadline = startDeadline(surroundings.clock, CHECK_MS, all.signal);
+  const deadline = startDeadline(surroundings.clock, checkMs, all.signal);
   try {
     return await unlessAborted(
       readConfiguration(request, surroundings, deadline.signal).then((read) => findKeyKeeper(read, surroundings)),
@@ -70,12 +78,16 @@ async function readInTime(
   }
 }
 
-function openExamination(surroundings: Surroundings, configuration: KeptConfiguration): OpenExamination {
+function openExamination(
+  surroundings: Surroundings,
+  configuration: KeptConfiguration,
+  { checkMs }: Limits,
+): OpenExamination {
   let kms: Promise<KmsInspector> | undefined;
   let reached: Promise<Reached> | undefined;
   const { account, service } = configuration.keeper;
   const connect = (): Promise<KmsInspector> => {
-    kms ??= surroundings.connectKms(kmsTarget(surroundings, { ...configuration, account, service }, CHECK_MS / 2));
+    kms ??= surroundings.connectKms(kmsTarget(surroundings, { ...configuration, account, service }, checkMs / 2));
     return kms;
   };
   return {
@@ -102,16 +114,16 @@ async function reportsOf(
   check: Check,
   examination: Examination,
   before: readonly Finding[],
-  all: Deadline,
+  { checkMs, allMs, all }: Limits & { readonly all: Deadline },
 ): Promise<readonly Report[]> {
   const unneeded = check.unneeded?.(examination.configuration);
   if (unneeded !== undefined) return [skipped(unneeded)];
   const missing = check.needs?.find((id) => isUnusable(id, before));
   if (missing !== undefined) return [skipped(`not looked at: ${missing} must be right first`)];
-  if (all.signal.aborted) return [outOfTime(check, ALL_MS)];
+  if (all.signal.aborted) return [outOfTime(check, allMs)];
   const { clock } = examination.surroundings;
   const ownMs = check.limitMs?.(examination);
-  const limitMs = ownMs ?? CHECK_MS;
+  const limitMs = ownMs ?? checkMs;
   const soft = startDeadline(clock, limitMs, ownMs === undefined ? all.signal : undefined);
   const hard = startDeadline(clock, limitMs + GRACE_MS);
   try {

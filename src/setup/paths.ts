@@ -13,6 +13,8 @@ export interface SetupPaths {
   readonly agentDefaults: string;
   /** Everything of a trial but the files that server and systemd read. */
   readonly trialDirectory: string;
+  /** Locked while `init` runs. */
+  readonly lock: string;
 }
 
 export const SETUP_PATHS: SetupPaths = {
@@ -24,6 +26,7 @@ export const SETUP_PATHS: SetupPaths = {
   agentSocket: '/run/mariadb-aws-kms/agent.sock',
   agentDefaults: '/etc/default/mariadb-aws-kms',
   trialDirectory: '/var/lib/mariadb-aws-kms-trial',
+  lock: '/run/mariadb-aws-kms-init.lock',
 };
 
 export const OPTION_FILE = 'aws_key_management.cnf';

@@ -1,9 +1,12 @@
 /** `init` with a real server that stands in its way. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeEach, expect, it, vi } from 'vitest';
 import { expectKeyError } from '../support/expect-error.ts';
 import { at, commandLine, everything, init, isActive, makeServer, script, shell, sql } from '../support/init-server.ts';
-import { until } from '../support/scratch.ts';
+import { cleanUp, until } from '../support/scratch.ts';
 
 // Each test starts a server up to six times, which a busy machine does slowly.
 vi.setConfig({ testTimeout: 300_000 });
@@ -34,6 +37,40 @@ it('a trial that encrypts by default ends after the printed commands as well', a
   });
   await init('--remove-trial');
   expect(await sql('SELECT i FROM d.t')).toBe('7');
+  expect(await isActive()).toBe(false);
+});
+
+it('of two at the same time one is refused, and a killed one leaves no lock', async () => {
+  await script('start');
+  const file = at('tmp/init.lock');
+  const other = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { detached: true });
+  cleanUp(() => void other.stdin.destroy());
+  await once(other.stdout, 'data');
+  const untouched = everything();
+  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /^another "mariadb-aws-kms init" is at work; nothing/);
+  expect(everything()).toBe(untouched);
+  expect((await init('--embedded-kms', '--dry-run')).out).toContain('without --dry-run');
+  const ended = once(other, 'close');
+  other.stdin.destroy();
+  await ended;
+
+  const both = await Promise.allSettled([init('--embedded-kms'), init('--embedded-kms')]);
+  expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  for (const one of both) if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'SETUP_REFUSED' });
+  expect(await isActive()).toBe(true);
+
+  const module = join(import.meta.dirname, '../../src/cli/init-lock.ts');
+  const killed = spawn(process.execPath, ['--input-type=module', '-'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  killed.stdin.end(`const { lockInit } = await import(${JSON.stringify(module)});
+    await lockInit(${JSON.stringify(file)}); console.log('locked'); setInterval(() => undefined, 1000);`);
+  await once(killed.stdout, 'data');
+  await expectKeyError(init('--remove-trial'), 'SETUP_REFUSED', /^another "mariadb-aws-kms init" is at work/);
+  killed.kill('SIGKILL');
+  await once(killed, 'close');
+  await until('the lock is free', async () => {
+    return (await shell(`flock --nonblock ${file} echo free || :`)) === 'free';
+  });
+  await init('--remove-trial');
   expect(await isActive()).toBe(false);
 });
 

@@ -148,6 +148,7 @@ export async function init(...flags: readonly string[]): Promise<Said> {
     unitDirectory: at('units'),
     keyDirectory: at('keys'),
     trialDirectory: at('trial'),
+    lock: at('tmp/init.lock'),
   };
   const command = initCommand(
     io,

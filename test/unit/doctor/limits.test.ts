@@ -53,6 +53,13 @@ it('the doctor continues when a check gets no answer', async () => {
   expect(lines).toContain('ok       permissions: may Decrypt with MASTER-KEY');
 });
 
+it('whoever asks the doctor may set its limits', async () => {
+  const patient = await newPatient({ surroundings: { clock } });
+  patient.spoil = (kms) => ({ ...kms, describeKey: clock.hang });
+  const { problems } = await patient.examine({}, { checkMs: 7_000, allMs: 60_000 });
+  expect(problems).toContain('failure  master-key: no result within 7 s\n');
+});
+
 it('the doctor does not wait for a hanging file system', async () => {
   const files = { ...plainFiles, keyDirectory: { ...plainFiles.keyDirectory, readdir: clock.hang } };
   const patient = await newPatient({ surroundings: { clock, files } });

@@ -10,7 +10,8 @@ import type { Clock } from '../../../src/clock.ts';
 import { nodeDataFiles } from '../../../src/data/data-files.ts';
 import { type AccessKey, type DevKms, startDevKms, TEST_ACCESS_KEY } from '../../../src/dev-kms/index.ts';
 import { nodeFileSystem } from '../../../src/disk/file-system.ts';
-import { examine } from '../../../src/doctor/doctor.ts';
+import { ALL_CHECKS } from '../../../src/doctor/checks.ts';
+import { examine, type Limits } from '../../../src/doctor/doctor.ts';
 import { exitCode, formatFindings } from '../../../src/doctor/format.ts';
 import type { Finding } from '../../../src/finding.ts';
 import type { EncryptionAlgorithm } from '../../../src/format/encryption-algorithm.ts';
@@ -141,9 +142,9 @@ export class Patient {
     this.write(`data/${sidecarFileName(name)}`, formatSidecar(name, sidecar), 0o600);
   }
 
-  async examine(request: Partial<DoctorRequest> = {}): Promise<Transcript> {
+  async examine(request: Partial<DoctorRequest> = {}, limits?: Limits): Promise<Transcript> {
     const before = readdirSync(this.data).sort();
-    const findings = await examine({ ...this.#request(), ...request }, this.surroundings);
+    const findings = await examine({ ...this.#request(), ...request }, this.surroundings, ALL_CHECKS, limits);
     expect(readdirSync(this.data).sort(), 'the doctor leaves nothing behind').toEqual(before);
     for (const { status, found, fix } of findings) {
       if (status === 'failure' || status === 'warning') expect(fix, `what fixes "${found}"`).toBeTruthy();
