@@ -95,12 +95,14 @@ it('a server is set up with a master key, the doctor speaks, and a restart is al
   await sql('ALTER TABLE d.n ENCRYPTED=DEFAULT');
   await until('ENCRYPTED=DEFAULT follows the server', async () => (await sql(state)) === '1');
 
+  // The files say what the server has written so far.
+  await sql('FLUSH TABLES d.t, d.n FOR EXPORT; UNLOCK TABLES');
   const move = [...flags, '--credentials', credentials, '--keyfile-dir', at('other')];
   const whole = everything();
   const left = await expectKeyError(
     init(...move),
     'SETUP_REFUSED',
-    /other does not hold: \w+ and \d+ more files \(key 1 version 1\); they are in .*keys; nothing/,
+    /other does not hold: \S+(?: and \d+ more files?)? \(key 1 version 1\); they are in .*keys; nothing/,
   );
   expect(everything(), 'nothing is written').toBe(whole);
   await shell(/--keyfile-dir: (.* stop && install .*)$/.exec(left.hint)?.[1] ?? 'false');
