@@ -30,7 +30,7 @@ aws_secret_access_key = ${TEST_ACCESS_KEY.secretAccessKey}
 `;
 
 /** Small and quick to start; everything else as MariaDB ships it. */
-const SMALL: ServerOptions = {
+export const SMALL: ServerOptions = {
   innodb_buffer_pool_size: '16M',
   innodb_log_file_size: '4M',
   innodb_use_native_aio: 0,

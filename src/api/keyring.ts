@@ -62,7 +62,7 @@ export interface DataKey extends KeyName {
   readonly keyCheckValue: string;
 }
 
-/** One line. It holds no secret. */
+/** A line of the log. It holds no secret. */
 export interface LogLine {
   readonly severity: 'note' | 'warning' | 'error';
   readonly text: string;

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { vi } from 'vitest';
-import { COMMAND, PLUGIN_DIRECTORY } from '../../harness/scratch-server.ts';
+import { COMMAND, PLUGIN_DIRECTORY, SMALL } from '../../harness/scratch-server.ts';
 import { initCommand } from '../../src/cli/init.ts';
 import { systemSurroundings } from '../../src/cli/system-surroundings.ts';
 import { sha256 } from '../../src/disk/files.ts';
@@ -30,12 +30,7 @@ export function makeServer(): void {
     log_error: at('error.log'),
     plugin_dir: PLUGIN_DIRECTORY,
     user: 'root',
-    innodb_buffer_pool_size: '16M',
-    innodb_log_file_size: '4M',
-    innodb_use_native_aio: 0,
-    aria_pagecache_buffer_size: '8M',
-    key_buffer_size: '1M',
-    performance_schema: 'OFF',
+    ...SMALL,
   };
   const lines = Object.entries(server).map(([name, value]) => `${name}=${value}`);
   writeFileSync(
