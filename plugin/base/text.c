@@ -58,6 +58,22 @@ size_t text_cut(const char *text, size_t size, size_t limit)
   return cut;
 }
 
+size_t text_line(const char *text, size_t size, size_t limit)
+{
+  size_t end= text_cut(text, size, limit), space= 0;
+  if (end == size)
+    return size;
+  for (size_t at= end; at > end / 2; at--)
+  {
+    if (text[at] != ' ')
+      continue;
+    if (memchr(".;:", text[at - 1], 3))
+      return at;
+    space= space ? space : at;
+  }
+  return space ? space : end;
+}
+
 /*
   Returns the bytes of a character at p[0..left) that a terminal obeys, 0 if it is none. Terminals obey control characters
   with C1 (U+0080..U+009F), line and paragraph separators (U+2028, U+2029), and the controls of direction (Unicode Standard

@@ -16,6 +16,12 @@ bool text_is_utf8(const uint8_t *bytes, size_t size);
 size_t text_cut(const char *text, size_t size, size_t limit);
 
 /*
+  Returns the length of the first of the lines that text[0..size) is printed as, each of at most limit bytes: up to the end
+  of a sentence or clause in the second half of the line, else up to a space there, else as text_cut().
+*/
+size_t text_line(const char *text, size_t size, size_t limit);
+
+/*
   Copies from[0..size) to to[0..capacity), always NUL terminated, cut at a character. Control characters, line separators
   and controls of direction become spaces: a text of another process must not be able to forge a log line or move a
   terminal's cursor.

@@ -185,11 +185,7 @@ void server_log(enum server_severity severity, const char *text)
   }
   while (left > PIECE)
   {
-    size_t cut= text_cut(text, left, PIECE), space= cut;
-    while (space > cut / 2 && text[space] != ' ')
-      space--;
-    if (space > cut / 2)
-      cut= space;
+    size_t cut= text_line(text, left, PIECE);
     log_piece(severity, text, cut);
     text+= cut;
     left-= cut;

@@ -41,6 +41,29 @@ static void cut_keeps_characters_whole(void)
   CHECK(text_cut(text, 5, 1) == 1 && text_cut(text, 5, 0) == 0);
 }
 
+static void lines_end_with_a_sentence_or_a_word(void)
+{
+  static const struct
+  {
+    const char *text;
+    size_t limit, line;
+  } rows[]= {
+    {"short", 9, 5},
+    {"one two", 7, 7},
+    {"It failed. Copy the file back", 19, 10},
+    {"it failed: copy the file", 16, 10},
+    {"A. It failed with this", 16, 12},
+    {"one two three", 9, 7},
+    {"one two three", 7, 7},
+    {"onetwothree four", 8, 8},
+    {"one twothree", 8, 8},
+    {"aaa\xE2\x82\xAC" "aaa", 5, 3},
+    {"", 4, 0},
+  };
+  for (size_t i= 0; i < sizeof rows / sizeof rows[0]; i++)
+    CHECK(text_line(rows[i].text, strlen(rows[i].text), rows[i].limit) == rows[i].line);
+}
+
 static void clean_removes_control_characters(void)
 {
   char to[16];
@@ -66,5 +89,6 @@ void text_tests(void)
 {
   TEST(utf8_row_by_row);
   TEST(cut_keeps_characters_whole);
+  TEST(lines_end_with_a_sentence_or_a_word);
   TEST(clean_removes_control_characters);
 }
