@@ -1,5 +1,6 @@
 /** Man pages in the man(7) macros: one of the command and one of each verb that its help shows. */
 import type { Command, Option } from 'commander';
+import { ENVIRONMENT, FILES, READ_FROM } from './sections.ts';
 
 export interface Edition {
   /** Name and release: `mariadb-aws-kms 0.1.0`. */
@@ -33,7 +34,11 @@ function programPage(program: Command, verbs: readonly Command[], edition: Editi
     '.SH VERBS',
     ...verbs.map((verb) => item(`${bold(`${name}-${verb.name()}`)}(1)`, verb.description())),
     ...optionSection(program),
-    EXIT_STATUS,
+    ...EXIT_STATUS,
+    '.SH FILES',
+    ...FILES.map(entry),
+    `.SH ENVIRONMENT\n${paragraph(READ_FROM)}`,
+    ...ENVIRONMENT.map(entry),
     seeAlso(verbs.map((verb) => `${name}-${verb.name()}`)),
   ]);
 }
@@ -42,6 +47,7 @@ function verbPage(program: Command, verb: Command, verbs: readonly Command[], ed
   const name = `${program.name()}-${verb.name()}`;
   const help = verb.createHelp();
   const shown = help.visibleArguments(verb);
+  const afterOptions = textAfterHelp(verb);
   const operands = verb.registeredArguments.map((argument) => italic(help.argumentTerm(argument)));
   const usage = [bold(`${program.name()} ${verb.name()}`), `[${italic('options')}]`, ...operands];
   const others = verbs.map((other) => `${program.name()}-${other.name()}`).filter((other) => other !== name);
@@ -52,8 +58,8 @@ function verbPage(program: Command, verb: Command, verbs: readonly Command[], ed
     ...(shown.length === 0 ? [] : ['.SH ARGUMENTS']),
     ...shown.map((argument) => item(italic(help.argumentTerm(argument)), help.argumentDescription(argument))),
     ...optionSection(verb),
-    ...textAfterHelp(verb),
-    EXIT_STATUS,
+    ...afterOptions,
+    ...(afterOptions.includes(EXIT_HEADING) ? [] : EXIT_STATUS),
     seeAlso([program.name(), ...others]),
   ]);
 }
@@ -82,19 +88,28 @@ function optionTerm({ flags }: Option): string {
     .join('');
 }
 
+const EXIT_HEADING = '.SH EXIT STATUS';
+
 const EXIT_STATUS = [
-  '.SH EXIT STATUS',
+  EXIT_HEADING,
   item('0', 'success'),
   item('1', 'something failed, or was found to be wrong'),
   item('2', 'bad usage'),
-].join('\n');
+];
+
+/** An entry whose term may have several lines. */
+function entry([terms, text]: readonly [string, string]): string {
+  const [first = '', ...more] = terms.split('\n');
+  const others = more.map((term) => `.TQ\n${bold(term)}\n`).join('');
+  return `.TP\n${bold(first)}\n${others}${paragraph(text)}`;
+}
 
 function seeAlso(names: readonly string[]): string {
   const pages = names.map((name) => `${bold(name)}(1)`);
   return `.SH SEE ALSO\n${[...pages, `${bold('mariadbd')}(8)`].join(',\n')}`;
 }
 
-/** The paragraphs of addHelpText(): a line that ends with a colon is a heading, indented lines are commands. */
+/** The parts of addHelpText(): a line that ends with a colon is a heading; below it are commands, or numbers with a text. */
 function textAfterHelp(command: Command): readonly string[] {
   const parts: string[] = [];
   command.configureOutput({ writeOut: (part) => void parts.push(part) }).outputHelp();
@@ -105,6 +120,8 @@ function textAfterHelp(command: Command): readonly string[] {
     .filter((line) => line !== '');
   return lines.map((line) => {
     if (/^\S.*:$/.test(line)) return `.SH ${escaped(line.slice(0, -1).toUpperCase())}`;
+    const [, number, meaning] = /^ {2}(\d+) +(.*)$/.exec(line) ?? [];
+    if (number !== undefined && meaning !== undefined) return item(number, meaning);
     return line.startsWith('  ') ? `.nf\n${escaped(line.trim())}\n.fi` : paragraph(line);
   });
 }

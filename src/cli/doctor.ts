@@ -55,7 +55,12 @@ export function doctorCommand(io: CliIo, surroundings: () => Surroundings = syst
     .option('--json', 'print the findings as a JSON array of { check, status, found, fix }')
     .addHelpText(
       'after',
-      '\nExit status: 0 nothing found that stops the server; 1 a failure was found; 2 wrong usage; 3 INCOMPLETE: no failure was\nfound, and the keys or the identity of a separate agent could not be looked at.',
+      `
+Exit status:
+  0  nothing found that stops the server
+  1  a failure was found
+  2  bad usage
+  3  INCOMPLETE: no failure was found, but a separate agent's keys or identity could not be looked at`,
     )
     .addHelpText('after', '\nExample:\n  mariadb-aws-kms doctor --user mysql')
     .action(async (options: DoctorOptions) => {

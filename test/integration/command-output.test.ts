@@ -112,7 +112,7 @@ it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'policy', 
     expect(code).toBe(0);
     expect((await shell('$COMMAND --help')).stdout).toMatch(new RegExp(`^  ${verb} `, 'm'));
     const [, about, ...more] = stdout.trimEnd().split('\n\n');
-    const sections = more.filter((section) => !section.startsWith('Exit status: '));
+    const sections = more.filter((section) => !section.startsWith('Exit status:'));
     expect(about).toMatch(/^[a-z].*[^.]$/s);
     expect(sections.at(-1)).toMatch(new RegExp(`^Example:\\n  mariadb-aws-kms ${verb} `));
     const [, ...options] = sections.at(-2)?.split(/\n(?= {2}-)/) ?? [];

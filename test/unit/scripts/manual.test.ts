@@ -38,7 +38,7 @@ it('a man page has the texts of the help, whatever characters they have', () => 
       .addHelpText('after', '\nExample:\n  tool eat --quick-bite a'),
   );
   const page = manPages(program, EDITION).get('tool-eat.1') ?? '';
-  const shown = execFileSync('groff', ['-ww', '-man', '-Tutf8', '-P-cbou'], { input: page, encoding: 'utf8' });
+  const shown = shownOf(page);
   expect(shown).toContain("tool-eat - .eats 'all' that is \\ here");
   expect(shown).toContain('tool eat [options] file');
   expect(shown).toContain('the "meal" – cold');
@@ -46,6 +46,19 @@ it('a man page has the texts of the help, whatever characters they have', () => 
   expect(shown).toContain('`fast`');
   expect(shown).toMatch(/^EXAMPLE\n +tool eat --quick-bite a$/m);
   expect(shown).toContain('tool 0.1.0');
+});
+
+it('the page of a verb has its own exit statuses in place of the usual ones', () => {
+  const pages = manPages(createProgram(), EDITION);
+  expect(shownOf(pages.get('mariadb-aws-kms-doctor.1'))).toMatch(/^EXIT STATUS\n.*^ +3 +INCOMPLETE: no failure/ms);
+  expect(shownOf(pages.get('mariadb-aws-kms-doctor.1')).match(/^EXIT STATUS$/gm)).toHaveLength(1);
+  expect(shownOf(pages.get('mariadb-aws-kms-policy.1'))).toMatch(/^EXIT STATUS\n +0 +success$/m);
+});
+
+it('the page of the command lists files and variables', () => {
+  const page = shownOf(manPages(createProgram(), EDITION).get('mariadb-aws-kms.1'));
+  expect(page).toMatch(/^FILES\n(?: +\S+\n){2} +the plugin's options$/m);
+  expect(page).toMatch(/^ENVIRONMENT\n.*^ +AWS_REGION\n +AWS_DEFAULT_REGION\n +the Region/ms);
 });
 
 it.each([
@@ -89,6 +102,10 @@ function argumentsAfter(typed: string): readonly string[] {
     input: `. ${script}\nmariadb-aws-kms() { printf '%s\\n' "$@" >&3; }\nmariadb-aws-kms ${typed}\n`,
   });
   return (output[3] ?? '').split('\n').slice(0, -1);
+}
+
+function shownOf(page = ''): string {
+  return execFileSync('groff', ['-ww', '-man', '-Tutf8', '-P-cbou'], { input: page, encoding: 'utf8' });
 }
 
 function scratch(): string {
