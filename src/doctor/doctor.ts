@@ -3,8 +3,9 @@ import { type CheckId, type Finding, failure, type Report, skipped } from '../fi
 import type { KmsInspector, Reached } from '../kms/inspect.ts';
 import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
 import { readConfiguration } from '../server/configuration.ts';
-import { findKeyKeeper, type KeptConfiguration } from '../server/key-keeper.ts';
+import { findKeyKeeper, type KeptConfiguration, keeperHint } from '../server/key-keeper.ts';
 import { kmsTarget } from '../server/kms-target.ts';
+import { withOptionPlace } from '../server/option-place.ts';
 import type { DoctorRequest } from '../server/request.ts';
 import { adoptEnvironment } from '../server/service/server-environment.ts';
 import type { Surroundings } from '../server/surroundings.ts';
@@ -128,12 +129,13 @@ async function reportsOf(
   const hard = startDeadline(clock, limitMs + GRACE_MS);
   try {
     const reports = await unlessAborted(check.run(examination, soft.signal), hard.signal, () => undefined);
-    return reports.map((report) => forWhoeverRuns(examination, report));
+    return await Promise.all(reports.map(async (report) => placed(examination, forWhoeverRuns(examination, report))));
   } catch (thrown) {
     if (soft.signal.aborted || hard.signal.aborted) return [outOfTime(check, limitMs)];
     if (isPermission(thrown)) return [unseen(examination, thrown)];
     const { message, hint } = toKeyError(thrown);
-    return [check.isOptional === true ? skipped(`could not be looked at: ${message}`) : failure(message, hint)];
+    if (check.isOptional === true) return [skipped(`could not be looked at: ${message}`)];
+    return [await placed(examination, failure(message, hint))];
   } finally {
     soft.cancel();
     hard.cancel();
@@ -148,6 +150,13 @@ function isPermission(thrown: unknown): thrown is Error {
 function forWhoeverRuns({ surroundings: { uid }, configuration: { account } }: Examination, report: Report): Report {
   if (uid === 0 || uid === account.uid || !/\b(?:EACCES|EPERM)\b/.test(report.found)) return report;
   return { ...report, fix: `run this as root or as ${account.name}` };
+}
+
+/** The fix in the terms of the process that has the keys; a line of an option file says where it belongs. */
+async function placed({ surroundings, configuration }: Examination, report: Report): Promise<Report> {
+  if (report.fix === undefined) return report;
+  const fix = keeperHint(configuration.keeper, report.fix);
+  return { ...report, fix: await withOptionPlace(fix, configuration, surroundings) };
 }
 
 /** Nothing is known of the server here, which is not the same as no problem. */

@@ -152,6 +152,14 @@ export function settingCure(
   return `${flag} in AGENT_OPTIONS of ${optionsFile(service.unit)}, then: ${restartOf(service.unit)}`;
 }
 
+const AGENTS_OWN = /\baws_key_management_(region|endpoint_url|failover_regions)\b/g;
+
+/** A hint about the plugin's options, in the terms of the process that has the keys: its own flags if it is separate. */
+export function keeperHint({ isSeparate }: KeyKeeper, hint: string): string {
+  if (!isSeparate) return hint;
+  return hint.replaceAll(AGENTS_OWN, (_, name: string) => `the agent's --${name.replaceAll('_', '-')}`);
+}
+
 /** The way to give a separate agent credentials. */
 export function credentialsCure({ account, service: { unit } }: KeyKeeper): string {
   const file = '/etc/mariadb-aws-kms/credentials';

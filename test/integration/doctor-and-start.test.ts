@@ -429,7 +429,7 @@ const ROWS: readonly Row[] = [
     build: EVERYTHING,
     options: () => ({ plugin_load_add: 'aws_key_managment' }),
     failure: { check: 'activation', found: /^no plugin has the name of "aws_key_managment"/ },
-    fix: /^plugin_load_add = aws_key_management$/,
+    fix: /^in \S+, section \[mariadb\]: plugin_load_add = aws_key_management$/,
     cure(site) {
       site.options = { ...site.options, plugin_load_add: 'aws_key_management' };
     },

@@ -124,11 +124,12 @@ it('the fix for secure_file_priv lets the server start, and SQL write to that di
     return findings.filter(({ check }) => check === 'sql-files');
   };
   const [warned] = await sqlFiles();
-  const [command = '', option = '', ...more] = warned?.fix?.split('\n') ?? [];
+  const [command = '', line = '', ...more] = warned?.fix?.split('\n') ?? [];
   expect(more).toEqual([]);
   await execute('sh', ['-c', command]);
   const directory = `${server.datadir}-files`;
-  expect(option).toBe(`secure_file_priv = ${directory}`);
+  const option = `secure_file_priv = ${directory}`;
+  expect(line).toBe(`in ${file}, section [mariadb]: ${option}`);
   writeFileSync(file, readFileSync(file, 'utf8').replace('[mariadb]\n', `[mariadb]\n${option}\n`));
   expect(await sqlFiles()).toMatchObject([{ status: 'ok' }]);
   server.options = { ...server.options, secure_file_priv: directory };

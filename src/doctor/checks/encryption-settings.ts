@@ -1,7 +1,6 @@
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { allowsKeyId, isKeyId } from '../../ids.ts';
 import type { KeptConfiguration } from '../../server/key-keeper.ts';
-import { withOptionPlace } from '../../server/option-place.ts';
 import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
 import type { ServerOptions } from '../../server/server-options.ts';
 import type { Check, Examination } from '../check.ts';
@@ -28,7 +27,7 @@ export const encryptionSettings: Check = {
   id: 'encryption-settings',
   unneeded: ({ unread }) => unread,
   async run(examination) {
-    const { configuration, surroundings } = examination;
+    const { configuration } = examination;
     const { options } = configuration;
     const reports = [
       ...unprotected(configuration),
@@ -39,14 +38,7 @@ export const encryptionSettings: Check = {
       ...switches(options),
       ...plainLogs(options),
     ];
-    if (reports.length > 0) {
-      return await Promise.all(
-        reports.map(async (report) => ({
-          ...report,
-          ...(report.fix === undefined ? {} : { fix: await withOptionPlace(report.fix, configuration, surroundings) }),
-        })),
-      );
-    }
+    if (reports.length > 0) return reports;
     const age = Number(options.last('innodb_encryption_rotate_key_age') ?? 1);
     const versions = age === 1 ? 'version' : 'versions';
     const rule = `rotations re-encrypt pages that are more than ${age} key ${versions} old`;

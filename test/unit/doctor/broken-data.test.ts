@@ -124,9 +124,9 @@ it('nothing loads the plugin, and the data is encrypted', async () => {
   put(patient, 'redo-encrypted');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  activation: no option and no INSTALL SONAME loads the plugin: the server starts without keys
-             plugin_load_add = aws_key_management
+             in /etc/my.cnf, section [mariadb]: plugin_load_add = aws_key_management
     failure  data: ib_logfile0 is encrypted with key 1, and the server loads no plugin that has keys
-             plugin_load_add = aws_key_management
+             in /etc/my.cnf, section [mariadb]: plugin_load_add = aws_key_management
     exit 1"
   `);
 });
@@ -154,7 +154,7 @@ it("the plugin's name is misspelt", async () => {
   const patient = await newPatient({ options: { plugin_load_add: 'aws_key_managment' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  activation: no plugin has the name of "aws_key_managment": the plugin is aws_key_management, and is not loaded
-             plugin_load_add = aws_key_management
+             in /etc/my.cnf, section [mariadb]: plugin_load_add = aws_key_management
     exit 1"
   `);
 });
@@ -178,7 +178,7 @@ it('mariadbd disables a plugin whose value it does not understand', async () => 
     "failure  server-options: mariadbd does not understand a value: Error while setting value 'MAYBE' to 'innodb-encrypt-tables'; Parsing options for plugin 'InnoDB' failed. Disabling plugin
              correct it in the option file
     failure  activation: aws_key_management.so is not loaded: Error while setting value 'MAYBE' to 'innodb-encrypt-tables'
-             plugin_load_add = aws_key_management
+             in /etc/my.cnf, section [mariadb]: plugin_load_add = aws_key_management
     exit 1"
   `);
 });

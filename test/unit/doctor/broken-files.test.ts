@@ -299,7 +299,7 @@ it('there are no keys, and none can be created', async () => {
     "failure  key-files: there is no key 1, and aws_key_management_master_key_id is empty: none can be created
              aws_key_management_master_key_id = alias/NAME, or point keyfile_dir at the existing keys
     warning  master-key: aws_key_management_master_key_id is empty: no new keys can be created
-             aws_key_management_master_key_id = alias/NAME
+             in /etc/my.cnf, section [mariadb]: aws_key_management_master_key_id = alias/NAME
     exit 1"
   `);
 });
@@ -308,7 +308,7 @@ it('there are no keys, and key 1 is not allowed', async () => {
   const patient = await newPatient({ keys: [], options: { aws_key_management_key_ids: '100-199' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-files: there is no key 1, and aws_key_management_key_ids does not allow it
-             aws_key_management_key_ids = 1-2,100-199
+             in /etc/my.cnf, section [mariadb]: aws_key_management_key_ids = 1-2,100-199
     warning  encryption-settings: aws_key_management_key_ids does not allow key 1, innodb_default_encryption_key_id: no encrypted table can be created
              add 1 to the list
     exit 1"

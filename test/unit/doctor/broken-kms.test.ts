@@ -74,12 +74,12 @@ it('the credentials file may be read by others, and by SQL users', async () => {
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  sql-files: secure_file_priv is not set: SQL users with the FILE privilege can write key files into ROOT/data, and so stop the next start
              install -d -o mysql -g mysql -m 0750 ROOT/data-files
-             secure_file_priv = ROOT/data-files
+             in /etc/my.cnf, section [mariadb]: secure_file_priv = ROOT/data-files
     warning  credentials: ROOT/home/.aws/credentials may be read by others (mode 0644)
              chmod 0600 ROOT/home/.aws/credentials
     warning  credentials: secure_file_priv is not set: SQL users with the FILE privilege can read ROOT/home/.aws/credentials
              install -d -o mysql -g mysql -m 0750 ROOT/data-files
-             secure_file_priv = ROOT/data-files
+             in /etc/my.cnf, section [mariadb]: secure_file_priv = ROOT/data-files
     exit 0"
   `);
 });
@@ -167,7 +167,7 @@ it('the master key is in another Region', async () => {
   });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  endpoint: the master key is in eu-west-1, the server asks us-east-1
-             aws_key_management_region = eu-west-1
+             in /etc/my.cnf, section [mariadb]: aws_key_management_region = eu-west-1
     exit 1"
   `);
 });
@@ -176,7 +176,7 @@ it('stored keys are wrapped in another Region', async () => {
   const patient = await newPatient({ options: { aws_key_management_region: 'eu-west-1' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  endpoint: 3 stored key versions are wrapped in us-east-1, the server asks eu-west-1
-             aws_key_management_region = us-east-1
+             in /etc/my.cnf, section [mariadb]: aws_key_management_region = us-east-1
     exit 1"
   `);
 });

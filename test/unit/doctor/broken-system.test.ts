@@ -67,7 +67,7 @@ it('the plugin is switched off', async () => {
   const patient = await newPatient({ options: { 'aws-key-management': 'OFF' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  activation: aws_key_management = OFF: the plugin is not started, encrypted tables cannot be read
-             aws_key_management = FORCE_PLUS_PERMANENT
+             in /etc/my.cnf, section [mariadb]: aws_key_management = FORCE_PLUS_PERMANENT
     exit 1"
   `);
 });
@@ -76,7 +76,7 @@ it('the plugin is not forced, and nothing loads it', async () => {
   const patient = await newPatient({ options: { 'aws-key-management': undefined, plugin_load_add: undefined } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  activation: no option and no INSTALL SONAME loads the plugin: the server starts without keys
-             plugin_load_add = aws_key_management
+             in /etc/my.cnf, section [mariadb]: plugin_load_add = aws_key_management
     exit 1"
   `);
 });
@@ -356,7 +356,7 @@ it('rsync leaves the keys behind', async () => {
   const patient = await newPatient({ options: { wsrep_on: 'ON', wsrep_sst_method: 'rsync' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  backup: wsrep_sst_method = rsync leaves the keys behind: a node that joins would make other ones
-             wsrep_sst_method = mariabackup
+             in /etc/my.cnf, section [mariadb]: wsrep_sst_method = mariabackup
     exit 0"
   `);
 });

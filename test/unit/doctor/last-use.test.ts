@@ -86,7 +86,7 @@ it('the last-use check warns when the watch is off', async () => {
   const patient = await newPatient({ options: { aws_key_management_watch_interval: '0' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  last-use: aws_key_management_watch_interval is 0: a server that runs neither sees what becomes of its master key nor uses it, and to AWS the key looks unused
-             aws_key_management_watch_interval = 3600
+             in /etc/my.cnf, section [mariadb]: aws_key_management_watch_interval = 3600
     exit 0"
   `);
   const other = await newPatient({ options: { aws_key_management_watch_interval: '60' } });

@@ -168,3 +168,12 @@ it('the unit of the separate agent names a Region that is none', async () => {
   const patient = await separate((each) => usual(each).replace('us-east-1', 'nowhere'));
   expect((await patient.examine()).problems).toContain(`--region is not understood`);
 });
+
+it("a hint about the separate agent's endpoint names the agent's options", async () => {
+  const patient = await separate(() => `AGENT_OPTIONS="--region us-east-1 --endpoint-url http://127.0.0.1:9"\n`);
+  const { findings } = await patient.examine();
+  const unreachable = findings.find(({ check, status }) => check === 'endpoint' && status === 'failure');
+  expect(unreachable?.fix).toMatch(
+    /^the server must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, /,
+  );
+});

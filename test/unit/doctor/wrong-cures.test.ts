@@ -30,7 +30,7 @@ it('keys that are all in one other Region make the doctor suggest it', async () 
   const patient = await newPatient({ keys: [] });
   for (const key of ['1.1', '2.1']) wrapElsewhere(patient, key);
   expect(of(await patient.examine(), 'endpoint')).toEqual([
-    'failure: 2 stored key versions are wrapped in eu-west-1, the server asks us-east-1; aws_key_management_region = eu-west-1',
+    'failure: 2 stored key versions are wrapped in eu-west-1, the server asks us-east-1; in /etc/my.cnf, section [mariadb]: aws_key_management_region = eu-west-1',
   ]);
 });
 
@@ -40,7 +40,7 @@ it('the fix for secure_file_priv first creates its directory', async () => {
   expect(report).toMatchObject({
     status: 'warning',
     found: `secure_file_priv is not set: SQL users with the FILE privilege can write key files into ${patient.data}, and so stop the next start`,
-    fix: `install -d -o mysql -g mysql -m 0750 ${patient.data}-files\nsecure_file_priv = ${patient.data}-files`,
+    fix: `install -d -o mysql -g mysql -m 0750 ${patient.data}-files\nin /etc/my.cnf, section [mariadb]: secure_file_priv = ${patient.data}-files`,
   });
 });
 
