@@ -5,6 +5,7 @@
  *   --out DIRECTORY    (default: build/packages)
  *   --fast             compress little, for trials
  */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -54,9 +55,18 @@ const job: PackageJob = {
 };
 mkdirSync(job.out, { recursive: true });
 // A build of other sources has no notices of its own to make.
-if (values.build === undefined) writeNotices(job.root, job.build);
+if (values.build === undefined) {
+  refuseOldBuild();
+  writeNotices(job.root, job.build);
+}
 for (const pack of packers) await pack(job);
 writeSums(job.out);
+
+function refuseOldBuild(): void {
+  const built = execFileSync(join(job.build, 'mariadb-aws-kms'), ['--version'], { encoding: 'utf8' }).trim();
+  if (!built.includes(`(${job.commit})`))
+    throw new Error(`build holds ${built}, the sources are ${job.commit}: build again`);
+}
 
 /** The file has a line for each package, as `sha256sum --check` reads it. A signature of older sums is not kept. */
 function writeSums(directory: string): void {
