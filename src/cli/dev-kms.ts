@@ -52,7 +52,7 @@ export function devKmsCommand(io: DevKmsIo): Command {
     .option('--alias <name>', 'alias/NAME to create with a key if missing (repeatable)', append<string>, [])
     .option(
       '--access-key <id:secret[:token]>',
-      'access key to accept, instead of the published test key (repeatable)',
+      'access key to accept, instead of the published test key: an id of 16 to 128 letters, digits or _, a secret of up to 128 characters (repeatable)',
       (text, before: readonly AccessKey[]) => append(parseAccessKey(text), before),
       [],
     )
@@ -145,16 +145,37 @@ function parsePort(text: string): number {
   return port;
 }
 
-/** The secret may hold `/` and `+` but no colon; neither it nor the token is ever printed. */
+const ACCESS_KEY_ID_LENGTHS = [16, 128] as const;
+const SECRET_LENGTHS = [1, 128] as const;
+
+/** The secret may hold `/` and `+` but no colon; neither it, nor the id, nor the token is ever printed. */
 function parseAccessKey(text: string): AccessKey {
-  const match = /^([A-Za-z0-9_]{16,128}):([^:\s]{1,128})(?::([^:\s]+))?$/.exec(text);
-  const [, accessKeyId, secretAccessKey, sessionToken] = match ?? [];
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    throw new KeyError('BAD_OPTION', '--access-key: expected ID:SECRET or ID:SECRET:TOKEN', {
+  const [accessKeyId = '', secretAccessKey, sessionToken] = text.split(/:(.*?)(?::(.*))?$/s, 3);
+  const problem =
+    secretAccessKey === undefined
+      ? 'expected ID:SECRET or ID:SECRET:TOKEN, got no ":"'
+      : (problemOfLength('id', accessKeyId, ACCESS_KEY_ID_LENGTHS) ??
+        (/^\w*$/.test(accessKeyId) ? undefined : 'the id has a character that is no letter, digit or _') ??
+        problemOfLength('secret', secretAccessKey, SECRET_LENGTHS) ??
+        (/\s/.test(secretAccessKey) ? 'the secret has white space' : undefined) ??
+        (sessionToken === undefined || /^[^:\s]+$/.test(sessionToken)
+          ? undefined
+          : 'the token is empty or has : or white space'));
+  if (problem !== undefined || secretAccessKey === undefined) {
+    throw new KeyError('BAD_OPTION', `--access-key: ${problem ?? ''}`, {
       hint: `an id has 16 to 128 letters, digits or _, for example ${TEST_ACCESS_KEY.accessKeyId}; never give real credentials`,
     });
   }
   return { accessKeyId, secretAccessKey, sessionToken };
+}
+
+function problemOfLength(
+  part: string,
+  { length }: string,
+  [least, most]: readonly [number, number],
+): string | undefined {
+  if (length < least) return `the ${part} has ${length} characters, at least ${least}`;
+  return length > most ? `the ${part} has ${length} characters, at most ${most}` : undefined;
 }
 
 function append<T>(value: T, before: readonly T[]): readonly T[] {

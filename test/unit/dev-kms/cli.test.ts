@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GenerateDataKeyCommand, KMSClient } from '@aws-sdk/client-kms';
@@ -117,13 +117,43 @@ test('dev-kms --state keeps the keys, and --quiet prints no calls', async () => 
   expect(readFileSync(state, 'utf8')).toBe('mine');
 });
 
+test('dev-kms runs as the documents start it', async () => {
+  const documents = join(import.meta.dirname, '../../../docs');
+  const lines = readdirSync(documents)
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) => readFileSync(join(documents, name), 'utf8').match(/^mariadb-aws-kms dev-kms .*$/gm) ?? []);
+  expect(lines.length).toBeGreaterThan(0);
+  for (const line of lines) {
+    const directory = mkdtempSync(join(tmpdir(), 'dev-kms-'));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    const words = line.split(' ').slice(2);
+    const free = words.map((word, n) =>
+      words[n - 1] === '--port' ? '0' : words[n - 1] === '--state' ? join(directory, word) : word,
+    );
+    const run = command(...free);
+    await expect.poll(() => run.stdout.length, PATIENCE).toBeGreaterThan(2);
+    run.stop();
+    await run.done;
+    expect(existsSync(join(directory, 'kms.json'))).toBe(true);
+  }
+});
+
 test.each([
   [['--port', '65536'], '--port: expected 0 to 65535, got "65536"'],
   [['--port', 'x'], '--port: expected 0 to 65535, got "x"'],
   [['--host', '0.0.0.0'], 'host: expected 127.0.0.1 or ::1, got "0.0.0.0"'],
   [['--alias', 'main'], 'alias: expected alias/ and letters, digits, / _ -, got "main"'],
   [['--region', 'mars'], 'region: expected a name such as us-east-1, got "mars"'],
-  [['--access-key', 'id:secretvalue'], '--access-key: expected ID:SECRET or ID:SECRET:TOKEN'],
+  [['--access-key', 'AKIATESTTEST:secretvalue'], '--access-key: the id has 12 characters, at least 16'],
+  [['--access-key', `${'A'.repeat(129)}:secretvalue`], '--access-key: the id has 129 characters, at most 128'],
+  [
+    ['--access-key', 'AKIA-TEST-TEST-TEST:secretvalue'],
+    '--access-key: the id has a character that is no letter, digit or _',
+  ],
+  [['--access-key', 'AKIATESTTESTTEST'], '--access-key: expected ID:SECRET or ID:SECRET:TOKEN, got no ":"'],
+  [['--access-key', 'AKIATESTTESTTEST:'], '--access-key: the secret has 0 characters, at least 1'],
+  [['--access-key', 'AKIATESTTESTTEST:secretvalue x'], '--access-key: the secret has white space'],
+  [['--access-key', 'AKIATESTTESTTEST:secretvalue:'], '--access-key: the token is empty or has : or white space'],
   [['--fault', '*:drop:count=0'], 'fault: count: expected a whole number from 1, got 0'],
 ])('dev-kms refuses %j', async (args, message) => {
   const error = await caught(command(...args).done);

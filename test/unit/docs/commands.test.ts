@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { expect, it } from 'vitest';
 import { createProgram } from '../../../src/cli/commands.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
+const DOCUMENTS = readdirSync(join(ROOT, 'docs'))
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => `docs/${name}`);
 const BLOCK = /^```(\w*)\n([\s\S]*?)^```$/gm;
 /** Lines of blocks that are no command: SQL, output, continued lines, the rest of a Dockerfile. */
 const NO_COMMAND = /^(?:$|\s|MariaDB>|\d+$|COPY |RUN |VOLUME )/;
@@ -112,6 +115,14 @@ it.each([
   const lines = linesOf(document).filter((line) => line.startsWith('mariadb-aws-kms '));
   const inText = [...textOf(document).matchAll(/`(mariadb-aws-kms [^`]+)`/g)].map(([, command = '']) => command);
   expect([...lines, ...inText].flatMap((command) => strangersIn(command.replaceAll(/\s+/g, ' ')))).toEqual([]);
+});
+
+it.each(['README.md', ...DOCUMENTS])('%s has only values that the options of the command take', (document) => {
+  for (const line of linesOf(document).filter((each) => each.startsWith('mariadb-aws-kms '))) {
+    const [, verb = '', ...rest] = line.split(/ +/);
+    const found = createProgram().commands.find((each) => each.name() === verb);
+    expect(() => found?.parseOptions(rest), line).not.toThrow();
+  }
 });
 
 function strangersIn(command: string): readonly string[] {
