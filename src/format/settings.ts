@@ -189,7 +189,7 @@ export const SETTINGS = {
     since: '0.1.0',
     sentence: 'Seconds that the plugin waits for KMS when it is initialised',
     explanation: [
-      "The start fails after them, unless allow_missing_keys is ON. systemd's TimeoutStartSec must be longer.",
+      "The start fails after them, unless allow_missing_keys is ON. systemd's TimeoutStartSec must be longer. Debian's /etc/init.d/mariadb looks 30 times, once a second, and then reports a failure while the server goes on starting: MYSQLD_STARTUP_TIMEOUT=90 in /etc/default/mariadb makes it 90 times.",
     ],
   },
   watch_interval: {
