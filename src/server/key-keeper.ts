@@ -7,8 +7,10 @@ import { findAccount } from './account.ts';
 import type { Configuration } from './configuration.ts';
 import { AGENT_SOCKET_PREFIX, optionName } from './plugin-options.ts';
 import { AGENT_UNIT, type AgentService, findAgentService } from './service/agent-service.ts';
+import { findRunningAgent, type Outdated, outdatedSettings } from './service/running-agent.ts';
 import { NO_SERVICE, type Service } from './service/server-environment.ts';
 import type { ServiceUnit } from './service/unit.ts';
+import { splitWords } from './service/unit-text.ts';
 import type { Account, Surroundings } from './surroundings.ts';
 
 const AGENT_DEFAULTS = '/etc/default/mariadb-aws-kms';
@@ -24,6 +26,13 @@ export interface KeyKeeper {
   readonly unseenKeys: string | undefined;
   /** The same of its identity, Region and endpoint. */
   readonly unseenIdentity: string | undefined;
+  /** A separate agent that a known unit starts. */
+  readonly agent?: AgentService;
+}
+
+export interface OutdatedAgent extends Outdated {
+  /** A shell command that starts it with the settings of now. */
+  readonly restart: string;
 }
 
 /** A configuration whose key directory, Region, endpoint and mock mode are those of the process that has the keys. */
@@ -58,14 +67,37 @@ export async function findKeyKeeper(
       service: found.service,
       unseenKeys: user === undefined ? `there is no user ${unit.last('User')}, as which ${unit.name} runs` : unseen,
       unseenIdentity: unseen ?? (unread === undefined ? undefined : `${unread} of ${unit.name} cannot be read`),
+      agent: found,
     },
   };
+}
+
+/**
+ * Finds the process of a separate agent that was started with other settings than its unit has now. An agent whose unit
+ * could not start now is not called outdated: it runs, and would not after a restart.
+ */
+export async function findOutdatedAgent(
+  { unit, account, line: { options, refused } }: AgentService,
+  { files, paths, run }: Surroundings,
+  signal: AbortSignal,
+): Promise<OutdatedAgent | undefined> {
+  if (account === undefined || refused.length > 0 || unit.unreadable.length > 0) return undefined;
+  const running = await findRunningAgent(files, paths.proc, unit.name, account.uid);
+  if (running === undefined) return undefined;
+  const managers = async (): Promise<readonly string[]> => {
+    const shown = await run('systemctl', ['show-environment'], signal);
+    return (shown?.stdout ?? '').split('\n').map((each) => each.replace(/=.*/s, ''));
+  };
+  const outdated = await outdatedSettings(running, unit, options, optionsFile(unit), managers);
+  if (outdated === undefined) return undefined;
+  const reload = outdated.places.some((path) => unit.files.includes(path)) ? 'systemctl daemon-reload && ' : '';
+  return { ...outdated, restart: `${reload}${restartOf(unit)}` };
 }
 
 /** Options of doctor's own command line still count more. */
 function agentSettings(
   configuration: Configuration,
-  { unit, options, keyfileDir: directory }: AgentService,
+  { unit, line, keyfileDir: directory }: AgentService,
 ): Pick<
   Configuration,
   'keyfileDir' | 'isKeyfileDirDatadir' | 'region' | 'endpointUrl' | 'failoverRegions' | 'isMock' | 'reports'
@@ -73,8 +105,12 @@ function agentSettings(
   const { variables } = configuration.request;
   const { datadir } = configuration;
   const keyfileDir = variables.keyfile_dir === undefined ? directory : configuration.keyfileDir;
-  const { region, endpointUrl, failoverRegions, isMock } = options;
-  const reports: Report[] = [];
+  const { region = '', 'endpoint-url': endpointUrl = '', 'failover-regions': failoverRegions = '' } = line.options;
+  const isMock = line.options.mock !== undefined;
+  const reports: Report[] = line.refused.map(({ word, reason }) => {
+    const fix = `correct it in ${placeOfWord(unit, word)}, then: ${restartOf(unit)}`;
+    return failure(`${unit.name} does not start: the agent ${reason}`, fix);
+  });
   const expect = (isRight: boolean, option: string): void => {
     // The value is not repeated: an endpoint may contain a password.
     if (!isRight)
@@ -105,6 +141,13 @@ function failover(text: string, unit: ServiceUnit, reports: Report[]): readonly 
     reports.push(failure(`${unit.name}: ${toKeyError(thrown).message}`, `correct it in ${optionsFile(unit)}`));
     return [];
   }
+}
+
+/** The setting that has a word of the agent's command line, and its file. */
+function placeOfWord(unit: ServiceUnit, word: string): string {
+  const inOptions = splitWords(unit.environment.get('AGENT_OPTIONS') ?? '');
+  if (inOptions.some((each) => each.split('=', 1)[0] === word)) return `AGENT_OPTIONS of ${optionsFile(unit)}`;
+  return `ExecStart= of ${unit.name} (systemctl edit --full ${unit.name})`;
 }
 
 /** The file in which the options and AWS variables of the unit are set. */

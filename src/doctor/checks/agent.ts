@@ -3,7 +3,7 @@ import { systemErrorCode } from '../../errors.ts';
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { ENTER, WRITE } from '../../server/account.ts';
 import type { Configuration } from '../../server/configuration.ts';
-import type { KeptConfiguration } from '../../server/key-keeper.ts';
+import { findOutdatedAgent, type KeptConfiguration } from '../../server/key-keeper.ts';
 import { findObstacle } from '../../server/obstacle.ts';
 import { AGENT_NAME, LIBRARY, optionName, AGENT_SOCKET_PREFIX as SOCKET_PREFIX } from '../../server/plugin-options.ts';
 import type { Files, Surroundings } from '../../server/surroundings.ts';
@@ -17,7 +17,7 @@ export const agent: Check = {
     const { files } = surroundings;
     const { agent: target } = configuration;
     if (target.startsWith(SOCKET_PREFIX)) {
-      return [await lookAtSocket(files, configuration, target.slice(SOCKET_PREFIX.length))];
+      return [await lookAtSocket(surroundings, configuration, target.slice(SOCKET_PREFIX.length), signal)];
     }
     const path = target === '' ? await besideLibrary(files, configuration) : target;
     if (!path.startsWith('/')) {
@@ -28,7 +28,13 @@ export const agent: Check = {
   },
 };
 
-async function lookAtSocket(files: Files, configuration: KeptConfiguration, path: string): Promise<Report> {
+async function lookAtSocket(
+  surroundings: Surroundings,
+  configuration: KeptConfiguration,
+  path: string,
+  signal: AbortSignal,
+): Promise<Report> {
+  const { files } = surroundings;
   const { account, keeper } = configuration;
   const unit = keeper.service.unit?.name.replace(/\.service$/, '');
   const fix =
@@ -44,6 +50,12 @@ async function lookAtSocket(files: Files, configuration: KeptConfiguration, path
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error;
     return failure(`no agent listens on ${path}`, fix);
+  }
+  const outdated = keeper.agent && (await findOutdatedAgent(keeper.agent, surroundings, signal));
+  if (outdated !== undefined) {
+    const { pid, names, places, restart } = outdated;
+    const found = `the agent that runs (process ${pid}) was started with other settings than ${places.join(' and ')} now ${places.length === 1 ? 'has' : 'have'}: ${names.join(', ')}`;
+    return failure(found, restart);
   }
   return ok(unit === undefined ? `an agent of its own on ${path}` : `${unit} on ${path}, as ${keeper.account.name}`);
 }

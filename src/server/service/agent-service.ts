@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { findAccount, findGroup } from '../account.ts';
 import type { Account, Surroundings } from '../surroundings.ts';
+import { type AgentLine, parseAgentLine } from './agent-line.ts';
 import { NO_SERVICE, type Service, variablesOfUnit } from './server-environment.ts';
 import { findServiceUnit, type ServiceUnit } from './unit.ts';
 import { splitWords } from './unit-text.ts';
@@ -9,20 +9,12 @@ import { splitWords } from './unit-text.ts';
 /** The unit of the separate agent that the packages bring. */
 export const AGENT_UNIT = 'mariadb-aws-kms-agent';
 
-/** Options of `mariadb-aws-kms agent`, as they are written; empty where one is not given. */
-export interface AgentOptions {
-  readonly region: string;
-  readonly endpointUrl: string;
-  readonly failoverRegions: string;
-  readonly isMock: boolean;
-}
-
 /** A separate agent that this machine's systemd starts. */
 export interface AgentService {
   readonly unit: ServiceUnit;
   /** The directory of its keys, absolute. */
   readonly keyfileDir: string;
-  readonly options: AgentOptions;
+  readonly line: AgentLine;
   /** The user that it runs as; undefined: the machine has no such user. */
   readonly account: Account | undefined;
   readonly service: Service;
@@ -36,51 +28,26 @@ export async function findAgentService(socket: string, surroundings: Surrounding
   const { files, paths } = surroundings;
   const unit = await findServiceUnit(files, paths.units, [`${AGENT_UNIT}.service`]).catch(() => undefined);
   if (unit === undefined) return undefined;
-  const { listen, keyfileDir, ...options } = optionsOf(unit);
-  if (listen !== socket) return undefined;
+  const line = parseAgentLine(wordsOf(unit));
+  if (line.options.listen !== socket) return undefined;
   return {
     unit,
-    keyfileDir: resolve('/', keyfileDir),
-    options,
+    keyfileDir: resolve('/', line.options['keyfile-dir'] ?? ''),
+    line,
     account: await accountOf(unit, surroundings),
     service: { ...NO_SERVICE, unit, variables: variablesOfUnit(unit) },
   };
 }
 
-/** The options of `mariadb-aws-kms agent` in ExecStart=, with variables expanded as systemd does. */
-function optionsOf(unit: ServiceUnit): AgentOptions & { readonly listen: string; readonly keyfileDir: string } {
+/** The words of ExecStart= after the program, with variables expanded as systemd does. */
+function wordsOf(unit: ServiceUnit): readonly string[] {
   const value = (name: string): string => unit.environment.get(name) ?? '';
   const words = unit.list('ExecStart').flatMap((word) => {
     const alone = /^\$(\w+)$/.exec(word)?.[1];
     if (alone !== undefined) return splitWords(value(alone));
     return [word.replace(/\$\{(\w+)\}/g, (_, name: string) => value(name))];
   });
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({
-    args: words.slice(1),
-    strict: false,
-    allowPositionals: true,
-    options: {
-      listen: text,
-      'keyfile-dir': text,
-      region: text,
-      'endpoint-url': text,
-      'failover-regions': text,
-      mock: { type: 'boolean' },
-    },
-  });
-  const given = (name: keyof typeof values): string => {
-    const found = values[name];
-    return typeof found === 'string' ? found : '';
-  };
-  return {
-    listen: given('listen'),
-    keyfileDir: given('keyfile-dir'),
-    region: given('region'),
-    endpointUrl: given('endpoint-url'),
-    failoverRegions: given('failover-regions'),
-    isMock: values['mock'] === true,
-  };
+  return words.slice(1);
 }
 
 /** The unit's user, with the group that it names. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { FileFacts, Files } from '../surroundings.ts';
+import { parseEnviron, processIds, serviceOf, textOf, userOf } from './processes.ts';
 import type { ServiceUnit } from './unit.ts';
 
 /** A server process that runs in the data directory. */
@@ -30,8 +31,7 @@ export async function findRunningServer(
   const home = await factsOf(files, datadir);
   if (home === undefined) return undefined;
   const ours = await factsOf(files, join(proc, 'self/ns/mnt'));
-  const entries = await files.keyDirectory.readdir(proc).catch(() => []);
-  for (const entry of entries.filter((name) => /^\d+$/.test(name))) {
+  for (const entry of await processIds(files, proc)) {
     const directory = join(proc, entry);
     const name = (await textOf(files, join(directory, 'comm')))?.trim();
     if (name !== 'mariadbd' && name !== 'mysqld') continue;
@@ -53,42 +53,10 @@ export async function findRunningServer(
   return undefined;
 }
 
-/**
- * Real, effective, saved and file system user id; undefined if they differ, as in a setuid program that anybody can
- * run.
- */
-function userOf(status: string | undefined): number | undefined {
-  const [, real, ...others] = /^Uid:\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$/m.exec(status ?? '') ?? [];
-  return real !== undefined && others.every((id) => id === real) ? Number(real) : undefined;
-}
-
-/** Accepts system slices only: users have units of their own, and so have containers. */
-function serviceOf(cgroup: string | undefined): string | undefined {
-  const [, path = ''] = /^(?:0:|\d+:name=systemd):(\/.*)$/m.exec(cgroup ?? '') ?? [];
-  if (/^\/(?:user|machine)\.slice\//.test(path)) return undefined;
-  return /^\/(?:[^/]+\.slice\/)*([^/]+\.service)$/.exec(path)?.[1];
-}
-
 function isSame(a: FileFacts | undefined, b: FileFacts | undefined): boolean {
   return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
-function parseEnviron(text: string): ReadonlyMap<string, string> {
-  return new Map(
-    text.split('\0').flatMap((pair) => {
-      const at = pair.indexOf('=');
-      return at > 0 ? [[pair.slice(0, at), pair.slice(at + 1)] as const] : [];
-    }),
-  );
-}
-
 async function factsOf(files: Files, path: string): Promise<FileFacts | undefined> {
   return await files.stat(path).catch(() => undefined);
-}
-
-async function textOf(files: Files, path: string): Promise<string | undefined> {
-  return await files.readFile(path).then(
-    (bytes) => bytes.toString('utf8'),
-    () => undefined,
-  );
 }

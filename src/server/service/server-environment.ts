@@ -27,7 +27,7 @@ export interface ServerVariable {
 export const NO_SERVICE: Service = { unit: undefined, running: undefined, variables: new Map(), withheld: [] };
 
 /** The same variables as in plugin/client/environment.c. */
-const PASSED_ON = /^(?:AWS_\w+|(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|SSL_CERT_FILE)$/;
+export const PASSED_ON = /^(?:AWS_\w+|(?:HTTPS?|NO|ALL)_PROXY|(?:https?|no|all)_proxy|SSL_CERT_FILE)$/;
 /** Proxies and trusted certificates: these are not accepted from a process. */
 const WAY = /(?:_PROXY|_proxy)$|^(?:AWS_CA_BUNDLE|SSL_CERT_FILE)$/;
 

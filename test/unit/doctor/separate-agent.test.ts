@@ -57,6 +57,25 @@ async function separate(
   return patient;
 }
 
+/** Lets the agent run, as its unit started it with these options and variables. */
+function runAgent(patient: Patient, options: string, environment: string, cgroup = UNITS_CGROUP, uid = AGENT): void {
+  const { root } = patient;
+  const line = `/usr/bin/mariadb-aws-kms agent --listen ${root}/run/agent.sock --keyfile-dir ${root}/keys ${options}`;
+  const process = 'system/proc/812';
+  patient.write(`${process}/cgroup`, `0::${cgroup}\n`);
+  patient.write(`${process}/status`, `Name:\tx\nUid:\t${[uid, uid, uid, uid].join('\t')}\n`);
+  patient.write(
+    `${process}/cmdline`,
+    line
+      .split(' ')
+      .map((word) => `${word}\0`)
+      .join(''),
+  );
+  patient.write(`${process}/environ`, `${environment.replaceAll(' ', '\0')}\0PATH=/bin\0`);
+}
+
+const UNITS_CGROUP = '/system.slice/mariadb-aws-kms-agent.service';
+
 function usual({ kms, credentials }: Patient): string {
   return `AGENT_OPTIONS="--region us-east-1 --endpoint-url ${kms.url}"\nAWS_SHARED_CREDENTIALS_FILE=${credentials}\n`;
 }
@@ -176,4 +195,84 @@ it("a hint about the separate agent's endpoint names the agent's options", async
   expect(unreachable?.fix).toMatch(
     /^the server must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, /,
   );
+});
+
+const SECRET = 'hunter2';
+
+it.each<[string, (patient: Patient, settings: readonly [string, string]) => void, string]>([
+  ['the settings of its unit', (patient, [options, variables]) => runAgent(patient, options, variables), ''],
+  [
+    'another Region and another password',
+    (patient, [options, variables]) =>
+      runAgent(patient, options.replace('us-east-1', 'eu-west-1'), variables.replace(/=.*/, `=/${SECRET}`)),
+    '--region, AWS_SHARED_CREDENTIALS_FILE',
+  ],
+  [
+    'an option and a variable that the file has no longer',
+    (patient, [options, variables]) => runAgent(patient, `${options} --mock`, `${variables} AWS_PROFILE=${SECRET}`),
+    '--mock, AWS_PROFILE',
+  ],
+  [
+    'a variable that systemd gives every service',
+    (patient, [options, variables]) => runAgent(patient, options, `${variables} AWS_USE_FIPS_ENDPOINT=true`),
+    '',
+  ],
+  [
+    'other settings, in no cgroup of the unit',
+    (patient) => runAgent(patient, '--region x', '', '/user.slice/user-0.slice/session-1.scope'),
+    '',
+  ],
+  ['other settings, as another user', (patient) => runAgent(patient, '--region x', '', UNITS_CGROUP, MYSQL), ''],
+])('the agent that runs has %s', async (_, start, names) => {
+  const systemctl = { stdout: 'LoadState=loaded\nTimeoutStartUSec=15min\nAWS_USE_FIPS_ENDPOINT=true\n' };
+  const patient = await separate(usual, { programs: { systemctl } });
+  start(patient, [
+    `--region us-east-1 --endpoint-url ${patient.kms.url}`,
+    `AWS_SHARED_CREDENTIALS_FILE=${patient.credentials}`,
+  ]);
+  const { findings, exit } = await patient.examine();
+  expect(JSON.stringify(findings)).not.toContain(SECRET);
+  const found = `the agent that runs (process 812) was started with other settings than ${patient.system}/default now has: ${names}`;
+  const [report] = findings.filter(({ check }) => check === 'agent');
+  if (names === '') expect([report?.status, exit]).toEqual(['ok', 0]);
+  else expect(report).toMatchObject({ status: 'failure', found, fix: 'systemctl restart mariadb-aws-kms-agent' });
+});
+
+it('the unit of the agent has changed since its start: systemd must read it again', async () => {
+  const patient = await separate();
+  runAgent(
+    patient,
+    `--region us-east-1 --endpoint-url ${patient.kms.url}`,
+    `AWS_SHARED_CREDENTIALS_FILE=${patient.credentials}`,
+  );
+  patient.write('system/etc/mariadb-aws-kms-agent.service.d/a.conf', '[Service]\nEnvironment=AWS_MAX_ATTEMPTS=2\n');
+  const { findings } = await patient.examine();
+  expect(findings.find(({ check }) => check === 'agent')).toMatchObject({
+    found: `the agent that runs (process 812) was started with other settings than ${patient.system}/etc/mariadb-aws-kms-agent.service.d/a.conf now has: AWS_MAX_ATTEMPTS`,
+    fix: 'systemctl daemon-reload && systemctl restart mariadb-aws-kms-agent',
+  });
+});
+
+it.each([
+  ['--regon eu-west-1', 'has no option --regon'],
+  [`--regoin=${SECRET}`, 'has no option --regoin'],
+  ['-r eu-west-1', 'has no option -r'],
+  ['--failover-regions', 'wants a value for --failover-regions'],
+  [SECRET, 'takes no word that belongs to no option, and is given one'],
+])('the agent does not start with the options %s', async (options, reason) => {
+  const patient = await separate((each) => usual(each).replace('--region', `--region us-east-1 ${options} --region`));
+  if (options === '--failover-regions')
+    patient.write('system/default', usual(patient).replace('"\n', ` ${options}"\n`));
+  runAgent(patient, '--region old', '');
+  const { findings } = await patient.examine();
+  expect(JSON.stringify(findings)).not.toContain(SECRET);
+  // The agent still runs, as it was started: no cure restarts it before that.
+  expect(findings.filter(({ status }) => status === 'failure')).toEqual([
+    {
+      check: 'option-files',
+      status: 'failure',
+      found: `mariadb-aws-kms-agent.service does not start: the agent ${reason}`,
+      fix: `correct it in AGENT_OPTIONS of ${patient.system}/default, then: systemctl restart mariadb-aws-kms-agent`,
+    },
+  ]);
 });

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
+import { agentCommand } from '../../../../src/cli/agent.ts';
 import { adoptServiceVariables } from '../../../../src/cli/service-identity.ts';
 import { systemSurroundings } from '../../../../src/cli/system-surroundings.ts';
+import { AGENT_OPTIONS } from '../../../../src/server/service/agent-line.ts';
 import { findAgentService } from '../../../../src/server/service/agent-service.ts';
 import type { Surroundings } from '../../../../src/server/surroundings.ts';
 import { scratchDirectory } from '../../../support/scratch.ts';
@@ -43,6 +45,11 @@ it.each([
   const found = await findAgentService(SOCKET, surroundings);
   expect(found).toMatchObject({ keyfileDir, account: { name: 'agent', uid: 4712 } });
   expect([...(found?.service.variables.keys() ?? [])]).toEqual(['AWS_SHARED_CREDENTIALS_FILE']);
+});
+
+it("the options of a unit's agent are those of the command", () => {
+  const names = agentCommand().options.map(({ long }) => long);
+  expect(names).toEqual(AGENT_OPTIONS.map((name) => `--${name}`));
 });
 
 it('an agent on another socket, and none at all, tell no directory', async () => {
