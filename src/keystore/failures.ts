@@ -144,10 +144,8 @@ export function noKeys(path: string, { by }: Named): KeyError {
 export function otherBytes(name: KeyName, found: string, { wrappedSha256, keyCheckValue }: Sidecar): KeyError {
   const text = `${describeKey(name)}: key file ${keyFileName(name)}: its SHA-256 is ${found}, its sidecar says ${wrappedSha256}`;
   const hint = restoreOrMove(name);
-  const perhaps = 'the next start of the server tells whether it is the same data key, and corrects the sidecar then';
-  return new KeyError('KEY_FILE_CORRUPT', text, {
-    hint: keyCheckValue === undefined ? hint : `${perhaps}; if not, ${hint}`,
-  });
+  const unless = ', unless it holds the same data key, which the next start of the server finds out';
+  return new KeyError('KEY_FILE_CORRUPT', text, { hint: keyCheckValue === undefined ? hint : `${hint}${unless}` });
 }
 
 export function restoreOrMove(name: KeyName): string {

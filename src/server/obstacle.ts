@@ -6,6 +6,8 @@ import type { Account, FileFacts, Files } from './surroundings.ts';
 export interface Obstacle {
   /** The account, the path and its mode. */
   readonly found: string;
+  /** The path without links. */
+  readonly path: string;
   /** A shell command that lets the account enter the directories above the path. Undefined when it may. */
   readonly enter: string | undefined;
 }
@@ -30,11 +32,11 @@ export async function findObstacle(
   if (first !== undefined) {
     const found = describe(account, 'enter', first.directory, first.facts);
     const enter = closed.map(({ directory, facts }) => `chmod ${classOf(account, facts)}+x ${directory}`).join(' && ');
-    return { found, enter };
+    return { found, path: real, enter };
   }
   const facts = await files.stat(real);
   if (may(account, facts, wish)) return undefined;
-  return { found: describe(account, VERBS[wish] ?? 'use', real, facts), enter: undefined };
+  return { found: describe(account, VERBS[wish] ?? 'use', real, facts), path: real, enter: undefined };
 }
 
 const VERBS: Readonly<Record<number, string>> = {

@@ -1,45 +1,32 @@
-import { join } from 'node:path';
-import { type DataLook, type FoundUse, keyNeedOf, lookAtData } from '../../data/look.ts';
+import { type DataLook, type FoundUse, keyNeedOf } from '../../data/look.ts';
 import { systemErrorCode } from '../../errors.ts';
 import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { parseFileName } from '../../format/key-file-name.ts';
 import { type KeyId, keyId } from '../../ids.ts';
 import type { Listing } from '../../keystore/store.ts';
-import { within } from '../../kms/retry.ts';
 import { ENTER, READ, WRITE } from '../../server/account.ts';
-import { dataLocations } from '../../server/data-locations.ts';
 import { findObstacle } from '../../server/obstacle.ts';
 import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
+import { lookOnce } from '../data-look.ts';
+import { beforeRestart, copyKeys } from '../key-place.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);
-/** Milliseconds; less than the check's own limit, so that it can report what it has seen. */
-const LOOK_MS = 8_000;
 
 /** Reads the data files as the plugin does: which keys the data was encrypted with, and whether their files exist. */
 export const data: Check = {
   id: 'data',
   async run(examination, signal) {
-    const { surroundings, configuration, facts } = examination;
-    const { datadir, options, unread } = configuration;
+    const { configuration, facts } = examination;
+    const { datadir, unread } = configuration;
     // The key directory check has already reported this directory.
     if (configuration.isKeyfileDirDatadir && facts.listing === undefined && !configuration.keeper.isSeparate) {
       return [unlooked('key-directory must be right first')];
     }
     const inaccessible = await datadirReport(examination);
     if (inaccessible !== undefined) return [inaccessible];
-    const { server } = facts;
-    const variable = (name: string): string | undefined =>
-      server === undefined || server.isRefused ? options.last(name) : server.variables.get(name);
-    const locations = dataLocations(datadir, variable);
-    const look = await within(
-      surroundings.clock,
-      LOOK_MS,
-      (late) => lookAtData(surroundings.files.data, locations, late),
-      signal,
-    );
-    facts.look = look;
+    const look = await lookOnce(examination, signal);
     const reports = [...missingReports(examination, look), ...unseenReports(examination, look)];
     if (unread !== undefined) reports.push(unlooked(`${unread}: data outside ${datadir} was not looked at`));
     if (reports.some(({ status }) => status === 'failure' || status === 'warning')) return reports;
@@ -81,7 +68,7 @@ function missingReports(examination: Examination, look: DataLook): Report[] {
     const fix = missingFix(examination, use);
     byFix.set(fix, [...(byFix.get(fix) ?? []), use]);
   }
-  return [...byFix].map(([fix, uses]) => report(describeMissing(uses), fix));
+  return [...byFix].map(([fix, uses]) => report(describeMissing(uses), beforeRestart(configuration, fix)));
 }
 
 /** The plugin knows an id of which any version exists. */
@@ -120,7 +107,7 @@ function nameKey(id: KeyId, version: number | undefined): string {
 /** Suggests key files in the data directory first: they are the most likely to be the right ones. */
 function missingFix({ configuration, surroundings }: Examination, { id, version }: FoundUse): string {
   const { keyfileDir, datadir, isKeyfileDirDatadir } = configuration;
-  const { account } = configuration.keeper;
+  const { keeper } = configuration;
   const from = isKeyfileDirDatadir ? [] : namesIn(surroundings.files.data, datadir);
   const isThere = from.some((name) => {
     const parsed = parseFileName(name);
@@ -128,8 +115,8 @@ function missingFix({ configuration, surroundings }: Examination, { id, version 
       parsed.kind === 'wrapped-key' && parsed.name.id === id && (version ?? parsed.name.version) === parsed.name.version
     );
   });
-  if (isThere) return `install -o ${account.name} -m 0600 ${join(datadir, 'aws-kms-key.*')} ${keyfileDir}/`;
-  return `copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ${keyfileDir}; do not use innodb_force_recovery`;
+  if (isThere) return copyKeys(keeper, datadir, keyfileDir);
+  return `do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:\n${copyKeys(keeper, 'BACKUP', keyfileDir)}`;
 }
 
 function namesIn(files: Examination['surroundings']['files']['data'], directory: string): readonly string[] {

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
+import { keyNeedOf } from '../../data/look.ts';
 import { systemErrorCode, toKeyError } from '../../errors.ts';
 import { failure, ok, type Report, unlooked, warning } from '../../finding.ts';
 import { KEY_CACHE_FILE, parseFileName, TEMPORARY_PREFIX } from '../../format/key-file-name.ts';
@@ -7,10 +8,12 @@ import { storeUnavailable } from '../../keystore/failures.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { Listing } from '../../keystore/store.ts';
 import { describeMode, ENTER, READ, WRITE } from '../../server/account.ts';
-import type { KeptConfiguration, KeyKeeper } from '../../server/key-keeper.ts';
+import type { KeyKeeper } from '../../server/key-keeper.ts';
 import { findObstacle, type Obstacle } from '../../server/obstacle.ts';
 import type { Files } from '../../server/surroundings.ts';
 import type { Check, Examination } from '../check.ts';
+import { lookOnce } from '../data-look.ts';
+import { beforeRestart, copyKeys, keeperNamed } from '../key-place.ts';
 
 const WORLD_WRITABLE = 0o002;
 /** A key and its sidecar are two small files; with less free space than this other parts of the server fail first. */
@@ -19,18 +22,19 @@ const NAMED_FILES = 5;
 
 export const keyDirectory: Check = {
   id: 'key-directory',
-  async run(examination) {
+  async run(examination, signal) {
     const { surroundings, configuration, facts } = examination;
     const { files, clock, random } = surroundings;
     const { keyfileDir: path } = configuration;
     const { account, unseenKeys } = configuration.keeper;
     if (unseenKeys !== undefined) return [unlooked(unseenKeys)];
-    const missing = await missingDirectory(files, configuration);
+    const missing = await missingDirectory(examination, signal);
     if (missing !== undefined) return [missing];
     const unlistable = await findObstacle(files, account, path, READ + ENTER);
     if (unlistable !== undefined)
       return [failure(unlistable.found, ownershipFix(unlistable, path, configuration.keeper))];
-    const store = openStore(path, { fileSystem: files.keyDirectory, clock, random });
+    const named = keeperNamed(configuration.keeper);
+    const store = openStore(path, { fileSystem: files.keyDirectory, clock, random }, named);
     const listing = await store.list();
     facts.listing = listing;
     const reports = [
@@ -44,20 +48,33 @@ export const keyDirectory: Check = {
   },
 };
 
-async function missingDirectory(
-  files: Files,
-  { keyfileDir: path, keeper: { account, isSeparate }, isKeyfileDirDatadir }: KeptConfiguration,
-): Promise<Report | undefined> {
+async function missingDirectory(examination: Examination, signal: AbortSignal): Promise<Report | undefined> {
+  const { surroundings, configuration } = examination;
+  const { keyfileDir: path, keeper, isKeyfileDirDatadir } = configuration;
+  const { account, isSeparate } = keeper;
   try {
-    if ((await files.stat(path)).isDirectory()) return undefined;
+    if ((await surroundings.files.stat(path)).isDirectory()) return undefined;
     return failure(`${path} is no directory`, 'aws_key_management_keyfile_dir must name a directory');
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw storeUnavailable(path, 'look at', error);
-    const fix = isKeyfileDirDatadir
-      ? `mariadb-install-db --user=${account.name} --datadir=${path}`
-      : `install -d -o ${account.name} -g ${account.group} -m ${isSeparate ? '0700' : '0750'} ${path}`;
-    return failure(`there is no directory ${path}`, fix);
+    const found = `there is no directory ${path}`;
+    if (isKeyfileDirDatadir) return failure(found, `mariadb-install-db --user=${account.name} --datadir=${path}`);
+    const make = `install -d -o ${account.name} -g ${account.group} -m ${isSeparate ? '0700' : '0750'} ${path}`;
+    if (!(await isDataEncrypted(examination, signal))) return failure(found, make);
+    const fix = `mount it if it has a file system of its own; otherwise restore the key files from a backup:\n${make} && ${copyKeys(keeper, 'BACKUP', path)}`;
+    return failure(
+      `${found}, and the data is encrypted: its keys are lost or elsewhere`,
+      beforeRestart(configuration, fix),
+    );
   }
+}
+
+/** Also false where the data cannot be looked at, which the check of the data reports. */
+async function isDataEncrypted(examination: Examination, signal: AbortSignal): Promise<boolean> {
+  return await lookOnce(examination, signal).then(
+    (look) => keyNeedOf(look) === 'needs',
+    () => false,
+  );
 }
 
 /** A server that has its keys starts even if it cannot create new ones. */

@@ -3,15 +3,17 @@ import { toKeyError } from '../../errors.ts';
 import { failure, ok, type Report, warning } from '../../finding.ts';
 import { countVersions } from '../../format/encryption-algorithm.ts';
 import { algorithmOf } from '../../format/encryption-context.ts';
-import { describeKey, type KeyName, keyFileName } from '../../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../../format/key-file-name.ts';
 import { allowsKeyId, type KeyId, keyId, keyVersion } from '../../ids.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { Listing, StoredKey } from '../../keystore/store.ts';
 import { READ } from '../../server/account.ts';
+import type { KeptConfiguration } from '../../server/key-keeper.ts';
 import { findObstacle, type Obstacle } from '../../server/obstacle.ts';
 import { optionName } from '../../server/plugin-options.ts';
 import type { Check, Examination } from '../check.ts';
 import { limitReports } from '../key-limit.ts';
+import { beforeRestart, keeperNamed } from '../key-place.ts';
 
 const NAMED = 5;
 const SYSTEM_KEY = keyId(1);
@@ -24,7 +26,9 @@ export const keyFiles: Check = {
     const { listing } = facts;
     if (listing === undefined) return [failure('the key directory was not listed')];
     // With this setting the server starts without them.
-    const report = configuration.allowsMissingKeys ? warning : failure;
+    const report = configuration.allowsMissingKeys
+      ? warning
+      : (found: string, fix = ''): Report => failure(found, beforeRestart(configuration, fix));
     const reports: Report[] = [];
     const fix = 'restore it from a backup of the key directory: data under it cannot be read without it';
     for (const name of listing.lost.slice(0, NAMED)) {
@@ -64,34 +68,54 @@ async function readAll(
   const { files, clock, random } = surroundings;
   const { keyfileDir } = configuration;
   const { account } = configuration.keeper;
-  const store = openStore(keyfileDir, { fileSystem: files.keyDirectory, clock, random });
+  const disk = { fileSystem: files.keyDirectory, clock, random };
+  const store = openStore(keyfileDir, disk, keeperNamed(configuration.keeper));
   const readable: { readonly name: KeyName; readonly key: StoredKey }[] = [];
   const reports: Report[] = [];
-  const closed: { readonly path: string; readonly obstacle: Obstacle }[] = [];
+  const closed: Closed = { keys: [], sidecars: [] };
+  const isClosed = async (file: string, found: Obstacle[]): Promise<boolean> => {
+    const obstacle = await findObstacle(files, account, join(keyfileDir, file), READ).catch(() => undefined);
+    if (obstacle !== undefined) found.push(obstacle);
+    return obstacle !== undefined;
+  };
   for (const name of listing.stored) {
     signal.throwIfAborted();
     try {
       const key = await store.read(name);
       readable.push({ name, key });
-      if (key.sidecarProblem !== undefined) {
-        reports.push(warning(key.sidecarProblem.message, key.sidecarProblem.hint));
-      }
-      const path = join(keyfileDir, keyFileName(name));
-      const obstacle = await findObstacle(files, account, path, READ);
-      if (obstacle !== undefined) closed.push({ path, obstacle });
+      const { sidecarProblem: problem } = key;
+      if (problem !== undefined && !(await isClosed(sidecarFileName(name), closed.sidecars)))
+        reports.push(warning(problem.message, problem.hint));
+      await isClosed(keyFileName(name), closed.keys);
     } catch (thrown) {
       const { message, hint } = toKeyError(thrown);
-      reports.push(report(message, hint));
+      if (!(await isClosed(keyFileName(name), closed.keys))) reports.push(report(message, hint));
     }
   }
   facts.stored = readable;
-  const [first, ...others] = closed;
-  if (first === undefined) return reports;
-  const { path, obstacle } = first;
-  const which = others.length === 0 ? path : join(keyfileDir, 'aws-kms-key.*');
-  const more = others.length === 0 ? '' : `, nor ${others.length} other key ${others.length === 1 ? 'file' : 'files'}`;
-  const fix = obstacle.enter ?? `chown ${account.name}: ${which} && chmod 0600 ${which}`;
-  return [...reports, report(`${obstacle.found}${more}`, fix)];
+  return [...reports, ...closedReports(configuration, closed, report)];
+}
+
+/** Files that the process that has the keys may not read. */
+interface Closed {
+  readonly keys: Obstacle[];
+  readonly sidecars: Obstacle[];
+}
+
+/** One finding for all of them, and one command. */
+function closedReports(
+  { keyfileDir, keeper }: KeptConfiguration,
+  { keys, sidecars }: Closed,
+  report: typeof failure,
+): readonly Report[] {
+  const [first, ...others] = [...keys, ...sidecars];
+  if (first === undefined) return [];
+  const kind = (count: number): string =>
+    `${count} other ${keys.length > 0 ? 'key file' : 'sidecar'}${count === 1 ? '' : 's'}`;
+  const more = others.length === 0 ? '' : `, nor ${kind(others.length)}`;
+  const which = others.length === 0 ? first.path : join(keyfileDir, 'aws-kms-key.*');
+  const fix = first.enter ?? `chown ${keeper.account.name}: ${which} && chmod 0600 ${which}`;
+  return [(keys.length > 0 ? report : warning)(`${first.found}${more}`, fix)];
 }
 
 /** InnoDB requests key 1 at every start once encryption is on, even without encrypted tables. */

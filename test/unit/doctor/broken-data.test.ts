@@ -31,7 +31,8 @@ it('the key files are gone, and the data is encrypted', async () => {
   put(patient, 'aria-encrypted-version-2');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: key 1 version 1 is not among the key files, and ib_logfile0 is encrypted with it; likewise key 1 version 2 (d/a2.MAI), key 5 (d/t.ibd)
-             copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ROOT/data; do not use innodb_force_recovery
+             do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:
+             install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 1"
   `);
 });
@@ -43,7 +44,8 @@ it('the newest version of a key is missing', async () => {
   put(patient, 'binlog-encrypted-version-2');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: key 1 version 2 is not among the key files, and binlog.000002 is encrypted with it
-             copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ROOT/data; do not use innodb_force_recovery
+             do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:
+             install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 1"
   `);
 });
@@ -56,7 +58,7 @@ it('keyfile_dir points at an empty directory, and the keys are in the data direc
   patient.alsoSet = { aws_key_management_keyfile_dir: join(patient.root, 'keys') };
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: key 1 version 1 is not among the key files, and ib_logfile0 is encrypted with it
-             install -o mysql -m 0600 ROOT/data/aws-kms-key.* ROOT/keys/
+             install -o mysql -g mysql -m 0600 ROOT/data/aws-kms-key.* ROOT/keys/
     warning  backup: ROOT/keys is in no mariadb-backup: without it no backup can be read
              after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 1"
@@ -72,7 +74,8 @@ it('the data is where options say, outside of the data directory', async () => {
   patient.alsoSet = { log_bin: join(patient.root, 'logs/b') };
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: key 1 version 2 is not among the key files, and ROOT/logs/b.000002 is encrypted with it; likewise key 5 (ROOT/outside/d/t.ibd)
-             copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ROOT/data; do not use innodb_force_recovery
+             do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:
+             install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 1"
   `);
 });
@@ -82,7 +85,8 @@ it('the server may start without keys that are missing', async () => {
   put(patient, 'table-key-5');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "warning  data: key 5 is not among the key files, and d/t.ibd is encrypted with it
-             copy the files aws-kms-key.* from where this data came from, or from a backup of them, into ROOT/data; do not use innodb_force_recovery
+             do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:
+             install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 0"
   `);
 });

@@ -1,7 +1,9 @@
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { nodeFileSystem } from '../../../src/disk/file-system.ts';
+import { dataFileVectors } from '../../support/data-file-vectors.ts';
 import { elf, newPatient, plainFiles } from './patient.ts';
 
 it('there is no plugin library', async () => {
@@ -119,6 +121,28 @@ it('the key directory does not exist', async () => {
              after every backup: mariadb-aws-kms backup-keys --to DIRECTORY
     exit 1"
   `);
+});
+
+it('the key directory of encrypted data is gone', async () => {
+  const patient = await newPatient({ keys: [] });
+  const redo = dataFileVectors().find(({ vector }) => vector === 'redo-encrypted');
+  patient.write('data/ib_logfile0', redo?.bytes ?? '');
+  patient.alsoSet = { aws_key_management_keyfile_dir: join(patient.root, 'keys') };
+  const { findings } = await patient.examine();
+  const lost = findings.find(({ check }) => check === 'key-directory');
+  expect(lost).toMatchObject({ status: 'failure', found: expect.stringMatching(/, and the data is encrypted: /) });
+  const [words, command = ''] = lost?.fix?.split('\n') ?? [];
+  expect(words).toMatch(/^mount it .* from a backup:$/);
+  // The command, with the user who runs the tests for the server's, restores key files and sidecars.
+  patient.makeKey('1.1');
+  const files = ['aws-kms-key.1.1', 'aws-kms-key.1.1.json'];
+  const backup = join(patient.root, 'backup');
+  mkdirSync(backup);
+  for (const file of files) renameSync(join(patient.data, file), join(backup, file));
+  const [uid, gid] = [process.getuid?.(), process.getgid?.()];
+  execFileSync('sh', ['-ec', command.replaceAll('-o mysql -g mysql', `-o ${uid} -g ${gid}`).replace('BACKUP', backup)]);
+  expect(readdirSync(join(patient.root, 'keys')).sort()).toEqual(files);
+  expect((await patient.examine()).exit).toBe(0);
 });
 
 it('the server may not enter the key directory', async () => {
@@ -273,6 +297,27 @@ it('a key file was swapped', async () => {
   `);
 });
 
+it.each(['2.1', undefined])(
+  'a running server is not restarted before its key file is back (damaged: %s)',
+  async (damaged) => {
+    const patient = await newPatient();
+    const ours = process.getuid?.() ?? 0;
+    patient.write('system/proc/self/ns/mnt', '');
+    patient.write('system/proc/4711/status', `Uid:\t${[ours, ours, ours, ours].join('\t')}\n`);
+    mkdirSync(join(patient.system, 'proc/4711/ns'));
+    symlinkSync(join(patient.system, 'proc/self/ns/mnt'), join(patient.system, 'proc/4711/ns/mnt'));
+    symlinkSync(patient.data, join(patient.system, 'proc/4711/cwd'));
+    patient.write('system/proc/4711/comm', 'mariadbd\n');
+    if (damaged === undefined) rmSync(join(patient.data, 'aws-kms-key.1.2'));
+    else patient.write(`data/aws-kms-key.${damaged}`, 'damaged');
+    const { findings } = await patient.examine();
+    const fixes = findings
+      .filter(({ check, status }) => check === 'key-files' && status === 'failure')
+      .map(({ fix }) => fix);
+    expect(fixes).toEqual([expect.stringMatching(/^do not restart the server before this:\nrestore /)]);
+  },
+);
+
 it('a sidecar is damaged', async () => {
   const patient = await newPatient();
   patient.write('data/aws-kms-key.2.1.json', '{');
@@ -323,4 +368,51 @@ it('the key files belong to root: one finding for all', async () => {
              chown mysql: ROOT/data/aws-kms-key.* && chmod 0600 ROOT/data/aws-kms-key.*
     exit 1"
   `);
+});
+
+it('the key files belong to root, and only root reads them: one finding for all, and for their sidecars', async () => {
+  const denied = (path: string): Error =>
+    Object.assign(new Error(`EACCES: permission denied, open '${path}'`), { code: 'EACCES' });
+  const ofRoot = (path: string): boolean => /aws-kms-key\.\d/.test(path);
+  const keyDirectory: typeof nodeFileSystem = {
+    ...nodeFileSystem,
+    open: async (path, ...rest) => {
+      if (ofRoot(path)) throw denied(path);
+      return await nodeFileSystem.open(path, ...rest);
+    },
+  };
+  const patient = await newPatient({ surroundings: { files: { ...plainFiles, keyDirectory } } });
+  const names = ['1.1', '1.2', '2.1'].map((name) => join(patient.data, `aws-kms-key.${name}`));
+  patient.strangers = [...names, ...names.map((name) => `${name}.json`)];
+  const { findings } = await patient.examine();
+  expect(findings.filter(({ check }) => check === 'key-files')).toEqual([
+    {
+      check: 'key-files',
+      status: 'failure',
+      found: `mysql may not read ${names[0]} (mode 0600, owner 0:0), nor 2 other key files`,
+      fix: `chown mysql: ${patient.data}/aws-kms-key.* && chmod 0600 ${patient.data}/aws-kms-key.*`,
+    },
+  ]);
+});
+
+it('the sidecars belong to root: one warning for all', async () => {
+  const patient = await newPatient({
+    surroundings: {
+      files: {
+        ...plainFiles,
+        keyDirectory: {
+          ...nodeFileSystem,
+          open: async (path, ...rest) => {
+            if (path.endsWith('.json')) throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
+            return await nodeFileSystem.open(path, ...rest);
+          },
+        },
+      },
+    },
+  });
+  patient.strangers = ['1.1', '1.2', '2.1'].map((name) => join(patient.data, `aws-kms-key.${name}.json`));
+  const { findings } = await patient.examine();
+  expect(findings.filter(({ check }) => check === 'key-files')).toMatchObject([
+    { status: 'warning', found: expect.stringMatching(/aws-kms-key.1.1.json \(.*\), nor 2 other sidecars$/) },
+  ]);
 });

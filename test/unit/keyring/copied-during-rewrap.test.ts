@@ -322,7 +322,7 @@ describe('a key file in place of another', () => {
 
 describe('an inconsistent pair of key file and sidecar', () => {
   const HINT =
-    /^the next start of the server tells whether it is the same data key, and corrects the sidecar then; if not/;
+    /^restore the file from a backup; if you replaced it on purpose, move .*, unless it holds the same data key/;
 
   beforeEach(async () => {
     store(1);
