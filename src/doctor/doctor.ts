@@ -2,6 +2,7 @@ import { systemErrorCode, toKeyError } from '../errors.ts';
 import { type CheckId, type Finding, failure, type Report, skipped } from '../finding.ts';
 import type { KmsInspector, Reached } from '../kms/inspect.ts';
 import { type Deadline, startDeadline, unlessAborted } from '../kms/retry.ts';
+import { withOwnerNames } from '../server/account.ts';
 import { readConfiguration } from '../server/configuration.ts';
 import { findKeyKeeper, type KeptConfiguration, keeperHint } from '../server/key-keeper.ts';
 import { kmsTarget } from '../server/kms-target.ts';
@@ -135,7 +136,7 @@ async function reportsOf(
     if (isPermission(thrown)) return [unseen(examination, thrown)];
     const { message, hint } = toKeyError(thrown);
     if (check.isOptional === true) return [skipped(`could not be looked at: ${message}`)];
-    return [await placed(examination, failure(message, hint))];
+    return [await placed(examination, forWhoeverRuns(examination, failure(message, hint)))];
   } finally {
     soft.cancel();
     hard.cancel();
@@ -152,8 +153,9 @@ function forWhoeverRuns({ surroundings: { uid }, configuration: { account } }: E
   return { ...report, fix: `run this as root or as ${account.name}` };
 }
 
-/** The fix in the terms of the process that has the keys; a line of an option file says where it belongs. */
-async function placed({ surroundings, configuration }: Examination, report: Report): Promise<Report> {
+/** Owners by name; the fix in the terms of the process that has the keys; a line of an option file says where it belongs. */
+async function placed({ surroundings, configuration }: Examination, unnamed: Report): Promise<Report> {
+  const report = { ...unnamed, found: await withOwnerNames(unnamed.found, surroundings) };
   if (report.fix === undefined) return report;
   const fix = keeperHint(configuration.keeper, report.fix);
   return { ...report, fix: await withOptionPlace(fix, configuration, surroundings) };

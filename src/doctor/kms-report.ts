@@ -11,3 +11,8 @@ export function kmsFailure(what: string, thrown: unknown): Report {
 export function isDenied(thrown: unknown): boolean {
   return classifyKmsFailure(thrown).group === 'permission';
 }
+
+/** Tells whether nothing answered. */
+export function isUnreached(thrown: unknown): boolean {
+  return classifyKmsFailure(thrown).group === 'network';
+}

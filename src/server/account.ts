@@ -47,6 +47,21 @@ export function describeMode({ mode, uid, gid }: FileFacts): string {
   return `mode 0${(mode & 0o7777).toString(8).padStart(3, '0')}, owner ${uid}:${gid}`;
 }
 
+/** Puts names of users and groups into what `describeMode` returned, where this machine knows them. */
+export async function withOwnerNames(text: string, { files, paths }: Surroundings): Promise<string> {
+  const owner = /\bowner (\d+):(\d+)/g;
+  if (!owner.test(text)) return text;
+  const [users, groups] = await Promise.all(
+    [paths.passwd, paths.group].map(async (path) => await textOf(files.readFile(path))),
+  );
+  const nameOf = (list: string | undefined, id: string): string =>
+    list
+      ?.split('\n')
+      .map((line) => line.split(':'))
+      .find(([, , each]) => each === id)?.[0] || id;
+  return text.replace(owner, (_, uid: string, gid: string) => `owner ${nameOf(users, uid)}:${nameOf(groups, gid)}`);
+}
+
 async function textOf(file: Promise<Buffer>): Promise<string> {
   return await file.then(
     (bytes) => bytes.toString('utf8'),

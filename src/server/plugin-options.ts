@@ -20,6 +20,9 @@ export const CREDENTIALS_FILE = '/etc/mariadb-aws-kms/credentials';
 /** The master key of a trial that `init --embedded-kms` sets up. Its name is seen wherever the key is named. */
 export const TRIAL_ALIAS = 'alias/trial-protects-nothing';
 
+/** The unit of its KMS. */
+export const TRIAL_UNIT = 'mariadb-aws-kms-trial';
+
 export const PLUGIN_OPTIONS: readonly string[] = [PREFIX, ...SETTING_NAMES.map(optionName)];
 
 /** The variable's name as in an option file. */

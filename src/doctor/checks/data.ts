@@ -128,11 +128,17 @@ function namesIn(files: Examination['surroundings']['files']['data'], directory:
 }
 
 /** The server creates no key while an unreadable file may be encrypted with it. */
-function unseenReports({ configuration, facts }: Examination, { unseen }: DataLook): readonly Report[] {
+function unseenReports({ configuration, facts, surroundings }: Examination, { unseen }: DataLook): readonly Report[] {
   const [first] = unseen;
   if (first === undefined) return [];
   const hasSystemKey = facts.listing?.stored.some(({ id }) => id === SYSTEM_KEY) === true;
   const more = unseen.length > 1 ? ` (and ${unseen.length - 1} more)` : '';
+  const { uid } = surroundings;
+  const isOthers = uid !== 0 && uid !== configuration.account.uid;
+  if (isOthers && unseen.every(({ reason }) => /\b(?:EACCES|EPERM)\b/.test(reason))) {
+    const found = `whoever runs this may not look at ${first.path}${more}, and the server perhaps may`;
+    return [failure(found, `run this as root or as ${configuration.account.name}`)];
+  }
   const found = `${first.path}${more} cannot be looked at (${first.reason}): no new key is made, as it may be encrypted with one`;
   const report = hasSystemKey || configuration.allowsMissingKeys ? warning : failure;
   // The same wording as the plugin's.
@@ -143,6 +149,6 @@ function unseenReports({ configuration, facts }: Examination, { unseen }: DataLo
 function describe({ uses, files }: DataLook, listing: Listing | undefined): string {
   const looked = `${files} data ${files === 1 ? 'file' : 'files'} looked at`;
   const ids = new Set(uses.map(({ id }) => id));
-  if (ids.size === 0) return `${looked}: none is encrypted`;
+  if (ids.size === 0) return `${looked}: none is encrypted on disk so far`;
   return `${looked}: encrypted with ${ids.size} ${ids.size === 1 ? 'key' : 'keys'}${listing === undefined ? '' : ', whose files are there'}`;
 }

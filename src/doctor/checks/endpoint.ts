@@ -2,9 +2,10 @@ import { failure, ok, type Report, warning } from '../../finding.ts';
 import { describeKey, keyFileName } from '../../format/key-file-name.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { settingCure } from '../../server/key-keeper.ts';
+import { TRIAL_ALIAS, TRIAL_UNIT } from '../../server/plugin-options.ts';
 import { parseUrl } from '../../url.ts';
 import { type Check, type Examination, type FoundKey, kmsIsNotAsked } from '../check.ts';
-import { kmsFailure } from '../kms-report.ts';
+import { isUnreached, kmsFailure } from '../kms-report.ts';
 
 /** The most key versions to name in one finding. */
 const NAMED = 5;
@@ -22,12 +23,23 @@ export const endpoint: Check = {
         return [failure(found, 'check aws_key_management_endpoint_url and the proxy between here and KMS')];
       }
     } catch (error) {
-      return [kmsFailure(kms.description, error)];
+      const { found, fix } = kmsFailure(kms.description, error);
+      return [failure(found, isUnreached(error) ? ((await trialCure(examination)) ?? fix) : fix)];
     }
     const reports = [...regionReports(examination, kms.region), ...transportReports(kms)];
     return reports.length > 0 ? reports : [ok(`${kms.description}: KMS answers`)];
   },
 };
+
+/** Starts the KMS of a trial again; undefined: it is no trial. */
+async function trialCure({ configuration, surroundings }: Examination): Promise<string | undefined> {
+  if (configuration.masterKeyId !== TRIAL_ALIAS) return undefined;
+  const hasSystemd = await surroundings.files.stat(surroundings.paths.systemd).then(
+    () => true,
+    () => false,
+  );
+  return hasSystemd ? `systemctl restart ${TRIAL_UNIT}` : 'mariadb-aws-kms init --embedded-kms';
+}
 
 function regionReports(examination: Examination, region: string): readonly Report[] {
   const { configuration, surroundings, facts } = examination;

@@ -1,4 +1,5 @@
 import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
+import type { Service } from '../../server/service/server-environment.ts';
 import type { ServiceUnit } from '../../server/service/unit.ts';
 import type { Check, Examination } from '../check.ts';
 
@@ -15,28 +16,52 @@ export const service: Check = {
   isOptional: true,
   async run(examination) {
     const { service: server, keeper } = examination.configuration;
-    const { unit, running, variables } = server;
+    const { unit, running, initScript } = server;
     const agents = keeper.isSeparate ? keeper.service.unit : undefined;
-    if (unit === undefined && running === undefined && agents === undefined)
+    if ((unit ?? running ?? agents ?? initScript) === undefined)
       return [skipped('systemd has no unit of the server here')];
     const reports = [
       ...(unit === undefined ? [] : await unitReports(examination, unit, 'server')),
       ...(agents === undefined ? [] : await unitReports(examination, agents, 'agent')),
       ...blindReports(examination),
+      ...changedReports(examination),
       ...keptReports(examination),
       ...withheldReports(examination),
     ];
     const gap = unit === undefined ? [] : [skipped(NOT_READ)];
     if (reports.length > 0) return [...reports, ...gap];
-    if (agents !== undefined) return [ok(describe(agents.name, keeper.service.variables, 'agent')), ...gap];
-    const who = unit?.name ?? `process ${running?.pid}, which no service started,`;
-    return [ok(describe(who, variables, 'server')), ...gap];
+    const found = agents === undefined ? describeServer(server) : describe(agents.name, keeper.service, 'agent');
+    return [ok(found), ...gap];
   },
 };
 
-function describe(who: string, variables: ReadonlyMap<string, unknown>, needy: string): string {
-  const names = [...variables.keys()].sort().join(', ');
-  return `${who} gives the ${needy} ${names === '' ? 'no variable of AWS' : names}`;
+function describeServer(service: Service): string {
+  const { unit, running, initScript } = service;
+  return describe(unit?.name ?? initScript ?? `process ${running?.pid}, which no service started,`, service, 'server');
+}
+
+/** Names each source of variables with what it gives. */
+function describe(who: string, { variables }: Service, needy: string): string {
+  const given = Map.groupBy([...variables.keys()].sort(), (name) => variables.get(name)?.from ?? who);
+  if (given.size === 0) return `${who} gives the ${needy} no variable of AWS`;
+  return [...given].map(([from, names]) => `${from} gives the ${needy} ${names.join(', ')}`).join('; ');
+}
+
+/** Reports a running server whose agent has other variables than one would have that is started now. */
+function changedReports({ configuration }: Examination): readonly Report[] {
+  const { keeper, service } = configuration;
+  const { running, unit, variables, initScript } = service;
+  const environment = running?.environment;
+  if (environment === undefined || keeper.isSeparate) return [];
+  const changed = [...variables].filter(
+    ([name, { value, processUid }]) => processUid === undefined && value !== (environment.get(name) ?? ''),
+  );
+  if (changed.length === 0) return [];
+  const from = [...new Set(changed.map(([, variable]) => variable.from))].join(' and ');
+  const found = `the running server (process ${running?.pid}) was started with other variables than ${from} gives now: ${changed.map(([name]) => name).join(', ')}`;
+  const restart =
+    unit === undefined ? `${initScript} restart` : `systemctl daemon-reload && systemctl restart ${unit.name}`;
+  return [warning(found, restart)];
 }
 
 async function unitReports(

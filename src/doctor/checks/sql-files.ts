@@ -39,7 +39,7 @@ export const sqlFiles: Check = {
 };
 
 /** A secure_file_priv directory that does not exist would keep the server from starting. */
-export function secureFilePriv(configuration: Configuration): string {
+function secureFilePriv(configuration: Configuration): string {
   const directory = `${configuration.datadir}-files`;
   return `${makeDirectory(directory, configuration)}\nsecure_file_priv = ${directory}`;
 }

@@ -14,6 +14,8 @@ export interface Service {
   readonly variables: ReadonlyMap<string, ServerVariable>;
   /** Variables of the running server that are accepted from its unit only. */
   readonly withheld: readonly string[];
+  /** Debian's script, where it starts the server in place of a unit. */
+  readonly initScript?: string;
 }
 
 export interface ServerVariable {
@@ -41,7 +43,13 @@ export async function readService(
   const { proc, units } = paths;
   const running = await findRunningServer(files, proc, datadir, (name) => findServiceUnit(files, units, [name]));
   const isOfDistribution = running === undefined && mayBeOfDistribution;
-  const unit = isOfDistribution ? await findServiceUnit(files, units) : running?.unit;
+  // Without systemd the unit starts nothing: Debian's script does, with what `init` wrote for it.
+  const isByScript =
+    running?.unit === undefined &&
+    mayBeOfDistribution &&
+    !(await isThere(files, paths.systemd)) &&
+    (await isThere(files, paths.initScript));
+  const unit = isOfDistribution && !isByScript ? await findServiceUnit(files, units) : running?.unit;
   const variables = new Map<string, ServerVariable>();
   // Variables of the unit override those of the running process. Variables from systemd itself or its manager are only
   // visible in the process.
@@ -50,16 +58,13 @@ export async function readService(
     variables.set(name, { value, from: `the running server (process ${running?.pid})`, processUid: running?.uid });
   }
   for (const [name, variable] of unit === undefined ? [] : variablesOfUnit(unit)) variables.set(name, variable);
-  // Without systemd the unit starts nothing: Debian's script does, with what `init` wrote for it.
-  if (running?.unit === undefined && mayBeOfDistribution && !(await isThere(files, paths.systemd))) {
-    for (const [name, value] of await initVariables(files, paths)) {
-      if (PASSED_ON.test(name)) variables.set(name, { value, from: `${paths.initScript} (${paths.initDefaults})` });
-    }
+  for (const [name, value] of isByScript ? await initVariables(files, paths) : []) {
+    if (PASSED_ON.test(name)) variables.set(name, { value, from: `${paths.initScript} (${paths.initDefaults})` });
   }
   const withheld = [...(running?.environment?.keys() ?? [])].filter(
     (name) => PASSED_ON.test(name) && WAY.test(name) && !variables.has(name),
   );
-  return { unit, running, variables, withheld };
+  return { unit, running, variables, withheld, ...(isByScript ? { initScript: paths.initScript } : {}) };
 }
 
 /** Returns the variables of AWS that a unit gives its process. */
@@ -77,9 +82,8 @@ async function isThere(files: Files, path: string): Promise<boolean> {
 
 async function initVariables(
   files: Files,
-  { initScript, initDefaults }: SystemPaths,
+  { initDefaults }: SystemPaths,
 ): Promise<readonly (readonly [string, string])[]> {
-  if (!(await isThere(files, initScript))) return [];
   const text = await files.readFile(initDefaults).catch((error: unknown) => {
     if (systemErrorCode(error) === 'ENOENT') return Buffer.alloc(0);
     throw error;

@@ -1,9 +1,10 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { nodeDataFiles } from '../../../src/data/data-files.ts';
 import { parseServerAnswer } from '../../../src/server/server-answer.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
-import { newPatient, type Patient } from './patient.ts';
+import { newPatient, type Patient, plainFiles } from './patient.ts';
 
 const VECTORS = new Map(dataFileVectors().map((vector) => [vector.vector, vector]));
 
@@ -198,9 +199,9 @@ it('the server skips option files', async () => {
   patient.strangers = [join(patient.root, 'etc/conf.d/secret.cnf')];
   const { problems } = await patient.examine({ defaults: `--defaults-file=${patient.root}/etc/my.cnf` });
   expect(problems).toMatchInlineSnapshot(`
-    "failure  option-files: everybody may write ROOT/etc/conf.d/open.cnf (mode 0666, owner 777:777): the server ignores the options in it
+    "failure  option-files: everybody may write ROOT/etc/conf.d/open.cnf (mode 0666, owner mysql:mysql): the server ignores the options in it
              chmod o-w ROOT/etc/conf.d/open.cnf
-    failure  option-files: mysql may not read ROOT/etc/conf.d/secret.cnf (mode 0600, owner 0:0): the server starts without the options in it
+    failure  option-files: mysql may not read ROOT/etc/conf.d/secret.cnf (mode 0600, owner root:0): the server starts without the options in it
              chgrp 777 ROOT/etc/conf.d/secret.cnf && chmod g+r ROOT/etc/conf.d/secret.cnf
     exit 1"
   `);
@@ -247,4 +248,23 @@ it('mariadbd --help cannot read the list of plugins in an encrypted Aria table: 
   expect(parseServerAnswer(0, '', stderr + second)).toMatchObject({ errors: [], knowsInstalled: false });
   const other = stderr.replace('mysql/plugin', 'shop/t');
   expect(parseServerAnswer(0, '', other).errors).toHaveLength(1);
+});
+
+it('whoever runs this may not look at data that the server perhaps may', async () => {
+  const refuse = (path: string): never => {
+    throw Object.assign(new Error(`EACCES: permission denied, scandir '${path}'`), { code: 'EACCES' });
+  };
+  const patient = await newPatient({
+    keys: [],
+    options: { user: 'mysql' },
+    surroundings: { uid: 4321, files: { ...plainFiles, data: { ...nodeDataFiles, list: refuse } } },
+  });
+  const { findings } = await patient.examine();
+  expect(findings.filter(({ check }) => check === 'data')).toMatchObject([
+    {
+      status: 'failure',
+      found: expect.stringMatching(/^whoever runs this may not look at .*, and the server perhaps may$/),
+      fix: 'run this as root or as mysql',
+    },
+  ]);
 });

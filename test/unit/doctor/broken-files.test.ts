@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { nodeFileSystem } from '../../../src/disk/file-system.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
-import { elf, newPatient, plainFiles } from './patient.ts';
+import { elf, newPatient, plainFiles, runServer } from './patient.ts';
 
 it('there is no plugin library', async () => {
   const patient = await newPatient();
@@ -60,7 +60,7 @@ it('the agent may not be executed', async () => {
   const patient = await newPatient();
   chmodSync(join(patient.plugins, 'aws_key_management_agent'), 0o640);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  agent: mysql may not execute ROOT/plugins/aws_key_management_agent (mode 0640, owner 0:0)
+    "failure  agent: mysql may not execute ROOT/plugins/aws_key_management_agent (mode 0640, owner root:0)
              chmod 0755 ROOT/plugins/aws_key_management_agent
     exit 1"
   `);
@@ -149,7 +149,7 @@ it('the server may not enter the key directory', async () => {
   const patient = await newPatient();
   chmodSync(patient.data, 0o600);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  key-directory: mysql may not read ROOT/data (mode 0600, owner 777:777)
+    "failure  key-directory: mysql may not read ROOT/data (mode 0600, owner mysql:mysql)
              chown mysql: ROOT/data && chmod 0750 ROOT/data
     exit 1"
   `);
@@ -159,9 +159,9 @@ it('the server may not write the key directory, which has no keys', async () => 
   const patient = await newPatient({ keys: [] });
   chmodSync(patient.data, 0o550);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
+    "failure  key-directory: mysql may not list and write ROOT/data (mode 0550, owner mysql:mysql): no new keys can be stored
              chown mysql: ROOT/data && chmod 0750 ROOT/data
-    failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
+    failure  data: mysql may not list and write ROOT/data (mode 0550, owner mysql:mysql)
              chown -R mysql: ROOT/data && chmod u+rwx ROOT/data
     exit 1"
   `);
@@ -171,9 +171,9 @@ it('the server may not write the key directory, which has keys', async () => {
   const patient = await newPatient();
   chmodSync(patient.data, 0o550);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  data: mysql may not list and write ROOT/data (mode 0550, owner 777:777)
+    "failure  data: mysql may not list and write ROOT/data (mode 0550, owner mysql:mysql)
              chown -R mysql: ROOT/data && chmod u+rwx ROOT/data
-    warning  key-directory: mysql may not list and write ROOT/data (mode 0550, owner 777:777): no new keys can be stored
+    warning  key-directory: mysql may not list and write ROOT/data (mode 0550, owner mysql:mysql): no new keys can be stored
              chown mysql: ROOT/data && chmod 0750 ROOT/data
     exit 1"
   `);
@@ -183,7 +183,7 @@ it('the key directory is writable for everybody', async () => {
   const patient = await newPatient();
   chmodSync(patient.data, 0o777);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "warning  key-directory: everybody may write ROOT/data (mode 0777, owner 777:777)
+    "warning  key-directory: everybody may write ROOT/data (mode 0777, owner mysql:mysql)
              chmod o-w ROOT/data
     exit 0"
   `);
@@ -301,13 +301,7 @@ it.each(['2.1', undefined])(
   'a running server is not restarted before its key file is back (damaged: %s)',
   async (damaged) => {
     const patient = await newPatient();
-    const ours = process.getuid?.() ?? 0;
-    patient.write('system/proc/self/ns/mnt', '');
-    patient.write('system/proc/4711/status', `Uid:\t${[ours, ours, ours, ours].join('\t')}\n`);
-    mkdirSync(join(patient.system, 'proc/4711/ns'));
-    symlinkSync(join(patient.system, 'proc/self/ns/mnt'), join(patient.system, 'proc/4711/ns/mnt'));
-    symlinkSync(patient.data, join(patient.system, 'proc/4711/cwd'));
-    patient.write('system/proc/4711/comm', 'mariadbd\n');
+    runServer(patient);
     if (damaged === undefined) rmSync(join(patient.data, 'aws-kms-key.1.2'));
     else patient.write(`data/aws-kms-key.${damaged}`, 'damaged');
     const { findings } = await patient.examine();
@@ -332,7 +326,7 @@ it('a key file cannot be read by the server', async () => {
   const patient = await newPatient();
   chmodSync(join(patient.data, 'aws-kms-key.2.1'), 0o040);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  key-files: mysql may not read ROOT/data/aws-kms-key.2.1 (mode 0040, owner 777:777)
+    "failure  key-files: mysql may not read ROOT/data/aws-kms-key.2.1 (mode 0040, owner mysql:mysql)
              chown mysql: ROOT/data/aws-kms-key.2.1 && chmod 0600 ROOT/data/aws-kms-key.2.1
     exit 1"
   `);
@@ -364,7 +358,7 @@ it('the key files belong to root: one finding for all', async () => {
   const patient = await newPatient();
   patient.strangers = ['1.1', '1.2', '2.1'].map((name) => join(patient.data, `aws-kms-key.${name}`));
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  key-files: mysql may not read ROOT/data/aws-kms-key.1.1 (mode 0600, owner 0:0), nor 2 other key files
+    "failure  key-files: mysql may not read ROOT/data/aws-kms-key.1.1 (mode 0600, owner root:0), nor 2 other key files
              chown mysql: ROOT/data/aws-kms-key.* && chmod 0600 ROOT/data/aws-kms-key.*
     exit 1"
   `);
@@ -389,7 +383,7 @@ it('the key files belong to root, and only root reads them: one finding for all,
     {
       check: 'key-files',
       status: 'failure',
-      found: `mysql may not read ${names[0]} (mode 0600, owner 0:0), nor 2 other key files`,
+      found: `mysql may not read ${names[0]} (mode 0600, owner root:0), nor 2 other key files`,
       fix: `chown mysql: ${patient.data}/aws-kms-key.* && chmod 0600 ${patient.data}/aws-kms-key.*`,
     },
   ]);

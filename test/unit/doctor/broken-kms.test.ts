@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import type { Clock } from '../../../src/clock.ts';
+import { TRIAL_UNIT } from '../../../src/server/plugin-options.ts';
+import { TRIAL_UNIT as SETUP_TRIAL_UNIT } from '../../../src/setup/paths.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { ALIAS, newPatient, type Patient } from './patient.ts';
 
@@ -78,8 +80,7 @@ it('the credentials file may be read by others, and by SQL users', async () => {
     warning  credentials: ROOT/home/.aws/credentials may be read by others (mode 0644)
              chmod 0600 ROOT/home/.aws/credentials
     warning  credentials: secure_file_priv is not set: SQL users with the FILE privilege can read ROOT/home/.aws/credentials
-             install -d -o mysql -g mysql -m 0750 ROOT/data-files
-             in /etc/my.cnf, section [mariadb]: secure_file_priv = ROOT/data-files
+             set secure_file_priv: see sql-files
     exit 0"
   `);
 });
@@ -88,7 +89,7 @@ it('the credentials file cannot be read by the server', async () => {
   const patient = await newPatient();
   chmodSync(patient.credentials, 0o040);
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
-    "failure  credentials: mysql may not read ROOT/home/.aws/credentials (mode 0040, owner 777:777)
+    "failure  credentials: mysql may not read ROOT/home/.aws/credentials (mode 0040, owner mysql:mysql)
              chown mysql: ROOT/home/.aws/credentials && chmod 0600 ROOT/home/.aws/credentials
     warning  credentials: ROOT/home/.aws/credentials may be read by others (mode 0040)
              chmod 0600 ROOT/home/.aws/credentials
@@ -549,3 +550,19 @@ function damage(patient: Patient, name: string): void {
   patient.write(`data/aws-kms-key.${name}`, bytes, 0o600);
   rmSync(`${path}.json`);
 }
+
+it.each([
+  [true, `systemctl restart ${TRIAL_UNIT}`],
+  [false, 'mariadb-aws-kms init --embedded-kms'],
+])('the KMS of a trial does not run (systemd: %s)', async (hasSystemd, fix) => {
+  const patient = await newPatient({
+    options: {
+      aws_key_management_endpoint_url: 'http://127.0.0.1:9',
+      aws_key_management_master_key_id: 'alias/trial-protects-nothing',
+    },
+  });
+  if (hasSystemd) patient.write('system/systemd/x', '');
+  const { findings } = await patient.examine();
+  expect(findings.find(({ check }) => check === 'endpoint')).toMatchObject({ status: 'failure', fix });
+  expect(TRIAL_UNIT).toBe(SETUP_TRIAL_UNIT);
+});

@@ -1,7 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { newPatient, plainFiles } from './patient.ts';
+import type { Finding } from '../../../src/finding.ts';
+import { initBlock } from '../../../src/server/service/init-defaults.ts';
+import { newPatient, plainFiles, runServer } from './patient.ts';
 
 it('the option files cannot be read', async () => {
   const patient = await newPatient({
@@ -372,6 +375,99 @@ it("systemd's start timeout is shorter than the plugin's", async () => {
   `);
 });
 
+it.each<[string, Parameters<typeof newPatient>[0], string]>([
+  [
+    'Failed to connect to bus',
+    { programs: { systemctl: { code: 1, stderr: 'Failed to connect to bus: No such file\n' } } },
+    'systemctl does not answer: Failed to connect to bus: No such file',
+  ],
+  ['no systemctl', { programs: { systemctl: undefined } }, 'there is no systemctl to ask'],
+  [
+    'no unit',
+    { programs: { systemctl: { stdout: 'LoadState=not-found\nTimeoutStartUSec=15min\n' } } },
+    'systemd has no mariadb.service to ask',
+  ],
+])('systemd tells no timeout: %s', async (_, options, found) => {
+  const { findings } = await (await newPatient(options)).examine();
+  expect(findings.find(({ check }) => check === 'start-timeout')).toEqual({
+    check: 'start-timeout',
+    status: 'skipped',
+    found,
+  });
+});
+
+it.each([
+  ['', 30],
+  ['MYSQLD_STARTUP_TIMEOUT=45\n', 45],
+  ['export MYSQLD_STARTUP_TIMEOUT="90"\n', 90],
+])("Debian's script waits as long as /etc/default/mariadb says: %j", async (defaults, waits) => {
+  const patient = await newPatient();
+  patient.write('system/init.d-mariadb', `for i in $(seq 1 "$${'{'}MYSQLD_STARTUP_TIMEOUT:-30}"); do\n`);
+  patient.write('system/default-mariadb', defaults);
+  const look = async (): Promise<Finding | undefined> =>
+    (await patient.examine()).findings.find(({ check }) => check === 'start-timeout');
+  const found = `start_timeout 60 s, MYSQLD_STARTUP_TIMEOUT of ${patient.system}/init.d-mariadb ${waits} s`;
+  const first = await look();
+  if (waits === 90) expect(first).toEqual({ check: 'start-timeout', status: 'ok', found });
+  else {
+    const later = `${found}: it may report a failure while the server still waits for KMS, and starts later`;
+    expect(first).toMatchObject({ status: 'ok', found: later });
+    execFileSync('sh', ['-c', first?.fix ?? 'false']);
+    expect((await look())?.fix).toBeUndefined();
+  }
+});
+
+it.each([
+  ['runs', true],
+  ['does not run', false],
+])(
+  "a server that Debian's script starts, and that %s, gets variables from that script's file",
+  async (_, isRunning) => {
+    const patient = await newPatient();
+    // The unit is there as well, and starts nothing.
+    patient.write('system/lib/mariadb.service', '[Service]\nUser=mysql\nEnvironment=AWS_PROFILE=units\n');
+    patient.write('system/init.d-mariadb', '');
+    const assignment = `AWS_SHARED_CREDENTIALS_FILE=${patient.credentials}`;
+    patient.write('system/default-mariadb', initBlock('x', [['AWS_SHARED_CREDENTIALS_FILE', patient.credentials]]));
+    const environment = `${assignment}\0`;
+    if (isRunning) runServer(patient, environment);
+    const { findings } = await patient.examine();
+    expect(findings.filter(({ check }) => check === 'service')).toEqual([
+      {
+        check: 'service',
+        status: 'ok',
+        found: `${patient.system}/init.d-mariadb (${patient.system}/default-mariadb) gives the server AWS_SHARED_CREDENTIALS_FILE`,
+      },
+    ]);
+  },
+);
+
+it('the running server has other variables than the script would give it now', async () => {
+  const patient = await newPatient();
+  patient.write('system/init.d-mariadb', '');
+  patient.write('system/default-mariadb', initBlock('x', [['AWS_SHARED_CREDENTIALS_FILE', patient.credentials]]));
+  runServer(patient, 'AWS_SHARED_CREDENTIALS_FILE=/hunter2\0');
+  expect((await patient.examine()).problems).toMatchInlineSnapshot(`
+    "warning  service: the running server (process 4711) was started with other variables than ROOT/system/init.d-mariadb (ROOT/system/default-mariadb) gives now: AWS_SHARED_CREDENTIALS_FILE
+             ROOT/system/init.d-mariadb restart
+    exit 0"
+  `);
+});
+
+it('the running server has other variables than its unit has now', async () => {
+  const patient = await newPatient();
+  patient.write('system/lib/mariadb.service', '[Service]\nUser=mysql\nEnvironment=AWS_MAX_ATTEMPTS=2\n');
+  runServer(patient, 'PATH=/bin\0', '/system.slice/mariadb.service');
+  const { problems } = await patient.examine();
+  expect(problems).toMatchInlineSnapshot(`
+    "warning  service: the running server (process 4711) was started with other variables than mariadb.service (ROOT/system/lib/mariadb.service) gives now: AWS_MAX_ATTEMPTS
+             systemctl daemon-reload && systemctl restart mariadb.service
+    exit 0"
+  `);
+  runServer(patient, 'AWS_MAX_ATTEMPTS=2\0', '/system.slice/mariadb.service');
+  expect((await patient.examine()).problems).toBe('exit 0');
+});
+
 it('the doctor examines a server in mock mode', async () => {
   const patient = await newPatient({ options: { aws_key_management_mock: 'ON' } });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
@@ -386,7 +482,7 @@ it('the current user may not look at everything', async () => {
   patient.hidden = [patient.data];
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  key-directory: cannot look at the key directory ROOT/data: EACCES: permission denied, stat 'ROOT/data'
-             the user the server runs as must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor
+             run this as root or as mysql
     warning  option-files: whoever runs this is neither root nor mysql, and may see less than the server
              run this as root: sudo mariadb-aws-kms doctor
     exit 1"

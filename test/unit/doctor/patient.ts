@@ -1,7 +1,7 @@
 /** A healthy server to examine: files in a scratch directory, the embedded KMS, a stand-in of STS. */
 
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { readFile, realpath, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
@@ -345,6 +345,24 @@ export async function newPatient(options: PatientOptions = {}): Promise<Patient>
   );
   for (const key of options.keys ?? ['1.1', '1.2', '2.1']) patient.makeKey(key);
   return patient;
+}
+
+/** Lets a server run in the data directory. */
+export function runServer(
+  patient: Patient,
+  environment = '',
+  cgroup = '/user.slice/user-0.slice/session-1.scope',
+): void {
+  const process = join(patient.system, 'proc/4711');
+  rmSync(process, { recursive: true, force: true });
+  mkdirSync(join(process, 'ns'), { recursive: true });
+  patient.write('system/proc/self/ns/mnt', '');
+  symlinkSync(join(patient.system, 'proc/self/ns/mnt'), join(process, 'ns/mnt'));
+  symlinkSync(patient.data, join(process, 'cwd'));
+  patient.write('system/proc/4711/status', `Uid:\t${[MYSQL, MYSQL, MYSQL, MYSQL].join('\t')}\n`);
+  patient.write('system/proc/4711/comm', 'mariadbd\n');
+  patient.write('system/proc/4711/cgroup', `0::${cgroup}\n`);
+  patient.write('system/proc/4711/environ', environment);
 }
 
 /** The header of a 64-bit shared library and the name that ours has in it. */

@@ -93,8 +93,8 @@ it("a server with the package's separate agent is healthy: the agent's keys and 
   ).toMatchInlineSnapshot(`
     [
       "ok       agent: mariadb-aws-kms-agent on ROOT/run/agent.sock, as mariadb-aws-kms",
-      "ok       key-directory: ROOT/keys: mode 0755, owner 778:778, hard links work",
-      "ok       service: mariadb-aws-kms-agent.service gives the agent AWS_SHARED_CREDENTIALS_FILE",
+      "ok       key-directory: ROOT/keys: mode 0755, owner mariadb-aws-kms:mariadb-aws-kms, hard links work",
+      "ok       service: mariadb-aws-kms-agent.service (ROOT/system/default) gives the agent AWS_SHARED_CREDENTIALS_FILE",
       "ok       credentials: arn:aws:iam::111122223333:user/mariadb, from the shared credentials file, without expiry",
       "ok       endpoint: Region us-east-1, endpoint KMS: KMS answers",
       "ok       unwrap: 3 of 3 key versions unwrap",
@@ -133,7 +133,7 @@ it("the separate agent's key directory belongs to the server", async () => {
   patient.write('data/ib_logfile0', redo?.bytes ?? '');
   const { problems, lines } = await patient.examine();
   expect(problems).toMatchInlineSnapshot(`
-    "failure  key-directory: mariadb-aws-kms may not read ROOT/keys (mode 0700, owner 777:777)
+    "failure  key-directory: mariadb-aws-kms may not read ROOT/keys (mode 0700, owner mysql:mysql)
              chown mariadb-aws-kms: ROOT/keys && chmod 0700 ROOT/keys
     warning  backup: ROOT/keys is in no mariadb-backup: without it no backup can be read
              after every backup: mariadb-aws-kms backup-keys --keyfile-dir ROOT/keys --to DIRECTORY
@@ -157,7 +157,7 @@ it('an agent of an unknown unit leaves the examination incomplete', async () => 
   ).toMatchInlineSnapshot(`
     [
       "ok       agent: an agent of its own on ROOT/run/agent.sock",
-      "ok       data: 0 data files looked at: none is encrypted",
+      "ok       data: 0 data files looked at: none is encrypted on disk so far",
       "skipped  key-directory: the keys are in the directory of the agent: give it with --keyfile-dir",
       "skipped  data: the key files were not listed: see key-directory",
       "skipped  credentials: the agent on ROOT/run/agent.sock is not that of mariadb-aws-kms-agent.service: its user, credentials and Region are not known here",

@@ -329,7 +329,9 @@ it("the doctor reads the file that the service's drop-in names, and names the va
   patient.write('system/etc/mariadb.service.d/aws.conf', dropIn);
   const { lines, exit } = await patient.examine();
   expect(exit).toBe(0);
-  expect(lines).toContainEqual('ok       service: mariadb.service gives the server AWS_SHARED_CREDENTIALS_FILE');
+  expect(lines).toContainEqual(
+    'ok       service: mariadb.service (ROOT/system/etc/mariadb.service.d/aws.conf) gives the server AWS_SHARED_CREDENTIALS_FILE',
+  );
 });
 
 it('the doctor reports restrictions and gaps of the unit', async () => {
