@@ -295,7 +295,7 @@ const ROWS: readonly Row[] = [
       check: 'unwrap',
       found: /^key \d version \d is among the key files, and \S+ is encrypted with another key of this number/,
     },
-    fix: /^move the files aws-kms-key\.\* away from \S+data and keep them, and copy those from where this data came from into it; /,
+    fix: /^do not use innodb_force_recovery; move the files aws-kms-key\.\* away from \S+data and keep them, .*:\ninstall -o \S+ -g \S+ -m 0600 BACKUP\/aws-kms-key\.\* \S+data\/$/,
     cure(site) {
       site.moveKeys(site.keys);
       site.returnKeys();

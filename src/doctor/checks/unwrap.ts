@@ -13,6 +13,7 @@ import type { UnwrapCaller } from '../../kms/caller.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
 import { type Deadline, startDeadline } from '../../kms/retry.ts';
 import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
+import { beforeRestart, copyKeys } from '../key-place.ts';
 import { possibleContexts } from '../stored-context.ts';
 
 const CONCURRENCY = 16;
@@ -88,9 +89,10 @@ function allMs(versions: number): number {
 
 /** The same wording as the plugin's: the key files belong to another server or another time. */
 function otherKeyReports({ configuration }: Examination, others: readonly FoundPage[]): readonly Report[] {
-  const { keyfileDir, allowsMissingKeys } = configuration;
+  const { keyfileDir, allowsMissingKeys, keeper } = configuration;
   const report = allowsMissingKeys ? warning : failure;
-  const fix = `move the files aws-kms-key.* away from ${keyfileDir} and keep them, and copy those from where this data came from into it; do not use innodb_force_recovery`;
+  const move = `do not use innodb_force_recovery; move the files aws-kms-key.* away from ${keyfileDir} and keep them, and copy those from where this data came from`;
+  const fix = beforeRestart(configuration, `${move}:\n${copyKeys(keeper, 'BACKUP', keyfileDir)}`);
   return others.slice(0, NAMED).map(({ space, version, file }, index) => {
     const more = index === 0 && others.length > NAMED ? `; ${others.length - NAMED} more` : '';
     const found = `key ${space.keyId} version ${version} is among the key files, and ${file} is encrypted with another key of this number`;

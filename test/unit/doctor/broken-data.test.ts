@@ -109,7 +109,8 @@ it("the key files are another server's", async () => {
   put(patient, 'pages-version-2');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  unwrap: key 9 version 2 is among the key files, and d/newer.ibd is encrypted with another key of this number
-             move the files aws-kms-key.* away from ROOT/data and keep them, and copy those from where this data came from into it; do not use innodb_force_recovery
+             do not use innodb_force_recovery; move the files aws-kms-key.* away from ROOT/data and keep them, and copy those from where this data came from:
+             install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 1"
   `);
 });
