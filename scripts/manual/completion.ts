@@ -1,8 +1,8 @@
 /** Bash completion of verbs, options and their values. It needs bash alone, not the functions of bash-completion. */
 import type { Command } from 'commander';
 
-/** Placeholders of values that bash completes: file names, directories, or words such as `<iam|key>`. */
-const FILES = /^(?:file|path)$/;
+/** Placeholders of values that bash completes: file names, directories, or words such as `<iam|key>` and `<role|file>`. */
+const FILES = /^(?:.*\|)?(?:file|path)$/;
 const DIRECTORIES = /^directory$/;
 const WORDS = /\|/;
 
@@ -17,7 +17,7 @@ export function bashCompletion(program: Command): string {
 ${completes}()
 {
   local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD - 1]}
-  local options='' files='' directories='' words='' others='' operand='' choice
+  local options='' files='' directories='' words='' others='' operand='' choice choices=''
   # --option=value is three words.
   if [[ $word == = ]]; then
     word=
@@ -32,18 +32,17 @@ ${completes}()
   case \${COMP_WORDS[1]} in
 ${verbs.map((verb) => `    ${verb.name()})\n${facts(verb, verbNames)}      ;;`).join('\n')}
   esac
+  for choice in $words; do
+    [[ $choice != "$before="* ]] || choices+=" \${choice#*=}"
+  done
   if [[ " $others " == *" $before "* ]]; then
     return
   elif [[ " $files " == *" $before "* ]]; then
     operand=-f
   elif [[ " $directories " == *" $before "* ]]; then
     operand=-d
-  elif [[ " $words" == *" $before="* ]]; then
-    options=
-    for choice in $words; do
-      [[ $choice != "$before="* ]] || options+=" \${choice#*=}"
-    done
-    operand=
+  elif [[ $choices ]]; then
+    options=$choices operand=
   elif [[ $word == -* ]]; then
     operand=
   elif [[ ! $operand ]]; then
@@ -52,7 +51,7 @@ ${verbs.map((verb) => `    ${verb.name()})\n${facts(verb, verbNames)}      ;;`).
   case $operand in
     -*)
       compopt -o filenames 2>/dev/null
-      mapfile -t COMPREPLY < <(compgen "$operand" -- "$word")
+      mapfile -t COMPREPLY < <(compgen -W "$choices" "$operand" -- "$word")
       ;;
     *) mapfile -t COMPREPLY < <(compgen -W "\${operand:-$options}" -- "$word") ;;
   esac
@@ -73,7 +72,12 @@ function facts(verb: Command, verbNames: string): string {
     directories: named(DIRECTORIES),
     words: values
       .filter(({ value }) => WORDS.test(value))
-      .flatMap(({ long, value }) => value.split('|').map((word) => `${long}=${word}`))
+      .flatMap(({ long, value }) =>
+        value
+          .split('|')
+          .filter((word) => !FILES.test(word))
+          .map((word) => `${long}=${word}`),
+      )
       .join(' '),
     others: values.flatMap(({ long, value }) => (value !== '' && !known.test(value) ? [long] : [])).join(' '),
     operand: operandOf(operands, verbNames),

@@ -29,9 +29,9 @@ function programPage(program: Command, verbs: readonly Command[], edition: Editi
   const name = program.name();
   return page(name, edition, [
     ...summary(name, program),
-    `.SH SYNOPSIS\n${bold(name)}\n${italic('verb')}\n[${italic('options')}]`,
+    `.SH SYNOPSIS\n${bold(name)}\n${italic('command')}\n[${italic('options')}]`,
     `.SH DESCRIPTION\n${paragraph(program.description())}`,
-    '.SH VERBS',
+    '.SH COMMANDS',
     ...verbs.map((verb) => item(`${bold(`${name}-${verb.name()}`)}(1)`, verb.description())),
     ...optionSection(program),
     ...EXIT_STATUS,
@@ -65,12 +65,12 @@ function verbPage(program: Command, verb: Command, verbs: readonly Command[], ed
 }
 
 function page(name: string, { version, date }: Edition, parts: readonly string[]): string {
-  const heading = `.TH ${escaped(name.toUpperCase())} 1 ${date} "${version}" "User Commands"`;
+  const heading = `.TH ${asciiOf(name.toUpperCase())} 1 ${date} "${version}" "User Commands"`;
   return `${[heading, ...parts].join('\n')}\n`;
 }
 
 function summary(name: string, command: Command): readonly string[] {
-  return [`.SH NAME\n${escaped(name)} \\- ${escaped(command.description())}`];
+  return [`.SH NAME\n${asciiOf(name)} \\- ${asciiOf(command.description())}`];
 }
 
 function optionSection(command: Command): readonly string[] {
@@ -119,10 +119,10 @@ function textAfterHelp(command: Command): readonly string[] {
     .split('\n')
     .filter((line) => line !== '');
   return lines.map((line) => {
-    if (/^\S.*:$/.test(line)) return `.SH ${escaped(line.slice(0, -1).toUpperCase())}`;
+    if (/^\S.*:$/.test(line)) return `.SH ${asciiOf(line.slice(0, -1).toUpperCase())}`;
     const [, number, meaning] = /^ {2}(\d+) +(.*)$/.exec(line) ?? [];
     if (number !== undefined && meaning !== undefined) return item(number, meaning);
-    return line.startsWith('  ') ? `.nf\n${escaped(line.trim())}\n.fi` : paragraph(line);
+    return line.startsWith('  ') ? `.nf\n${asciiOf(line.trim())}\n.fi` : paragraph(line);
   });
 }
 
@@ -142,8 +142,16 @@ function italic(text: string): string {
   return `\\fI${escaped(text)}\\fR`;
 }
 
-/** Hyphens, quotes and accents stay those of ASCII, and other characters do not depend on the encoding of the page. */
+/** Names, paths and options are not hyphenated: with a hyphen of the page they would be other names. */
 function escaped(text: string): string {
+  return text
+    .split(' ')
+    .map((word) => (/[-_/.]\w|mariadb|mysql/i.test(word) ? `\\%${asciiOf(word)}` : asciiOf(word)))
+    .join(' ');
+}
+
+/** Hyphens, quotes and accents stay those of ASCII, and other characters do not depend on the encoding of the page. */
+function asciiOf(text: string): string {
   return text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')

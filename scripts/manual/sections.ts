@@ -40,5 +40,5 @@ export const ENVIRONMENT: Entries = [
 
 /** The places from which the variables are read. */
 export const READ_FROM =
-  'The agent has the variables of the server that starts it, or of its own unit. A verb whose environment has none of them \
+  'The agent has the variables of the server that starts it, or of its own unit. A command whose environment has none of them \
 takes those of that server or unit.';

@@ -55,6 +55,24 @@ it('the page of a verb has its own exit statuses in place of the usual ones', ()
   expect(shownOf(pages.get('mariadb-aws-kms-policy.1'))).toMatch(/^EXIT STATUS\n +0 +success$/m);
 });
 
+it('no name, path or option is hyphenated, however narrow the page is', () => {
+  for (const [name, text] of manPages(createProgram(), EDITION)) {
+    const shown = execFileSync('groff', ['-man', '-Tutf8', '-P-cbou', '-rLL=44n', '-rHY=3'], {
+      input: text,
+      encoding: 'utf8',
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    const broken = shown.match(/^.*(?:mari|mys|aws|kms|_\w*|\/\S*)[-‐]$/gm) ?? [];
+    expect(broken, name).toEqual([]);
+  }
+});
+
+it('the page of the command has the heading of the help for its commands', () => {
+  const page = shownOf(manPages(createProgram(), EDITION).get('mariadb-aws-kms.1'));
+  expect(page).toMatch(/^COMMANDS\n +mariadb-aws-kms-/m);
+  expect(createProgram().helpInformation()).toMatch(/^Commands:$/m);
+});
+
 it('the page of the command lists files and variables', () => {
   const page = shownOf(manPages(createProgram(), EDITION).get('mariadb-aws-kms.1'));
   expect(page).toMatch(/^FILES\n(?: +\S+\n){2} +the plugin's options$/m);
@@ -66,6 +84,8 @@ it.each([
   ['dev\t --qui\t', ['dev-kms', '--quiet']],
   ['rewrap --backup some-d\t', ['rewrap', '--backup', 'some-dir/']],
   ['rewrap --backup some-f\t', ['rewrap', '--backup', 'some-f']],
+  ['init --credentials ro\t', ['init', '--credentials', 'role']],
+  ['init --credentials some-f\t', ['init', '--credentials', 'some-file']],
   ['policy --kind k\t --configured', ['policy', '--kind', 'key', '--configured']],
   ['policy --kind=k\t', ['policy', '--kind=key']],
   ['doctor --defaults-file a\t', ['doctor', '--defaults-file', 'a file']],
