@@ -42,7 +42,8 @@ export class InitReport {
       if (state === 'new')
         for (const line of effectiveLines(step)) this.#io.stdout(`${' '.repeat(WIDTH)}  ${shown(line)}`);
     }
-    for (const path of plan.removed) this.#io.stdout(`${'remove'.padEnd(WIDTH)}${path}`);
+    // A removal says of each file when it is done.
+    if (this.#isDryRun) for (const path of plan.removed) this.tellStep('remove', path);
     if (plan.policy === undefined) return;
     const { document, note } = plan.policy;
     this.#io.stdout('');
@@ -62,6 +63,11 @@ export class InitReport {
   warn(text: string): void {
     this.#notes.push(text);
     this.#io.stderr(`mariadb-aws-kms: warning: ${text}`);
+  }
+
+  /** Prints a line of the plan. */
+  tellStep(state: string, what: string): void {
+    this.tell(`${state.padEnd(WIDTH)}${what}`);
   }
 
   /** Says what is being done. */

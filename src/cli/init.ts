@@ -63,7 +63,11 @@ export function initCommand(
     .option('--master-key <key>', 'KMS key id, ARN or alias/name of the master key')
     .option('--region <region>', 'Region of the master key (default: the one in its ARN)')
     .option('--keyfile-dir <directory>', `directory of the key files (default: ${paths.keyDirectory})`)
-    .option('--credentials <source>', 'role (of the instance, task or pod), or the path of a credentials file', 'role')
+    .option(
+      '--credentials <role|file>',
+      'role (of the instance, task or pod), or the path of a credentials file',
+      'role',
+    )
     .option('--endpoint-url <url>', "URL of another KMS endpoint (default: the Region's public one)")
     .option('--separate-agent', "keep credentials and keys from the server's user, in an agent with a user of its own")
     .option('--embedded-kms', 'set up a trial without AWS and restart the server; it protects nothing')
@@ -190,7 +194,9 @@ async function beginTrial(work: Work, program: readonly string[]): Promise<void>
   const keys = await surveyKeys(configuration, undefined, work.paths, surroundings, signal);
   const keysInDatadir = keys.need === 'none' && keys.configured !== datadir ? 0 : keys.in(datadir).versions;
   const access = { accessKeyId: TEST_ACCESS_KEY.accessKeyId, secretAccessKey: TEST_ACCESS_KEY.secretAccessKey };
-  const plan = await planTrial(work, { region: DEFAULT_REGION, access, program }, keysInDatadir, surroundings);
+  const encrypted = keys.isTrial ? [] : keys.in(work.paths.trialDirectory).lacking;
+  const parts = { region: DEFAULT_REGION, access, program };
+  const plan = await planTrial(work, parts, { keysInDatadir, encrypted }, surroundings);
   report.plan({ steps: plan.planned, removed: [], notes: [], policy: undefined });
   report.warn('TRIAL, PROTECTS NOTHING: the master key lies unprotected on this machine');
   const restart = serverCommand('restart', site.starter, configuration, surroundings);

@@ -30,7 +30,7 @@ export function assertKeysReach(move: Move, keys: KeyPlaces): void {
   const others = keys.all.filter((place) => place.directory !== directory);
   if (lacking.length > 0) {
     const source = others.find((place) => place.lacking.length === 0);
-    const data = `data is encrypted with keys that ${directory} does not hold: ${list(lacking)}`;
+    const data = `data is encrypted with keys that ${directory} does not hold: ${listUses(lacking)}`;
     if (source !== undefined) {
       throw refused(`${data}; they are in ${source.directory}`, wayOf(move, source, target));
     }
@@ -65,7 +65,8 @@ function copy({ choice: { isSeparateAgent }, reader, group }: Move, from: string
   return `install -d ${owner} -m ${mode} ${to} && install ${owner} -m 0600 ${from}/aws-kms-key.* ${to}/`;
 }
 
-function list(all: readonly FoundUse[]): string {
+/** Names the first of them. */
+export function listUses(all: readonly FoundUse[]): string {
   // A file may name the key alone, and its pages the versions.
   const uses = all.filter(
     (use) => use.version !== undefined || !all.some(({ id, version }) => id === use.id && version),

@@ -41,7 +41,8 @@ it('a trial begins with an encrypted table, and ends when nothing is encrypted a
   await init('--remove-trial', '--dry-run');
   expect(everything(), 'a dry run of the removal writes nothing').toBe(before);
   writeFileSync(at('data/aws-kms-key.1.1'), 'a copy that a restored backup has brought');
-  const { err } = await init('--remove-trial');
+  const { err, out } = await init('--remove-trial');
+  expect(out).toMatch(/^stopping the server\n(?:removed .*\n)+starting the server without the trial: /);
   await shell(/to move them aside: (.*)$/m.exec(err)?.[1] ?? 'false');
   expect(existsSync(at('data/aws-kms-key.1.1'))).toBe(false);
   expect(await sql('SELECT i FROM d.t')).toBe('7');
@@ -84,7 +85,11 @@ it('a server is set up with a master key, the doctor speaks, and a restart is al
   await script('restart');
   await sql('CREATE DATABASE d; CREATE TABLE d.t (i INT) ENCRYPTED=YES');
   expect(readdirSync(at('keys'))).toContain('aws-kms-key.1.1');
-  await expectKeyError(init('--embedded-kms'), 'SETUP_REFUSED', /the block of init in .*defaults differs: /);
+  await expectKeyError(
+    init('--embedded-kms'),
+    'SETUP_REFUSED',
+    /^this server is set up for AWS already \(.*aws_key_management\.cnf\); nothing/,
+  );
 
   await sql(
     'CREATE TABLE d.n (i INT) ENCRYPTED=NO; SET GLOBAL innodb_encrypt_tables=ON, GLOBAL innodb_encryption_threads=1',
@@ -97,6 +102,16 @@ it('a server is set up with a master key, the doctor speaks, and a restart is al
 
   // The files say what the server has written so far.
   await sql('FLUSH TABLES d.t, d.n FOR EXPORT; UNLOCK TABLES');
+  await shell('mv options/aws_key_management.cnf . && mv defaults defaults.old');
+  const bare = everything();
+  const data = await expectKeyError(
+    init('--embedded-kms'),
+    'SETUP_REFUSED',
+    /^this server has data under other keys, which a trial would not have: \S+(?: and \d+ more files?)? \(key 1 version 1\)/,
+  );
+  expect(data.hint).not.toMatch(/copy|backup/);
+  expect(everything(), 'nothing is written').toBe(bare);
+  await shell('mv aws_key_management.cnf options/ && mv defaults.old defaults');
   const move = [...flags, '--credentials', credentials, '--keyfile-dir', at('other')];
   const whole = everything();
   const left = await expectKeyError(

@@ -89,6 +89,7 @@ export async function removeTrial(
   const start = async (hasPlugin: boolean, until: AbortSignal): Promise<void> =>
     await startServer(configuration, { verb: 'start', starter, hasPlugin }, surroundings, until);
   const gone: TextStep[] = [];
+  const tellRemoved = ({ path }: TextStep): void => tell(`removed  ${path}`);
   try {
     if (isServers) {
       tell('stopping the server');
@@ -96,7 +97,10 @@ export async function removeTrial(
     }
     // Nobody can encrypt any more, and every page has been written, unless nothing here stops the server.
     if (servers.length > 0) await assertFilesPlain(configuration, surroundings, signal);
-    const [changed] = await takeBack(servers, disk, (step) => gone.push(step));
+    const [changed] = await takeBack(servers, disk, (step) => {
+      gone.push(step);
+      tellRemoved(step);
+    });
     if (changed !== undefined) throw new KeyError('SETUP_FAILED', `${changed} has just been changed by somebody else`);
     await reloadUnits(starter, surroundings, signal);
     if (isServers) {
@@ -119,7 +123,7 @@ export async function removeTrial(
   }
   // A unit that has lost its file can be stopped, but not disabled.
   await stopTrialKms(site, configuration.account, surroundings, signal);
-  await takeBack(units, disk);
+  await takeBack(units, disk, tellRemoved);
   // Only an empty directory can be removed, and without a drop-in nothing needs it.
   if (servers.some(({ path }) => path === dropInPath(site))) await fs.rmdir(dirname(dropInPath(site))).catch(() => {});
   await reloadUnits(starter, surroundings, signal);
@@ -131,6 +135,7 @@ export async function removeTrial(
     await putInPlace(fs, join(directory, OPTION_FILE), temporary, Buffer.from(text));
   }
   await fs.rename(directory, movedTo);
+  tell(`moved    ${directory} to ${movedTo}`);
   await syncDirectory(fs, dirname(movedTo));
 }
 
