@@ -14,6 +14,7 @@ import { dirname, join, normalize } from 'node:path';
 import { build } from 'esbuild';
 import { withScratchDirectory } from '../../harness/scratch-directory.ts';
 import manifest from '../../package.json' with { type: 'json' };
+import { writeDocument } from './documents.ts';
 import type { PackageJob } from './job.ts';
 
 /** The oldest Node.js that runs the package; `npm run check:npm` tries it. */
@@ -50,8 +51,9 @@ export async function packNpm(job: PackageJob): Promise<void> {
   await writeDeclarations(job.root, join(stage, 'types'));
   writeFileSync(join(stage, COMMAND), START);
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(published(job.version), null, 2)}\n`);
-  for (const file of ['LICENSE', 'CHANGELOG.md', 'packaging/npm/README.md'])
+  for (const file of ['LICENSE', 'packaging/npm/README.md'])
     copyFileSync(join(job.root, file), join(stage, file.replace(/^.*\//, '')));
+  writeDocument(job.root, 'CHANGELOG.md', join(stage, 'CHANGELOG.md'), new Map());
   normaliseModes(stage);
   execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', job.out], {
     cwd: stage,

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { writeDocument } from './documents.ts';
 
 /** Absolute directories of the target system that differ from one kind of package to another. */
 export interface Layout {
@@ -38,6 +39,9 @@ export interface Sources {
 export const UNIT = 'mariadb-aws-kms-agent.service';
 const COMMAND = '/usr/bin/mariadb-aws-kms';
 const SHARED = '/usr/share/mariadb-aws-kms';
+/** Files of `packaging/` in the directory above. */
+const TEMPLATES = ['aws_key_management.cnf', 'mariadb-aws-kms.conf', 'needrestart.conf', 'removal-warnings'];
+const TOP_DOCUMENTS = ['README.md', 'CHANGELOG.md', 'SECURITY.md'];
 const MANUALS = '/usr/share/man/man1';
 
 /**
@@ -61,22 +65,29 @@ export function stage(tree: string, layout: Layout, { root, build, epoch }: Sour
   execFileSync('strip', [...unneeded, '-o', at(library), join(build, 'plugin/aws_key_management.so')]);
   symlinkSync(relative(layout.plugins, COMMAND), at(join(layout.plugins, 'aws_key_management_agent')));
 
-  for (const name of ['aws_key_management.cnf', 'mariadb-aws-kms.conf', 'needrestart.conf', 'removal-warnings'])
-    put(join(root, 'packaging', name), join(SHARED, name));
+  for (const name of TEMPLATES) put(join(root, 'packaging', name), join(SHARED, name));
   putIfMade(join(root, 'packaging/apparmor'), join(SHARED, 'apparmor'));
   if (layout.units !== undefined) put(join(root, 'packaging/systemd', UNIT), join(layout.units, UNIT));
 
   // Messages and the README name documents as docs/NAME.md.
-  put(join(root, 'README.md'), join(layout.documents, 'README.md'));
-  for (const name of readdirSync(join(root, 'docs')).filter((file) => file.endsWith('.md')))
-    put(join(root, 'docs', name), join(layout.documents, 'docs', name));
-  put(join(root, 'CHANGELOG.md'), join(layout.documents, 'CHANGELOG.md'));
+  const documents = [...TOP_DOCUMENTS, ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)];
+  const shipped = new Map([...documents.map((path) => [path, path] as const), ...elsewhere(layout)]);
+  for (const path of documents) {
+    if (path.endsWith('.md')) writeDocument(root, path, at(join(layout.documents, path)), shipped);
+    else put(join(root, path), join(layout.documents, path));
+  }
   putIfMade(join(build, 'notices'), layout.documents);
   putIfMade(join(build, 'man'), MANUALS);
   putIfMade(join(build, 'completion'), '/usr/share/bash-completion/completions');
   compressAll(join(tree, MANUALS));
 
   normalise(tree, [join(tree, COMMAND)], epoch);
+}
+
+/** Files of the sources that are shipped under another name, with their places as seen from the documents. */
+function elsewhere({ documents }: Layout): readonly (readonly [source: string, place: string])[] {
+  const template = (name: string) => [`packaging/${name}`, join(relative(documents, SHARED), name)] as const;
+  return [['LICENSE', 'LICENSE.txt'], ['plugin/LICENSE', 'LICENSE.plugin.txt'], ...TEMPLATES.map(template)];
 }
 
 /** Node.js's gzip writes no name and no time. */

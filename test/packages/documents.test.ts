@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, expect, it } from 'vitest';
+import { deadLinksOf } from '../support/dead-links.ts';
 import { TestedPackage } from '../support/tested-package.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -64,6 +65,17 @@ it('completion knows the verbs and their options in a shell that has read it', (
   };
   expect(complete('mariadb-aws-kms', 'rew')).toEqual(['rewrap']);
   expect(complete('mariadb-aws-kms', 'init', '--embedded')).toEqual(['--embedded-kms']);
+  expect(complete('mariadb-aws-kms', 'init', '--credentials', '/etc/passw')).toContain('/etc/passwd');
+});
+
+it('no document that the package ships has a dead link', () => {
+  const directory = join(tree, 'usr/share/doc', NAME);
+  const documents = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.md(?:\.gz)?$/.test(file),
+  );
+  expect(documents).toEqual(expect.arrayContaining(['README.md', 'SECURITY.md', 'CHANGELOG.md', 'docs/aws.md']));
+  const dead = documents.flatMap((file) => deadLinksOf(join(directory, file)).map((target) => `${file}: ${target}`));
+  expect(dead).toEqual([]);
 });
 
 it('the licences, the notices, the offer of source and the bill of materials are there, of this build', () => {

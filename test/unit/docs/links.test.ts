@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { deadLinksOf, proseOf } from '../../support/dead-links.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const DOCUMENTS = [
@@ -11,25 +12,6 @@ const DOCUMENTS = [
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(ROOT, 'docs', name)),
 ];
-const CODE_BLOCK = /^```[\s\S]*?^```$/gm;
-
-function proseOf(path: string): string {
-  return readFileSync(path, 'utf8').replaceAll(CODE_BLOCK, '');
-}
-
-/** The fragments by which a forge links to the headings of a document. */
-function anchorsOf(path: string): ReadonlySet<string> {
-  const headings = [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text);
-  return new Set(
-    headings.map((text) =>
-      text
-        .toLowerCase()
-        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  );
-}
-
 function npmScripts(): readonly string[] {
   const manifest: unknown = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   if (typeof manifest !== 'object' || manifest === null || !('scripts' in manifest)) throw new Error('no scripts');
@@ -38,16 +20,7 @@ function npmScripts(): readonly string[] {
 
 describe.each(DOCUMENTS.map((path) => ({ document: relative(ROOT, path), path })))('$document', ({ path }) => {
   it('the documents have only links whose file and anchor exist', () => {
-    const targets = [...proseOf(path).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
-    const dead = targets
-      .filter((target) => !/^[a-z]+:/.test(target))
-      .filter((target) => {
-        const [file = '', anchor] = target.split('#');
-        const linked = file === '' ? path : join(dirname(path), file);
-        if (!existsSync(linked)) return true;
-        return anchor !== undefined && !anchorsOf(linked).has(anchor);
-      });
-    expect(dead).toEqual([]);
+    expect(deadLinksOf(path)).toEqual([]);
   });
 
   it('the documents name only npm scripts that package.json has', () => {
