@@ -11,12 +11,27 @@ here=$(cd "$(dirname "$0")" && pwd)
 prefix=/usr/local
 plugins=
 root=${DESTDIR-}
+usage() {
+  cat <<EOF
+Usage: install.sh [--prefix DIRECTORY] [--plugin-dir DIRECTORY]
+
+Installs the plugin, the command mariadb-aws-kms and the agent. It restarts no server. Run again, it brings everything to
+this version.
+
+Options:
+  --prefix DIRECTORY      place of everything but the plugin (default: /usr/local)
+  --plugin-dir DIRECTORY  the server's plugin directory (default: the server is asked)
+  -h, --help              print this
+EOF
+}
+
 while [ $# -gt 0 ]; do
-  [ $# -ge 2 ] || fail "$1 needs a value"
+  case $1 in -h | --help) usage; exit 0 ;; esac
+  case $1 in --prefix | --plugin-dir) [ $# -ge 2 ] || fail "$1 needs a value" ;; esac
   case $1 in
     --prefix) prefix=$2 ;;
     --plugin-dir) plugins=$2 ;;
-    *) fail "unknown option $1" 'the options are --prefix and --plugin-dir' ;;
+    *) fail "unknown option $1" 'the options are --prefix, --plugin-dir and --help' ;;
   esac
   shift 2
 done
@@ -99,4 +114,10 @@ if [ -z "$root" ] && [ "$(id -u)" -eq 0 ]; then
     systemctl try-restart mariadb-aws-kms-agent.service || :
   fi
 fi
-printf 'installed: %s/bin/mariadb-aws-kms, and the plugin in %s. Next: mariadb-aws-kms init\n' "$prefix" "$plugins"
+printf 'installed: %s/bin/mariadb-aws-kms, and the plugin in %s. ' "$prefix" "$plugins"
+# A server that is set up already goes on with the plugin that it has loaded.
+if [ -z "$root" ] && sh "$share/removal-warnings" --is-configured; then
+  printf 'Next: mariadb-aws-kms doctor, then restart the server: it has its plugin in memory until then\n'
+else
+  printf 'Next: mariadb-aws-kms init\n'
+fi

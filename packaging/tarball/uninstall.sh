@@ -10,8 +10,20 @@ prefix=/usr/local
 root=${DESTDIR-}
 case $#:${1-} in
   0:) ;;
+  1:-h | 1:--help)
+    cat <<EOF
+Usage: uninstall.sh [--prefix DIRECTORY]
+
+Removes the files that install.sh has installed, and nothing else: no key file, no option file, no user. It restarts no server.
+
+Options:
+  --prefix DIRECTORY  the prefix that install.sh was given (default: /usr/local)
+  -h, --help          print this
+EOF
+    exit 0
+    ;;
   2:--prefix) prefix=$2 ;;
-  *) fail 'the only option is --prefix DIRECTORY' ;;
+  *) fail 'the options are --prefix DIRECTORY and --help' ;;
 esac
 share=$prefix/share/mariadb-aws-kms
 manifest=$root$share/installed-files
@@ -33,3 +45,5 @@ printf '%s\n' "$files" | sed 's|/[^/]*$||' | sort -ru | while IFS= read -r direc
     "$share"* | "$prefix/share/doc"/*) rmdir "$root$directory" 2>/dev/null || : ;;
   esac
 done
+printf 'removed: the plugin (%s), the command and the other files that install.sh installed below %s. ' "$library" "$prefix"
+printf 'Key files, option files and the user mariadb-aws-kms stay\n'

@@ -64,7 +64,12 @@ it('a second installation changes nothing, and uninstalling leaves nothing', () 
   );
   expect(script('install.sh', root, '--plugin-dir', PLUGINS).status).toBe(0);
   expect(filesOf(root)).toEqual(installed);
-  expect(script('uninstall.sh', root).status).toBe(0);
+  expect(script('uninstall.sh', root)).toEqual({
+    status: 0,
+    said: expect.stringContaining(
+      `removed: the plugin (${PLUGINS}/aws_key_management.so), the command and the other files`,
+    ),
+  });
   expect(filesOf(root)).toEqual([]);
   expect(existsSync(join(root, 'usr/local/share/mariadb-aws-kms'))).toBe(false);
   expect(script('uninstall.sh', root)).toEqual({ status: 1, said: expect.stringContaining('nothing is installed') });
@@ -140,9 +145,19 @@ it.each([
   [['--plugin-dir'], '--plugin-dir needs a value'],
   [['--prefix', 'usr'], '--prefix: expected an absolute path, got usr'],
   [['--force', 'x'], 'unknown option --force'],
+  [['--force'], 'unknown option --force'],
 ])('install.sh refuses %j', (args, said) => {
   const root = newRoot();
   expect(script('install.sh', root, ...args)).toEqual({ status: 1, said: expect.stringContaining(said) });
+  expect(filesOf(root)).toEqual([]);
+});
+
+it.each(['install.sh', 'uninstall.sh'])('%s has a help, and does nothing else then', (name) => {
+  const root = newRoot();
+  expect(script(name, root, '--help')).toEqual({
+    status: 0,
+    said: expect.stringMatching(/^Usage: .*--prefix DIRECTORY/),
+  });
   expect(filesOf(root)).toEqual([]);
 });
 
