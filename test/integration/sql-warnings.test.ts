@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
@@ -55,6 +56,16 @@ it('SHOW WARNINGS tells why a statement got no key, without accounts or paths fo
     expect.stringMatching(/^Warning: AWS KMS plugin: key 8 version 1 .*AccessDeniedException/),
     'Warning: innodb_default_encryption_key=8 is not available',
   ]);
+  // `mariadb -e` ends at the error, before a SHOW WARNINGS; its option prints the reason.
+  const client = ['--no-defaults', `--socket=${server.socket}`, '--user=root', '-e', `${create(5)}; SHOW WARNINGS`];
+  const reason = /AWS KMS plugin: key 5 version 1 .*AccessDeniedException/;
+  const said = (...args: readonly string[]): string => {
+    const { status, stdout, stderr } = spawnSync('mariadb', [...client, ...args], { encoding: 'utf8' });
+    expect(status).toBe(1);
+    return stdout + stderr;
+  };
+  expect(said()).not.toMatch(reason);
+  expect(said('--show-warnings')).toMatch(reason);
   kms.faults.clear();
 }, 120_000);
 
