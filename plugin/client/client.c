@@ -19,6 +19,7 @@
 #include "client/internal.h"
 #include "client/io.h"
 #include "client/limit.h"
+#include "client/report.h"
 #include "client/request.h"
 #include "client/schedule.h"
 #include "client/target.h"
@@ -29,7 +30,7 @@
 #define ROTATE_ALL_EXTRA_MAX_MS 3600000u
 
 static const struct client_limits default_limits= {
-  .request= 30000, .answer_grace= 5000, .welcome= 10000, .write= 5000, .connect_every= 200, .patience= 5000,
+  .request= 30000, .answer_grace= 5000, .welcome= 10000, .write= 5000, .connect_every= 200, .connect_quiet= 1000, .patience= 5000,
   .start_again= 1000, .backoff_max= 60000, .exit= 1000, .join= 10000, .interrupt_every= 200, .statement= 8000, .turn= 5000,
   .total= 10000, .look= 30000, .reload_soonest= 5000,
 };
@@ -231,6 +232,18 @@ bool client_rotate(struct client *client, uint32_t id, const struct interrupt *i
                    struct failure *failure)
 {
   return waiting_ask(client, FRAME_ROTATE, id, rotation_deadline(client, id), interrupt, failure);
+}
+
+void client_log_rotation(struct client *client, uint32_t id, const struct failure *failure)
+{
+  const char *reason= failure->code[0] ? failure->code : failure->message;
+  pthread_mutex_lock(&client->lock);
+  bool log= recent_add(&client->recent, FRAME_ROTATE, id, 0, reason, clock_ms());
+  pthread_mutex_unlock(&client->lock);
+  if (log)
+    report_rotation(client, id, failure);
+  else
+    request_wake(client);
 }
 
 void client_get_status(struct client *client, struct client_status *status)

@@ -57,10 +57,14 @@ bool client_fetch(struct client *client, uint32_t id, uint32_t version);
 
 /*
   Sends ROTATE of one id, or of every stored key with 0. Waits up to about half a minute, for all keys 50 ms more for each.
-  A rotation that was interrupted goes on; if it then fails the log is told. Returns false with the reason in *failure.
+  A rotation that was interrupted goes on, and its end is logged. Returns false with the reason in *failure, which the caller
+  logs with client_log_rotation().
 */
 bool client_rotate(struct client *client, uint32_t id, const struct interrupt *interrupt,
                    struct failure *failure);
+
+/* Logs that a rotation failed; the same failure of the same id, or of 0, is logged once in ten seconds. */
+void client_log_rotation(struct client *client, uint32_t id, const struct failure *failure);
 
 /*
   Copies the failure of the last seconds for this key into *failure. version 0: of the key id as such. Returns false if none

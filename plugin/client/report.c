@@ -19,6 +19,17 @@ void report_logf(const struct client *client, enum severity severity, const char
   client->config.log(severity, text);
 }
 
+void report_rotation(const struct client *client, uint32_t id, const struct failure *failure)
+{
+  char text[FAILURE_TEXT_MAX], subject[32]= "all keys";
+  if (id)
+    snprintf(subject, sizeof subject, "key %u", id);
+  if (failure)
+    failure_text(failure, text, sizeof text);
+  report_logf(client, failure ? SEVERITY_ERROR : SEVERITY_NOTE, "rotation of %s: %s", subject,
+              failure ? text : "done, after its statement was interrupted");
+}
+
 void report_note_error(struct client *client, const char *text)
 {
   time_t now= time(NULL);

@@ -13,6 +13,9 @@ struct client;
 __attribute__((format(printf, 3, 4)))
 void report_logf(const struct client *client, enum severity severity, const char *format, ...);
 
+/* Logs how a rotation of one id, or of all keys with 0, failed; failure NULL: that it is done. Without the lock. */
+void report_rotation(const struct client *client, uint32_t id, const struct failure *failure);
+
 /* Makes text the last error of the status, cleaned and cut, with the time of now. Needs the lock. */
 void report_note_error(struct client *client, const char *text);
 

@@ -188,19 +188,17 @@ void request_end(struct client *client, struct request *request, const struct fa
 static void log_ended(const struct client *client, const struct request *request)
 {
   char text[FAILURE_TEXT_MAX], subject[64]= "";
-  if (request->type == FRAME_ROTATE && request->id)
-    snprintf(subject, sizeof subject, "rotation of key %u: ", request->id);
-  else if (request->type == FRAME_ROTATE)
-    snprintf(subject, sizeof subject, "rotation of all keys: ");
-  else if (request->own && request->type == FRAME_OPEN)
+  if (request->type == FRAME_ROTATE)
+  {
+    report_rotation(client, request->id, request->ok ? NULL : &request->failure);
+    return;
+  }
+  if (request->own && request->type == FRAME_OPEN)
     snprintf(subject, sizeof subject, "key %u: ", request->id);
   else if (request->own && request->type == FRAME_FETCH)
     snprintf(subject, sizeof subject, "key %u version %u: ", request->id, request->version);
   failure_text(&request->failure, text, sizeof text);
-  if (request->ok)
-    report_logf(client, SEVERITY_NOTE, "%sdone, after its statement was interrupted", subject);
-  else
-    report_logf(client, request->internal ? SEVERITY_WARNING : SEVERITY_ERROR, "%s%s", subject, text);
+  report_logf(client, request->internal ? SEVERITY_WARNING : SEVERITY_ERROR, "%s%s", subject, text);
 }
 
 void request_log_ended(struct client *client)

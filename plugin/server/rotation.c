@@ -60,15 +60,13 @@ static int read_rotate_key(struct st_mysql_value *value, long long *id)
   return 0;
 }
 
-/* Fails the statement. A text that does not fit into its error goes to the error log. */
-static void tell_failed_rotation(const struct failure *failure)
+/* Fails the statement, and logs why. The end of a rotation whose statement was killed is logged when it comes. */
+static void tell_failed_rotation(MYSQL_THD thd, uint32_t id, const struct failure *failure)
 {
-  char text[SERVER_SQL_ERROR_MAX + 1], whole[FAILURE_TEXT_MAX];
-  if (!failure_text(failure, text, sizeof text))
-  {
-    failure_text(failure, whole, sizeof whole);
-    server_log(SERVER_ERROR, whole);
-  }
+  char text[SERVER_SQL_ERROR_MAX + 1];
+  if (!server_is_killed(thd))
+    client_log_rotation(attached, id, failure);
+  failure_text(failure, text, sizeof text);
   server_sql_error("%s", text);
 }
 
@@ -103,18 +101,14 @@ int rotation_check(MYSQL_THD thd, struct st_mysql_sys_var *var, void *save, stru
                      "statement of its own first");
     return 1;
   }
+  uint32_t key= id == -1 ? 0 : (uint32_t) id;
   memset(&failure, 0, sizeof failure);
-  if (!may_rotate(id == -1 ? 0 : (uint32_t) id, &killed, &failure))
-  {
-    tell_failed_rotation(&failure);
-    return 1;
-  }
-  if (client_rotate(attached, id == -1 ? 0 : (uint32_t) id, &killed, &failure))
+  if (may_rotate(key, &killed, &failure) && client_rotate(attached, key, &killed, &failure))
   {
     rotated= server_statement_id(thd);
     return 0;
   }
-  tell_failed_rotation(&failure);
+  tell_failed_rotation(thd, key, &failure);
   return 1;
 }
 

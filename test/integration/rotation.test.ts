@@ -22,7 +22,7 @@ it('a rotation of one key is visible at once, and the variable reads back 0', as
   expect(await latest(server, 1)).toBe('2');
 });
 
-it("a failed rotation is an SQL error with KMS's message, and changes nothing", async () => {
+it("a failed rotation is an SQL error with KMS's message and a line of the error log, and changes nothing", async () => {
   const kms = await startKms();
   const server = await startServer(kms);
   await server.sql('CREATE DATABASE d');
@@ -34,7 +34,13 @@ it("a failed rotation is an SQL error with KMS's message, and changes nothing", 
   expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=3')).toMatch(
     /^AWS KMS plugin: key 3 version 2 \(master key alias\/mariadb-encryption\): KMS GenerateDataKeyWithoutPlaintext failed: DisabledException: arn:aws:kms:\S+ is disabled\. \(request [0-9a-f-]{36}\); the master key is disabled: `aws kms enable-key/,
   );
+  expect(
+    server.log.match(/ \[ERROR\] \S+ AWS KMS plugin: rotation of key 3: key 3 version 2 .*DisabledException: arn/g),
+  ).toHaveLength(1);
   expect(await server.variable('STATUS', 'Aws_key_management_last_error')).toContain('DisabledException');
+  for (let i = 0; i < 3; i += 1)
+    expect(await sqlError(server, 'SET GLOBAL aws_key_management_rotate_key=99')).toContain('key 99 does not exist');
+  expect(server.log.match(/ \[ERROR\] \S+ AWS KMS plugin: rotation of key 99: key 99 does not exist/g)).toHaveLength(1);
   expect(await server.variable('STATUS', 'Aws_key_management_last_error_time')).toMatch(/^20\d\d-\d\d-\d\dT[\d:]+Z$/);
   kms.kms.call('us-east-1', { accessKeyId: '', denied: [] }, 'EnableKey', { KeyId: arn });
 
@@ -95,6 +101,9 @@ it('a rotation of all keys tries every key, reports each failure, and fails the 
   expect(
     server.log.match(/\[ERROR\] .*AWS KMS plugin: keys \d(?:-| and )\d version 2 .*AccessDeniedException: no/g),
   ).toHaveLength(1);
+  expect(server.log).toMatch(
+    / \[ERROR\] \S+ AWS KMS plugin: rotation of all keys: rotated 2 of 4 keys; key \d version 2 /,
+  );
   const versions = await Promise.all([1, 2, 3, 4].map((id) => latest(server, id)));
   expect([...versions].sort()).toEqual(['1', '1', '2', '2']);
   await server.sql('SET GLOBAL aws_key_management_rotate_key=-1');

@@ -176,6 +176,25 @@ static void interrupted_rotation_ends_in_the_log(void)
   interrupt_rotation(ROTATE_SLOW_REFUSED, "rotation of key 204: no such key; make one");
 }
 
+static void failed_rotation_is_logged_once_with_its_key(void)
+{
+  struct failure failure;
+  struct client *client= fake_started_client();
+  for (int i= 0; i < 3; i++)
+  {
+    CHECK(!client_rotate(client, ROTATE_REFUSED, NULL, &failure));
+    client_log_rotation(client, ROTATE_REFUSED, &failure);
+  }
+  CHECK(fake_logged() == 1 && fake_has_logged("rotation of key 5: no such key; make one"));
+  client_log_rotation(client, 0, &failure);
+  CHECK(fake_logged() == 2 && fake_has_logged("rotation of all keys: no such key; make one"));
+  for (uint32_t id= 1000; id < 1300; id++)
+    client_log_rotation(client, id, &failure);
+  CHECK(fake_logged() == 1 + (int) RECENT_BUDGET);
+  fake_destroy(client);
+  CHECK(fake_has_logged("281 more failures of other keys were not logged"));
+}
+
 static void text_that_does_not_fit_keeps_the_hint(void)
 {
   struct failure failure= failure_plain("");
@@ -207,5 +226,6 @@ void client_tests(void)
   TEST(key_that_was_fetched_or_is_not_allowed_leaves_the_bucket_full);
   TEST(setting_is_told_before_the_next_request);
   TEST(interrupted_rotation_ends_in_the_log);
+  TEST(failed_rotation_is_logged_once_with_its_key);
   TEST(text_that_does_not_fit_keeps_the_hint);
 }
