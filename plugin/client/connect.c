@@ -2,6 +2,7 @@
 #include "client/connect.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,28 +29,47 @@ enum connect_result connect_failed(const char *path, int error, char *why, size_
   case EACCES:
   case EPERM:
     snprintf(why, why_size, "user id %lu may not connect to '%s': permission denied", (unsigned long) geteuid(), path);
-    /* An agent that has just bound its socket may be about to give it its mode. */
-    return CONNECT_LATER;
+    return CONNECT_DENIED;
   default:
     snprintf(why, why_size, "cannot connect to '%s': %s", path, strerrordesc_np(error));
     return CONNECT_REFUSED;
   }
 }
 
+/* Writes the directory of an absolute path of at most CONNECT_PATH_MAX bytes. */
+static void directory_of(const char *path, char directory[CONNECT_PATH_MAX + 1])
+{
+  const char *slash= strrchr(path, '/');
+  size_t size= slash == path ? 1 : (size_t) (slash - path);
+  memcpy(directory, path, size);
+  directory[size]= 0;
+}
+
 static bool directory_owner(const char *path, uid_t *owner)
 {
   char directory[CONNECT_PATH_MAX + 1];
   struct stat info;
-  const char *slash= strrchr(path, '/');
-  if (!slash)
-    return false;
-  size_t size= slash == path ? 1 : (size_t) (slash - path);
-  memcpy(directory, path, size);
-  directory[size]= 0;
+  directory_of(path, directory);
   if (stat(directory, &info))
     return false;
   *owner= info.st_uid;
   return true;
+}
+
+void connect_denied_hint(const char *path, bool is_backup, char *hint, size_t hint_size)
+{
+  char directory[CONNECT_PATH_MAX + 1], facts[80]= "";
+  struct stat info;
+  directory_of(path, directory);
+  if (faccessat(AT_FDCWD, directory, X_OK, AT_EACCESS) == 0)
+  {
+    snprintf(hint, hint_size, "look at the mode of the socket, and at SELinux or AppArmor");
+    return;
+  }
+  if (stat(directory, &info) == 0)
+    snprintf(facts, sizeof facts, " (group id %lu, mode %04o)", (unsigned long) info.st_gid, info.st_mode & 07777u);
+  snprintf(hint, hint_size, is_backup ? "run it as root or as the server's user, or add this user to the group that owns %s%s"
+           : "add the server's user to the group that owns %s%s, and restart the server", directory, facts);
 }
 
 bool connect_trusts(uid_t peer, uid_t own, const uid_t *owner)

@@ -13,6 +13,7 @@ enum connect_result
 {
   CONNECT_DONE,
   CONNECT_LATER,                        /* nobody listens yet */
+  CONNECT_DENIED,                       /* no permission; passes if the directory or the socket is about to get its mode */
   CONNECT_REFUSED                       /* waiting will not help */
 };
 
@@ -25,6 +26,9 @@ enum connect_result connect_agent(const char *path, int *fd, char *why, size_t w
 
 /* Says in why[0..why_size) what an errno of connect() means. Returns what it means for the next try. */
 enum connect_result connect_failed(const char *path, int error, char *why, size_t why_size);
+
+/* Writes the cure for CONNECT_DENIED into hint[0..hint_size): for mariadb-backup or the server. */
+void connect_denied_hint(const char *path, bool is_backup, char *hint, size_t hint_size);
 
 /* Returns whether a process of user peer may be our agent. owner: of the socket's directory, NULL if unknown. */
 bool connect_trusts(uid_t peer, uid_t own, const uid_t *owner);

@@ -32,6 +32,7 @@ struct client_limits
   int64_t welcome;
   int64_t write;                        /* an agent that reads nothing for so long is dead */
   int64_t connect_every;
+  int64_t connect_quiet;                /* a start that waits longer for its agent says so; a refusal by then stays */
   int64_t patience;                     /* wait for somebody to listen on a unix socket, once the server runs */
   int64_t start_again;                  /* after a failed start requests fail at once for so long; first back-off */
   int64_t backoff_max;
@@ -59,6 +60,8 @@ struct client_io
   int64_t limit_at;                     /* end of the wait for somebody to listen, then for WELCOME */
   int64_t greeted_at;
   int64_t try_at;                       /* next try to connect */
+  bool is_start;                        /* client_start() waits for the connection */
+  bool told_of_wait;                    /* the log says that nobody could be connected to so far */
   uint32_t next_number;
   uint32_t hello_number;
   uint16_t protocol;                    /* of HELLO, then of WELCOME */

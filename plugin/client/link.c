@@ -17,6 +17,8 @@
 #include "client/spawn.h"
 
 #define EXIT_NOT_EXECUTED 127
+/* The unit of the packages that runs a separate agent; src/server/service/agent-service.ts has its name, too. */
+#define AGENT_UNIT "mariadb-aws-kms-agent"
 /* A code of src/errors.ts. An agent refuses with it, among other things, a version of HELLO that it does not speak. */
 #define CODE_OF_PROTOCOL "PROTOCOL"
 
@@ -307,6 +309,8 @@ static void begin(struct client *client, uint16_t protocol)
     return;
   }
   io->connection= CONNECTION_WAITING;
+  io->is_start= start_until != 0;
+  io->told_of_wait= false;
   io->try_at= clock_ms();
   io->limit_at= start_until && !client->config.nobody_listens ? start_until : io->try_at + client->limits.patience;
 }
@@ -336,6 +340,28 @@ void link_refused(struct client *client, const struct failure *failure)
   refuse(client, &why);
 }
 
+/* Makes the failure of a try to connect. */
+static struct failure not_connected(const struct client *client, enum connect_result result, const char *why)
+{
+  struct failure failure= failure_plain(why);
+  const char *hint= client->config.nobody_listens;
+  if (result == CONNECT_DENIED)
+    connect_denied_hint(client->target, client->config.role == ROLE_BACKUP, failure.hint, sizeof failure.hint);
+  else
+    snprintf(failure.hint, sizeof failure.hint, "%s",
+             hint ? hint : "check aws_key_management_agent and that its agent runs: journalctl -u " AGENT_UNIT);
+  return failure;
+}
+
+/* Logs once why a start waits. */
+static void tell_of_wait(struct client *client, const struct failure *failure, int64_t now)
+{
+  char text[FAILURE_TEXT_MAX];
+  client->io.told_of_wait= true;
+  failure_text(failure, text, sizeof text);
+  report_logf(client, SEVERITY_WARNING, "%s; waiting up to %d s for it", text, (int) ((client->io.limit_at - now + 999) / 1000));
+}
+
 void link_try_connect(struct client *client, int64_t now)
 {
   struct client_io *io= &client->io;
@@ -343,21 +369,22 @@ void link_try_connect(struct client *client, int64_t now)
   if (now < io->try_at)
     return;
   io->try_at= now + client->limits.connect_every;
-  switch (connect_agent(client->target, &io->fd, why, sizeof why))
+  enum connect_result result= connect_agent(client->target, &io->fd, why, sizeof why);
+  if (result == CONNECT_DONE)
   {
-  case CONNECT_DONE:
     greet(client);
     return;
-  case CONNECT_LATER:
-    if (now < io->limit_at)
-      return;
-    break;
-  case CONNECT_REFUSED:
-    break;
   }
-  struct failure failure= failure_plain(why);
-  const char *hint= client->config.nobody_listens;
-  snprintf(failure.hint, sizeof failure.hint, "%s", hint ? hint : "check aws_key_management_agent and that its agent runs");
+  struct failure failure= not_connected(client, result, why);
+  bool long_enough= now - io->begun_at >= client->limits.connect_quiet;
+  /* A server that is started at boot may wait for somebody who sets its agent up; nobody does that for a backup. */
+  bool denied= result == CONNECT_DENIED && client->config.role == ROLE_BACKUP && long_enough;
+  if (result != CONNECT_REFUSED && !denied && now < io->limit_at)
+  {
+    if (long_enough && io->is_start && !io->told_of_wait && !client->config.nobody_listens)
+      tell_of_wait(client, &failure, now);
+    return;
+  }
   io->connection= CONNECTION_NONE;
   refuse(client, &failure);
 }

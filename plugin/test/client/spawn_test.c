@@ -149,11 +149,15 @@ static void connect_tells_the_cases_apart(void)
   rmdir(directory);
 }
 
-static void permission_may_come_later(void)
+static void missing_permission_is_told_with_its_cure(void)
 {
-  char why[512];
-  CHECK(connect_failed("/s", EACCES, why, sizeof why) == CONNECT_LATER && strstr(why, "permission denied"));
-  CHECK(connect_failed("/s", EPERM, why, sizeof why) == CONNECT_LATER);
+  char why[512], hint[512];
+  CHECK(connect_failed("/s", EACCES, why, sizeof why) == CONNECT_DENIED && strstr(why, "permission denied"));
+  CHECK(connect_failed("/s", EPERM, why, sizeof why) == CONNECT_DENIED);
+  connect_denied_hint("/s", false, hint, sizeof hint);
+  CHECK(strcmp(hint, "look at the mode of the socket, and at SELinux or AppArmor") == 0);
+  connect_denied_hint("/nowhere/s", true, hint, sizeof hint);
+  CHECK(strcmp(hint, "run it as root or as the server's user, or add this user to the group that owns /nowhere") == 0);
   CHECK(connect_failed("/s", EPROTOTYPE, why, sizeof why) == CONNECT_REFUSED);
 }
 
@@ -173,6 +177,6 @@ void spawn_tests(void)
   TEST(child_that_has_ended_keeps_its_status);
   TEST(number_of_a_stranger_is_not_killed);
   TEST(connect_tells_the_cases_apart);
-  TEST(permission_may_come_later);
+  TEST(missing_permission_is_told_with_its_cure);
   TEST(agent_of_root_of_us_and_of_the_owner_is_trusted);
 }

@@ -22,9 +22,52 @@ static void nobody_listens_until_the_start_deadline(void)
   struct client *client= fake_client(700, false);
   fake_stop_listening();
   int64_t took= failing_start(client, &failure);
-  CHECK(took >= 700 && took < 1500 && strstr(failure.message, "no agent listens") && failure.hint[0]);
+  CHECK(took >= 700 && took < 1500 && strstr(failure.message, "no agent listens") && fake_logged() == 0);
+  CHECK(strstr(failure.hint, "and that its agent runs: journalctl -u mariadb-aws-kms-agent"));
   fake_destroy(client);
   fake_listen();
+}
+
+static void start_that_waits_for_its_agent_says_so_once(void)
+{
+  struct failure failure;
+  struct client *client= fake_client(1900, false);
+  client->limits.connect_quiet= 300;
+  fake_stop_listening();
+  (void) failing_start(client, &failure);
+  CHECK(fake_logged() == 1 && fake_has_logged("no agent listens on ") && fake_has_logged("; waiting up to 2 s for it"));
+  fake_destroy(client);
+  fake_listen();
+}
+
+/* Starts as a user who may not enter the directory of the socket. Returns how many milliseconds the start took. */
+static int64_t denied_start(struct client *client, struct failure *failure)
+{
+  CHECK(seteuid(65534) == 0);
+  int64_t took= failing_start(client, failure);
+  CHECK(seteuid(0) == 0);
+  CHECK(strstr(failure->message, "user id 65534 may not connect to ") && strstr(failure->hint, "(group id "));
+  CHECK(strstr(failure->hint, ", mode 0700)"));
+  return took;
+}
+
+static void backup_does_not_wait_for_a_permission_and_a_server_says_that_it_does(void)
+{
+  struct failure failure;
+  /* Root enters any directory: run by another user this shows nothing. */
+  if (geteuid() != 0)
+    return;
+  struct client *client= fake_client(20000, false);
+  client->config.role= ROLE_BACKUP;
+  int64_t took= denied_start(client, &failure);
+  CHECK(took >= 1000 && took < 10000 && fake_logged() == 0);
+  CHECK(strstr(failure.hint, "run it as root or as the server's user, or add this user to the group that owns /"));
+  fake_destroy(client);
+  client= fake_client(1900, false);
+  took= denied_start(client, &failure);
+  CHECK(took >= 1900 && fake_logged() == 1 && fake_has_logged("may not connect to "));
+  CHECK(fake_has_logged("add the server's user to the group that owns /") && fake_has_logged("; waiting up to 1 s for it"));
+  fake_destroy(client);
 }
 
 /* Nobody starts an agent to prepare a backup. */
@@ -212,6 +255,8 @@ static void bad_targets_are_refused(void)
 void start_tests(void)
 {
   TEST(nobody_listens_until_the_start_deadline);
+  TEST(start_that_waits_for_its_agent_says_so_once);
+  TEST(backup_does_not_wait_for_a_permission_and_a_server_says_that_it_does);
   TEST(nobody_who_will_listen_is_not_waited_for);
   TEST(agent_that_is_slow_has_the_whole_start_deadline);
   TEST(silent_agent_ends_with_the_start_deadline);
