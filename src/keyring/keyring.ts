@@ -22,6 +22,8 @@ import {
   idNotAllowed,
   keyOfData,
   lostKey,
+  missingBetween,
+  neverDropForFile,
   noMasterKey,
   outOfTime,
   someNotRotated,
@@ -32,7 +34,7 @@ import { SealedKeyCache } from './sealed-key-cache.ts';
 import type { Settings } from './settings.ts';
 import { inTurn, once } from './single-flight.ts';
 import { type UnwrappedKey, unwrapStoredKey } from './unwrap.ts';
-import { latestFirst, latestVersions, nextVersion } from './versions.ts';
+import { gaps, latestFirst, latestVersions, nextVersion } from './versions.ts';
 
 /** The receiver of a keyring's results: the protocol session, or a test. */
 export interface KeyringEvents {
@@ -134,6 +136,9 @@ export class Keyring {
     for (const stray of listing.strays) {
       events.log('warning', `ignored ${stray} in ${store.place}: not the name of a key file`);
     }
+    // A server that has keys already is told of each file that is gone.
+    const between = this.#known.isEmpty ? gaps(listing) : [];
+    if (between.length > 0) events.log('warning', missingBetween(between, store.place));
     if (this.#parts.role === 'server') {
       await store.removeAbandoned(listing.temporaries);
       // Data under these keys exists already, so refusing to start would not help.
@@ -199,7 +204,12 @@ export class Keyring {
    * @throws KeyError KEY_UNKNOWN when it is not stored
    */
   async fetch(name: KeyName, deadline: Deadline): Promise<void> {
-    await once(this.#fetching, keyFileName(name), () => this.#unwrapStored(name, false, deadline));
+    try {
+      await once(this.#fetching, keyFileName(name), () => this.#unwrapStored(name, false, deadline));
+    } catch (thrown) {
+      const error = toKeyError(thrown);
+      throw this.#parts.role === 'server' ? neverDropForFile(error) : error;
+    }
   }
 
   /**

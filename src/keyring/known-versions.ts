@@ -23,6 +23,11 @@ export class KnownVersions {
     this.#known.add(keyFileName(name));
   }
 
+  /** Tells whether the server has no version yet. */
+  get isEmpty(): boolean {
+    return this.#known.size === 0 && this.#unnamedHeld === 0;
+  }
+
   has(name: KeyName): boolean {
     return this.#known.has(keyFileName(name));
   }

@@ -58,11 +58,16 @@ export class KeyLoader {
       if (this.#missing.length > 0) this.#report([]);
       return { keys, versions, retrying: undefined };
     }
-    for (const error of mergeAlike(failures.map(({ error }) => hinted(error)))) log('error', withHint(error));
+    const told = mergeAlike(failures.map(({ error }) => hinted(error)));
+    for (const error of told) log('error', withHint(error));
     const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
     const [first] = failures;
     if (!settings.allowMissingKeys) {
-      throw new KeyError('KEYS_FAILED', `${count}; the first: ${first?.error.message}`, {
+      // One reason was logged in full, just before.
+      const [only, ...others] = told;
+      const why =
+        others.length === 0 ? `: ${only?.failure?.name ?? only?.code}` : `; the first: ${first?.error.message}`;
+      throw new KeyError('KEYS_FAILED', `${count}${why}`, {
         hint: role === 'backup' ? LISTED : `${LISTED}; ${STARTS_WITHOUT}`,
       });
     }

@@ -1,6 +1,7 @@
 import { KeyError } from '../errors.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { KeyId } from '../ids.ts';
+import type { VersionRange } from './versions.ts';
 
 /** The most ids to name in the message of a failed rotation; the log has all of them. */
 const NAMED_IDS = 10;
@@ -14,6 +15,28 @@ export function lostKey(name: KeyName, path: string): KeyError {
   return new KeyError('KEY_FILE_MISSING', message, {
     hint: 'restore the key file from a backup of the key directory; data encrypted with it cannot be read without it',
   });
+}
+
+/** The most gaps to name in one line. */
+const NAMED_GAPS = 10;
+
+/** The warning about versions of which no file is there: their data, if there still is any, cannot be read. */
+export function missingBetween(gaps: readonly VersionRange[], path: string): string {
+  const named = gaps.slice(0, NAMED_GAPS).map(({ id, first, last }) => {
+    const from = keyFileName({ id, version: first });
+    return first === last
+      ? `key ${id} version ${first} (file ${from})`
+      : `key ${id} versions ${first} to ${last} (files ${from} to ${keyFileName({ id, version: last })})`;
+  });
+  const more = gaps.length > NAMED_GAPS ? `, and ${gaps.length - NAMED_GAPS} more gaps` : '';
+  return `nothing is in ${path} of older key versions: ${named.join(', ')}${more}; data under them cannot be read: restore the files from a backup of the key directory, then restart the server`;
+}
+
+/** Extends the hint of a version that data asks for: MariaDB's own error for such a table says "Please drop the table". */
+export function neverDropForFile(error: KeyError): KeyError {
+  if (error.code !== 'KEY_UNKNOWN' && !error.code.startsWith('KEY_FILE_')) return error;
+  const never = 'never drop the table; restart the server when the file is back';
+  return error.hinted(error.hint === '' ? never : `${error.hint}; ${never}`);
 }
 
 /** InnoDB's error for such a table ends only with a restart, even after the key has loaded. */

@@ -1,5 +1,5 @@
 import { KeyError } from '../errors.ts';
-import type { KeyName } from '../format/key-file-name.ts';
+import { compareKeyNames, type KeyName } from '../format/key-file-name.ts';
 import { type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids.ts';
 import type { Listing } from '../keystore/store.ts';
 
@@ -13,6 +13,27 @@ export function latestVersions({ stored, lost }: Listing): Map<KeyId, KeyVersion
     if (version > (latest.get(id) ?? 0)) latest.set(id, version);
   }
   return latest;
+}
+
+/** Versions of one key id, from the first to the last. */
+export interface VersionRange {
+  readonly id: KeyId;
+  readonly first: KeyVersion;
+  readonly last: KeyVersion;
+}
+
+/** Returns the versions of which nothing is stored, although later ones of the same key id are, ordered. */
+export function gaps({ stored, lost }: Listing): readonly VersionRange[] {
+  const found: VersionRange[] = [];
+  let previous: KeyName | undefined;
+  for (const name of [...stored, ...lost].sort(compareKeyNames)) {
+    const before = previous?.id === name.id ? previous.version : 0;
+    if (name.version > before + 1) {
+      found.push({ id: name.id, first: keyVersion(before + 1), last: keyVersion(name.version - 1) });
+    }
+    previous = name;
+  }
+  return found;
 }
 
 /** @throws KeyError KEY_VERSIONS_EXHAUSTED */

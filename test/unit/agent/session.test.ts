@@ -263,7 +263,7 @@ describe('a session', () => {
     expect(await answerTo(2)).toMatchObject({
       type: 'fail',
       code: 'KEYS_FAILED',
-      message: expect.stringMatching(/^2 of 2 stored key versions cannot be unwrapped; the first: key 1 version 1 /),
+      message: '2 of 2 stored key versions cannot be unwrapped: AccessDeniedException',
     });
     const lines = sent('log').flatMap((message) =>
       message.type === 'log' && message.severity === 'error' ? [message.text] : [],
@@ -273,6 +273,22 @@ describe('a session', () => {
         /^key 1 versions 1-2: KMS Decrypt failed: AccessDeniedException: no \(request request-of-AccessDeniedException\); the identity needs/,
       ),
     ]);
+  });
+
+  it('fails LOAD with the first of several causes', async () => {
+    for (const version of [1, 2])
+      fs.files.set(`/keys/aws-kms-key.1.${version}`, { bytes: wrappedKey(`1.${version}`), synced: true });
+    let calls = 0;
+    kms.on = () => {
+      calls += 1;
+      throw kmsError(calls === 1 ? 'AccessDeniedException' : 'DisabledException', 'no');
+    };
+    await hello();
+    send(2, { type: 'load', deadlineMs: 60_000 });
+    await clock.advance(100);
+    expect(await answerTo(2)).toMatchObject({
+      message: expect.stringMatching(/^2 of 2 stored key versions cannot be unwrapped; the first: key 1 version 1 /),
+    });
   });
 
   it('with allow_missing_keys starts without missing keys and delivers them as soon as it can', async () => {

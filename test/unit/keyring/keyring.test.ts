@@ -80,6 +80,14 @@ class Process {
     return this.run((keyring, deadline) => keyring.open(id, answer, deadline));
   }
 
+  load(): ReturnType<Keyring['loadAll']> {
+    return this.run((keyring, deadline) => keyring.loadAll(deadline));
+  }
+
+  fetch(key: KeyName): Promise<void> {
+    return this.run((keyring, deadline) => keyring.fetch(key, deadline));
+  }
+
   rotate(id: KeyId): Promise<number> {
     return this.run((keyring, deadline) => keyring.rotate(id, deadline));
   }
@@ -121,6 +129,32 @@ describe('loading the keys', () => {
     expect(process.announced[0]?.bytes).toEqual(dataKey(wrappedKey('1.3')));
     expect(process.handedOver.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
     expect(process.logged).toContain('note: loaded key 1, version 3, key length 128 bit');
+  });
+
+  it('warns once of versions that are gone from between, and loads the others', async () => {
+    store(31, 1);
+    store(31, 3);
+    store(40, 4_294_967_294);
+    fs.files.set('/keys/aws-kms-key.50.1.json', { bytes: Buffer.from('{}'), synced: true });
+    store(50, 2);
+    const process = new Process();
+    expect((await process.load()).versions).toBe(4);
+    const warnings = process.logged.filter((line) => line.startsWith('warning: nothing is in'));
+    expect(warnings).toEqual([
+      'warning: nothing is in /keys of older key versions: key 31 version 2 (file aws-kms-key.31.2), key 40 versions 1 to 4294967293 (files aws-kms-key.40.1 to aws-kms-key.40.4294967293); data under them cannot be read: restore the files from a backup of the key directory, then restart the server',
+    ]);
+    // The versions that the server has now are not its gaps.
+    await process.load();
+    expect(process.logged.filter((line) => line.startsWith('warning: nothing is in'))).toHaveLength(1);
+  });
+
+  it('names ten gaps, and counts the others', async () => {
+    for (let version = 2; version <= 24; version += 2) store(7, version);
+    const process = new Process();
+    await process.load();
+    expect(process.logged.find((line) => line.includes('nothing is in'))).toMatch(
+      /key 7 version 19 \(file aws-kms-key\.7\.19\), and 2 more gaps; data/,
+    );
   });
 
   it('has at most 128 calls in flight', async () => {
@@ -242,6 +276,20 @@ describe('opening a key id', () => {
     expect(await process.open(one)).toBe(1);
     expect(process.announced.map(({ bytes }) => bytes)).toEqual([dataKey(wrappedKey('theirs'))]);
     expect(files()).toEqual(['aws-kms-key.1.1']);
+  });
+
+  it('says of a version that data asks for and whose file is gone: never drop the table', async () => {
+    const asked = { id: one, version: keyVersion(2) };
+    const gone = (role: 'server' | 'backup') =>
+      expectKeyError(
+        new Process({}, role).fetch(asked),
+        'KEY_UNKNOWN',
+        'key 1 version 2: there is no file aws-kms-key.1.2 in /keys',
+      );
+    expect((await gone('server')).hint).toBe(
+      'restore the file from a backup of the key directory; never drop the table; restart the server when the file is back',
+    );
+    expect((await gone('backup')).hint).toBe('restore the file from a backup of the key directory');
   });
 
   it('never creates a key when a stored one cannot be unwrapped or read, or is lost', async () => {
