@@ -42,8 +42,9 @@ void datatext_of_start(char text[DATATEXT_MAX], const struct datadir_use *use, c
              starts ? "; starting all the same, as aws_key_management_allow_missing_keys says" : "");
   else
     snprintf(text, DATATEXT_MAX, "key %u%s is not among %s, and %s%s is encrypted with it; no new key is made in its place, "
-             "and nothing was changed; copy the files aws-kms-key.* from " KEYS_CAME_FROM " there, and start the server "
-             "again (do not use innodb_force_recovery)%s", use->id, version, keys, use->file, in_data_directory(use->file),
+             "and nothing was changed; if their file system is not mounted, mount it; otherwise copy the files aws-kms-key.* "
+             "from " KEYS_CAME_FROM ", or from a backup of them, there; then start the server again (do not use "
+             "innodb_force_recovery)%s", use->id, version, keys, use->file, in_data_directory(use->file),
              other_cure(use->kind));
 }
 

@@ -31,7 +31,7 @@ const HINTS: Readonly<Record<string, (named: Named) => string>> = {
   ENOENT: ({ by, runner }) =>
     runner === 'caller'
       ? `there is no such directory: correct ${by}`
-      : `create the directory that ${by} names, owned by the user the ${runner} runs as, mode 0750`,
+      : `if ${by} names the directory of the keys, mount it, or restore it and its key files from a backup; only where there were never any keys, create it, owned by the user the ${runner} runs as, mode ${runner === 'agent' ? '0700' : '0750'}`,
   ENOTDIR: ({ by }) => `${by} must name a directory`,
   EACCES: ({ runner }) =>
     `the user ${RUNS[runner]} must be allowed to read and write the directory: check owner and modes, also of the directories above, and SELinux or AppArmor`,

@@ -140,6 +140,6 @@ it('keys are stored in keyfile_dir, absolute or relative to the data directory, 
   await server.stop();
   server.options = { ...server.options, aws_key_management_keyfile_dir: '/nowhere/keys' };
   await expect(server.start()).rejects.toThrow(
-    /AWS KMS plugin: cannot list the key directory \/nowhere\/keys: ENOENT.*; create the directory that aws_key_management_keyfile_dir names/,
+    /AWS KMS plugin: cannot list the key directory \/nowhere\/keys: ENOENT.*; if aws_key_management_keyfile_dir names the directory of the keys, mount it, or restore it/,
   );
 });

@@ -63,7 +63,7 @@ async function expectEverything({ server }: Node): Promise<void> {
 async function expectRefused({ server }: Node): Promise<void> {
   await expect(server.start()).rejects.toThrow('mariadbd did not start');
   expect(server.log).toMatch(
-    /AWS KMS plugin: key 1 version 1 is not among the key files in \/\S+, and ib_logfile0 in the data directory is encrypted with it; no new key is made in its place, and nothing was changed; copy the files aws-kms-key\.\* from where this data came from \(the donor of a Galera state transfer/,
+    /AWS KMS plugin: key 1 version 1 is not among the key files in \/\S+, and ib_logfile0 in the data directory is encrypted with it; no new key is made in its place, and nothing was changed; if their file system is not mounted, mount it; otherwise copy the files aws-kms-key\.\* from where this data came from \(the donor of a Galera state transfer/,
   );
   expect(server.log).not.toContain('generated encrypted datakey');
 }

@@ -22,6 +22,7 @@ import { promptFileSystem } from '../../../src/disk/prompt-file-system.ts';
 import { KeyError } from '../../../src/errors.ts';
 import { keyId, keyVersion } from '../../../src/ids.ts';
 import { KeyDirectory } from '../../../src/keystore/directory.ts';
+import { keysNamedBy, type Named } from '../../../src/keystore/failures.ts';
 import type { NewKey, VerifiedKey } from '../../../src/keystore/store.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -272,6 +273,20 @@ describe.each([
     expect(error.hint).toContain('aws_key_management_keyfile_dir');
     expect(lstatSync(path).isDirectory()).toBe(true);
   });
+});
+
+it('a key directory that is gone is to be mounted or restored, before any thought of making an empty one', async () => {
+  const gone = new MemoryFs();
+  gone.before = (call) => {
+    if (call === 'readdir') throw systemError('ENOENT');
+  };
+  const list = (named?: Named) => new KeyDirectory('/keys', gone, new FakeClock(), Math.random, named).list();
+  const ofServer = await expectKeyError(list(), 'STORE_UNAVAILABLE', /^cannot list the key directory \/keys: ENOENT/);
+  expect(ofServer.hint).toBe(
+    'if aws_key_management_keyfile_dir names the directory of the keys, mount it, or restore it and its key files from a backup; only where there were never any keys, create it, owned by the user the server runs as, mode 0750',
+  );
+  const ofAgent = await expectKeyError(list(keysNamedBy('--keyfile-dir', 'agent')), 'STORE_UNAVAILABLE', /ENOENT/);
+  expect(ofAgent.hint).toMatch(/^if --keyfile-dir names .* owned by the user the agent runs as, mode 0700$/);
 });
 
 describe('a key directory that fails', () => {
