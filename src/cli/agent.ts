@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { listenForPlugins } from '../agent/listen.ts';
 import { nodeFileSystem } from '../disk/file-system.ts';
 import { KeyError } from '../errors.ts';
+import { inAgentTerms } from '../format/agent-terms.ts';
 import { parseFailoverRegions } from '../format/failover-regions.ts';
 import { SETTINGS } from '../format/settings.ts';
 import type { Settings } from '../keyring/settings.ts';
@@ -67,6 +68,11 @@ async function serveSocket(path: string, options: AgentOptions): Promise<void> {
   process.once('SIGTERM', () => stop.abort());
   process.once('SIGINT', () => stop.abort());
   const report = (line: string): void => console.error(printable(`mariadb-aws-kms: ${processSecrets.redact(line)}`));
-  const parts = { ...sessionParts(overrideSettings, nodeFileSystem), keysNamed: keysNamedBy('--keyfile-dir', 'agent') };
+  const usual = sessionParts(overrideSettings, nodeFileSystem);
+  const parts = {
+    ...usual,
+    keysNamed: keysNamedBy('--keyfile-dir', 'agent'),
+    redact: (text: string): string => usual.redact(inAgentTerms(text)),
+  };
   await listenForPlugins(resolve(path), parts, report, stop.signal);
 }

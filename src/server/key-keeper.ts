@@ -1,5 +1,6 @@
 import { toKeyError } from '../errors.ts';
 import { failure, type Report } from '../finding.ts';
+import { inAgentTerms } from '../format/agent-terms.ts';
 import { problemOfEndpointUrl } from '../format/endpoint-url.ts';
 import { type FailoverRegion, parseFailoverRegions } from '../format/failover-regions.ts';
 import { REGION } from '../format/region.ts';
@@ -195,12 +196,9 @@ export function settingCure(
   return `${flag} in AGENT_OPTIONS of ${optionsFile(service.unit)}, then: ${restartOf(service.unit)}`;
 }
 
-const AGENTS_OWN = /\baws_key_management_(region|endpoint_url|failover_regions)\b/g;
-
 /** A hint about the plugin's options, in the terms of the process that has the keys: its own flags if it is separate. */
 export function keeperHint({ isSeparate }: KeyKeeper, hint: string): string {
-  if (!isSeparate) return hint;
-  return hint.replaceAll(AGENTS_OWN, (_, name: string) => `the agent's --${name.replaceAll('_', '-')}`);
+  return isSeparate ? inAgentTerms(hint) : hint;
 }
 
 /** The way to give a separate agent credentials. */

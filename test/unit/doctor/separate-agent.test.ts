@@ -193,7 +193,7 @@ it("a hint about the separate agent's endpoint names the agent's options", async
   const { findings } = await patient.examine();
   const unreachable = findings.find(({ check, status }) => check === 'endpoint' && status === 'failure');
   expect(unreachable?.fix).toMatch(
-    /^the server must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, /,
+    /^the agent must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, /,
   );
 });
 
