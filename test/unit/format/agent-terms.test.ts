@@ -2,6 +2,8 @@ import { expect, it } from 'vitest';
 import { inAgentTerms } from '../../../src/format/agent-terms.ts';
 import { FAILURE_TABLE } from '../../../src/kms/failures/classify.ts';
 
+const { ECONNREFUSED, CredentialsProviderError } = FAILURE_TABLE;
+
 it("no hint about KMS names the server's options, unit or user to a separate agent", () => {
   const hints = new Set(Object.values(FAILURE_TABLE).map(({ hint }) => inAgentTerms(hint)));
   expect(hints.size).toBeGreaterThan(20);
@@ -11,13 +13,13 @@ it("no hint about KMS names the server's options, unit or user to a separate age
 });
 
 it('the hint for an endpoint that cannot be reached names the flags of the agent', () => {
-  expect(inAgentTerms(FAILURE_TABLE.ECONNREFUSED?.hint ?? '')).toBe(
+  expect(inAgentTerms(ECONNREFUSED?.hint ?? '')).toBe(
     "the agent must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, DNS, routes, security groups, proxy variables",
   );
 });
 
 it('a file with credentials is named where the service of the agent names it', () => {
-  expect(inAgentTerms(FAILURE_TABLE.CredentialsProviderError?.hint ?? '')).toBe(
+  expect(inAgentTerms(CredentialsProviderError?.hint ?? '')).toBe(
     'give the agent an identity: an instance, task or pod role, or a file that AWS_SHARED_CREDENTIALS_FILE in /etc/default/mariadb-aws-kms names (/etc/mariadb-aws-kms/credentials)',
   );
 });
