@@ -267,7 +267,7 @@ static bool done(struct client *client, const struct frame *frame, const struct 
   if (right && request->spoilt)
   {
     struct failure failure= request->failure;
-    request_end(client, request, &failure, false);
+    request_end(client, request, &failure);
   }
   else if (denied)
     request_denied(client, request);
@@ -281,7 +281,7 @@ static bool done(struct client *client, const struct frame *frame, const struct 
     }
     if (request->type == FRAME_USE)
       schedule_next_use(&client->io, clock_ms());
-    request_end(client, request, NULL, false);
+    request_end(client, request, NULL);
   }
   pthread_mutex_unlock(&client->lock);
   if (recovered)
@@ -322,7 +322,7 @@ static bool fail(struct client *client, const struct frame *frame, struct failur
   if (strcmp(failure.code, CODE_OF_MISSING) == 0)
     client->refused_missing= true;
   if (request && !(client->io.protocol == PROTOCOL_OLDEST && request_hold(client, request, &failure)))
-    request_end(client, request, &failure, false);
+    request_end(client, request, &failure);
   pthread_mutex_unlock(&client->lock);
   if (reload)
     schedule_reload(client);

@@ -212,7 +212,7 @@ static void start_if_wanted(struct client *client, int64_t now)
   bool wanted= anything_to_send(client);
   if (wanted && now < io->refuse_until)
     while (client->requests)
-      request_end(client, client->requests, &io->start_failure, true);
+      request_end(client, client->requests, &io->start_failure);
   pthread_mutex_unlock(&client->lock);
   if (now >= io->refuse_until && (wanted || due))
     link_begin(client);
@@ -266,7 +266,7 @@ static void end(struct client *client)
   struct failure failure= failure_plain("the plugin is being shut down");
   pthread_mutex_lock(&client->lock);
   while (client->requests)
-    request_end(client, client->requests, &failure, true);
+    request_end(client, client->requests, &failure);
   pthread_mutex_unlock(&client->lock);
   request_log_ended(client);
   report_untold(client, INT64_MAX);

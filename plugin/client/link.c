@@ -55,7 +55,7 @@ static void refuse(struct client *client, const struct failure *failure)
   failure_text(failure, text, sizeof text);
   report_note_error(client, text);
   while (client->requests)
-    request_end(client, client->requests, failure, true);
+    request_end(client, client->requests, failure);
   pthread_mutex_unlock(&client->lock);
   schedule_reload(client);
 }
@@ -204,7 +204,7 @@ static bool end_sent(struct client *client, enum leaving left, const struct fail
     each->sent= each->spoilt= false;
     /* The caller of the first LOAD reports it, with the plugin's initialisation. */
     told= told || (each->type == FRAME_LOAD && !each->internal);
-    request_end(client, each, failure, true);
+    request_end(client, each, failure);
   }
   return told;
 }

@@ -183,7 +183,7 @@ bool output_queue(struct client *client)
     if (each->type == FRAME_USE && io->protocol == PROTOCOL_OLDEST)
     {
       /* An agent of protocol 1 does not know it. It is asked of the next one. */
-      request_end(client, each, NULL, false);
+      request_end(client, each, NULL);
       continue;
     }
     uint8_t *space= output_space(io, request_max);

@@ -100,7 +100,7 @@ void request_denied(struct client *client, struct request *request)
     snprintf(failure.code, sizeof failure.code, "%s", CODE_OF_LOOK);
     snprintf(failure.message, sizeof failure.message, "key %u is not created: data may be encrypted with it", request->id);
   }
-  request_end(client, request, &failure, false);
+  request_end(client, request, &failure);
 }
 
 bool request_hold(struct client *client, struct request *request, struct failure *failure)
@@ -154,7 +154,7 @@ static bool is_explained(const struct request *request, const struct failure *fa
          strcmp(failure->code, CODE_OF_LOOK) == 0;
 }
 
-void request_end(struct client *client, struct request *request, const struct failure *failure, bool own)
+void request_end(struct client *client, struct request *request, const struct failure *failure)
 {
   struct request **at= &client->requests;
   while (*at != request)
@@ -162,7 +162,6 @@ void request_end(struct client *client, struct request *request, const struct fa
   *at= request->next;
   request->done= true;
   request->ok= !failure;
-  request->own= own;
   if (request->charged && cost_nothing(request, failure))
     bucket_give_back(&client->bucket);
   request->log= !failure && request->type == FRAME_ROTATE && request->refs == 1;
@@ -185,6 +184,17 @@ void request_end(struct client *client, struct request *request, const struct fa
   client->io.ended= request;
 }
 
+/* Returns whether a text has "key ID". */
+static bool names_key(const char *text, uint32_t id)
+{
+  char name[32];
+  int size= snprintf(name, sizeof name, "key %u", id);
+  for (const char *at= strstr(text, name); at; at= strstr(at + 1, name))
+    if (at[size] < '0' || at[size] > '9')
+      return true;
+  return false;
+}
+
 static void log_ended(const struct client *client, const struct request *request)
 {
   char text[FAILURE_TEXT_MAX], subject[64]= "";
@@ -193,11 +203,12 @@ static void log_ended(const struct client *client, const struct request *request
     report_rotation(client, request->id, request->ok ? NULL : &request->failure);
     return;
   }
-  if (request->own && request->type == FRAME_OPEN)
-    snprintf(subject, sizeof subject, "key %u: ", request->id);
-  else if (request->own && request->type == FRAME_FETCH)
-    snprintf(subject, sizeof subject, "key %u version %u: ", request->id, request->version);
   failure_text(&request->failure, text, sizeof text);
+  /* Not every failure is of the key alone: of the directory of all keys, for example, or of the agent. */
+  if (request->type == FRAME_OPEN && !names_key(text, request->id))
+    snprintf(subject, sizeof subject, "key %u: ", request->id);
+  else if (request->type == FRAME_FETCH && !names_key(text, request->id))
+    snprintf(subject, sizeof subject, "key %u version %u: ", request->id, request->version);
   report_logf(client, request->internal ? SEVERITY_WARNING : SEVERITY_ERROR, "%s%s", subject, text);
 }
 

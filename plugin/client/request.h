@@ -57,7 +57,6 @@ struct request
   bool ok;
   bool log;                             /* to be logged when it has ended */
   bool spoilt;                          /* a key contradicted one in memory: it fails, with failure, when answered */
-  bool own;                             /* failure is the plugin's own, its message does not name the key */
   uint32_t number;                      /* request number while sent */
   int64_t give_up_at;
   pthread_cond_t ready;
@@ -73,7 +72,7 @@ struct request *request_queue(struct client *client, uint8_t type, uint32_t id, 
 void request_release(struct request *request);
 
 /* Ends a request that is in the list. failure NULL: success. Needs the lock; request_log_ended() is due after it. */
-void request_end(struct client *client, struct request *request, const struct failure *failure, bool own);
+void request_end(struct client *client, struct request *request, const struct failure *failure);
 
 /* Whether a look has to end before anything of it is sent. Needs the lock. */
 bool request_is_held(const struct request *request);

@@ -20,8 +20,10 @@ const SAID: Readonly<Record<string, Readonly<Partial<Record<Moment, RegExp>>>>> 
     rotate: /^AWS KMS plugin: cannot store key 3 version 2 in .*: EROFS: .*/,
   },
   'the directory is gone': {
-    start: /^\[ERROR\] AWS KMS plugin: cannot list the key directory .*: ENOENT: .*; create the directory/,
-    create: /^\[ERROR\] AWS KMS plugin: cannot list the key directory .*: ENOENT: .*; create the directory/,
+    start:
+      /^\[ERROR\] AWS KMS plugin: cannot list the key directory .*: ENOENT: .*; if aws_key_management_keyfile_dir names the/,
+    create:
+      /^\[ERROR\] AWS KMS plugin: key 50: cannot list the key directory .*: ENOENT: .*; if aws_key_management_key/,
     rotate: /^AWS KMS plugin: cannot list the key directory .*: ENOENT: .*/,
   },
   'the agent has no file descriptors left': {

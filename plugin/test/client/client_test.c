@@ -63,6 +63,17 @@ static void failure_is_told_and_remembered(void)
   fake_destroy(client);
 }
 
+/* The agent's text is of no key, as when the directory of all keys is gone. */
+static void failure_of_a_key_is_logged_with_its_id(void)
+{
+  struct client *client= fake_started_client();
+  CHECK(!client_open(client, REFUSED));
+  char line[64];
+  snprintf(line, sizeof line, "key %u: no such key; make one\n", (unsigned) REFUSED);
+  CHECK(client_open(client, 4) && fake_has_logged(line));
+  fake_destroy(client);
+}
+
 static void refusal_of_a_key_id_is_no_last_error(void)
 {
   struct client_status status;
@@ -219,6 +230,7 @@ void client_tests(void)
   TEST(fetch_never_raises_the_latest_version);
   TEST(rotation_raises_the_latest_version);
   TEST(failure_is_told_and_remembered);
+  TEST(failure_of_a_key_is_logged_with_its_id);
   TEST(refusal_of_a_key_id_is_no_last_error);
   TEST(same_failure_with_another_request_number_is_logged_once);
   TEST(flood_of_key_ids_has_a_budget);
