@@ -153,9 +153,10 @@ const char *spawn_hint(int error)
   switch (error)
   {
   case ENOENT:
+  case ENOTDIR:
+    return "install the package again, or correct aws_key_management_agent";
   case EACCES:
   case ENOEXEC:
-  case ENOTDIR:
   case ELOOP:
   case EISDIR:
     return "check that the file is there and that the server's user may run it, or set aws_key_management_agent";

@@ -171,7 +171,7 @@ static void agent_that_cannot_start_is_told(void)
   struct rlimit files, few;
   struct client *client= fake_client_of("/nonexistent/agent", 1000, false);
   CHECK(!client_start(client, &failure) && strstr(failure.message, "'/nonexistent/agent': No such file"));
-  CHECK(strstr(failure.hint, "check that the file is there"));
+  CHECK(strstr(failure.hint, "install the package again"));
   client_get_status(client, &status);
   CHECK(status.state == AGENT_FAILED && status.starts == 0);
   fake_destroy(client);
