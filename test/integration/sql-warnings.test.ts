@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
@@ -89,4 +91,27 @@ it('a failed INSTALL SONAME reports its reason', async () => {
   await server.start();
   const lines = await warnings(server, "INSTALL SONAME 'aws_key_management'");
   expect(lines.join('\n')).toMatch(/AWS KMS plugin: aws_key_management_encryption_context: /);
+}, 120_000);
+
+it('a start names a version that is gone from between, and a statement that needs it reads: never drop the table', async () => {
+  const server = await startServer(await startKms());
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.first (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=31');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=31');
+  await server.sql('CREATE TABLE d.second (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=31');
+  await server.sql('INSERT INTO d.second VALUES (1)');
+  // Writes its pages with version 2.
+  await server.sql('FLUSH TABLES d.second FOR EXPORT');
+  await server.sql('UNLOCK TABLES');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=31');
+  await server.stop();
+  for (const file of ['aws-kms-key.31.2', 'aws-kms-key.31.2.json']) rmSync(join(server.datadir, file));
+  await server.start();
+  expect(server.log).toMatch(
+    /\[Warning\] .*AWS KMS plugin: nothing is in \S+ of older key versions: key 31 version 2 \(file aws-kms-key\.31\.2\); data under them cannot be read: restore the files/,
+  );
+  const lines = await warnings(server, 'SELECT * FROM d.second');
+  expect(lines.join('\n')).toMatch(
+    /AWS KMS plugin: key 31 version 2: there is no file aws-kms-key\.31\.2 in .*; never drop the table; restart the server when the file is back/,
+  );
 }, 120_000);
