@@ -342,3 +342,36 @@ it('a server reports the mode of a socket directory that it may not enter', asyn
     /AWS KMS plugin: user id 65534 may not connect to '.*\/run\/s': permission denied/,
   );
 });
+
+it('a start waits for its separate agent with a warning, and is told of the flags of that agent when KMS is away', async () => {
+  const directory = scratchDirectory();
+  const keys = join(directory, 'keys');
+  const socket = join(directory, 's');
+  mkdirSync(keys);
+  const options = { aws_key_management_agent: `unix:${socket}`, aws_key_management_start_timeout: 6 };
+  const server = newServer(pluginOptions('', options));
+  const starting = server.start();
+  starting.catch(() => undefined);
+  await until('the start says that it waits', () => server.log.includes('; waiting up to '));
+  expect(server.log).toMatch(
+    /\[Warning\] .*AWS KMS plugin: no agent listens on '\S+': there is no such socket; .*journalctl -u mariadb-aws-kms-agent; waiting up to \d s/,
+  );
+  const agent = spawn(
+    COMMAND,
+    ['agent', '--listen', socket, '--keyfile-dir', keys, '--endpoint-url', 'http://127.0.0.1:9'],
+    {
+      env: { PATH: process.env['PATH'], ...TEST_CREDENTIALS },
+      stdio: 'ignore',
+    },
+  );
+  cleanUp(() => void agent.kill('SIGKILL'));
+  await starting;
+  await server.sql('CREATE DATABASE d');
+  await expect(server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3')).rejects.toThrow(
+    'Wrong create options',
+  );
+  expect(server.log).toMatch(
+    /\[ERROR\] .*AWS KMS plugin: key 3 .*; the agent must reach the KMS endpoint: check the agent's --region, the agent's --endpoint-url, DNS/,
+  );
+  expect(server.log).not.toMatch(/check aws_key_management_region|setsebool/);
+}, 60_000);
