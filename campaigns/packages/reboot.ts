@@ -1,5 +1,5 @@
 /** A trial outlives a reboot: its KMS is there when the server starts. */
-import { TRIAL_UNIT } from '../../src/setup/paths.ts';
+import { TRIAL_UNIT } from '../../src/server/plugin-options.ts';
 import { expectThat, type Machine } from './machine.ts';
 
 /** Boots the machine again after `init --embedded-kms`. */

@@ -32,4 +32,3 @@ export const SETUP_PATHS: SetupPaths = {
 export const OPTION_FILE = 'aws_key_management.cnf';
 /** The separate agent's user, which has the name of the command. */
 export const AGENT_USER = 'mariadb-aws-kms';
-export const TRIAL_UNIT = 'mariadb-aws-kms-trial';

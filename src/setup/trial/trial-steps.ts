@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { TRIAL_ALIAS } from '../../server/plugin-options.ts';
-import { TRIAL_UNIT } from '../paths.ts';
+import { TRIAL_ALIAS, TRIAL_UNIT } from '../../server/plugin-options.ts';
 import { blockStep, dropInSteps, optionFileStep, PUBLIC_FILE, type Site } from '../server-steps.ts';
 import { type FileStep, ROOT, type Step } from '../step.ts';
 

@@ -4,7 +4,6 @@ import { expect, it } from 'vitest';
 import { systemClock } from '../../../src/cli/system.ts';
 import type { Clock } from '../../../src/clock.ts';
 import { TRIAL_UNIT } from '../../../src/server/plugin-options.ts';
-import { TRIAL_UNIT as SETUP_TRIAL_UNIT } from '../../../src/setup/paths.ts';
 import { IDENTITY } from '../../support/identity-sts.ts';
 import { ALIAS, newPatient, type Patient } from './patient.ts';
 
@@ -564,5 +563,4 @@ it.each([
   if (hasSystemd) patient.write('system/systemd/x', '');
   const { findings } = await patient.examine();
   expect(findings.find(({ check }) => check === 'endpoint')).toMatchObject({ status: 'failure', fix });
-  expect(TRIAL_UNIT).toBe(SETUP_TRIAL_UNIT);
 });
