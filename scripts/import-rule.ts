@@ -46,9 +46,10 @@ const SOURCE: Layers = {
 const PLUGIN: Layers = {
   base: [],
   keys: [],
-  data: ['base', 'keys'],
+  crypt: ['keys'],
+  data: ['base', 'keys', 'crypt'],
   client: ['base', 'keys'],
-  server: ['base', 'keys', 'data', 'client'],
+  server: ['base', 'keys', 'crypt', 'data', 'client'],
 };
 
 /** The only folder of the plugin that may include the server's headers. */

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "keys/crypt.h"
+#include "crypt/aes.h"
 #include "keys/keytable.h"
 
 /* The pages that may be judged: behind those that every tablespace begins with, within its first extent. */

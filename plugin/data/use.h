@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "keys/crypt.h"
+#include "crypt/aes.h"
 #include "keys/keytable.h"
 
 struct datadir_keys

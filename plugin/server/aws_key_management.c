@@ -12,10 +12,10 @@
 #include "client/client.h"
 #include "client/reasons.h"
 #include "data/datadir.h"
-#include "keys/crypt.h"
 #include "keys/keytable.h"
 #include "server/backup.h"
 #include "server/datatext.h"
+#include "server/encryption.h"
 #include "server/keyfiles.h"
 #include "server/server.h"
 #include "server/status.h"
@@ -25,7 +25,6 @@ static struct keytable table;
 /* A thread that hangs in the operating system still holds the table. Its keys are as good as ever. */
 static bool table_is_kept;
 static struct client *client;
-static struct aes aes;
 static struct locations locations;
 static atomic_bool nothing_is_lost;
 
@@ -115,21 +114,7 @@ static unsigned int get_key(unsigned int id, unsigned int version, unsigned char
   return __builtin_expect(result != ENCRYPTION_KEY_VERSION_INVALID, 1) ? result : fetch_key(id, version, key, length);
 }
 
-static int crypt_ctx_init(void *ctx, const unsigned char *key, unsigned int key_length, const unsigned char *iv,
-                          unsigned int iv_length, int flags, unsigned int id, unsigned int version)
-{
-  return crypt_init(&aes, &table, ctx, key, key_length, iv, iv_length, flags, id, version);
-}
-
-static unsigned int encrypted_length(unsigned int length, unsigned int id, unsigned int version)
-{
-  return crypt_length(&aes, &table, length, id, version);
-}
-
-/*
-  The two functions that encrypt and name a key version are set by prepare_ctr(); without them the server uses AES-CBC. In
-  the place of the others it uses its own, which ignore the mode.
-*/
+/* The functions that encrypt are set by encryption_open(). */
 static struct st_mariadb_encryption descriptor= {
   .interface_version= MariaDB_ENCRYPTION_INTERFACE_VERSION,
   .get_latest_key_version= get_latest_key_version,
@@ -152,6 +137,7 @@ static int deinit(void *unused)
   (void) unused;
   status_attach(NULL, NULL);
   sysvars_close();
+  encryption_close();
   if (client_destroy(client))
     free_table();
   else
@@ -200,7 +186,7 @@ static void read_locations(void)
 static bool data_has_its_keys(bool may_be_missing)
 {
   const struct datadir_keys keys= {
-    .has= may_be_missing ? has_any : has_key, .table= &table, .aes= descriptor.crypt_ctx_init ? &aes : NULL,
+    .has= may_be_missing ? has_any : has_key, .table= &table, .aes= encryption_aes(),
   };
   bool has_none= atomic_load(&table.id_count) == 0;
   struct datadir_use use;
@@ -311,24 +297,12 @@ static struct caller caller(void)
   };
 }
 
-/*
-  Sets the functions of the descriptor, which the server reads after init(). Returns why keys of AES_CTR cannot be used,
-  NULL if they can.
-*/
-static const char *prepare_ctr(void)
-{
-  aes= server_aes();
-  const char *why= crypt_check(&aes);
-  descriptor.crypt_ctx_init= why ? NULL : crypt_ctx_init;
-  descriptor.encrypted_length= why ? NULL : encrypted_length;
-  return why;
-}
-
 static bool start(void)
 {
   struct failure failure;
   struct client_config config= {
-    .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, .no_ctr= prepare_ctr(),
+    .role= server_is_backup() ? ROLE_BACKUP : ROLE_SERVER, .table= &table, .log= log_agent, 
+    .no_ctr= encryption_open(&descriptor, &table, sysvars_keep_contexts()),
     .may_create= may_create, .caller= caller,
   };
   if (!sysvars_open(&config))

@@ -50,7 +50,10 @@ bool server_is_galera_node(void)
 
 struct aes server_aes(void)
 {
-  return (struct aes) {.init= my_aes_crypt_init, .crypt= my_aes_crypt, .size= my_aes_get_size};
+  return (struct aes) {
+    .init= my_aes_crypt_init, .update= my_aes_crypt_update, .finish= my_aes_crypt_finish, .crypt= my_aes_crypt,
+    .size= my_aes_get_size, .ctx_size= my_aes_ctx_size,
+  };
 }
 
 #define NO_DEFAULTS "--no-defaults"

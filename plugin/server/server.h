@@ -12,7 +12,7 @@
 
 #include <mysql/plugin.h>
 
-#include "keys/crypt.h"
+#include "crypt/aes.h"
 
 #undef my_printf_error
 #undef thd_alloc
@@ -21,6 +21,9 @@
 #undef my_aes_crypt_init
 #undef my_aes_crypt
 #undef my_aes_get_size
+#undef my_aes_crypt_update
+#undef my_aes_crypt_finish
+#undef my_aes_ctx_size
 
 #define SERVER_SYMBOL __attribute__((weak, visibility("default")))
 
@@ -45,6 +48,10 @@ extern int my_aes_crypt(unsigned mode, int flags, const unsigned char *from, uns
                         unsigned *written, const unsigned char *key, unsigned key_length, const unsigned char *iv,
                         unsigned iv_length) SERVER_SYMBOL;
 extern unsigned my_aes_get_size(unsigned mode, unsigned length) SERVER_SYMBOL;
+extern int my_aes_crypt_update(void *ctx, const unsigned char *from, unsigned length, unsigned char *to,
+                               unsigned *written) SERVER_SYMBOL;
+extern int my_aes_crypt_finish(void *ctx, unsigned char *to, unsigned *written) SERVER_SYMBOL;
+extern unsigned my_aes_ctx_size(unsigned mode) SERVER_SYMBOL;
 /*
   The function check_global_access(THD*, privilege_t, bool) of C++; privilege_t is an enum of 64 bits. Any of the privileges
   is enough.

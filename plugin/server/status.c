@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/encryption.h"
 #include "server/server.h"
 
-#define FIXED 18u                       /* variables that always exist */
+#define FIXED 19u                       /* variables that always exist */
 #define NAME_SIZE 40u                   /* bytes of "key_4294967295_encryption_algorithm" and its end */
 #define PER_KEY 2u
 
@@ -105,6 +106,7 @@ static void add_agent(struct snapshot *snapshot)
   add_number(snapshot, "kms_errors_other", status->counters[COUNTER_ERRORS_OTHER]);
   add(snapshot, "master_key_state", (void *) (uintptr_t) master_keys[status->master_key], SHOW_CHAR);
   add(snapshot, "master_key_days_left", snapshot->days_left, SHOW_CHAR);
+  add(snapshot, "kept_contexts", (void *) (uintptr_t) encryption_kept_contexts(), SHOW_CHAR);
   add(snapshot, "last_error", snapshot->status.last_error, SHOW_CHAR);
   add(snapshot, "last_error_time", snapshot->status.last_error_time, SHOW_CHAR);
 }

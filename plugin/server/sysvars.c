@@ -19,7 +19,7 @@ static char *master_key_id, *key_ids, *region, *endpoint_url, *keyfile_dir, *age
 static unsigned long key_spec, log_level, encryption_algorithm;
 static unsigned int request_timeout, start_timeout, watch_interval;
 static long long rotate_key;
-static char mock, allow_missing_keys, sealed_key_cache;
+static char mock, allow_missing_keys, sealed_key_cache, kept_contexts;
 
 /* The values that master_key_id and key_ids point at while the plugin runs. */
 static char master_key_id_value[MASTER_KEY_ID_MAX + 1];
@@ -247,6 +247,9 @@ static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCM
   "has loaded and the server was restarted", NULL, NULL, 0);
 static MYSQL_SYSVAR_BOOL(sealed_key_cache, sealed_key_cache, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Keep all data keys in one encrypted file too, which the next start opens with one call of KMS", NULL, NULL, 0);
+static MYSQL_SYSVAR_BOOL(kept_contexts, kept_contexts, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
+  "Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each call, as without a plugin",
+  NULL, NULL, 1);
 
 struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(master_key_id),
@@ -267,6 +270,7 @@ struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(start_timeout),
   MYSQL_SYSVAR(allow_missing_keys),
   MYSQL_SYSVAR(sealed_key_cache),
+  MYSQL_SYSVAR(kept_contexts),
   NULL
 };
 
@@ -286,6 +290,11 @@ static bool choose_target(void)
     return true;
   server_log(SERVER_ERROR, why);
   return false;
+}
+
+bool sysvars_keep_contexts(void)
+{
+  return kept_contexts != 0;
 }
 
 bool sysvars_open(struct client_config *config)

@@ -16,6 +16,9 @@ struct st_mysql_sys_var;
 
 extern struct st_mysql_sys_var *sysvars[];
 
+/* Returns whether encryption contexts are to be kept: aws_key_management_kept_contexts. */
+bool sysvars_keep_contexts(void);
+
 /*
   Checks the values that the server was started with and completes *config (except role, table, log, no_ctr, may_create and
   caller, which the server determines). Logs an error and returns false if a value is wrong. config->target is valid until

@@ -4,7 +4,7 @@
 # *service* would tie it to one server series.
 set -u
 library=$1
-weak=' my_printf_error thd_alloc thd_strmake _current_thd thd_query_id thd_kill_level xtrabackup_backup xtrabackup_incremental_dir WSREP_ON_ my_aes_crypt_init my_aes_crypt my_aes_get_size _Z19check_global_accessP3THD11privilege_tb orig_argc orig_argv load_default_groups my_defaults_file my_defaults_extra_file my_defaults_group_suffix my_load_defaults free_defaults thd_is_slave wsrep_thd_is_applying slave_net_timeout mysqld_server_started abort_loop '
+weak=' my_printf_error thd_alloc thd_strmake _current_thd thd_query_id thd_kill_level xtrabackup_backup xtrabackup_incremental_dir WSREP_ON_ my_aes_crypt_init my_aes_crypt my_aes_get_size my_aes_crypt_update my_aes_crypt_finish my_aes_ctx_size _Z19check_global_accessP3THD11privilege_tb orig_argc orig_argv load_default_groups my_defaults_file my_defaults_extra_file my_defaults_group_suffix my_load_defaults free_defaults thd_is_slave wsrep_thd_is_applying slave_net_timeout mysqld_server_started abort_loop '
 bad=0
 complain() { echo "check-symbols: $1" >&2; bad=1; }
 

@@ -12,6 +12,8 @@ int main(int count, char **arguments)
   frame_tests();
   keytable_tests();
   crypt_tests();
+  stream_tests();
+  contexts_tests();
   text_tests();
   settings_tests();
   recent_tests();

@@ -25,6 +25,8 @@ void test_run(const char *name, void (*test)(void));
 void frame_tests(void);
 void keytable_tests(void);
 void crypt_tests(void);
+void stream_tests(void);
+void contexts_tests(void);
 void text_tests(void);
 void settings_tests(void);
 void recent_tests(void);

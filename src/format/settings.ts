@@ -261,6 +261,18 @@ export const SETTINGS = {
       'Without it a start calls KMS for each key version. The file is aws-kms-sealed-key-cache, beside the key files. KMS, and so the master key, is needed as before; CloudTrail shows one Decrypt for each start.',
     ],
   },
+  kept_contexts: {
+    type: 'switch',
+    default: true,
+    isDynamic: false,
+    wire: undefined,
+    since: '0.1.0',
+    sentence:
+      'Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each call, as without a plugin',
+    explanation: [
+      'Small encryptions, as those of the redo log, cost a fifth; the bytes are the same. Each start compares them with those of the server and falls back to the server if they differ: Aws_key_management_kept_contexts says what runs.',
+    ],
+  },
   log_level: {
     type: 'choice',
     default: 'Off',

@@ -6,6 +6,7 @@
 int main(void)
 {
   race_tests();
+  contexts_tests();
   fake_open();
   client_tests();
   look_tests();

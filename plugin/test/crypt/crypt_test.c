@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Stand-ins for the server's AES functions, which note the mode they are called with. */
-#include "keys/crypt.h"
+#include "crypt/crypt.h"
 
 #include <string.h>
 
@@ -72,13 +72,39 @@ static unsigned fake_size(unsigned mode, unsigned length)
   return length + 1000 * mode;
 }
 
-static const struct aes fake= {.init= fake_init, .crypt= fake_crypt, .size= fake_size};
+static int fake_update(void *ctx, const unsigned char *from, unsigned length, unsigned char *to, unsigned *written)
+{
+  CHECK(ctx && from && length && to && written);
+  return INIT_RESULT + 1;
+}
+
+static int fake_finish(void *ctx, unsigned char *to, unsigned *written)
+{
+  CHECK(ctx && to && written);
+  return INIT_RESULT + 2;
+}
+
+static unsigned fake_ctx_size(unsigned mode)
+{
+  return mode == MODE_GCM ? 2000 : 1000;
+}
+
+static const struct aes fake= {
+  .init= fake_init, .update= fake_update, .finish= fake_finish, .crypt= fake_crypt, .size= fake_size,
+  .ctx_size= fake_ctx_size,
+};
 
 static int init(const struct keytable *table, int flags, uint32_t id, uint32_t version)
 {
+  const struct crypt crypt= {.aes= fake, .table= table};
   uint8_t ctx[16], key[16]= {0}, iv[16]= {0};
   mode_seen= 0;
-  return crypt_init(&fake, table, ctx, key, sizeof key, iv, sizeof iv, flags, id, version);
+  return crypt_init(&crypt, ctx, key, sizeof key, iv, sizeof iv, flags, id, version);
+}
+
+static unsigned length(const struct keytable *table, unsigned of, uint32_t id, uint32_t version)
+{
+  return crypt_length(&(struct crypt) {.aes= fake, .table= table}, of, id, version);
 }
 
 static void mode_is_that_of_the_version(void)
@@ -96,7 +122,7 @@ static void mode_is_that_of_the_version(void)
     CHECK(init(&table, flags, 3, 2) == INIT_RESULT && mode_seen == ctr && flags_seen == flags);
     CHECK(init(&table, flags, 3, 3) == INIT_RESULT && mode_seen == MODE_CBC && flags_seen == flags);
   }
-  CHECK(crypt_length(&fake, &table, 5, 3, 1) == 1005 && crypt_length(&fake, &table, 5, 3, 2) == 3005);
+  CHECK(length(&table, 5, 3, 1) == 1005 && length(&table, 5, 3, 2) == 3005);
   keytable_destroy(&table);
 }
 
@@ -108,7 +134,7 @@ static void version_that_is_not_loaded_is_refused(void)
   CHECK(keytable_put(&table, 3, 1, key, sizeof key, KEY_AES_CTR, true) == KEYTABLE_ADDED);
   CHECK(init(&table, CRYPT_NOPAD, 3, 2) == CRYPT_UNKNOWN_VERSION && mode_seen == 0);
   CHECK(init(&table, CRYPT_NOPAD, 4, 1) == CRYPT_UNKNOWN_VERSION && mode_seen == 0);
-  CHECK(crypt_length(&fake, &table, 5, 3, 2) == 1005);
+  CHECK(length(&table, 5, 3, 2) == 1005);
   keytable_destroy(&table);
   CHECK(init(&table, CRYPT_NOPAD, 3, 1) == CRYPT_UNKNOWN_VERSION && mode_seen == 0);
 }
@@ -117,20 +143,60 @@ static void functions_must_be_there_and_right(void)
 {
   struct aes without;
   spoilt= RIGHT;
-  CHECK(crypt_check(&fake) == NULL);
+  CHECK(aes_check(&fake) == NULL);
   for (spoilt= FAILS; spoilt <= DECRYPTS_WRONGLY; spoilt++)
-    CHECK(crypt_check(&fake) && strstr(crypt_check(&fake), "answer a test vector wrongly"));
+    CHECK(aes_check(&fake) && strstr(aes_check(&fake), "answer a test vector wrongly"));
   spoilt= RIGHT;
-  without= (struct aes) {.crypt= fake_crypt, .size= fake_size};
-  CHECK(crypt_check(&without) && strstr(crypt_check(&without), "does not export"));
-  without= (struct aes) {.init= fake_init, .size= fake_size};
-  CHECK(crypt_check(&without) && strstr(crypt_check(&without), "does not export"));
-  without= (struct aes) {.init= fake_init, .crypt= fake_crypt};
-  CHECK(crypt_check(&without) && strstr(crypt_check(&without), "does not export"));
+  for (unsigned i= 0; i < 6; i++)
+  {
+    without= fake;
+    if (i == 0)
+      without.init= NULL;
+    if (i == 1)
+      without.update= NULL;
+    if (i == 2)
+      without.finish= NULL;
+    if (i == 3)
+      without.crypt= NULL;
+    if (i == 4)
+      without.size= NULL;
+    if (i == 5)
+      without.ctx_size= NULL;
+    CHECK(aes_check(&without) && strstr(aes_check(&without), "does not export"));
+  }
+}
+
+/* The server's functions do what kept contexts do not, with memory of their own in the same place. */
+static void rest_goes_to_the_server(void)
+{
+  static struct contexts none;
+  struct keytable table;
+  const uint8_t key[32]= {1}, iv[16]= {2};
+  uint8_t to[64];
+  unsigned written;
+  static _Alignas(16) uint8_t ctx[4096];
+  const struct crypt crypt= {.aes= fake, .contexts= &none, .table= &table};
+  CHECK(keytable_init(&table));
+  CHECK(keytable_put(&table, 3, 1, key, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
+  CHECK(keytable_put(&table, 3, 2, key, 16, KEY_AES_CTR, true) == KEYTABLE_ADDED);
+  CHECK(crypt_ctx_size(&fake) >= 2016);
+  for (uint32_t version= 1; version <= 2; version++)
+  {
+    mode_seen= 0;
+    CHECK(crypt_init(&crypt, ctx, key, 16, iv, 16, CRYPT_ENCRYPT | CRYPT_NOPAD, 3, version) == 0 && mode_seen == 0);
+    CHECK(crypt_finish(&crypt, ctx, to, &written) == 0 && written == 0);
+    CHECK(crypt_init(&crypt, ctx, key, 16, iv, 16, CRYPT_ENCRYPT, 3, version) == INIT_RESULT);
+    CHECK(mode_seen == (version == 1 ? MODE_CBC : MODE_GCM));
+    CHECK(crypt_update(&crypt, ctx, key, 16, to, &written) == INIT_RESULT + 1);
+    CHECK(crypt_finish(&crypt, ctx, to, &written) == INIT_RESULT + 2);
+  }
+  CHECK(crypt_init(&crypt, ctx, key, 16, iv, 16, CRYPT_NOPAD, 3, 3) == CRYPT_UNKNOWN_VERSION);
+  keytable_destroy(&table);
 }
 
 void crypt_tests(void)
 {
+  TEST(rest_goes_to_the_server);
   TEST(mode_is_that_of_the_version);
   TEST(version_that_is_not_loaded_is_refused);
   TEST(functions_must_be_there_and_right);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "keys/crypt.h"
+#include "crypt/aes.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define VECTOR_MAX 32u
@@ -59,37 +60,12 @@ static bool is_right(const struct aes *aes, const struct vector *vector)
          back == sizeof vector->clear && memcmp(got, vector->clear, back) == 0;
 }
 
-const char *crypt_check(const struct aes *aes)
+const char *aes_check(const struct aes *aes)
 {
-  if (!aes->init || !aes->crypt || !aes->size)
+  if (!aes->init || !aes->update || !aes->finish || !aes->crypt || !aes->size || !aes->ctx_size)
     return "this server does not export its AES functions (my_aes_crypt_init)";
   for (size_t i= 0; i < sizeof vectors / sizeof vectors[0]; i++)
     if (!is_right(aes, &vectors[i]))
       return "the AES functions of this server (my_aes_crypt) answer a test vector wrongly";
   return NULL;
-}
-
-int crypt_init(const struct aes *aes, const struct keytable *table, void *ctx, const unsigned char *key,
-               unsigned key_length, const unsigned char *iv, unsigned iv_length, int flags, uint32_t id,
-               uint32_t version)
-{
-  unsigned mode;
-  switch (keytable_algorithm(table, id, version))
-  {
-  case KEY_AES_CBC:
-    mode= MODE_CBC;
-    break;
-  case KEY_AES_CTR:
-    mode= flags & CRYPT_NOPAD ? MODE_CTR : MODE_GCM;
-    break;
-  default:
-    return CRYPT_UNKNOWN_VERSION;
-  }
-  return aes->init(ctx, mode, flags, key, key_length, iv, iv_length);
-}
-
-unsigned crypt_length(const struct aes *aes, const struct keytable *table, unsigned length, uint32_t id,
-                      uint32_t version)
-{
-  return aes->size(keytable_algorithm(table, id, version) == KEY_AES_CTR ? MODE_GCM : MODE_CBC, length);
 }
