@@ -1,0 +1,237 @@
+/** `aws_key_management_kept_contexts`: encryption with kept contexts and by the server's functions, on the same data. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import {
+  EVERYTHING_ENCRYPTED,
+  pluginOptions,
+  type Row,
+  type ScratchServer,
+  type ServerOptions,
+  TEST_CREDENTIALS,
+} from '../../harness/scratch-server.ts';
+import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
+import { newServer, run, startKms, startServer } from '../support/lab.ts';
+import { backUp, prepare } from '../support/mariadb-backup.ts';
+import { compile, pluginDirectoryWith } from '../support/native.ts';
+import { scratchDirectory, until } from '../support/scratch.ts';
+
+const CBC_AND_CTR = ['AES_CBC', 'AES_CTR'] as const;
+
+async function keptContexts(server: ScratchServer): Promise<string | undefined> {
+  return await server.variable('STATUS', 'Aws_key_management_kept_contexts');
+}
+
+function withKept(options: ServerOptions, kept: 'ON' | 'OFF'): ServerOptions {
+  return { ...options, aws_key_management_kept_contexts: kept };
+}
+
+it('the status says whether contexts are kept, and the variable switches them off', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms);
+  expect(await keptContexts(server)).toBe('used');
+  expect(await server.variable('VARIABLES', 'aws_key_management_kept_contexts')).toBe('ON');
+  await server.stop();
+  server.options = withKept(server.options, 'OFF');
+  await server.start();
+  expect(await keptContexts(server)).toBe('not used: switched off');
+  expect(server.log).not.toContain('contexts');
+});
+
+it.each([
+  ['openssl_partial', "this server's process has parts of several OpenSSL libraries", 'Note'],
+  ['openssl_wrong_ctr', /(?:en|de)cryption with AES-CTR of \d+ bytes differs from the server's/, 'Warning'],
+] as const)('with the library %s in its process the server encrypts itself', async (library, why, severity) => {
+  const kms = await startKms();
+  const environment = { ...TEST_CREDENTIALS, LD_PRELOAD: compile(library, 'library') };
+  const server = newServer(pluginOptions(kms.url, EVERYTHING_ENCRYPTED), { environment });
+  await server.start();
+  const said = await keptContexts(server);
+  expect(said).toMatch(/^not used: /);
+  const reason = said?.slice('not used: '.length) ?? '';
+  if (typeof why === 'string') expect(reason).toBe(why);
+  else expect(reason).toMatch(why);
+  const lines = server.log.split('\n').filter((line) => line.includes('encryption contexts'));
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toContain(
+    `[${severity}] mariadbd: AWS KMS plugin: encryption contexts are not kept, the server's functions encrypt: ${reason}`,
+  );
+  await server.sql('CREATE DATABASE d');
+  await server.sql('CREATE TABLE d.t (i INT) ENGINE=InnoDB');
+  await server.sql('INSERT INTO d.t VALUES (1)');
+  await server.restart();
+  expect(await server.sql('SELECT i FROM d.t')).toEqual([{ i: 1 }]);
+});
+
+/** Flags of the encryption interface, and one of the probe. */
+const [ENCRYPT, NOPAD, IN_TWO] = [1, 2, 16];
+
+it.each(CBC_AND_CTR)('%s gives the same bytes with kept contexts as without', async (algorithm) => {
+  const kms = await startKms();
+  const server = await startServer(kms, {
+    plugin_dir: pluginDirectoryWith(compile('encryption_probe', 'library')),
+    aws_key_management_encryption_algorithm: algorithm,
+    group_concat_max_len: 100_000_000,
+  });
+  await server.sql("CREATE FUNCTION encryption_bytes RETURNS STRING SONAME 'encryption_probe.so'");
+  // Version 2 has 256 bits, which are the server's business.
+  await server.sql('SET GLOBAL aws_key_management_key_spec=AES_256');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=1');
+  const digests = async (): Promise<readonly Row[]> =>
+    await server.sql(`SELECT version, flags, SHA2(GROUP_CONCAT(IFNULL(HEX(
+        encryption_bytes(1, version, flags, LEFT(REPEAT(MD5(seq), 40), seq), UNHEX(MD5(seq)))), '-') ORDER BY seq), 256) AS d
+      FROM mysql.seq_0_to_1200, (SELECT 1 AS version UNION SELECT 2) v,
+        (SELECT ${NOPAD} AS flags UNION SELECT ${ENCRYPT | NOPAD} UNION SELECT ${NOPAD | IN_TWO} UNION
+         SELECT ${ENCRYPT | NOPAD | IN_TWO} UNION SELECT ${ENCRYPT}) f
+      GROUP BY version, flags ORDER BY version, flags`);
+  expect(await keptContexts(server)).toBe('used');
+  const kept = await digests();
+  expect(kept).toHaveLength(10);
+  await server.stop();
+  server.options = withKept(server.options, 'OFF');
+  await server.start();
+  expect(await digests()).toEqual(kept);
+});
+
+const TABLES = ['d.innodb', 'd.compressed', 'd.aria'];
+
+async function createTables(server: ScratchServer): Promise<void> {
+  await server.sql('CREATE DATABASE d');
+  const columns = '(id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(255), KEY (text))';
+  await server.sql(`CREATE TABLE d.innodb ${columns} ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3`);
+  await server.sql(`CREATE TABLE d.compressed ${columns} ENGINE=InnoDB PAGE_COMPRESSED=1 ENCRYPTED=YES`);
+  await server.sql(`CREATE TABLE d.aria ${columns} ENGINE=Aria TRANSACTIONAL=1 ROW_FORMAT=PAGE`);
+}
+
+/** Inserts and updates until the server ends; returns how many statements of each table were answered. */
+async function write(server: ScratchServer, over: () => boolean): Promise<number[]> {
+  return await Promise.all(
+    TABLES.map(async (table) => {
+      const session = await server.connect();
+      session.on('error', () => undefined);
+      let done = 0;
+      try {
+        while (!over()) {
+          await session.query(`INSERT INTO ${table} (text) VALUES (REPEAT(UUID(), ${1 + (done % 7)}))`);
+          done += 1;
+        }
+        await session.end();
+      } catch {
+        // The server was killed.
+      }
+      return done;
+    }),
+  );
+}
+
+async function rows(server: ScratchServer): Promise<number[]> {
+  const counts: number[] = [];
+  for (const table of TABLES) {
+    const check: Row[] = await server.sql(`CHECK TABLE ${table} EXTENDED`);
+    expect(check.map(({ Msg_text }) => Msg_text)).toContain('OK');
+    const [row] = await server.sql(`SELECT COUNT(*) AS n, SUM(text NOT LIKE '%-%') AS bad FROM ${table}`);
+    expect(Number(row?.['bad'])).toBe(0);
+    counts.push(Number(row?.['n']));
+  }
+  for (const { Log_name } of await server.sql('SHOW BINARY LOGS'))
+    await server.sql(`SHOW BINLOG EVENTS IN '${String(Log_name)}'`);
+  return counts;
+}
+
+it.each(CBC_AND_CTR)('data under %s passes between both ways of encryption, through kills', async (algorithm) => {
+  const kms = await startKms();
+  const options: ServerOptions = {
+    ...EVERYTHING_ENCRYPTED,
+    innodb_flush_log_at_trx_commit: 1,
+    aws_key_management_encryption_algorithm: algorithm satisfies EncryptionAlgorithm,
+  };
+  const server = await startServer(kms, options);
+  await createTables(server);
+  let before = [0, 0, 0];
+  for (const kept of ['OFF', 'ON', 'OFF', 'ON'] as const) {
+    let isOver = false;
+    const writing = write(server, () => isOver);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await server.kill();
+    isOver = true;
+    const written = await writing;
+    server.options = withKept(server.options, kept);
+    await server.start();
+    expect(await keptContexts(server)).toBe(kept === 'ON' ? 'used' : 'not used: switched off');
+    const now = await rows(server);
+    // InnoDB keeps what it has confirmed.
+    for (const i of [0, 1]) expect(now[i]).toBeGreaterThanOrEqual((before[i] ?? 0) + (written[i] ?? 0));
+    expect(written[0]).toBeGreaterThan(20);
+    before = now;
+  }
+  expect(server.log).not.toMatch(/corrupt|decryption failed|checksum mismatch/i);
+});
+
+it('a backup made with kept contexts is prepared and read without, and the other way round', async () => {
+  const kms = await startKms();
+  for (const [first, second] of [
+    ['ON', 'OFF'],
+    ['OFF', 'ON'],
+  ] as const) {
+    const server = await startServer(kms, withKept(EVERYTHING_ENCRYPTED, first));
+    await createTables(server);
+    let isOver = false;
+    const writing = write(server, () => isOver);
+    const target = scratchDirectory();
+    await until(
+      'rows were written',
+      async () => Number((await server.sql('SELECT COUNT(*) AS n FROM d.innodb'))[0]?.['n']) > 50,
+    );
+    await backUp(server, target).finally(() => {
+      isOver = true;
+    });
+    await writing;
+    const file = join(target, 'backup-my.cnf');
+    const named = readFileSync(file, 'utf8');
+    expect(named).toContain(`aws_key_management_kept_contexts=${first}
+`);
+    writeFileSync(
+      file,
+      named.replace(
+        `kept_contexts=${first}
+`,
+        `kept_contexts=${second}
+`,
+      ),
+    );
+    expect(await prepare(target)).not.toContain('encryption contexts');
+    const restored = newServer(withKept(server.options, second));
+    rmSync(restored.datadir, { recursive: true });
+    mkdirSync(restored.datadir);
+    await run('cp', ['-a', `${target}/.`, restored.datadir]);
+    await restored.start();
+    const [innodb = 0] = await rows(restored);
+    expect(innodb).toBeGreaterThan(50);
+    await server.stop();
+    await restored.stop();
+  }
+});
+
+it('sessions that write while the plugin is uninstalled go on to the end of the server', async () => {
+  const kms = await startKms();
+  const server = await startServer(kms, { ...EVERYTHING_ENCRYPTED, aws_key_management: 'ON' });
+  await createTables(server);
+  let isOver = false;
+  const writing = write(server, () => isOver);
+  await until(
+    'rows were written',
+    async () => Number((await server.sql('SELECT COUNT(*) AS n FROM d.innodb'))[0]?.['n']) > 50,
+  );
+  await server.sql('UNINSTALL PLUGIN aws_key_management');
+  const [then] = await server.sql('SELECT COUNT(*) AS n FROM d.innodb');
+  await until(
+    'more rows were written',
+    async () => Number((await server.sql('SELECT COUNT(*) AS n FROM d.innodb'))[0]?.['n']) > Number(then?.['n']) + 50,
+  );
+  await server.stop();
+  isOver = true;
+  const written = await writing;
+  await server.start();
+  expect((await rows(server))[0]).toBeGreaterThanOrEqual(written[0] ?? 0);
+  expect(server.log).not.toMatch(/corrupt|decryption failed|got signal/i);
+});
