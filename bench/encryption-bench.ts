@@ -18,7 +18,8 @@ async function call(server: ScratchServer, ...args: readonly (string | number)[]
   return Buffer.from(result, 'hex');
 }
 
-export type Operation = 'latest' | 'get' | 'both' | 'encrypt' | 'decrypt';
+/** Encryption and decryption: of so many bytes. */
+export type Operation = 'latest' | 'get' | 'both' | `${'encrypt' | 'decrypt'} ${number}`;
 
 export async function measure(
   server: ScratchServer,

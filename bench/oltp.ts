@@ -101,6 +101,16 @@ export async function runFor(server: ScratchServer, workload: Workload, load: Lo
   return transactions(stdout).perSecond;
 }
 
+/** Has the server do so many transactions. */
+export async function runTransactions(
+  server: ScratchServer,
+  workload: Workload,
+  load: Load,
+  count: number,
+): Promise<void> {
+  await run(...sysbenchCommand(server, load, workload, 'run', '--time=0', `--events=${count}`));
+}
+
 /** Nanoseconds of the processor, and pages. */
 type Counters = Readonly<Record<'cpu' | 'encrypted' | 'decrypted', number>>;
 

@@ -86,7 +86,7 @@ async function compare(servers: Servers, options: BenchOptions): Promise<string>
   for (let round = 1; round <= rounds; round += 1) {
     progress(`round ${round} of ${rounds}`);
     for (const { server, measured } of all)
-      for (const operation of OPERATIONS) measured[operation].push(await measure(server, operation, ms, 1));
+      for (const operation of OPERATIONS) measured[operation].push(await measure(server, `${operation} 16384`, ms, 1));
   }
   const header = OPERATIONS.flatMap((operation) => [
     `${operation}, µs`,

@@ -6,6 +6,7 @@ import { pageEncryption } from './page-encryption.ts';
 import { rotation } from './rotation.ts';
 import { sealedCache } from './sealed-cache.ts';
 import type { Section } from './section.ts';
+import { smallBuffers } from './small-buffers.ts';
 import { startUp } from './start-up.ts';
 import { sysbench } from './sysbench.ts';
 
@@ -13,6 +14,7 @@ import { sysbench } from './sysbench.ts';
 export const SECTIONS: readonly Section[] = [
   hotPath,
   pageEncryption,
+  smallBuffers,
   sysbench,
   keyTable,
   startUp,

@@ -1,5 +1,5 @@
 /** Servers to compare: each with another key plugin, and, where the plugin lets one choose, with the same keys. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileNative, linkPlugins } from '../harness/native.ts';
 import {
@@ -8,6 +8,7 @@ import {
   ScratchServer,
   type ServerOptions,
   serverPlugin,
+  TEST_CREDENTIALS,
 } from '../harness/scratch-server.ts';
 import { systemClock } from '../src/cli/system.ts';
 import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
@@ -16,6 +17,19 @@ import { startVaultStandIn } from './vault-stand-in.ts';
 export type Cipher = 'CBC' | 'CTR';
 /** By key id. */
 export type Keys = ReadonlyMap<number, Uint8Array>;
+
+/** Encryptions and decryptions of so many bytes, in so many pieces. */
+export interface CountedEncryptions {
+  readonly bytes: number;
+  readonly pieces: number;
+  readonly count: number;
+}
+
+export interface CountedServer {
+  readonly server: ScratchServer;
+  /** Returns those since the last call. */
+  readonly take: () => Promise<readonly CountedEncryptions[]>;
+}
 
 export class Servers {
   readonly kms: DevKms;
@@ -59,9 +73,33 @@ export class Servers {
     return await this.#start('plain', {});
   }
 
-  async ours(cipher: Cipher, options: ServerOptions = {}): Promise<ScratchServer> {
+  /** @param name needed if there is more than one */
+  async ours(cipher: Cipher, options: ServerOptions = {}, name = `ours-${cipher}`): Promise<ScratchServer> {
     const algorithm = { aws_key_management_encryption_algorithm: cipher === 'CTR' ? 'AES_CTR' : undefined };
-    return await this.#start(`ours-${cipher}`, pluginOptions(this.kms.url, { ...algorithm, ...options }));
+    return await this.#start(name, pluginOptions(this.kms.url, { ...algorithm, ...options }));
+  }
+
+  /** A server with this plugin that encrypts by its own functions, each encryption of which is counted. */
+  async counted(options: ServerOptions): Promise<CountedServer> {
+    const library = compileNative(join(import.meta.dirname, 'native/counted_encryptions.c'), 'library', '-O2');
+    symlinkSync(library, join(this.#directory, 'plugins', 'counted_encryptions.so'));
+    const server = await this.#start(
+      'counted',
+      pluginOptions(this.kms.url, { aws_key_management_kept_contexts: 'OFF', ...options }),
+      { ...TEST_CREDENTIALS, LD_PRELOAD: library },
+    );
+    await server.sql("CREATE FUNCTION counted_encryptions RETURNS STRING SONAME 'counted_encryptions.so'");
+    const take = async (): Promise<readonly CountedEncryptions[]> => {
+      const [row] = await server.sql('SELECT CAST(counted_encryptions() AS CHAR) AS counted');
+      return String(row?.['counted'])
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => {
+          const [bytes = Number.NaN, pieces = Number.NaN, count = Number.NaN] = line.split(' ').map(Number);
+          return { bytes, pieces, count };
+        });
+    };
+    return { server, take };
   }
 
   /** @param name needed if there is more than one */
@@ -102,11 +140,12 @@ export class Servers {
     for (const close of this.#closings.toReversed()) await close();
   }
 
-  async #start(name: string, options: ServerOptions): Promise<ScratchServer> {
+  async #start(name: string, options: ServerOptions, environment = TEST_CREDENTIALS): Promise<ScratchServer> {
     const directory = join(this.#directory, name);
     mkdirSync(directory);
     const server = new ScratchServer({
       directory,
+      environment,
       options: { ...this.#common, ...options },
       ...(this.#launcher === undefined ? {} : { launcher: this.#launcher }),
     });

@@ -53,7 +53,7 @@ const NEEDED_BYTES = 4 * 2 ** 30;
 const PROFILE_SECONDS = 2;
 
 /** Options that make the processor the bottleneck: no statement waits for the disk. */
-const COMMON = {
+export const COMMON = {
   innodb_flush_log_at_trx_commit: 2,
   innodb_flush_method: 'fsync',
   // Small, so that pages have to be written back all the time.
@@ -61,7 +61,7 @@ const COMMON = {
   innodb_encryption_threads: 0,
 } as const;
 
-const ENCRYPTED = { innodb_encrypt_tables: 'ON', innodb_encrypt_log: 'ON' } as const;
+export const ENCRYPTED = { innodb_encrypt_tables: 'ON', innodb_encrypt_log: 'ON' } as const;
 
 async function startAll(servers: Servers): Promise<Candidate[]> {
   const candidates: Candidate[] = [

@@ -4,8 +4,8 @@
     encryption_bench('latest', id, ms, threads)   asks for the latest version of a key, for so long in so many threads
     encryption_bench('get', id, ms, threads)      fetches the version that was the latest at the start
     encryption_bench('both', id, ms, threads)     one after the other
-    encryption_bench('encrypt', id, ms, threads)  encrypts a page of 16 KiB under the latest version
-    encryption_bench('decrypt', id, ms, threads)  decrypts one
+    encryption_bench('encrypt N', id, ms, threads) encrypts N bytes, at most 16384, under the latest version
+    encryption_bench('decrypt N', id, ms, threads) decrypts N bytes
   each answer "ns cpu_ns": nanoseconds a thread has a call for, and of them on a CPU. A wrong answer of the service is an
   error.
     encryption_bench('longest', id, ms, 0)        asks for the latest version now and then, before all other threads where
@@ -41,7 +41,7 @@ extern struct encryption_service_st encryption_handler;
 
 struct measurement
 {
-  unsigned id, version;
+  unsigned id, version, size;
   unsigned (*batch)(struct measurement *measurement, unsigned char *scratch);
   double seconds;
   pthread_barrier_t barrier;
@@ -126,13 +126,15 @@ static unsigned crypt_batch(struct measurement *measurement, unsigned char *scra
   struct key key;
   if (get_key(&key, measurement->id, measurement->version))
     return 0;
-  for (unsigned i= 0; i < BATCH / 64; i++)
+  unsigned calls= 16 + 16384 / (measurement->size + 16);
+  for (unsigned i= 0; i < calls; i++)
   {
     unsigned size;
-    if (crypt_page(scratch, PAGE, scratch + PAGE, &size, flags | ENCRYPTION_FLAG_NOPAD, &key) || size != PAGE)
+    if (crypt_page(scratch, measurement->size, scratch + PAGE, &size, flags | ENCRYPTION_FLAG_NOPAD, &key) ||
+        size != measurement->size)
       return 0;
   }
-  return BATCH / 64;
+  return calls;
 }
 
 static unsigned encrypt_batch(struct measurement *measurement, unsigned char *scratch)
@@ -287,16 +289,17 @@ EXPORT char *encryption_bench(UDF_INIT *init, UDF_ARGS *args, char *result, unsi
     {"latest", latest_batch}, {"get", get_batch}, {"both", both_batch}, {"encrypt", encrypt_batch},
     {"decrypt", decrypt_batch},
   };
-  char operation[16]= "";
+  char operation[24]= "";
   unsigned id= (unsigned) *(long long *) args->args[1], third= (unsigned) *(long long *) args->args[2];
   unsigned fourth= (unsigned) *(long long *) args->args[3];
   (void) is_null;
   memcpy(operation, args->args[0], args->lengths[0] < sizeof operation ? args->lengths[0] : 0);
   for (size_t i= 0; i < sizeof timed / sizeof timed[0]; i++)
-    if (!strcmp(operation, timed[i].name))
+    if (!strncmp(operation, timed[i].name, strlen(timed[i].name)))
     {
       struct measurement measurement= {.id= id, .version= latest(id), .batch= timed[i].batch, .seconds= third / 1e3};
-      *error= (unsigned char) measure(&measurement, fourth, result, result_length);
+      measurement.size= (unsigned) strtoul(operation + strlen(timed[i].name), NULL, 10);
+      *error= (unsigned char) (measurement.size > PAGE || measure(&measurement, fourth, result, result_length));
       return result;
     }
   if (!strcmp(operation, "longest"))
