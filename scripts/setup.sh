@@ -29,6 +29,7 @@ wanted_for_integration='
 /usr/bin/openssl openssl
 /usr/bin/python3 python3
 /usr/bin/strace strace
+/usr/bin/valgrind valgrind
 /usr/bin/ss iproute2
 /usr/lib/galera/libgalera_smm.so galera-4
 /usr/bin/rsync rsync

@@ -63,6 +63,7 @@ static void forget(struct contexts *contexts, struct kept *kept)
   if (kept->ctx)
     contexts->libcrypto.free_ctx(kept->ctx);
   kept->ctx= NULL;
+  kept->turn++;
   atomic_store_explicit(&kept->cipher, CIPHER_NONE, memory_order_relaxed);
   for (size_t i= 0; i < 2; i++)
     atomic_store_explicit(&kept->words[i], 0, memory_order_relaxed);
@@ -174,8 +175,22 @@ static bool hold_kept(struct contexts *contexts, enum cipher cipher, const struc
   uint64_t uses= atomic_load_explicit(&processor->uses, memory_order_relaxed) + 1;
   atomic_store_explicit(&processor->uses, uses, memory_order_relaxed);
   atomic_store_explicit(&kept->used, uses, memory_order_relaxed);
-  *holding= (struct holding) {.ctx= kept->ctx, .kept= kept};
+  *holding= (struct holding) {.ctx= kept->ctx, .kept= kept, .turn= ++kept->turn};
   return true;
+}
+
+bool contexts_hold_again(struct holding *holding)
+{
+  struct kept *kept= holding->kept;
+  if (!kept || !try_hold(kept))
+    return false;
+  if (kept->turn == holding->turn)
+  {
+    holding->turn= ++kept->turn;
+    return true;
+  }
+  let_go(kept);
+  return false;
 }
 
 bool contexts_hold(struct contexts *contexts, enum cipher cipher, const struct cipher_key *key, struct holding *holding)

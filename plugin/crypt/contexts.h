@@ -43,6 +43,7 @@ struct kept
   _Atomic uint64_t words[2];            /* the key */
   _Atomic uint64_t used;                /* when, in uses of the processor's contexts */
   struct evp_cipher_ctx_st *ctx;
+  uint64_t turn;                        /* rises each time that it is held, or forgets its key; guarded by is_held */
 };
 
 struct processor
@@ -70,11 +71,12 @@ const char *contexts_open(struct contexts *contexts, const struct libcrypto *lib
 */
 void contexts_close(struct contexts *contexts);
 
-/* A context that one call holds. */
+/* A context that one call holds, and later the memory of it. */
 struct holding
 {
   struct evp_cipher_ctx_st *ctx;
   struct kept *kept;                    /* NULL: ctx lasts for the call */
+  uint64_t turn;
 };
 
 /*
@@ -82,6 +84,12 @@ struct holding
   memory or OpenSSL refuses.
 */
 bool contexts_hold(struct contexts *contexts, enum cipher cipher, const struct cipher_key *key, struct holding *holding);
+
+/*
+  Takes the context of an earlier call once more, if nobody has held it since: it goes on where it was. Returns false if
+  somebody has, or may have.
+*/
+bool contexts_hold_again(struct holding *holding);
 
 /* Gives the context back. After a failure of OpenSSL, is_good is false, and the context is freed. */
 void contexts_release(struct contexts *contexts, const struct holding *holding, bool is_good);

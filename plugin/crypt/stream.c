@@ -8,6 +8,7 @@ void stream_begin(struct stream *stream, enum aes_mode mode, bool encrypt, const
                   const uint8_t iv[AES_BLOCK])
 {
   enum cipher cbc= encrypt ? CIPHER_CBC_ENCRYPT : CIPHER_CBC_DECRYPT;
+  stream->last.kept= NULL;
   stream->length= 0;
   stream->cipher= (uint8_t) (mode == MODE_CTR ? CIPHER_CTR : cbc);
   stream->tail_length= 0;
@@ -20,6 +21,17 @@ void stream_begin(struct stream *stream, enum aes_mode mode, bool encrypt, const
 static bool set_iv(const struct libcrypto *libcrypto, struct evp_cipher_ctx_st *ctx, const uint8_t iv[AES_BLOCK])
 {
   return libcrypto->init(ctx, NULL, NULL, iv, -1, NULL) == 1;
+}
+
+/* Gives the context back. From now on it can go on only if that is said. */
+static bool release(struct stream *stream, struct contexts *contexts, const struct holding *holding, bool is_good,
+                    bool goes_on)
+{
+  contexts_release(contexts, holding, is_good);
+  stream->last= *holding;
+  if (!goes_on || !is_good)
+    stream->last.kept= NULL;
+  return is_good;
 }
 
 /* Has OpenSSL take a piece. Returns false unless it writes as many bytes as expected. */
@@ -42,25 +54,32 @@ static void advance(uint8_t counter[AES_BLOCK], uint64_t blocks)
   }
 }
 
-static bool update_ctr(struct stream *stream, struct contexts *contexts, const uint8_t *from, size_t length, uint8_t *to,
-                       size_t *written)
+/* Takes a context to the place in the key stream where the stream is. */
+static bool find_place(const struct stream *stream, const struct libcrypto *libcrypto, struct evp_cipher_ctx_st *ctx)
 {
   static const uint8_t zeroes[AES_BLOCK];
   uint8_t counter[AES_BLOCK], passed[AES_BLOCK];
   size_t inside= stream->length % AES_BLOCK;
-  struct holding holding;
   memcpy(counter, stream->iv, AES_BLOCK);
   advance(counter, stream->length / AES_BLOCK);
-  if (!contexts_hold(contexts, CIPHER_CTR, &stream->key, &holding))
-    return false;
-  bool is_good= set_iv(&contexts->libcrypto, holding.ctx, counter) &&
-                (inside == 0 || put(&contexts->libcrypto, holding.ctx, passed, zeroes, inside, inside)) &&
-                put(&contexts->libcrypto, holding.ctx, to, from, length, length);
-  contexts_release(contexts, &holding, is_good);
+  bool is_good= set_iv(libcrypto, ctx, counter) && (inside == 0 || put(libcrypto, ctx, passed, zeroes, inside, inside));
   explicit_bzero(passed, sizeof passed);
+  return is_good;
+}
+
+static bool update_ctr(struct stream *stream, struct contexts *contexts, const uint8_t *from, size_t length, uint8_t *to,
+                       size_t *written)
+{
+  const struct libcrypto *libcrypto= &contexts->libcrypto;
+  struct holding holding= stream->last;
+  bool goes_on= contexts_hold_again(&holding);
+  if (!goes_on && !contexts_hold(contexts, CIPHER_CTR, &stream->key, &holding))
+    return false;
+  bool is_good= (goes_on || find_place(stream, libcrypto, holding.ctx)) &&
+                put(libcrypto, holding.ctx, to, from, length, length);
   stream->length+= length;
   *written= length;
-  return is_good;
+  return release(stream, contexts, &holding, is_good, true);
 }
 
 /* Encrypts the initialisation vector, by a context whose chain is the given one: it XORs that with whatever it encrypts. */
@@ -118,6 +137,7 @@ static bool make_mask_apart(struct stream *stream, struct contexts *contexts)
 static bool update_cbc(struct stream *stream, struct contexts *contexts, const uint8_t *from, size_t length, uint8_t *to,
                        size_t *written)
 {
+  const struct libcrypto *libcrypto= &contexts->libcrypto;
   uint8_t tail[AES_BLOCK];
   size_t had= stream->tail_length, whole= (had + length) / AES_BLOCK * AES_BLOCK, rest= had + length - whole;
   bool encrypts= stream->cipher == CIPHER_CBC_ENCRYPT, is_good= true, lacks_mask= rest && !stream->has_mask;
@@ -126,13 +146,14 @@ static bool update_cbc(struct stream *stream, struct contexts *contexts, const u
     memcpy(tail, from + length - rest, rest);
   if (whole || (encrypts && lacks_mask))
   {
-    struct holding holding;
-    if (!contexts_hold(contexts, stream->cipher, &stream->key, &holding))
+    struct holding holding= stream->last;
+    bool goes_on= contexts_hold_again(&holding);
+    if (!goes_on && !contexts_hold(contexts, stream->cipher, &stream->key, &holding))
       return false;
-    is_good= set_iv(&contexts->libcrypto, holding.ctx, stream->chain) &&
-             put_blocks(stream, &contexts->libcrypto, holding.ctx, from, whole ? length - rest : 0, to, whole) &&
-             (!encrypts || !lacks_mask || make_mask(stream, &contexts->libcrypto, holding.ctx, stream->chain));
-    contexts_release(contexts, &holding, is_good);
+    is_good= (goes_on || set_iv(libcrypto, holding.ctx, stream->chain)) &&
+             put_blocks(stream, libcrypto, holding.ctx, from, whole ? length - rest : 0, to, whole) &&
+             (!encrypts || !lacks_mask || make_mask(stream, libcrypto, holding.ctx, stream->chain));
+    release(stream, contexts, &holding, is_good, !(encrypts && lacks_mask));
   }
   if (is_good && !encrypts && lacks_mask)
     is_good= make_mask_apart(stream, contexts);

@@ -5,6 +5,7 @@
   encrypted initialisation vector.
 
   All of its state is in memory of the server's, between whose calls it holds nothing: a stream that never ends leaks nothing.
+  A piece that finds the context of the piece before untouched goes on there.
 */
 #ifndef AKM_STREAM_H
 #define AKM_STREAM_H
@@ -15,6 +16,7 @@
 struct stream
 {
   struct cipher_key key;
+  struct holding last;                  /* the context of the last piece, where it can go on; kept is NULL: nowhere */
   uint64_t length;                      /* CTR: bytes so far */
   uint8_t cipher;                       /* enum cipher; CIPHER_NONE after a failure */
   uint8_t tail_length;                  /* CBC: bytes that are no whole block yet */

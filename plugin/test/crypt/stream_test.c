@@ -260,6 +260,54 @@ static void small_calls_stay_cheap(void)
   contexts_close(&counted_contexts);
 }
 
+/* A piece that goes on where the piece before ended needs no initialisation vector, and one after another stream's does. */
+static void pieces_go_on_where_they_were(void)
+{
+  enum { PIECE= 32 };
+  struct libcrypto counting= process_counted(&libcrypto);
+  CHECK(contexts_open(&counted_contexts, &counting) == NULL);
+  for (unsigned i= 0; i < 4000; i++)
+  {
+    struct both both= random_both();
+    struct stream stream, other;
+    uint8_t from[3 * PIECE + 5], got[sizeof from], expected[sizeof from], others[PIECE];
+    size_t at, written, length= sizeof from - random_number(5);
+    bool is_disturbed= random_number(2);
+    random_bytes(from, sizeof from);
+    CHECK(servers(&both, from, length, expected));
+    begin(&stream, &both);
+    CHECK(stream_update(&stream, &counted_contexts, from, PIECE, got, &written));
+    const struct kept *kept= stream.last.kept;
+    CHECK(kept != NULL);
+    for (at= PIECE; at + PIECE <= length; at+= PIECE)
+    {
+      if (is_disturbed)
+      {
+        begin(&other, &both);
+        CHECK(stream_update(&other, &counted_contexts, from, PIECE, others, &written));
+      }
+      bool is_untouched= stream.last.kept && stream.last.kept->turn == stream.last.turn;
+      unsigned before= process_calls.set_iv;
+      CHECK(stream_update(&stream, &counted_contexts, from + at, PIECE, got + at, &written) && written == PIECE);
+      CHECK((process_calls.set_iv == before) == is_untouched && (is_disturbed || is_untouched));
+    }
+    CHECK(stream_update(&stream, &counted_contexts, from + at, length - at, got + at, &written));
+    CHECK(stream_end(&stream, got + at + written, &written) && memcmp(got, expected, length) == 0);
+    if (i % 100 == 0)
+    {
+      /* What was closed and opened has forgotten the stream. */
+      begin(&stream, &both);
+      CHECK(stream_update(&stream, &counted_contexts, from, PIECE, got, &written));
+      contexts_close(&counted_contexts);
+      CHECK(contexts_open(&counted_contexts, &counting) == NULL);
+      CHECK(!contexts_hold_again(&stream.last));
+      CHECK(stream_update(&stream, &counted_contexts, from + PIECE, PIECE, got + PIECE, &written));
+      CHECK(memcmp(got, expected, 2 * (size_t) PIECE) == 0);
+    }
+  }
+  contexts_close(&counted_contexts);
+}
+
 static int differing_update(void *ctx, const unsigned char *from, unsigned length, unsigned char *to, unsigned *written)
 {
   int result= aes.update(ctx, from, length, to, written);
@@ -298,6 +346,7 @@ void stream_tests(void)
   TEST(length_that_openssl_cannot_have_is_refused);
   TEST(ended_stream_is_wiped);
   TEST(small_calls_stay_cheap);
+  TEST(pieces_go_on_where_they_were);
   TEST(difference_is_found);
   contexts_close(&contexts);
 }
