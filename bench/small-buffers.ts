@@ -22,8 +22,11 @@ type Candidates = Readonly<Record<Candidate, ScratchServer>>;
 
 async function startCandidates(servers: Servers, cipher: Cipher): Promise<Candidates> {
   const kept = await servers.ours(cipher);
-  const [state, key] = [await kept.variable('STATUS', 'Aws_key_management_kept_contexts'), await keyBytes(kept, 1)];
-  if (state !== 'used') throw new Error(`contexts are ${state}`);
+  const [state, key] = [
+    await kept.variable('STATUS', 'Aws_key_management_encryption_contexts'),
+    await keyBytes(kept, 1),
+  ];
+  if (state !== 'kept') throw new Error(`contexts are ${state}`);
   const made = await servers.ours(cipher, { aws_key_management_kept_contexts: 'OFF' }, `made-${cipher}`);
   return { kept, made, theirs: await servers.fileKeyManagement(cipher, new Map([[1, key]])) };
 }

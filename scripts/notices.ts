@@ -133,6 +133,7 @@ export function writeNotices(root: string, build: string): void {
   mkdirSync(out, { recursive: true });
   cpSync(join(root, 'LICENSE'), join(out, 'LICENSE.txt'));
   cpSync(join(root, 'plugin/LICENSE'), join(out, 'LICENSE.plugin.txt'));
+  cpSync(join(root, 'plugin/NOTICE'), join(out, 'NOTICE.plugin.txt'));
   cpSync(join(process.execPath, '../../LICENSE'), join(out, 'LICENSE.nodejs.txt'));
   writeFileSync(join(out, 'THIRD-PARTY-NOTICES.txt'), noticesText(packages));
   writeFileSync(join(out, 'SOURCE-OFFER.txt'), sourceOffer(version, commit));

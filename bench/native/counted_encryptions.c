@@ -21,7 +21,7 @@
 
 static atomic_ulong counts[BYTES_MAX + 1][PIECES_MAX + 1];
 
-/* What a thread encrypts: encryptions nest. */
+/* Encryptions of a thread, which nest. */
 static _Thread_local struct
 {
   const void *ctx;

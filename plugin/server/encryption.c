@@ -15,7 +15,7 @@ static struct contexts contexts;
 static struct crypt encryption;
 static unsigned size_of_ctx;
 static bool is_usable;
-static char kept_contexts[COMPARE_WHY_MAX + 16];
+static char state[COMPARE_WHY_MAX + 16];
 
 static unsigned ctx_size(unsigned id, unsigned version)
 {
@@ -59,7 +59,7 @@ static bool keep_contexts(void)
   if (!why)
     why= difference;
   contexts_close(&contexts);
-  snprintf(kept_contexts, sizeof kept_contexts, "not used: %s", why);
+  snprintf(state, sizeof state, "not kept: %s", why);
   server_logf(is_missing ? SERVER_NOTE : SERVER_WARNING, "encryption contexts are not kept, the server's functions encrypt: %s", why);
   return false;
 }
@@ -70,11 +70,11 @@ const char *encryption_open(struct st_mariadb_encryption *descriptor, const stru
   const char *why= aes_check(&encryption.aes);
   is_usable= why == NULL;
   size_of_ctx= is_usable ? crypt_ctx_size(&encryption.aes) : 0;
-  snprintf(kept_contexts, sizeof kept_contexts, "not used: %s", is_usable ? "switched off" : "the server's functions are not known");
+  snprintf(state, sizeof state, "not kept: %s", is_usable ? "switched off" : "the server's functions are not known");
   if (is_usable && wants_contexts && keep_contexts())
   {
     encryption.contexts= &contexts;
-    snprintf(kept_contexts, sizeof kept_contexts, "used");
+    snprintf(state, sizeof state, "kept");
   }
   descriptor->crypt_ctx_init= is_usable ? ctx_init : NULL;
   descriptor->encrypted_length= is_usable ? encrypted_length : NULL;
@@ -96,7 +96,7 @@ const struct aes *encryption_aes(void)
   return is_usable ? &encryption.aes : NULL;
 }
 
-const char *encryption_kept_contexts(void)
+const char *encryption_contexts(void)
 {
-  return kept_contexts;
+  return state;
 }

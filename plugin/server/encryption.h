@@ -23,7 +23,7 @@ void encryption_close(void);
 /* Returns the server's AES functions, NULL where they cannot be used. */
 const struct aes *encryption_aes(void);
 
-/* Returns "used", or why kept contexts are not used. */
-const char *encryption_kept_contexts(void);
+/* Returns "kept", or "not kept: " and the reason. */
+const char *encryption_contexts(void);
 
 #endif

@@ -106,7 +106,7 @@ static void add_agent(struct snapshot *snapshot)
   add_number(snapshot, "kms_errors_other", status->counters[COUNTER_ERRORS_OTHER]);
   add(snapshot, "master_key_state", (void *) (uintptr_t) master_keys[status->master_key], SHOW_CHAR);
   add(snapshot, "master_key_days_left", snapshot->days_left, SHOW_CHAR);
-  add(snapshot, "kept_contexts", (void *) (uintptr_t) encryption_kept_contexts(), SHOW_CHAR);
+  add(snapshot, "encryption_contexts", (void *) (uintptr_t) encryption_contexts(), SHOW_CHAR);
   add(snapshot, "last_error", snapshot->status.last_error, SHOW_CHAR);
   add(snapshot, "last_error_time", snapshot->status.last_error_time, SHOW_CHAR);
 }

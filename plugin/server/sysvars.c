@@ -248,8 +248,7 @@ static MYSQL_SYSVAR_BOOL(allow_missing_keys, allow_missing_keys, PLUGIN_VAR_OPCM
 static MYSQL_SYSVAR_BOOL(sealed_key_cache, sealed_key_cache, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
   "Keep all data keys in one encrypted file too, which the next start opens with one call of KMS", NULL, NULL, 0);
 static MYSQL_SYSVAR_BOOL(kept_contexts, kept_contexts, PLUGIN_VAR_OPCMDARG | PLUGIN_VAR_READONLY,
-  "Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each call, as without a plugin",
-  NULL, NULL, 1);
+  "Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each encryption", NULL, NULL, 1);
 
 struct st_mysql_sys_var *sysvars[]= {
   MYSQL_SYSVAR(master_key_id),

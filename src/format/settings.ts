@@ -268,9 +268,9 @@ export const SETTINGS = {
     wire: undefined,
     since: '0.1.0',
     sentence:
-      'Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each call, as without a plugin',
+      'Encrypt with OpenSSL contexts that are kept and used again. OFF: the server makes one for each encryption',
     explanation: [
-      'Small encryptions, as those of the redo log, cost a fifth; the bytes are the same. Each start compares them with those of the server and falls back to the server if they differ: Aws_key_management_kept_contexts says what runs.',
+      'Small encryptions, as those of the redo log, cost a fifth of the CPU time; the bytes are the same. Each start of the server compares them with those of its own functions, which encrypt if there is a difference, or no OpenSSL 3: Aws_key_management_encryption_contexts tells. Data passes freely between both values.',
     ],
   },
   log_level: {

@@ -158,6 +158,15 @@ export const STATUS_VARIABLES = {
     sentence: 'Days until KMS deletes the first of the master keys in use',
     explanation: ['Empty: the state is not `pending deletion`, or the server may not call `kms:DescribeKey`.'],
   },
+  encryption_contexts: {
+    type: 'text',
+    values: '`kept`, or `not kept: ` and the reason',
+    since: '0.1.0',
+    sentence: 'Whether the plugin encrypts with contexts that are kept',
+    explanation: [
+      'See [aws_key_management_kept_contexts](#aws_key_management_kept_contexts). If they are not, the server encrypts by its own functions, and nothing else changes.',
+    ],
+  },
   last_error: {
     type: 'text',
     values: 'text, or empty',

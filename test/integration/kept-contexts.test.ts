@@ -18,8 +18,8 @@ import { scratchDirectory, until } from '../support/scratch.ts';
 
 const CBC_AND_CTR = ['AES_CBC', 'AES_CTR'] as const;
 
-async function keptContexts(server: ScratchServer): Promise<string | undefined> {
-  return await server.variable('STATUS', 'Aws_key_management_kept_contexts');
+async function contexts(server: ScratchServer): Promise<string | undefined> {
+  return await server.variable('STATUS', 'Aws_key_management_encryption_contexts');
 }
 
 function withKept(options: ServerOptions, kept: 'ON' | 'OFF'): ServerOptions {
@@ -29,12 +29,12 @@ function withKept(options: ServerOptions, kept: 'ON' | 'OFF'): ServerOptions {
 it('the status says whether contexts are kept, and the variable switches them off', async () => {
   const kms = await startKms();
   const server = await startServer(kms);
-  expect(await keptContexts(server)).toBe('used');
+  expect(await contexts(server)).toBe('kept');
   expect(await server.variable('VARIABLES', 'aws_key_management_kept_contexts')).toBe('ON');
   await server.stop();
   server.options = withKept(server.options, 'OFF');
   await server.start();
-  expect(await keptContexts(server)).toBe('not used: switched off');
+  expect(await contexts(server)).toBe('not kept: switched off');
   expect(server.log).not.toContain('contexts');
 });
 
@@ -46,9 +46,9 @@ it.each([
   const environment = { ...TEST_CREDENTIALS, LD_PRELOAD: compile(library, 'library') };
   const server = newServer(pluginOptions(kms.url, EVERYTHING_ENCRYPTED), { environment });
   await server.start();
-  const said = await keptContexts(server);
-  expect(said).toMatch(/^not used: /);
-  const reason = said?.slice('not used: '.length) ?? '';
+  const said = await contexts(server);
+  expect(said).toMatch(/^not kept: /);
+  const reason = said?.slice('not kept: '.length) ?? '';
   if (typeof why === 'string') expect(reason).toBe(why);
   else expect(reason).toMatch(why);
   const lines = server.log.split('\n').filter((line) => line.includes('encryption contexts'));
@@ -84,7 +84,7 @@ it.each(CBC_AND_CTR)('%s gives the same bytes with kept contexts as without', as
         (SELECT ${NOPAD} AS flags UNION SELECT ${ENCRYPT | NOPAD} UNION SELECT ${NOPAD | IN_TWO} UNION
          SELECT ${ENCRYPT | NOPAD | IN_TWO} UNION SELECT ${ENCRYPT}) f
       GROUP BY version, flags ORDER BY version, flags`);
-  expect(await keptContexts(server)).toBe('used');
+  expect(await contexts(server)).toBe('kept');
   const kept = await digests();
   expect(kept).toHaveLength(10);
   await server.stop();
@@ -157,7 +157,7 @@ it.each(CBC_AND_CTR)('data under %s passes between both ways of encryption, thro
     const written = await writing;
     server.options = withKept(server.options, kept);
     await server.start();
-    expect(await keptContexts(server)).toBe(kept === 'ON' ? 'used' : 'not used: switched off');
+    expect(await contexts(server)).toBe(kept === 'ON' ? 'kept' : 'not kept: switched off');
     const now = await rows(server);
     // InnoDB keeps what it has confirmed.
     for (const i of [0, 1]) expect(now[i]).toBeGreaterThanOrEqual((before[i] ?? 0) + (written[i] ?? 0));

@@ -80,6 +80,7 @@ it('no document that the package ships has a dead link', () => {
 
 it('the licences, the notices, the offer of source and the bill of materials are there, of this build', () => {
   expect(document('LICENSE.plugin.txt')).toContain('GNU GENERAL PUBLIC LICENSE');
+  expect(document('NOTICE.plugin.txt')).toContain('special exception');
   expect(document('LICENSE.txt')).toContain('Apache License');
   expect(document('LICENSE.nodejs.txt')).toContain('OpenSSL');
   expect(document('THIRD-PARTY-NOTICES.txt')).toMatch(/^@aws-sdk\/client-kms \d/m);

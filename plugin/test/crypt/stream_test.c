@@ -295,7 +295,7 @@ static void pieces_go_on_where_they_were(void)
     CHECK(stream_end(&stream, got + at + written, &written) && memcmp(got, expected, length) == 0);
     if (i % 100 == 0)
     {
-      /* What was closed and opened has forgotten the stream. */
+      /* Contexts that were closed and opened have forgotten the stream. */
       begin(&stream, &both);
       CHECK(stream_update(&stream, &counted_contexts, from, PIECE, got, &written));
       contexts_close(&counted_contexts);
