@@ -28,8 +28,11 @@ interface Candidate {
   readonly name: string;
   /** Undefined: nothing is encrypted. */
   readonly cipher: Cipher | undefined;
-  /** `again` equals `theirs` in everything, so that its ratios show the noise of this machine. */
-  readonly who: 'ours' | 'theirs' | 'again' | 'nobody';
+  /**
+   * `made`: ours with contexts that the server makes for each encryption. `again` equals `theirs` in everything, so that its
+   * ratios show the noise of this machine.
+   */
+  readonly who: 'ours' | 'made' | 'theirs' | 'again' | 'nobody';
   readonly server: ScratchServer;
 }
 
@@ -73,6 +76,9 @@ async function startAll(servers: Servers): Promise<Candidate[]> {
     const theirs = await servers.fileKeyManagement(cipher, keys, ENCRYPTED);
     candidates.push({ name: `file_key_management, ${cipher}`, cipher, who: 'theirs', server: theirs });
     candidates.push({ name: `aws_key_management, ${cipher}`, cipher, who: 'ours', server: ours });
+    const options = { ...ENCRYPTED, aws_key_management_kept_contexts: 'OFF' };
+    const made = await servers.ours(cipher, options, `made-${cipher}`);
+    candidates.push({ name: `aws_key_management, ${cipher}, contexts not kept`, cipher, who: 'made', server: made });
     if (cipher !== 'CBC') continue;
     const again = await servers.fileKeyManagement(cipher, keys, ENCRYPTED, 'file-again');
     candidates.push({ name: `file_key_management, ${cipher}, again`, cipher, who: 'again', server: again });
@@ -119,20 +125,22 @@ function costOfEncryption(workload: Workload, results: Results): string[] {
     figures(results, figure, 'ours', 'CBC'),
   );
   const none = figures(results, 'cpuMicroseconds', 'nobody');
-  const added = CIPHERS.map((cipher) =>
-    figures(results, 'cpuMicroseconds', 'ours', cipher).map((cpu, round) => cpu - (none[round] ?? Number.NaN)),
-  );
+  const added = (who: Candidate['who'], cipher: Cipher): number[] =>
+    figures(results, 'cpuMicroseconds', who, cipher).map((cpu, round) => cpu - (none[round] ?? Number.NaN));
   return [
     `\`${workload}\``,
     ...pages.map((each) => withInterval(each, 2)),
-    ...added.map((each) => withInterval(each, 1)),
+    ...CIPHERS.flatMap((cipher) => [
+      withInterval(added('ours', cipher), 1),
+      withInterval(ratios(added('ours', cipher), added('theirs', cipher)), 2),
+    ]),
   ];
 }
 
 /** The ratios to file_key_management of all loads at once: of each round, their geometric mean. */
 function summary(candidates: readonly Candidate[], loads: readonly Results[]): string {
   const rows = candidates.flatMap(({ name, who, cipher }) => {
-    if (who !== 'ours' && who !== 'again') return [];
+    if (who !== 'ours' && who !== 'made' && who !== 'again') return [];
     const columns = (['transactionsPerSecond', 'cpuMicroseconds'] as const).map((figure) => {
       const ofLoads = loads.map((each) =>
         ratios(figures(each, figure, who, cipher), figures(each, figure, 'theirs', cipher)),
@@ -251,7 +259,7 @@ async function phaseText(
   const header = [
     'pages encrypted',
     'pages decrypted',
-    ...CIPHERS.map((cipher) => `CPU time added with ${cipher}, µs`),
+    ...CIPHERS.flatMap((cipher) => [`CPU time added with ${cipher}, µs`, 'to file_key_management']),
   ];
   parts.push(table(['a transaction with aws_key_management', ...header], costs));
   const profiles = whereTheTimeGoes(candidates, plan, directory);

@@ -8,7 +8,7 @@ void stream_begin(struct stream *stream, enum aes_mode mode, bool encrypt, const
                   const uint8_t iv[AES_BLOCK])
 {
   enum cipher cbc= encrypt ? CIPHER_CBC_ENCRYPT : CIPHER_CBC_DECRYPT;
-  stream->last.kept= NULL;
+  stream->last= (struct holding) {0};
   stream->length= 0;
   stream->cipher= (uint8_t) (mode == MODE_CTR ? CIPHER_CTR : cbc);
   stream->tail_length= 0;
