@@ -319,6 +319,8 @@ function fitsIntoMemory(): boolean {
  * for them.
  */
 async function runSysbench(options: BenchOptions): Promise<string> {
+  // Each server and each client is killed at the exit.
+  process.setMaxListeners(32);
   if (!fitsIntoMemory())
     return `${await measureAll(options)}\nThe servers' directories were on a disk, whose work disturbs: ${MEMORY} had no room.\n`;
   return await withScratchDirectory('mak-bench-', (directory) => measureAll({ ...options, directory }), MEMORY);
