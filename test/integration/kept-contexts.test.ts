@@ -124,11 +124,23 @@ async function write(server: ScratchServer, over: () => boolean): Promise<number
   );
 }
 
+/** Lines of the error log about failures, for a report; page dumps are left out. */
+function serious(server: ScratchServer): string {
+  return server.log
+    .split('\n')
+    .filter((line) => /\[(?:ERROR|Warning)\]|doublewrite|[Aa]ssert|Starting MariaDB/.test(line))
+    .slice(-40)
+    .join('\n');
+}
+
 async function rows(server: ScratchServer): Promise<number[]> {
   const counts: number[] = [];
   for (const table of TABLES) {
     const check: Row[] = await server.sql(`CHECK TABLE ${table} EXTENDED`);
-    expect(check.map(({ Msg_text }) => Msg_text)).toContain('OK');
+    expect(
+      check.map(({ Msg_text }) => Msg_text),
+      `${table}, after ${serious(server)}`,
+    ).toContain('OK');
     const [row] = await server.sql(`SELECT COUNT(*) AS n, SUM(text NOT LIKE '%-%') AS bad FROM ${table}`);
     expect(Number(row?.['bad'])).toBe(0);
     counts.push(Number(row?.['n']));
