@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from 'mariadb';
 import { childrenOf } from '../harness/children.ts';
 import type { ScratchServer } from '../harness/scratch-server.ts';
+import { startAfterKill } from '../harness/start-after-kill.ts';
 import { encryptedPages, isEncryptedWith } from '../harness/tablespace.ts';
 import type { Random } from '../src/clock.ts';
 import { parseFileName, TEMPORARY_PREFIX } from '../src/format/key-file-name.ts';
-import { endRedoLog, readRedoLog, type StaleTail } from './redo-log.ts';
 
 export interface CampaignOptions {
   readonly server: ScratchServer;
@@ -196,22 +196,19 @@ class Campaign {
     const { options } = this.#server;
     if (this.#unwrap === undefined)
       this.#server.options = { ...options, debug_key_management_version: this.#controlVersion };
-    const { stale } = readRedoLog(readFileSync(join(this.#server.datadir, 'ib_logfile0')));
-    if (stale !== undefined) await this.#startWithoutEnd(stale);
-    await this.#server.start();
+    await startAfterKill(this.#server, () => this.#startWithoutEnd());
   }
 
   /**
-   * Restores the copy from before this start, in which InnoDB took old log for new, with a log that ends where it was
-   * last written. The next start has to pass every check.
+   * Starts the server on a redo log in which InnoDB takes old log for new, and restores the directory from before that.
+   * The next start, with an end of the log, has to pass every check.
    * @throws Error when the plugin caused the failure
    */
-  async #startWithoutEnd(stale: StaleTail): Promise<void> {
+  async #startWithoutEnd(): Promise<void> {
     const { datadir } = this.#server;
     const copy = `${datadir}-before`;
     // The killed server's agent may still be running: its temporary files may disappear while they are copied.
     cpSync(datadir, copy, { recursive: true, filter: (path) => !basename(path).startsWith(TEMPORARY_PREFIX) });
-    endRedoLog(join(copy, 'ib_logfile0'), stale);
     this.#logsWithoutEnd += 1;
     await this.#server.start().catch((thrown: Error) => {
       if (thrown.message.includes('[ERROR] mariadbd: AWS KMS plugin')) throw thrown;

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { endRedoLog, readRedoLog } from './redo-log.ts';
+import { endRedoLog, readRedoLog } from '../harness/redo-log.ts';
 
 const { values, positionals } = parseArgs({
   options: { write: { type: 'boolean', default: false } },

@@ -1,7 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { endRedoLog, type RedoLog, readRedoLog } from '../../../campaigns/redo-log.ts';
+import { endRedoLog, type RedoLog, readRedoLog } from '../../../harness/redo-log.ts';
+import { startAfterKill } from '../../../harness/start-after-kill.ts';
 import { crc32c } from '../../../src/format/crc32c.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
 
@@ -176,4 +177,20 @@ it('the end of a log is written to the right place, and nothing else changes', (
   expect(readRedoLog(ended)).toMatchObject({ end: log.lsn, stale: undefined });
   log.file[log.offset] = 0;
   expect(ended.equals(log.file)).toBe(true);
+});
+
+it('a killed server starts with an end of its log, and what is called before that sees the log without one', async () => {
+  const datadir = scratchDirectory();
+  const path = join(datadir, 'ib_logfile0');
+  const seen: string[] = [];
+  const look = (who: string) => async () => {
+    seen.push(`${who}: ${readRedoLog(readFileSync(path)).stale === undefined ? 'whole' : 'without end'}`);
+  };
+  const log = new Log().append(200);
+  for (const older of [false, true]) {
+    if (older) log.leaveOlder(4096, 1);
+    writeFileSync(path, log.file);
+    await startAfterKill({ datadir, start: look('start') }, look('before'));
+  }
+  expect(seen).toEqual(['start: whole', 'before: without end', 'start: whole']);
 });
