@@ -11,6 +11,7 @@ import {
   type ServerOptions,
   serverPlugin,
 } from '../../harness/scratch-server.ts';
+import { startAfterKill } from '../../harness/start-after-kill.ts';
 import type { DevKms } from '../../src/dev-kms/index.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
 import { keyFiles, newServer, run, sqlError, startKms, startServer } from '../support/lab.ts';
@@ -182,14 +183,14 @@ it('file_key_management with aes_ctr reads data of this plugin, and this plugin 
   await server.kill();
   const plugin_dir = pluginDirectoryWith(FILE_KEY_MANAGEMENT);
   server.options = { ...EVERYTHING_ENCRYPTED, plugin_dir, ...underFileKeyManagement(kms, server, 'AES_CTR') };
-  await server.start();
+  await startAfterKill(server);
   expect(await contents(server)).toEqual(before);
   await readBinaryLogs(server);
   await addRows(server);
   const after = await contents(server);
   await server.kill();
   server.options = ours;
-  await server.start();
+  await startAfterKill(server);
   expect(await contents(server)).toEqual(after);
   await readBinaryLogs(server);
   expect(after).not.toEqual(before);
@@ -220,7 +221,7 @@ it('a live server moves to AES_CTR and back, through kills and with any value at
   await createTables(server);
   const start = async (algorithm: EncryptionAlgorithm): Promise<void> => {
     server.options = { ...server.options, aws_key_management_encryption_algorithm: algorithm };
-    await server.start();
+    await startAfterKill(server);
   };
   const isMoved = async (version: number): Promise<void> =>
     await until(`no page of d.own_key is below version ${version}`, async () => {

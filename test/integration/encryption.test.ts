@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { EVERYTHING_ENCRYPTED, pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import { startAfterKill } from '../../harness/start-after-kill.ts';
 import { fileBytes, keyFiles, newServer, startKms, startServer } from '../support/lab.ts';
 
 const SECRET = 'a text that nobody may find on disk';
@@ -53,7 +54,7 @@ it('a server encrypts InnoDB, Aria, binary log, redo log and temporary files, an
   await server.kill();
   expect(filesWith(server, 'a text that anyone may find')).toEqual(['open.ibd']);
   expect(filesWith(server, SECRET)).toEqual([]);
-  await server.start();
+  await startAfterKill(server);
   for (const table of ['innodb', 'aria']) {
     const [row] = await server.sql(
       `SELECT COUNT(*) AS n, COUNT(DISTINCT t) AS d, MAX(t LIKE '${SECRET}%') AS m FROM d.${table}`,

@@ -10,6 +10,7 @@ import {
   type ServerOptions,
   TEST_CREDENTIALS,
 } from '../../harness/scratch-server.ts';
+import { startAfterKill } from '../../harness/start-after-kill.ts';
 import type { EncryptionAlgorithm } from '../../src/format/encryption-algorithm.ts';
 import { newServer, run, startKms, startServer } from '../support/lab.ts';
 import { backUp, prepare } from '../support/mariadb-backup.ts';
@@ -139,7 +140,7 @@ async function rows(server: ScratchServer): Promise<number[]> {
     const check: Row[] = await server.sql(`CHECK TABLE ${table} EXTENDED`);
     expect(
       check.map(({ Msg_text }) => Msg_text),
-      `${table}, after ${serious(server)}`,
+      `${table}: ${JSON.stringify(check)}, after ${serious(server)}`,
     ).toContain('OK');
     const [row] = await server.sql(`SELECT COUNT(*) AS n, SUM(text NOT LIKE '%-%') AS bad FROM ${table}`);
     expect(Number(row?.['bad'])).toBe(0);
@@ -168,7 +169,7 @@ it.each(CBC_AND_CTR)('data under %s passes between both ways of encryption, thro
     isOver = true;
     const written = await writing;
     server.options = withKept(server.options, kept);
-    await server.start();
+    await startAfterKill(server);
     expect(await contexts(server)).toBe(kept === 'ON' ? 'kept' : 'not kept: switched off');
     const now = await rows(server);
     // InnoDB keeps what it has confirmed.
