@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from 'mariadb';
 import { childrenOf } from '../harness/children.ts';
-import type { ScratchServer } from '../harness/scratch-server.ts';
+import type { KillMoment, ScratchServer } from '../harness/scratch-server.ts';
 import { startAfterKill } from '../harness/start-after-kill.ts';
 import { encryptedPages, isEncryptedWith } from '../harness/tablespace.ts';
 import type { Random } from '../src/clock.ts';
@@ -22,6 +22,7 @@ export interface CampaignOptions {
    */
   readonly unwrap: ((wrapped: Buffer) => Uint8Array) | undefined;
   readonly kills: number;
+  readonly moment: KillMoment;
   readonly random: Random;
   /** Called after each kill. */
   readonly progress: (done: number, victim: Victim) => void;
@@ -55,7 +56,7 @@ const ROTATE_ALL = 0.02;
 /** @throws Error that names the loss */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
   const { server, unwrap, kills, random, progress } = options;
-  const campaign = new Campaign(server, unwrap, random);
+  const campaign = new Campaign(options);
   const killed: Record<Victim, number> = { agent: 0, server: 0, both: 0 };
   await server.sql('CREATE DATABASE crash');
   for (let done = 1; done <= kills; done += 1) {
@@ -69,6 +70,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
 
 class Campaign {
   readonly #server: ScratchServer;
+  readonly #moment: KillMoment;
   readonly #unwrap: CampaignOptions['unwrap'];
   readonly #dataKeys = new Map<string, Uint8Array>();
   readonly #random: Random;
@@ -86,8 +88,9 @@ class Campaign {
   #logsWithoutEnd = 0;
   #startsWithoutEnd = 0;
 
-  constructor(server: ScratchServer, unwrap: CampaignOptions['unwrap'], random: Random) {
+  constructor({ server, moment, unwrap, random }: CampaignOptions) {
     this.#server = server;
+    this.#moment = moment;
     this.#unwrap = unwrap;
     this.#random = random;
   }
@@ -99,7 +102,7 @@ class Campaign {
     await sleep(20 + this.#random() * 400);
     if (victim !== 'server') await this.#killAgents();
     if (victim === 'agent') await sleep(100);
-    else await this.#server.kill();
+    else await this.#server.kill(this.#moment);
     stop.abort();
     await Promise.all(work);
     this.#checkFiles();

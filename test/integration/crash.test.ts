@@ -9,6 +9,7 @@ it('random kills of the server, the agent and both lose nothing', async () => {
   const server = await startServer(kms, { ...EVERYTHING_ENCRYPTED, innodb_encryption_rotate_key_age: 1 });
   const result = await runCampaign({
     server,
+    moment: 'between writes',
     unwrap: (ciphertextBlob) => kms.kms.decrypt({ region: 'us-east-1', ciphertextBlob }).plaintext,
     kills: 9,
     random: seededRandom(9),
