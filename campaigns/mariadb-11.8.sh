@@ -14,9 +14,17 @@ say() { printf 'mariadb-11.8: %s\n' "$1" >&2; }
 
 folder=$PWD/build/debian-13
 root=$folder/root
+# Changes of the tests to the root; on a disk, since a kill on tmpfs can tear a page beyond what InnoDB mends.
+written=$folder/written.$$
+fresh=
+trap 'rm -rf "$written" ${fresh:+"$fresh"}' EXIT
+trap 'exit 130' INT TERM HUP
+# Leftovers of killed runs.
+for left in "$folder"/written.*; do [ -e "/proc/${left##*.}" ] || rm -rf "$left"; done
 
-# Runs a command of the root in this checkout, with the network and the apt configuration of this machine. "discard" has
-# all that is written vanish. The mounts end with their namespace, however it ends.
+# Runs a command of the root in this checkout, with the network and the apt configuration of this machine. The mounts
+# end with their namespace, however it ends. With a directory as the first argument, what the root gets written goes
+# there, and what the checkout gets written vanishes.
 enter() {
   unshare --mount --pid --fork --kill-child sh -euc '
     written=$1; root=$2; checkout=$PWD; modules=$(readlink -f node_modules); shift 2
@@ -26,15 +34,15 @@ enter() {
       mount --rbind "$(readlink -f "$1")" "$root$1"
     }
     overlay() {
-      mkdir -p "$2" /mnt/"$3" /mnt/"$3.work"
-      mount -t overlay overlay -o "lowerdir=$1,upperdir=/mnt/$3,workdir=/mnt/$3.work" "$2"
+      mkdir -p "$2" "$3" "$3.work"
+      mount -t overlay overlay -o "lowerdir=$1,upperdir=$3,workdir=$3.work" "$2"
     }
-    if [ "$written" = discard ]; then
-      mount -t tmpfs tmpfs /mnt
-      overlay "$root" "$root" root
-      overlay "$checkout" "$root$checkout" checkout
-    else
+    if [ "$written" = keep ]; then
       bind "$checkout"
+    else
+      mount -t tmpfs tmpfs /mnt
+      overlay "$root" "$root" "$written/root"
+      overlay "$checkout" "$root$checkout" /mnt/checkout
     fi
     bind "$modules"
     for path in /dev /sys /etc/hosts /etc/resolv.conf /etc/ssl/certs /usr/share/ca-certificates \
@@ -58,8 +66,6 @@ if [ ! -e "$root" ]; then
   mkdir -p "$folder"
   fresh=$(mktemp -d "$folder/fresh.XXXXXX")
   chmod 755 "$fresh"
-  trap 'rm -rf "$fresh"' EXIT
-  trap 'exit 130' INT TERM HUP
   say "making a Debian 13 root in $root, once"
   eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
   export http_proxy="${http_proxy-}"
@@ -78,5 +84,5 @@ enter keep "$root" sh scripts/setup.sh integration
   dpkg-deb --fsys-tarfile mariadb-server_*.deb | tar -x -C / ./usr/lib/mysql/plugin/file_key_management.so
   rm mariadb-server_*.deb
 '
-enter discard "$root" mariadbd --version
-enter discard "$root" vitest run --project integration "$@"
+enter keep "$root" mariadbd --version
+enter "$written" "$root" vitest run --project integration "$@"
