@@ -7,6 +7,7 @@ import type { Codename } from '../harness/clean-root.ts';
 import { apparmor } from './packages/apparmor.ts';
 import { container, sidecar } from './packages/container.ts';
 import { currentDeb, packEarlierDeb } from './packages/debs.ts';
+import { FIPS_PROVIDER, fips } from './packages/fips.ts';
 import { install, life } from './packages/install.ts';
 import { type Machine, withMachine } from './packages/machine.ts';
 import { minute } from './packages/minute.ts';
@@ -24,6 +25,8 @@ interface Test {
   readonly run: (machine: Machine, deb: string) => Promise<string>;
   readonly codename: Codename;
   readonly systemd: boolean;
+  /** Packages of the release that the test installs. */
+  readonly more?: readonly string[];
 }
 
 const DEBIANS: Readonly<Record<string, Codename>> = { 'Debian 12': 'bookworm', 'Debian 13': 'trixie' };
@@ -55,7 +58,11 @@ const WITHOUT_SYSTEMD: Readonly<Record<string, Test['run']>> = { minute, install
 const CONTAINERS: Readonly<Record<string, Test['run']>> = { container, sidecar };
 
 function tests(): Test[] {
-  return [...debianTests(), { name: 'Debian sid: AppArmor', run: apparmor, codename: 'sid', systemd: false }];
+  return [
+    ...debianTests(),
+    { name: 'Debian 13: FIPS', run: fips, codename: 'trixie', systemd: false, more: [FIPS_PROVIDER] },
+    { name: 'Debian sid: AppArmor', run: apparmor, codename: 'sid', systemd: false },
+  ];
 }
 
 function debianTests(): Test[] {
@@ -70,11 +77,11 @@ function debianTests(): Test[] {
   });
 }
 
-async function passes({ name, run, codename, systemd }: Test): Promise<boolean> {
+async function passes({ name, run, ...kind }: Test): Promise<boolean> {
   const started = performance.now();
   const seconds = (): string => `(${Math.round((performance.now() - started) / 1000)} s)`;
   try {
-    const figures = await withMachine({ codename, systemd }, [current], (machine) => run(machine, current));
+    const figures = await withMachine(kind, [current], (machine) => run(machine, current));
     console.log(`ok: ${name}: ${figures} ${seconds()}`);
     return true;
   } catch (error) {

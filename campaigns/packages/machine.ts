@@ -100,15 +100,17 @@ export interface MachineKind {
   readonly codename: Codename;
   /** False: the server is started by its script in /etc/init.d. */
   readonly systemd: boolean;
+  /** Packages of the release that the machine lacks, and that apt must find without a network. */
+  readonly more?: readonly string[];
 }
 
 /** @param packages .deb files whose dependencies apt must find without a network */
 export async function withMachine<T>(
-  { codename, systemd }: MachineKind,
+  { codename, systemd, more = [] }: MachineKind,
   packages: readonly string[],
   action: (machine: Machine) => Promise<T>,
 ): Promise<T> {
-  await downloadDependencies(codename, packages, TOOLS);
+  await downloadDependencies(codename, packages, [...TOOLS, ...more]);
   return await withSession(codename, systemd, async (session) => {
     const machine = new Machine(session, systemd);
     if (!systemd) await machine.service('start');
