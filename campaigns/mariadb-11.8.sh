@@ -22,11 +22,11 @@ trap 'exit 130' INT TERM HUP
 # Leftovers of killed runs.
 for left in "$folder"/written.*; do [ -e "/proc/${left##*.}" ] || rm -rf "$left"; done
 
-# Runs a command of the root in this checkout, with the network and the apt configuration of this machine. The mounts
-# end with their namespace, however it ends. With a directory as the first argument, what the root gets written goes
-# there, and what the checkout gets written vanishes.
+# Runs a command of the root in this checkout, with the network and the apt configuration of this machine. The command
+# ends with this script, and the mounts with the command, however they end. With a directory as the first argument, what
+# the root gets written goes there, and what the checkout gets written vanishes.
 enter() {
-  unshare --mount --pid --fork --kill-child sh -euc '
+  setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -euc '
     written=$1; root=$2; checkout=$PWD; modules=$(readlink -f node_modules); shift 2
     bind() {
       [ -e "$1" ] || return 0
