@@ -30,7 +30,7 @@ export async function stopThreads(pid: number): Promise<void> {
   while (!threadStates(pid).every((state) => 'TtZX'.includes(state)) && performance.now() < endMs) await sleep(1);
 }
 
-/** One letter for each thread: proc_pid_stat(5). */
+/** The states of its threads, a letter each: proc_pid_stat(5). */
 function threadStates(pid: number): string[] {
   const file = `/proc/${pid}/task`;
   if (!existsSync(file)) return [];

@@ -63,7 +63,7 @@ export class KeyLoader {
     const count = `${failures.length} of ${versions} stored key versions cannot be unwrapped`;
     const [first] = failures;
     if (!settings.allowMissingKeys) {
-      // One reason was logged in full, just before.
+      // A reason that is the only one was logged in full, just before.
       const [only, ...others] = told;
       const why =
         others.length === 0 ? `: ${only?.failure?.name ?? only?.code}` : `; the first: ${first?.error.message}`;

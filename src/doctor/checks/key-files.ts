@@ -102,7 +102,7 @@ interface Closed {
   readonly sidecars: Obstacle[];
 }
 
-/** One finding for all of them, and one command. */
+/** All closed files are one finding, with one command. */
 function closedReports(
   { keyfileDir, keeper }: KeptConfiguration,
   { keys, sidecars }: Closed,
