@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { toKeyError } from '../errors.ts';
 import { failure, type Report } from '../finding.ts';
 import { inAgentTerms } from '../format/agent-terms.ts';
@@ -6,7 +7,7 @@ import { type FailoverRegion, parseFailoverRegions } from '../format/failover-re
 import { REGION } from '../format/region.ts';
 import { findAccount } from './account.ts';
 import type { Configuration } from './configuration.ts';
-import { AGENT_SOCKET_PREFIX, optionName } from './plugin-options.ts';
+import { AGENT_SOCKET_PREFIX, CREDENTIALS_FILE, optionName } from './plugin-options.ts';
 import { AGENT_UNIT, type AgentService, findAgentService } from './service/agent-service.ts';
 import { findRunningAgent, type Outdated, outdatedSettings } from './service/running-agent.ts';
 import { NO_SERVICE, type Service } from './service/server-environment.ts';
@@ -203,8 +204,8 @@ export function keeperHint({ isSeparate }: KeyKeeper, hint: string): string {
 
 /** The way to give a separate agent credentials. */
 export function credentialsCure({ account, service: { unit } }: KeyKeeper): string {
-  const file = '/etc/mariadb-aws-kms/credentials';
-  const make = `install -d -m 0755 /etc/mariadb-aws-kms && install -o ${account.name} -m 0600 /dev/null ${file}`;
+  const file = CREDENTIALS_FILE;
+  const make = `install -d -m 0755 ${dirname(file)} && install -o ${account.name} -m 0600 /dev/null ${file}`;
   const where = unit === undefined ? AGENT_DEFAULTS : optionsFile(unit);
   const restart = unit === undefined ? '' : `, then: ${restartOf(unit)}`;
   return `give the machine a role, or: ${make}; write the keys into it, and AWS_SHARED_CREDENTIALS_FILE=${file} into ${where}${restart}`;

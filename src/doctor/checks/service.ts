@@ -1,4 +1,5 @@
 import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
+import { CREDENTIALS_FILE } from '../../server/plugin-options.ts';
 import type { Service } from '../../server/service/server-environment.ts';
 import type { ServiceUnit } from '../../server/service/unit.ts';
 import type { Check, Examination } from '../check.ts';
@@ -91,7 +92,7 @@ async function unitReports(
       ? `${path} holds a secret of AWS: systemctl shows it to every user`
       : `${path} holds a secret of AWS, and every user may read it`;
     const owner = needy === 'agent' ? configuration.keeper.account : configuration.account;
-    const place = `/etc/mariadb-aws-kms/credentials (mode 0600, owner ${owner.name})`;
+    const place = `${CREDENTIALS_FILE} (mode 0600, owner ${owner.name})`;
     const fix = isUnit ? `move it to ${place}, and set AWS_SHARED_CREDENTIALS_FILE in its place` : `chmod 0600 ${path}`;
     reports.push(warning(found, fix));
   }
