@@ -187,10 +187,19 @@ static void ask_again(struct request *request)
   request->sent_before= true;
 }
 
-/* Ends the requests that were sent. Returns whether the caller of one reports the failure. Needs the lock. */
-static bool end_sent(struct client *client, enum leaving left, const struct failure *failure)
+/* Returns whether the caller of a request that ends reports the failure. Needs the lock. */
+static bool caller_tells(const struct client *client, enum leaving left)
 {
-  bool told= false;
+  /* The caller of the first LOAD reports it, with the plugin's initialisation. */
+  for (const struct request *each= client->requests; each; each= each->next)
+    if (each->sent && each->type == FRAME_LOAD && !each->internal && !may_ask_again(left, each))
+      return true;
+  return false;
+}
+
+/* Ends the requests that were sent. Needs the lock. */
+static void end_sent(struct client *client, enum leaving left, const struct failure *failure)
+{
   for (struct request *each= client->requests, *next; each; each= next)
   {
     next= each->next;
@@ -202,11 +211,8 @@ static bool end_sent(struct client *client, enum leaving left, const struct fail
       continue;
     }
     each->sent= each->spoilt= false;
-    /* The caller of the first LOAD reports it, with the plugin's initialisation. */
-    told= told || (each->type == FRAME_LOAD && !each->internal);
     request_end(client, each, failure);
   }
-  return told;
 }
 
 void link_drop(struct client *client, const struct failure *why)
@@ -225,14 +231,18 @@ void link_drop(struct client *client, const struct failure *why)
   }
   bool warn= left == LEFT_BADLY || left == LEFT_KILLED || (left == LEFT_UNKNOWN && is_child && asked);
   pthread_mutex_lock(&client->lock);
-  bool told= end_sent(client, left, &failure);
-  client->state= AGENT_IDLE;
+  bool told= caller_tells(client, left);
   if (warn)
     report_note_error(client, failure.message);
   pthread_mutex_unlock(&client->lock);
+  /* The log has the cause before the failures that it brings. */
   if (warn && !told)
     report_logf(client, SEVERITY_WARNING, "%s; loaded keys stay in use, the agent is started again when it is needed",
                 failure.message);
+  pthread_mutex_lock(&client->lock);
+  end_sent(client, left, &failure);
+  client->state= AGENT_IDLE;
+  pthread_mutex_unlock(&client->lock);
   schedule_reload(client);
 }
 
