@@ -9,6 +9,7 @@ const MOST_PIECES = 4_096;
 /** The most interim heads (status 1xx), and the most lines after the body. */
 const MOST_EXTRAS = 16;
 const CRLF = '\r\n';
+const NOTHING: Buffer = Buffer.alloc(0);
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t -~\x80-\xff]*)?$/;
 /** The value includes its surrounding blanks: a pattern without them would take quadratic time on a long line. */
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)$/;
@@ -32,7 +33,7 @@ type State = 'head' | 'sized' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers
 export class AnswerReader {
   #state: State = 'head';
   /** The received part of an incomplete head or line. */
-  #unread: Buffer = Buffer.alloc(0);
+  #unread = NOTHING;
   #status = 0;
   #headers: Record<string, string> = {};
   readonly #body: Buffer[] = [];
@@ -58,7 +59,7 @@ export class AnswerReader {
         if (at < bytes.length) this.#keepsConnection = false;
         at = bytes.length;
       }
-      this.#unread = Buffer.from(bytes.subarray(at));
+      this.#unread = at === bytes.length ? NOTHING : Buffer.from(bytes.subarray(at));
     } finally {
       // A part of the body may have arrived with the end of the head.
       if (bytes !== piece) wipe(bytes);

@@ -1,15 +1,15 @@
-import { isIP, connect as netConnect, type Socket } from 'node:net';
+import { isIP, connect as netConnect, type OnReadOpts, type Socket } from 'node:net';
 import { createSecureContext, connect as tlsConnect } from 'node:tls';
 import { wipe } from '../../../bytes.ts';
 import type { Clock } from '../../../clock.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } from './transport.ts';
 
-/** Starts to connect, and returns the socket. */
-export type OpenSocket = () => Socket;
+/** Starts to connect, and returns the socket, which passes everything that it reads to the callback of `onread`. */
+export type OpenSocket = (onread: OnReadOpts) => Socket;
 
 export function plainSockets(host: string, port: number): OpenSocket {
-  return () => netConnect({ host, port });
+  return (onread) => netConnect({ host, port, onread });
 }
 
 /** @param trusted certificates in PEM; undefined: the system's usual ones */
@@ -18,7 +18,7 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
   // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
   const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true };
   let session: Buffer | undefined;
-  return () => {
+  return (onread) => {
     // Each session is used for one connection, which brings the next: a server that refuses or ignores resumed sessions
     // does so once.
     const resumed = session;
@@ -27,6 +27,7 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
       ...where,
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(resumed === undefined ? {} : { session: resumed }),
+      ...{ onread },
     });
     socket.on('session', (given) => {
       session = given;
@@ -34,6 +35,12 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
     return socket;
   };
 }
+
+/**
+ * Every connection reads into this buffer: its bytes are parsed and wiped before anything else is read. A buffer for each
+ * read, and the event for it, cost as much as parsing the answer.
+ */
+const incoming = Buffer.alloc(65_536);
 
 /** Milliseconds until the kernel probes a quiet connection. */
 const PROBE_AFTER_MS = 1_000;
@@ -80,7 +87,7 @@ export class DirectTransport implements Transport {
   }
 
   #connect(timeoutMs: number): Connection {
-    const connection: Connection = new Connection(this.#open(), timeoutMs, this.#clock, {
+    const connection: Connection = new Connection(this.#open, timeoutMs, this.#clock, {
       free: () => void this.#idle.push(connection),
       gone: () => {
         this.#all.delete(connection);
@@ -112,14 +119,18 @@ class Connection {
   #asked: Asked | undefined;
   #goodUntilMs = Number.POSITIVE_INFINITY;
 
-  constructor(socket: Socket, connectTimeoutMs: number, clock: Clock, events: ConnectionEvents) {
+  constructor(open: OpenSocket, connectTimeoutMs: number, clock: Clock, events: ConnectionEvents) {
+    const read = (bytes: number): boolean => {
+      this.#read(incoming.subarray(0, bytes));
+      return true;
+    };
+    const socket = open({ buffer: incoming, callback: read });
     this.#socket = socket;
     this.#clock = clock;
     this.#events = events;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, PROBE_AFTER_MS);
     limitConnecting(socket, connectTimeoutMs, clock, (error) => this.fail(error));
-    socket.on('data', (piece: Buffer) => this.#read(piece));
     socket.on('end', () => this.#end());
     socket.on('error', (error) => this.fail(error));
     socket.on('close', () => this.fail(hangUp(this.#asked?.reader)));
