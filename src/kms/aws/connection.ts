@@ -64,6 +64,8 @@ export class KmsConnection {
   readonly #surroundings: AwsSurroundings;
   #way: Promise<Way> | undefined;
   #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
+  /** Headers of each operation, before they are signed. */
+  readonly #headers = new Map<string, Readonly<Record<string, string>>>();
   /** Milliseconds to add to our clock when the service's clock differs. */
   #clockOffsetMs = 0;
 
@@ -84,7 +86,7 @@ export class KmsConnection {
     }
     const body = JSON.stringify(input);
     const signedMs = this.#wallMs;
-    const headers = this.#signer.signer.sign(headersOf(url, operation), body, signedMs);
+    const headers = this.#signer.signer.sign(this.#headersOf(url, operation), body, signedMs);
     try {
       return readJson(await this.#exchange(way, headers, body, signal));
     } catch (error) {
@@ -99,7 +101,7 @@ export class KmsConnection {
   /** Makes an unsigned call, which KMS refuses, and returns any answer. The caller wipes the body. */
   async callUnsigned(operation: string, input: object, signal: AbortSignal): Promise<HttpAnswer> {
     const way = await this.#find();
-    return await this.#exchange(way, headersOf(way.url, operation), JSON.stringify(input), signal);
+    return await this.#exchange(way, this.#headersOf(way.url, operation), JSON.stringify(input), signal);
   }
 
   close(): void {
@@ -122,12 +124,24 @@ export class KmsConnection {
     return exchange(options, { ...headers, 'user-agent': USER_AGENT }, body, signal);
   }
 
-  async #find(): Promise<Way> {
+  #headersOf({ host }: URL, operation: string): Readonly<Record<string, string>> {
+    const known = this.#headers.get(operation);
+    if (known !== undefined) return known;
+    const headers = {
+      host,
+      'content-type': 'application/x-amz-json-1.1',
+      'x-amz-target': `TrentService.${operation}`,
+    };
+    this.#headers.set(operation, headers);
+    return headers;
+  }
+
+  #find(): Promise<Way> {
     this.#way ??= this.#makeWay().catch((error: unknown) => {
       this.#way = undefined;
       throw error;
     });
-    return await this.#way;
+    return this.#way;
   }
 
   async #makeWay(): Promise<Way> {
@@ -152,12 +166,4 @@ export class KmsConnection {
     const oursMs = this.#surroundings.clock.wallMs();
     this.#clockOffsetMs = Math.abs(theirsMs - signedMs) >= SKEW_MS ? theirsMs - oursMs : 0;
   }
-}
-
-function headersOf(url: URL, operation: string): Readonly<Record<string, string>> {
-  return {
-    host: url.host,
-    'content-type': 'application/x-amz-json-1.1',
-    'x-amz-target': `TrentService.${operation}`,
-  };
 }

@@ -26,7 +26,8 @@ export class IdentitySource {
     this.#secrets = secrets;
   }
 
-  async get(wallMs: number): Promise<Identity> {
+  /** Returns known credentials at once: a start asks for them thousands of times. */
+  get(wallMs: number): Identity | Promise<Identity> {
     const known = this.#known ?? staticIdentity(this.#environment);
     if (
       known !== undefined &&
@@ -40,6 +41,10 @@ export class IdentitySource {
       this.#known = known;
       return known;
     }
+    return this.#renew(known, wallMs);
+  }
+
+  async #renew(known: Identity | undefined, wallMs: number): Promise<Identity> {
     this.#provider ??= this.#chain();
     const asked = this.#provider;
     try {
