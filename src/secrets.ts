@@ -134,16 +134,17 @@ function wholeWords(text: string): string {
 
 /** Hides values that are secret by their position. */
 function withoutPlaces(text: string): string {
-  return withoutQuotes(
-    text
-      // AWS's error texts quote the Authorization header.
-      .replace(/\bSignature=[0-9a-f]{16,}/g, `Signature=${HIDDEN}`)
-      // A URL's user and password: Node.js quotes a proxy's URL that it cannot read.
-      .replace(/\S+/g, (word) => {
-        const [from, to] = [word.indexOf('://'), word.lastIndexOf('@')];
-        return from < 0 || to < from + 3 ? word : `${word.slice(0, from)}://${HIDDEN}${word.slice(to)}`;
-      }),
-  );
+  // AWS's error texts quote the Authorization header.
+  const unsigned = text.replace(/\bSignature=[0-9a-f]{16,}/g, `Signature=${HIDDEN}`);
+  return withoutQuotes(unsigned.includes('://') ? withoutUsers(unsigned) : unsigned);
+}
+
+/** Hides a URL's user and password: Node.js quotes a proxy's URL that it cannot read. */
+function withoutUsers(text: string): string {
+  return text.replace(/\S+/g, (word) => {
+    const [from, to] = [word.indexOf('://'), word.lastIndexOf('@')];
+    return from < 0 || to < from + 3 ? word : `${word.slice(0, from)}://${HIDDEN}${word.slice(to)}`;
+  });
 }
 
 const QUOTE = "Unexpected token '";

@@ -42,14 +42,14 @@ export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsO
     saidMs.set(topic, clock.monotonicMs());
     log(severity, text);
   };
-  const write = (level: LogLevel, severity: Severity, text: string): void => {
-    if (logs(logLevel(), level)) log(severity, text);
+  const write = (level: LogLevel, severity: Severity, text: () => string): void => {
+    if (logs(logLevel(), level)) log(severity, text());
   };
   return {
     attemptStarted({ operation, subject, attempt, target }) {
       const counter = CALLS[operation];
       if (counter !== undefined) count(counter);
-      write('Trace', 'note', `AWS KMS ${operation}: ${subject}: attempt ${attempt} to ${target}`);
+      write('Trace', 'note', () => `AWS KMS ${operation}: ${subject}: attempt ${attempt} to ${target}`);
     },
     attemptEnded({ operation, subject, attempt, region }, ms, outcome) {
       const prefix = `AWS KMS ${operation}: ${subject}: `;
@@ -59,7 +59,7 @@ export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsO
         if (because !== undefined)
           tellSometimes('warning', `served by ${region}`, `${prefix}served by ${region}: ${because}`);
         const key = logs(logLevel(), 'Debug') ? `, master key ${answer.masterKeyArn}` : '';
-        write('Info', 'note', `${prefix}succeeded (${took}, request ${answer.requestId}${key})`);
+        write('Info', 'note', () => `${prefix}succeeded (${took}, request ${answer.requestId}${key})`);
         return;
       }
       const { failure, retryInMs, nextRegion } = outcome;
@@ -69,8 +69,8 @@ export function createKmsLog({ logLevel, clock, log, count }: KmsLogParts): KmsO
         // Another Region served the call, but a wrong answer must be investigated nevertheless.
         if (failure.name === WRONG_ANSWER)
           tellSometimes('error', `wrong answer of ${region}`, `${text}; going on with ${nextRegion}`);
-        else write('Warn', 'warning', `${text}; going on with ${nextRegion}`);
-      } else if (retryInMs === undefined) write('Error', 'error', text);
+        else write('Warn', 'warning', () => `${text}; going on with ${nextRegion}`);
+      } else if (retryInMs === undefined) write('Error', 'error', () => text);
       else if (logs(logLevel(), 'Warn')) log('warning', `${text}; next attempt in ${Math.round(retryInMs)} ms`);
       else tellSometimes('warning', 'waiting', `${text}; trying again`);
     },

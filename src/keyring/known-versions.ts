@@ -43,12 +43,11 @@ export class KnownVersions {
     // A version created during the listing may be listed or not.
     const known = [...this.#known];
     const listing = await this.#store.list();
-    const listed = new Set(listing.stored.map(keyFileName));
+    const listed = new Set(known.length === 0 ? [] : listing.stored.map(keyFileName));
     const gone = known.filter((file) => !listed.has(file)).sort();
     if (gone.length > 0) return { listing, shrunk: filesGone(place, gone) };
-    if (listed.size < this.#unnamedHeld) {
-      return { listing, shrunk: storeShrunk(place, listed.size, this.#unnamedHeld) };
-    }
+    const { length } = listing.stored;
+    if (length < this.#unnamedHeld) return { listing, shrunk: storeShrunk(place, length, this.#unnamedHeld) };
     return { listing, shrunk: undefined };
   }
 

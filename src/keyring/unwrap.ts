@@ -52,9 +52,11 @@ export async function unwrapStoredKey(
     return { ...opened, encryptionContext, algorithm };
   };
   if (sidecar !== undefined) {
-    return await unwrap(sidecar.encryptionContext, false).catch((thrown: unknown) => {
+    try {
+      return await unwrap(sidecar.encryptionContext, false);
+    } catch (thrown) {
       throw mismatch === undefined ? thrown : notThatDataKey(name, toKeyError(thrown));
-    });
+    }
   }
   let refused: KeyError | undefined;
   let denied: KeyError | undefined;

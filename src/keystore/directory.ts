@@ -61,8 +61,8 @@ export class KeyDirectory implements KeyStore {
     return await this.#reader.read(name);
   }
 
-  async readToUnwrap(name: KeyName): Promise<StoredKey> {
-    return await this.#reader.readToUnwrap(name);
+  readToUnwrap(name: KeyName): Promise<StoredKey> {
+    return this.#reader.readToUnwrap(name);
   }
 
   readAhead(names: readonly KeyName[]): () => void {

@@ -162,7 +162,7 @@ export class UnwrapCaller {
     endsIt: (failed: RegionalFailure) => boolean = () => false,
   ): Promise<Served<T>> {
     let last: Unanswered | undefined;
-    await this.#untilSpread(deadline);
+    if (this.#spreadLeftMs > 0) await this.#untilSpread(deadline);
     for (let attempt = 1; ; attempt += 1) {
       if (deadline.signal.aborted) throw timedOut(call, deadline, attempt - 1, last);
       const pauseAfter = (failed: RegionalFailure): number | undefined => this.#pauseAfter(failed, attempt, deadline);
@@ -181,10 +181,15 @@ export class UnwrapCaller {
     return askRegions(question, regions, { clock: this.#clock, observer: this.#observer }, signal);
   }
 
-  async #untilSpread({ signal }: Deadline): Promise<void> {
+  get #spreadLeftMs(): number {
     const nowMs = this.#clock.monotonicMs();
     this.#startMs ??= nowMs + this.#random() * this.#spreadMs;
-    if (this.#startMs > nowMs) await this.#clock.sleep(this.#startMs - nowMs, signal).catch(() => undefined);
+    return this.#startMs - nowMs;
+  }
+
+  async #untilSpread({ signal }: Deadline): Promise<void> {
+    const leftMs = this.#spreadLeftMs;
+    if (leftMs > 0) await this.#clock.sleep(leftMs, signal).catch(() => undefined);
   }
 
   #pauseAfter({ failure, thrown }: RegionalFailure, attempt: number, deadline: Deadline): number | undefined {

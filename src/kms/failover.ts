@@ -238,6 +238,9 @@ async function settledOrLate<T>(
   clock: Clock,
 ): Promise<'late' | { readonly asked: Asked<T>; readonly outcome: Outcome<T> }> {
   const newest = running.at(-1);
+  // A start makes thousands of calls of a single Region, and a race costs more than waiting for one.
+  if (newest !== undefined && running.length === 1 && !isAnotherLeft)
+    return { asked: newest, outcome: await newest.outcome };
   if (newest === undefined || !isAnotherLeft) return await firstSettled(running, undefined, clock);
   for (;;) {
     const { patienceMs } = newest.region;

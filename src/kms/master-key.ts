@@ -10,7 +10,7 @@ export function masterKeyInRegion(arn: string, region: string): string {
 
 /** Tells whether two ARNs name one master key. Replicas of a multi-Region key count as one. */
 export function isSameMasterKey(a: string, b: string): boolean {
-  return masterKeyInRegion(a, '') === masterKeyInRegion(b, '');
+  return a === b || masterKeyInRegion(a, '') === masterKeyInRegion(b, '');
 }
 
 export function isMultiRegion(arn: string): boolean {
