@@ -4,7 +4,7 @@ import type { FileSystem } from '../disk/file-system.ts';
 import { readWhole, sha256 } from '../disk/files.ts';
 import type { ReadAhead } from '../disk/read-ahead.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
-import { describeKey, type KeyName, keyFileName, sidecarFileName } from '../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName, SIDECAR_SUFFIX, sidecarFileName } from '../format/key-file-name.ts';
 import { MAX_SIDECAR_BYTES, parseSidecar, sidecarOfBytes } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { nextTurn } from '../next-turn.ts';
@@ -13,7 +13,7 @@ import type { StoredKey } from './store.ts';
 
 /** Keys from which a thread pays: starting it takes as long as reading some hundred files. */
 const WORTH_A_THREAD = 1_000;
-const READ_AHEAD_FILES = 2_048;
+const READ_AHEAD_KEYS = 1_024;
 /** Files to read before yielding to the event loop, which takes a few milliseconds. */
 const DIGESTS_AT_ONCE = 128;
 
@@ -34,8 +34,7 @@ export class KeyFileReader {
 
   /** As `KeyStore.readAhead`. */
   readAhead(names: readonly KeyName[]): () => void {
-    const files = names.flatMap((name) => [keyFileName(name), sidecarFileName(name)]);
-    return this.#startThread(names.length, files, READ_AHEAD_FILES);
+    return this.#startThread(names, ['', SIDECAR_SUFFIX], READ_AHEAD_KEYS);
   }
 
   /**
@@ -50,20 +49,18 @@ export class KeyFileReader {
 
   /** As `KeyStore.readToUnwrap`. */
   async readToUnwrap(name: KeyName): Promise<StoredKey> {
+    const file = keyFileName(name);
     // Both are taken at once: a sidecar read earlier may no longer belong to a key file read later.
-    const [key, text] = [keyFileName(name), sidecarFileName(name)].map((file) => this.#ahead?.take(file));
-    const wrapped = key ?? (await this.#readFile(name, keyFileName(name), MAX_WRAPPED_KEY_BYTES));
+    const ahead = this.#ahead?.take(file);
+    const [key, text] = (ahead instanceof Promise ? await ahead : ahead) ?? [];
+    const wrapped = key ?? (await this.#readFile(name, file, MAX_WRAPPED_KEY_BYTES));
     if (wrapped === undefined) {
-      throw new KeyError(
-        'KEY_UNKNOWN',
-        `${describeKey(name)}: there is no file ${keyFileName(name)} in ${this.#directory}`,
-        {
-          hint: 'restore the file from a backup of the key directory',
-        },
-      );
+      throw new KeyError('KEY_UNKNOWN', `${describeKey(name)}: there is no file ${file} in ${this.#directory}`, {
+        hint: 'restore the file from a backup of the key directory',
+      });
     }
     if (wrapped.length === 0) {
-      throw corrupt(name, keyFileName(name), `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
+      throw corrupt(name, file, `expected 1 to ${MAX_WRAPPED_KEY_BYTES} bytes, got 0`);
     }
     const found = await this.#readSidecar(name, key === undefined ? undefined : text);
     if (found.sidecar === undefined) return { wrapped, ...found };
@@ -77,22 +74,25 @@ export class KeyFileReader {
   /** As `KeyStore.digest`. */
   async digest(names: readonly KeyName[], look: (index: number, sha256: Buffer | undefined) => void): Promise<void> {
     // This thread starts with the first file, the other thread in the middle.
-    const rest = names.slice(names.length / 2).map(keyFileName);
-    const endReading = this.#startThread(rest.length, rest, rest.length);
+    const rest = names.slice(names.length / 2);
+    const endReading = this.#startThread(rest, [''], rest.length);
     try {
       for (const [index, name] of names.entries()) {
         if (index % DIGESTS_AT_ONCE === 0) await nextTurn();
-        look(index, this.#digestOf(name));
+        const ahead = this.#ahead?.take(keyFileName(name));
+        const [bytes] = (ahead instanceof Promise ? await ahead : ahead) ?? [];
+        look(index, this.#digestOf(name, bytes));
       }
     } finally {
       endReading();
     }
   }
 
-  /** @param window the most files that may wait to be taken */
-  #startThread(keys: number, files: readonly string[], window: number): () => void {
-    if (keys < WORTH_A_THREAD) return () => undefined;
-    const request = { directory: this.#directory, files, maxBytes: MAX_WRAPPED_KEY_BYTES, window };
+  /** @param window the most keys that may wait to be taken */
+  #startThread(names: readonly KeyName[], endings: readonly string[], window: number): () => void {
+    if (names.length < WORTH_A_THREAD) return () => undefined;
+    const entries = names.map(keyFileName);
+    const request = { directory: this.#directory, entries, endings, maxBytes: MAX_WRAPPED_KEY_BYTES, window };
     const ahead = this.#fs.startReadAhead?.(request);
     this.#ahead = ahead;
     return () => {
@@ -101,8 +101,7 @@ export class KeyFileReader {
     };
   }
 
-  #digestOf(name: KeyName): Buffer | undefined {
-    const ahead = this.#ahead?.take(keyFileName(name));
+  #digestOf(name: KeyName, ahead: Buffer | undefined): Buffer | undefined {
     if (ahead !== undefined && ahead.length > 0) return hash('sha256', ahead, 'buffer');
     let length: number;
     try {
