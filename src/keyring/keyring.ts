@@ -30,6 +30,7 @@ import {
   unknownKey,
   withHint,
 } from './refusals.ts';
+import { RefusedKeys } from './refused-keys.ts';
 import { SealedKeyCache } from './sealed-key-cache.ts';
 import type { Settings } from './settings.ts';
 import { inTurn, once } from './single-flight.ts';
@@ -74,10 +75,10 @@ export interface KeyFailure {
  */
 const MAX_LOST_RACES = 10;
 
-/** The core: unwraps, creates and rotates data keys. Each plaintext key is passed to `announce` and wiped. */
 /** Whether no data of the server is under a key id, or a function that finds out. */
 export type MayCreate = boolean | (() => Promise<boolean>);
 
+/** The core: unwraps, creates and rotates data keys. Each plaintext key is passed to `announce` and wiped. */
 export class Keyring {
   readonly #parts: KeyringParts;
   /** The last creating operation of each key id: such operations run one at a time. */
@@ -89,12 +90,14 @@ export class Keyring {
   /** Undefined: no sealed key cache is used. */
   readonly #cache: SealedKeyCache | undefined;
   readonly #known: KnownVersions;
+  readonly #refused: RefusedKeys;
 
   constructor(parts: KeyringParts) {
     const { store, unnamedHeld, events } = parts;
     const settings = parts.settings();
     this.#parts = parts;
     this.#known = new KnownVersions(store, unnamedHeld);
+    this.#refused = new RefusedKeys(parts.clock);
     // Mock mode needs no cache: its KMS is in this process.
     if (settings.sealedKeyCache && !settings.mock) {
       this.#cache = new SealedKeyCache({ ...parts, log: (severity, text) => events.log(severity, text) });
@@ -165,12 +168,21 @@ export class Keyring {
 
   /** Unwraps and announces each version; returns those that could not be unwrapped, in the order of their names. */
   async unwrapEach(names: readonly KeyName[], deadline: Deadline, keep?: SealedKeyCache): Promise<KeyFailure[]> {
+    return await this.#each(names, (name) => this.#unwrapStored(name, true, deadline, keep));
+  }
+
+  /** As `unwrapEach`, and asks KMS nothing about files that it found damaged and that are still the same. */
+  async unwrapAgain(names: readonly KeyName[], deadline: Deadline): Promise<KeyFailure[]> {
+    return await this.#each(names, (name) => this.#unwrapStored(name, true, deadline, undefined, this.#refused));
+  }
+
+  async #each(names: readonly KeyName[], unwrap: (name: KeyName) => Promise<void>): Promise<KeyFailure[]> {
     const failures: KeyFailure[] = [];
     // The first keys are needed before a thread could start.
     const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE));
     await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
       try {
-        await this.#unwrapStored(name, true, deadline, keep);
+        await unwrap(name);
       } catch (error) {
         failures.push({ name, error: toKeyError(error) });
       }
@@ -283,11 +295,23 @@ export class Keyring {
     return this.#parts.role === 'server' ? this.#cache : undefined;
   }
 
-  async #unwrapStored(name: KeyName, current: boolean, deadline: Deadline, keep?: SealedKeyCache): Promise<void> {
+  /** @param refused damaged keys that are not to be asked about again */
+  async #unwrapStored(
+    name: KeyName,
+    current: boolean,
+    deadline: Deadline,
+    keep?: SealedKeyCache,
+    refused?: RefusedKeys,
+  ): Promise<void> {
     const { store, kms, settings, events } = this.#parts;
+    const { encryptionContext } = settings();
     const stored = await store.readToUnwrap(name);
+    refused?.assertNone(name, stored, encryptionContext);
     if (stored.sidecarProblem !== undefined) events.log('warning', withHint(stored.sidecarProblem));
-    const unwrapped = await unwrapStoredKey(kms, settings().encryptionContext, name, stored, deadline);
+    const unwrapped = await unwrapStoredKey(kms, encryptionContext, name, stored, deadline).catch((thrown: unknown) => {
+      this.#refused.note(name, stored, encryptionContext, toKeyError(thrown));
+      throw thrown;
+    });
     try {
       await mendSidecar(this.#parts, name, stored, unwrapped);
       // A key in the cache is not checked again, and its sidecar would stay wrong where it could not be corrected.

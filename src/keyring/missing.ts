@@ -27,7 +27,7 @@ export async function retryMissingKeys(
     if (signal.aborted) return;
     const deadline = startDeadline(parts.clock, ATTEMPT_MS, signal);
     try {
-      const failures = await parts.keyring.unwrapEach(missing, deadline);
+      const failures = await parts.keyring.unwrapAgain(missing, deadline);
       if (signal.aborted) return;
       parts.report(failures);
       missing = failures.map(({ name }) => name);

@@ -1025,4 +1025,29 @@ describe('keys that were missing at start-up', () => {
     expect(reports).toEqual([2, 1, 0]);
     expect([...process.names].sort()).toEqual(['1.1', '1.2']);
   });
+
+  it('are not asked about again while their files are damaged and the same, for an hour', async () => {
+    store(1, 1, Buffer.from('damaged'));
+    kms.on = (_operation, _call, request) => {
+      if ('wrapped' in request && Buffer.from('damaged').equals(request.wrapped))
+        throw kmsError('InvalidCiphertextException');
+    };
+    const process = new Process();
+    const calls = (): number => kms.calls.length;
+    const failing = await process.run((keyring, deadline) => keyring.unwrapEach([name(1, 1)], deadline));
+    expect(failing.map(({ error }) => error.code)).toEqual(['KMS_CORRUPT']);
+    const again = async (): Promise<readonly ErrorCode[]> => {
+      const failures = await process.run((keyring, deadline) => keyring.unwrapAgain([name(1, 1)], deadline));
+      return failures.map(({ error }) => error.code);
+    };
+    const before = calls();
+    expect(await again()).toEqual(['KMS_CORRUPT']);
+    expect(calls()).toBe(before);
+    await clock.advance(3_600_000);
+    expect(await again()).toEqual(['KMS_CORRUPT']);
+    expect(calls()).toBe(2 * before);
+    store(1, 1);
+    expect(await again()).toEqual([]);
+    expect(process.names).toEqual(['1.1']);
+  });
 });
