@@ -8,11 +8,19 @@ import { nextTurn } from '../next-turn.ts';
 /** The most bytes that the plugin has not read yet; beyond it no further request is read. */
 const MOST_UNREAD_BYTES = 1_048_576;
 
+/** Messages without a request wait for others for so many turns of the event loop, which take no time where it is idle. */
+const MOST_TURNS = 8;
+/** The bytes that are sent at once: each write wakes the plugin, and costs as much as making a hundred messages. */
+const ENOUGH_BYTES = 8_192;
+
 /** The stream of one plugin: frames in, messages out. Sent bytes are wiped. */
 export class Connection {
   readonly #stream: Duplex;
   readonly #decoder = new FrameDecoder();
   #outbox: Buffer[] = [];
+  #outboxBytes = 0;
+  /** True: the outbox has an answer, which somebody waits for. */
+  #hasAnswer = false;
   /** Ends the wait in `room`. */
   #lookAgain = (): void => undefined;
 
@@ -45,11 +53,22 @@ export class Connection {
     this.#lookAgain();
   }
 
-  /** Sends a message together with all others of this turn of the event loop: a start sends thousands of keys. */
+  /** Sends a message together with others of the next turns of the event loop: a start sends thousands of keys. */
   send(request: number, message: AgentMessage): void {
     if (!this.#stream.writable) return;
-    if (this.#outbox.length === 0) void nextTurn().then(() => this.#flush());
-    this.#outbox.push(encodeAgentMessage(request, message));
+    if (this.#outbox.length === 0) void this.#flushSoon();
+    const frame = encodeAgentMessage(request, message);
+    this.#outbox.push(frame);
+    this.#outboxBytes += frame.length;
+    this.#hasAnswer ||= request !== 0;
+  }
+
+  async #flushSoon(): Promise<void> {
+    for (let turn = 0; turn < MOST_TURNS; turn += 1) {
+      await nextTurn();
+      if (this.#hasAnswer || this.#outboxBytes >= ENOUGH_BYTES) break;
+    }
+    this.#flush();
   }
 
   /** Sends waiting messages, and closes the stream. */
@@ -76,6 +95,8 @@ export class Connection {
     const frames = this.#outbox;
     if (frames.length === 0) return;
     this.#outbox = [];
+    this.#outboxBytes = 0;
+    this.#hasAnswer = false;
     const bytes = Buffer.concat(frames);
     for (const frame of frames) wipe(frame);
     // A failed write shows as the end of the stream, which `read` handles.
