@@ -96,8 +96,5 @@ export interface ReEncryptedKey extends GeneratedKey {
   readonly oldMasterKeyArn: string;
 }
 
-/**
- * Concurrent calls to one Region. At the smallest quota, a thousand symmetric requests a second, this is about a tenth
- * of a second's worth; at 20 ms per call ten thousand keys load in two seconds.
- */
-export const MOST_CALLS_AT_ONCE = 128;
+/** Concurrent calls to one Region, wherever it is; `CallLimiter` says how many there are near it. */
+export const MOST_CALLS_AT_ONCE = 256;

@@ -210,7 +210,7 @@ function ask<T extends Answer>(
   });
   const outcome = answer.then(
     (good) => {
-      limiter.succeeded();
+      limiter.succeeded(sentMs === undefined ? 0 : clock.monotonicMs() - sentMs);
       const failure = problemOf(good);
       if (failure === undefined) return { answer: good };
       discard(good);
