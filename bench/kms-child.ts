@@ -1,8 +1,8 @@
 /** See kms-process.ts. Ends when its parent does. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { MASTER_KEY, startCountedKms } from './counted-kms.ts';
 import { startReplayingKms } from './replaying-kms.ts';
-import { storeKeys } from './stored-keys.ts';
+import { answersOf, storeKeys } from './stored-keys.ts';
 
 export type Question =
   | { readonly type: 'url' }
@@ -30,7 +30,11 @@ function answer(question: Question): string | number {
     }
     case 'make keys':
       mkdirSync(question.directory, { recursive: true, mode: 0o700 });
-      storeKeys(question.directory, { ids: question.ids, versions: question.versions }, kms, MASTER_KEY);
+      writeFileSync(
+        answersOf(question.directory),
+        storeKeys(question.directory, { ids: question.ids, versions: question.versions }, kms, MASTER_KEY),
+        { mode: 0o600 },
+      );
       return '';
   }
 }

@@ -21,7 +21,9 @@ export function versionsOf({ ids, versions }: Shape): number {
   return ids * versions;
 }
 
-export function storeKeys(directory: string, { ids, versions }: Shape, kms: DevKms, masterKeyId: string): void {
+/** @returns for each key its wrapped bytes, its data key and its master key, as the stand-in of KMS reads them */
+export function storeKeys(directory: string, { ids, versions }: Shape, kms: DevKms, masterKeyId: string): string {
+  let answers = '';
   const request = { region: DEFAULT_REGION, keyId: masterKeyId, keySpec: 'AES_128' } as const;
   for (let id = 1; id <= ids; id += 1) {
     for (let version = 1; version <= versions; version += 1) {
@@ -39,6 +41,13 @@ export function storeKeys(directory: string, { ids, versions }: Shape, kms: DevK
       });
       writeFileSync(join(directory, keyFileName(name)), ciphertextBlob, { mode: 0o600 });
       writeFileSync(join(directory, sidecarFileName(name)), sidecar, { mode: 0o600 });
+      answers += `${[ciphertextBlob, plaintext].map((bytes) => Buffer.from(bytes).toString('base64')).join(' ')} ${masterKeyArn}\n`;
     }
   }
+  return answers;
+}
+
+/** The file beside a key directory that the stand-in of KMS answers from. */
+export function answersOf(directory: string): string {
+  return `${directory}.answers`;
 }

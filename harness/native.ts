@@ -9,14 +9,19 @@ const INCLUDES = ['mysql', 'server', 'server/mysql'].flatMap((folder) => [
 ]);
 
 /** Compiles a C file that may know MariaDB's headers; returns the path of the result. */
-export function compileNative(source: string, kind: 'library' | 'program', optimisation: '-O1' | '-O2'): string {
+export function compileNative(
+  source: string,
+  kind: 'library' | 'program',
+  optimisation: '-O1' | '-O2',
+  linked: readonly string[] = [],
+): string {
   const directory = join(BUILD, 'native');
   mkdirSync(directory, { recursive: true });
   const name = basename(source, '.c');
   const output = join(directory, kind === 'library' ? `${name}.so` : name);
   const shared = kind === 'library' ? ['-shared', '-fPIC', '-fvisibility=hidden'] : [];
   const flags = ['-std=gnu11', optimisation, '-Wall', '-Wextra', '-Werror', '-pthread'];
-  execFileSync('gcc', [...flags, ...INCLUDES, ...shared, '-o', output, source]);
+  execFileSync('gcc', [...flags, ...INCLUDES, ...shared, '-o', output, source, ...linked]);
   return output;
 }
 

@@ -73,6 +73,8 @@ suite_packages='mariadb-test mariadb-test-data mariadb-client mariadb-server'
 suite=build/mariadb-test
 
 wanted_for_bench='
+/usr/include/openssl/ssl.h libssl-dev
+/usr/bin/openssl openssl
 /usr/bin/sysbench sysbench
 /usr/bin/strace strace
 /usr/bin/perf linux-perf
