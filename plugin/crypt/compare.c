@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "crypt/compare.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +162,7 @@ bool compare(const struct aes *aes, struct contexts *contexts, char *why, size_t
     return false;
   }
   size_t got= 0;
-  for (ssize_t more= 0; got < PAGE_MAX && more >= 0; got+= more > 0 ? (size_t) more : 0)
+  for (ssize_t more= 0; got < PAGE_MAX && (more >= 0 || errno == EINTR); got+= more > 0 ? (size_t) more : 0)
     more= getrandom(buffers->random + got, PAGE_MAX - got, GRND_NONBLOCK);
   bool is_equal= got == PAGE_MAX;
   if (!is_equal)

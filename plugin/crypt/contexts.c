@@ -123,11 +123,13 @@ static bool give_key(struct contexts *contexts, struct kept *kept, enum cipher c
   bool is_other= atomic_load_explicit(&kept->cipher, memory_order_relaxed) != (uint32_t) cipher;
   if (is_other)
     forget(contexts, kept);
-  if (!kept->ctx && !(kept->ctx= contexts->libcrypto.new_ctx()))
-    return false;
-  if (!set_key(&contexts->libcrypto, kept->ctx, is_other ? contexts->ciphers[cipher] : NULL, cipher, key))
+  if (!kept->ctx)
+    kept->ctx= contexts->libcrypto.new_ctx();
+  if (!kept->ctx || !set_key(&contexts->libcrypto, kept->ctx, is_other ? contexts->ciphers[cipher] : NULL, cipher, key))
   {
     forget(contexts, kept);
+    /* A context of the call's own may do, and TLS takes errors that are left in the thread for its own. */
+    contexts->libcrypto.clear_errors();
     return false;
   }
   atomic_store_explicit(&kept->cipher, (uint32_t) cipher, memory_order_relaxed);

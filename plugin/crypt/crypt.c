@@ -18,8 +18,10 @@ struct crypt_ctx
 
 unsigned crypt_ctx_size(const struct aes *aes)
 {
-  unsigned cbc= aes->ctx_size(MODE_CBC), gcm= aes->ctx_size(MODE_GCM), servers= cbc > gcm ? cbc : gcm;
-  return (unsigned) (HEADER + (servers > sizeof(struct stream) ? servers : sizeof(struct stream)));
+  unsigned most= sizeof(struct stream);
+  for (enum aes_mode mode= MODE_CBC; mode <= MODE_GCM; mode++)
+    most= aes->ctx_size(mode) > most ? aes->ctx_size(mode) : most;
+  return (unsigned) HEADER + most;
 }
 
 int crypt_init(const struct crypt *crypt, void *ctx, const unsigned char *key, unsigned key_length,

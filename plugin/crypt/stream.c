@@ -105,17 +105,18 @@ static void copy_last_block(uint8_t block[AES_BLOCK], const struct stream *strea
   }
 }
 
-/* Takes the tail and from[0..length), which are `whole` bytes together: whole blocks, maybe none. */
+/* Takes the tail and from[0..length), which are `whole` bytes together: whole blocks. The `rest` bytes after that are the new tail. */
 static bool put_blocks(struct stream *stream, const struct libcrypto *libcrypto, struct evp_cipher_ctx_st *ctx,
-                       const uint8_t *from, size_t length, uint8_t *to, size_t whole)
+                       const uint8_t *from, size_t length, uint8_t *to, size_t whole, size_t rest)
 {
   uint8_t last[AES_BLOCK];
-  if (whole == 0)
-    return true;
   if (stream->cipher == CIPHER_CBC_DECRYPT)
     copy_last_block(last, stream, from, length);
-  if ((stream->tail_length && !put(libcrypto, ctx, to, stream->tail, stream->tail_length, 0)) ||
-      !put(libcrypto, ctx, to, from, length, whole))
+  if (stream->tail_length && !put(libcrypto, ctx, to, stream->tail, stream->tail_length, 0))
+    return false;
+  /* Before the blocks, which may be written over it; into the stream, which is wiped, as a copy on the stack would not be. */
+  memcpy(stream->tail, from + length, rest);
+  if (!put(libcrypto, ctx, to, from, length, whole))
     return false;
   memcpy(stream->chain, stream->cipher == CIPHER_CBC_DECRYPT ? last : to + whole - AES_BLOCK, AES_BLOCK);
   return true;
@@ -138,12 +139,8 @@ static bool update_cbc(struct stream *stream, struct contexts *contexts, const u
                        size_t *written)
 {
   const struct libcrypto *libcrypto= &contexts->libcrypto;
-  uint8_t tail[AES_BLOCK];
   size_t had= stream->tail_length, whole= (had + length) / AES_BLOCK * AES_BLOCK, rest= had + length - whole;
   bool encrypts= stream->cipher == CIPHER_CBC_ENCRYPT, is_good= true, lacks_mask= rest && !stream->has_mask;
-  /* After whole blocks the rest is the end of from, which may be overwritten. */
-  if (whole)
-    memcpy(tail, from + length - rest, rest);
   if (whole || (encrypts && lacks_mask))
   {
     struct holding holding= stream->last;
@@ -151,15 +148,13 @@ static bool update_cbc(struct stream *stream, struct contexts *contexts, const u
     if (!goes_on && !contexts_hold(contexts, stream->cipher, &stream->key, &holding))
       return false;
     is_good= (goes_on || set_iv(libcrypto, holding.ctx, stream->chain)) &&
-             put_blocks(stream, libcrypto, holding.ctx, from, whole ? length - rest : 0, to, whole) &&
+             (!whole || put_blocks(stream, libcrypto, holding.ctx, from, length - rest, to, whole, rest)) &&
              (!encrypts || !lacks_mask || make_mask(stream, libcrypto, holding.ctx, stream->chain));
     release(stream, contexts, &holding, is_good, !(encrypts && lacks_mask));
   }
   if (is_good && !encrypts && lacks_mask)
     is_good= make_mask_apart(stream, contexts);
-  if (whole)
-    memcpy(stream->tail, tail, rest);
-  else
+  if (!whole)
     memcpy(stream->tail + had, from, length);
   stream->tail_length= (uint8_t) rest;
   *written= whole;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs test programs, prints their lines and the sum. A program that dies (a sanitizer's finding) is one failed test.
+# Runs test programs, by $RUN if it is set, prints their lines and the sum. A program that dies (a sanitizer's finding) is one failed test.
 set -u
 directory=$(mktemp -d) || exit 1
 trap 'rm -rf "$directory"' EXIT
@@ -9,7 +9,7 @@ setarch -R true 2>/dev/null && run='setarch -R' || run=
 # The programs run side by side: they mostly wait.
 for program; do
   one=$directory/$(basename "$program")
-  { ASAN_OPTIONS=detect_leaks=1 $run "$program" >"$one" 2>&1 || echo "not ok $program ended with status $?" >>"$one"; } &
+  { ASAN_OPTIONS=detect_leaks=1 $run ${RUN-} "$program" >"$one" 2>&1 || echo "not ok $program ended with status $?" >>"$one"; } &
 done
 wait
 all=$directory/all

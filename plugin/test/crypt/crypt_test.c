@@ -84,9 +84,11 @@ static int fake_finish(void *ctx, unsigned char *to, unsigned *written)
   return INIT_RESULT + 2;
 }
 
+static enum aes_mode larger_mode= MODE_ECB;
+
 static unsigned fake_ctx_size(unsigned mode)
 {
-  return mode == MODE_GCM ? 2000 : 1000;
+  return mode == MODE_GCM ? 2000 : mode == larger_mode ? 3000 : 1000;
 }
 
 static const struct aes fake= {
@@ -180,6 +182,9 @@ static void rest_goes_to_the_server(void)
   CHECK(keytable_put(&table, 3, 1, key, 16, KEY_AES_CBC, true) == KEYTABLE_ADDED);
   CHECK(keytable_put(&table, 3, 2, key, 16, KEY_AES_CTR, true) == KEYTABLE_ADDED);
   CHECK(crypt_ctx_size(&fake) >= 2016);
+  /* The server's functions get CTR with keys of 256 bits. */
+  for (larger_mode= MODE_CBC; larger_mode <= MODE_CTR; larger_mode++)
+    CHECK(crypt_ctx_size(&fake) >= 3016);
   for (uint32_t version= 1; version <= 2; version++)
   {
     mode_seen= 0;

@@ -42,9 +42,17 @@ bool process_load(struct aes *aes, struct libcrypto *libcrypto)
   return why == NULL;
 }
 
+void process_no_calls(void)
+{
+  process_calls.new_ctx= process_calls.free_ctx= process_calls.set_key= process_calls.set_iv= process_calls.update= 0;
+  process_calls.fails_in= process_calls.errors= 0;
+}
+
 static bool fails(void)
 {
-  return process_calls.fails_in && --process_calls.fails_in == 0;
+  bool is_failure= process_calls.fails_in && --process_calls.fails_in == 0;
+  process_calls.errors+= is_failure;
+  return is_failure;
 }
 
 static struct evp_cipher_ctx_st *counted_new(void)
@@ -66,7 +74,7 @@ static int counted_init(struct evp_cipher_ctx_st *ctx, const struct evp_cipher_s
 {
   if (fails())
     return 0;
-  *(key ? &process_calls.set_key : &process_calls.set_iv)+= 1;
+  (*(key ? &process_calls.set_key : &process_calls.set_iv))++;
   return real.init(ctx, cipher, key, iv, encrypt, parameters);
 }
 
@@ -78,6 +86,12 @@ static int counted_update(struct evp_cipher_ctx_st *ctx, unsigned char *to, int 
   return real.update(ctx, to, written, from, length);
 }
 
+static void counted_clear(void)
+{
+  process_calls.errors= 0;
+  real.clear_errors();
+}
+
 struct libcrypto process_counted(const struct libcrypto *libcrypto)
 {
   struct libcrypto counted= *libcrypto;
@@ -86,6 +100,7 @@ struct libcrypto process_counted(const struct libcrypto *libcrypto)
   counted.free_ctx= counted_free;
   counted.init= counted_init;
   counted.update= counted_update;
-  process_calls= (struct process_calls) {0};
+  counted.clear_errors= counted_clear;
+  process_no_calls();
   return counted;
 }

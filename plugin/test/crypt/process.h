@@ -12,13 +12,15 @@
 bool process_load(struct aes *aes, struct libcrypto *libcrypto);
 
 /*
-  The same functions of OpenSSL, counted. The call of new_ctx, init or update that brings `fails_in` to 0 fails and does nothing;
-  at first 0, none does.
+  The same functions of OpenSSL, counted, by any number of threads. The call of new_ctx, init or update that brings `fails_in` to 0
+  fails and does nothing but leave an error; at first 0, none does. `errors` are those that nobody has cleared.
 */
 extern struct process_calls
 {
-  unsigned new_ctx, free_ctx, set_key, set_iv, update, fails_in;
+  _Atomic unsigned new_ctx, free_ctx, set_key, set_iv, update, fails_in, errors;
 } process_calls;
+
+void process_no_calls(void);
 
 struct libcrypto process_counted(const struct libcrypto *libcrypto);
 

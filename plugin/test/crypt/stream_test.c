@@ -2,9 +2,13 @@
 /* Streams beside the real functions of the server, failures of OpenSSL, and how often it is called. */
 #include "crypt/stream.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 
 #include "crypt/compare.h"
 #include "test/crypt/process.h"
@@ -186,6 +190,7 @@ static void every_failure_is_reported(void)
       if (is_good)
         CHECK(first + second + rest == 57);
       process_calls.fails_in= 0;
+      CHECK(process_calls.errors == 0);
       begin(&stream, &both);
       CHECK(stream_update(&stream, &counted_contexts, from, 57, got, &first) && stream_end(&stream, got + first, &rest));
       uint8_t expected[64 + AES_BLOCK];
@@ -219,6 +224,61 @@ static void ended_stream_is_wiped(void)
   CHECK(memcmp(&stream, &wiped, sizeof stream) == 0);
 }
 
+/* A stack that can be searched after its thread has ended. */
+#define STACK_SIZE (256u * 1024)
+
+static struct secret
+{
+  struct both both;
+  size_t first;                         /* length of the first piece */
+  uint8_t data[64 + AES_BLOCK - 1];
+  uint8_t to[64 + 2 * AES_BLOCK];
+} secret;
+
+/* Nothing is called after the stream: that would write on its part of the stack. */
+static void *use_secret(void *unused)
+{
+  struct stream stream;
+  size_t first, second, rest;
+  begin(&stream, &secret.both);
+  if (!stream_update(&stream, &contexts, secret.data, secret.first, secret.to, &first) ||
+      !stream_update(&stream, &contexts, secret.data + secret.first, sizeof secret.data - secret.first, secret.to + first, &second) ||
+      !stream_end(&stream, secret.to + first + second, &rest) || first + second + rest != sizeof secret.data)
+    test_failed= true;
+  return unused;
+}
+
+static bool is_on(const uint8_t *stack, const uint8_t *bytes, size_t size)
+{
+  enum { PART= 8 };
+  for (size_t i= 0; i + PART <= size; i++)
+    if (memmem(stack, STACK_SIZE, bytes + i, PART))
+      return true;
+  return false;
+}
+
+static void stack_keeps_neither_key_nor_data(void)
+{
+  uint8_t *stack= mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(stack != MAP_FAILED);
+  for (unsigned i= 0; i < 400 && !test_failed; i++)
+  {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    memset(stack, 0, STACK_SIZE);
+    secret.both= random_both();
+    secret.first= random_number(sizeof secret.data + 1);
+    random_bytes(secret.data, sizeof secret.data);
+    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, stack, STACK_SIZE) == 0);
+    CHECK(pthread_create(&thread, &attributes, use_secret, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    pthread_attr_destroy(&attributes);
+    CHECK(!is_on(stack, secret.both.key, sizeof secret.both.key));
+    /* What is in clear. */
+    CHECK(!is_on(stack, secret.both.flags & CRYPT_ENCRYPT ? secret.data : secret.to, sizeof secret.data));
+  }
+  munmap(stack, STACK_SIZE);
+}
+
 struct price
 {
   enum aes_mode mode;
@@ -246,7 +306,7 @@ static void small_calls_stay_cheap(void)
       size_t written;
       both.mode= prices[i].mode;
       both.flags= prices[i].flags;
-      process_calls= (struct process_calls) {0};
+      process_no_calls();
       begin(&stream, &both);
       CHECK(stream_update(&stream, &counted_contexts, data, prices[i].length, data, &written));
       CHECK(stream_end(&stream, rest, &written));
@@ -316,6 +376,30 @@ static int differing_update(void *ctx, const unsigned char *from, unsigned lengt
   return result;
 }
 
+static unsigned interruptions;
+
+ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags);
+ssize_t __real_getrandom(void *to, size_t size, unsigned flags);
+
+ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags)
+{
+  if (interruptions == 0)
+    return __real_getrandom(to, size, flags);
+  interruptions--;
+  errno= EINTR;
+  return -1;
+}
+
+/* A signal at the start is no reason to do without kept contexts. */
+static void interrupted_comparison_goes_on(void)
+{
+  char why[COMPARE_WHY_MAX]= "";
+  interruptions= 3;
+  CHECK(compare(&aes, &contexts, why, sizeof why) && why[0] == 0);
+  CHECK(interruptions == 0);
+  interruptions= 0;
+}
+
 static void difference_is_found(void)
 {
   char why[COMPARE_WHY_MAX]= "";
@@ -345,8 +429,10 @@ void stream_tests(void)
   TEST(every_failure_is_reported);
   TEST(length_that_openssl_cannot_have_is_refused);
   TEST(ended_stream_is_wiped);
+  TEST(stack_keeps_neither_key_nor_data);
   TEST(small_calls_stay_cheap);
   TEST(pieces_go_on_where_they_were);
   TEST(difference_is_found);
+  TEST(interrupted_comparison_goes_on);
   contexts_close(&contexts);
 }
