@@ -17,6 +17,7 @@ const FILES = [
   'algorithm',
   'encryption',
   'hostile-sql',
+  'kept-contexts',
   'lifecycle',
   'other-keys',
   'rotation',

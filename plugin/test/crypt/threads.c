@@ -20,8 +20,10 @@
 #define KEYS 40u                        /* more than a processor keeps contexts */
 #ifdef __SANITIZE_THREAD__
 #define STACK (1u << 20)
+#define COUNT 300u
 #else
 #define STACK (128u << 10)
+#define COUNT 1000u
 #endif
 #define CTX_MAX 4096u
 #define FEW 16u
@@ -33,7 +35,7 @@ static struct contexts contexts;
 static struct keytable table;
 static uint8_t keys[KEYS][AES_BLOCK], data[LENGTH], expected[KEYS][LENGTH + AES_BLOCK];
 static const uint8_t iv[AES_BLOCK]= {7};
-static unsigned count= 1000, started, most_at_once;
+static unsigned count= COUNT, started, most_at_once;
 
 static pthread_mutex_t mutex= PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed= PTHREAD_COND_INITIALIZER;
