@@ -180,7 +180,7 @@ export class Keyring {
     const failures: KeyFailure[] = [];
     // The first keys are needed before a thread could start.
     const endReading = this.#parts.store.readAhead(names.slice(MOST_CALLS_AT_ONCE));
-    await forEachBounded(names, MOST_CALLS_AT_ONCE, async (name) => {
+    await forEachBounded(names, this.#parts.kms.room, async (name) => {
       try {
         await unwrap(name);
       } catch (error) {

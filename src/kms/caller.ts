@@ -1,9 +1,18 @@
+import type { Room } from '../bounded.ts';
 import { wipe } from '../bytes.ts';
 import type { Clock, Random } from '../clock.ts';
 import { type ErrorCode, KeyError } from '../errors.ts';
 import type { FailureKind, KmsFailure } from '../kms-failure.ts';
 import { problemOfDecrypted, problemOfGenerated, type UnwrapRequest, WRONG_ANSWER } from './answers.ts';
-import type { Answer, DataKeyClient, DecryptedKey, DecryptRequest, GeneratedKey, GenerateRequest } from './client.ts';
+import {
+  type Answer,
+  type DataKeyClient,
+  type DecryptedKey,
+  type DecryptRequest,
+  type GeneratedKey,
+  type GenerateRequest,
+  MOST_CALLS_AT_ONCE,
+} from './client.ts';
 import {
   askRegions,
   type Question,
@@ -58,6 +67,9 @@ export class UnwrapCaller {
   readonly #spreadMs: number;
   /** The time of the first call on the monotonic clock. */
   #startMs: number | undefined;
+  /** Calls between two attempts. */
+  #pausing = 0;
+  readonly #watchers = new Set<() => void>();
 
   /**
    * @param clients in the order of attempts; keys are created in the first Region only
@@ -80,6 +92,27 @@ export class UnwrapCaller {
 
   get hasOneRegion(): boolean {
     return this.#regions.length === 1;
+  }
+
+  /**
+   * The keys that may be unwrapped at a time: no more than KMS is called for, because a waiting call takes memory that
+   * V8 copies again and again. Calls between two attempts leave their place to others.
+   */
+  get room(): Room {
+    const [{ limiter } = {}, ...others] = this.#regions;
+    const most = (): number =>
+      limiter === undefined || others.length > 0
+        ? MOST_CALLS_AT_ONCE
+        : Math.min(MOST_CALLS_AT_ONCE, limiter.limit + this.#pausing);
+    return {
+      get most() {
+        return most();
+      },
+      watch: (look) => {
+        this.#watchers.add(look);
+        return () => void this.#watchers.delete(look);
+      },
+    };
   }
 
   /** The Region in which keys are created. */
@@ -173,8 +206,15 @@ export class UnwrapCaller {
       if (end !== undefined) throw failed(call, { ...result, decisive: end, others: '' }, attempt);
       if (result.retryInMs === undefined) throw failed(call, result, attempt);
       last = result;
-      await this.#clock.sleep(result.retryInMs, deadline.signal).catch(() => undefined);
+      await this.#pause(result.retryInMs, deadline);
     }
+  }
+
+  async #pause(ms: number, { signal }: Deadline): Promise<void> {
+    this.#pausing += 1;
+    for (const look of this.#watchers) look();
+    await this.#clock.sleep(ms, signal).catch(() => undefined);
+    this.#pausing -= 1;
   }
 
   #ask<T extends Answer>(question: Question<T>, regions: readonly Region[], signal: AbortSignal) {

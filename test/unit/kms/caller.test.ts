@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { forEachBounded } from '../../../src/bounded.ts';
 import { keyCheckValue } from '../../../src/bytes.ts';
 import type { UnwrapRequest } from '../../../src/kms/answers.ts';
 import { KmsCaller, START_SPREAD_MS } from '../../../src/kms/caller.ts';
-import type { GenerateRequest } from '../../../src/kms/client.ts';
+import { type GenerateRequest, MOST_CALLS_AT_ONCE } from '../../../src/kms/client.ts';
 import type { AttemptOutcome } from '../../../src/kms/observer.ts';
 import { type Deadline, startDeadline } from '../../../src/kms/retry.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -104,6 +105,37 @@ describe('a KMS call', () => {
       return new Promise(() => undefined);
     };
     await expectKeyError(decrypt(3), 'TIMEOUT', /within 3 s: the last failure was ECONNRESET: socket hang up/);
+  });
+});
+
+describe('the room for keys', () => {
+  it('grows with each answer, and has no limit but the highest where there are more Regions', async () => {
+    const before = caller.room.most;
+    await decrypt();
+    expect(caller.room.most).toBe(before + 1);
+    const silent = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+    const two = new KmsCaller([kms, new ScriptedKms()], clock, () => 0.5, silent);
+    expect(two.room.most).toBe(MOST_CALLS_AT_ONCE);
+  });
+
+  it('is not taken by keys that wait for another attempt', async () => {
+    const failing = wrappedKey('b');
+    kms.on = (_, __, request) => {
+      if ('wrapped' in request && failing.equals(request.wrapped)) throw kmsError('KMSInternalException', '', 500);
+    };
+    const deadline = startDeadline(clock, 3_000);
+    const servedMs: number[] = [];
+    // More keys that always fail than calls that are made at once in the beginning.
+    const keys = [...Array.from({ length: 10 }, () => failing), wrapped, wrapped];
+    const all = forEachBounded(keys, caller.room, async (key) => {
+      await caller.decrypt('key', { ...known, wrapped: key }, deadline).then(
+        () => servedMs.push(clock.monotonicMs()),
+        () => undefined,
+      );
+    });
+    await clock.runUntil(all);
+    deadline.cancel();
+    expect(servedMs).toEqual([0, 0]);
   });
 });
 
