@@ -92,6 +92,8 @@ console.log(
 );
 if (!values.control)
   console.log(`key versions: ${sum((r) => r.versions)}; each kept its bytes, and each that was announced has its file`);
+if (!values.control)
+  console.log(`starts that changed between kept contexts and the server's functions: ${sum((r) => r.startsWithOther)}`);
 console.log(`acknowledged rows read back: ${sum((r) => r.rows)}`);
 console.log(
   `redo logs that InnoDB left without an end: ${sum((r) => r.logsWithoutEnd)}; starts that failed on one, and went through with the end: ${sum((r) => r.startsWithoutEnd)}`,

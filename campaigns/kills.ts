@@ -40,11 +40,15 @@ export interface CampaignResult {
   readonly logsWithoutEnd: number;
   /** Starts that failed with such a log as it was. */
   readonly startsWithoutEnd: number;
+  /** Starts that encrypted the other way than the server before: with kept contexts, or without. */
+  readonly startsWithOther: number;
   /** Encrypted pages that were decrypted with the key version that they name. */
   readonly pages: number;
 }
 
 const FIRST_KEY = 2;
+/** The plugin encrypts with OpenSSL's contexts that it keeps, or by the server's functions: each start takes one of the two. */
+const KEPT_CONTEXTS = 'aws_key_management_kept_contexts';
 const WRITERS = 3;
 /** Milliseconds for operations that must succeed after a kill, on a busy machine. */
 const PATIENCE_MS = 60_000;
@@ -87,6 +91,7 @@ class Campaign {
   #pages = 0;
   #logsWithoutEnd = 0;
   #startsWithoutEnd = 0;
+  #startsWithOther = 0;
 
   constructor({ server, moment, unwrap, random }: CampaignOptions) {
     this.#server = server;
@@ -128,6 +133,7 @@ class Campaign {
       pages: this.#pages,
       logsWithoutEnd: this.#logsWithoutEnd,
       startsWithoutEnd: this.#startsWithoutEnd,
+      startsWithOther: this.#startsWithOther,
     };
   }
 
@@ -197,8 +203,11 @@ class Campaign {
 
   async #start(): Promise<void> {
     const { options } = this.#server;
-    if (this.#unwrap === undefined)
-      this.#server.options = { ...options, debug_key_management_version: this.#controlVersion };
+    this.#server.options =
+      this.#unwrap === undefined
+        ? { ...options, debug_key_management_version: this.#controlVersion }
+        : { ...options, [KEPT_CONTEXTS]: pick(['ON', 'OFF'] as const, this.#random) };
+    this.#startsWithOther += Number(this.#server.options[KEPT_CONTEXTS] !== (options[KEPT_CONTEXTS] ?? 'ON'));
     await startAfterKill(this.#server, () => this.#startWithoutEnd());
   }
 
