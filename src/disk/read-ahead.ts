@@ -122,10 +122,12 @@ function readFiles(require: NodeJS.Require): void {
     let descriptor = -1;
     try {
       descriptor = openSync(`${directory}/${file}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-      if (!fstatSync(descriptor).isFile()) return -1;
+      const found = fstatSync(descriptor);
+      if (!found.isFile()) return -1;
       const length = readSync(descriptor, bytes, at, maxBytes + 1, null);
       // A file system in user space may return fewer bytes per read than the file has.
-      const isWhole = length <= maxBytes && readSync(descriptor, bytes, at + length, 1, null) === 0;
+      const isEnd = length === found.size || readSync(descriptor, bytes, at + length, 1, null) === 0;
+      const isWhole = length <= maxBytes && isEnd;
       return isWhole ? length : -1;
     } catch {
       return -1;

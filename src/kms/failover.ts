@@ -203,10 +203,10 @@ function ask<T extends Answer>(
   const { client, limiter } = region;
   const asked: KmsAttempt = { operation, subject, attempt, region: client.region, target: client.description };
   let sentMs: number | undefined;
-  const answer = limiter.run(signal, async () => {
+  const answer = limiter.run(signal, () => {
     sentMs = clock.monotonicMs();
     observer.attemptStarted(asked);
-    return await unlessAborted(send(client, signal), signal, discard);
+    return unlessAborted(send(client, signal), signal, discard);
   });
   const outcome = answer.then(
     (good) => {

@@ -92,12 +92,8 @@ export async function within<T>(
  * Settles as the promise does, or rejects as soon as the signal is aborted. A late result is passed to `discard`: not
  * every operation knows the signal (a credential process does not).
  */
-export async function unlessAborted<T>(
-  promise: Promise<T>,
-  signal: AbortSignal,
-  discard: (late: T) => void,
-): Promise<T> {
-  return await new Promise((resolve, reject) => {
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, discard: (late: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
     let isOver = false;
     // The first event decides: a result is either returned or discarded, never both and never neither.
     const isFirst = (): boolean => {

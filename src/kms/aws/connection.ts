@@ -63,6 +63,7 @@ export class KmsConnection {
   readonly #identity: IdentitySource;
   readonly #surroundings: AwsSurroundings;
   #way: Promise<Way> | undefined;
+  #known: Way | undefined;
   #signer: { readonly identity: Identity; readonly signer: RequestSigner } | undefined;
   /** Headers of each operation, before they are signed. */
   readonly #headers = new Map<string, Readonly<Record<string, string>>>();
@@ -77,8 +78,10 @@ export class KmsConnection {
 
   /** Makes a call. Throws errors unchanged; `classifyKmsFailure` sorts them. */
   async call(operation: string, input: object, signal: AbortSignal): Promise<JsonAnswer> {
-    const identity = await this.#identity.get(this.#wallMs);
-    const way = await this.#find();
+    const found = this.#identity.get(this.#wallMs);
+    // A start makes thousands of calls, and waiting for what is known costs.
+    const identity = found instanceof Promise ? await found : found;
+    const way = this.#known ?? (await this.#find());
     const { url, signingRegion } = way;
     if (this.#signer?.identity !== identity) {
       const scope = { region: signingRegion, service: 'kms', path: url.pathname };
@@ -148,10 +151,9 @@ export class KmsConnection {
     const { region, endpointUrl, variants } = this.#target;
     const { environment, proxyEnvironment } = this.#surroundings;
     const endpoint = await kmsEndpoint(region, endpointUrl, environment ?? proxyEnvironment, variants);
-    return {
-      ...endpoint,
-      transport: await transportTo(endpoint.url, { ...this.#surroundings, maxSockets: MOST_CALLS_AT_ONCE }),
-    };
+    const transport = await transportTo(endpoint.url, { ...this.#surroundings, maxSockets: MOST_CALLS_AT_ONCE });
+    this.#known = { ...endpoint, transport };
+    return this.#known;
   }
 
   get #wallMs(): number {

@@ -83,14 +83,14 @@ function errorText(members: Readonly<Record<string, unknown>>): string {
 }
 
 /** Sends one request and returns any answer. The caller wipes its body. */
-export async function exchange(
+export function exchange(
   { transport, clock, connectTimeoutMs, requestTimeoutMs }: JsonCallOptions,
   headers: Readonly<Record<string, string>>,
   body: string,
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
-  signal.throwIfAborted();
-  return await new Promise((resolve, reject) => {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const giveUp = transport.post({ headers, body, connectTimeoutMs }, (outcome) => {
       stopTimer();
       release();

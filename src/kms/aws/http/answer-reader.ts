@@ -24,6 +24,10 @@ class NoHttpError extends Error {
   }
 }
 
+/** Header lines that were parsed before: KMS repeats most of its lines in every answer. */
+const knownLines = new Map<string, readonly [name: string, value: string]>();
+const MOST_KNOWN_LINES = 32;
+
 type State = 'head' | 'sized' | 'chunk size' | 'chunk' | 'chunk end' | 'trailers' | 'until closed' | 'whole';
 
 /**
@@ -209,14 +213,19 @@ export class AnswerReader {
 function headersOf(lines: readonly string[]): Record<string, string> {
   const headers: Record<string, string> = Object.create(null);
   for (const line of lines) {
-    const [, name, padded = ''] = HEADER_LINE.exec(line) ?? [];
-    if (name === undefined) throw new NoHttpError('a line of its head is no header');
-    const key = name.toLowerCase();
-    const value = withoutBlanks(padded);
+    const [key, value] = knownLines.get(line) ?? headerOf(line);
     const before = headers[key];
     headers[key] = before === undefined ? value : `${before}, ${value}`;
   }
   return headers;
+}
+
+function headerOf(line: string): readonly [name: string, value: string] {
+  const [, name, padded = ''] = HEADER_LINE.exec(line) ?? [];
+  if (name === undefined) throw new NoHttpError('a line of its head is no header');
+  const header = [name.toLowerCase(), withoutBlanks(padded)] as const;
+  if (knownLines.size < MOST_KNOWN_LINES) knownLines.set(line, header);
+  return header;
 }
 
 /** Trims the blanks of HTTP, which are fewer than those of `trim()`. */
