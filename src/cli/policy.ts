@@ -3,6 +3,7 @@ import { KeyError } from '../errors.ts';
 import { minimalPolicy } from '../iam/policy.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
+import { findKeyKeeper } from '../server/key-keeper.ts';
 import { optionName } from '../server/plugin-options.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
@@ -87,7 +88,8 @@ function asksForServer({ configured, defaultsFile, defaultsExtraFile, group }: P
 async function serverConfiguration(options: PolicyOptions, surroundings: Surroundings): Promise<Configuration> {
   const configuration = await readServer(options, { variables: {} }, surroundings);
   const problem = configuration.reports.find(({ status }) => status === 'failure');
-  if (problem === undefined) return configuration;
+  // A separate agent has a Region and failover Regions of its own.
+  if (problem === undefined) return await findKeyKeeper(configuration, surroundings);
   throw new KeyError('BAD_OPTION', problem.found, { hint: problem.fix });
 }
 
@@ -96,7 +98,7 @@ function configuredArn(server: Configuration | undefined, kind: string): string 
   // A key policy belongs to its key and need not name it.
   if (kind === 'key' || server.masterKeyId === '') return undefined;
   throw new KeyError('BAD_OPTION', `the server's master key is ${server.masterKeyId}, and IAM takes no alias or id`, {
-    hint: `add --master-key-arn with what this prints: aws kms describe-key --key-id ${server.masterKeyId} --query KeyMetadata.Arn --output text`,
+    hint: `add --master-key-arn with what this prints: aws kms describe-key ${server.region === '' ? '' : `--region ${server.region} `}--key-id ${server.masterKeyId} --query KeyMetadata.Arn --output text`,
   });
 }
 

@@ -1,6 +1,7 @@
 import { failure, ok, type Report, skipped, warning } from '../../finding.ts';
 import type { MasterKey } from '../../kms/client.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
+import { regionOf } from '../../kms/master-key.ts';
 import { type Check, type Examination, kmsIsNotAsked } from '../check.ts';
 import { isDenied, kmsFailure } from '../kms-report.ts';
 
@@ -79,7 +80,9 @@ async function lookAtOlder(
 
 function problemOf(key: MasterKey, nowMs: number): Report | undefined {
   const { arn, state, spec, usage, manager } = key;
-  const enable = `aws kms enable-key --key-id ${arn}`;
+  // The AWS CLI does not take the Region from the ARN.
+  const named = `--region ${regionOf(arn)} --key-id ${arn}`;
+  const enable = `aws kms enable-key ${named}`;
   const choose = 'aws_key_management_master_key_id must name a symmetric encryption key: aws kms create-key';
   if (usage !== 'ENCRYPT_DECRYPT' || spec !== 'SYMMETRIC_DEFAULT') {
     return failure(`${arn} is for ${usage} with ${spec}`, choose);
@@ -96,12 +99,12 @@ function problemOf(key: MasterKey, nowMs: number): Report | undefined {
       const days = key.deletionMs === undefined ? undefined : Math.ceil((key.deletionMs - nowMs) / DAY_MS);
       const left = days === undefined ? '' : `, ${days} ${days === 1 ? 'day' : 'days'} left`;
       const found = `${arn} is pending deletion${left}: all data under it is lost then`;
-      return failure(found, `aws kms cancel-key-deletion --key-id ${arn} && ${enable}`);
+      return failure(found, `aws kms cancel-key-deletion ${named} && ${enable}`);
     }
     case 'PendingImport':
-      return failure(`${arn} has no key material`, `aws kms import-key-material --key-id ${arn} …`);
+      return failure(`${arn} has no key material`, `aws kms import-key-material ${named} …`);
     default:
-      return failure(`${arn} is ${state}`, `aws kms describe-key --key-id ${arn}`);
+      return failure(`${arn} is ${state}`, `aws kms describe-key ${named}`);
   }
 }
 

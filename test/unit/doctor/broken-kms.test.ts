@@ -197,7 +197,7 @@ it('the master key is disabled', async () => {
   call(patient, 'DisableKey', { KeyId: patient.masterKeyArn });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  master-key: MASTER-KEY is disabled
-             aws kms enable-key --key-id MASTER-KEY
+             aws kms enable-key --region us-east-1 --key-id MASTER-KEY
     failure  permissions: cannot Decrypt with MASTER-KEY: DisabledException: MASTER-KEY is disabled. (request ID)
              the master key is disabled: \`aws kms enable-key --key-id ARN\` with the ARN in this message
     warning  permissions: cannot GenerateDataKeyWithoutPlaintext with MASTER-KEY: DisabledException: MASTER-KEY is disabled. (request ID)
@@ -211,7 +211,7 @@ it('the master key is pending deletion', async () => {
   call(patient, 'ScheduleKeyDeletion', { KeyId: patient.masterKeyArn, PendingWindowInDays: 7 });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  master-key: MASTER-KEY is pending deletion, 7 days left: all data under it is lost then
-             aws kms cancel-key-deletion --key-id MASTER-KEY && aws kms enable-key --key-id MASTER-KEY
+             aws kms cancel-key-deletion --region us-east-1 --key-id MASTER-KEY && aws kms enable-key --region us-east-1 --key-id MASTER-KEY
     failure  permissions: cannot Decrypt with MASTER-KEY: KMSInvalidStateException: MASTER-KEY is pending deletion. (request ID)
              look at the master key's state: \`aws kms describe-key --key-id ARN\`; a key pending deletion is saved by \`aws kms cancel-key-deletion\` and \`aws kms enable-key\`; a key pending import needs its key material (\`aws kms import-key-material\`)
     warning  permissions: cannot GenerateDataKeyWithoutPlaintext with MASTER-KEY: KMSInvalidStateException: MASTER-KEY is pending deletion. (request ID)
@@ -244,7 +244,7 @@ it('an older master key is disabled', async () => {
   call(patient, 'DisableKey', { KeyId: older });
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  master-key: 1 stored key version needs this master key: arn:aws:kms:us-east-1:111122223333:key/ID is disabled
-             aws kms enable-key --key-id arn:aws:kms:us-east-1:111122223333:key/ID
+             aws kms enable-key --region us-east-1 --key-id arn:aws:kms:us-east-1:111122223333:key/ID
     failure  permissions: cannot Decrypt with arn:aws:kms:us-east-1:111122223333:key/ID: DisabledException: arn:aws:kms:us-east-1:111122223333:key/ID is disabled. (request ID)
              the master key is disabled: \`aws kms enable-key --key-id ARN\` with the ARN in this message
     exit 1"

@@ -5,7 +5,9 @@ import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } 
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { policyCommand } from '../../../src/cli/policy.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
+import { expectKeyError } from '../../support/expect-error.ts';
 import { cleanUp } from '../../support/scratch.ts';
 import { newPatient, type Patient } from './patient.ts';
 
@@ -275,4 +277,23 @@ it.each([
       fix: `correct it in AGENT_OPTIONS of ${patient.system}/default, then: systemctl restart mariadb-aws-kms-agent`,
     },
   ]);
+});
+
+it("the policy of a server with a separate agent has the agent's failover Regions, and the hint its Region", async () => {
+  const multiRegion = 'arn:aws:kms:eu-central-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef';
+  const patient = await separate(() => 'AGENT_OPTIONS="--region eu-central-1 --failover-regions eu-west-1"\n', {
+    options: { aws_key_management_failover_regions: 'us-west-2' },
+  });
+  const stdout: string[] = [];
+  const io = { stdout: (line: string) => stdout.push(line), stderr: () => undefined };
+  const print = async (...options: readonly string[]): Promise<unknown> =>
+    await policyCommand(io, () => patient.surroundings)
+      .exitOverride()
+      .parseAsync(['--configured', ...options], { from: 'user' });
+  await print('--master-key-arn', multiRegion);
+  const document = stdout.join('\n');
+  expect(document).toContain(multiRegion.replace('eu-central-1', 'eu-west-1'));
+  expect(document).not.toContain('us-west-2');
+  const error = await expectKeyError(print(), 'BAD_OPTION', /^the server's master key is alias\/mariadb-encryption/);
+  expect(error.hint).toContain('aws kms describe-key --region eu-central-1 --key-id alias/mariadb-encryption ');
 });
