@@ -22,7 +22,7 @@ mkdirSync(scripts);
 
 const { loader, chunks, inputs } = await bundle(readSource().commit);
 writeFileSync(join(scripts, 'load-chunks.mjs'), loader);
-for (const [name, code] of chunks) writeFileSync(join(scripts, name), code);
+writeFileSync(join(scripts, 'chunks.js'), chunks);
 writeFileSync(join(out, 'bundled-files.txt'), inputs.map((path) => `${path}\n`).join(''));
 
 // Symbols are a quarter of the file. From the finished executable `strip` would take the scripts as well.
@@ -39,7 +39,7 @@ writeFileSync(
     main: scriptPath('load-chunks.mjs'),
     // The variable NODE_COMPILE_CACHE has a CommonJS script compiled from a file of whoever set it.
     mainFormat: 'module',
-    assets: Object.fromEntries([...chunks.keys()].map((name) => [name, scriptPath(name)])),
+    assets: { chunks: scriptPath('chunks.js') },
     executable: node,
     output: fresh,
     disableExperimentalSEAWarning: true,

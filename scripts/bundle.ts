@@ -1,6 +1,6 @@
 /** Turns the sources of the command into the scripts that the executable holds. */
 import { join } from 'node:path';
-import { build, type CommonOptions, transform } from 'esbuild';
+import { build, type CommonOptions, type Metafile, transform } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 const entry = 'src/cli/main.ts';
@@ -17,8 +17,8 @@ const COMMON = {
 export interface Bundle {
   /** The main script, an ES module. */
   readonly loader: string;
-  /** CommonJS modules by their names; the loader begins with `main.js`. */
-  readonly chunks: ReadonlyMap<string, string>;
+  /** CommonJS modules, one after the other, in ASCII. The loader has their names, and begins with `main.js`. */
+  readonly chunks: string;
   /** Files that are in it, relative to the root of the checkout, sorted. */
   readonly inputs: readonly string[];
 }
@@ -40,17 +40,40 @@ export async function bundle(commit: string): Promise<Bundle> {
     mainFields: ['module', 'main'],
     define: { BUILD_COMMIT: JSON.stringify(commit) },
   });
-  const chunks = new Map<string, string>();
-  for (const { path, text } of outputFiles) chunks.set(path.slice(root.length + 1), await toCommonJs(text));
+  const modules = new Map<string, string>();
+  for (const { path, text } of outputFiles) modules.set(path.slice(root.length + 1), await toCommonJs(text));
+  // A start reads few pages of the executable where its modules stand together.
+  const names = new Set([...loadedWith('main.js', metafile), ...modules.keys()]);
+  const places: Record<string, readonly [offset: number, length: number]> = {};
+  let chunks = '';
+  for (const name of names) {
+    const code = modules.get(name) ?? '';
+    // esbuild writes ASCII; the loader relies on it.
+    if (/[^\0-\x7f]/.test(code)) throw new Error(`${name} is not ASCII`);
+    places[name] = [chunks.length, code.length];
+    chunks += code;
+  }
   const { outputFiles: loaders } = await build({
     ...COMMON,
     absWorkingDir: root,
     entryPoints: ['src/cli/load-chunks.ts'],
     write: false,
     format: 'esm',
+    define: { CHUNKS: JSON.stringify(places) },
   });
   const inputs = new Set(Object.values(metafile.outputs).flatMap((output) => Object.keys(output.inputs)));
   return { loader: loaders.map(({ text }) => text).join(''), chunks, inputs: [...inputs].sort() };
+}
+
+/** Names of the chunk and of all that it imports statically. */
+function loadedWith(name: string, { outputs }: Metafile): ReadonlySet<string> {
+  const names = new Set([name]);
+  // A set's iteration also visits what is added meanwhile.
+  for (const each of names) {
+    for (const { path, kind, external } of outputs[each]?.imports ?? [])
+      if (kind === 'import-statement' && external !== true) names.add(path);
+  }
+  return names;
 }
 
 /** The loader can require but not import, also where a module is imported late. */

@@ -1,6 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { closeSync, openSync, readdir, readSync, stat } from 'node:fs';
+import { type FileHandle, link, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { promisify } from 'node:util';
 import type { Clock, Random } from '../clock.ts';
 import { type ReadAhead, type ReadAheadRequest, startReadAhead } from './read-ahead.ts';
 import { READ_ONLY } from './small-file.ts';
@@ -51,15 +52,16 @@ export interface OpenFile {
 
 const CHUNK_BYTES = 65_536;
 
+/** Names of node:fs/promises stand in functions: the executable loads that module when one is first used. */
 export const nodeFileSystem: FileSystem = {
   open: async (path, flags, mode) => openFile(await open(path, flags, mode)),
-  readdir,
+  readdir: promisify(readdir),
   mkdir: async (path, mode) => void (await mkdir(path, { mode })),
-  link,
-  rename,
-  unlink,
+  link: async (existing, path) => await link(existing, path),
+  rename: async (existing, path) => await rename(existing, path),
+  unlink: async (path) => await unlink(path),
   rmdir: async (path) => await rmdir(path),
-  stat,
+  stat: promisify(stat),
   uidAt: async () => userInfo().uid,
   readNow,
   startReadAhead,

@@ -4,14 +4,15 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
-  fsyncSync,
+  fsync,
   openSync,
   readSync,
   writeFileSync,
 } from 'node:fs';
+import { promisify } from 'node:util';
 import { type FileSystem, nodeFileSystem, type OpenFile } from './file-system.ts';
 
-const { O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY } = constants;
+const { O_WRONLY, O_RDWR, O_CREAT } = constants;
 
 /**
  * Reads files synchronously in the calling thread: they are small, and reading the two files of each key version by
@@ -21,7 +22,7 @@ const { O_WRONLY, O_RDWR, O_CREAT, O_DIRECTORY } = constants;
 export const promptFileSystem: FileSystem = {
   ...nodeFileSystem,
   open: async (path, flags, mode) => {
-    const isForReading = (flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY)) === 0;
+    const isForReading = (flags & (O_WRONLY | O_RDWR | O_CREAT)) === 0;
     return isForReading ? promptFile(openSync(path, flags)) : await nodeFileSystem.open(path, flags, mode);
   },
 };
@@ -46,7 +47,7 @@ function promptFile(descriptor: number): OpenFile {
     },
     chown: async (uid, gid) => fchownSync(descriptor, uid, gid),
     chmod: async (mode) => fchmodSync(descriptor, mode),
-    sync: async () => fsyncSync(descriptor),
+    sync: () => promisify(fsync)(descriptor),
     close: async () => closeSync(descriptor),
   };
 }

@@ -69,6 +69,7 @@ it.each([
     ['src/kms/a.ts', "import { kill } from 'node:process';\n", 'node:process'],
     ['src/kms/a.ts', "import process from 'process';\n", 'process'],
     ['src/kms/aws/credentials/chain.ts', "import { env } from 'node:process';\n", 'node:process'],
+    ['src/system-clock.ts', "import { env } from 'node:process';\n", 'node:process'],
   ].map(([file = '', text = '', name = '']): [string, string, string] => [
     file,
     text,
