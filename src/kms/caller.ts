@@ -65,15 +65,17 @@ export class UnwrapCaller {
   readonly #random: Random;
   readonly #observer: KmsObserver;
   readonly #spreadMs: number;
-  /** The time of the first call on the monotonic clock. */
-  #startMs: number | undefined;
+  /** The earliest time of the first call on the monotonic clock. */
+  readonly #startMs: number;
+  #isPrepared = false;
   /** Calls between two attempts. */
   #pausing = 0;
   readonly #watchers = new Set<() => void>();
 
   /**
    * @param clients in the order of attempts; keys are created in the first Region only
-   * @param spreadMs range of the random delay of the first call, which spreads the load when many callers start at once
+   * @param spreadMs range of the random time before which no call is made, counted from now: it spreads the load when many
+   * callers start at once
    */
   constructor(
     clients: readonly [DataKeyClient, ...DataKeyClient[]],
@@ -88,6 +90,7 @@ export class UnwrapCaller {
     this.#random = random;
     this.#observer = observer;
     this.#spreadMs = spreadMs;
+    this.#startMs = spreadMs > 0 ? clock.monotonicMs() + random() * spreadMs : Number.NEGATIVE_INFINITY;
   }
 
   get hasOneRegion(): boolean {
@@ -222,14 +225,17 @@ export class UnwrapCaller {
   }
 
   get #spreadLeftMs(): number {
-    const nowMs = this.#clock.monotonicMs();
-    this.#startMs ??= nowMs + this.#random() * this.#spreadMs;
-    return this.#startMs - nowMs;
+    return this.#startMs - this.#clock.monotonicMs();
   }
 
   async #untilSpread({ signal }: Deadline): Promise<void> {
     const leftMs = this.#spreadLeftMs;
-    if (leftMs > 0) await this.#clock.sleep(leftMs, signal).catch(() => undefined);
+    if (leftMs <= 0) return;
+    if (!this.#isPrepared) {
+      this.#isPrepared = true;
+      this.#clients[0].prepare?.();
+    }
+    await this.#clock.sleep(leftMs, signal).catch(() => undefined);
   }
 
   #pauseAfter({ failure, thrown }: RegionalFailure, attempt: number, deadline: Deadline): number | undefined {

@@ -6,6 +6,11 @@ export interface DataKeyClient {
   readonly region: string;
   /** The destination of the calls for messages: the Region and, if set, the endpoint. */
   readonly description: string;
+  /**
+   * Starts to look for credentials and to connect, for the first call. Never throws: that call reports what failed.
+   * Missing: there is nothing to do ahead.
+   */
+  prepare?(): void;
   /** GenerateDataKeyWithoutPlaintext. */
   generateWrappedKey(request: GenerateRequest, signal: AbortSignal): Promise<GeneratedKey>;
   /** Decrypt. The caller owns the plaintext and wipes it. */

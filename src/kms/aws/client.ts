@@ -33,7 +33,7 @@ const CREDENTIAL_REQUESTS = 3;
 
 /**
  * A server's client of KMS. The SDK still determines identity and endpoint, and is loaded only if that takes more than
- * the environment. Sends nothing until the first call.
+ * the environment. Sends nothing until `prepare` or the first call.
  * @param credentials replaces the SDK's credential chain
  * @throws KeyError BAD_OPTION for unusable settings of Region, endpoint and proxies in the environment or profile
  */
@@ -65,6 +65,7 @@ export async function createAwsKmsClient(
     ...keyCalls(connection),
     region,
     description: describePlace(target),
+    prepare: () => connection.prepare(),
     close: () => connection.close(),
   };
 }

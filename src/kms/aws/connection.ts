@@ -56,7 +56,7 @@ interface Way extends Endpoint {
 
 /**
  * KMS in one Region without the SDK's client, whose single call costs about as much as starting the agent. Connections
- * are opened by the first call and kept open.
+ * are opened by `prepare` and by calls, and kept open.
  */
 export class KmsConnection {
   readonly #target: Target;
@@ -105,6 +105,14 @@ export class KmsConnection {
   async callUnsigned(operation: string, input: object, signal: AbortSignal): Promise<HttpAnswer> {
     const way = await this.#find();
     return await this.#exchange(way, this.#headersOf(way.url, operation), JSON.stringify(input), signal);
+  }
+
+  /** As `DataKeyClient.prepare`. */
+  prepare(): void {
+    const identity = async () => await this.#identity.get(this.#wallMs);
+    const connected = async () => (await this.#find()).transport.prepare?.(this.#target.connectTimeoutMs);
+    // The first call meets what fails here, and reports it.
+    void Promise.allSettled([identity(), connected()]);
   }
 
   close(): void {

@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as tls from 'node:tls';
 import { KeyError, toKeyError } from '../../errors.ts';
-
-/**
- * Variables that name the certificate bundle for a proxy or private endpoint: those of AWS's tools first, then
- * OpenSSL's.
- */
-const VARIABLES = ['AWS_CA_BUNDLE', 'SSL_CERT_FILE'] as const;
+import { bundleVariable } from './bundle-variable.ts';
 
 /**
  * Returns the system's usual certificates and those of the first bundle that the environment names; undefined when it
@@ -14,7 +9,7 @@ const VARIABLES = ['AWS_CA_BUNDLE', 'SSL_CERT_FILE'] as const;
  * @throws KeyError BAD_OPTION when the bundle cannot be read or holds no certificate
  */
 export function trustedCertificates(environment: NodeJS.ProcessEnv): readonly string[] | undefined {
-  const variable = VARIABLES.find((name) => (environment[name] ?? '') !== '');
+  const variable = bundleVariable(environment);
   if (variable === undefined) return undefined;
   const path = environment[variable] ?? '';
   let text: string;

@@ -712,11 +712,11 @@ describe('a session', () => {
     ['OPEN of a new key', { type: 'open', id: keyId(2), mayCreate: true, deadlineMs: 30_000 }],
     ['CHECK', { type: 'check', deadlineMs: 30_000 }],
   ])(
-    'waits a random time of up to 100 ms before its first KMS call, for %s too, and never again',
+    'makes its first KMS call a random time of up to 100 ms after HELLO, for %s too, and waits never again',
     async (_, request) => {
       fs.files.set('/keys/aws-kms-key.1.1', { bytes: wrappedKey('a'), synced: true });
-      await hello();
       const startedMs = clock.monotonicMs();
+      await hello();
       const calledMs: number[] = [];
       kms.on = () => void calledMs.push(clock.monotonicMs());
       send(2, request);

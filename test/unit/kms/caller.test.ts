@@ -447,4 +447,20 @@ describe('many callers that start at the same moment', () => {
     );
     expect(kms.calls).toEqual([]);
   });
+
+  it('have credentials and connection prepared meanwhile, once', async () => {
+    const observer = { attemptStarted: () => undefined, attemptEnded: () => undefined };
+    const preparedMs: number[] = [];
+    const client = Object.assign(new ScriptedKms(), { prepare: () => void preparedMs.push(clock.monotonicMs()) });
+    const deadline = startDeadline(clock, 60_000);
+    const startedMs = clock.monotonicMs();
+    const spread = new KmsCaller([client], clock, () => 0.5, observer, START_SPREAD_MS);
+    const calls = [1, 2].map(() => spread.decrypt('key 1 version 1', known, deadline));
+    await clock.runUntil(Promise.all(calls));
+    await clock.runUntil(spread.decrypt('key 1 version 1', known, deadline));
+    expect(preparedMs).toEqual([startedMs]);
+    await clock.runUntil(new KmsCaller([client], clock, () => 0.5, observer).decrypt('key 1', known, deadline));
+    expect(preparedMs).toHaveLength(1);
+    deadline.cancel();
+  });
 });

@@ -1,5 +1,5 @@
 import { proxiesOf } from '../proxies.ts';
-import { DirectTransport, plainSockets, tlsSockets } from './direct.ts';
+import { DirectTransport, plainSockets } from './direct.ts';
 import { bareHost, type Transport, type TransportOptions } from './transport.ts';
 
 /** Creates a transport to the URL. Does not connect yet. */
@@ -13,7 +13,7 @@ export async function transportTo(url: URL, options: TransportOptions): Promise<
   const host = bareHost(url.hostname);
   const open =
     url.protocol === 'https:'
-      ? tlsSockets(host, Number(url.port || 443), options.trustedCertificates)
+      ? (await import('./tls-sockets.ts')).tlsSockets(host, Number(url.port || 443), options.trustedCertificates)
       : plainSockets(host, Number(url.port || 80));
   return new DirectTransport(open, url.pathname, options.clock);
 }

@@ -1,5 +1,4 @@
-import { isIP, connect as netConnect, type OnReadOpts, type Socket } from 'node:net';
-import { createSecureContext, connect as tlsConnect } from 'node:tls';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { wipe } from '../../../bytes.ts';
 import type { Clock } from '../../../clock.ts';
 import { AnswerReader } from './answer-reader.ts';
@@ -9,31 +8,7 @@ import { type HttpOutcome, type HttpRequest, limitConnecting, type Transport } f
 export type OpenSocket = (onread: OnReadOpts) => Socket;
 
 export function plainSockets(host: string, port: number): OpenSocket {
-  return (onread) => netConnect({ host, port, onread });
-}
-
-/** @param trusted certificates in PEM; undefined: the system's usual ones */
-export function tlsSockets(host: string, port: number, trusted: readonly string[] | undefined): OpenSocket {
-  const secureContext = createSecureContext(trusted === undefined ? {} : { ca: [...trusted] });
-  // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
-  const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true };
-  let session: Buffer | undefined;
-  return (onread) => {
-    // Each session is used for one connection, which brings the next: a server that refuses or ignores resumed sessions
-    // does so once.
-    const resumed = session;
-    session = undefined;
-    const socket = tlsConnect({
-      ...where,
-      ...(isIP(host) === 0 ? { servername: host } : {}),
-      ...(resumed === undefined ? {} : { session: resumed }),
-      ...{ onread },
-    });
-    socket.on('session', (given) => {
-      session = given;
-    });
-    return socket;
-  };
+  return (onread) => connect({ host, port, onread });
 }
 
 /**
@@ -72,6 +47,12 @@ export class DirectTransport implements Transport {
     const text = requestText(this.#path, headers, body);
     const connection = this.#takeIdle() ?? this.#connect(connectTimeoutMs);
     return connection.ask(text, ended);
+  }
+
+  prepare(connectTimeoutMs: number): void {
+    const connection = this.#connect(connectTimeoutMs);
+    connection.rest();
+    this.#idle.push(connection);
   }
 
   close(): void {
@@ -152,6 +133,11 @@ class Connection {
     };
   }
 
+  /** An idle connection does not keep the process alive. */
+  rest(): void {
+    this.#socket.unref();
+  }
+
   /** Closes the connection; a pending request fails with the error. */
   fail(error: unknown): void {
     const asked = this.#asked;
@@ -188,8 +174,7 @@ class Connection {
     if (reader.keepsConnection) {
       const [, seconds] = /\btimeout=(\d{1,6})\b/.exec(String(answer.headers['keep-alive'] ?? '')) ?? [];
       if (seconds !== undefined) this.#goodUntilMs = this.#clock.monotonicMs() + Number(seconds) * 1000 - HURRY_MS;
-      // An idle connection does not keep the process alive.
-      this.#socket.unref();
+      this.rest();
       this.#events.free();
     } else this.fail(hangUp());
     ended({ answer });

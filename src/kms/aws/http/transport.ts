@@ -31,6 +31,8 @@ export interface Transport {
    * @returns a function that aborts the request: `ended` then gets its error
    */
   post(request: HttpRequest, ended: (outcome: HttpOutcome) => void): (error: unknown) => void;
+  /** Opens a connection for a later request, which reports what failed. Missing: each request has to connect. */
+  prepare?(connectTimeoutMs: number): void;
   close(): void;
 }
 

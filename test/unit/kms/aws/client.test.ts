@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
@@ -14,6 +14,7 @@ import { Secrets } from '../../../../src/secrets.ts';
 import { CertificateAuthority } from '../../../support/certificates.ts';
 import { expectKeyError } from '../../../support/expect-error.ts';
 import { httpProxy, refusingProxy, tlsFront } from '../../../support/fronts.ts';
+import { until } from '../../../support/scratch.ts';
 
 const ALIAS = 'alias/a';
 const PLAIN: AwsSurroundings = {
@@ -209,4 +210,26 @@ it.each([
     'Failed to establish tunnel',
   );
   expect(asked).toEqual([host]);
+});
+
+it('a client that prepares leaves what fails to the first call', async () => {
+  useTestCredentials();
+  const unreachable = await client('http://127.0.0.1:9/');
+  unreachable.prepare?.();
+  await expectKeyError(generate(unreachable, 60, NO_SECOND_ATTEMPT), 'KMS_TRANSIENT', /ECONNREFUSED/);
+});
+
+it('a client that prepares runs the credential process before the first call, and only then', async () => {
+  const { accessKeyId, secretAccessKey } = TEST_ACCESS_KEY;
+  const answer = JSON.stringify({ Version: 1, AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey });
+  const program = join(home, 'credentials.sh');
+  const runs = join(home, 'runs');
+  writeFileSync(program, `echo run >> ${runs}\necho '${answer}'\n`);
+  mkdirSync(join(home, '.aws'));
+  writeFileSync(join(home, '.aws/config'), `[default]\ncredential_process = sh ${program}\n`);
+  const made = await client();
+  made.prepare?.();
+  await until('the credential process runs', () => existsSync(runs));
+  expect(await generate(made)).toBe(kms.keyArns[0]);
+  expect(readFileSync(runs, 'utf8')).toBe('run\n');
 });

@@ -7,6 +7,7 @@ import { systemClock } from '../../../../../src/cli/system.ts';
 import { AnswerReader } from '../../../../../src/kms/aws/http/answer-reader.ts';
 import { transportTo } from '../../../../../src/kms/aws/http/connect.ts';
 import { type HttpAnswer, MOST_ANSWER_BYTES, type Transport } from '../../../../../src/kms/aws/http/transport.ts';
+import { nextTurn } from '../../../../../src/next-turn.ts';
 import { CertificateAuthority } from '../../../../support/certificates.ts';
 import { listening } from '../../../../support/fronts.ts';
 import { cleanUp, until } from '../../../../support/scratch.ts';
@@ -341,6 +342,30 @@ describe('connections', () => {
       code: 'ECONNRESET',
       message: 'Client network socket disconnected before secure TLS connection was established',
     });
+  });
+
+  it('that were opened ahead carry the first requests', async () => {
+    const { asked, sockets, port } = await scripted([sized('1'), sized('2')]);
+    const transport = await direct(`http://127.0.0.1:${port}/`);
+    transport.prepare?.(60_000);
+    await until('the connection is open', () => sockets.length === 1);
+    expect(asked).toEqual([]);
+    expect(await post(transport)).toBe('1');
+    expect(await post(transport)).toBe('2');
+    expect(sockets).toHaveLength(1);
+  });
+
+  it('that were opened ahead and closed by the server carry none', async () => {
+    const { sockets, port } = await scripted([sized('1')], (socket) => {
+      if (sockets.length === 1) socket.destroy();
+    });
+    const transport = await direct(`http://127.0.0.1:${port}/`);
+    transport.prepare?.(60_000);
+    await until('the connection is closed', () => sockets[0]?.closed === true);
+    // The end reaches the client in a later turn of the event loop.
+    await nextTurn();
+    expect(await post(transport)).toBe('1');
+    expect(sockets).toHaveLength(2);
   });
 
   it('do not resume a session that got no answer', async () => {
