@@ -19,7 +19,10 @@ export interface AgentRun {
   /** From the request to the first data key, and to the last answer. */
   readonly firstKeyMs: number;
   readonly doneMs: number;
-  /** From the first KMS call to the first data key, without the random start delay. */
+  /**
+   * From the first KMS call to the first data key, without the random start delay: too little where KMS answers within
+   * milliseconds, since the agent sends lines and keys together.
+   */
   readonly firstCallMs: number;
   readonly keys: number;
   readonly cpuMs: number;
