@@ -69,7 +69,11 @@ async function run({ directory, quick, rounds = quick ? 3 : 15, progress }: Benc
         const { calls } = await kms.take();
         if (found.keys !== 1 || calls !== 1) throw new Error(`${name}: ${found.keys} keys with ${calls} calls`);
         const { welcomeMs, firstCallMs, residentBytes, privateBytes } = found;
-        return { ms: welcomeMs + firstCallMs - LATENCY_MS, residentMb: residentBytes / MB, privateMb: privateBytes / MB };
+        return {
+          ms: welcomeMs + firstCallMs - LATENCY_MS,
+          residentMb: residentBytes / MB,
+          privateMb: privateBytes / MB,
+        };
       },
     });
     const listenIn = join(directory, 'run');
