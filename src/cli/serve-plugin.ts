@@ -6,9 +6,9 @@ import { KeyError } from '../errors.ts';
 import type { Role } from '../format/messages.ts';
 import type { Trouble } from '../keyring/master-keys.ts';
 import type { Settings } from '../keyring/settings.ts';
-import { bundleVariable } from '../kms/aws/bundle-variable.ts';
 import { createAwsKmsClient, type ServiceChain } from '../kms/aws/client.ts';
 import { adoptLegacyVariables } from '../kms/aws/credentials/shared-files.ts';
+import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsClients } from '../kms/client.ts';
 import { printable } from '../printable.ts';
 import { isSocket } from './inherited-socket.ts';
@@ -72,7 +72,7 @@ async function connectKms(settings: Settings, found?: ServiceChain): Promise<Kms
   }
   const surroundings = {
     proxyEnvironment: process.env,
-    trustedCertificates: found === undefined ? await certificatesOf(process.env) : found.trustedCertificates,
+    trustedCertificates: found === undefined ? trustedCertificates(process.env) : found.trustedCertificates,
     clock: systemClock,
     secrets: processSecrets,
   };
@@ -82,12 +82,6 @@ async function connectKms(settings: Settings, found?: ServiceChain): Promise<Kms
     .filter(({ region }) => region !== first.region)
     .map((region) => createAwsKmsClient({ ...settings, ...region }, surroundings, found?.credentials));
   return [first, ...(await Promise.all(others))];
-}
-
-/** Node's module for TLS is loaded here only where the environment names a bundle. */
-async function certificatesOf(environment: NodeJS.ProcessEnv): Promise<readonly string[] | undefined> {
-  if (bundleVariable(environment) === undefined) return undefined;
-  return (await import('../kms/aws/trusted-certificates.ts')).trustedCertificates(environment);
 }
 
 /** @param fileSystem a synchronous one only for an agent of one server: a hanging disk stops the agent */

@@ -2,7 +2,6 @@
 import type { KeyringSurroundings } from '../keyring/open-keyring.ts';
 import type { ServiceChain } from '../kms/aws/client.ts';
 import { adoptLegacyVariables, areSharedFilesThere } from '../kms/aws/credentials/shared-files.ts';
-import { usualCertificates } from '../kms/aws/trusted-certificates.ts';
 import { within } from '../kms/retry.ts';
 import { findAccount } from '../server/account.ts';
 import { passedOn, readService, type Service } from '../server/service/server-environment.ts';
@@ -80,7 +79,7 @@ export async function connectAsService(
   return {
     region: way.region,
     endpointUrl: way.endpointUrl,
-    trustedCertificates: way.certificates === undefined ? undefined : [...usualCertificates(), way.certificates],
+    trustedCertificates: way.certificates === undefined ? undefined : [way.certificates],
     credentials: async () => {
       const asked = first ?? (await ask());
       first = undefined;

@@ -5,7 +5,7 @@ import { nodeDataFiles } from '../data/data-files.ts';
 import { readSmallFile } from '../disk/small-file.ts';
 import { systemErrorCode } from '../errors.ts';
 import { createKmsInspector } from '../kms/aws/inspector.ts';
-import { trustedCertificates, usualCertificates } from '../kms/aws/trusted-certificates.ts';
+import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { passedOn } from '../server/service/server-environment.ts';
 import {
@@ -92,7 +92,7 @@ async function connectAsServer(
     endpointUrl: way.endpointUrl,
     sharedFiles: undefined,
     environment: own,
-    trustedCertificates: way.certificates === undefined ? undefined : [...usualCertificates(), way.certificates],
+    trustedCertificates: way.certificates === undefined ? undefined : [way.certificates],
     secrets: processSecrets,
     clock: systemClock,
     found: {

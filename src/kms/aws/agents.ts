@@ -1,13 +1,14 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { proxiesOf } from './proxies.ts';
+import { contextTrusting } from './tls-context.ts';
 
 export interface AgentOptions {
   /** The most connections; undefined: no limit. */
   readonly maxSockets?: number | undefined;
   /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
-  /** Trusted certificates in PEM; undefined: the system's usual ones. */
+  /** Certificates in PEM to trust beside the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
 }
 
@@ -30,7 +31,7 @@ export function keepAliveAgents({ maxSockets, proxyEnvironment, trustedCertifica
       ...options,
       // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
       rejectUnauthorized: true,
-      ...(trustedCertificates === undefined ? {} : { ca: [...trustedCertificates] }),
+      ...(trustedCertificates === undefined ? {} : { secureContext: contextTrusting(trustedCertificates) }),
     }),
   };
 }

@@ -14,7 +14,7 @@ import { RequestSigner } from './sigv4.ts';
 export interface AwsSurroundings {
   /** HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in upper or lower case. */
   readonly proxyEnvironment: NodeJS.ProcessEnv;
-  /** Trusted certificates in PEM; undefined: the system's usual ones. */
+  /** Certificates in PEM to trust beside the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
   /** The variables that the SDK reads: those of the process. Default: `proxyEnvironment`. */
   readonly environment?: NodeJS.ProcessEnv | undefined;

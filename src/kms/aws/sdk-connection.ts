@@ -86,7 +86,7 @@ export interface CommandConnectionOptions {
   readonly profile?: string | undefined;
   /** The variables that the SDK reads: proxies, and the credential chain's, to explain failures. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Trusted certificates in PEM; undefined: the system's usual ones. */
+  /** Certificates in PEM to trust beside the usual ones. */
   readonly trustedCertificates: readonly string[] | undefined;
   readonly clock: Clock;
   /** Collects texts that must not leave the process. */

@@ -1,15 +1,19 @@
 import { readFileSync } from 'node:fs';
-import * as tls from 'node:tls';
 import { KeyError, toKeyError } from '../../errors.ts';
-import { bundleVariable } from './bundle-variable.ts';
 
 /**
- * Returns the system's usual certificates and those of the first bundle that the environment names; undefined when it
- * names none.
+ * Variables that name the certificate bundle for a proxy or private endpoint: those of AWS's tools first, then
+ * OpenSSL's.
+ */
+const VARIABLES = ['AWS_CA_BUNDLE', 'SSL_CERT_FILE'] as const;
+
+/**
+ * Returns the first bundle of certificates that the environment names, which are trusted beside the usual ones; undefined
+ * when it names none.
  * @throws KeyError BAD_OPTION when the bundle cannot be read or holds no certificate
  */
 export function trustedCertificates(environment: NodeJS.ProcessEnv): readonly string[] | undefined {
-  const variable = bundleVariable(environment);
+  const variable = VARIABLES.find((name) => (environment[name] ?? '') !== '');
   if (variable === undefined) return undefined;
   const path = environment[variable] ?? '';
   let text: string;
@@ -24,12 +28,5 @@ export function trustedCertificates(environment: NodeJS.ProcessEnv): readonly st
   if (!text.includes('-----BEGIN CERTIFICATE-----')) {
     throw new KeyError('BAD_OPTION', `${variable}: ${path} holds no PEM certificate`);
   }
-  return [...usualCertificates(), text];
-}
-
-/** The certificates that Node.js trusts by default. */
-export function usualCertificates(): readonly string[] {
-  // Releases before 22.15 lack the function; their list leaves out those of NODE_EXTRA_CA_CERTS.
-  const { getCACertificates, rootCertificates }: Partial<typeof tls> = tls;
-  return getCACertificates?.('default') ?? rootCertificates ?? [];
+  return [text];
 }

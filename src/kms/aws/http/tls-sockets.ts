@@ -1,11 +1,12 @@
 /** Connections over TLS, in a module of its own: Node's module for it is loaded while the agent waits for its first call. */
 import { isIP } from 'node:net';
-import { connect, createSecureContext } from 'node:tls';
+import { connect } from 'node:tls';
+import { contextTrusting } from '../tls-context.ts';
 import type { OpenSocket } from './direct.ts';
 
-/** @param trusted certificates in PEM; undefined: the system's usual ones */
+/** @param trusted certificates in PEM beside the usual ones */
 export function tlsSockets(host: string, port: number, trusted: readonly string[] | undefined): OpenSocket {
-  const secureContext = createSecureContext(trusted === undefined ? {} : { ca: [...trusted] });
+  const secureContext = contextTrusting(trusted);
   // Setting it explicitly overrides NODE_TLS_REJECT_UNAUTHORIZED.
   const where = { host, port, secureContext, ALPNProtocols: ['http/1.1'], rejectUnauthorized: true };
   let session: Buffer | undefined;
