@@ -1,5 +1,6 @@
 import { systemClock } from '../src/cli/system.ts';
-import { type DevKms, startDevKms } from '../src/dev-kms/index.ts';
+import { type DevKms, startDevKms, TEST_ACCESS_KEY } from '../src/dev-kms/index.ts';
+import { ROLE_KEY } from './instance-metadata.ts';
 
 export const MASTER_KEY = 'alias/mariadb-encryption';
 
@@ -14,5 +15,9 @@ export async function startCountedKms(): Promise<CountedKms> {
   const onCall = (): void => {
     calls += 1;
   };
-  return { kms: await startDevKms({ clock: systemClock, aliases: [MASTER_KEY], onCall }), count: () => calls };
+  const accessKeys = [TEST_ACCESS_KEY, ROLE_KEY];
+  return {
+    kms: await startDevKms({ clock: systemClock, aliases: [MASTER_KEY], accessKeys, onCall }),
+    count: () => calls,
+  };
 }

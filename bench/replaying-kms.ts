@@ -2,8 +2,9 @@
  * A KMS that needs little CPU time: it answers a repeated Decrypt from the first answer of the embedded KMS, after the
  * latency and without verifying the signature. Other requests are passed on.
  */
-import { createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createServer as createTlsServer } from 'node:tls';
 
 export interface ReplayingKms {
   readonly url: string;
@@ -11,6 +12,24 @@ export interface ReplayingKms {
   latencyMs: number;
   /** The number of repeated answers. */
   readonly replayed: () => number;
+  /** Listens for TLS connections as well. */
+  listenTls(options: TlsOptions): Promise<string>;
+  /** Returns the connections over TLS since the last time. */
+  takeConnections(): TlsConnections;
+}
+
+export interface TlsOptions {
+  /** PEM. */
+  readonly certificate: string;
+  readonly key: string;
+  /** The only key exchange that is accepted, by OpenSSL's name. */
+  readonly group: string;
+}
+
+export interface TlsConnections {
+  readonly all: number;
+  /** Those that resumed a session. */
+  readonly resumed: number;
 }
 
 const END_OF_HEAD = '\r\n\r\n';
@@ -29,8 +48,8 @@ function whole(text: string): { readonly head: string; readonly body: string } |
 export async function startReplayingKms(kmsPort: number): Promise<ReplayingKms> {
   const answers = new Map<string, string>();
   let replayed = 0;
-  const replaying = { url: '', latencyMs: 0, replayed: () => replayed };
-  const server = createServer((client) => {
+  let connections = { all: 0, resumed: 0 };
+  const serve = (client: Socket): void => {
     client.setNoDelay(true);
     client.on('error', () => client.destroy());
     let kms: Socket | undefined;
@@ -64,10 +83,32 @@ export async function startReplayingKms(kmsPort: number): Promise<ReplayingKms> 
       if (replaying.latencyMs === 0) client.write(known, 'latin1');
       else void delay(replaying.latencyMs).then(() => client.write(known, 'latin1'));
     });
-  });
+  };
+  const replaying: ReplayingKms = {
+    url: `http://${await listening(createServer(serve))}`,
+    latencyMs: 0,
+    replayed: () => replayed,
+    listenTls: async ({ certificate, key, group }) => {
+      const server = createTlsServer({ cert: certificate, key, ecdhCurve: group }, (client) => {
+        connections.all += 1;
+        if (client.isSessionReused()) connections.resumed += 1;
+        serve(client);
+      });
+      return `https://${await listening(server)}`;
+    },
+    takeConnections: () => {
+      const taken = connections;
+      connections = { all: 0, resumed: 0 };
+      return taken;
+    },
+  };
+  return replaying;
+}
+
+/** Returns the server's address on loopback, with its port. */
+async function listening(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
-  replaying.url = `http://127.0.0.1:${address.port}`;
-  return replaying;
+  return `127.0.0.1:${address.port}`;
 }

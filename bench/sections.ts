@@ -9,6 +9,7 @@ import type { Section } from './section.ts';
 import { smallBuffers } from './small-buffers.ts';
 import { startUp } from './start-up.ts';
 import { sysbench } from './sysbench.ts';
+import { ways } from './ways.ts';
 
 /** In the order in which they run, and in which docs/performance.md has them. */
 export const SECTIONS: readonly Section[] = [
@@ -21,5 +22,6 @@ export const SECTIONS: readonly Section[] = [
   sealedCache,
   agent,
   rotation,
+  ways,
   cost,
 ];
