@@ -6,6 +6,7 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, type Server } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
 import type { Identity } from './certificates.ts';
 import { cleanUp } from './scratch.ts';
 
@@ -44,9 +45,16 @@ export function forwarding(
   };
 }
 
-/** A TLS front of `target`; its URL names 127.0.0.1. */
-export async function tlsFront(target: string, { key, chain }: Identity): Promise<string> {
-  const server = createHttpsServer({ key, cert: chain }, forwarding(target));
+/**
+ * A TLS front of `target`; its URL names 127.0.0.1.
+ * @param options of Node's server
+ */
+export async function tlsFront(
+  target: string,
+  { key, chain }: Identity,
+  options: SecureContextOptions = {},
+): Promise<string> {
+  const server = createHttpsServer({ ...options, key, cert: chain }, forwarding(target));
   return `https://127.0.0.1:${await listening(server)}`;
 }
 
