@@ -17,9 +17,10 @@ import { KeyDirectory } from '../src/keystore/directory.ts';
 import { createAwsKmsClient } from '../src/kms/aws/client.ts';
 import { Secrets } from '../src/secrets.ts';
 import { startKmsProcess } from './kms-process.ts';
+import { measureStart, moreThanOne, type Start, type Starts, seconds, startsTable } from './measured-start.ts';
 import type { BenchOptions, Section } from './section.ts';
 import { makeCertificates, type StandIn, startStandIn } from './stand-in.ts';
-import { median, table, withSpread } from './statistics.ts';
+import { table, withSpread } from './statistics.ts';
 import { answersOf } from './stored-keys.ts';
 import { installTemplate } from './template.ts';
 
@@ -27,26 +28,10 @@ import { installTemplate } from './template.ts';
 const VERSIONS_OF_A_KEY = 10;
 const SERVER_OPTIONS: ServerOptions = { aws_key_management_start_timeout: 300 };
 
-interface Start {
-  readonly ms: number;
-  /** CPU time of the stand-in of KMS, milliseconds. */
-  readonly kmsMs: number;
-}
-
-/** Milliseconds until the server takes connections; then it must know so many versions. */
-async function startOurs(server: ScratchServer, kms: StandIn, versions: number): Promise<Start> {
-  await kms.take();
-  const ms = await timed(() => server.start());
-  try {
-    const loaded = await server.variable('STATUS', 'Aws_key_management_versions_loaded');
-    const { calls, cpuMs } = await kms.take();
-    if (loaded !== String(versions) || calls !== versions)
-      throw new Error(`${versions} versions: ${loaded} loaded with ${calls} calls`);
-    return { ms, kmsMs: cpuMs };
-  } finally {
-    await server.kill();
-  }
-}
+/** Versions of a start that is measured once, for its memory. */
+const MOST_VERSIONS = 100_000;
+/** The executable of an earlier agent, measured beside this one. */
+const { EARLIER_AGENT: EARLIER } = process.env;
 
 /** Starts the server and reads a table under the last of its keys. */
 async function startOther(server: ScratchServer, keys: number): Promise<number> {
@@ -89,19 +74,21 @@ async function oneAtATime(keys: string, kms: StandIn, calls: number): Promise<nu
   }
 }
 
-interface Found {
-  readonly ms: number[];
-  readonly kmsMs: number[];
-  readonly tlsMs: number[];
+/** Starts of one server; `kms` is what it asks. */
+interface Candidate {
+  readonly server: ScratchServer;
+  readonly kms: StandIn;
+  /** By latency. */
+  readonly starts: ReadonlyMap<number, Start[]>;
 }
 
 interface Candidates {
   readonly versions: number;
   readonly keys: string;
-  readonly ours: ScratchServer;
-  readonly overTls: ScratchServer;
-  /** By latency. */
-  readonly found: ReadonlyMap<number, Found>;
+  /** This plugin with a plain KMS, with one over TLS, and with an earlier agent. */
+  readonly plain: Candidate;
+  readonly tls: Candidate;
+  readonly earlier: Candidate | undefined;
   readonly other: ScratchServer;
   readonly otherMs: number[];
 }
@@ -110,6 +97,10 @@ async function run({ directory, quick, rounds = quick ? 1 : 3, progress }: Bench
   const counts = quick ? [1, 100, 1000] : [1, 100, 1000, 10_000];
   const latencies = quick ? [20] : [0, 20, 100];
   const template = await installTemplate(directory);
+  const embedded = await startKmsProcess();
+  const certificates = makeCertificates(directory);
+  const plainKms = await startStandIn();
+  const tlsKms = await startStandIn(certificates);
   const server = (name: string, options: ServerOptions, environment: NodeJS.ProcessEnv = {}): ScratchServer => {
     mkdirSync(join(directory, name));
     const made = new ScratchServer({
@@ -120,91 +111,132 @@ async function run({ directory, quick, rounds = quick ? 1 : 3, progress }: Bench
     made.copyDatabase(template);
     return made;
   };
-  const embedded = await startKmsProcess();
-  const certificates = makeCertificates(directory);
-  const kms = await startStandIn();
-  const tls = await startStandIn(certificates);
+  const candidate = (name: string, kms: StandIn, keys: string, options: ServerOptions = {}): Candidate => {
+    const all = { ...SERVER_OPTIONS, aws_key_management_keyfile_dir: keys, ...options };
+    const environment = kms === tlsKms ? { AWS_CA_BUNDLE: certificates.authority } : {};
+    const starts = new Map(latencies.map((latency) => [latency, []]));
+    return { server: server(name, pluginOptions(kms.url, all), environment), kms, starts };
+  };
+  const makeKeys = async (versions: number): Promise<string> => {
+    const keys = join(directory, `keys-${versions}`);
+    await embedded.makeKeys(keys, Math.ceil(versions / VERSIONS_OF_A_KEY), Math.min(versions, VERSIONS_OF_A_KEY));
+    for (const kms of [plainKms, tlsKms]) await kms.load(answersOf(keys));
+    return keys;
+  };
   try {
     const sets: Candidates[] = [];
     for (const versions of counts) {
-      const keys = join(directory, `keys-${versions}`);
-      await embedded.makeKeys(keys, Math.ceil(versions / VERSIONS_OF_A_KEY), Math.min(versions, VERSIONS_OF_A_KEY));
-      for (const each of [kms, tls]) await each.load(answersOf(keys));
+      const keys = await makeKeys(versions);
       const file = join(directory, `keys-${versions}.txt`);
       const lines = Array.from({ length: versions }, (_, key) => `${key + 1};${randomBytes(16).toString('hex')}\n`);
       writeFileSync(file, lines.join(''), { mode: 0o600 });
+      const isCompared = EARLIER !== undefined && (versions === 1 || versions === counts.at(-1));
       sets.push({
         versions,
         keys,
-        ours: server(
-          `ours-${versions}`,
-          pluginOptions(kms.url, { ...SERVER_OPTIONS, aws_key_management_keyfile_dir: keys }),
-        ),
-        overTls: server(
-          `tls-${versions}`,
-          pluginOptions(tls.url, { ...SERVER_OPTIONS, aws_key_management_keyfile_dir: keys }),
-          { AWS_CA_BUNDLE: certificates.authority },
-        ),
+        plain: candidate(`ours-${versions}`, plainKms, keys),
+        tls: candidate(`tls-${versions}`, tlsKms, keys),
+        earlier: isCompared
+          ? candidate(`earlier-${versions}`, plainKms, keys, { aws_key_management_agent: EARLIER })
+          : undefined,
         other: server(`file-${versions}`, {
           plugin_dir: dirname(serverPlugin('file_key_management')),
           plugin_load_add: 'file_key_management',
           file_key_management_filename: file,
         }),
         otherMs: [],
-        found: new Map(latencies.map((latency) => [latency, { ms: [], kmsMs: [], tlsMs: [] }])),
       });
     }
     const sequentialMs = new Map<number, number>();
     const calls = quick ? 10 : 30;
     for (let round = 0; round < rounds; round += 1) {
       for (const latency of latencies) {
-        for (const each of [kms, tls]) await each.setLatency(latency);
+        for (const kms of [plainKms, tlsKms]) await kms.setLatency(latency);
         progress(`round ${round + 1} of ${rounds}, KMS answers after ${latency} ms`);
-        for (const { versions, keys, ours, overTls, found } of sets) {
-          const { ms, kmsMs } = await startOurs(ours, kms, versions);
-          found.get(latency)?.ms.push(ms);
-          found.get(latency)?.kmsMs.push(kmsMs);
-          found.get(latency)?.tlsMs.push((await startOurs(overTls, tls, versions)).ms);
-          if (!sequentialMs.has(latency)) sequentialMs.set(latency, (await oneAtATime(keys, kms, calls)) / calls);
+        for (const { versions, keys, plain, tls, earlier } of sets) {
+          for (const each of [plain, tls, earlier]) {
+            if (each !== undefined) startsAt(each, latency).push(await measureStart(each.server, each.kms, versions));
+          }
+          if (!sequentialMs.has(latency)) sequentialMs.set(latency, (await oneAtATime(keys, plainKms, calls)) / calls);
         }
       }
       for (const { versions, other, otherMs } of sets) otherMs.push(await startOther(other, versions));
     }
-    const rows = sets.flatMap(({ versions, otherMs, found }) =>
-      latencies.map((latency) => {
-        const { ms, kmsMs, tlsMs } = found.get(latency) ?? { ms: [], kmsMs: [], tlsMs: [] };
-        const one = sets[0]?.found.get(latency)?.ms ?? [];
-        return [
-          `${versions.toLocaleString('en')} at ${latency} ms`,
-          seconds(otherMs),
-          seconds(ms),
-          ((median(ms) - median(one)) / 1000).toFixed(2),
-          seconds(tlsMs),
-          (median(kmsMs) / 1000).toFixed(2),
-          (((sequentialMs.get(latency) ?? Number.NaN) * versions) / 1000).toFixed(2),
-        ];
-      }),
+    const [one, many] = [sets[0], sets.at(-1)];
+    if (one === undefined || many === undefined) throw new Error('nothing was measured');
+    const rows = sets.flatMap(({ versions, otherMs, plain, tls }) =>
+      latencies.map((latency) => [
+        `${versions.toLocaleString('en')} at ${latency} ms`,
+        withSpread(otherMs.map(inSeconds), 2),
+        withSpread(
+          startsAt(plain, latency).map(({ ms }) => inSeconds(ms)),
+          2,
+        ),
+        seconds(moreThanOne({ one: startsAt(one.plain, latency), many: startsAt(plain, latency) })),
+        withSpread(
+          startsAt(tls, latency).map(({ ms }) => inSeconds(ms)),
+          2,
+        ),
+        seconds((sequentialMs.get(latency) ?? Number.NaN) * versions),
+      ]),
     );
+    const compare = (
+      kind: string,
+      latencyMs: number,
+      from: Candidate | undefined,
+      to: Candidate | undefined,
+    ): Starts[] =>
+      from === undefined || to === undefined
+        ? []
+        : [
+            {
+              name: `${many.versions.toLocaleString('en')} at ${latencyMs} ms${kind}`,
+              versions: many.versions,
+              latencyMs,
+              one: startsAt(from, latencyMs),
+              many: startsAt(to, latencyMs),
+            },
+          ];
+    const details = latencies.flatMap((latency) => [
+      ...compare(', the earlier agent', latency, one.earlier, many.earlier),
+      ...compare('', latency, one.plain, many.plain),
+      ...compare(' over TLS', latency, one.tls, many.tls),
+    ]);
+    if (!quick) {
+      progress(`${MOST_VERSIONS.toLocaleString('en')} versions`);
+      for (const kms of [plainKms, tlsKms]) await kms.setLatency(0);
+      const most = candidate('most', plainKms, await makeKeys(MOST_VERSIONS));
+      details.push({
+        name: `${MOST_VERSIONS.toLocaleString('en')} at 0 ms`,
+        versions: MOST_VERSIONS,
+        latencyMs: 0,
+        one: startsAt(one.plain, 0),
+        many: [await measureStart(most.server, most.kms, MOST_VERSIONS)],
+      });
+    }
     const header = [
       'versions, KMS',
       '`file_key_management`',
       'this plugin',
       'more than with one',
       'over TLS',
-      "KMS's stand-in, CPU",
       'Decrypt one at a time',
     ];
-    return `Seconds; the last column is ${calls} calls of one Decrypt after the other, times the versions, without a server.\n\n${table(header, rows)}`;
+    const words = `Seconds; the last column is ${calls} calls of one Decrypt after the other, times the versions, without a server.`;
+    return `${words}\n\n${table(header, rows)}\n${startsTable(details)}`;
   } finally {
-    for (const each of [kms, tls, embedded]) await each.close();
+    for (const each of [plainKms, tlsKms, embedded]) await each.close();
   }
 }
 
-function seconds(ms: readonly number[]): string {
-  return withSpread(
-    ms.map((each) => each / 1000),
-    2,
-  );
+function startsAt({ starts }: Candidate, latencyMs: number): Start[] {
+  const found = starts.get(latencyMs);
+  if (found === undefined) throw new Error(`no starts at ${latencyMs} ms`);
+  return found;
+}
+
+function inSeconds(ms: number): number {
+  return ms / 1000;
 }
 
 export const startUp: Section = { name: 'start-up', title: 'Starting with many key versions', run };
