@@ -44,9 +44,20 @@ struct connection
 static struct { long answers, at_once, most, connections, resumed; } counts;
 static uint64_t latency_ns;
 static struct connection *first, **last= &first;
-static struct hsearch_data table;
+/* A tree of `struct known`: hsearch(3) looks at the first bytes, which all wrapped keys share. */
+static void *table;
 static SSL_CTX *context;
 static int timer, poll_fd;
+
+struct known
+{
+  const char *blob, *text;
+};
+
+static int by_blob(const void *a, const void *b)
+{
+  return strcmp(((const struct known *) a)->blob, ((const struct known *) b)->blob);
+}
 
 static uint64_t now_ns(void)
 {
@@ -132,8 +143,8 @@ static const char *answer_of(struct connection *c)
   if (!quote)
     return refusal;
   *quote= 0;
-  ENTRY *found;
-  return hsearch_r((ENTRY) {.key= blob + sizeof member - 1}, FIND, &found, &table) ? found->data : refusal;
+  struct known **found= tfind(&(struct known) {.blob= blob + sizeof member - 1}, &table, by_blob);
+  return found ? (*found)->text : refusal;
 }
 
 static void serve(struct connection *c)
@@ -190,7 +201,6 @@ static void load(const char *path)
   for (unsigned id= 0; fscanf(file, "%8999s %63s %255s", blob, plain, arn) == 3; id++)
   {
     char *body, *text;
-    ENTRY *entry;
     int length= asprintf(&body, "{\"KeyId\":\"%s\",\"Plaintext\":\"%s\",\"EncryptionAlgorithm\":\"SYMMETRIC_DEFAULT\"}", arn, plain);
     if (length < 0 || asprintf(&text, "HTTP/1.1 200 OK\r\nx-amzn-RequestId: 00000000-0000-4000-8000-%012x\r\n"
                                "Cache-Control: no-cache, no-store, must-revalidate, private\r\nExpires: 0\r\nPragma: no-cache\r\n"
@@ -198,7 +208,11 @@ static void load(const char *path)
                                "Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%s", id, length, body) < 0)
       die("memory");
     free(body);
-    if (!hsearch_r((ENTRY) {strdup(blob), text}, ENTER, &entry, &table))
+    struct known *entry= malloc(sizeof *entry);
+    if (!entry || !(entry->blob= strdup(blob)))
+      die("memory");
+    entry->text= text;
+    if (!tsearch(entry, &table, by_blob))
       die("table");
   }
   fclose(file);
@@ -272,7 +286,7 @@ int main(int argc, char **argv)
       return 1;
   }
   int listener= socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  if (!hcreate_r(400000, &table) || bind(listener, (struct sockaddr *) &address, size) || listen(listener, 1024) ||
+  if (bind(listener, (struct sockaddr *) &address, size) || listen(listener, 1024) ||
       getsockname(listener, (struct sockaddr *) &address, &size))
     die("listen");
   poll_fd= epoll_create1(0);
