@@ -46,8 +46,8 @@ function surroundings(): { directory: string; launcher: string[] } {
       return {
         directory: sanitizedPlugin(),
         launcher: [
-          'env',
-          `LD_PRELOAD=${runtimeOf('libasan')}`,
+          // Some tests preload a library, which comes after the sanitizer's.
+          ...['sh', '-c', `LD_PRELOAD=${runtimeOf('libasan')}\${LD_PRELOAD:+:$LD_PRELOAD} exec env "$@"`, 'sh'],
           `ASAN_OPTIONS=detect_leaks=0:log_path=${join(reports, 'report')}`,
           `UBSAN_OPTIONS=print_stacktrace=1:log_path=${join(reports, 'report')}`,
         ],
