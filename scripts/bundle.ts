@@ -47,7 +47,8 @@ export async function bundle(commit: string): Promise<Bundle> {
   const places: Record<string, readonly [offset: number, length: number]> = {};
   let chunks = '';
   for (const name of names) {
-    const code = modules.get(name) ?? '';
+    const code = modules.get(name);
+    if (code === undefined) throw new Error(`esbuild wrote no ${name}`);
     // esbuild writes ASCII; the loader relies on it.
     if (/[^\0-\x7f]/.test(code)) throw new Error(`${name} is not ASCII`);
     places[name] = [chunks.length, code.length];

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /* The server's AES functions, which encrypt whatever the plugin does not encrypt with contexts of its own (crypt/contexts.h). */
 #ifndef AKM_AES_H
 #define AKM_AES_H

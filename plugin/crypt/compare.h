@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /* The comparison of streams with the server's own functions, before the server encrypts anything with them. */
 #ifndef AKM_COMPARE_H
 #define AKM_COMPARE_H

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /*
   Contexts of OpenSSL that are kept, each with the key that it had last: most calls of the server are for the redo log, which
   has one key, and a context that has the key needs a new initialisation vector only.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /*
   Encryption under a key version: AES-CBC, the server's default, or AES_CTR in the sense of file_key_management, which is
   AES-CTR where nothing is padded (pages, logs) and AES-GCM where something is (temporary files). What is unpadded and has a key

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /*
   The functions of OpenSSL 3 that encrypt, as the server's process has loaded them. The plugin links none and knows none of
   OpenSSL's headers: the names and types below are those of its manual pages.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+// The additional permission in plugin/NOTICE holds for this file.
 /*
   One encryption or decryption, unpadded, with AES-128, from begin to end, in as many pieces as the server likes. The bytes are
   those of the server's functions: AES-CTR, or AES-CBC whose last bytes, where they are no whole block, are XORed with the

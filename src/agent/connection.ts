@@ -8,7 +8,10 @@ import { nextTurn } from '../next-turn.ts';
 /** The most bytes that the plugin has not read yet; beyond it no further request is read. */
 const MOST_UNREAD_BYTES = 1_048_576;
 
-/** Messages without a request wait for others for so many turns of the event loop, which take no time where it is idle. */
+/**
+ * Turns of the event loop for which a message without a request waits for others. Turns of an idle loop take no time;
+ * those of a busy one bring the other messages.
+ */
 const MOST_TURNS = 8;
 /** The bytes that are sent at once: each write wakes the plugin, and costs as much as making a hundred messages. */
 const ENOUGH_BYTES = 8_192;

@@ -25,7 +25,9 @@ function load(name: string): unknown {
   // Known before it runs, as chunks may require each other.
   chunks.set(name, chunk);
   const filename = name.slice('./'.length);
-  const text = Buffer.from(code, ...(CHUNKS[filename] ?? [])).toString('latin1');
+  const place = CHUNKS[filename];
+  if (place === undefined) throw new Error(`the bundle has no ${filename}`);
+  const text = Buffer.from(code, ...place).toString('latin1');
   const run = compileFunction(text, ['require', 'module', 'exports'], { filename });
   run(load, chunk, chunk.exports);
   return chunk.exports;

@@ -1,12 +1,14 @@
 import { hash } from 'node:crypto';
 import type { Clock } from '../clock.ts';
-import type { KeyError } from '../errors.ts';
+import { KeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import { type KeyName, keyFileName } from '../format/key-file-name.ts';
 import type { StoredKey } from '../keystore/store.ts';
 
 /** Milliseconds after which KMS is asked again about the same bytes. */
 const REFUSED_FOR_MS = 3_600_000;
+/** As before, after a wrong answer: it may come from a proxy or another endpoint, and say nothing about the bytes. */
+const DOUBTED_FOR_MS = 300_000;
 
 interface Refusal {
   readonly question: string;
@@ -15,8 +17,8 @@ interface Refusal {
 }
 
 /**
- * Damaged keys: KMS gives the same answer about the same bytes, so a retry asks again only when the files or the configured
- * context have changed, or after an hour.
+ * Damaged keys: KMS refuses the same bytes again, so a retry asks only when the files or the configured context have
+ * changed, or after an hour.
  */
 export class RefusedKeys {
   readonly #clock: Clock;
@@ -36,7 +38,9 @@ export class RefusedKeys {
   /** Records a failure that says that the files are damaged; others tell nothing about the next attempt. */
   note(name: KeyName, stored: StoredKey, configured: EncryptionContext, error: KeyError): void {
     if (error.code !== 'KMS_CORRUPT' && error.code !== 'KEY_FILE_CORRUPT') return;
-    const untilMs = this.#clock.monotonicMs() + REFUSED_FOR_MS;
+    // A wrong answer is reported as a damaged file where the sidecar describes other bytes.
+    const isWrongAnswer = error.cause instanceof KeyError && error.cause.code === 'KMS_BAD_ANSWER';
+    const untilMs = this.#clock.monotonicMs() + (isWrongAnswer ? DOUBTED_FOR_MS : REFUSED_FOR_MS);
     this.#refusals.set(keyFileName(name), { question: questionOf(stored, configured), error, untilMs });
   }
 }

@@ -8,8 +8,8 @@ const START = 4;
 /** The most concurrent calls near a Region: at 20 ms for each call ten thousand keys load in 1.6 seconds. */
 const NEAR = 128;
 /**
- * Calls a second that more concurrent calls may lead to. KMS's smallest quota is 10,000 for all that an account does in a
- * Region; one server takes no more than a quarter of that.
+ * Calls a second up to which there are more than `NEAR` concurrent calls: 150 at 60 ms, 250 at 100 ms. KMS's smallest
+ * quota is 10,000 a second for all that an account does in a Region.
  */
 const FAR_RATE = 2_500;
 /** Milliseconds: calls throttled at about the same time count as one sign. */

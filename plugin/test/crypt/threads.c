@@ -38,7 +38,7 @@ static const uint8_t iv[AES_BLOCK]= {7};
 static unsigned count= COUNT, started, most_at_once;
 
 static pthread_mutex_t mutex= PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed= PTHREAD_COND_INITIALIZER;
+static pthread_cond_t arrived= PTHREAD_COND_INITIALIZER, go_on= PTHREAD_COND_INITIALIZER;
 static unsigned waiting;
 static bool may_go_on;
 
@@ -52,9 +52,9 @@ static void wait_for_all(void)
 {
   pthread_mutex_lock(&mutex);
   waiting++;
-  pthread_cond_broadcast(&changed);
+  pthread_cond_signal(&arrived);
   while (!may_go_on)
-    pthread_cond_wait(&changed, &mutex);
+    pthread_cond_wait(&go_on, &mutex);
   pthread_mutex_unlock(&mutex);
 }
 
@@ -106,7 +106,7 @@ static unsigned run_at_once(unsigned wanted)
   }
   pthread_mutex_lock(&mutex);
   while (waiting < running)
-    pthread_cond_wait(&changed, &mutex);
+    pthread_cond_wait(&arrived, &mutex);
   /* All are between two pieces, and hold nothing. */
   unsigned alive= process_calls.new_ctx - process_calls.free_ctx;
   CHECK(alive <= (contexts.mask + 1) * CONTEXTS_EACH);
@@ -114,7 +114,7 @@ static unsigned run_at_once(unsigned wanted)
     for (unsigned j= 0; j < CONTEXTS_EACH; j++)
       CHECK(!contexts.processors[i].kept[j].is_held);
   may_go_on= true;
-  pthread_cond_broadcast(&changed);
+  pthread_cond_broadcast(&go_on);
   pthread_mutex_unlock(&mutex);
   for (unsigned i= 0; i < running; i++)
     CHECK(pthread_join(threads[i], NULL) == 0);

@@ -108,7 +108,7 @@ it('reading ahead returns both files of an entry, and leaves an absent one to th
 
 it('reading ahead lets the caller wait for files that the thread is reading', async () => {
   const directory = scratchDirectory();
-  const files = writeFiles(directory, 64);
+  const files = writeFiles(directory, 600);
   const ahead = start(directory, files);
   // Its message waits for this thread, which does not look at messages meanwhile.
   const wait = new Int32Array(new SharedArrayBuffer(4));

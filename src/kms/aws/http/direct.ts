@@ -143,6 +143,8 @@ class Connection {
     const asked = this.#asked;
     this.#asked = undefined;
     asked?.reader.wipe();
+    // Bytes that arrive for a destroyed connection come to no callback.
+    wipe(incoming);
     this.#events.gone();
     this.#socket.destroy();
     asked?.ended({ error });

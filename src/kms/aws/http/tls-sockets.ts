@@ -20,12 +20,13 @@ export function tlsSockets(host: string, port: number, trusted: readonly string[
       sessions.length = 0;
       resuming.clear();
     }
-    // Each session is used for one connection, which brings the next.
+    // Each session is used for one connection, which brings the next with TLS 1.3, and need not with TLS 1.2.
     const session = sessions.pop();
     const socket = connect({
       ...where,
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(session === undefined ? {} : { session }),
+      // @types/node lacks this option of net.connect() for TLS.
       ...{ onread },
     });
     socket.on('session', (given) => {
