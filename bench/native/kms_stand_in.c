@@ -74,7 +74,7 @@ static void die(const char *what)
 
 static void drop(struct connection *c)
 {
-  /* One that waits for its answer stays in the queue until then. */
+  /* A connection that waits for its answer stays in the queue until then. */
   if (c->answer)
   {
     close(c->fd);
