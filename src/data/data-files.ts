@@ -37,6 +37,10 @@ export interface DataEntry {
 
 export interface OpenDataFile {
   readonly read: ReadAt;
+  /** Reads into a buffer from an offset of the file; returns how many bytes there were. */
+  readonly readInto: (into: Buffer, offset: number) => number;
+  /** The file's length when it was opened. */
+  readonly bytes: number;
   close(): void;
 }
 
@@ -55,11 +59,17 @@ export const nodeDataFiles: DataFiles = {
     // Non-blocking: a FIFO may have replaced the file.
     const descriptor = openSync(path, link === 'followed' ? READ_ONLY : READ_ONLY | constants.O_NOFOLLOW);
     const close = (): void => closeSync(descriptor);
-    if (!hasData(fstatSync(descriptor))) {
+    const file = fstatSync(descriptor);
+    if (!hasData(file)) {
       close();
       return undefined;
     }
-    return { read: (offset, length) => readAt(descriptor, offset, length), close };
+    const readInto = (into: Buffer, offset: number): number => fill(descriptor, into, offset);
+    const read = (offset: number, length: number): Buffer => {
+      const bytes = Buffer.alloc(length);
+      return bytes.subarray(0, readInto(bytes, offset));
+    };
+    return { read, readInto, bytes: file.size, close };
   },
   isThere: (path) => factsOf(statSync, path) !== undefined,
   isLink: (path) => factsOf(lstatSync, path)?.isSymbolicLink() === true,
@@ -78,11 +88,10 @@ function hasData(file: Stats): boolean {
   return file.isFile() || file.isBlockDevice();
 }
 
-function readAt(descriptor: number, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+function fill(descriptor: number, into: Buffer, offset: number): number {
   let size = 0;
-  for (let got = -1; got !== 0 && size < length; size += got) {
-    got = readSync(descriptor, bytes, size, length - size, offset + size);
+  for (let got = -1; got !== 0 && size < into.length; size += got) {
+    got = readSync(descriptor, into, size, into.length - size, offset + size);
   }
-  return bytes.subarray(0, size);
+  return size;
 }

@@ -1,0 +1,71 @@
+/** Every file that a server may encrypt, found without reading it. */
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import type { DataEntry } from './data-files.ts';
+import type { DataLocations } from './locations.ts';
+
+export type FoundFile =
+  | { readonly kind: 'redo log' | 'system tablespace' | 'undo tablespace'; readonly path: string }
+  /** `isLink`: another file than the one that the entry names. */
+  | { readonly kind: 'tablespace' | 'Aria table'; readonly path: string; readonly isLink: boolean }
+  /** An InnoDB link (.isl), a text file with the path of a tablespace elsewhere. */
+  | { readonly kind: 'remote tablespace'; readonly path: string }
+  /** `path`: the index that names the log. `paths`: the places where it may be; the first that exists is it. */
+  | { readonly kind: 'binary log'; readonly path: string; readonly paths: readonly string[] };
+
+/** The directories that a walk lists. Failures are the lister's to record. */
+export interface Lister {
+  /** @param mayBeNone true for an entry of the data directory, which need not be a directory */
+  names(directory: string, mayBeNone?: boolean): readonly DataEntry[] | undefined;
+  /** Reads the lines of a log index; none when there is no such file. */
+  lines(index: string): readonly string[];
+  isThere(path: string): boolean;
+}
+
+const UNDO_TABLESPACES = 127;
+
+/** Walks through all places of a server's data. */
+export function* foundFiles(lister: Lister, locations: DataLocations): Generator<FoundFile> {
+  const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;
+  const root = lister.names(datadir);
+  for (const { name } of root === undefined ? [] : (lister.names(redoLogs) ?? []))
+    if (/^ib_(?:logfile0|[0-9A-Fa-f]{16}\.log)$/.test(name)) yield { kind: 'redo log', path: join(redoLogs, name) };
+  for (const path of systemTablespace) yield { kind: 'system tablespace', path };
+  for (const { name } of lister.names(undoLogs) ?? [])
+    if (isUndoTablespace(name)) yield { kind: 'undo tablespace', path: join(undoLogs, name) };
+  const indexes = (root ?? []).filter(({ name }) => name.endsWith('.index')).map(({ name }) => join(datadir, name));
+  const directories = new Set(logIndexes.map((index) => dirname(index)));
+  directories.delete(datadir);
+  for (const directory of directories) {
+    const beside = (lister.names(directory) ?? []).filter(({ name }) => name.endsWith('.index'));
+    indexes.push(...beside.map(({ name }) => join(directory, name)));
+  }
+  for (const index of new Set([...indexes, ...logIndexes])) {
+    for (const line of lister.lines(index)) {
+      const beside = isAbsolute(line) ? [] : [join(dirname(index), basename(line))];
+      yield { kind: 'binary log', path: index, paths: [...new Set([resolve(datadir, line), ...beside])] };
+    }
+  }
+  for (const { name, mayBeDirectory } of root ?? []) {
+    if (!mayBeDirectory || name.startsWith('.') || name === 'lost+found') continue;
+    const folder = join(datadir, name);
+    // No database directory has a dot in its name: a dangling link of such a name may be that of a socket.
+    if (name.includes('.') && !lister.isThere(folder)) continue;
+    for (const file of lister.names(folder, true) ?? []) {
+      const path = join(folder, file.name);
+      if (file.name.endsWith('.ibd')) yield { kind: 'tablespace', path, isLink: file.isLink };
+      else if (file.name.endsWith('.MAI') && !isTemporaryAria(file.name))
+        yield { kind: 'Aria table', path, isLink: file.isLink };
+      else if (file.name.endsWith('.isl')) yield { kind: 'remote tablespace', path };
+    }
+  }
+}
+
+function isUndoTablespace(name: string): boolean {
+  const number = /^undo(\d{3})$/.exec(name)?.[1];
+  return number !== undefined && Number(number) >= 1 && Number(number) <= UNDO_TABLESPACES;
+}
+
+/** It may be encrypted with key 2, but the server does not read it after a restart. */
+function isTemporaryAria(name: string): boolean {
+  return name.startsWith('#sql-temptable');
+}
