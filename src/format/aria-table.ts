@@ -12,8 +12,13 @@ const MAGIC = Buffer.from([0xfe, 0xfe, 0x09, 0x03]);
 const BASE = 12;
 /** Offsets in the base information. */
 const [EXTRA_OPTIONS, BLOCK_SIZE, BASE_BYTES] = [90, 100, 102];
+const BORN_TRANSACTIONAL = 106;
 const ENCRYPTED = 1;
-/** Bits 3 to 6 of the page type are 0. */
+const [HEADER_LENGTH, DATA_FORMAT] = [6, 22];
+/** BLOCK_RECORD, ROW_FORMAT=PAGE: the only format whose data lies in pages, and the only one that is encrypted. */
+const PAGES = 3;
+const MIN_BLOCK = 1024;
+/** Bits 3 of the page type are 0. */
 const [PAGE_TYPE, TYPE_MASK] = [7, 0x7f];
 const [HEAD_PAGE, TAIL_PAGE, BLOB_PAGE] = [1, 2, 3];
 const [ROW_VERSION, BLOB_VERSION] = [12, 8];
@@ -27,6 +32,53 @@ export interface AriaTable {
 }
 
 export const ARIA_BASE_HEAD = BASE_BYTES;
+/** Bytes of the base information that `parseAriaPages` needs. */
+export const ARIA_PAGES_HEAD = 107;
+
+/** The places of key versions in an encrypted table's files. */
+export interface AriaPages extends AriaTable {
+  /** Offset of the first page of the .MAI file. */
+  readonly firstIndexPage: number;
+  /** Offset of the key version in a page of the .MAI file; the key's number, its flags and the used length follow. */
+  readonly indexVersion: number;
+  /** False: the rows are in no pages, and never encrypted. */
+  readonly hasDataPages: boolean;
+}
+
+/** @param head the beginning of the .MAI file @param base the base information */
+export function parseAriaPages(head: Buffer, base: Buffer): AriaPages | undefined {
+  const table = parseAriaBase(base);
+  if (table.blockSize < MIN_BLOCK || table.blockSize % MIN_BLOCK !== 0) return undefined;
+  return {
+    ...table,
+    firstIndexPage: Math.ceil(head.readUInt16BE(HEADER_LENGTH) / table.blockSize) * table.blockSize,
+    indexVersion: base[BORN_TRANSACTIONAL] === 0 ? 7 : 13,
+    hasDataPages: head[DATA_FORMAT] === PAGES,
+  };
+}
+
+/** Bytes at the end of a bitmap page that are its checksum. */
+const BITMAP_SUFFIX = 4;
+/** Bytes of a bitmap for each 16 pages. */
+const BITMAP_UNIT = 6;
+
+/** Returns the number of pages from one bitmap page of the .MAD file to the next (ma_bitmap.c). */
+export function bitmapEvery({ blockSize }: AriaTable): number {
+  return Math.floor((blockSize - BITMAP_SUFFIX) / BITMAP_UNIT) * 16 + 1;
+}
+
+/** Bytes of an index page's header. */
+const ARIA_INDEX_PAGE_HEAD = 21;
+const FREE_PAGE_KEY = 255;
+
+/** Reads an index page's header. Undefined: the page was never written. */
+export function ariaIndexPage(
+  { indexVersion }: AriaPages,
+  page: Buffer,
+): { readonly version: number; readonly isFree: boolean } | undefined {
+  if (page.subarray(0, ARIA_INDEX_PAGE_HEAD).every((byte) => byte === 0)) return undefined;
+  return { version: page.readUInt32LE(indexVersion), isFree: page[indexVersion + 4] === FREE_PAGE_KEY };
+}
 
 /** Returns the offset of the base information. Undefined: the file is no index of an Aria table. */
 export function parseAriaIndex(head: Buffer): number | undefined {

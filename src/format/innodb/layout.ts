@@ -1,0 +1,82 @@
+/** The size and form of a tablespace's pages (MariaDB's fsp0fsp.h, fil0fil.h and fil0crypt.h). */
+
+/** Bytes of page 0 that `parseLayout` needs. */
+export const LAYOUT_HEAD = 58;
+
+const [SPACE_ID, FLAGS] = [34, 54];
+const FULL_CRC32 = 0x10;
+const LEGACY_PAGE_COMPRESSION = 0x10000;
+const DEFAULT_PAGE = 16_384;
+const MIB = 1_048_576;
+/** XDES_ARR_OFFSET: the descriptors of extents begin here. */
+const DESCRIPTORS = 150;
+/** MariaDB adds FSP_HEADER_OFFSET to the end of the descriptors, whose offset has it already. */
+const GAP = 38;
+/** Bytes of a descriptor before the states of its pages. */
+const DESCRIPTOR_HEAD = 24;
+
+/** `full_crc32`: the checksum of MariaDB 10.5. `zip`: ROW_FORMAT=COMPRESSED, which has the older checksums. */
+export type PageForm = 'full_crc32' | 'older' | 'zip';
+
+export interface SpaceLayout {
+  readonly id: number;
+  readonly form: PageForm;
+  /** Bytes of a page in memory. */
+  readonly pageBytes: number;
+  /** Bytes of a page in the file. */
+  readonly fileBytes: number;
+  /** True: pages may be written with fewer bytes (PAGE_COMPRESSED). */
+  readonly isPageCompressed: boolean;
+  readonly pagesOfExtent: number;
+}
+
+type PageSizes = Pick<SpaceLayout, 'fileBytes' | 'pagesOfExtent'>;
+
+/** Returns undefined when the flags are those of no tablespace. */
+export function parseLayout(head: Buffer): SpaceLayout | undefined {
+  const flags = head.readUInt32BE(FLAGS);
+  const isFullCrc32 = (flags & FULL_CRC32) !== 0;
+  const shift = isFullCrc32 ? flags & 15 : (flags >>> 6) & 15;
+  const zip = isFullCrc32 ? 0 : (flags >>> 1) & 15;
+  const pageBytes = shift === 0 && !isFullCrc32 ? DEFAULT_PAGE : 512 << shift;
+  if (pageBytes < 4_096 || pageBytes > 65_536 || zip > 5) return undefined;
+  return {
+    id: head.readUInt32BE(SPACE_ID),
+    form: isFullCrc32 ? 'full_crc32' : zip > 0 ? 'zip' : 'older',
+    pageBytes,
+    fileBytes: zip === 0 ? pageBytes : 512 << zip,
+    isPageCompressed: isFullCrc32 ? flags >>> 5 !== 0 : (flags & LEGACY_PAGE_COMPRESSION) !== 0,
+    pagesOfExtent: pageBytes > DEFAULT_PAGE ? 64 : MIB / pageBytes,
+  };
+}
+
+/** Returns the offset of the crypt block in page 0, after the descriptors of the extents that one page describes. */
+export function cryptBlockAt(layout: PageSizes): number {
+  return descriptorsEnd(layout) + GAP;
+}
+
+/** Returns the bytes of an extent's descriptor. */
+export function descriptorBytes(pagesOfExtent: number): number {
+  return DESCRIPTOR_HEAD + pagesOfExtent / 4;
+}
+
+/** Bytes of a page's beginning that hold the descriptors of the pages that it describes. */
+export function descriptorsEnd({ fileBytes, pagesOfExtent }: PageSizes): number {
+  return DESCRIPTORS + descriptorBytes(pagesOfExtent) * Math.floor(fileBytes / pagesOfExtent);
+}
+
+/**
+ * Tells for each page that a descriptor page describes whether it is free. Their number is that of the descriptor page's
+ * bytes.
+ * @param page the beginning of the descriptor page, `descriptorsEnd` bytes
+ */
+export function freePages({ fileBytes, pagesOfExtent }: PageSizes, page: Buffer): Uint8Array {
+  const free = new Uint8Array(fileBytes);
+  const size = descriptorBytes(pagesOfExtent);
+  for (let number = 0; number < fileBytes; number += 1) {
+    const inExtent = number % pagesOfExtent;
+    const at = DESCRIPTORS + Math.floor(number / pagesOfExtent) * size + DESCRIPTOR_HEAD + (inExtent >> 2);
+    free[number] = ((page[at] ?? 0) >> ((inExtent & 3) * 2)) & 1;
+  }
+  return free;
+}

@@ -1,0 +1,42 @@
+/** The header of an InnoDB page (MariaDB's fil0fil.h): whether the page is encrypted, and with which key version. */
+import type { SpaceLayout } from './layout.ts';
+
+export const PAGE_HEADER_BYTES = 38;
+
+const [VERSION, NUMBER, LSN, TYPE, OLDER_VERSION] = [0, 4, 16, 24, 26];
+const TYPE_RTREE = 17_854;
+const TYPE_PAGE_COMPRESSED = 34_354;
+
+/** `empty`: never written. `strange`: the header is none of this page, because the page is damaged or being written. */
+export type PageHeader = 'empty' | 'strange' | number;
+
+/**
+ * Reads a page's header: the key version that the page is encrypted with, 0 for a page in clear.
+ * @param isEncrypted the tablespace has a crypt block that says so: else the older formats keep other things in the
+ * place of the version
+ * @param bytes the page begins at `at`
+ */
+export function readPageHeader(
+  form: SpaceLayout['form'],
+  isEncrypted: boolean,
+  number: number,
+  bytes: Buffer,
+  at: number,
+): PageHeader {
+  if (bytes.readUInt32BE(at + NUMBER) !== number) return isEmpty(bytes, at) ? 'empty' : 'strange';
+  if (number === 0 && isEmpty(bytes, at)) return 'empty';
+  if (form === 'full_crc32') return bytes.readUInt32BE(at + VERSION);
+  if (!isEncrypted) return 0;
+  const type = bytes.readUInt16BE(at + TYPE);
+  // A page that was encrypted before it was compressed keeps the version, and is in clear.
+  return type === TYPE_RTREE || type === TYPE_PAGE_COMPRESSED ? 0 : bytes.readUInt32BE(at + OLDER_VERSION);
+}
+
+function isEmpty(bytes: Buffer, at: number): boolean {
+  return (
+    bytes.readUInt32BE(at + NUMBER) === 0 &&
+    bytes.readUInt32BE(at + LSN) === 0 &&
+    bytes.readUInt32BE(at + LSN + 4) === 0 &&
+    bytes.readUInt16BE(at + TYPE) === 0
+  );
+}
