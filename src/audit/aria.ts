@@ -1,0 +1,91 @@
+/** Reads the page headers of an Aria table: under which key versions its pages are. */
+import type { OpenDataFile } from '../data/data-files.ts';
+import {
+  ARIA_INDEX_HEAD,
+  ARIA_PAGES_HEAD,
+  type AriaPages,
+  ariaIndexPage,
+  ariaPageVersion,
+  bitmapEvery,
+  parseAriaIndex,
+  parseAriaPages,
+} from '../format/aria-table.ts';
+import { nextTurn } from '../next-turn.ts';
+import { count, type PageCounts, VersionCounts } from './counts.ts';
+
+export interface AriaScan {
+  readonly isEncrypted: boolean;
+  readonly pages: number;
+  /** Bitmaps, which Aria never encrypts, and pages that are not in use. */
+  readonly neverEncrypted: number;
+  readonly empty: number;
+  /** Encrypted pages of both files by key version. */
+  readonly versions: ReadonlyMap<number, PageCounts>;
+  /** Pages in clear that could be encrypted. */
+  readonly clear: PageCounts;
+  /** Bytes of rows that are in no pages (ROW_FORMAT=FIXED and DYNAMIC), which Aria never encrypts. */
+  readonly clearRowBytes: number;
+}
+
+type AriaFile = Pick<OpenDataFile, 'readInto' | 'bytes'>;
+
+/** Bytes to read at once. */
+const CHUNK_BYTES = 262_144;
+/** Chunks to read before yielding to the event loop. */
+const CHUNKS_A_TURN = 64;
+
+/** @returns undefined: the index file is none of an Aria table */
+export async function scanAria(index: AriaFile, data: AriaFile, signal: AbortSignal): Promise<AriaScan | undefined> {
+  const head = Buffer.alloc(ARIA_INDEX_HEAD);
+  const base = Buffer.alloc(ARIA_PAGES_HEAD);
+  const baseAt = index.readInto(head, 0) === head.length ? parseAriaIndex(head) : undefined;
+  if (baseAt === undefined || index.readInto(base, baseAt) < base.length) return undefined;
+  const table = parseAriaPages(head, base);
+  if (table === undefined) return undefined;
+  const scan = { pages: 0, neverEncrypted: 0, empty: 0, versions: new VersionCounts(), clear: { used: 0, free: 0 } };
+  const note = (version: number | undefined, isFree: boolean): void => {
+    scan.pages += 1;
+    if (version === undefined) scan.empty += 1;
+    else if (version === 0 || !table.isEncrypted) count(scan.clear, isFree);
+    else scan.versions.add(version, isFree);
+  };
+  await eachPage(index, table.firstIndexPage, table, signal, (page) => {
+    const found = ariaIndexPage(table, page);
+    note(found?.version, found?.isFree === true);
+  });
+  if (table.hasDataPages)
+    await eachPage(data, 0, table, signal, (page, number) => {
+      if (number % bitmapEvery(table) === 0) scan.neverEncrypted += 1;
+      else note(ariaPageVersion(page), false);
+    });
+  return {
+    ...scan,
+    isEncrypted: table.isEncrypted,
+    pages: scan.pages + scan.neverEncrypted,
+    versions: scan.versions.byVersion,
+    clearRowBytes: table.hasDataPages ? 0 : data.bytes,
+  };
+}
+
+async function eachPage(
+  { readInto, bytes }: AriaFile,
+  from: number,
+  { blockSize }: AriaPages,
+  signal: AbortSignal,
+  look: (page: Buffer, number: number) => void,
+): Promise<void> {
+  const chunk = Buffer.allocUnsafe(Math.max(CHUNK_BYTES, blockSize));
+  const pages = Math.floor((bytes - from) / blockSize);
+  let number = 0;
+  for (let chunks = 1; number < pages; chunks += 1) {
+    const whole = Math.floor(readInto(chunk, from + number * blockSize) / blockSize);
+    // The file has become shorter.
+    if (whole === 0) return;
+    const end = Math.min(number + whole, pages);
+    for (let at = 0; number < end; number += 1, at += blockSize) look(chunk.subarray(at, at + blockSize), number);
+    if (chunks % CHUNKS_A_TURN === 0) {
+      await nextTurn();
+      signal.throwIfAborted();
+    }
+  }
+}
