@@ -1,10 +1,11 @@
 /** Reads the page headers of an InnoDB tablespace: under which key versions its pages are. */
 import type { Clock } from '../clock.ts';
 import type { OpenDataFile } from '../data/data-files.ts';
-import { CRYPT_BLOCK_BYTES, type CryptBlock, parseCryptBlock } from '../format/innodb/crypt-block.ts';
+import type { CryptBlock } from '../format/innodb/crypt-block.ts';
 import { doublewriteBlocks, isInDoublewrite, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
-import { cryptBlockAt, freePages, LAYOUT_HEAD, parseLayout, type SpaceLayout } from '../format/innodb/layout.ts';
+import { freePages, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
+import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
 import { count, type PageCounts, VersionCounts } from './counts.ts';
 
@@ -45,11 +46,12 @@ export async function scanTablespace(
   sleep: Sleep,
   signal: AbortSignal,
 ): Promise<TablespaceScan | undefined> {
-  const head = Buffer.alloc(LAYOUT_HEAD);
-  const layout = read(head, 0) === head.length ? parseLayout(head) : undefined;
-  if (layout === undefined) return undefined;
-  const block = Buffer.alloc(CRYPT_BLOCK_BYTES);
-  const crypt = read(block, cryptBlockAt(layout)) === block.length ? parseCryptBlock(block) : undefined;
+  const space = readTablespace((offset, length) => {
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, read(bytes, offset));
+  });
+  if (space === undefined) return undefined;
+  const { layout, crypt } = space;
   const counts = new Counts(layout, crypt, layout.id === 0 ? blocksOf(read, layout) : []);
   const pages = Math.floor(fileBytes / layout.fileBytes);
   const isEncrypted = crypt?.isEncrypted === true;
@@ -77,7 +79,7 @@ export async function scanTablespace(
       const inGroup = page % layout.fileBytes;
       const group = chunk.subarray(0, layout.fileBytes);
       if (read(group, (page - inGroup) * layout.fileBytes) < group.length) return undefined;
-      const isFree = freePages(layout, group)[inGroup] === 1;
+      const isFree = isFreePage(layout, group, inGroup) === 1;
       if (read(group, page * layout.fileBytes) < group.length) return undefined;
       return [readPageHeader(layout.form, isEncrypted, page, group, 0), isFree];
     },

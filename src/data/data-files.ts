@@ -10,7 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { READ_ONLY } from '../disk/small-file.ts';
-import type { ReadAt } from '../format/key-use.ts';
+import type { ReadAt } from '../format/innodb/tablespace.ts';
 
 /** Read access to a server's data files. Nothing is ever written. */
 export interface DataFiles {

@@ -5,7 +5,6 @@ import {
   type EncryptedPage,
   type KeyUse,
   redoLogUse,
-  staysClear,
   tablespaceUse,
 } from '../format/key-use.ts';
 import type { KeyId, KeyVersion } from '../ids.ts';
@@ -121,9 +120,11 @@ class Look {
         return binaryLogUse(read);
       case 'Aria table':
         return ariaUse(read, data?.read);
-      default:
-        if (staysClear(read)) this.#clear.push(shown);
-        return tablespaceUse(read);
+      default: {
+        const { use, staysClear } = tablespaceUse(read);
+        if (staysClear) this.#clear.push(shown);
+        return use;
+      }
     }
   }
 

@@ -9,19 +9,11 @@ import {
   parseAriaIndex,
 } from './aria-table.ts';
 import { BINARY_LOG_HEAD, BINARY_LOG_KEY_ID, parseBinaryLogKeyVersion } from './binary-log.ts';
-import { FIRST_JUDGED_PAGE, indexPageVersion, isWholePage, JUDGED_PAGES_END, PAGE_HEAD } from './innodb/page.ts';
+import { type EncryptedSpace, judgedPages } from './innodb/judged-page.ts';
+import { isIntact } from './innodb/page-checksum.ts';
+import { FIELD } from './innodb/page-fields.ts';
 import { OLD_REDO_LOG_HEADER, parseRedoLog } from './innodb/redo-log.ts';
-import {
-  CRYPT_BLOCK,
-  cryptBlockOffset,
-  isDefinedClear,
-  PAGE_ZERO_HEAD,
-  parseTablespace,
-  type Tablespace,
-} from './innodb/tablespace.ts';
-
-/** Reads from a file; returns fewer bytes at its end. */
-export type ReadAt = (offset: number, length: number) => Buffer;
+import { type ReadAt, readTablespace } from './innodb/tablespace.ts';
 
 /** The key that a data file of the server is encrypted with. */
 export interface KeyUse {
@@ -33,7 +25,7 @@ export interface KeyUse {
 }
 
 export interface EncryptedPage {
-  readonly space: Tablespace;
+  readonly space: EncryptedSpace;
   readonly version: KeyVersion;
   /** The page's beginning, still encrypted. */
   readonly head: Buffer;
@@ -44,22 +36,21 @@ export interface EncryptedPage {
 /** Pages to read; page 0 is a bitmap. */
 const [FIRST_ARIA_PAGE, ARIA_PAGES_END] = [1, 16];
 
-/** Returns undefined when no page is encrypted or the file is no tablespace. */
-export function tablespaceUse(read: ReadAt): KeyUse | undefined {
-  const head = read(0, PAGE_ZERO_HEAD);
-  if (head.length < PAGE_ZERO_HEAD) return undefined;
-  const block = read(cryptBlockOffset(head), CRYPT_BLOCK);
-  const space = block.length < CRYPT_BLOCK ? undefined : parseTablespace(head, block);
-  if (space === undefined) return undefined;
-  return use(space.keyId, [], encryptedPages(read, space));
+/** The key of a tablespace. */
+export interface TablespaceUse {
+  /** Undefined when no page is encrypted or the file is no tablespace. */
+  readonly use: KeyUse | undefined;
+  /** True for a table with ENCRYPTED=NO: no setting of the server encrypts it. */
+  readonly staysClear: boolean;
 }
 
-/** Tells whether page 0 says that the tablespace stays unencrypted whatever the server's settings are. */
-export function staysClear(read: ReadAt): boolean {
-  const head = read(0, PAGE_ZERO_HEAD);
-  if (head.length < PAGE_ZERO_HEAD) return false;
-  const block = read(cryptBlockOffset(head), CRYPT_BLOCK);
-  return block.length === CRYPT_BLOCK && isDefinedClear(block);
+export function tablespaceUse(read: ReadAt): TablespaceUse {
+  const { layout, crypt } = readTablespace(read) ?? {};
+  if (layout === undefined || crypt === undefined) return { use: undefined, staysClear: false };
+  const staysClear = crypt.asked === 'no';
+  // A minimum version of 0 means that some pages are unencrypted.
+  const isUsed = crypt.isEncrypted && !(staysClear && crypt.minVersion === 0);
+  return { use: isUsed ? use(crypt.keyId, [], encryptedPages(read, { layout, crypt })) : undefined, staysClear };
 }
 
 /** Returns `unknown` for a format that may be encrypted in any way. */
@@ -97,21 +88,16 @@ function ariaVersions(read: ReadAt, blockSize: number): readonly number[] {
   return versions;
 }
 
-function encryptedPages(read: ReadAt, space: Tablespace): readonly EncryptedPage[] {
-  const { pageSize } = space;
-  if (pageSize === undefined) return [];
-  const pages: EncryptedPage[] = [];
+function encryptedPages(read: ReadAt, space: EncryptedSpace): readonly EncryptedPage[] {
+  const { layout } = space;
   const isWhole = (number: number): boolean => {
-    const page = read(number * pageSize, pageSize);
-    return page.length === pageSize && isWholePage(page);
+    const page = read(number * layout.fileBytes, layout.fileBytes);
+    return page.length === layout.fileBytes && isIntact(layout, page);
   };
-  for (let number = FIRST_JUDGED_PAGE; number < JUDGED_PAGES_END; number += 1) {
-    const head = read(number * pageSize, PAGE_HEAD);
-    if (head.length < PAGE_HEAD) break;
-    const version = indexPageVersion(space, number, head) ?? 0;
-    if (isKeyVersion(version)) pages.push({ space, version, head, isWhole: () => isWhole(number) && isWhole(0) });
-  }
-  return pages;
+  return judgedPages(layout, read).flatMap(({ number, head }) => {
+    const version = head.readUInt32BE(FIELD.version);
+    return isKeyVersion(version) ? [{ space, version, head, isWhole: () => isWhole(number) && isWhole(0) }] : [];
+  });
 }
 
 /** Returns undefined for an invalid key id, and drops invalid versions: they come from a damaged file. */

@@ -6,7 +6,7 @@ import { failure, ok, type Report, skipped, unlooked, warning } from '../../find
 import { mergeAlike } from '../../format/alike.ts';
 import { algorithmOf, type EncryptionContext } from '../../format/encryption-context.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
-import { judgePage } from '../../format/innodb/page.ts';
+import { judgePage } from '../../format/innodb/judged-page.ts';
 import { describeKey, type KeyName } from '../../format/key-file-name.ts';
 import type { StoredKey } from '../../keystore/store.ts';
 import type { UnwrapCaller } from '../../kms/caller.ts';
@@ -95,7 +95,7 @@ function otherKeyReports({ configuration }: Examination, others: readonly FoundP
   const fix = beforeRestart(configuration, `${move}:\n${copyKeys(keeper, 'BACKUP', keyfileDir)}`);
   return others.slice(0, NAMED).map(({ space, version, file }, index) => {
     const more = index === 0 && others.length > NAMED ? `; ${others.length - NAMED} more` : '';
-    const found = `key ${space.keyId} version ${version} is among the key files, and ${file} is encrypted with another key of this number`;
+    const found = `key ${space.crypt.keyId} version ${version} is among the key files, and ${file} is encrypted with another key of this number`;
     return report(`${found}${more}`, fix);
   });
 }

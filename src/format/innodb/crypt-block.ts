@@ -7,7 +7,7 @@ const IV_BYTES = 16;
 
 /** `default`: the server's settings decide. `yes`, `no`: ENCRYPTED=YES, ENCRYPTED=NO. */
 export type AskedEncryption = 'default' | 'yes' | 'no';
-const ASKED: readonly (AskedEncryption | undefined)[] = ['default', 'yes', 'no'];
+const ASKED: readonly AskedEncryption[] = ['default', 'yes', 'no'];
 
 export interface CryptBlock {
   /** False: the block of a tablespace that is not encrypted. */
@@ -21,13 +21,13 @@ export interface CryptBlock {
 
 /** Returns undefined where there is no block, or one that no known server writes. */
 export function parseCryptBlock(block: Buffer): CryptBlock | undefined {
-  const asked = ASKED[block[ENCRYPTION] ?? -1];
   const type = block[TYPE];
   if (block.length < CRYPT_BLOCK_BYTES || !block.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
-  if (asked === undefined || block[IV_LENGTH] !== IV_BYTES || (type !== 0 && type !== 1)) return undefined;
+  if (block[IV_LENGTH] !== IV_BYTES || (type !== 0 && type !== 1)) return undefined;
   return {
     isEncrypted: type === 1,
-    asked,
+    // The server takes any other value for that of its settings.
+    asked: ASKED[block[ENCRYPTION] ?? 0] ?? 'default',
     keyId: block.readUInt32BE(KEY_ID),
     minVersion: block.readUInt32BE(MIN_VERSION),
     iv: Buffer.from(block.subarray(IV, IV + IV_BYTES)),

@@ -1,9 +1,10 @@
 /** The size and form of a tablespace's pages (MariaDB's fsp0fsp.h, fil0fil.h and fil0crypt.h). */
+import { FIELD } from './page-fields.ts';
 
 /** Bytes of page 0 that `parseLayout` needs. */
 export const LAYOUT_HEAD = 58;
 
-const [SPACE_ID, FLAGS] = [34, 54];
+const FLAGS = 54;
 const FULL_CRC32 = 0x10;
 const LEGACY_PAGE_COMPRESSION = 0x10000;
 const DEFAULT_PAGE = 16_384;
@@ -41,7 +42,7 @@ export function parseLayout(head: Buffer): SpaceLayout | undefined {
   const pageBytes = shift === 0 && !isFullCrc32 ? DEFAULT_PAGE : 512 << shift;
   if (pageBytes < 4_096 || pageBytes > 65_536 || zip > 5) return undefined;
   return {
-    id: head.readUInt32BE(SPACE_ID),
+    id: head.readUInt32BE(FIELD.spaceId),
     form: isFullCrc32 ? 'full_crc32' : zip > 0 ? 'zip' : 'older',
     pageBytes,
     fileBytes: zip === 0 ? pageBytes : 512 << zip,
@@ -72,11 +73,21 @@ export function descriptorsEnd({ fileBytes, pagesOfExtent }: PageSizes): number 
  */
 export function freePages({ fileBytes, pagesOfExtent }: PageSizes, page: Buffer): Uint8Array {
   const free = new Uint8Array(fileBytes);
-  const size = descriptorBytes(pagesOfExtent);
-  for (let number = 0; number < fileBytes; number += 1) {
-    const inExtent = number % pagesOfExtent;
-    const at = DESCRIPTORS + Math.floor(number / pagesOfExtent) * size + DESCRIPTOR_HEAD + (inExtent >> 2);
-    free[number] = ((page[at] ?? 0) >> ((inExtent & 3) * 2)) & 1;
-  }
+  for (let number = 0; number < fileBytes; number += 1) free[number] = isFreePage({ pagesOfExtent }, page, number);
   return free;
+}
+
+/**
+ * Returns 1 for a free page, else 0.
+ * @param page the beginning of the descriptor page, at least to the descriptor of the page
+ * @param number from the descriptor page on
+ */
+export function isFreePage(
+  { pagesOfExtent }: Pick<SpaceLayout, 'pagesOfExtent'>,
+  page: Buffer,
+  number: number,
+): number {
+  const inExtent = number % pagesOfExtent;
+  const descriptor = DESCRIPTORS + Math.floor(number / pagesOfExtent) * descriptorBytes(pagesOfExtent);
+  return ((page[descriptor + DESCRIPTOR_HEAD + (inExtent >> 2)] ?? 0) >> ((inExtent & 3) * 2)) & 1;
 }

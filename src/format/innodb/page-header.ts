@@ -1,11 +1,8 @@
 /** The header of an InnoDB page (MariaDB's fil0fil.h): whether the page is encrypted, and with which key version. */
 import type { SpaceLayout } from './layout.ts';
+import { FIELD, PAGE_TYPE } from './page-fields.ts';
 
 export const PAGE_HEADER_BYTES = 38;
-
-const [VERSION, NUMBER, LSN, TYPE, OLDER_VERSION] = [0, 4, 16, 24, 26];
-const TYPE_RTREE = 17_854;
-const TYPE_PAGE_COMPRESSED = 34_354;
 
 /** `empty`: never written. `strange`: the header is none of this page, because the page is damaged or being written. */
 export type PageHeader = 'empty' | 'strange' | number;
@@ -23,20 +20,22 @@ export function readPageHeader(
   bytes: Buffer,
   at: number,
 ): PageHeader {
-  if (bytes.readUInt32BE(at + NUMBER) !== number) return isEmpty(bytes, at) ? 'empty' : 'strange';
+  if (bytes.readUInt32BE(at + FIELD.number) !== number) return isEmpty(bytes, at) ? 'empty' : 'strange';
   if (number === 0 && isEmpty(bytes, at)) return 'empty';
-  if (form === 'full_crc32') return bytes.readUInt32BE(at + VERSION);
+  if (form === 'full_crc32') return bytes.readUInt32BE(at + FIELD.version);
   if (!isEncrypted) return 0;
-  const type = bytes.readUInt16BE(at + TYPE);
+  const type = bytes.readUInt16BE(at + FIELD.type);
   // A page that was encrypted before it was compressed keeps the version, and is in clear.
-  return type === TYPE_RTREE || type === TYPE_PAGE_COMPRESSED ? 0 : bytes.readUInt32BE(at + OLDER_VERSION);
+  return type === PAGE_TYPE.rtree || type === PAGE_TYPE.pageCompressed
+    ? 0
+    : bytes.readUInt32BE(at + FIELD.olderVersion);
 }
 
 function isEmpty(bytes: Buffer, at: number): boolean {
   return (
-    bytes.readUInt32BE(at + NUMBER) === 0 &&
-    bytes.readUInt32BE(at + LSN) === 0 &&
-    bytes.readUInt32BE(at + LSN + 4) === 0 &&
-    bytes.readUInt16BE(at + TYPE) === 0
+    bytes.readUInt32BE(at + FIELD.number) === 0 &&
+    bytes.readUInt32BE(at + FIELD.lsn) === 0 &&
+    bytes.readUInt32BE(at + FIELD.lsn + 4) === 0 &&
+    bytes.readUInt16BE(at + FIELD.type) === 0
   );
 }

@@ -1,12 +1,6 @@
 import { expect, it } from 'vitest';
-import {
-  ariaUse,
-  binaryLogUse,
-  type KeyUse,
-  type ReadAt,
-  redoLogUse,
-  tablespaceUse,
-} from '../../../src/format/key-use.ts';
+import type { ReadAt } from '../../../src/format/innodb/tablespace.ts';
+import { ariaUse, binaryLogUse, type KeyUse, redoLogUse, tablespaceUse } from '../../../src/format/key-use.ts';
 import { type DataFileVector, dataFileVectors } from '../../support/data-file-vectors.ts';
 
 const VECTORS = dataFileVectors();
@@ -19,7 +13,7 @@ function useOf({ kind, bytes, data }: DataFileVector): KeyUse | 'unknown' | unde
   const read = reader(bytes);
   switch (kind) {
     case 'tablespace':
-      return tablespaceUse(read);
+      return tablespaceUse(read).use;
     case 'redo':
       return redoLogUse(read);
     case 'binlog':
