@@ -1,6 +1,7 @@
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { KeyError } from '../errors.ts';
 import { agentCommand } from './agent.ts';
+import { auditCommand } from './audit.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
@@ -29,6 +30,7 @@ export function createProgram(): Command {
     backupKeysCommand(processIo),
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
+    auditCommand(processIo),
     policyCommand(processIo),
     loginCommand(processIo),
     devKmsCommand(processIo),

@@ -13,6 +13,8 @@ export const BUILT_IN_OPTIONS = [
   '--disable-warning=ExperimentalWarning',
 ] as const;
 const COMPILE = '--no-jitless';
+/** Verbs that read much data: without a JIT they take many times as long. */
+const COMPILED_VERBS: readonly string[] = ['audit', 'decrypt', 'verify-data'];
 
 /**
  * Variables of Node.js, OpenSSL and ICU. They can make a process print its internals, write coverage, compiled code or
@@ -32,9 +34,10 @@ function runtimeVariables(): readonly string[] {
 }
 
 /**
- * Removes the effect of variables and arguments that control the runtime instead of this program. Most variables are
- * read before the program's first line runs, so the process executes itself again without them, under the same process
- * id. Nothing happens where Node.js runs the sources, so that developers can debug.
+ * Removes the effect of variables and arguments that control the runtime instead of this program, and has the verbs that
+ * read much run with a JIT, unless `--node-options` says something about it. Most variables are read before the program's
+ * first line runs, so the process executes itself again without them, under the same process id. Nothing happens where
+ * Node.js runs the sources, so that developers can debug.
  * @throws KeyError BAD_OPTION
  */
 export function dropRuntimeSettings(isStartedByPlugin: boolean): void {
@@ -46,20 +49,26 @@ export function dropRuntimeSettings(isStartedByPlugin: boolean): void {
     });
   }
   const found = runtimeVariables();
-  if (found.length === 0) return;
   // Executing again would close the descriptor that the plugin passes.
-  if (isStartedByPlugin) {
+  if (found.length > 0 && isStartedByPlugin) {
     stopCoverage();
     throw new KeyError('BAD_OPTION', `the agent was started with ${found.join(', ')} in its environment`, {
       hint: 'the plugin passes no such variable: take it out of the program that aws_key_management_agent names; certificates to trust are named by AWS_CA_BUNDLE or SSL_CERT_FILE',
     });
   }
-  startAnew(Object.fromEntries(Object.entries(process.env).filter(([name]) => !VARIABLES.test(name))));
+  const given = process.execArgv.slice(BUILT_IN_OPTIONS.length);
+  const isToCompile = given.length === 0 && COMPILED_VERBS.includes(process.argv[2] ?? '');
+  if (found.length === 0 && !isToCompile) return;
+  startAnew(
+    Object.fromEntries(Object.entries(process.env).filter(([name]) => !VARIABLES.test(name))),
+    isToCompile ? [COMPILE] : given,
+  );
 }
 
-function startAnew(environment: NodeJS.ProcessEnv): never {
-  const { execve, execPath, execArgv, argv0, argv } = process;
+/** @param options of Node.js, besides the built-in ones */
+function startAnew(environment: NodeJS.ProcessEnv, options: readonly string[]): never {
+  const { execve, execPath, argv0, argv } = process;
   if (execve === undefined) throw new KeyError('INTERNAL', 'this platform cannot replace a process');
-  const compile = execArgv.includes(COMPILE) ? [`--node-options=${COMPILE}`] : [];
-  return execve.call(process, execPath, [argv0, ...argv.slice(2), ...compile], environment);
+  const named = options.length === 0 ? [] : [`--node-options=${options.join(' ')}`];
+  return execve.call(process, execPath, [argv0, ...named, ...argv.slice(2)], environment);
 }

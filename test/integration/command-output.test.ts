@@ -105,7 +105,7 @@ it('help about an unknown command is an error', async () => {
   expect(stdout).toContain('Usage: mariadb-aws-kms doctor [options]');
 });
 
-it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'policy', 'login', 'dev-kms'])(
+it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'audit', 'policy', 'login', 'dev-kms'])(
   'the help of "%s" explains every option and has an example',
   async (verb) => {
     const { code, stdout } = await shell(`$COMMAND ${verb} --help`);

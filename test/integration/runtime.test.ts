@@ -299,6 +299,32 @@ describe('the argument --node-options', () => {
     expect(stdout).toMatch(/^\d+\.\d+\.\d+ \([0-9a-f]{12}(?:-dirty)?\)\n$/);
   });
 
+  it.each([
+    ['runs with a JIT', [], '--node-options=--no-jitless'],
+    ['runs without one where it is told so', ['--node-options=--jitless'], undefined],
+    [
+      'loses variables of the runtime as well',
+      ['--node-options=--jitless'],
+      '--node-options=--jitless',
+      'NODE_OPTIONS',
+    ],
+  ] as const)('a verb that reads much %s', { timeout: 60_000 }, async (_, given, added, variable = 'OTHER') => {
+    const datadir = scratchDirectory();
+    mkdirSync(join(datadir, 'db'));
+    for (let table = 0; table < 8_000; table += 1) writeFileSync(join(datadir, 'db', `t${table}.ibd`), 'none');
+    const verb = ['audit', '--json', '--no-defaults', '--datadir', datadir];
+    // Nobody reads the output: more than a pipe takes keeps the process.
+    const child = spawn(COMMAND, [...verb, ...given], {
+      env: { PATH, [variable]: '--no-warnings' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    cleanUp(() => void child.kill('SIGKILL'));
+    await once(child.stdout, 'readable');
+    const expected = added === undefined ? [...verb, ...given] : [added, ...verb];
+    expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0').slice(0, -1)).toEqual([COMMAND, ...expected]);
+    expect(child.exitCode).toBeNull();
+  });
+
   it.each(['--inspect', '--require=/nowhere', '--report-on-signal', '--v8-options', '-e'])(
     'commands do not know %s as a separate argument',
     async (option) => {
