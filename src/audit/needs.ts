@@ -2,8 +2,9 @@
 import type { FileAudit, VersionUse } from './file-audit.ts';
 
 /**
- * `start`: the redo log, without which the server does not start. `read`: pages in use. `import`: pages that are free,
- * which only IMPORT TABLESPACE of that file asks for. `logs`: binary and relay logs.
+ * `start`: the redo log, pages in use of the system tablespace and of undo tablespaces, and Aria tables without which
+ * nobody can use the server. `read`: other pages in use. `import`: free pages, for which only IMPORT TABLESPACE of that file
+ * asks. `logs`: binary and relay logs.
  */
 export type NeedClass = 'start' | 'read' | 'import' | 'logs';
 export const NEED_CLASSES: readonly NeedClass[] = ['start', 'read', 'import', 'logs'];
@@ -30,12 +31,15 @@ interface Gathered {
 export function needsOf(files: readonly FileAudit[]): readonly KeyVersionNeeds[] {
   const gathered = new Map<string, Gathered>();
   for (const { file, kind, keyId, versions } of files) {
+    const inUse = isForStart(file, kind) ? 'start' : 'read';
     if (keyId === undefined) continue;
     for (const use of versions) {
+      const classes = classesOf(kind, inUse, use);
+      if (classes.length === 0) continue;
       const name = `${keyId}.${use.version}`;
       const key = gathered.get(name) ?? { id: keyId, version: use.version, needs: {} };
       gathered.set(name, key);
-      for (const [need, pages] of classesOf(kind, use)) {
+      for (const [need, pages] of classes) {
         const known = key.needs[need] ?? { files: [], pages: 0 };
         key.needs[need] = known;
         known.files.push(file);
@@ -46,8 +50,22 @@ export function needsOf(files: readonly FileAudit[]): readonly KeyVersionNeeds[]
   return [...gathered.values()].sort((a, b) => a.id - b.id || a.version - b.version);
 }
 
-function classesOf(kind: FileAudit['kind'], { used, free }: VersionUse): readonly (readonly [NeedClass, number])[] {
+function classesOf(
+  kind: FileAudit['kind'],
+  inUse: NeedClass,
+  { used, free }: VersionUse,
+): readonly (readonly [NeedClass, number])[] {
   if (kind === 'redo log') return [['start', 0]];
   if (kind === 'binary log') return [['logs', 0]];
-  return [...(used > 0 ? [['read', used] as const] : []), ...(free > 0 ? [['import', free] as const] : [])];
+  const isImported = kind === 'tablespace' && free > 0;
+  return [...(used > 0 ? [[inUse, used] as const] : []), ...(isImported ? [['import', free] as const] : [])];
+}
+
+/**
+ * Without mysql.global_priv a server starts and denies every login; without mysql.time_zone_leap_second it does not
+ * start. Other system tables only fail, like any table.
+ */
+function isForStart(file: string, kind: FileAudit['kind']): boolean {
+  if (kind === 'Aria table') return /^mysql\/(?:global_priv|time_zone_leap_second)\.MAI$/.test(file);
+  return kind === 'system tablespace' || kind === 'undo tablespace';
 }
