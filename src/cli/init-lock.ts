@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { KeyError, systemErrorCode } from '../errors.ts';
 import { refused } from '../setup/refused.ts';
-import { SAFE_PATH } from './server-identity.ts';
+import { SAFE_PATH } from './server-user.ts';
 
 const TAKEN = 75;
 

@@ -20,7 +20,7 @@ async function main(): Promise<void> {
     return;
   }
   watchOutput((problem) => process.exit(report(problem)));
-  await (await import('./commands.ts')).runCommand(process.argv);
+  await (await import('./run-command.ts')).runCommand(process.argv);
 }
 
 main().catch((thrown: unknown) => {

@@ -12,7 +12,7 @@ import {
 import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsTarget } from '../server/surroundings.ts';
 import { ownProgram } from './own-program.ts';
-import { becomeUser } from './server-user.ts';
+import { becomeUser, SAFE_PATH } from './server-user.ts';
 import { processSecrets, systemClock } from './system.ts';
 
 const VERB = 'server-identity';
@@ -23,7 +23,6 @@ const VERB = 'server-identity';
 const ANSWER_MS = 30_000;
 /** The limit for a message; a bundle of certificates is its largest part. */
 const MOST_CHARACTERS = 4 * 2 ** 20;
-export const SAFE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface ServerIdentity {
   readonly way: FoundWay;

@@ -1,6 +1,9 @@
 import { userInfo } from 'node:os';
 import { KeyError } from '../errors.ts';
 
+/** The search path of programs that run with another user's rights. */
+export const SAFE_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 /** The members of `process` that are needed; the setters exist on POSIX only. */
 export interface ProcessUser {
   readonly env: NodeJS.ProcessEnv;

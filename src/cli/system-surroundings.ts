@@ -4,8 +4,6 @@ import { isSea } from 'node:sea';
 import { nodeDataFiles } from '../data/data-files.ts';
 import { readSmallFile } from '../disk/small-file.ts';
 import { systemErrorCode } from '../errors.ts';
-import { createKmsInspector } from '../kms/aws/inspector.ts';
-import { trustedCertificates } from '../kms/aws/trusted-certificates.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { passedOn } from '../server/service/server-environment.ts';
 import {
@@ -18,7 +16,7 @@ import {
 } from '../server/surroundings.ts';
 import { commandFileSystem } from './file-service.ts';
 import { refuseFilesOfOthers } from './own-files.ts';
-import { askServerIdentity, SAFE_PATH } from './server-identity.ts';
+import { SAFE_PATH } from './server-user.ts';
 import { processSecrets, systemClock, systemRandom } from './system.ts';
 import { VERSION } from './version.ts';
 
@@ -54,6 +52,8 @@ export function systemSurroundings(): Surroundings {
       if (target.as !== undefined) return await connectAsServer(target, target.as, environment);
       await refuseFilesOfOthers(environment, uid);
       Object.assign(process.env, environment);
+      const { createKmsInspector } = await import('../kms/aws/inspector.ts');
+      const { trustedCertificates } = await import('../kms/aws/trusted-certificates.ts');
       return await createKmsInspector({
         ...target,
         environment,
@@ -74,6 +74,7 @@ async function connectAsServer(
   account: NonNullable<KmsTarget['as']>,
   environment: NodeJS.ProcessEnv,
 ): Promise<KmsInspector> {
+  const { askServerIdentity } = await import('./server-identity.ts');
   const server = await askServerIdentity(target, account, passedOn(environment));
   const { way } = server;
   const sts = environment['AWS_ENDPOINT_URL_STS'];
@@ -86,6 +87,7 @@ async function connectAsServer(
   };
   for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name];
   Object.assign(process.env, own);
+  const { createKmsInspector } = await import('../kms/aws/inspector.ts');
   const inspector = await createKmsInspector({
     ...target,
     region: way.region,

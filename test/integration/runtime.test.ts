@@ -308,7 +308,7 @@ describe('the argument --node-options', () => {
       '--node-options=--jitless',
       'NODE_OPTIONS',
     ],
-  ] as const)('a verb that reads much %s', { timeout: 60_000 }, async (_, given, added, variable = 'OTHER') => {
+  ] as const)('a verb that reads much %s', { timeout: 60_000 }, async (_, given, added, variable: string = 'OTHER') => {
     const datadir = scratchDirectory();
     mkdirSync(join(datadir, 'db'));
     for (let table = 0; table < 8_000; table += 1) writeFileSync(join(datadir, 'db', `t${table}.ibd`), 'none');
