@@ -1,4 +1,4 @@
-/** Bash completion of verbs, options and their values. It needs bash alone, not the functions of bash-completion. */
+/** Bash completion of verbs, verbs below them, options and their values. It needs bash alone, not the functions of bash-completion. */
 import type { Command } from 'commander';
 
 /** Placeholders of values that bash completes: file names, directories, or words such as `<iam|key>` and `<role|file>`. */
@@ -30,7 +30,7 @@ ${completes}()
     return
   fi
   case \${COMP_WORDS[1]} in
-${verbs.map((verb) => `    ${verb.name()})\n${facts(verb, verbNames)}      ;;`).join('\n')}
+${verbs.map((verb) => `    ${verb.name()})\n${factsOrBelow(verb, verbNames)}      ;;`).join('\n')}
   esac
   for choice in $words; do
     [[ $choice != "$before="* ]] || choices+=" \${choice#*=}"
@@ -56,6 +56,21 @@ ${verbs.map((verb) => `    ${verb.name()})\n${facts(verb, verbNames)}      ;;`).
     *) mapfile -t COMPREPLY < <(compgen -W "\${operand:-$options}" -- "$word") ;;
   esac
 } && complete -F ${completes} ${name}
+`;
+}
+
+/** As `facts`, of the verb or of the one below it that stands in the line. */
+function factsOrBelow(verb: Command, verbNames: string): string {
+  if (verb.commands.length === 0) return facts(verb, verbNames);
+  const below = verb.createHelp().visibleCommands(verb);
+  const names = below.map((each) => each.name()).join(' ');
+  const branches = below.map((each) => `          ${each.name()})\n${facts(each, names)}            ;;\n`).join('');
+  return `      if [[ $COMP_CWORD -eq 2 ]]; then
+        operand='${names}' options='${optionNames(verb)}'
+      else
+        case \${COMP_WORDS[2]} in
+${branches}        esac
+      fi
 `;
 }
 

@@ -1,4 +1,4 @@
-/** Man pages in the man(7) macros: one of the command and one of each verb that its help shows. */
+/** Man pages in the man(7) macros: one of the command, and one of each verb and verb below it that a help shows. */
 import type { Command, Option } from 'commander';
 import { ENVIRONMENT, FILES, READ_FROM } from './sections.ts';
 
@@ -11,11 +11,28 @@ export interface Edition {
 
 /** @returns the text of each page by its file name, such as `mariadb-aws-kms-agent.1` */
 export function manPages(program: Command, edition: Edition): ReadonlyMap<string, string> {
-  const name = program.name();
-  const verbs = visibleVerbs(program);
-  const pages = new Map([[`${name}.1`, programPage(program, verbs, edition)]]);
-  for (const verb of verbs) pages.set(`${name}-${verb.name()}.1`, verbPage(program, verb, verbs, edition));
+  const pages = new Map([[`${nameOf([program])}.1`, programPage(program, edition)]]);
+  const add = (path: Path): void => {
+    for (const verb of visibleVerbs(path[0])) {
+      const below: Path = [verb, ...path];
+      const isGroup = visibleVerbs(verb).length > 0;
+      pages.set(`${nameOf(below)}.1`, isGroup ? groupPage(below, edition) : verbPage(below, edition));
+      add(below);
+    }
+  };
+  add([program]);
   return pages;
+}
+
+/** A command before those that it belongs to. */
+type Path = readonly [Command, ...Command[]];
+
+/** @param separator that of the names: a blank where one types them, a hyphen in the name of a page */
+function nameOf(path: Path, separator = '-'): string {
+  return path
+    .map((command) => command.name())
+    .reverse()
+    .join(separator);
 }
 
 function visibleVerbs(program: Command): readonly Command[] {
@@ -25,15 +42,11 @@ function visibleVerbs(program: Command): readonly Command[] {
     .filter((verb) => verb.name() !== 'help');
 }
 
-function programPage(program: Command, verbs: readonly Command[], edition: Edition): string {
+function programPage(program: Command, edition: Edition): string {
   const name = program.name();
+  const verbs = visibleVerbs(program);
   return page(name, edition, [
-    ...summary(name, program),
-    `.SH SYNOPSIS\n${bold(name)}\n${italic('command')}\n[${italic('options')}]`,
-    `.SH DESCRIPTION\n${paragraph(program.description())}`,
-    '.SH COMMANDS',
-    ...verbs.map((verb) => item(`${bold(`${name}-${verb.name()}`)}(1)`, verb.description())),
-    ...optionSection(program),
+    ...commandsOf([program]),
     ...EXIT_STATUS,
     '.SH FILES',
     ...FILES.map(entry),
@@ -43,14 +56,42 @@ function programPage(program: Command, verbs: readonly Command[], edition: Editi
   ]);
 }
 
-function verbPage(program: Command, verb: Command, verbs: readonly Command[], edition: Edition): string {
-  const name = `${program.name()}-${verb.name()}`;
+function groupPage(path: Path, edition: Edition): string {
+  const [group, program] = path;
+  return page(nameOf(path), edition, [
+    ...commandsOf(path),
+    ...EXIT_STATUS,
+    seeAlso([
+      ...(program === undefined ? [] : [program.name()]),
+      ...visibleVerbs(group).map((verb) => nameOf([verb, ...path])),
+    ]),
+  ]);
+}
+
+/** The sections of a command that has verbs below it. */
+function commandsOf(path: Path): readonly string[] {
+  const [command] = path;
+  return [
+    ...summary(nameOf(path), command),
+    `.SH SYNOPSIS\n${bold(nameOf(path, ' '))}\n${italic('command')}\n[${italic('options')}]`,
+    `.SH DESCRIPTION\n${paragraph(command.description())}`,
+    '.SH COMMANDS',
+    ...visibleVerbs(command).map((verb) => item(`${bold(nameOf([verb, ...path]))}(1)`, verb.description())),
+    ...optionSection(command),
+  ];
+}
+
+function verbPage(path: Path, edition: Edition): string {
+  const [verb, parent = verb, ...above] = path;
+  const name = nameOf(path);
   const help = verb.createHelp();
   const shown = help.visibleArguments(verb);
   const afterOptions = textAfterHelp(verb);
   const operands = verb.registeredArguments.map((argument) => italic(help.argumentTerm(argument)));
-  const usage = [bold(`${program.name()} ${verb.name()}`), `[${italic('options')}]`, ...operands];
-  const others = verbs.map((other) => `${program.name()}-${other.name()}`).filter((other) => other !== name);
+  const usage = [bold(nameOf(path, ' ')), `[${italic('options')}]`, ...operands];
+  const others = visibleVerbs(parent)
+    .map((other) => nameOf([other, parent, ...above]))
+    .filter((other) => other !== name);
   return page(name, edition, [
     ...summary(name, verb),
     `.SH SYNOPSIS\n${usage.join('\n')}`,
@@ -60,7 +101,7 @@ function verbPage(program: Command, verb: Command, verbs: readonly Command[], ed
     ...optionSection(verb),
     ...afterOptions,
     ...(afterOptions.includes(EXIT_HEADING) ? [] : EXIT_STATUS),
-    seeAlso([program.name(), ...others]),
+    seeAlso([nameOf([parent, ...above]), ...others]),
   ]);
 }
 

@@ -10,6 +10,7 @@ export function emptyProgram(): Command {
 }
 
 export function prepared(command: Command): Command {
+  command.commands.forEach(prepared);
   return command.exitOverride().configureHelp({ optionDescription });
 }
 

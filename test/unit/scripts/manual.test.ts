@@ -48,6 +48,41 @@ it('a man page has the texts of the help, whatever characters they have', () => 
   expect(shown).toContain('tool 0.1.0');
 });
 
+/** A command with verbs below a verb. */
+function nested(): Command {
+  const cook = new Command('cook').description('cooks a meal');
+  cook.addCommand(
+    new Command('soup').description('cooks a soup').argument('<file>', 'recipe').option('--to <directory>', 'pot'),
+  );
+  cook.addCommand(new Command('stew').description('cooks a stew'));
+  return new Command('mariadb-aws-kms')
+    .description('a tool')
+    .addCommand(cook)
+    .addCommand(new Command('eat').description('eats'));
+}
+
+it('a verb with verbs below it has a page that lists them, and each of them has a page', () => {
+  const pages = manPages(nested(), EDITION);
+  expect([...pages.keys()]).toEqual(
+    ['', '-cook', '-cook-soup', '-cook-stew', '-eat'].map((name) => `mariadb-aws-kms${name}.1`),
+  );
+  const group = shownOf(pages.get('mariadb-aws-kms-cook.1'));
+  expect(group).toMatch(/^SYNOPSIS\n +mariadb-aws-kms cook command \[options\]$/m);
+  expect(group).toMatch(/^COMMANDS\n +mariadb-aws-kms-cook-soup\(1\)\n +cooks a soup\n/m);
+  const page = shownOf(pages.get('mariadb-aws-kms-cook-soup.1'));
+  expect(page).toMatch(/^SYNOPSIS\n +mariadb-aws-kms cook soup \[options\] file$/m);
+  expect(page).toMatch(/^SEE ALSO\n +mariadb-aws-kms-cook\(1\), mariadb-aws-kms-cook-stew\(1\), mariadbd\(8\)$/m);
+});
+
+it.each([
+  ['co\t', ['cook']],
+  ['cook st\t', ['cook', 'stew']],
+  ['cook soup --t\t some-d\t', ['cook', 'soup', '--to', 'some-dir/']],
+  ['cook soup some-f\t', ['cook', 'soup', 'some-file']],
+])('bash completes %j below a verb', (typed, expected) => {
+  expect(argumentsAfter(typed, nested())).toEqual(expected);
+});
+
 it('the page of a verb has its own exit statuses in place of the usual ones', () => {
   const pages = manPages(createProgram(), EDITION);
   expect(shownOf(pages.get('mariadb-aws-kms-doctor.1'))).toMatch(/^EXIT STATUS\n.*^ +3 +INCOMPLETE: no failure/ms);
@@ -108,12 +143,12 @@ it('shellcheck has nothing against the completion', () => {
 });
 
 /** Types a line in an interactive bash. @returns the arguments that the command gets */
-function argumentsAfter(typed: string): readonly string[] {
+function argumentsAfter(typed: string, program = createProgram()): readonly string[] {
   const directory = scratch();
   mkdirSync(join(directory, 'some-dir'));
   for (const name of ['some-file', 'a file']) writeFileSync(join(directory, name), '');
   const script = join(scratch(), 'completion');
-  writeFileSync(script, bashCompletion(createProgram()));
+  writeFileSync(script, bashCompletion(program));
   const { output } = spawnSync('bash', ['--norc', '--noprofile', '-i'], {
     cwd: directory,
     encoding: 'utf8',

@@ -1,0 +1,113 @@
+/** The options that say where the keys of encrypted files come from, and the keys that they name. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { DataKeys } from '../../decrypt/data-keys.ts';
+import { KeyDirectoryKeys } from '../../decrypt/key-directory.ts';
+import { KeyFileKeys } from '../../decrypt/key-file.ts';
+import { readSmallFile } from '../../disk/small-file.ts';
+import { KeyError } from '../../errors.ts';
+import { keysNamedBy } from '../../keystore/failures.ts';
+import { openStore } from '../../keystore/open-store.ts';
+import type { KmsInspector } from '../../kms/inspect.ts';
+import { OperatorCaller } from '../../kms/operator-caller.ts';
+import type { Configuration } from '../../server/configuration.ts';
+import { kmsTarget } from '../../server/kms-target.ts';
+import { adoptEnvironment } from '../../server/service/server-environment.ts';
+import { diskOf, type Surroundings } from '../../server/surroundings.ts';
+import { type OptionFileOptions, withOptionFiles } from '../option-files.ts';
+import type { CliIo } from '../process-io.ts';
+import { asKeyOwner, keyPlaceOf, readServer } from '../read-server.ts';
+
+export interface KeySourceOptions extends OptionFileOptions {
+  readonly datadir?: string;
+  readonly keyfileDir?: string;
+  readonly region?: string;
+  readonly endpointUrl?: string;
+  readonly encryptionContext?: string;
+  readonly keyFile?: string;
+  readonly filekey?: string;
+}
+
+const CALL_MS = 5_000;
+
+/** Adds the options of `withDataKeys`. */
+export function withKeySource(command: Command): Command {
+  return withOptionFiles(command)
+    .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir')
+    .option('--region <region>', 'override aws_key_management_region')
+    .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')
+    .option(
+      '--encryption-context <pairs>',
+      'override aws_key_management_encryption_context; used for keys without a sidecar',
+    )
+    .option('--key-file <file>', 'take the keys from this key file of file_key_management, without KMS')
+    .option('--filekey <file>', 'file with the passphrase that the key file is encrypted with');
+}
+
+/**
+ * Calls `work` with the keys that the options name, and wipes them afterwards. KMS is connected to when the first key of
+ * a key directory is needed.
+ * @throws KeyError what `work` throws, and BAD_OPTION, KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT of the options
+ */
+export async function withDataKeys<T>(
+  io: Pick<CliIo, 'stderr'>,
+  options: KeySourceOptions,
+  outside: Surroundings,
+  work: (keys: DataKeys) => Promise<T>,
+): Promise<T> {
+  if (options.keyFile !== undefined) {
+    const keys = await KeyFileKeys.read(options.keyFile, options.filekey, readSmallFile);
+    for (const warning of keys.warnings) io.stderr(`mariadb-aws-kms: warning: ${options.keyFile}: ${warning}`);
+    return await wiping(keys, work);
+  }
+  if (options.filekey !== undefined)
+    throw new KeyError('BAD_OPTION', '--filekey is the passphrase of a key file, and --key-file names none');
+  const server = await serverOf(options, outside);
+  const place =
+    options.keyfileDir === undefined
+      ? await keyPlaceOf(server, outside)
+      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  let kms: KmsInspector | undefined;
+  const keys = new KeyDirectoryKeys({
+    store: openStore(place.directory, diskOf(outside), place.named),
+    context: server.context,
+    clock: outside.clock,
+    connect: async () => {
+      kms = await connect(server, outside);
+      return new OperatorCaller(kms, outside);
+    },
+  });
+  try {
+    return await wiping(keys, work);
+  } finally {
+    kms?.close();
+  }
+}
+
+async function serverOf(options: KeySourceOptions, outside: Surroundings): Promise<Configuration> {
+  const variables = {
+    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
+    region: options.region,
+    endpoint_url: options.endpointUrl,
+    encryption_context: options.encryptionContext,
+  };
+  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
+  if (!server.isMock) return server;
+  throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing, and cannot be read here');
+}
+
+/** Connects as the server does, or as its separate agent. */
+async function connect(configuration: Configuration, outside: Surroundings): Promise<KmsInspector> {
+  const server = await asKeyOwner(configuration, outside);
+  // The environment is completed before anything connects, because the credential chain reads it.
+  adoptEnvironment(outside.environment, server.service, outside.uid === 0 && server.account.uid === 0);
+  return await outside.connectKms(kmsTarget(outside, server, CALL_MS));
+}
+
+async function wiping<T>(keys: DataKeys, work: (keys: DataKeys) => Promise<T>): Promise<T> {
+  try {
+    return await work(keys);
+  } finally {
+    keys.wipe();
+  }
+}
