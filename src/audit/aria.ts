@@ -12,6 +12,7 @@ import {
 } from '../format/aria-table.ts';
 import { nextTurn } from '../next-turn.ts';
 import { count, type PageCounts, VersionCounts } from './counts.ts';
+import type { ScanMeans } from './tablespace.ts';
 
 export interface AriaScan {
   readonly isEncrypted: boolean;
@@ -28,6 +29,7 @@ export interface AriaScan {
 }
 
 type AriaFile = Pick<OpenDataFile, 'readInto' | 'bytes'>;
+type AriaMeans = Pick<ScanMeans, 'signal' | 'advance'>;
 
 /** Bytes to read at once. */
 const CHUNK_BYTES = 262_144;
@@ -35,7 +37,7 @@ const CHUNK_BYTES = 262_144;
 const CHUNKS_A_TURN = 64;
 
 /** @returns undefined: the index file is none of an Aria table */
-export async function scanAria(index: AriaFile, data: AriaFile, signal: AbortSignal): Promise<AriaScan | undefined> {
+export async function scanAria(index: AriaFile, data: AriaFile, means: AriaMeans): Promise<AriaScan | undefined> {
   const head = Buffer.alloc(ARIA_INDEX_HEAD);
   const base = Buffer.alloc(ARIA_PAGES_HEAD);
   const baseAt = index.readInto(head, 0) === head.length ? parseAriaIndex(head) : undefined;
@@ -49,12 +51,12 @@ export async function scanAria(index: AriaFile, data: AriaFile, signal: AbortSig
     else if (version === 0 || !table.isEncrypted) count(scan.clear, isFree);
     else scan.versions.add(version, isFree);
   };
-  await eachPage(index, table.firstIndexPage, table, signal, (page) => {
+  await eachPage(index, table.firstIndexPage, table, means, (page) => {
     const found = ariaIndexPage(table, page);
     note(found?.version, found?.isFree === true);
   });
   if (table.hasDataPages)
-    await eachPage(data, 0, table, signal, (page, number) => {
+    await eachPage(data, 0, table, means, (page, number) => {
       if (number % bitmapEvery(table) === 0) scan.neverEncrypted += 1;
       else note(ariaPageVersion(page), false);
     });
@@ -71,7 +73,7 @@ async function eachPage(
   { readInto, bytes }: AriaFile,
   from: number,
   { blockSize }: AriaPages,
-  signal: AbortSignal,
+  { signal, advance }: AriaMeans,
   look: (page: Buffer, number: number) => void,
 ): Promise<void> {
   const chunk = Buffer.allocUnsafe(Math.max(CHUNK_BYTES, blockSize));
@@ -84,6 +86,7 @@ async function eachPage(
     const end = Math.min(number + whole, pages);
     for (let at = 0; number < end; number += 1, at += blockSize) look(chunk.subarray(at, at + blockSize), number);
     if (chunks % CHUNKS_A_TURN === 0) {
+      advance(CHUNKS_A_TURN * CHUNK_BYTES);
       await nextTurn();
       signal.throwIfAborted();
     }

@@ -3,11 +3,13 @@ import type { Clock } from '../clock.ts';
 import type { DataFiles } from '../data/data-files.ts';
 import type { DataLocations } from '../data/locations.ts';
 import { type Opened, type Unseen, Visit } from '../data/visit.ts';
-import { type FoundFile, foundFiles } from '../data/walk.ts';
+import { foundFiles } from '../data/walk.ts';
 import { systemErrorCode } from '../errors.ts';
+import { BINARY_LOG_HEAD, isRelayLog } from '../format/binary-log.ts';
 import { nextTurn } from '../next-turn.ts';
-import { examineAria, examineLog, examineTablespace, type Found } from './examine.ts';
+import { examineAria, examineLog, examineTablespace, examineTemporary, type Found } from './examine.ts';
 import type { FileAudit, FileKind } from './file-audit.ts';
+import type { ScanMeans, SpaceRest } from './tablespace.ts';
 
 export interface Audit {
   readonly files: readonly FileAudit[];
@@ -15,73 +17,166 @@ export interface Audit {
   readonly unseen: readonly Unseen[];
 }
 
-/** Called after each file, with the bytes of all files until then. */
+/** Called every few megabytes and after each file, with the bytes that were read until then. */
 export type Progress = (files: number, bytes: number) => void;
+
+export interface AuditMeans {
+  readonly disk: DataFiles;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** True: the checksum of every page is verified. */
+  readonly checksums?: boolean;
+  readonly progress?: Progress;
+}
+
+/** A place to read: the files of a server or of a copy of its data, or single files. */
+export type Place = ServerPlace | { readonly files: readonly string[] };
+
+export interface ServerPlace {
+  readonly locations: DataLocations;
+  /** True: the redo log belongs to a backup that was not prepared. */
+  readonly isUnprepared: boolean;
+  /** Files that no walk finds, such as logs without an index. Those of other kinds are passed over. */
+  readonly more: readonly string[];
+}
 
 /** Files to read before yielding to the event loop. */
 const FILES_A_TURN = 64;
 
-/** @throws the reason of `signal` */
-export async function auditData(
-  disk: DataFiles,
-  locations: DataLocations,
-  clock: Clock,
-  signal: AbortSignal,
-  progress: Progress = () => undefined,
-): Promise<Audit> {
-  const visit = new Visit(disk, locations.datadir);
-  const files: FileAudit[] = [];
-  let bytes = 0;
-  for (const found of foundFiles(visit, locations)) {
-    signal.throwIfAborted();
-    const audit = await auditFile(visit, found, clock, signal);
-    if (audit === undefined) continue;
-    files.push(audit);
-    bytes += audit.bytes;
-    progress(files.length, bytes);
-    if (files.length % FILES_A_TURN === 0) await nextTurn();
+/** @throws the reason of the signal */
+export async function auditData(places: readonly Place[], means: AuditMeans): Promise<Audit> {
+  const auditor = new Auditor(means);
+  for (const place of places) {
+    if ('files' in place) await auditor.files(place.files);
+    else await auditor.server(place, places.length > 1);
   }
-  return { files, unseen: visit.unseen };
+  return { files: auditor.found, unseen: auditor.unseen };
 }
 
-async function auditFile(
-  visit: Visit,
-  found: FoundFile,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<FileAudit | undefined> {
-  const opened = visit.open(found);
-  if (opened === undefined) return undefined;
-  try {
-    const { file, data, shown } = opened;
-    const answer = await examine(opened, clock, signal);
-    if (answer === undefined) {
-      opened.miss('its format is not known');
-      return undefined;
+class Auditor {
+  readonly found: FileAudit[] = [];
+  readonly unseen: Unseen[] = [];
+  readonly #means: AuditMeans;
+  readonly #scan: ScanMeans;
+  readonly #paths = new Set<string>();
+  /** Bytes of whole files, and of the file that is being read. */
+  #bytes = 0;
+  #started = 0;
+  /** The system tablespace up to the last of its files that was read. */
+  #system: SpaceRest | undefined;
+
+  constructor(means: AuditMeans) {
+    const { clock, signal, checksums = false } = means;
+    this.#means = means;
+    this.#scan = {
+      sleep: (ms, ended) => clock.sleep(ms, ended),
+      signal,
+      checksums,
+      advance: (bytes) => {
+        this.#started += bytes;
+        means.progress?.(this.found.length, this.#bytes + this.#started);
+      },
+    };
+  }
+
+  async server({ locations, isUnprepared, more }: ServerPlace, isOneOfMany: boolean): Promise<void> {
+    const visit = new Visit(this.#means.disk, locations.datadir, isOneOfMany ? '' : locations.datadir);
+    this.#system = undefined;
+    const before = this.found.length;
+    for (const found of foundFiles(visit, locations)) {
+      const kind = isUnprepared && found.kind === 'redo log' ? 'redo log of a backup' : undefined;
+      await this.#audit(visit, visit.open(found), kind);
     }
-    return { file: shown, kind: kindOf(found.kind), bytes: file.bytes + (data?.bytes ?? 0), ...answer };
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === undefined) throw error;
-    opened.miss(code);
-    return undefined;
-  } finally {
-    opened.close();
+    const those = this.found.slice(before);
+    if (
+      those.some(({ kind }) => kind === 'system tablespace') &&
+      !those.some(({ kind }) => kind.startsWith('redo log'))
+    )
+      visit.miss(
+        locations.redoLogs,
+        'there is no redo log that could be read, and the key version of one is needed to start',
+      );
+    for (const path of more) if (!this.#paths.has(path)) await this.#audit(visit, visit.openNamed(path, true));
+    for (const miss of visit.unseen) this.unseen.push(miss);
+  }
+
+  async files(paths: readonly string[]): Promise<void> {
+    const visit = new Visit(this.#means.disk, '');
+    this.#system = undefined;
+    for (const path of paths) await this.#audit(visit, visit.openNamed(path, false));
+    for (const miss of visit.unseen) this.unseen.push(miss);
+  }
+
+  async #audit(visit: Visit, opened: Opened | undefined, kind?: FileKind): Promise<void> {
+    this.#means.signal.throwIfAborted();
+    if (opened === undefined) return;
+    try {
+      if (this.#paths.has(opened.path)) return;
+      this.#paths.add(opened.path);
+      this.#started = 0;
+      const { file, data, shown } = opened;
+      const answer = await this.#examine(opened);
+      if (answer === undefined) {
+        opened.miss('its format is not known, or it is damaged at its beginning');
+        return;
+      }
+      const bytes = file.bytes + (data?.bytes ?? 0);
+      this.found.push({ file: shown, kind: kind ?? kindOf(opened), bytes, ...answer });
+      this.#missStrange(visit, opened.path, answer);
+      this.#bytes += bytes;
+    } catch (error) {
+      const code = systemErrorCode(error);
+      if (code === undefined) throw error;
+      opened.miss(code);
+    } finally {
+      opened.close();
+    }
+    this.#started = 0;
+    this.#means.progress?.(this.found.length, this.#bytes);
+    if (this.found.length % FILES_A_TURN === 0) await nextTurn();
+  }
+
+  async #examine({ kind, file, data }: Opened): Promise<Found | undefined> {
+    switch (kind) {
+      case 'redo log':
+      case 'binary log':
+        return examineLog(file, kind);
+      case 'Aria table':
+      case 'temporary Aria table':
+        return await examineAria(file, data, this.#scan);
+      case 'temporary tablespace':
+        return await examineTemporary(file, this.#scan);
+      case 'system tablespace': {
+        const space = await examineTablespace(file, this.#scan, this.#system);
+        this.#system = space?.rest ?? this.#system;
+        return space?.found;
+      }
+      default:
+        return (await examineTablespace(file, this.#scan))?.found;
+    }
+  }
+
+  #missStrange(visit: Visit, path: string, { pages }: Found): void {
+    if (pages === undefined || pages.strangePages === 0) return;
+    const first = pages.strange.slice(0, NAMED_PAGES).join(', ');
+    const more = pages.strangePages > NAMED_PAGES ? ` and ${pages.strangePages - NAMED_PAGES} more` : '';
+    const which = `${pages.strangePages === 1 ? 'page' : 'pages'} ${first}${more}`;
+    visit.miss(path, `${which}: damaged, or being written whenever it was read`);
   }
 }
 
-async function examine({ kind, file, data }: Opened, clock: Clock, signal: AbortSignal): Promise<Found | undefined> {
+/** Pages of one file to name in a message. */
+const NAMED_PAGES = 5;
+
+function kindOf({ kind, file }: Opened): FileKind {
   switch (kind) {
-    case 'redo log':
+    case 'remote tablespace':
+      return 'tablespace';
     case 'binary log':
-      return examineLog(file, kind);
-    case 'Aria table':
-      return await examineAria(file, data, signal);
+      return isRelayLog(file.read(0, BINARY_LOG_HEAD)) ? 'relay log' : kind;
+    case 'backup file':
+      throw new Error('a backup file is never opened');
     default:
-      return await examineTablespace(file, (ms, ended) => clock.sleep(ms, ended), signal);
+      return kind;
   }
-}
-
-function kindOf(kind: FoundFile['kind']): FileKind {
-  return kind === 'remote tablespace' ? 'tablespace' : kind;
 }

@@ -8,8 +8,11 @@ export type FileKind =
   | 'undo tablespace'
   | 'temporary tablespace'
   | 'Aria table'
+  | 'temporary Aria table'
   | 'redo log'
-  | 'binary log';
+  | 'redo log of a backup'
+  | 'binary log'
+  | 'relay log';
 
 /**
  * `partly`: some pages in use are encrypted and some are not, as while InnoDB encrypts or decrypts a tablespace. `empty`:
@@ -41,12 +44,14 @@ export interface PageTotals {
   readonly all: number;
   /** Pages in clear that could be encrypted. */
   readonly clear: Readonly<PageCounts>;
+  /** Pages in use among them that are of SPATIAL indexes, which InnoDB does not encrypt with checksums before full_crc32. */
+  readonly spatial: number;
   /** Pages that the server never encrypts. */
   readonly neverEncrypted: number;
   readonly empty: number;
   /** Copies in the doublewrite area. */
   readonly copies: number;
-  /** Pages whose header is none of theirs: damaged, or written at every moment when they were read. */
+  /** Pages whose header or checksum is none of theirs: damaged, or written at every moment when they were read. */
   readonly strangePages: number;
   /** The first of them. */
   readonly strange: readonly number[];

@@ -1,12 +1,30 @@
 /** The audit for scripts. The format is stable: fields may be added, never renamed. */
 import { printableJson } from '../printable.ts';
-import type { Audit } from './audit.ts';
 import type { FileAudit, PageTotals } from './file-audit.ts';
-import { type KeyVersionNeeds, NEED_CLASSES } from './needs.ts';
+import { isNeeded, type KeyVersionNeeds, NEED_CLASSES } from './needs.ts';
+import { type AuditReport, isComplete } from './report.ts';
 
-/** @param needs of all key versions that are stored or used, in their order */
-export function auditJson(where: string, { files, unseen }: Audit, needs: readonly KeyVersionNeeds[]): string {
-  return printableJson({ audited: where, files: files.map(ofFile), keyVersions: needs.map(ofVersion), unseen }, 2);
+export function auditJson(report: AuditReport): string {
+  const { where, files, needs, keyDirectory, conflicts, remarks, requirements, unseen } = report;
+  return printableJson(
+    {
+      audited: where,
+      ok: isComplete(report) && requirements.every(({ isMet }) => isMet),
+      complete: isComplete(report),
+      requirements: requirements.map(({ requirement, isMet, files: short }) => ({
+        requirement,
+        met: isMet,
+        files: short,
+      })),
+      ...(keyDirectory === undefined ? {} : { keyDirectory }),
+      keyVersions: needs.map(ofVersion),
+      conflicts: conflicts.map(({ file, asked, isEncrypted }) => ({ file, asked, encrypted: isEncrypted })),
+      remarks,
+      unseen,
+      files: files.map(ofFile),
+    },
+    2,
+  );
 }
 
 function ofFile({ file, kind, bytes, state, keyId, asked, versions, pages }: FileAudit): object {
@@ -24,15 +42,27 @@ function ofFile({ file, kind, bytes, state, keyId, asked, versions, pages }: Fil
   };
 }
 
-function ofPages({ all, clear, neverEncrypted, empty, copies, strangePages, strange }: PageTotals): object {
-  return { all, clearInUse: clear.used, clearFree: clear.free, neverEncrypted, empty, copies, strangePages, strange };
+function ofPages({ all, clear, spatial, neverEncrypted, empty, copies, strangePages, strange }: PageTotals): object {
+  return {
+    all,
+    clearInUse: clear.used,
+    clearFree: clear.free,
+    clearSpatial: spatial,
+    neverEncrypted,
+    empty,
+    copies,
+    strangePages,
+    strange,
+  };
 }
 
-function ofVersion({ id, version, needs }: KeyVersionNeeds): object {
+function ofVersion(key: KeyVersionNeeds): object {
+  const { id, version, needs, isStored } = key;
   return {
     keyId: id,
     version,
-    isNeededHere: NEED_CLASSES.some((need) => needs[need] !== undefined),
+    ...(isStored === undefined ? {} : { stored: isStored }),
+    isNeededHere: isNeeded(key),
     needs: Object.fromEntries(
       NEED_CLASSES.flatMap((need) => {
         const found = needs[need];

@@ -2,178 +2,148 @@
 import type { Clock } from '../clock.ts';
 import type { OpenDataFile } from '../data/data-files.ts';
 import type { CryptBlock } from '../format/innodb/crypt-block.ts';
-import { doublewriteBlocks, isInDoublewrite, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
+import { doublewriteBlocks, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
 import { freePages, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
+import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
+import { isSound } from '../format/innodb/sound-page.ts';
 import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
-import { count, type PageCounts, VersionCounts } from './counts.ts';
+import { type ClearKind, SpaceCounts, type SpacePages } from './space-counts.ts';
 
 type ReadInto = OpenDataFile['readInto'];
-type Sleep = Clock['sleep'];
 
-export interface TablespaceScan {
+export interface ScanMeans {
+  readonly sleep: Clock['sleep'];
+  readonly signal: AbortSignal;
+  /** True: the checksum of every page is verified, else only of the first page of each key version. */
+  readonly checksums: boolean;
+  /** Called with the bytes that were read since the last call. */
+  readonly advance: (bytes: number) => void;
+}
+
+export interface TablespaceScan extends SpacePages {
   readonly layout: SpaceLayout;
   readonly crypt: CryptBlock | undefined;
-  readonly pages: number;
-  /** Encrypted pages by key version. */
-  readonly versions: ReadonlyMap<number, PageCounts>;
-  /** Pages in clear, without those that InnoDB never encrypts. */
-  readonly clear: PageCounts;
-  readonly alwaysClear: number;
-  readonly empty: number;
-  /** Copies of pages, also of other tablespaces, in the doublewrite area. */
-  readonly copies: number;
-  /** Pages whose header is none of theirs, after they were read again. */
-  readonly strangePages: number;
-  /** The first of them. */
-  readonly strange: readonly number[];
+  /** Continues in the next file of the same tablespace. */
+  readonly rest: SpaceRest;
+}
+
+/** A tablespace of several files, up to the end of one of them. */
+export interface SpaceRest {
+  readonly layout: SpaceLayout;
+  readonly crypt: CryptBlock | undefined;
+  readonly doublewrite: readonly number[];
+  /** Number of the next file's first page. */
+  readonly nextPage: number;
+  /** Tells for each page since the last descriptor page whether it is free. */
+  readonly free: Uint8Array;
 }
 
 /** Bytes to read at once: a read of the headers alone takes three times as long, because of the calls. */
 const CHUNK_BYTES = 262_144;
 /** Chunks to read before yielding to the event loop. */
 const CHUNKS_A_TURN = 64;
-/** Pages whose header was strange, to read again and to report. More than that are damage, and no writes under way. */
-const MOST_STRANGE = 256;
 const MOST_READS = 5;
 const READ_AGAIN_MS = 20;
+const TEMPORARY_SPACE = 0xfffffffe;
 
-/** @returns undefined: the file does not begin like a tablespace */
+/**
+ * @param rest of the file before, in a tablespace of several files
+ * @returns undefined: the file does not begin like a tablespace
+ */
 export async function scanTablespace(
-  read: ReadInto,
-  fileBytes: number,
-  sleep: Sleep,
-  signal: AbortSignal,
+  { readInto: read, bytes: fileBytes }: Pick<OpenDataFile, 'readInto' | 'bytes'>,
+  means: ScanMeans,
+  rest?: SpaceRest,
 ): Promise<TablespaceScan | undefined> {
+  const space = rest ?? firstFile(read);
+  if (space === undefined) return undefined;
+  const { layout, crypt, doublewrite, nextPage: first } = space;
+  const { fileBytes: size, form } = layout;
+  const counts = new SpaceCounts(layout, doublewrite);
+  const end = first + Math.floor(fileBytes / size);
+  // A temporary tablespace has no crypt block.
+  const isTemporary = layout.id === TEMPORARY_SPACE;
+  const isEncrypted = crypt?.isEncrypted === true || isTemporary;
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  const look = (number: number, at: number): PageHeader => {
+    const header = readPageHeader(form, isEncrypted, number, chunk, at);
+    const isChecked = means.checksums || (typeof header === 'number' && !counts.knows(header));
+    if (header === 'strange' || !isChecked || counts.isCopy(number)) return header;
+    return isSound(layout, header === 'empty' ? 0 : header, chunk.subarray(at, at + size)) ? header : 'strange';
+  };
+  const kindOf = (header: PageHeader, at: number): ClearKind => {
+    if (header !== 0 || !isEncrypted) return 'other';
+    const type = chunk.readUInt16BE(at + FIELD.type);
+    if (isTemporary && (type === PAGE_TYPE.inode || type === PAGE_TYPE.system)) return 'never encrypted';
+    return form !== 'full_crc32' && type === PAGE_TYPE.rtree ? 'spatial' : 'other';
+  };
+  let { free } = space;
+  let number = first;
+  for (let chunks = 1; number < end; chunks += 1) {
+    const whole = Math.floor(read(chunk, (number - first) * size) / size);
+    const chunkEnd = Math.min(number + whole, end);
+    for (let at = 0; number < chunkEnd; number += 1, at += size) {
+      const inGroup = number % size;
+      if (inGroup === 0) free = freePages(layout, chunk.subarray(at, at + size));
+      const header = look(number, at);
+      counts.add(number, header, free[inGroup] === 1, kindOf(header, at));
+    }
+    // The file has become shorter.
+    if (whole === 0) break;
+    if (chunks % CHUNKS_A_TURN === 0) {
+      means.advance(CHUNKS_A_TURN * CHUNK_BYTES);
+      await nextTurn();
+      means.signal.throwIfAborted();
+    }
+  }
+  await readAgain(counts, means, (page) => {
+    const inGroup = page % size;
+    const group = chunk.subarray(0, size);
+    const groupAt = page - inGroup - first;
+    if (groupAt >= 0 && read(group, groupAt * size) < group.length) return undefined;
+    const isFree = (groupAt >= 0 ? isFreePage(layout, group, inGroup) : space.free[inGroup]) === 1;
+    if (read(group, (page - first) * size) < group.length) return undefined;
+    const header = look(page, 0);
+    return { header, isFree, kind: kindOf(header, 0) };
+  });
+  return { layout, crypt, ...counts.result(), rest: { layout, crypt, doublewrite, nextPage: end, free } };
+}
+
+interface PageRead {
+  readonly header: PageHeader;
+  readonly isFree: boolean;
+  readonly kind: ClearKind;
+}
+
+/** Reads pages again whose header was strange: a server may have been writing them. */
+async function readAgain(
+  counts: SpaceCounts,
+  { sleep, signal }: ScanMeans,
+  read: (page: number) => PageRead | undefined,
+): Promise<void> {
+  for (let attempt = 0; attempt < MOST_READS && counts.strange.length > 0; attempt += 1) {
+    await sleep(READ_AGAIN_MS, signal);
+    for (const page of counts.strange.splice(0)) {
+      const { header, isFree, kind } = read(page) ?? { header: 'empty', isFree: true, kind: 'other' };
+      counts.addAgain(page, header, isFree, kind);
+    }
+  }
+}
+
+function firstFile(read: ReadInto): SpaceRest | undefined {
   const space = readTablespace((offset, length) => {
     const bytes = Buffer.alloc(length);
     return bytes.subarray(0, read(bytes, offset));
   });
   if (space === undefined) return undefined;
-  const { layout, crypt } = space;
-  const counts = new Counts(layout, crypt, layout.id === 0 ? blocksOf(read, layout) : []);
-  const pages = Math.floor(fileBytes / layout.fileBytes);
-  const isEncrypted = crypt?.isEncrypted === true;
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let free: Uint8Array = new Uint8Array(layout.fileBytes);
-  let number = 0;
-  for (let chunks = 1; number < pages; chunks += 1) {
-    const whole = Math.floor(read(chunk, number * layout.fileBytes) / layout.fileBytes);
-    const end = Math.min(number + whole, pages);
-    for (let at = 0; number < end; number += 1, at += layout.fileBytes) {
-      const inGroup = number % layout.fileBytes;
-      if (inGroup === 0) free = freePages(layout, chunk.subarray(at, at + layout.fileBytes));
-      counts.add(number, readPageHeader(layout.form, isEncrypted, number, chunk, at), free[inGroup] === 1);
-    }
-    // The file has become shorter.
-    if (whole === 0) break;
-    if (chunks % CHUNKS_A_TURN === 0) {
-      await nextTurn();
-      signal.throwIfAborted();
-    }
-  }
-  await readAgain(
-    counts,
-    (page) => {
-      const inGroup = page % layout.fileBytes;
-      const group = chunk.subarray(0, layout.fileBytes);
-      if (read(group, (page - inGroup) * layout.fileBytes) < group.length) return undefined;
-      const isFree = isFreePage(layout, group, inGroup) === 1;
-      if (read(group, page * layout.fileBytes) < group.length) return undefined;
-      return [readPageHeader(layout.form, isEncrypted, page, group, 0), isFree];
-    },
-    sleep,
-    signal,
-  );
-  return counts.result();
-}
-
-/** Reads pages again whose header was strange: a server may have been writing them. */
-async function readAgain(
-  counts: Counts,
-  read: (page: number) => readonly [PageHeader, boolean] | undefined,
-  sleep: Sleep,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let attempt = 0; attempt < MOST_READS && counts.strange.length > 0; attempt += 1) {
-    await sleep(READ_AGAIN_MS, signal);
-    for (const page of counts.strange.splice(0)) {
-      const [header, isFree] = read(page) ?? ['empty', true];
-      counts.addAgain(page, header, isFree);
-    }
-  }
+  const { layout } = space;
+  const doublewrite = layout.id === 0 ? blocksOf(read, layout) : [];
+  return { ...space, doublewrite, nextPage: 0, free: new Uint8Array(layout.fileBytes) };
 }
 
 function blocksOf(read: ReadInto, { fileBytes }: SpaceLayout): readonly number[] {
   const page = Buffer.alloc(fileBytes);
   return read(page, TRX_SYS_PAGE * fileBytes) === page.length ? doublewriteBlocks(page) : [];
-}
-
-class Counts {
-  readonly #layout: SpaceLayout;
-  readonly #crypt: CryptBlock | undefined;
-  readonly #doublewrite: readonly number[];
-  readonly #versions = new VersionCounts();
-  readonly #clear: PageCounts = { used: 0, free: 0 };
-  /** The first of them. */
-  readonly strange: number[] = [];
-  #strangePages = 0;
-  #pages = 0;
-  #alwaysClear = 0;
-  #empty = 0;
-  #copies = 0;
-
-  constructor(layout: SpaceLayout, crypt: CryptBlock | undefined, doublewrite: readonly number[]) {
-    this.#layout = layout;
-    this.#crypt = crypt;
-    this.#doublewrite = doublewrite;
-  }
-
-  add(number: number, version: PageHeader, isFree: boolean): void {
-    this.#pages += 1;
-    this.#note(number, version, isFree);
-  }
-
-  /** Counts a page again that was strange. */
-  addAgain(number: number, version: PageHeader, isFree: boolean): void {
-    this.#strangePages -= 1;
-    this.#note(number, version, isFree);
-  }
-
-  #note(number: number, version: PageHeader, isFree: boolean): void {
-    if (isInDoublewrite(this.#doublewrite, this.#layout.pagesOfExtent, number)) {
-      this.#copies += 1;
-      return;
-    }
-    if (version === 'empty') this.#empty += 1;
-    else if (version === 'strange') this.#noteStrange(number);
-    else if (version === 0 && this.#staysClear(number)) this.#alwaysClear += 1;
-    else if (version === 0) count(this.#clear, isFree);
-    else this.#versions.add(version, isFree);
-  }
-
-  result(): TablespaceScan {
-    return {
-      layout: this.#layout,
-      crypt: this.#crypt,
-      pages: this.#pages,
-      versions: this.#versions.byVersion,
-      clear: this.#clear,
-      alwaysClear: this.#alwaysClear,
-      empty: this.#empty,
-      copies: this.#copies,
-      strange: this.strange,
-      strangePages: this.#strangePages,
-    };
-  }
-
-  #noteStrange(number: number): void {
-    this.#strangePages += 1;
-    if (this.strange.length < MOST_STRANGE) this.strange.push(number);
-  }
-
-  #staysClear(number: number): boolean {
-    return number % this.#layout.fileBytes === 0 || (this.#layout.id === 0 && number === TRX_SYS_PAGE);
-  }
 }

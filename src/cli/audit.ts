@@ -1,40 +1,156 @@
 import { Command } from 'commander';
-import { auditData } from '../audit/audit.ts';
+import { counted, size } from '../audit/amounts.ts';
+import { type Audit, auditData, type Progress } from '../audit/audit.ts';
 import { auditJson } from '../audit/json.ts';
-import { needsOf } from '../audit/needs.ts';
-import { auditText } from '../audit/text.ts';
-import { dataLocations } from '../server/data-locations.ts';
+import { needsOf, withUnneeded } from '../audit/needs.ts';
+import { remarksOf } from '../audit/remarks.ts';
+import { type AuditReport, isComplete } from '../audit/report.ts';
+import {
+  checksumRequirement,
+  encryptedRequirement,
+  parseVersionRequirement,
+  type Requirement,
+  type VersionRequirement,
+  versionRequirement,
+} from '../audit/requirements.ts';
+import { conflictsOf } from '../audit/settings.ts';
+import { auditText, fileLines } from '../audit/text.ts';
+import type { Clock } from '../clock.ts';
+import { KeyError } from '../errors.ts';
 import type { Surroundings } from '../server/surroundings.ts';
-import { FAILED } from './exit-status.ts';
-import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { type AuditPlaces, auditPlaces, type PlaceOptions } from './audit-places.ts';
+import { FAILED, INCOMPLETE } from './exit-status.ts';
+import { withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
-import { readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
-interface AuditOptions extends OptionFileOptions {
-  readonly datadir?: string;
+interface AuditOptions extends PlaceOptions {
   readonly requireEncrypted?: boolean;
+  readonly requireVersion: readonly VersionRequirement[];
+  readonly checksums?: boolean;
+  readonly files?: boolean;
+  readonly quiet?: boolean;
   readonly json?: boolean;
 }
 
-/** `mariadb-aws-kms audit`. @throws KeyError BAD_OPTION */
+/** Milliseconds between two pictures of the progress. */
+const REDRAW_MS = 100;
+const HELP = `
+Exit status:
+  0  everything was read, and every requirement is met
+  1  a requirement is not met, or --checksums found a damaged page
+  2  bad usage
+  3  INCOMPLETE: something could not be read, or nothing was found`;
+const EXAMPLES = `
+Example:
+  mariadb-aws-kms audit --require-encrypted --require-version 5.3
+  mariadb-aws-kms audit /backup/2030-01-01
+  mariadb-aws-kms audit --files --checksums shop/*.ibd binlog.000042`;
+
+/** `mariadb-aws-kms audit`. @throws KeyError BAD_OPTION, STORE_UNAVAILABLE */
 export function auditCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
   return withOptionFiles(new Command('audit'))
-    .description('tell what is encrypted, under which key versions, and what still needs each; needs no key')
-    .option('--datadir <directory>', 'override datadir: a data directory, a backup or a copy')
-    .option('--require-encrypted', 'end with status 1 when a file is in clear, partly encrypted or could not be read')
-    .option('--json', 'print the result as JSON: { audited, files, keyVersions, unseen }')
-    .addHelpText('after', '\nExample:\n  mariadb-aws-kms audit --datadir /backup/2030-01-01')
-    .action(async (options: AuditOptions) => {
+    .description(
+      'tell what is encrypted, under which key versions, and what still needs each; it needs no key and no KMS, and reads files as root or the user of the server',
+    )
+    .argument('[file...]', 'data files, or directories with a copy or a backup, in place of the data of the server')
+    .option('--datadir <directory>', 'override datadir; of another server than that of the option files, as a copy')
+    .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir: which key versions are stored')
+    .option('--require-encrypted', 'end with status 1 when a file is in clear or partly so')
+    .option(
+      '--require-version <version>',
+      'end with status 1 when a lower key version is in use: 3 for all keys, 5.3 for key 5 (repeatable)',
+      versionRequirements,
+      [],
+    )
+    .option('--checksums', 'verify the checksum of every InnoDB page: slower, and names damaged pages')
+    .option('--files', 'print a line for each file, too')
+    .option('--quiet', 'print nothing but what is not met or not read')
+    .option(
+      '--json',
+      'print the result as JSON: { audited, ok, complete, requirements, keyVersions, files, unseen, … }',
+    )
+    .addHelpText('after', HELP)
+    .addHelpText('after', EXAMPLES)
+    .action(async (paths: readonly string[], options: AuditOptions) => {
       const outside = surroundings();
-      const server = await readServer(options, { datadir: options.datadir, variables: {} }, outside);
-      const locations = dataLocations(server.datadir, (name) => server.options.last(name));
-      const audit = await auditData(outside.files.data, locations, outside.clock, new AbortController().signal);
-      const needs = needsOf(audit.files);
-      if (options.json) io.stdout(auditJson(server.datadir, audit, needs), 'prepared');
-      else for (const line of auditText(server.datadir, audit, needs)) io.stdout(line, 'prepared');
-      const isShort =
-        audit.unseen.length > 0 || audit.files.some(({ state }) => state === 'clear' || state === 'partly');
-      io.exit(options.requireEncrypted === true && isShort ? FAILED : 0);
+      const places = await auditPlaces(paths, options, outside);
+      const report = await makeReport(places, options, outside, io);
+      if (options.json) io.stdout(auditJson(report), 'prepared');
+      else if (options.quiet) printShort(report, io);
+      else {
+        if (options.files) for (const line of [...fileLines(report.files), '']) io.stdout(line, 'prepared');
+        for (const line of auditText(report, io.columns)) io.stdout(line, 'prepared');
+      }
+      io.exit(statusOf(report));
     });
+}
+
+async function makeReport(
+  { where, places, isOfFiles, settings, keys, unseen }: AuditPlaces,
+  options: AuditOptions,
+  { files: { data: disk }, clock, release }: Surroundings,
+  io: CliIo,
+): Promise<AuditReport> {
+  const startMs = clock.monotonicMs();
+  const { checksums = false } = options;
+  const redraw = options.quiet ? undefined : io.redraw;
+  const progress = redraw === undefined ? undefined : progressLine(redraw, clock);
+  const { signal } = new AbortController();
+  const audit = await auditData(places, { disk, clock, signal, checksums, ...(progress && { progress }) });
+  redraw?.('');
+  const { files } = audit;
+  const needs = withUnneeded(needsOf(files), keys?.stored);
+  const conflicts = conflictsOf(files, settings);
+  return {
+    where,
+    isOfFiles,
+    files,
+    unseen: [...unseen, ...audit.unseen],
+    needs,
+    keyDirectory: keys?.directory,
+    conflicts,
+    remarks: remarksOf(files, conflicts, needs, keys?.directory),
+    requirements: requirementsOf(audit, needs, options),
+    release,
+    endMs: clock.wallMs(),
+    durationMs: clock.monotonicMs() - startMs,
+  };
+}
+
+function requirementsOf(audit: Audit, needs: AuditReport['needs'], options: AuditOptions): readonly Requirement[] {
+  return [
+    ...(options.requireEncrypted ? [encryptedRequirement(audit)] : []),
+    ...options.requireVersion.map((required) => versionRequirement(needs, required)),
+    ...(options.checksums ? [checksumRequirement(audit)] : []),
+  ];
+}
+
+function statusOf(report: AuditReport): number {
+  if (report.requirements.some(({ isMet }) => !isMet)) return FAILED;
+  return isComplete(report) ? 0 : INCOMPLETE;
+}
+
+function printShort({ requirements, unseen, files }: AuditReport, io: CliIo): void {
+  for (const { requirement, isMet, files: short } of requirements)
+    if (!isMet) io.stderr(`mariadb-aws-kms: ${requirement}: not met by ${short.join(', ')}`);
+  for (const { path, reason } of unseen) io.stderr(`mariadb-aws-kms: not read: ${path}: ${reason}`);
+  if (files.length === 0 && unseen.length === 0) io.stderr('mariadb-aws-kms: nothing was found that a server encrypts');
+}
+
+function progressLine(redraw: (line: string) => void, clock: Clock): Progress {
+  let shownMs = clock.monotonicMs();
+  return (files, bytes) => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - shownMs < REDRAW_MS) return;
+    shownMs = nowMs;
+    redraw(`audit: ${counted(files, 'file')}, ${size(bytes)} read`);
+  };
+}
+
+function versionRequirements(text: string, before: readonly VersionRequirement[]): readonly VersionRequirement[] {
+  const required = parseVersionRequirement(text);
+  if (required === undefined)
+    throw new KeyError('BAD_OPTION', '--require-version: expected a key version, or KEY-ID.VERSION');
+  return [...before, required];
 }

@@ -10,6 +10,8 @@ export interface CliIo extends DevKmsIo {
   readonly hasColours: boolean;
   /** Width of the terminal; undefined when output goes elsewhere. */
   readonly columns: number | undefined;
+  /** Replaces the last line of a terminal's standard error; undefined where that is none. */
+  readonly redraw?: ((line: string) => void) | undefined;
   /** True if a person can answer questions. */
   readonly isInteractive: boolean;
   /** Reads one line of standard input. The question is printed only on a terminal. */
@@ -37,6 +39,7 @@ export const processIo: CliIo = {
   hasColours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb',
   // A serial console reports a width of 0.
   columns: process.stdout.isTTY ? process.stdout.columns || undefined : undefined,
+  redraw: process.stderr.isTTY && process.env['TERM'] !== 'dumb' ? redraw : undefined,
   isInteractive: process.stdin.isTTY && process.stderr.isTTY,
   ask: async (question) => {
     if (process.stdin.isTTY) process.stderr.write(printable(question));
@@ -53,3 +56,8 @@ export const processIo: CliIo = {
     exitWithin(FLUSH_MS);
   },
 };
+
+function redraw(line: string): void {
+  const columns = process.stderr.columns || 80;
+  process.stderr.write(`\r\u001b[K${printable(line).slice(0, columns - 1)}`);
+}

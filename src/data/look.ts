@@ -40,6 +40,12 @@ export interface DataLook {
   readonly files: number;
 }
 
+/** Files that no start of a server reads. */
+const NOT_OF_A_START: ReadonlySet<FoundFile['kind']> = new Set([
+  'temporary tablespace',
+  'temporary Aria table',
+  'backup file',
+]);
 /** Files to read before yielding to the event loop. */
 const FILES_A_TURN = 64;
 /** Limits for each key version. More than one page is kept, because a file may belong to another server. */
@@ -96,6 +102,7 @@ class Look {
   }
 
   file(found: FoundFile): void {
+    if (NOT_OF_A_START.has(found.kind)) return;
     const opened = this.#visit.open(found);
     if (opened === undefined) return;
     try {

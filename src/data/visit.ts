@@ -1,7 +1,8 @@
-import { isAbsolute, relative, resolve, sep } from 'node:path';
+import { basename, isAbsolute, relative, resolve, sep } from 'node:path';
 import { systemErrorCode } from '../errors.ts';
 import { parseBinaryLogIndex } from '../format/binary-log.ts';
 import type { DataFiles, OpenDataFile } from './data-files.ts';
+import { fileKindOf } from './file-kind.ts';
 import type { FoundFile, Lister } from './walk.ts';
 
 export interface Unseen {
@@ -12,6 +13,7 @@ export interface Unseen {
 /** A found file, opened. */
 export interface Opened {
   readonly kind: FoundFile['kind'];
+  readonly path: string;
   /** Relative when it is in the data directory. */
   readonly shown: string;
   readonly file: OpenDataFile;
@@ -24,16 +26,21 @@ export interface Opened {
 
 const MAX_INDEX_BYTES = 1 << 20;
 const MAX_PATH_BYTES = 4096;
+/** Files beside data files, without data that a server encrypts. */
+const COMPANION = /\.(?:index|state|info|frm|opt|par|cfg|TRG|TRN)$/;
 
 /** Opens the files that a walk finds, and records what cannot be read. */
 export class Visit implements Lister {
   readonly unseen: Unseen[] = [];
   readonly #disk: DataFiles;
   readonly #datadir: string;
+  readonly #shownFrom: string;
 
-  constructor(disk: DataFiles, datadir: string) {
+  /** @param shownFrom paths are shown relative to this directory when they are in it */
+  constructor(disk: DataFiles, datadir: string, shownFrom = datadir) {
     this.#disk = disk;
     this.#datadir = datadir;
+    this.#shownFrom = shownFrom;
   }
 
   /** Returns undefined for a file that is gone, holds no data, or cannot be opened, which is recorded. */
@@ -41,6 +48,9 @@ export class Visit implements Lister {
     switch (found.kind) {
       case 'redo log':
         return this.#open(found.kind, found.path, []);
+      case 'backup file':
+        this.miss(found.path, 'it is a file of an incremental or compressed backup: prepare or unpack that first');
+        return undefined;
       case 'remote tablespace':
         return this.#openRemote(found.path);
       case 'binary log':
@@ -54,6 +64,26 @@ export class Visit implements Lister {
         // Another file than a link's may have been removed meanwhile.
         return this.#open(found.kind, found.path, 'isLink' in found && found.isLink ? [] : ['ENOENT']);
     }
+  }
+
+  /**
+   * Opens a file that was named by its path: its content and its name say what kind it is. Returns undefined for a file
+   * that cannot be opened or is of no kind that a server encrypts, which is recorded.
+   * @param mayBeOther files of other kinds are expected, and not recorded
+   */
+  openNamed(path: string, mayBeOther: boolean): Opened | undefined {
+    if (path.endsWith('.isl')) return this.#openRemote(path);
+    // The two files of an Aria table are read together.
+    const named = path.replace(/\.MAD$/, '.MAI');
+    const file = this.#attempt(named, () => this.#disk.open(named) ?? 'no file', []);
+    if (file === undefined) return undefined;
+    const kind =
+      file === 'no file' ? undefined : this.#attempt(named, () => fileKindOf(file.read, basename(named)), []);
+    if (file !== 'no file' && kind !== undefined && kind !== 'other') return this.#opened(kind, named, named, file);
+    if (file !== 'no file') file.close();
+    if (!mayBeOther && !COMPANION.test(path) && (file === 'no file' || kind === 'other'))
+      this.miss(path, 'it is no file that a server encrypts, or it is damaged at its beginning');
+    return undefined;
   }
 
   miss(path: string, reason: string): void {
@@ -79,7 +109,7 @@ export class Visit implements Lister {
   }
 
   shown(path: string): string {
-    const inside = relative(this.#datadir, path);
+    const inside = relative(this.#shownFrom, path);
     return inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside) ? path : inside;
   }
 
@@ -105,11 +135,16 @@ export class Visit implements Lister {
   /** @param namedBy the file that contains the path, if there is one */
   #open(kind: FoundFile['kind'], path: string, harmless: readonly string[], namedBy = path): Opened | undefined {
     const file = this.#attempt(path, () => this.#disk.open(path), harmless, namedBy);
-    if (file === undefined) return undefined;
-    const rows = kind === 'Aria table' ? `${path.slice(0, -'.MAI'.length)}.MAD` : undefined;
+    return file === undefined ? undefined : this.#opened(kind, path, namedBy, file);
+  }
+
+  #opened(kind: FoundFile['kind'], path: string, namedBy: string, file: OpenDataFile): Opened {
+    const isAria = kind === 'Aria table' || kind === 'temporary Aria table';
+    const rows = isAria ? `${path.slice(0, -'.MAI'.length)}.MAD` : undefined;
     const data = rows === undefined ? undefined : this.#attempt(rows, () => this.#disk.open(rows), ['ENOENT']);
     return {
       kind,
+      path,
       shown: this.shown(path),
       file,
       data,

@@ -4,13 +4,18 @@ import type { DataEntry } from './data-files.ts';
 import type { DataLocations } from './locations.ts';
 
 export type FoundFile =
-  | { readonly kind: 'redo log' | 'system tablespace' | 'undo tablespace'; readonly path: string }
+  | { readonly kind: 'redo log' | 'system tablespace' | 'undo tablespace' | TemporaryKind; readonly path: string }
   /** `isLink`: another file than the one that the entry names. */
   | { readonly kind: 'tablespace' | 'Aria table'; readonly path: string; readonly isLink: boolean }
   /** An InnoDB link (.isl), a text file with the path of a tablespace elsewhere. */
   | { readonly kind: 'remote tablespace'; readonly path: string }
   /** `path`: the index that names the log. `paths`: the places where it may be; the first that exists is it. */
-  | { readonly kind: 'binary log'; readonly path: string; readonly paths: readonly string[] };
+  | { readonly kind: 'binary log'; readonly path: string; readonly paths: readonly string[] }
+  /** A file of an incremental, compressed or encrypted backup, in a format of the backup tool. */
+  | { readonly kind: 'backup file'; readonly path: string };
+
+/** Files that a server does not read after a restart. */
+export type TemporaryKind = 'temporary tablespace' | 'temporary Aria table';
 
 /** The directories that a walk lists. Failures are the lister's to record. */
 export interface Lister {
@@ -22,6 +27,7 @@ export interface Lister {
 }
 
 const UNDO_TABLESPACES = 127;
+const BACKUP_FILE = /\.(?:ibd|MAI|MAD)\.(?:delta|qp|xbcrypt)$|^ibdata\d+\.(?:delta|qp|xbcrypt)$/;
 
 /** Walks through all places of a server's data. */
 export function* foundFiles(lister: Lister, locations: DataLocations): Generator<FoundFile> {
@@ -30,6 +36,8 @@ export function* foundFiles(lister: Lister, locations: DataLocations): Generator
   for (const { name } of root === undefined ? [] : (lister.names(redoLogs) ?? []))
     if (/^ib_(?:logfile0|[0-9A-Fa-f]{16}\.log)$/.test(name)) yield { kind: 'redo log', path: join(redoLogs, name) };
   for (const path of systemTablespace) yield { kind: 'system tablespace', path };
+  for (const path of locations.temporaryTablespaces)
+    if (lister.isThere(path)) yield { kind: 'temporary tablespace', path };
   for (const { name } of lister.names(undoLogs) ?? [])
     if (isUndoTablespace(name)) yield { kind: 'undo tablespace', path: join(undoLogs, name) };
   const indexes = (root ?? []).filter(({ name }) => name.endsWith('.index')).map(({ name }) => join(datadir, name));
@@ -45,7 +53,12 @@ export function* foundFiles(lister: Lister, locations: DataLocations): Generator
       yield { kind: 'binary log', path: index, paths: [...new Set([resolve(datadir, line), ...beside])] };
     }
   }
+  for (const directory of locations.temporaryTables) {
+    for (const { name } of lister.names(directory) ?? [])
+      if (isTemporaryAria(name)) yield { kind: 'temporary Aria table', path: join(directory, name) };
+  }
   for (const { name, mayBeDirectory } of root ?? []) {
+    if (BACKUP_FILE.test(name)) yield { kind: 'backup file', path: join(datadir, name) };
     if (!mayBeDirectory || name.startsWith('.') || name === 'lost+found') continue;
     const folder = join(datadir, name);
     // No database directory has a dot in its name: a dangling link of such a name may be that of a socket.
@@ -53,9 +66,10 @@ export function* foundFiles(lister: Lister, locations: DataLocations): Generator
     for (const file of lister.names(folder, true) ?? []) {
       const path = join(folder, file.name);
       if (file.name.endsWith('.ibd')) yield { kind: 'tablespace', path, isLink: file.isLink };
-      else if (file.name.endsWith('.MAI') && !isTemporaryAria(file.name))
-        yield { kind: 'Aria table', path, isLink: file.isLink };
+      else if (isTemporaryAria(file.name)) yield { kind: 'temporary Aria table', path };
+      else if (file.name.endsWith('.MAI')) yield { kind: 'Aria table', path, isLink: file.isLink };
       else if (file.name.endsWith('.isl')) yield { kind: 'remote tablespace', path };
+      else if (BACKUP_FILE.test(file.name)) yield { kind: 'backup file', path };
     }
   }
 }
@@ -65,7 +79,7 @@ function isUndoTablespace(name: string): boolean {
   return number !== undefined && Number(number) >= 1 && Number(number) <= UNDO_TABLESPACES;
 }
 
-/** It may be encrypted with key 2, but the server does not read it after a restart. */
+/** The index of a temporary table, which may be encrypted with key 2. */
 function isTemporaryAria(name: string): boolean {
-  return name.startsWith('#sql-temptable');
+  return name.startsWith('#sql-temptable') && name.endsWith('.MAI');
 }

@@ -80,9 +80,13 @@ export function ariaIndexPage(
   return { version: page.readUInt32LE(indexVersion), isFree: page[indexVersion + 4] === FREE_PAGE_KEY };
 }
 
+export function isAriaIndex(head: Buffer): boolean {
+  return head.length >= ARIA_INDEX_HEAD && head.subarray(0, MAGIC.length).equals(MAGIC);
+}
+
 /** Returns the offset of the base information. Undefined: the file is no index of an Aria table. */
 export function parseAriaIndex(head: Buffer): number | undefined {
-  if (head.length < ARIA_INDEX_HEAD || !head.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  if (!isAriaIndex(head)) return undefined;
   return head.readUInt16BE(BASE);
 }
 

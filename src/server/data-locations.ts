@@ -1,10 +1,11 @@
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { DataFiles } from '../data/data-files.ts';
 import type { DataLocations } from '../data/locations.ts';
 import { type DataLook, lookAtData } from '../data/look.ts';
 import type { Configuration } from './configuration.ts';
 
 const SYSTEM_TABLESPACE = 'ibdata1';
+const TEMPORARY_TABLESPACE = 'ibtmp1';
 
 /** Reads a server variable; undefined when nothing sets it. */
 export type ReadVariable = (name: string) => string | undefined;
@@ -14,16 +15,20 @@ export function dataLocations(datadir: string, variable: ReadVariable): DataLoca
   const directory = (name: string): string => resolve(datadir, variable(name) || '.');
   const home = directory('innodb_data_home_dir');
   // PATH:SIZE[:autoextend][:max:SIZE];…
-  const systemFiles = (variable('innodb_data_file_path') || SYSTEM_TABLESPACE)
-    .split(';')
-    .map((file) => file.replace(/:.*$/s, ''))
-    .filter((path) => path !== '');
+  const files = (list: string): readonly string[] =>
+    list
+      .split(';')
+      .map((file) => file.replace(/:.*$/s, ''))
+      .filter((path) => path !== '')
+      .map((path) => resolve(home, path));
   return {
     datadir,
-    systemTablespace: systemFiles.map((path) => resolve(home, path)),
+    systemTablespace: files(variable('innodb_data_file_path') || SYSTEM_TABLESPACE),
     redoLogs: directory('innodb_log_group_home_dir'),
     undoLogs: directory('innodb_undo_directory'),
     logIndexes: [...logIndex('log_bin', 'log_bin_index'), ...logIndex('relay_log', 'relay_log_index')],
+    temporaryTablespaces: files(variable('innodb_temp_data_file_path') || TEMPORARY_TABLESPACE),
+    temporaryTables: (variable('tmpdir') ?? '').split(':').filter((path) => isAbsolute(path)),
   };
 
   function logIndex(log: string, index: string): readonly string[] {

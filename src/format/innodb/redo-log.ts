@@ -15,7 +15,8 @@ const NO_LOG = 0;
 const [FORMAT, KEY_ID, KEY_VERSION, CHECKSUM] = [0, 48, 52, 508];
 const OLD_CHECKPOINTS = [512, 1536];
 const OLD_KEY_VERSION = 32;
-const OLD_KEY_ID = 1;
+/** LOG_DEFAULT_ENCRYPTION_KEY; temporary tablespaces have it, too. */
+export const REDO_LOG_KEY_ID = 1;
 
 export interface LogKey {
   readonly id: number;
@@ -38,7 +39,21 @@ export function parseRedoLog(header: Buffer): LogKey | 'unknown' | undefined {
   if (format < ENCRYPTED || !OLD_FORMATS.includes(format - ENCRYPTED)) return 'unknown';
   const checkpoints = OLD_CHECKPOINTS.filter((at) => isWhole(header, at));
   if (checkpoints.length === 0) return undefined;
-  return { id: OLD_KEY_ID, versions: checkpoints.map((at) => header.readUInt32BE(at + OLD_KEY_VERSION)) };
+  return { id: REDO_LOG_KEY_ID, versions: checkpoints.map((at) => header.readUInt32BE(at + OLD_KEY_VERSION)) };
+}
+
+/** Tells whether a file begins with the undamaged header of a known redo log. */
+export function isRedoLog(header: Buffer): boolean {
+  if (header.length < REDO_LOG_HEADER) return false;
+  const format = header.readUInt32BE(FORMAT);
+  const known = [
+    REDO_FORMAT,
+    REDO_FORMAT_ENCRYPTED,
+    NO_LOG,
+    ...OLD_FORMATS,
+    ...OLD_FORMATS.map((old) => old + ENCRYPTED),
+  ];
+  return known.includes(format) && isWhole(header, 0);
 }
 
 function isWhole(header: Buffer, at: number): boolean {

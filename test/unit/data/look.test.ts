@@ -21,6 +21,8 @@ class Directories {
     redoLogs: this.datadir,
     undoLogs: this.datadir,
     logIndexes: [],
+    temporaryTablespaces: [join(this.datadir, 'ibtmp1')],
+    temporaryTables: [],
   };
 
   constructor() {

@@ -1,0 +1,55 @@
+/** Sentences about files that are not as one would expect, and about why files are in clear. */
+import { printable } from '../printable.ts';
+import { counted } from './amounts.ts';
+import type { FileAudit } from './file-audit.ts';
+import { isNeeded, type KeyVersionNeeds } from './needs.ts';
+import { type Conflict, hasRowsOutsidePages, isSpatialOnly } from './settings.ts';
+
+/** Names to print in one sentence. */
+const NAMED = 2;
+
+/** Contradictions come first. */
+export function remarksOf(
+  files: readonly FileAudit[],
+  conflicts: readonly Conflict[],
+  needs: readonly KeyVersionNeeds[],
+  keyDirectory: string | undefined,
+): readonly string[] {
+  const missing = needs
+    .filter((key) => key.isStored === false && isNeeded(key))
+    .map((key) => `${key.id}.${key.version}`);
+  const groups = new Map<string, string[]>();
+  for (const { file, asked, isEncrypted } of conflicts) {
+    const text = `${asked}, and ${isEncrypted ? 'encrypted' : 'in clear or partly so'}`;
+    groups.set(text, [...(groups.get(text) ?? []), file]);
+  }
+  const inClear = files.filter(({ state }) => state === 'clear' || state === 'partly');
+  const ofFiles = (those: readonly FileAudit[]): readonly string[] => those.map(({ file }) => file);
+  return [
+    ...(missing.length === 0 ? [] : [`no key file in ${keyDirectory}: ${some(missing, 'key version')}`]),
+    ...[...groups].map(([text, names]) => `${text}: ${some(names, 'file')}`),
+    ...remark('ENCRYPTED=NO, and so in clear', ofFiles(inClear.filter(({ asked }) => asked === 'no'))),
+    ...remark('Aria encrypts no ROW_FORMAT=FIXED or DYNAMIC', ofFiles(inClear.filter(hasRowsOutsidePages))),
+    ...remark('SPATIAL indexes stay in clear with older checksums', ofFiles(inClear.filter(isSpatialOnly))),
+    ...freeInClear(files),
+  ];
+}
+
+/** Free pages of encrypted files may hold rows from before the encryption. */
+function freeInClear(files: readonly FileAudit[]): readonly string[] {
+  const those = files.filter(({ state, pages }) => state === 'encrypted' && (pages?.clear.free ?? 0) > 0);
+  const pages = those.reduce((sum, file) => sum + (file.pages?.clear.free ?? 0), 0);
+  return remark(
+    `${counted(pages, 'free page')} in clear, which may hold old rows, in encrypted files`,
+    those.map(({ file }) => file),
+  );
+}
+
+function remark(text: string, files: readonly string[]): readonly string[] {
+  return files.length === 0 ? [] : [`${text}: ${some(files, 'file')}`];
+}
+
+function some(names: readonly string[], one: string): string {
+  const shown = names.slice(0, NAMED).map(printable).join(', ');
+  return names.length <= NAMED ? shown : `${shown} and ${counted(names.length - NAMED, `more ${one}`)}`;
+}
