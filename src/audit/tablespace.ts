@@ -4,9 +4,9 @@ import type { OpenDataFile } from '../data/data-files.ts';
 import type { CryptBlock } from '../format/innodb/crypt-block.ts';
 import { doublewriteBlocks, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
 import { freePages, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
+import { isIntact, pageDamage } from '../format/innodb/page-checksum.ts';
 import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
-import { isSound } from '../format/innodb/sound-page.ts';
 import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
 import { type ClearKind, SpaceCounts, type SpacePages } from './space-counts.ts';
@@ -63,15 +63,20 @@ export async function scanTablespace(
   const { fileBytes: size, form } = layout;
   const counts = new SpaceCounts(layout, doublewrite);
   const end = first + Math.floor(fileBytes / size);
-  // A temporary tablespace has no crypt block.
   const isTemporary = layout.id === TEMPORARY_SPACE;
+  // A temporary tablespace has no crypt block, and its pages have no checksums.
   const isEncrypted = crypt?.isEncrypted === true || isTemporary;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   const look = (number: number, at: number): PageHeader => {
     const header = readPageHeader(form, isEncrypted, number, chunk, at);
-    const isChecked = means.checksums || (typeof header === 'number' && !counts.knows(header));
+    const isNew = typeof header === 'number' && !counts.knows(header);
+    const isChecked = (means.checksums || isNew) && !isTemporary;
     if (header === 'strange' || !isChecked || counts.isCopy(number)) return header;
-    return isSound(layout, header === 'empty' ? 0 : header, chunk.subarray(at, at + size)) ? header : 'strange';
+    const page = chunk.subarray(at, at + size);
+    const isSound = means.checksums
+      ? pageDamage(layout, isEncrypted, number, page) === undefined
+      : isIntact(layout, page);
+    return isSound ? header : 'strange';
   };
   const kindOf = (header: PageHeader, at: number): ClearKind => {
     if (header !== 0 || !isEncrypted) return 'other';
