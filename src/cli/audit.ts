@@ -17,20 +17,20 @@ import { conflictsOf } from '../audit/settings.ts';
 import { auditText, fileLines } from '../audit/text.ts';
 import type { Clock } from '../clock.ts';
 import { KeyError } from '../errors.ts';
-import type { Surroundings } from '../server/surroundings.ts';
+import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { type AuditPlaces, auditPlaces, type PlaceOptions } from './audit-places.ts';
+import { checkReports, type ReportOptions, withReports, writeReports } from './audit-reports.ts';
 import { FAILED, INCOMPLETE } from './exit-status.ts';
 import { withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
-interface AuditOptions extends PlaceOptions {
+interface AuditOptions extends PlaceOptions, ReportOptions {
   readonly requireEncrypted?: boolean;
   readonly requireVersion: readonly VersionRequirement[];
   readonly checksums?: boolean;
   readonly files?: boolean;
   readonly quiet?: boolean;
-  readonly json?: boolean;
 }
 
 /** Milliseconds between two pictures of the progress. */
@@ -49,7 +49,7 @@ Example:
 
 /** `mariadb-aws-kms audit`. @throws KeyError BAD_OPTION, STORE_UNAVAILABLE */
 export function auditCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
-  return withOptionFiles(new Command('audit'))
+  return withReports(withOptionFiles(new Command('audit')))
     .description(
       'tell what is encrypted, under which key versions, and what still needs each; it needs no key and no KMS, and reads files as root or the user of the server',
     )
@@ -74,9 +74,12 @@ export function auditCommand(io: CliIo, surroundings: () => Surroundings = syste
     .addHelpText('after', EXAMPLES)
     .action(async (paths: readonly string[], options: AuditOptions) => {
       const outside = surroundings();
+      await checkReports(options, diskOf(outside));
       const places = await auditPlaces(paths, options, outside);
       const report = await makeReport(places, options, outside, io);
-      if (options.json) io.stdout(auditJson(report), 'prepared');
+      const printsMetrics = await writeReports(options, report, diskOf(outside), io);
+      if (printsMetrics) printShort(report, io);
+      else if (options.json) io.stdout(auditJson(report), 'prepared');
       else if (options.quiet) printShort(report, io);
       else {
         if (options.files) for (const line of [...fileLines(report.files), '']) io.stdout(line, 'prepared');
