@@ -1,7 +1,8 @@
 /**
  * Fuzzes both ends of docs/protocol.md, seeded with real traffic, and prints what was executed.
  *   node campaigns/fuzz.ts [--seconds N | --executions N]
- * The plugin's end by libFuzzer under sanitizers, the agent's by fast-check. What makes one fail is kept in build/fuzz.
+ * The plugin's end by libFuzzer under sanitizers, the agent's by fast-check, and the readers of data files for a
+ * moment; `npm run fuzz:readers` is for more. What makes one fail is kept in build/fuzz.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -11,15 +12,17 @@ import fc from 'fast-check';
 import { BUILD } from '../harness/scratch-server.ts';
 import { pluginSeeds } from '../harness/traffic.ts';
 import { AGENT_PROPERTIES } from '../test/fuzz/agent-properties.ts';
+import { fuzzReaders } from './fuzz-readers.ts';
 
 /** Shares of the seconds and of the executions: slow targets cover most of the code. */
 const SHARES = {
-  client: { ofSeconds: 0.4, ofExecutions: 0.1 },
+  client: { ofSeconds: 0.3, ofExecutions: 0.1 },
   frame: { ofSeconds: 0.1, ofExecutions: 0.35 },
   input: { ofSeconds: 0.1, ofExecutions: 0.5 },
   decoding: { ofSeconds: 0.15, ofExecutions: 0.02 },
   parsing: { ofSeconds: 0.1, ofExecutions: 0.025 },
-  session: { ofSeconds: 0.15, ofExecutions: 0.005 },
+  session: { ofSeconds: 0.15, ofExecutions: 0.004 },
+  readers: { ofSeconds: 0.015, ofExecutions: 0.001 },
 } as const;
 type Target = keyof typeof SHARES;
 
@@ -100,7 +103,12 @@ const agent = print('agent', {
   parsing: await fuzzAgent('parsing'),
   session: await fuzzAgent('session'),
 });
-print('both', { plugin, agent });
+const readers = await fuzzReaders(
+  executions === undefined ? { ms: seconds * 1000 * SHARES.readers.ofSeconds } : { executions: runs('readers') },
+);
+failed ||= readers.failed;
+const files = print('readers of data files', readers.executions);
+print('all', { plugin, agent, files });
 const kept = existsSync(out) ? readdirSync(out).filter((file) => file.startsWith('found-')) : [];
 if (failed) console.log(`inputs that failed: ${kept.map((file) => join(out, file)).join(' ')}`);
-process.exitCode = failed || plugin === 0 || agent === 0 ? 1 : 0;
+process.exitCode = failed || plugin === 0 || agent === 0 || files === 0 ? 1 : 0;

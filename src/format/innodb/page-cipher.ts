@@ -69,6 +69,7 @@ export class PageCipher {
       // A page in clear has the algorithm in the place of the key version, and its payload in that of the algorithm.
       const algorithm = page.readUInt16BE(ALGORITHM);
       page.copy(page, ALGORITHM, PAYLOAD, end);
+      page.fill(0, end - 2, end);
       page.writeUInt16BE(PAGE_TYPE.pageCompressed, FIELD.type);
       page.writeUInt32BE(0, FIELD.olderVersion);
       page.writeUInt32BE(algorithm, FIELD.olderChecksum);

@@ -1,0 +1,218 @@
+/**
+ * Properties that the readers of data files keep for any file: run for a moment by the unit tests, for longer by
+ * `npm run fuzz`. A reader has a result or a KeyError, reads a file no more than a few times, and leaves none open.
+ */
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { MADE_IV, type MadeKey } from '../../harness/made-tablespace.ts';
+import { type Audit, auditData } from '../../src/audit/audit.ts';
+import { auditJson } from '../../src/audit/json.ts';
+import { needsOf } from '../../src/audit/needs.ts';
+import { remarksOf } from '../../src/audit/remarks.ts';
+import type { AuditReport } from '../../src/audit/report.ts';
+import { checksumRequirement, encryptedRequirement } from '../../src/audit/requirements.ts';
+import { conflictsOf } from '../../src/audit/settings.ts';
+import { auditText, fileLines } from '../../src/audit/text.ts';
+import { lookAtData } from '../../src/data/look.ts';
+import { KeyError } from '../../src/errors.ts';
+import {
+  decryptKeyFile,
+  isEncryptedKeyFile,
+  parseKeyFile,
+  passphraseOf,
+} from '../../src/format/file-key-management.ts';
+import { doublewriteBlocks, isInDoublewrite } from '../../src/format/innodb/doublewrite.ts';
+import { judgePage } from '../../src/format/innodb/judged-page.ts';
+import { freePages } from '../../src/format/innodb/layout.ts';
+import { isIntact, pageDamage, sealPage } from '../../src/format/innodb/page-checksum.ts';
+import { PageCipher } from '../../src/format/innodb/page-cipher.ts';
+import { readPageHeader } from '../../src/format/innodb/page-header.ts';
+import { readTablespace } from '../../src/format/innodb/tablespace.ts';
+import { tablespaceUse } from '../../src/format/key-use.ts';
+import { dataLocations } from '../../src/server/data-locations.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { MemoryData } from '../support/memory-data.ts';
+import { type DataSeeds, MADE_KEYS } from './data-seeds.ts';
+import { spoiltFile } from './spoilt-files.ts';
+
+const DATADIR = '/data';
+const SETTINGS = {
+  innodb_encrypt_tables: 'ON',
+  innodb_encrypt_log: true,
+  innodb_encrypt_temporary_tables: true,
+  encrypt_binlog: true,
+  aria_encrypt_tables: true,
+} as const;
+/** Milliseconds for one input, on a busy machine: none needs a hundredth. */
+const MOST_MS = 20_000;
+
+/** A clock whose waits are over at once, and never many. */
+class HastyClock extends FakeClock {
+  override sleep(ms: number): Promise<void> {
+    this.sleeps.push(ms);
+    if (this.sleeps.length > 1_000) throw new Error('a reader waits without an end');
+    return Promise.resolve();
+  }
+}
+
+/** Runs a reader: a refusal is a KeyError with one of the codes, anything else is a defect. */
+async function within<T>(run: () => T | Promise<T>, ...codes: KeyError['code'][]): Promise<T | undefined> {
+  const start = performance.now();
+  let result: T | undefined;
+  try {
+    result = await run();
+  } catch (thrown) {
+    if (!(thrown instanceof KeyError && codes.includes(thrown.code))) throw thrown;
+  }
+  const took = performance.now() - start;
+  if (took > MOST_MS) throw new Error(`an input took ${took} ms`);
+  return result;
+}
+
+/** Reads all pages of a tablespace as the audit, the doctor and the decryption do. */
+function readPages(file: Buffer, key: MadeKey): void {
+  const read = (at: number, bytes: number): Buffer => Buffer.from(file.subarray(at, at + bytes));
+  for (const page of tablespaceUse(read).use?.pages ?? []) {
+    page.isWhole();
+    judgePage(page.space, page.head, key);
+  }
+  const { layout, crypt } = readTablespace(read) ?? {};
+  if (layout === undefined) return;
+  const isEncrypted = crypt?.isEncrypted === true;
+  const cipher = new PageCipher(layout, crypt?.iv ?? MADE_IV, key);
+  for (let number = 0; (number + 1) * layout.fileBytes <= file.length; number += 1) {
+    const page = (): Buffer => read(number * layout.fileBytes, layout.fileBytes);
+    if (number % layout.fileBytes === 0 && freePages(layout, page()).length !== layout.fileBytes)
+      throw new Error('a descriptor page describes another number of pages');
+    isInDoublewrite(doublewriteBlocks(page()), layout.pagesOfExtent, number);
+    const header = readPageHeader(layout.form, isEncrypted, number, page(), 0);
+    if (pageDamage(layout, isEncrypted, number, page()) === undefined && header === 'strange')
+      throw new Error(`page ${number} is sound and strange`);
+    const clear = page();
+    if (cipher.decrypt(clear, layout.id) !== undefined) continue;
+    if (!isIntact(layout, clear)) sealPage(layout, clear);
+    if (!isIntact(layout, clear)) throw new Error(`page ${number}, decrypted and sealed, has a wrong checksum`);
+  }
+  cipher.wipe();
+}
+
+async function readDirectory(files: MemoryData, checksums: boolean): Promise<void> {
+  const locations = dataLocations(DATADIR, () => undefined);
+  const { signal } = new AbortController();
+  const place = { locations, isUnprepared: false, more: [] };
+  const alone = { files: [...files.files.keys()] };
+  for (const places of [[place], [alone]]) {
+    const audit = await auditData(places, { disk: files, clock: new HastyClock(), signal, checksums });
+    readReport(audit);
+  }
+  await lookAtData(files, locations, signal);
+  let bytes = 0;
+  for (const file of files.files.values()) bytes += file.length;
+  if (files.openFiles !== 0) throw new Error(`${files.openFiles} files are still open`);
+  if (files.bytesRead > 16 * bytes + 64 * 65_536) throw new Error(`${files.bytesRead} of ${bytes} bytes were read`);
+  if (files.reads > bytes + 10_000) throw new Error(`${files.reads} reads of ${bytes} bytes`);
+}
+
+/** Prints what an audit found, as for people and as for scripts. */
+function readReport(audit: Audit): void {
+  const needs = needsOf(audit.files);
+  const conflicts = conflictsOf(audit.files, SETTINGS);
+  const report: AuditReport = {
+    ...audit,
+    where: DATADIR,
+    isOfFiles: false,
+    needs,
+    keyDirectory: undefined,
+    conflicts,
+    remarks: remarksOf(audit.files, conflicts, needs, undefined),
+    requirements: [encryptedRequirement(audit), checksumRequirement(audit)],
+    release: '0',
+    endMs: 0,
+    durationMs: 0,
+  };
+  JSON.parse(auditJson(report));
+  for (const line of [...auditText(report), ...fileLines(audit.files)])
+    if (/\p{Cc}/u.test(line)) throw new Error('a line of the audit has a control character');
+}
+
+/** Any bytes, each a character: the library's own strings of all characters take seconds to set up. */
+const characters = (maxLength: number): fc.Arbitrary<string> =>
+  fc.uint8Array({ minLength: 1, maxLength }).map((bytes) => Buffer.from(bytes).toString('latin1'));
+const fileName = fc.oneof(
+  fc.constantFrom('t', '#sql-ib3', 'a#P#p0', '..', 'a.b', 'FTS_0000000000000018_CONFIG', '\u2028\u202e\ud800'),
+  characters(12).map((name) => name.replace(/[/\0]/g, '_')),
+);
+const path = fc.oneof(
+  fc.constantFrom('./d/t.ibd', '/data/d/t.ibd', 'binlog.000001', '../x.ibd', '/', '/data', '', '/data/d'),
+  characters(40),
+);
+const text = fc
+  .tuple(fc.array(path, { maxLength: 6 }), fc.constantFrom('\n', '\r\n', '\0', ''))
+  .map(([lines, end]) => Buffer.from(lines.map((line) => line + end).join('')));
+
+const KEY_LINES = [
+  '1;770A8A65DA156D24EE2A093277530142',
+  '# a comment',
+  '010;18420B5CBA31CCDFFE9716E91EB61374D05914F3ADE23E03',
+  '4294967295;F5502320F8429037B8DAEF761B189D12F5502320F8429037B8DAEF761B189D12 ;',
+  'Salted__01234567',
+].map((line) => Buffer.from(`${line}\n`));
+
+export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.IRawProperty<unknown>>> {
+  const tablespace = spoiltFile(seeds.tablespaces);
+  const index = spoiltFile(seeds.indexes);
+  const rows = spoiltFile(seeds.rows);
+  const redo = spoiltFile(seeds.redoLogs);
+  const binlog = spoiltFile(seeds.binaryLogs);
+  const one = (...files: readonly (readonly [string, Buffer])[]): Promise<void> => {
+    const data = new MemoryData();
+    for (const [name, bytes] of files) data.put(join(DATADIR, name), bytes);
+    return readDirectory(data, (files[0]?.[1].length ?? 0) % 2 === 0);
+  };
+  const some = fc.array(fc.tuple(fileName, fc.oneof(tablespace, index, rows, text)), { maxLength: 3 });
+  const extension = fc.constantFrom('.ibd', '.MAI', '.MAD', '.isl', '');
+  return {
+    pages: fc.asyncProperty(tablespace, fc.constantFrom(...MADE_KEYS), (bytes, key) =>
+      within(() => readPages(bytes, key)),
+    ),
+    tablespaces: fc.asyncProperty(
+      tablespace,
+      fc.constantFrom('d/t.ibd', 'ibdata1', 'undo001', 'ibtmp1'),
+      (bytes, name) => within(() => one([name, bytes])),
+    ),
+    ariaTables: fc.asyncProperty(index, rows, (mai, mad) => within(() => one(['d/a.MAI', mai], ['d/a.MAD', mad]))),
+    logs: fc.asyncProperty(
+      redo,
+      binlog,
+      fc.constantFrom('ib_logfile0', 'ib_logfile1', 'ib_0000000000003000.log'),
+      (r, b, name) =>
+        within(() => one([name, r], ['binlog.000001', b], ['binlog.index', Buffer.from('./binlog.000001\n')])),
+    ),
+    directories: fc.asyncProperty(
+      some,
+      extension,
+      text,
+      text,
+      fc.tuple(tablespace, redo, binlog),
+      (named, end, isl, list, [system, log, events]) =>
+        within(() =>
+          one(
+            ...named.map(([name, bytes]) => [`d/${name}${end}`, bytes] as const),
+            ['d/far.isl', isl],
+            ['binlog.index', list],
+            ['ibdata1', system],
+            ['ib_logfile0', log],
+            ['binlog.000001', events],
+          ),
+        ),
+    ),
+    keyFiles: fc.asyncProperty(spoiltFile(KEY_LINES), spoiltFile(KEY_LINES), (file, passphrase) =>
+      within(() => {
+        const secret = passphraseOf(passphrase);
+        parseKeyFile(isEncryptedKeyFile(file) ? decryptKeyFile(file, secret) : file);
+      }, 'KEY_FILE_CORRUPT'),
+    ),
+  };
+}
+
+export type DataGroup = 'pages' | 'tablespaces' | 'ariaTables' | 'logs' | 'directories' | 'keyFiles';
