@@ -39,6 +39,8 @@ export const ERROR_CODES = [
    * is running.
    */
   'KEY_NOT_ALLOWED',
+  /** A file of the server is damaged, of an unknown format, or encrypted with another key than the one at hand. */
+  'DATA_UNREADABLE',
   /** Version 4294967294 is in use; there is no next one. */
   'KEY_VERSIONS_EXHAUSTED',
   /** A stored key version could not be unwrapped when the server started without it, and is being retried. */

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import { backupKeysCommand } from './backup-keys.ts';
+import { decryptBinlogCommand } from './decrypt/binlog.ts';
+import { decryptCommand } from './decrypt/decrypt.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { fileServiceCommand } from './file-service.ts';
@@ -25,6 +27,7 @@ export function createProgram(): Command {
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
+    decryptCommand(decryptBinlogCommand(processIo)),
     policyCommand(processIo),
     loginCommand(processIo),
     devKmsCommand(processIo),

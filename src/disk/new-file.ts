@@ -1,0 +1,82 @@
+/** A large new file, which gets its name when it is complete. */
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Random } from '../clock.ts';
+import { KeyError, systemErrorCode } from '../errors.ts';
+
+/** Synchronous, as reading data files is. Offsets are those of the file. */
+export interface NewFile {
+  write(bytes: Uint8Array, offset: number): void;
+  /** Fills the buffer with what was written before. */
+  read(into: Uint8Array, offset: number): void;
+  /**
+   * Syncs the file and gives it its name.
+   * @throws KeyError STORE_UNAVAILABLE if a file of that name was made in the meantime
+   */
+  complete(): void;
+  /** Removes the file, unless it is complete. */
+  close(): void;
+}
+
+const OWNER_ONLY = 0o600;
+const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
+
+/** @throws KeyError STORE_UNAVAILABLE if a file of that name exists, or the directory cannot be written */
+export function createNewFile(path: string, random: Random): NewFile {
+  const unique = Math.floor(random() * 2 ** 48).toString(36);
+  const temporary = join(dirname(path), `.${basename(path)}.${unique}`);
+  const failed = (cause: unknown): KeyError => {
+    const code = systemErrorCode(cause);
+    if (code === undefined) throw cause;
+    return code === 'EEXIST' ? taken(path) : new KeyError('STORE_UNAVAILABLE', `${path}: ${code}`, { cause });
+  };
+  const attempt = <T>(action: () => T): T => {
+    try {
+      return action();
+    } catch (error) {
+      throw failed(error);
+    }
+  };
+  // A long work is not begun for a name that is taken, also by a link to nothing.
+  if (attempt(() => lstatSync(path, { throwIfNoEntry: false })) !== undefined) throw taken(path);
+  const descriptor = attempt(() => openSync(temporary, NEW_FILE, OWNER_ONLY));
+  return {
+    write: (bytes, offset) =>
+      attempt(() => {
+        for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done, undefined, offset + done);
+      }),
+    read: (into, offset) =>
+      attempt(() => {
+        for (let done = 0, got = -1; got !== 0 && done < into.length; done += got)
+          got = readSync(descriptor, into, done, into.length - done, offset + done);
+      }),
+    complete: () =>
+      attempt(() => {
+        fsyncSync(descriptor);
+        // A link, because a rename would replace another file.
+        linkSync(temporary, path);
+        const directory = openSync(dirname(path), DIRECTORY);
+        fsyncSync(directory);
+        closeSync(directory);
+      }),
+    close: () => {
+      closeSync(descriptor);
+      unlinkSync(temporary);
+    },
+  };
+}
+
+function taken(path: string): KeyError {
+  return new KeyError('STORE_UNAVAILABLE', `${path}: it exists, and is not replaced`);
+}
