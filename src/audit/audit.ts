@@ -7,8 +7,10 @@ import { foundFiles } from '../data/walk.ts';
 import { systemErrorCode } from '../errors.ts';
 import { BINARY_LOG_HEAD, isRelayLog } from '../format/binary-log.ts';
 import { nextTurn } from '../next-turn.ts';
-import { examineAria, examineLog, examineTablespace, examineTemporary, type Found } from './examine.ts';
+import { examineAria, examineBinaryLog, examineTablespace, examineTemporary } from './examine.ts';
 import type { FileAudit, FileKind } from './file-audit.ts';
+import type { Found } from './found.ts';
+import { examineRedoLog } from './redo-log.ts';
 import type { ScanMeans, SpaceRest } from './tablespace.ts';
 
 export interface Audit {
@@ -139,8 +141,10 @@ class Auditor {
   async #examine({ kind, file, data }: Opened): Promise<Found | undefined> {
     switch (kind) {
       case 'redo log':
+      case 'archived redo log':
+        return await examineRedoLog(file, this.#scan);
       case 'binary log':
-        return examineLog(file, kind);
+        return examineBinaryLog(file);
       case 'Aria table':
       case 'temporary Aria table':
         return await examineAria(file, data, this.#scan);

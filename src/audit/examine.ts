@@ -1,23 +1,15 @@
 /** Reads one file in full, by its kind. */
-import type { OpenDataFile } from '../data/data-files.ts';
 import { ARIA_KEY_ID } from '../format/aria-table.ts';
 import { isBinaryLog } from '../format/binary-log.ts';
-import { isRedoLog, REDO_LOG_HEADER, REDO_LOG_KEY_ID } from '../format/innodb/redo-log.ts';
-import { binaryLogUse, redoLogUse } from '../format/key-use.ts';
+import { INNODB_BINARY_LOG_HEADER, isInnodbBinaryLog } from '../format/innodb/binary-log.ts';
+import { REDO_LOG_KEY_ID } from '../format/innodb/redo-log.ts';
+import { binaryLogUse } from '../format/key-use.ts';
 import { scanAria } from './aria.ts';
-import { type FileAudit, stateOf, versionUses } from './file-audit.ts';
+import { stateOf, versionUses } from './file-audit.ts';
+import { CLEAR_LOG, EMPTY_LOG, encryptedLog, type Found, isZero, type Readable } from './found.ts';
 import { type ScanMeans, type SpaceRest, scanTablespace, type TablespaceScan } from './tablespace.ts';
 
-/** Undefined stands for a format that is not known. */
-export type Found = Omit<FileAudit, 'file' | 'kind' | 'bytes'>;
-type Readable = Pick<OpenDataFile, 'read' | 'readInto' | 'bytes'>;
-
 const NO_DATA = { readInto: () => 0, bytes: 0 };
-const CLEAR: Found = { state: 'clear', keyId: undefined, asked: undefined, versions: [], pages: undefined };
-/** Bytes of a redo log without records, as the preparation of a backup leaves it. */
-const EMPTY_REDO_LOG = 12_304;
-/** Bytes at the beginning of a binary log. */
-const BINARY_LOG_START = 32;
 
 export interface FoundSpace {
   readonly found: Found;
@@ -90,16 +82,12 @@ export async function examineAria(
   };
 }
 
-/** A log has one key version, which its header names. */
-export function examineLog({ read, bytes }: Readable, kind: 'redo log' | 'binary log'): Found | undefined {
-  const use = kind === 'redo log' ? redoLogUse(read) : binaryLogUse(read);
-  if (use === 'unknown') return undefined;
-  if (use !== undefined) {
-    const versions = use.versions.map((version) => ({ version, used: 0, free: 0 }));
-    return { ...CLEAR, state: 'encrypted', keyId: use.id, versions };
-  }
-  if (bytes === 0) return { ...CLEAR, state: 'empty' };
-  if (kind === 'binary log') return isBinaryLog(read(0, BINARY_LOG_START)) ? CLEAR : undefined;
-  if (!isRedoLog(read(0, REDO_LOG_HEADER))) return undefined;
-  return { ...CLEAR, state: bytes <= EMPTY_REDO_LOG ? 'empty' : 'clear' };
+/** A binary log has one key version, which its beginning names. */
+export function examineBinaryLog({ read, bytes }: Readable): Found | undefined {
+  const use = binaryLogUse(read);
+  if (use !== undefined) return encryptedLog(use.id, use.versions);
+  const head = read(0, INNODB_BINARY_LOG_HEADER);
+  if (isBinaryLog(head) || isInnodbBinaryLog(head)) return CLEAR_LOG;
+  // InnoDB makes the next file before it is needed.
+  return bytes === 0 || isZero(head) ? EMPTY_LOG : undefined;
 }

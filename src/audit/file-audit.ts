@@ -11,6 +11,7 @@ export type FileKind =
   | 'temporary Aria table'
   | 'redo log'
   | 'redo log of a backup'
+  | 'archived redo log'
   | 'binary log'
   | 'relay log';
 
@@ -35,7 +36,7 @@ export interface FileAudit {
   readonly pages: PageTotals | undefined;
 }
 
-/** Pages under one key version; of a log, the version that its header names, with no pages. */
+/** Pages under one key version; of a log, a version that it names, with no pages. */
 export interface VersionUse extends Readonly<PageCounts> {
   readonly version: number;
 }

@@ -4,7 +4,8 @@ import type { FileAudit, VersionUse } from './file-audit.ts';
 /**
  * `start`: the redo log, pages in use of the system tablespace and of undo tablespaces, and Aria tables without which
  * nobody can use the server. `read`: other pages in use. `import`: free pages, for which only IMPORT TABLESPACE of that
- * file asks. `logs`: binary and relay logs, and the redo log of a backup that was not prepared.
+ * file asks. `logs`: binary and relay logs, archived redo logs, and the redo log of a backup that was
+ * not prepared.
  */
 export type NeedClass = 'start' | 'read' | 'import' | 'logs';
 export const NEED_CLASSES: readonly NeedClass[] = ['start', 'read', 'import', 'logs'];
@@ -102,6 +103,7 @@ function classesOf(
     case 'redo log':
       return [['start', 0]];
     case 'redo log of a backup':
+    case 'archived redo log':
     case 'binary log':
     case 'relay log':
       return [['logs', 0]];

@@ -1,4 +1,5 @@
 /** Sentences about files that are not as one would expect, and about why files are in clear. */
+import { isInnodbBinaryLogName } from '../format/innodb/binary-log.ts';
 import { printable } from '../printable.ts';
 import { counted } from './amounts.ts';
 import type { FileAudit } from './file-audit.ts';
@@ -30,9 +31,14 @@ export function remarksOf(
     ...[...groups].map(([text, names]) => `${text}: ${some(names, 'file')}`),
     ...remark('ENCRYPTED=NO, and so in clear', ofFiles(inClear.filter(({ asked }) => asked === 'no'))),
     ...remark('Aria encrypts no ROW_FORMAT=FIXED or DYNAMIC', ofFiles(inClear.filter(hasRowsOutsidePages))),
+    ...remark('no server encrypts the binary log that InnoDB writes', ofFiles(inClear.filter(isInnodbLog))),
     ...remark('SPATIAL indexes stay in clear with older checksums', ofFiles(inClear.filter(isSpatialOnly))),
     ...freeInClear(files),
   ];
+}
+
+function isInnodbLog({ file, kind }: FileAudit): boolean {
+  return kind === 'binary log' && isInnodbBinaryLogName(file.replace(/^.*\//s, ''));
 }
 
 /** Free pages of encrypted files may hold rows from before the encryption. */

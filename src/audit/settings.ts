@@ -51,6 +51,7 @@ function askedOf(file: FileAudit, settings: EncryptionSettings | undefined): Ask
     case 'temporary tablespace':
       return ofSwitch(settings, 'innodb_encrypt_temporary_tables');
     case 'redo log':
+    case 'archived redo log':
       return ofSwitch(settings, 'innodb_encrypt_log');
     case 'binary log':
     case 'relay log':

@@ -1,6 +1,7 @@
 /** The kind of a data file, told by its content, or by its name where its content cannot tell it. */
 import { isAriaIndex } from '../format/aria-table.ts';
 import { isBinaryLog } from '../format/binary-log.ts';
+import { isInnodbBinaryLog, isInnodbBinaryLogName } from '../format/innodb/binary-log.ts';
 import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { isRedoLog } from '../format/innodb/redo-log.ts';
 import { type ReadAt, readTablespace } from '../format/innodb/tablespace.ts';
@@ -19,7 +20,7 @@ const TEMPORARY_ARIA = /^#sql-temptable/;
 /** @throws what `read` throws */
 export function fileKindOf(read: ReadAt, name: string): NamedKind | 'other' {
   const head = read(0, HEAD_BYTES);
-  if (isBinaryLog(head)) return 'binary log';
+  if (isBinaryLog(head) || isInnodbBinaryLog(head) || isInnodbBinaryLogName(name)) return 'binary log';
   if (isAriaIndex(head)) return TEMPORARY_ARIA.test(name) ? 'temporary Aria table' : 'Aria table';
   if (REDO_LOG.test(name) || isRedoLog(head)) return 'redo log';
   // A second file of the system tablespace has no page 0.

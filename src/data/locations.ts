@@ -9,6 +9,8 @@ export interface DataLocations {
   readonly undoLogs: string;
   /** Index files of binary and relay logs outside the data directory. */
   readonly logIndexes: readonly string[];
+  /** binlog_directory of MariaDB 12.3, for binary logs that InnoDB writes. */
+  readonly innodbBinaryLogs: string;
   /** innodb_temp_data_file_path, which the server makes anew at each start. */
   readonly temporaryTablespaces: readonly string[];
   /** tmpdir; the default, a directory of the system's, is not among them. */

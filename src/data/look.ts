@@ -122,6 +122,7 @@ class Look {
   #useOf({ kind, shown, file: { read }, data }: Opened): KeyUse | 'unknown' | undefined {
     switch (kind) {
       case 'redo log':
+      case 'archived redo log':
         return redoLogUse(read);
       case 'binary log':
         return binaryLogUse(read);

@@ -47,6 +47,7 @@ export class Visit implements Lister {
   open(found: FoundFile): Opened | undefined {
     switch (found.kind) {
       case 'redo log':
+      case 'archived redo log':
         return this.#open(found.kind, found.path, []);
       case 'backup file':
         this.miss(found.path, 'it is a file of an incremental or compressed backup: prepare or unpack that first');

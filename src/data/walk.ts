@@ -1,15 +1,19 @@
 /** Every file that a server may encrypt, found without reading it. */
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { isInnodbBinaryLogName } from '../format/innodb/binary-log.ts';
 import type { DataEntry } from './data-files.ts';
 import type { DataLocations } from './locations.ts';
 
 export type FoundFile =
-  | { readonly kind: 'redo log' | 'system tablespace' | 'undo tablespace' | TemporaryKind; readonly path: string }
+  | {
+      readonly kind: 'redo log' | 'archived redo log' | 'system tablespace' | 'undo tablespace' | TemporaryKind;
+      readonly path: string;
+    }
   /** `isLink`: another file than the one that the entry names. */
   | { readonly kind: 'tablespace' | 'Aria table'; readonly path: string; readonly isLink: boolean }
   /** An InnoDB link (.isl), a text file with the path of a tablespace elsewhere. */
   | { readonly kind: 'remote tablespace'; readonly path: string }
-  /** `path`: the index that names the log. `paths`: the places where it may be; the first that exists is it. */
+  /** `path`: the index that names the log, or the log. `paths`: the places where it may be; the first that exists is it. */
   | { readonly kind: 'binary log'; readonly path: string; readonly paths: readonly string[] }
   /** A file of an incremental, compressed or encrypted backup, in a format of the backup tool. */
   | { readonly kind: 'backup file'; readonly path: string };
@@ -27,14 +31,23 @@ export interface Lister {
 }
 
 const UNDO_TABLESPACES = 127;
+/** Files of an archive (innodb_log_archive of MariaDB 13.0) that a start may read: the last with a checkpoint, and the next. */
+const READ_AT_START = 2;
 const BACKUP_FILE = /\.(?:ibd|MAI|MAD)\.(?:delta|qp|xbcrypt)$|^ibdata\d+\.(?:delta|qp|xbcrypt)$/;
 
 /** Walks through all places of a server's data. */
 export function* foundFiles(lister: Lister, locations: DataLocations): Generator<FoundFile> {
   const { datadir, systemTablespace, redoLogs, undoLogs, logIndexes } = locations;
   const root = lister.names(datadir);
-  for (const { name } of root === undefined ? [] : (lister.names(redoLogs) ?? []))
-    if (/^ib_(?:logfile0|[0-9A-Fa-f]{16}\.log)$/.test(name)) yield { kind: 'redo log', path: join(redoLogs, name) };
+  const logs = root === undefined ? [] : (lister.names(redoLogs) ?? []).map(({ name }) => name);
+  // Until MariaDB 10.4 there were several.
+  for (const name of logs) if (/^ib_logfile\d+$/.test(name)) yield { kind: 'redo log', path: join(redoLogs, name) };
+  const archive = logs.filter((name) => /^ib_[0-9A-Fa-f]{16}\.log$/.test(name)).sort(byArchiveStart);
+  for (const [at, name] of archive.entries())
+    yield {
+      kind: at < archive.length - READ_AT_START ? 'archived redo log' : 'redo log',
+      path: join(redoLogs, name),
+    };
   for (const path of systemTablespace) yield { kind: 'system tablespace', path };
   for (const path of locations.temporaryTablespaces)
     if (lister.isThere(path)) yield { kind: 'temporary tablespace', path };
@@ -52,6 +65,10 @@ export function* foundFiles(lister: Lister, locations: DataLocations): Generator
       const beside = isAbsolute(line) ? [] : [join(dirname(index), basename(line))];
       yield { kind: 'binary log', path: index, paths: [...new Set([resolve(datadir, line), ...beside])] };
     }
+  }
+  for (const { name } of lister.names(locations.innodbBinaryLogs) ?? []) {
+    const path = join(locations.innodbBinaryLogs, name);
+    if (isInnodbBinaryLogName(name)) yield { kind: 'binary log', path, paths: [path] };
   }
   for (const directory of locations.temporaryTables) {
     for (const { name } of lister.names(directory) ?? [])
@@ -72,6 +89,11 @@ export function* foundFiles(lister: Lister, locations: DataLocations): Generator
       else if (BACKUP_FILE.test(file.name)) yield { kind: 'backup file', path };
     }
   }
+}
+
+/** Names are `ib_` and the LSN of the beginning. */
+function byArchiveStart(a: string, b: string): number {
+  return a.toLowerCase() < b.toLowerCase() ? -1 : 1;
 }
 
 function isUndoTablespace(name: string): boolean {

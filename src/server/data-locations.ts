@@ -27,6 +27,7 @@ export function dataLocations(datadir: string, variable: ReadVariable): DataLoca
     redoLogs: directory('innodb_log_group_home_dir'),
     undoLogs: directory('innodb_undo_directory'),
     logIndexes: [...logIndex('log_bin', 'log_bin_index'), ...logIndex('relay_log', 'relay_log_index')],
+    innodbBinaryLogs: directory('binlog_directory'),
     temporaryTablespaces: files(variable('innodb_temp_data_file_path') || TEMPORARY_TABLESPACE),
     temporaryTables: (variable('tmpdir') ?? '').split(':').filter((path) => isAbsolute(path)),
   };

@@ -22,6 +22,7 @@ class Directories {
     undoLogs: this.datadir,
     logIndexes: [],
     temporaryTablespaces: [join(this.datadir, 'ibtmp1')],
+    innodbBinaryLogs: this.datadir,
     temporaryTables: [],
   };
 
