@@ -30,6 +30,7 @@ export async function fuzzReaders(
   limit: { readonly executions: number } | { readonly ms: number },
   only?: readonly string[],
   directory?: string,
+  report: (group: DataGroup, executions: number, heap: string) => void = () => undefined,
 ): Promise<ReadersRun> {
   const executions: Partial<Record<DataGroup, number>> = {};
   let failed = false;
@@ -44,7 +45,9 @@ export async function fuzzReaders(
     const rest = first.failed ? first : await fuzz(group, property, limit, 1 - WARM_UP);
     const growth = heapInUse() - before;
     executions[group] = first.runs + (rest === first ? 0 : rest.runs);
-    if (growth > MOST_GROWTH) console.log(`${group}: the heap has grown by ${(growth / MB).toFixed(1)} MB`);
+    const grown = `${(growth / MB).toFixed(1)} MB`;
+    if (growth > MOST_GROWTH) console.log(`${group}: the heap has grown by ${grown}`);
+    report(group, executions[group] ?? 0, `heap ${grown}`);
     failed ||= rest.failed || growth > MOST_GROWTH;
   }
   return { executions, failed };
@@ -86,9 +89,10 @@ if (import.meta.main) {
   const executions = Number(values.executions ?? 10_000);
   if (!(executions > 0)) throw new Error('--executions expects a number above 0');
   const start = performance.now();
-  const run = await fuzzReaders({ executions }, values.only?.split(','), values.data);
-  for (const [group, count] of Object.entries(run.executions))
-    console.log(`${group}: ${count.toLocaleString('en')} executions`);
+  const seconds = (): string => `${((performance.now() - start) / 1000).toFixed(0)} s`;
+  const run = await fuzzReaders({ executions }, values.only?.split(','), values.data, (group, count, heap) => {
+    console.log(`${group}: ${count.toLocaleString('en')} executions, ${heap}, ${seconds()}`);
+  });
   console.log(
     `${((performance.now() - start) / 1000).toFixed(0)} s, ${run.failed ? 'something failed' : 'nothing found'}`,
   );

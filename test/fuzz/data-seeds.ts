@@ -14,8 +14,8 @@ export interface DataSeeds {
   readonly binaryLogs: readonly Buffer[];
 }
 
-/** More of a file is not kept. */
-const MOST_BYTES = 45_000;
+/** More of a file is not kept: readers do with later pages what they do with the first. */
+const MOST_BYTES = 24_576;
 
 export const MADE_KEYS: readonly MadeKey[] = ENCRYPTION_ALGORITHMS.map((algorithm, at) => ({
   bytes: Buffer.alloc(16 + 8 * at, 7),
@@ -29,12 +29,14 @@ export function dataSeeds(directory?: string): DataSeeds {
   const vectors = dataFileVectors();
   const of = (kind: string): readonly Buffer[] =>
     vectors.filter((vector) => vector.kind === kind).map(({ bytes }) => bytes);
-  const made = MADE_FORMS.flatMap((form) => [undefined, ...MADE_KEYS].map((key) => madeTablespace(form, key)));
+  const made = MADE_FORMS.flatMap((form) =>
+    [undefined, ...MADE_KEYS].map((key) => madeTablespace(form, key).subarray(0, MOST_BYTES)),
+  );
   const real = (name: RegExp): readonly Buffer[] => (directory === undefined ? [] : filesOf(directory, name));
   return {
     tablespaces: [...made, ...of('tablespace'), ...real(/\.ibd$|^ibdata1$|^undo\d{3}$|^ibtmp1$/)],
     indexes: [...of('aria'), ...real(/\.MAI$/)],
-    rows: [...vectors.flatMap(({ data }) => data ?? []), ...real(/\.MAD$/)],
+    rows: [...vectors.flatMap(({ data }) => data?.subarray(0, MOST_BYTES) ?? []), ...real(/\.MAD$/)],
     redoLogs: [...of('redo'), ...real(/^ib_logfile\d+$/)],
     binaryLogs: [...of('binlog'), ...real(/^(?:binlog|relay).*\.\d{6}$/)],
   };
