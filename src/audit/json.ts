@@ -5,10 +5,14 @@ import { isNeeded, type KeyVersionNeeds, NEED_CLASSES } from './needs.ts';
 import { type AuditReport, isComplete } from './report.ts';
 
 export function auditJson(report: AuditReport): string {
-  const { where, files, needs, keyDirectory, conflicts, remarks, requirements, unseen } = report;
+  const { where, files, needs, keyDirectory, conflicts, remarks, requirements, unseen, release, endMs, durationMs } =
+    report;
   return printableJson(
     {
       audited: where,
+      release,
+      ended: new Date(endMs).toISOString(),
+      seconds: durationMs / 1000,
       ok: isComplete(report) && requirements.every(({ isMet }) => isMet),
       complete: isComplete(report),
       requirements: requirements.map(({ requirement, isMet, files: short }) => ({

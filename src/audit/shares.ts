@@ -1,6 +1,7 @@
 /** Bytes of files by what they hold. A page counts with its part of the file's length. */
 import type { FileAudit } from './file-audit.ts';
 import type { KeyVersionNeeds, NeedClass } from './needs.ts';
+import { hasRowsOutsidePages } from './settings.ts';
 
 export interface Shares {
   /** Pages in use that are encrypted; encrypted logs. */
@@ -15,10 +16,10 @@ export interface Shares {
 
 export const NO_SHARES: Shares = { encrypted: 0, clear: 0, free: 0, other: 0 };
 
-export function sharesOf({ bytes, state, versions, pages }: FileAudit): Shares {
+export function sharesOf(file: FileAudit): Shares {
+  const { bytes, state, versions, pages } = file;
   if (pages === undefined) return { ...NO_SHARES, [wholeShare(state)]: bytes };
-  // Rows that are in no pages.
-  if (state === 'clear' && pages.clear.used === 0) return { ...NO_SHARES, clear: bytes };
+  if (state === 'clear' && hasRowsOutsidePages(file)) return { ...NO_SHARES, clear: bytes };
   const used = versions.reduce((sum, version) => sum + version.used, 0);
   const free = versions.reduce((sum, version) => sum + version.free, pages.clear.free);
   const page = pageBytes(bytes, pages.all);

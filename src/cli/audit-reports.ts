@@ -54,12 +54,9 @@ export async function writeReports(
   { html, prometheus }: ReportOptions,
   report: AuditReport,
   disk: Disk,
-  io: Pick<CliIo, 'stdout' | 'stderr'>,
+  io: Pick<CliIo, 'stdout'>,
 ): Promise<boolean> {
-  if (html !== undefined) {
-    await createFile(resolve(html), auditHtml(report), disk);
-    io.stderr(`mariadb-aws-kms: note: the report is in ${html}`);
-  }
+  if (html !== undefined) await createFile(resolve(html), auditHtml(report), disk);
   if (prometheus === undefined) return false;
   const metrics = auditMetrics(report);
   if (prometheus === true) io.stdout(metrics.trimEnd(), 'prepared');
@@ -100,7 +97,7 @@ function exists(path: string): KeyError {
 function notWritten(path: string, cause: unknown): KeyError {
   const reason = systemErrorCode(cause) ?? (cause instanceof Error ? cause.message : String(cause));
   return new KeyError('STORE_UNAVAILABLE', `${path} was not written: ${reason}`, {
-    hint: `look at its directory: ls -ld ${dirname(path)}`,
+    hint: `root writes with the rights of whoever owns a directory on the way: namei -l ${dirname(path)}`,
     cause,
   });
 }

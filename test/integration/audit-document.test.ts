@@ -1,0 +1,102 @@
+/** docs/audit.md against the server that it describes: every transcript, and the JSON Schema. */
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { COMMAND, PATH, pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import { schemaErrors } from '../support/json-schema.ts';
+import { newServer, run, startKms } from '../support/lab.ts';
+import { until } from '../support/scratch.ts';
+
+const DOCUMENTS = join(import.meta.dirname, '../../docs');
+const PAGE = readFileSync(join(DOCUMENTS, 'audit.md'), 'utf8');
+
+/** The server of the page, stopped, and a backup of it. */
+async function describedServer(): Promise<ScratchServer> {
+  const kms = await startKms();
+  const server = newServer(
+    pluginOptions(kms.url, {
+      server_id: 1,
+      log_bin: 'binlog',
+      innodb_encrypt_tables: 'ON',
+      innodb_encrypt_log: 'ON',
+      innodb_encryption_threads: 2,
+      encrypt_binlog: 'ON',
+    }),
+    { optionFile: '' },
+  );
+  await server.start();
+  await server.sql('CREATE DATABASE shop');
+  const create = async (table: string, options: string, rows: number): Promise<void> => {
+    await server.sql(`CREATE TABLE shop.${table} (i INT PRIMARY KEY, note TEXT) ${options}`);
+    await server.sql(`INSERT INTO shop.${table} SELECT seq, REPEAT('x', 500) FROM shop.seq_1_to_${rows}`);
+  };
+  await create('customers', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3', 2_000);
+  await create('orders', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=5 PARTITION BY HASH (i) PARTITIONS 2', 4_000);
+  await create('notes', 'ENGINE=InnoDB ENCRYPTED=NO', 500);
+  await create('visits', 'ENGINE=Aria', 300);
+  await until(
+    'everything is encrypted',
+    async () => {
+      const late = await server.sql(
+        "SELECT NAME FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE NAME<>'shop/notes' AND (MIN_KEY_VERSION=0 OR ROTATING_OR_FLUSHING=1)",
+      );
+      return late.length === 0;
+    },
+    120,
+  );
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  await server.sql('ALTER TABLE shop.customers FORCE');
+  await server.stop();
+  cpSync(server.datadir, join(server.directory, 'backup/full'), { recursive: true });
+  return server;
+}
+
+interface Transcript {
+  readonly command: string;
+  readonly output: string;
+}
+
+/** Commands at root's prompt, with what follows them in their block. */
+function transcripts(): readonly Transcript[] {
+  const blocks = [...PAGE.matchAll(/^```\n(# [\s\S]*?)^```$/gm)].map(([, block = '']) => block);
+  return blocks
+    .flatMap((block) => block.split(/^# (?=mariadb-aws-kms )/m).slice(1))
+    .map((text) => ({ command: text.split('\n')[0] ?? '', output: text.replace(/^.*\n/, '') }));
+}
+
+/** Numbers of pages and sizes differ between servers; their units, names of files and key versions do not. */
+function withoutAmounts(text: string): string {
+  return text
+    .replace(/[\d,.]+ (page|file|bytes|KB|MB|in)s?\b/g, 'N $1')
+    .replace(/ {2,}/g, '  ')
+    .trimEnd();
+}
+
+/** Runs a command as the page has it, on the server and the places of this test. */
+async function shell(command: string, { datadir, directory }: ScratchServer): Promise<string> {
+  const script = command
+    .replace('mariadb-aws-kms audit', `"$COMMAND" audit --defaults-file="${directory}/my.cnf"`)
+    .replaceAll('/backup/', `${directory}/backup/`)
+    .replace(/ audit\.html/, ` ${directory}/audit.html`);
+  const { stdout } = await run('sh', ['-c', `(${script}) 2>&1; true`], { cwd: datadir, env: { PATH, COMMAND } });
+  return stdout.replaceAll(datadir, '/var/lib/mysql').replaceAll(`${directory}/`, '/');
+}
+
+it('every command of the page prints what the page says, and its JSON is that of the schema', {
+  timeout: 180_000,
+}, async () => {
+  const server = await describedServer();
+  const expected = transcripts();
+  expect(expected.length).toBeGreaterThan(7);
+  const printed = await Promise.all(
+    expected.map(async ({ command }) => ({ command, output: await shell(command, server) })),
+  );
+  const amountless = (all: readonly Transcript[]): readonly Transcript[] =>
+    all.map(({ command, output }) => ({ command, output: withoutAmounts(output) }));
+  expect(amountless(printed)).toEqual(amountless(expected));
+  const schema: unknown = JSON.parse(readFileSync(join(DOCUMENTS, 'audit.schema.json'), 'utf8'));
+  const audit: unknown = JSON.parse(
+    await shell('mariadb-aws-kms audit --json --require-encrypted --checksums', server),
+  );
+  expect(schemaErrors(Object(schema), audit)).toEqual([]);
+});
