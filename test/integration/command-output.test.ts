@@ -117,7 +117,8 @@ it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'audit', '
     expect(sections.at(-1)).toMatch(new RegExp(`^Example:\\n  mariadb-aws-kms ${verb} `));
     const [, ...options] = sections.at(-2)?.split(/\n(?= {2}-)/) ?? [];
     expect(options.length).toBeGreaterThan(5);
-    for (const option of options) expect(option).toMatch(/^ {2}(?:-\w, )?--[\w-]+(?: <[^>]+>| \[[^\]]+])?\s{2,}[^\s(]\S+\s+\S/);
+    for (const option of options)
+      expect(option).toMatch(/^ {2}(?:-\w, )?--[\w-]+(?: <[^>]+>| \[[^\]]+])?\s{2,}[^\s(]\S+\s+\S/);
     expect(stdout, 'an empty default is no news').not.toMatch(/default: (?:\[\]|""|'')/);
   },
 );
