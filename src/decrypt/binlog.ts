@@ -43,7 +43,9 @@ export interface DecryptedLog {
   readonly algorithm: EncryptionAlgorithm | undefined;
   /** The end of a log that is being written, or whose server was killed: part of an event, or zeros. */
   readonly unfinished: { readonly position: number; readonly bytes: number } | undefined;
+  /** The first of them. */
   readonly damaged: readonly DamagedEvent[];
+  readonly damagedEvents: number;
 }
 
 export interface DamagedEvent {
@@ -52,6 +54,8 @@ export interface DamagedEvent {
   readonly text: string;
 }
 
+/** Damaged events to keep: a log with a piece missing has no others behind it. */
+const MOST_NAMED = 1_000;
 /** Bytes to decrypt at once. The memory of larger ones goes back to the system and has to be had again each time. */
 const CHUNK_BYTES = 2 ** 16;
 /** The first encrypted events, which decide between CBC and CTR, and the most bytes of them. */
@@ -106,6 +110,7 @@ class LogDecryption {
   readonly #keys: Keys;
   readonly #goesOn: boolean;
   readonly #damaged: DamagedEvent[] = [];
+  #damagedEvents = 0;
   /** The offset in the file of what `take` gets next. */
   #position = 0;
   #events = 0;
@@ -160,6 +165,7 @@ class LogDecryption {
       algorithm: this.#algorithm,
       unfinished: unfinished === 0 ? undefined : { position: this.#position, bytes: unfinished },
       damaged: this.#damaged,
+      damagedEvents: this.#damagedEvents,
     };
   }
 
@@ -292,7 +298,8 @@ class LogDecryption {
   }
 
   #note(position: number, text: string): void {
-    this.#damaged.push({ position, text });
+    this.#damagedEvents += 1;
+    if (this.#damaged.length < MOST_NAMED) this.#damaged.push({ position, text });
     if (this.#goesOn) return;
     this.isLost = true;
     this.#failure = new KeyError('DATA_UNREADABLE', `${this.#name}: ${text}`);

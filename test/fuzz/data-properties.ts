@@ -32,6 +32,7 @@ import { tablespaceUse } from '../../src/format/key-use.ts';
 import { dataLocations } from '../../src/server/data-locations.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryData } from '../support/memory-data.ts';
+import { binaryLogProperty } from './binary-log-property.ts';
 import { type DataSeeds, MADE_KEYS } from './data-seeds.ts';
 import { spoiltFile } from './spoilt-files.ts';
 
@@ -209,6 +210,7 @@ export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.
           ),
         ),
     ),
+    binaryLogs: binaryLogProperty(seeds.binaryLogs, within),
     keyFiles: fc.asyncProperty(spoiltFile(KEY_LINES), spoiltFile(KEY_LINES), (file, passphrase) =>
       within(() => {
         const secret = passphraseOf(passphrase);
@@ -218,4 +220,4 @@ export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.
   };
 }
 
-export type DataGroup = 'pages' | 'tablespaces' | 'ariaTables' | 'logs' | 'directories' | 'keyFiles';
+export type DataGroup = 'binaryLogs' | 'pages' | 'tablespaces' | 'ariaTables' | 'logs' | 'directories' | 'keyFiles';

@@ -70,6 +70,7 @@ it.each(LOGS)('%s is decrypted, and every event stays where it was', async (name
     algorithm: name.endsWith('-ctr') ? 'AES_CTR' : 'AES_CBC',
     unfinished: undefined,
     damaged: [],
+    damagedEvents: 0,
   });
   expect(events(copy)).toEqual(events(bytes));
   expect(copy.includes('INSERT INTO d.t')).toBe(true);
@@ -211,4 +212,16 @@ it('work that was interrupted ends', async () => {
   await expect(decryptLog(inputOf(vector('checksums-cbc')), keysOf(1), undefined, interrupted)).rejects.toThrow(
     'interrupted',
   );
+});
+
+it('a log with a piece missing is checked to its end, and names the first of its damaged events', async () => {
+  const bytes = vector('checksums-cbc');
+  const offsets = events(bytes);
+  const last = bytes.subarray(offsets.at(-1));
+  const moved = Buffer.concat([bytes, ...Array.from({ length: 1_500 }, () => last)]);
+  const log = await decryptLog(inputOf(moved), keysOf(1), undefined, NEVER);
+  expect(log.events).toBe(offsets.length + 1_500);
+  expect(log.damagedEvents).toBe(1_500);
+  expect(log.damaged.length).toBe(1_000);
+  expect(log.damaged[0]?.position).toBe(bytes.length);
 });
