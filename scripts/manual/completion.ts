@@ -76,7 +76,7 @@ ${branches}        esac
 
 /** Assignments of the variables that the verb needs. */
 function facts(verb: Command, verbNames: string): string {
-  const values = verb.options.map(({ flags, long }) => ({ long, value: /<(.*)>$/.exec(flags)?.[1] ?? '' }));
+  const values = verb.options.map(({ flags, long }) => ({ long, value: /[<[](.*)[>\]]$/.exec(flags)?.[1] ?? '' }));
   const named = (pattern: RegExp): string =>
     values.flatMap(({ long, value }) => (pattern.test(value) ? [long] : [])).join(' ');
   const known = new RegExp([FILES, DIRECTORIES, WORDS].map(({ source }) => source).join('|'));

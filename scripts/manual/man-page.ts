@@ -120,12 +120,16 @@ function optionSection(command: Command): readonly string[] {
   return ['.SH OPTIONS', ...options.map((option) => item(optionTerm(option), help.optionDescription(option)))];
 }
 
-/** `--to <key>` with the option in bold and its value in italics. */
+/** `--to <key>` with the option in bold and its value in italics; a value in brackets may be left out, and keeps them. */
 function optionTerm({ flags }: Option): string {
   return flags
-    .split(/(<.*>|,? )/)
+    .split(/(<.*>|\[.*\]|,? )/)
     .filter((part) => part !== '')
-    .map((part) => (part.startsWith('<') ? italic(part.slice(1, -1)) : part.endsWith(' ') ? part : bold(part)))
+    .map((part) => {
+      if (part.startsWith('<')) return italic(part.slice(1, -1));
+      if (part.startsWith('[')) return `[${italic(part.slice(1, -1))}]`;
+      return part.endsWith(' ') ? part : bold(part);
+    })
     .join('');
 }
 

@@ -35,6 +35,7 @@ it('a man page has the texts of the help, whatever characters they have', () => 
       .description(".eats 'all' that is \\ here")
       .argument('<file>', 'the "meal" – cold')
       .option('-q, --quick-bite <a|b>', '`fast`')
+      .option('--salt [grains]', 'more taste')
       .addHelpText('after', '\nExample:\n  tool eat --quick-bite a'),
   );
   const page = manPages(program, EDITION).get('tool-eat.1') ?? '';
@@ -44,6 +45,7 @@ it('a man page has the texts of the help, whatever characters they have', () => 
   expect(shown).toContain('the "meal" – cold');
   expect(shown).toContain('-q, --quick-bite a|b');
   expect(shown).toContain('`fast`');
+  expect(shown).toContain('--salt [grains]');
   expect(shown).toMatch(/^EXAMPLE\n +tool eat --quick-bite a$/m);
   expect(shown).toContain('tool 0.1.0');
 });
@@ -128,6 +130,8 @@ it.each([
   ['doctor --region some-f\t', ['doctor', '--region', 'some-f']],
   ['doctor some-f\t', ['doctor', 'some-f']],
   ['verify-backup some-d\t', ['verify-backup', 'some-dir/']],
+  ['audit --prometheus some-f\t', ['audit', '--prometheus', 'some-file']],
+  ['audit some-f\t', ['audit', 'some-file']],
   ['verify-backup --no-k\t', ['verify-backup', '--no-kms']],
   ['help re\t', ['help', 'rewrap']],
 ])('bash completes %j', (typed, expected) => {
