@@ -9,7 +9,7 @@ import { type Markup, markup } from './markup.ts';
 import { type Column, dataTable } from './table.ts';
 
 /** Bars of one chart; what is left is one more. */
-const [MOST_TABLES, MOST_VERSIONS] = [15, 40];
+const [MOST_TABLES, MOST_VERSIONS] = [15, 20];
 
 const SHARES: readonly (readonly [keyof Shares & Fill, string])[] = [
   ['encrypted', 'encrypted'],
@@ -24,7 +24,7 @@ const STATES: readonly (readonly [FileState, string])[] = [
   ['empty', 'without data'],
 ];
 const NEEDS: Readonly<Record<NeedClass, { readonly fill: Fill; readonly head: string; readonly text: string }>> = {
-  start: { fill: 'start', head: 'To start', text: 'to start: redo log and system tables' },
+  start: { fill: 'start', head: 'To start', text: 'to start: redo log, system, undo' },
   read: { fill: 'encrypted', head: 'To read', text: 'to read: other pages in use' },
   import: { fill: 'free', head: 'To import', text: 'to import a file: its free pages' },
   logs: { fill: 'logs', head: 'For logs', text: 'for binary and relay logs' },
