@@ -4,6 +4,8 @@ import { build, type CommonOptions, type Metafile, transform } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 const entry = 'src/cli/main.ts';
+/** The main module of threads, which have no file to start from: the bundle has its text. */
+const THREAD = 'src/decrypt/tablespace/thread.ts';
 
 const COMMON = {
   platform: 'node',
@@ -25,6 +27,17 @@ export interface Bundle {
 
 /** @param commit what `--version` prints */
 export async function bundle(commit: string): Promise<Bundle> {
+  const thread = await build({
+    ...COMMON,
+    absWorkingDir: root,
+    entryPoints: [THREAD],
+    outdir: root,
+    write: false,
+    bundle: true,
+    metafile: true,
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+  });
   const { outputFiles, metafile } = await build({
     ...COMMON,
     absWorkingDir: root,
@@ -38,7 +51,10 @@ export async function bundle(commit: string): Promise<Bundle> {
     splitting: true,
     // Prefer ES modules, from which unused exports can be removed.
     mainFields: ['module', 'main'],
-    define: { BUILD_COMMIT: JSON.stringify(commit) },
+    define: {
+      BUILD_COMMIT: JSON.stringify(commit),
+      PAGES_THREAD: JSON.stringify(thread.outputFiles.map(({ text }) => text).join('')),
+    },
   });
   const modules = new Map<string, string>();
   for (const { path, text } of outputFiles) modules.set(path.slice(root.length + 1), await toCommonJs(text));
@@ -62,7 +78,11 @@ export async function bundle(commit: string): Promise<Bundle> {
     format: 'esm',
     define: { CHUNKS: JSON.stringify(places) },
   });
-  const inputs = new Set(Object.values(metafile.outputs).flatMap((output) => Object.keys(output.inputs)));
+  const inputs = new Set(
+    [thread.metafile, metafile].flatMap(({ outputs }) =>
+      Object.values(outputs).flatMap((output) => Object.keys(output.inputs)),
+    ),
+  );
   return { loader: loaders.map(({ text }) => text).join(''), chunks, inputs: [...inputs].sort() };
 }
 

@@ -18,7 +18,7 @@ const SOURCE: Layers = {
   'dev-kms': ['leaf', 'format', 'kms'],
   keystore: ['leaf', 'format', 'disk'],
   keyring: ['leaf', 'format', 'disk', 'kms/failures', 'kms', 'keystore'],
-  decrypt: ['leaf', 'format', 'data', 'kms', 'keystore', 'keyring'],
+  decrypt: ['leaf', 'format', 'disk', 'data', 'kms', 'keystore', 'keyring'],
   server: ['leaf', 'format', 'disk', 'data', 'kms', 'kms/aws'],
   iam: ['leaf', 'format', 'kms'],
   login: ['leaf', 'kms/failures', 'kms/aws'],

@@ -4,6 +4,8 @@ import { auditCommand } from './audit.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { decryptBinlogCommand } from './decrypt/binlog.ts';
 import { decryptCommand } from './decrypt/decrypt.ts';
+import { decryptPageCommand } from './decrypt/page.ts';
+import { decryptTablespaceCommand } from './decrypt/tablespace.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { fileServiceCommand } from './file-service.ts';
@@ -27,7 +29,7 @@ export function createProgram(): Command {
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
-    decryptCommand(decryptBinlogCommand(processIo)),
+    decryptCommand(decryptTablespaceCommand(processIo), decryptPageCommand(processIo), decryptBinlogCommand(processIo)),
     policyCommand(processIo),
     loginCommand(processIo),
     devKmsCommand(processIo),

@@ -16,6 +16,7 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 
 /** Synchronous, as reading data files is. Offsets are those of the file. */
 export interface NewFile {
+  readonly descriptor: number;
   write(bytes: Uint8Array, offset: number): void;
   /** Fills the buffer with what was written before. */
   read(into: Uint8Array, offset: number): void;
@@ -52,6 +53,7 @@ export function createNewFile(path: string, random: Random): NewFile {
   if (attempt(() => lstatSync(path, { throwIfNoEntry: false })) !== undefined) throw taken(path);
   const descriptor = attempt(() => openSync(temporary, NEW_FILE, OWNER_ONLY));
   return {
+    descriptor,
     write: (bytes, offset) =>
       attempt(() => {
         for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done, undefined, offset + done);

@@ -28,6 +28,8 @@ export interface SpaceLayout {
   readonly fileBytes: number;
   /** True: pages may be written with fewer bytes (PAGE_COMPRESSED). */
   readonly isPageCompressed: boolean;
+  /** The algorithm of page compression, by the server's numbers; 0 where each page names its own, or none is compressed. */
+  readonly compression: number;
   readonly pagesOfExtent: number;
 }
 
@@ -46,6 +48,7 @@ export function parseLayout(head: Buffer): SpaceLayout | undefined {
     form: isFullCrc32 ? 'full_crc32' : zip > 0 ? 'zip' : 'older',
     pageBytes,
     fileBytes: zip === 0 ? pageBytes : 512 << zip,
+    compression: isFullCrc32 ? (flags >>> 5) & 7 : 0,
     isPageCompressed: isFullCrc32 ? flags >>> 5 !== 0 : (flags & LEGACY_PAGE_COMPRESSION) !== 0,
     pagesOfExtent: pageBytes > DEFAULT_PAGE ? 64 : MIB / pageBytes,
   };

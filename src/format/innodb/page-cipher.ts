@@ -1,5 +1,5 @@
 /** Decrypts the pages of one tablespace and key version (MariaDB's fil0crypt.cc and encryption.cc). */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { type Cipheriv, createCipheriv, createDecipheriv, type Decipheriv } from 'node:crypto';
 import { wipe } from '../../bytes.ts';
 import { crc32c } from '../crc32c.ts';
 import { CIPHER_BLOCK, type DataKey } from '../encryption-scheme.ts';
@@ -22,16 +22,22 @@ export type PageProblem = 'checksum' | 'not this key' | 'length';
 
 export class PageCipher {
   readonly #layout: SpaceLayout;
-  readonly #mode: 'aes-128-ctr' | 'aes-128-cbc';
   readonly #localKey: Buffer;
+  /** Undefined: CTR. */
+  readonly #cbc: Decipheriv | undefined;
+  readonly #ecb: Cipheriv;
 
   /** @param iv the tablespace's, of its crypt block */
-  constructor(layout: SpaceLayout, iv: Buffer, { bytes, algorithm }: DataKey) {
+  constructor(layout: SpaceLayout, iv: Uint8Array, { bytes, algorithm }: DataKey) {
     this.#layout = layout;
-    this.#mode = algorithm === 'AES_CTR' ? 'aes-128-ctr' : 'aes-128-cbc';
     this.#localKey = createCipheriv(`aes-${bytes.length * 8}-ecb`, bytes, null)
       .setAutoPadding(false)
       .update(iv);
+    this.#cbc =
+      algorithm === 'AES_CBC'
+        ? createDecipheriv('aes-128-cbc', this.#localKey, Buffer.alloc(CIPHER_BLOCK)).setAutoPadding(false)
+        : undefined;
+    this.#ecb = createCipheriv('aes-128-ecb', this.#localKey, null).setAutoPadding(false);
   }
 
   wipe(): void {
@@ -84,17 +90,32 @@ export class PageCipher {
 
   #range(page: Buffer, space: number, from: number, to: number): void {
     const iv = pageIv(space, page);
-    const decipher = createDecipheriv(this.#mode, this.#localKey, iv).setAutoPadding(false);
-    const blocks = this.#mode === 'aes-128-ctr' ? to : to - ((to - from) % CIPHER_BLOCK);
-    const clear = decipher.update(page.subarray(from, blocks));
-    clear.copy(page, from);
+    const blocks = this.#cbc === undefined ? to : to - ((to - from) % CIPHER_BLOCK);
+    const clear =
+      this.#cbc === undefined
+        ? createDecipheriv('aes-128-ctr', this.#localKey, iv).update(page.subarray(from, to))
+        : this.#chained(this.#cbc, page, iv, from, blocks);
+    page.set(clear, from);
     wipe(clear);
     if (blocks < to) this.#tail(page, blocks, to, iv);
   }
 
+  /**
+   * CBC adds to each block the encrypted one before it. So one decipher does for all pages: a page's initialization
+   * vector goes through it first, in the place of the bytes before the range.
+   */
+  #chained(cbc: Decipheriv, page: Buffer, iv: Buffer, from: number, to: number): Buffer {
+    const begin = from - CIPHER_BLOCK;
+    const before = Buffer.from(page.subarray(begin, from));
+    page.set(iv, begin);
+    const clear = cbc.update(page.subarray(begin, to)).subarray(CIPHER_BLOCK);
+    page.set(before, begin);
+    return clear;
+  }
+
   /** Bytes that fill no block are XORed with the encrypted initialization vector. */
   #tail(page: Buffer, from: number, to: number, iv: Buffer): void {
-    const mask = createCipheriv('aes-128-ecb', this.#localKey, null).setAutoPadding(false).update(iv);
+    const mask = this.#ecb.update(iv);
     for (let at = from; at < to; at += 1) page[at] = (page[at] ?? 0) ^ (mask[at - from] ?? 0);
     wipe(mask);
   }

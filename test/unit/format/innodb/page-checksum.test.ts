@@ -7,7 +7,7 @@ const [SPACE, NUMBER, LSN, INDEX] = [77, 4, 0x1_2345_6789n, 17_855];
 
 function layout(form: PageForm, isPageCompressed = false): SpaceLayout {
   const fileBytes = form === 'zip' ? 8_192 : 16_384;
-  return { id: SPACE, form, pageBytes: 16_384, fileBytes, isPageCompressed, pagesOfExtent: 64 };
+  return { id: SPACE, form, pageBytes: 16_384, fileBytes, isPageCompressed, compression: 0, pagesOfExtent: 64 };
 }
 
 /** A page in clear of arbitrary content, with a right checksum. */

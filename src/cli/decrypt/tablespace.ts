@@ -1,0 +1,117 @@
+import { Command } from 'commander';
+import {
+  describePageFailure,
+  describePages,
+  describeProofs,
+  isRight,
+  tablespaceJson,
+} from '../../decrypt/tablespace/describe.ts';
+import { MOST_FAILURES } from '../../decrypt/tablespace/result.ts';
+import { decryptTablespace, type TablespaceResult } from '../../decrypt/tablespace/tablespace.ts';
+import { KeyError, toKeyError } from '../../errors.ts';
+import { printableJson } from '../../printable.ts';
+import type { Surroundings } from '../../server/surroundings.ts';
+import { FAILED } from '../exit-status.ts';
+import { printProblems, problemsAsJson } from '../problems.ts';
+import type { CliIo } from '../process-io.ts';
+import { withoutSecrets } from '../system.ts';
+import { systemSurroundings } from '../system-surroundings.ts';
+import { type KeySourceOptions, withDataKeys, withKeySource } from './key-source.ts';
+import { outputPaths } from './outputs.ts';
+import { withPageThreads } from './page-threads.ts';
+
+interface TablespaceOptions extends KeySourceOptions {
+  readonly to: string;
+  readonly json?: boolean;
+}
+
+const HELP = `
+Exit status:
+  0  every page in use is in clear in the copy
+  1  a file was not copied, or a page in use is not right: it is named, and stays in the copy as it was
+  2  bad usage`;
+const EXAMPLES = `
+Example:
+  mariadb-aws-kms decrypt tablespace --to /restore/t.ibd /backup/shop/t.ibd
+  mariadb-aws-kms decrypt tablespace --to /restore --key-file keys.txt shop/*.ibd`;
+
+/** `mariadb-aws-kms decrypt tablespace`. @throws KeyError BAD_OPTION, KEY_FILE_… */
+export function decryptTablespaceCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
+  return withKeySource(new Command('tablespace'))
+    .description('copy InnoDB tablespaces in clear, for innochecksum and for IMPORT TABLESPACE without a key plugin')
+    .argument('<file...>', '.ibd files, undo tablespaces, or the system tablespace; no server has them open')
+    .requiredOption('--to <path>', 'new file for the only tablespace, or directory for the copies')
+    .option('--json', 'print the result as JSON: { ok, files, problems }')
+    .addHelpText('after', HELP)
+    .addHelpText('after', EXAMPLES)
+    .action(async (files: readonly string[], options: TablespaceOptions) => {
+      const outside = surroundings();
+      const outputs = await outputPaths(files, options.to, outside);
+      const interrupted = new AbortController();
+      const forget = io.onSignal(() =>
+        interrupted.abort(new KeyError('TIMEOUT', 'interrupted: the copy that was being made is removed')),
+      );
+      const results: (TablespaceResult & { readonly output: string })[] = [];
+      const problems: KeyError[] = [];
+      try {
+        await withDataKeys(io, options, outside, async (keys) => {
+          await withPageThreads(files, outside, async (threads) => {
+            const parts = {
+              keys,
+              threads,
+              random: outside.random,
+              signal: interrupted.signal,
+              progress: () => undefined,
+            };
+            for (const [index, file] of files.entries()) {
+              const output = outputs[index] ?? '';
+              try {
+                results.push({ ...(await decryptTablespace(file, output, parts)), output });
+              } catch (thrown) {
+                problems.push(withoutSecrets(toKeyError(thrown)));
+                if (interrupted.signal.aborted) break;
+              }
+            }
+          });
+        });
+      } finally {
+        forget();
+      }
+      const isOk = problems.length === 0 && results.every(isRight);
+      if (options.json) {
+        const copied = results.map((result) => ({ output: result.output, ...tablespaceJson(result) }));
+        const all = [...problems, ...results.flatMap(({ keyProblems }) => keyProblems)];
+        io.stdout(printableJson({ ok: isOk, files: copied, problems: problemsAsJson(all) }, 2), 'prepared');
+      } else {
+        for (const result of results) printResult(io, result);
+        printProblems(io, problems);
+      }
+      io.exit(isOk ? 0 : FAILED);
+    });
+}
+
+function printResult(io: CliIo, result: TablespaceResult & { readonly output: string }): void {
+  const { path, output, copies, failed, failedFree, failures, keyProblems, rest } = result;
+  const proofs = describeProofs(result);
+  io.stdout(`${path}: ${describePages(result)}${proofs === '' ? '' : `; proved: ${proofs}`}: ${output}`);
+  const note = (text: string): void => io.stderr(`mariadb-aws-kms: note: ${path}: ${text}`);
+  if (copies > 0)
+    note(
+      `${copies} copies of pages, in the doublewrite area, are left out: a server that was shut down properly needs none`,
+    );
+  if (failedFree > 0) note(`${failedFree} free pages that do not decrypt are blank in the copy: nothing is in them`);
+  printProblems(io, keyProblems, `${path}: `);
+  for (const failure of failures)
+    if (failure.reason !== 'no key')
+      io.stderr(`mariadb-aws-kms: error: ${path}: ${describePageFailure(failure)}; it stays in the copy as it was`);
+  if (failed > 0) {
+    const shown = failures.length < failed && failures.length === MOST_FAILURES ? `, of which the first are named` : '';
+    io.stderr(
+      `mariadb-aws-kms: error: ${path}: ${failed} pages in use are not right${shown}, and stay in the copy as they were`,
+    );
+  }
+  if (rest > 0)
+    io.stderr(
+      `mariadb-aws-kms: error: ${path}: its last ${rest} bytes are no whole page: the file was cut, and the copy ends before them`,
+    );
+}
