@@ -34,6 +34,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryData } from '../support/memory-data.ts';
 import { binaryLogProperty } from './binary-log-property.ts';
 import { type DataSeeds, MADE_KEYS } from './data-seeds.ts';
+import { decryptedTablespaceProperty } from './decrypted-tablespace-property.ts';
 import { spoiltFile } from './spoilt-files.ts';
 
 const DATADIR = '/data';
@@ -211,6 +212,7 @@ export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.
         ),
     ),
     binaryLogs: binaryLogProperty(seeds.binaryLogs, within),
+    decryptedTablespaces: decryptedTablespaceProperty(tablespace, within),
     keyFiles: fc.asyncProperty(spoiltFile(KEY_LINES), spoiltFile(KEY_LINES), (file, passphrase) =>
       within(() => {
         const secret = passphraseOf(passphrase);
@@ -220,4 +222,12 @@ export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.
   };
 }
 
-export type DataGroup = 'binaryLogs' | 'pages' | 'tablespaces' | 'ariaTables' | 'logs' | 'directories' | 'keyFiles';
+export type DataGroup =
+  | 'pages'
+  | 'tablespaces'
+  | 'ariaTables'
+  | 'logs'
+  | 'directories'
+  | 'binaryLogs'
+  | 'decryptedTablespaces'
+  | 'keyFiles';

@@ -4,7 +4,7 @@ import type { DataKey } from '../../format/encryption-scheme.ts';
 import { CRYPT_BLOCK_BYTES } from '../../format/innodb/crypt-block.ts';
 import { isInDoublewrite } from '../../format/innodb/doublewrite.ts';
 import { cryptBlockAt, isFreePage, type SpaceLayout } from '../../format/innodb/layout.ts';
-import { pageDamage, sealPage, writtenBytes } from '../../format/innodb/page-checksum.ts';
+import { hasItsEnd, pageDamage, sealPage, writtenBytes } from '../../format/innodb/page-checksum.ts';
 import { PageCipher } from '../../format/innodb/page-cipher.ts';
 import { COMPRESSED_BIT, FIELD, PAGE_TYPE } from '../../format/innodb/page-fields.ts';
 import { readPageHeader } from '../../format/innodb/page-header.ts';
@@ -138,7 +138,9 @@ export class Pages {
 
   #header(page: Buffer, number: number): ReturnType<typeof readPageHeader> {
     const { layout, crypt } = this.#space;
-    return readPageHeader(layout.form, crypt !== undefined && number > 0, number, page, 0);
+    const header = readPageHeader(layout.form, crypt !== undefined && number > 0, number, page, 0);
+    // A page whose beginning was lost is not one that was never written.
+    return header === 'empty' && !page.equals(ZEROS.subarray(0, page.length)) ? 'strange' : header;
   }
 
   /** @returns why the page is not in clear and right; its bytes are then undefined */
@@ -272,5 +274,7 @@ function decrypt(layout: SpaceLayout, cipher: PageCipher, page: Buffer): Outcome
   const problem = cipher.decrypt(page, layout.id);
   if (problem !== undefined) return { reason: problem === 'not this key' ? 'wrong key' : problem };
   const proof = proofOf(layout, page, layout.id);
-  return proof === undefined ? { reason: 'wrong key' } : { proof };
+  if (proof === undefined) return { reason: 'wrong key' };
+  // The checksum of an older page does not cover the whole end, which is not encrypted.
+  return hasItsEnd(layout, page) ? { proof } : { reason: 'end' };
 }

@@ -52,8 +52,8 @@ export function isIntact(layout: Pick<SpaceLayout, 'form'>, page: Buffer): boole
   return (stored === checksum && atEnd === checksum) || hasOldestChecksum(page);
 }
 
-/** A page in clear repeats a part of its LSN at its end. */
-function hasItsEnd({ form }: SpaceLayout, page: Buffer): boolean {
+/** Tells whether a page in clear repeats a part of its LSN at its end; true for pages that do not. */
+export function hasItsEnd({ form }: SpaceLayout, page: Buffer): boolean {
   const lsn = page.readUInt32BE(FIELD.lsn + 4);
   if (form === 'full_crc32') {
     const isClear = page.readUInt32BE(FIELD.version) === 0 && !isCompressed(page);
