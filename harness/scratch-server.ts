@@ -302,6 +302,18 @@ export function serverPlugin(name: string): string {
   return file;
 }
 
+/**
+ * A program of MariaDB's packages for servers or clients, installed or unpacked by scripts/setup.sh.
+ * @throws Error when it is neither
+ */
+export function serverTool(name: string): string {
+  const file = ['/usr/bin', join(BUILD, 'mariadb-test/usr/bin')]
+    .map((directory) => join(directory, name))
+    .find((path) => existsSync(path));
+  if (file === undefined) throw new Error(`no ${name}: scripts/setup.sh suite gets it`);
+  return file;
+}
+
 /** The command prefix with which campaigns/checked-server.ts has servers and mariadb-backup started. */
 export function watched(what: 'SERVER' | 'BACKUP' = 'SERVER'): string[] {
   const launcher: unknown = JSON.parse(process.env[`TEST_${what}_LAUNCHER`] ?? '[]');

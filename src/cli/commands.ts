@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import { backupKeysCommand } from './backup-keys.ts';
+import { decryptAriaCommand } from './decrypt/aria.ts';
 import { decryptBinlogCommand } from './decrypt/binlog.ts';
 import { decryptCommand } from './decrypt/decrypt.ts';
 import { decryptPageCommand } from './decrypt/page.ts';
@@ -29,7 +30,12 @@ export function createProgram(): Command {
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
-    decryptCommand(decryptTablespaceCommand(processIo), decryptPageCommand(processIo), decryptBinlogCommand(processIo)),
+    decryptCommand(
+      decryptTablespaceCommand(processIo),
+      decryptPageCommand(processIo),
+      decryptBinlogCommand(processIo),
+      decryptAriaCommand(processIo),
+    ),
     policyCommand(processIo),
     loginCommand(processIo),
     devKmsCommand(processIo),

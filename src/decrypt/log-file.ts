@@ -1,5 +1,5 @@
 import type { DataFiles, OpenDataFile } from '../data/data-files.ts';
-import { KeyError, systemErrorCode } from '../errors.ts';
+import { openData } from '../data/open-data.ts';
 import { nextTurn } from '../next-turn.ts';
 import { type DecryptedLog, decryptLog, type LogInput } from './binlog.ts';
 import type { DataKeys } from './data-keys.ts';
@@ -9,7 +9,7 @@ const CHUNKS_A_TURN = 64;
 
 /** Opens a log, which may grow while it is read. @throws KeyError DATA_UNREADABLE */
 export function openLog(disk: Pick<DataFiles, 'open'>, path: string): LogInput & { close(): void } {
-  const file = open(disk, path);
+  const file = openData(disk, path);
   return { ...inputOf(path, file), close: () => file.close() };
 }
 
@@ -35,16 +35,4 @@ function inputOf(name: string, { readInto }: Pick<OpenDataFile, 'readInto'>): Lo
       return got;
     },
   };
-}
-
-function open(disk: Pick<DataFiles, 'open'>, path: string): OpenDataFile {
-  try {
-    const file = disk.open(path);
-    if (file !== undefined) return file;
-  } catch (cause) {
-    const code = systemErrorCode(cause);
-    if (code === undefined) throw cause;
-    throw new KeyError('DATA_UNREADABLE', `${path}: ${code}`, { cause });
-  }
-  throw new KeyError('DATA_UNREADABLE', `${path}: it is not a regular file`);
 }

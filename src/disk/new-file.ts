@@ -25,8 +25,24 @@ export interface NewFile {
    * @throws KeyError STORE_UNAVAILABLE if a file of that name was made in the meantime
    */
   complete(): void;
+  /** Removes a complete file. */
+  undo(): void;
   /** Removes the file, unless it is complete. */
   close(): void;
+}
+
+/** Gives all files their names, or none. @throws KeyError STORE_UNAVAILABLE */
+export function completeAll(files: readonly NewFile[]): void {
+  const done: NewFile[] = [];
+  try {
+    for (const file of files) {
+      file.complete();
+      done.push(file);
+    }
+  } catch (error) {
+    for (const file of done) file.undo();
+    throw error;
+  }
 }
 
 const OWNER_ONLY = 0o600;
@@ -72,6 +88,7 @@ export function createNewFile(path: string, random: Random): NewFile {
         fsyncSync(directory);
         closeSync(directory);
       }),
+    undo: () => unlinkSync(path),
     close: () => {
       closeSync(descriptor);
       unlinkSync(temporary);

@@ -1,4 +1,3 @@
-import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { type DecryptedLog, decryptLog, type LogOutput } from '../../decrypt/binlog.ts';
 import { openLog } from '../../decrypt/log-file.ts';
@@ -10,6 +9,7 @@ import type { CliIo } from '../process-io.ts';
 import { systemSurroundings } from '../system-surroundings.ts';
 import { type ByteStreams, processStreams, ReaderGone } from './byte-streams.ts';
 import { type KeySourceOptions, withDataKeys, withKeySource } from './key-source.ts';
+import { outputPaths } from './outputs.ts';
 
 interface BinlogOptions extends KeySourceOptions {
   readonly to?: string;
@@ -81,16 +81,10 @@ async function outputNames(
     if (showsOutput) throw new KeyError('BAD_OPTION', '--stdout: a terminal cannot show a binary log');
     return undefined;
   }
-  const isDirectory = await outside.files.stat(to).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  if (!isDirectory && files.length > 1)
-    throw new KeyError('BAD_OPTION', `--to ${to}: expected a directory for ${files.length} logs`);
-  if (!isDirectory) return [to];
-  if (files.includes(STANDARD_INPUT))
+  const paths = await outputPaths(files, to, outside);
+  if (files.includes(STANDARD_INPUT) && paths[0] !== to)
     throw new KeyError('BAD_OPTION', `--to ${to}: a log from standard input needs the name of a file`);
-  return files.map((file) => join(to, basename(file)));
+  return paths;
 }
 
 function appendTo(copy: NewFile): LogOutput {

@@ -1,14 +1,15 @@
 /**
- * Writes test/vectors/logs: binary and relay logs that real servers encrypted with a key of file_key_management, which
- * is 16 bytes of value 1, with checksums and without.
+ * Writes test/vectors/logs and test/vectors/aria: binary and relay logs, with checksums and without, and Aria tables that
+ * real servers encrypted with a key of file_key_management, which is 16 bytes of value 1.
  */
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { installDatabase, ScratchServer, type ServerOptions, serverPlugin } from './scratch-server.ts';
 
-const VECTORS = join(import.meta.dirname, '../test/vectors/logs');
+const VECTORS = join(import.meta.dirname, '../test/vectors');
 const ALGORITHMS = { cbc: 'AES_CBC', ctr: 'AES_CTR' } as const;
 const directory = mkdtempSync(join(tmpdir(), 'mak-record-'));
 const template = join(directory, 'template');
@@ -63,6 +64,8 @@ async function record(name: string, algorithm: string): Promise<void> {
     await source.sql('SET GLOBAL binlog_checksum=NONE');
     await source.sql('INSERT INTO d.t VALUES (3), (4)');
     await source.sql('FLUSH BINARY LOGS');
+    await source.sql('SET GLOBAL aria_encrypt_tables=ON');
+    await createTable(source, name);
     const position = await source.sql('SHOW MASTER STATUS');
     await replica.sql("CHANGE MASTER TO MASTER_LOG_FILE='binlog.000002', MASTER_LOG_POS=4");
     await replica.sql('START SLAVE');
@@ -70,12 +73,16 @@ async function record(name: string, algorithm: string): Promise<void> {
     await replica.stop();
     await source.stop();
     const keep = (server: ScratchServer, log: string, as: string): void => {
-      const vector = join(VECTORS, `${as}-${name}`);
+      const vector = join(VECTORS, 'logs', `${as}-${name}`);
       copyFileSync(join(server.datadir, log), vector);
       chmodSync(vector, 0o644);
     };
     keep(source, 'binlog.000002', 'checksums');
     keep(source, 'binlog.000003', 'no-checksums');
+    for (const ending of ['MAI', 'MAD']) {
+      const bytes = readFileSync(join(source.datadir, `d/a.${ending}`));
+      writeFileSync(join(VECTORS, 'aria', `${name}.${ending}.gz`), gzipSync(bytes, { level: 9 }));
+    }
     keep(replica, 'relay.000002', 'relay-checksums');
     keep(replica, 'relay.000004', 'relay-no-checksums');
   } finally {
@@ -84,8 +91,18 @@ async function record(name: string, algorithm: string): Promise<void> {
   }
 }
 
+/** A table of each kind: with transactions under CBC, without under CTR. */
+async function createTable(server: ScratchServer, name: string): Promise<void> {
+  const transactional = name === 'cbc' ? 1 : 0;
+  await server.sql(
+    `CREATE TABLE d.a (i INT PRIMARY KEY, s VARCHAR(20), b BLOB) ENGINE=Aria TRANSACTIONAL=${transactional}`,
+  );
+  await server.sql("INSERT INTO d.a VALUES (1, 'short', 'x'), (2, 'long', REPEAT('b', 9000)), (3, 'deleted', 'x')");
+  await server.sql('DELETE FROM d.a WHERE i = 3');
+}
+
 try {
-  mkdirSync(VECTORS, { recursive: true });
+  for (const folder of ['logs', 'aria']) mkdirSync(join(VECTORS, folder), { recursive: true });
   writeFileSync(keyFile, `1;${Buffer.alloc(16, 1).toString('hex')}\n`);
   await installDatabase(template);
   for (const [name, algorithm] of Object.entries(ALGORITHMS)) await record(name, algorithm);

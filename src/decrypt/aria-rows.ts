@@ -1,0 +1,328 @@
+/**
+ * Moves the rows of decrypted Aria pages to where a table in clear has them (MariaDB's ma_blockrec.c).
+ *
+ * An encrypted page has a key version of four bytes after its header. Rows on a page are found by their offsets, so that
+ * head and tail pages only get four bytes of empty space more. A blob page is always filled to its end: with four bytes
+ * more on each, what follows moves up from page to page, and the last page or the tail of a blob can become free.
+ */
+import { KeyError } from '../errors.ts';
+import {
+  ARIA_BLOB,
+  ARIA_BLOB_PAGE_HEADER,
+  ARIA_CHECKSUM_BYTES,
+  ARIA_TAIL,
+  ARIA_VERSION_BYTES,
+  ariaPageType,
+  sealAriaPage,
+} from '../format/aria-cipher.ts';
+import { type AriaColumn, type AriaLayout, BLOB_COLUMN, CHAR_COLUMN, VARCHAR_COLUMN } from '../format/aria-layout.ts';
+import { ariaEntries, ariaEntry, setAriaEntryLength } from '../format/aria-page.ts';
+
+/** Decrypted pages, numbered as in the file. */
+export interface AriaPages {
+  /** Returns a copy. */
+  read(number: number): Buffer;
+  write(number: number, page: Buffer): void;
+}
+
+/** Bits of a row's first byte, each with the bytes that it adds to the row's header. */
+const HEADER_PARTS = [
+  [1, 6],
+  [2, 7],
+  [4, 6],
+  [8, 1],
+] as const;
+const HAS_EXTENTS = 128;
+/** A run of pages: the first page, and their number; for a tail, its entry in the page's directory. Both have flags. */
+const [EXTENT_BYTES, PAGE_BYTES] = [7, 5];
+const [IS_TAIL, FLAGS] = [0x8000, 0xc000];
+const LONG_LENGTH = 255;
+/** The server makes no tail shorter. */
+const MIN_TAIL = 32;
+const POINTER_BYTES = 8;
+
+/** A whole page, or a tail on a page, with its part of a row. */
+interface Piece {
+  readonly page: number;
+  readonly extent: number;
+  /** The entry in the page's directory; undefined: a whole page. */
+  readonly entry: number | undefined;
+  readonly bytes: Buffer;
+  /** The bytes that the row has there. */
+  used: number;
+}
+
+/** Pieces that are filled one after the other: those of one blob, or of what does not fit the head page. */
+type Segment = Piece[];
+
+/**
+ * Moves the parts of a head page's long rows.
+ * @param name the table's in messages
+ * @param head the page, in which the rows' lists of pages are changed
+ * @returns the blob pages that are in use
+ * @throws KeyError DATA_UNREADABLE if a row is not what the table's columns say
+ */
+export function moveLongRows(
+  name: string,
+  layout: AriaLayout,
+  head: Buffer,
+  number: number,
+  pages: AriaPages,
+): readonly number[] {
+  const used: number[] = [];
+  for (let entry = 0; entry < ariaEntries(head); entry += 1) {
+    const place = ariaEntry(head, entry);
+    if (place === undefined || ((head[place.start] ?? 0) & HAS_EXTENTS) === 0) continue;
+    const row = head.subarray(place.start, place.start + place.length);
+    try {
+      used.push(...new LongRow(layout, row, pages).move());
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new KeyError(
+        'DATA_UNREADABLE',
+        `${name}: page ${number}: row ${entry} does not fit its table: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+  return used;
+}
+
+/** Reads a row as the server does. Buffers throw a RangeError where a row says more than there is. */
+class LongRow {
+  readonly #layout: AriaLayout;
+  readonly #pages: AriaPages;
+  readonly #head: Buffer;
+  readonly #segments: Segment[] = [];
+  /** The row's list of pages, and its offsets in the head; `#othersAt` undefined: they begin the first segment. */
+  #extents: Buffer = Buffer.alloc(0);
+  #firstAt = 0;
+  #othersAt: number | undefined;
+  /** The extent that is read, and its pages that are left. */
+  #extent = 0;
+  #left = 0;
+  #page = 0;
+  /** The part of the row that is read: the head, or a piece. */
+  #bytes: Buffer;
+  #at = 0;
+
+  constructor(layout: AriaLayout, head: Buffer, pages: AriaPages) {
+    this.#layout = layout;
+    this.#pages = pages;
+    this.#head = head;
+    this.#bytes = head;
+  }
+
+  /** Moves the parts that are on other pages. Returns the blob pages that are in use afterwards. */
+  move(): readonly number[] {
+    this.#read();
+    const parts = this.#segments.flatMap((segment) => this.#spread(segment));
+    const extents = this.#newExtents(parts.filter(({ bytes }) => bytes.length > 0).map(({ piece }) => piece));
+    extents.copy(this.#head, this.#firstAt, 0, EXTENT_BYTES);
+    const others = extents.subarray(EXTENT_BYTES);
+    if (this.#othersAt !== undefined) others.copy(this.#head, this.#othersAt);
+    else this.#putFirst(parts, others);
+    for (const { piece, bytes } of parts) this.#write(piece, bytes);
+    return parts
+      .filter(({ piece, bytes }) => piece.entry === undefined && bytes.length > 0)
+      .map(({ piece }) => piece.page);
+  }
+
+  #read(): void {
+    const { hasFieldLengths, hasRowChecksums, nullBytes, emptyBytes, fieldOffsetBytes, columns, fixedColumns } =
+      this.#layout;
+    const flags = this.#take(1)[0] ?? 0;
+    for (const [bit, bytes] of HEADER_PARTS) if ((flags & bit) !== 0) this.#take(bytes);
+    const count = this.#takeLength();
+    this.#firstAt = this.#at;
+    const first = this.#take(EXTENT_BYTES);
+    this.#extents = Buffer.concat([first], count * EXTENT_BYTES);
+    this.#openExtent(0);
+    const lengthBytes = hasFieldLengths ? this.#takeLength() : 0;
+    if (hasRowChecksums) this.#take(1);
+    const nulls = this.#take(nullBytes);
+    const empties = this.#take(emptyBytes);
+    this.#take(fieldOffsetBytes);
+    if (count > 1) {
+      const others = this.#takeLong((count - 1) * EXTENT_BYTES);
+      others.copy(this.#extents, EXTENT_BYTES);
+      if (this.#bytes === this.#head) this.#othersAt = this.#at - others.length;
+    }
+    for (const column of columns.slice(0, fixedColumns)) this.#takeFixed(column.length);
+    const lengths = new Lengths(this.#takeLong(lengthBytes));
+    for (const column of columns.slice(fixedColumns)) {
+      const isNull = ((nulls[column.nullAt] ?? 0) & column.nullBit) !== 0;
+      const isEmpty = ((empties[column.emptyAt] ?? 0) & column.emptyBit) !== 0;
+      if (!isNull && !isEmpty) this.#takeColumn(column, lengths);
+    }
+    this.#leave();
+    if (this.#left > 0 || this.#extents.subarray((this.#extent + 1) * EXTENT_BYTES).some((byte) => byte !== 0))
+      throw new RangeError('it has more pages than data');
+  }
+
+  #takeColumn(column: AriaColumn, lengths: Lengths): void {
+    switch (column.type) {
+      case CHAR_COLUMN:
+        this.#takeLong(lengths.take(column.length <= 255 ? 1 : 2));
+        break;
+      case VARCHAR_COLUMN:
+        this.#takeLong(lengths.take(column.length <= 256 ? 1 : 2));
+        break;
+      case BLOB_COLUMN: {
+        const length = lengths.take(column.length - POINTER_BYTES);
+        // A blob lies on pages of its own unless the whole of it is in the head.
+        if (this.#bytes !== this.#head || length > this.#rest) this.#next(true);
+        this.#takeLong(length);
+        break;
+      }
+      default:
+        this.#takeFixed(column.length);
+    }
+  }
+
+  get #rest(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  #take(bytes: number): Buffer {
+    if (bytes > this.#rest) throw new RangeError('it is cut short');
+    this.#at += bytes;
+    return this.#bytes.subarray(this.#at - bytes, this.#at);
+  }
+
+  /** A length of one byte, or of three. */
+  #takeLength(): number {
+    const length = this.#take(1)[0] ?? 0;
+    return length < LONG_LENGTH ? length : this.#take(2).readUInt16BE();
+  }
+
+  /** Values of fixed length are never split. */
+  #takeFixed(bytes: number): void {
+    if (bytes > this.#rest) {
+      if (this.#bytes !== this.#head && this.#rest > 0) throw new RangeError('a value of fixed length is split');
+      this.#next(false);
+    }
+    this.#take(bytes);
+  }
+
+  /** Takes a value that may go on from piece to piece, but not from the head to the first piece. */
+  #takeLong(bytes: number): Buffer {
+    if (bytes <= this.#rest) return this.#take(bytes);
+    const parts = this.#bytes === this.#head ? [] : [this.#take(this.#rest)];
+    for (let left = bytes - (parts[0]?.length ?? 0); left > 0; left -= parts.at(-1)?.length ?? 0) {
+      this.#next(false);
+      parts.push(this.#take(Math.min(left, this.#rest)));
+    }
+    return Buffer.concat(parts);
+  }
+
+  #next(startsSegment: boolean): void {
+    this.#leave();
+    if (this.#left === 0) this.#openExtent(this.#extent + 1);
+    const piece = this.#piece();
+    this.#left -= 1;
+    if (startsSegment || this.#segments.length === 0) this.#segments.push([]);
+    this.#segments.at(-1)?.push(piece);
+    [this.#bytes, this.#at] = [piece.bytes, 0];
+  }
+
+  #leave(): void {
+    const piece = this.#segments.at(-1)?.at(-1);
+    if (piece !== undefined) piece.used = this.#at;
+  }
+
+  #openExtent(extent: number): void {
+    const at = extent * EXTENT_BYTES;
+    const count = this.#extents.readUInt16LE(at + PAGE_BYTES);
+    this.#extent = extent;
+    this.#page = this.#extents.readUIntLE(at, PAGE_BYTES);
+    this.#left = (count & IS_TAIL) === 0 ? count & ~FLAGS : 1;
+    if (this.#left === 0) throw new RangeError('it has fewer pages than data');
+  }
+
+  #piece(): Piece {
+    const count = this.#extents.readUInt16LE(this.#extent * EXTENT_BYTES + PAGE_BYTES);
+    const number = this.#page;
+    const page = this.#pages.read(number);
+    const piece = { page: number, extent: this.#extent, used: 0 };
+    if ((count & IS_TAIL) === 0) {
+      this.#page += 1;
+      if (ariaPageType(page) !== ARIA_BLOB) throw new RangeError(`page ${number} is no blob page`);
+      const start = ARIA_BLOB_PAGE_HEADER + ARIA_VERSION_BYTES;
+      return { ...piece, entry: undefined, bytes: page.subarray(start, page.length - ARIA_CHECKSUM_BYTES) };
+    }
+    const entry = count & ~FLAGS;
+    const place = ariaPageType(page) === ARIA_TAIL ? ariaEntry(page, entry) : undefined;
+    if (place === undefined) throw new RangeError(`page ${number} has no tail ${entry}`);
+    return { ...piece, entry, bytes: page.subarray(place.start, place.start + place.length) };
+  }
+
+  /** Distributes a segment's data among its pieces again; the last ones can get nothing. */
+  #spread(segment: Segment): { readonly piece: Piece; readonly bytes: Buffer }[] {
+    for (const piece of segment.slice(0, -1))
+      if (piece.used < piece.bytes.length) throw new RangeError(`page ${piece.page} is not filled`);
+    const data = Buffer.concat(segment.map(({ bytes, used }) => bytes.subarray(0, used)));
+    let done = 0;
+    return segment.map((piece) => {
+      const room = piece.bytes.length + (piece.entry === undefined ? ARIA_VERSION_BYTES : 0);
+      const bytes = data.subarray(done, done + room);
+      done += bytes.length;
+      return { piece, bytes };
+    });
+  }
+
+  /** Returns the list of the pages that have data; unused places at its end are zeros. */
+  #newExtents(pieces: readonly Piece[]): Buffer {
+    const extents = Buffer.alloc(this.#extents.length);
+    let to = 0;
+    for (const extent of new Set(pieces.map((piece) => piece.extent))) {
+      const at = extent * EXTENT_BYTES;
+      this.#extents.copy(extents, to, at, at + EXTENT_BYTES);
+      const count = this.#extents.readUInt16LE(at + PAGE_BYTES);
+      const pages = pieces.filter((piece) => piece.extent === extent).length;
+      if ((count & IS_TAIL) === 0) extents.writeUInt16LE((count & FLAGS) | pages, to + PAGE_BYTES);
+      to += EXTENT_BYTES;
+    }
+    return extents;
+  }
+
+  #putFirst(parts: readonly { readonly bytes: Buffer }[], bytes: Buffer): void {
+    let done = 0;
+    for (const part of parts) {
+      if (done === bytes.length) return;
+      done += bytes.copy(part.bytes, 0, done);
+    }
+  }
+
+  #write({ page: number, entry }: Piece, bytes: Buffer): void {
+    const page = this.#pages.read(number);
+    if (entry !== undefined) {
+      const { start = 0, length = 0 } = ariaEntry(page, entry) ?? {};
+      bytes.copy(page, start);
+      page.fill(0, start + bytes.length, start + length);
+      setAriaEntryLength(page, entry, bytes.length === 0 ? 0 : Math.max(bytes.length, Math.min(MIN_TAIL, length)));
+    } else {
+      page.fill(0, ARIA_BLOB_PAGE_HEADER);
+      bytes.copy(page, ARIA_BLOB_PAGE_HEADER);
+      sealAriaPage(page, number);
+    }
+    this.#pages.write(number, page);
+  }
+}
+
+/** The lengths of a row's values, one after the other. */
+class Lengths {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  take(bytes: number): number {
+    this.#at += bytes;
+    return this.#bytes.readUIntLE(this.#at - bytes, bytes);
+  }
+}
