@@ -31,13 +31,13 @@ export async function examineTemporary(file: Readable, means: ScanMeans): Promis
   const scan = await scanTablespace(file, means);
   if (scan === undefined) return undefined;
   const found = foundIn(scan);
-  return { ...found, keyId: found.versions.length > 0 ? REDO_LOG_KEY_ID : undefined };
+  return { ...found, keyId: scan.unnamed > 0 ? REDO_LOG_KEY_ID : undefined };
 }
 
 function foundIn(scan: TablespaceScan): Found {
   const versions = versionUses(scan.versions);
   return {
-    state: stateOf(versions, scan.clear.used),
+    state: stateOf(versions, scan.clear.used, scan.unnamed),
     // The block of a tablespace that is not encrypted names a key as well.
     keyId: scan.crypt?.isEncrypted === true || versions.length > 0 ? scan.crypt?.keyId : undefined,
     asked: scan.crypt?.asked,
@@ -46,6 +46,7 @@ function foundIn(scan: TablespaceScan): Found {
       all: scan.pages,
       clear: scan.clear,
       spatial: scan.spatial,
+      unnamed: scan.unnamed,
       neverEncrypted: scan.alwaysClear,
       empty: scan.empty,
       copies: scan.copies,
@@ -73,6 +74,7 @@ export async function examineAria(
       all: scan.pages,
       clear: scan.clear,
       spatial: 0,
+      unnamed: 0,
       neverEncrypted: scan.neverEncrypted,
       empty: scan.empty,
       copies: 0,

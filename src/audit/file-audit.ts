@@ -47,6 +47,8 @@ export interface PageTotals {
   readonly clear: Readonly<PageCounts>;
   /** Pages in use among them that are of SPATIAL indexes, which InnoDB does not encrypt with checksums before full_crc32. */
   readonly spatial: number;
+  /** Encrypted pages that name no key version, as in a temporary tablespace. */
+  readonly unnamed: number;
   /** Pages that the server never encrypts. */
   readonly neverEncrypted: number;
   readonly empty: number;
@@ -62,8 +64,9 @@ export function versionUses(versions: ReadonlyMap<number, PageCounts>): readonly
   return [...versions].map(([version, counts]) => ({ version, ...counts })).sort((a, b) => a.version - b.version);
 }
 
-export function stateOf(versions: readonly VersionUse[], clear: number): FileState {
-  const used = versions.reduce((sum, version) => sum + version.used, 0);
+/** @param unnamed encrypted pages that name no key version */
+export function stateOf(versions: readonly VersionUse[], clear: number, unnamed = 0): FileState {
+  const used = versions.reduce((sum, version) => sum + version.used, unnamed);
   if (used > 0) return clear > 0 ? 'partly' : 'encrypted';
   return clear > 0 ? 'clear' : 'empty';
 }

@@ -46,12 +46,23 @@ function ofFile({ file, kind, bytes, state, keyId, asked, versions, pages }: Fil
   };
 }
 
-function ofPages({ all, clear, spatial, neverEncrypted, empty, copies, strangePages, strange }: PageTotals): object {
+function ofPages({
+  all,
+  clear,
+  spatial,
+  unnamed,
+  neverEncrypted,
+  empty,
+  copies,
+  strangePages,
+  strange,
+}: PageTotals): object {
   return {
     all,
     clearInUse: clear.used,
     clearFree: clear.free,
     clearSpatial: spatial,
+    encryptedUnnamed: unnamed,
     neverEncrypted,
     empty,
     copies,

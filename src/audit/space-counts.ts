@@ -12,6 +12,8 @@ export interface SpacePages {
   readonly clear: PageCounts;
   /** Pages of SPATIAL indexes among them, which InnoDB does not encrypt in forms before full_crc32. */
   readonly spatial: number;
+  /** Encrypted pages of a temporary tablespace, which name no key version. */
+  readonly unnamed: number;
   readonly alwaysClear: number;
   readonly empty: number;
   /** Copies of pages, also of other tablespaces, in the doublewrite area. */
@@ -25,8 +27,8 @@ export interface SpacePages {
 /** Pages whose header was strange, to read again and to report. More than that are damage, and no writes under way. */
 const MOST_STRANGE = 256;
 
-/** Kinds of pages in clear. The server makes some pages of a temporary tablespace in clear, which hold no rows. */
-export type ClearKind = 'spatial' | 'never encrypted' | 'other';
+/** Kinds of pages whose header names no key version. `encrypted`: of a temporary tablespace. */
+export type UnnamedKind = 'encrypted' | 'spatial' | 'other';
 
 /** Counts the pages of a tablespace by what their headers say. */
 export class SpaceCounts {
@@ -39,6 +41,7 @@ export class SpaceCounts {
   #strangePages = 0;
   #pages = 0;
   #spatial = 0;
+  #unnamed = 0;
   #alwaysClear = 0;
   #empty = 0;
   #copies = 0;
@@ -57,25 +60,26 @@ export class SpaceCounts {
     return isInDoublewrite(this.#doublewrite, this.#layout.pagesOfExtent, number);
   }
 
-  add(number: number, header: PageHeader, isFree: boolean, kind: ClearKind): void {
+  add(number: number, header: PageHeader, isFree: boolean, kind: UnnamedKind): void {
     this.#pages += 1;
     this.#note(number, header, isFree, kind);
   }
 
   /** Counts a page again that was strange. */
-  addAgain(number: number, header: PageHeader, isFree: boolean, kind: ClearKind): void {
+  addAgain(number: number, header: PageHeader, isFree: boolean, kind: UnnamedKind): void {
     this.#strangePages -= 1;
     this.#note(number, header, isFree, kind);
   }
 
-  #note(number: number, header: PageHeader, isFree: boolean, kind: ClearKind): void {
+  #note(number: number, header: PageHeader, isFree: boolean, kind: UnnamedKind): void {
     if (this.isCopy(number)) {
       this.#copies += 1;
       return;
     }
     if (header === 'empty') this.#empty += 1;
     else if (header === 'strange') this.#noteStrange(number);
-    else if (header === 0 && (kind === 'never encrypted' || this.#staysClear(number))) this.#alwaysClear += 1;
+    else if (header === 0 && this.#staysClear(number)) this.#alwaysClear += 1;
+    else if (header === 0 && kind === 'encrypted') this.#unnamed += 1;
     else if (header === 0) {
       count(this.#clear, isFree);
       if (kind === 'spatial' && !isFree) this.#spatial += 1;
@@ -88,6 +92,7 @@ export class SpaceCounts {
       versions: this.#versions.byVersion,
       clear: this.#clear,
       spatial: this.#spatial,
+      unnamed: this.#unnamed,
       alwaysClear: this.#alwaysClear,
       empty: this.#empty,
       copies: this.#copies,

@@ -9,7 +9,7 @@ import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
 import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
-import { type ClearKind, SpaceCounts, type SpacePages } from './space-counts.ts';
+import { SpaceCounts, type SpacePages, type UnnamedKind } from './space-counts.ts';
 
 type ReadInto = OpenDataFile['readInto'];
 
@@ -64,12 +64,12 @@ export async function scanTablespace(
   const counts = new SpaceCounts(layout, doublewrite);
   const end = first + Math.floor(fileBytes / size);
   const isTemporary = layout.id === TEMPORARY_SPACE;
-  // A temporary tablespace has no crypt block, and its pages have no checksums.
-  const isEncrypted = crypt?.isEncrypted === true || isTemporary;
+  const isEncrypted = crypt?.isEncrypted === true;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   const look = (number: number, at: number): PageHeader => {
     const header = readPageHeader(form, isEncrypted, number, chunk, at);
     const isNew = typeof header === 'number' && !counts.knows(header);
+    // Pages of a temporary tablespace in clear have no checksums.
     const isChecked = (means.checksums || isNew) && !isTemporary;
     if (header === 'strange' || !isChecked || counts.isCopy(number)) return header;
     const page = chunk.subarray(at, at + size);
@@ -78,11 +78,12 @@ export async function scanTablespace(
       : isIntact(layout, page);
     return isSound ? header : 'strange';
   };
-  const kindOf = (header: PageHeader, at: number): ClearKind => {
-    if (header !== 0 || !isEncrypted) return 'other';
-    const type = chunk.readUInt16BE(at + FIELD.type);
-    if (isTemporary && (type === PAGE_TYPE.inode || type === PAGE_TYPE.system)) return 'never encrypted';
-    return form !== 'full_crc32' && type === PAGE_TYPE.rtree ? 'spatial' : 'other';
+  const kindOf = (header: PageHeader, at: number): UnnamedKind => {
+    if (header !== 0) return 'other';
+    // No page of a temporary tablespace names its version. The number of the tablespace is in the encrypted range.
+    if (isTemporary) return chunk.readUInt32BE(at + FIELD.spaceId) === TEMPORARY_SPACE ? 'other' : 'encrypted';
+    const isRtree = chunk.readUInt16BE(at + FIELD.type) === PAGE_TYPE.rtree;
+    return isEncrypted && form !== 'full_crc32' && isRtree ? 'spatial' : 'other';
   };
   let { free } = space;
   let number = first;
@@ -119,7 +120,7 @@ export async function scanTablespace(
 interface PageRead {
   readonly header: PageHeader;
   readonly isFree: boolean;
-  readonly kind: ClearKind;
+  readonly kind: UnnamedKind;
 }
 
 /** Reads pages again whose header was strange: a server may have been writing them. */

@@ -159,10 +159,12 @@ function detailsOf({ keyId, versions, pages, asked }: FileAudit): string {
     const freePages = free === 0 ? '' : ` and ${free} free`;
     return ` ${keyId ?? '?'}.${version}${pages === undefined ? '' : ` (${counted(used, 'page')}${freePages})`}`;
   });
+  const unnamed =
+    pages !== undefined && pages.unnamed > 0 ? [` ${counted(pages.unnamed, 'page')} of key ${keyId}`] : [];
   const clear = pages !== undefined && pages.clear.used > 0 ? [` ${counted(pages.clear.used, 'page')} in clear`] : [];
   const definition = asked === 'yes' || asked === 'no' ? [` ENCRYPTED=${asked.toUpperCase()}`] : [];
   const bad = pages !== undefined && pages.strangePages > 0 ? [` ${counted(pages.strangePages, 'page')} NOT READ`] : [];
-  return [...keys, ...clear, ...definition, ...bad].map((part) => `,${part}`).join('');
+  return [...keys, ...unnamed, ...clear, ...definition, ...bad].map((part) => `,${part}`).join('');
 }
 
 function nameOf(state: FileState): string {

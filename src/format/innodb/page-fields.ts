@@ -15,8 +15,6 @@ export const FIELD = {
 } as const;
 
 export const PAGE_TYPE = {
-  inode: 3,
-  system: 6,
   spaceHeader: 8,
   rtree: 17_854,
   index: 17_855,
