@@ -42,7 +42,10 @@ export function auditText(report: AuditReport, columns?: number): readonly strin
     ...notLookedAt(report),
   ];
   const rows = keyRows(needs, Math.max(LEAST_KEY_ROWS, LINES - head.length - tail.length - 2));
-  const keys = rows.length === 0 ? ['', `  ${isComplete(report) ? 'nothing' : 'nothing that was read'} needs a key version`] : ['', ...table([HEADER, ...rows])];
+  const keys =
+    rows.length === 0
+      ? ['', `  ${isComplete(report) ? 'nothing' : 'nothing that was read'} needs a key version`]
+      : ['', ...table([HEADER, ...rows])];
   return [...head, ...keys, ...tail].map((line) => cut(line, width));
 }
 

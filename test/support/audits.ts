@@ -23,6 +23,7 @@ export function tablespace(
       all,
       clear: { used: clear, free: clearFree },
       spatial: 0,
+      unnamed: 0,
       neverEncrypted: 1,
       empty,
       copies: 0,
