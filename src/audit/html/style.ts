@@ -41,6 +41,7 @@ td { min-width: 5.5rem }
 td:first-child { min-width: 10rem; overflow-wrap: anywhere }
 th.number, td.number { text-align: right; white-space: nowrap }
 summary { cursor: pointer; padding: .3rem 0 }
+@media print, (min-width: 700px) { td:first-child { min-width: 15rem } }
 @page { size: A4; margin: 16mm 14mm }
 @media print {
   body { padding: 0; max-width: none; font-size: 10pt }
