@@ -2,12 +2,21 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { COMMAND, PATH, pluginOptions, type ScratchServer } from '../../harness/scratch-server.ts';
+import {
+  BUILD,
+  COMMAND,
+  PATH,
+  pluginOptions,
+  type ScratchServer,
+  TEST_CREDENTIALS,
+} from '../../harness/scratch-server.ts';
 import { schemaErrors } from '../support/json-schema.ts';
 import { newServer, run, startKms } from '../support/lab.ts';
 import { until } from '../support/scratch.ts';
 
 const DOCUMENTS = join(import.meta.dirname, '../../docs');
+/** Debian's programs that are not installed here; scripts/setup.sh unpacks them. */
+const UNPACKED = join(BUILD, 'mariadb-test/usr/bin');
 const PAGE = readFileSync(join(DOCUMENTS, 'audit.md'), 'utf8');
 
 /** The server of the page, stopped, and a backup of it. */
@@ -26,14 +35,20 @@ async function describedServer(): Promise<ScratchServer> {
   );
   await server.start();
   await server.sql('CREATE DATABASE shop');
-  const create = async (table: string, options: string, rows: number): Promise<void> => {
+  const create = async (table: string, options: string): Promise<void> => {
     await server.sql(`CREATE TABLE shop.${table} (i INT PRIMARY KEY, note TEXT) ${options}`);
+  };
+  const fill = async (table: string, rows: number): Promise<void> => {
     await server.sql(`INSERT INTO shop.${table} SELECT seq, REPEAT('x', 500) FROM shop.seq_1_to_${rows}`);
   };
-  await create('customers', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3', 2_000);
-  await create('orders', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=5 PARTITION BY HASH (i) PARTITIONS 2', 4_000);
-  await create('notes', 'ENGINE=InnoDB ENCRYPTED=NO', 500);
-  await create('visits', 'ENGINE=Aria', 300);
+  await create('customers', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=3');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
+  await server.sql('ALTER TABLE shop.customers FORCE');
+  await create('orders', 'ENGINE=InnoDB ENCRYPTED=YES ENCRYPTION_KEY_ID=5 PARTITION BY HASH (i) PARTITIONS 2');
+  await create('notes', 'ENGINE=InnoDB ENCRYPTED=NO');
+  await create('visits', 'ENGINE=Aria');
+  for (const [table, rows] of Object.entries({ customers: 2_000, orders: 4_000, notes: 500, visits: 300 }))
+    await fill(table, rows);
   await until(
     'everything is encrypted',
     async () => {
@@ -44,8 +59,6 @@ async function describedServer(): Promise<ScratchServer> {
     },
     120,
   );
-  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
-  await server.sql('ALTER TABLE shop.customers FORCE');
   await server.stop();
   cpSync(server.datadir, join(server.directory, 'backup/full'), { recursive: true });
   return server;
@@ -64,10 +77,10 @@ function transcripts(): readonly Transcript[] {
     .map((text) => ({ command: text.split('\n')[0] ?? '', output: text.replace(/^.*\n/, '') }));
 }
 
-/** Numbers of pages and sizes differ between servers; their units, names of files and key versions do not. */
+/** Numbers of pages, events and bytes differ between servers; their units, names of files and key versions do not. */
 function withoutAmounts(text: string): string {
   return text
-    .replace(/[\d,.]+ (page|file|bytes|KB|MB|in)s?\b/g, 'N $1')
+    .replace(/[\d,.]+ (page|file|event|bytes|KB|MB|in)s?\b/g, 'N $1')
     .replace(/ {2,}/g, '  ')
     .trimEnd();
 }
@@ -75,10 +88,14 @@ function withoutAmounts(text: string): string {
 /** Runs a command as the page has it, on the server and the places of this test. */
 async function shell(command: string, { datadir, directory }: ScratchServer): Promise<string> {
   const script = command
-    .replace('mariadb-aws-kms audit', `"$COMMAND" audit --defaults-file="${directory}/my.cnf"`)
+    .replace(/mariadb-aws-kms (audit|verify-data|decrypt \w+)/, `"$COMMAND" $1 --defaults-file="${directory}/my.cnf"`)
+    .replaceAll('/var/lib/mysql/', `${datadir}/`)
     .replaceAll('/backup/', `${directory}/backup/`)
     .replace(/ audit\.html/, ` ${directory}/audit.html`);
-  const { stdout } = await run('sh', ['-c', `(${script}) 2>&1; true`], { cwd: datadir, env: { PATH, COMMAND } });
+  const { stdout } = await run('sh', ['-c', `(${script}) 2>&1; true`], {
+    cwd: datadir,
+    env: { ...TEST_CREDENTIALS, PATH: `${PATH}:${UNPACKED}`, COMMAND },
+  });
   return stdout.replaceAll(datadir, '/var/lib/mysql').replaceAll(`${directory}/`, '/');
 }
 
