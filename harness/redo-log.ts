@@ -1,21 +1,7 @@
-/**
- * InnoDB's redo log, ib_logfile0, as MariaDB 10.8 and later write it, in clear or encrypted: where a server that starts after a
- * crash takes it to end, and whether it was written up to there. Facts from MariaDB's log0log.h, log0recv.cc and mtr0types.h.
- *
- * The file is a header and a ring of mini-transactions. One is records, each with its length in clear; a byte that is 1 in one
- * lap of the ring and 0 in the next; in an encrypted log 8 bytes of nonce; and a CRC-32C of records and nonce. None of that
- * depends on the LSN but the lap. The log ends where no whole mini-transaction of the lap follows.
- */
+/** Finds the end of InnoDB's redo log as a start after a crash takes it, and whether the log was written up to there. */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { crc32c } from '../src/format/crc32c.ts';
-import { REDO_FORMAT, REDO_FORMAT_ENCRYPTED } from '../src/format/innodb/redo-log.ts';
+import { RedoRing } from '../src/format/innodb/redo-ring.ts';
 
-const RING = 12_288;
-const REDO_FORMAT_ENCRYPTED_10_8 = 0xd0687973;
-const CHECKPOINTS = [4096, 8192];
-const CHECKPOINT_BYTES = 60;
-const [NONCE_BYTES, CHECKSUM_BYTES] = [8, 4];
-const MOST_RECORD_BYTES = 1 << 20;
 /**
  * The log is written in blocks of 512 or 4096 bytes. Bytes that repeat at the same offset of a large block also do so
  * in a small one.
@@ -49,7 +35,8 @@ export interface StaleTail {
 
 /** @throws Error when it is not such a log, or has no valid checkpoint */
 export function readRedoLog(file: Buffer): RedoLog {
-  const ring = new Ring(file);
+  const ring = RedoRing.open((offset, length) => file.subarray(offset, offset + length), file.length);
+  if (ring === undefined) throw new Error('expected a redo log of MariaDB 10.8 or later with a valid checkpoint');
   const starts: number[] = [];
   let end = 0;
   for (let next = ring.endOf(end); next !== undefined; next = ring.endOf(end)) {
@@ -70,87 +57,13 @@ export function endRedoLog(path: string, { offset }: StaleTail): void {
   }
 }
 
-/** One lap of the ring, from the checkpoint on. */
-class Ring {
-  readonly bytes: Buffer;
-  readonly encrypted: boolean;
-  readonly checkpoint: number;
-  readonly #firstLsn: number;
-
-  constructor(file: Buffer) {
-    const format = file.length > RING ? file.readUInt32BE(0) : 0;
-    this.encrypted = format === REDO_FORMAT_ENCRYPTED || format === REDO_FORMAT_ENCRYPTED_10_8;
-    if (!this.encrypted && format !== REDO_FORMAT)
-      throw new Error(`expected a redo log of MariaDB 10.8 or later, got format 0x${format.toString(16)}`);
-    this.#firstLsn = Number(file.readBigUInt64BE(8));
-    this.checkpoint = latestCheckpoint(file, this.#firstLsn);
-    const offset = RING + ((this.checkpoint - this.#firstLsn) % (file.length - RING));
-    this.bytes = Buffer.concat([file.subarray(offset), file.subarray(RING, offset)]);
-  }
-
-  offsetOf(at: number): number {
-    return RING + ((this.checkpoint + at - this.#firstLsn) % this.bytes.length);
-  }
-
-  /**
-   * Returns the end of the mini-transaction that starts at `start`; undefined when there is none, or it is incomplete.
-   */
-  endOf(start: number): number | undefined {
-    let at = start;
-    for (let byte = this.#byte(at); byte > 1; byte = this.#byte(at)) {
-      at += 1 + (byte & 15 || this.#longLength(at + 1));
-      if (at - start > MOST_RECORD_BYTES) return undefined;
-    }
-    const checksumAt = at + 1 + (this.encrypted ? NONCE_BYTES : 0);
-    const end = checksumAt + CHECKSUM_BYTES;
-    if (at === start || end > this.bytes.length || this.#byte(at) !== this.#lapBit(at)) return undefined;
-    const nonce = this.bytes.subarray(at + 1, checksumAt);
-    const checksum = crc32c(nonce, crc32c(this.bytes.subarray(start, at)));
-    return checksum === this.bytes.readUInt32BE(checksumAt) ? end : undefined;
-  }
-
-  /** Returns another occurrence of the bytes at the same offset in a block. */
-  repeated(start: number, end: number): number | undefined {
-    const wanted = this.bytes.subarray(start, end);
-    for (let at = this.bytes.indexOf(wanted); at >= 0; at = this.bytes.indexOf(wanted, at + 1))
-      if (at !== start && (start - at) % SMALL_BLOCK === 0) return at;
-    return undefined;
-  }
-
-  #byte(at: number): number {
-    return this.bytes[at] ?? 0;
-  }
-
-  #lapBit(at: number): number {
-    return 1 - (Math.floor((this.checkpoint + at - this.#firstLsn) / this.bytes.length) % 2);
-  }
-
-  /** The number of bytes after a record's first one, including this length. */
-  #longLength(at: number): number {
-    const [a, b, c, d] = [this.#byte(at), this.#byte(at + 1), this.#byte(at + 2), this.#byte(at + 3)];
-    if (a < 0x80) return 15 + a;
-    if (a < 0xc0) return 15 + 0x80 + (((a & 0x3f) << 8) | b);
-    if (a < 0xe0) return 15 + 0x4080 + (((a & 0x1f) << 16) | (b << 8) | c);
-    return 15 + 0x204080 + (((a & 0x0f) << 24) | (b << 16) | (c << 8) | d);
-  }
-}
-
-function latestCheckpoint(file: Buffer, firstLsn: number): number {
-  const lsns = CHECKPOINTS.map((at) => file.subarray(at))
-    .filter((block) => crc32c(block.subarray(0, CHECKPOINT_BYTES)) === block.readUInt32BE(CHECKPOINT_BYTES))
-    .map((block) => Number(block.readBigUInt64BE(0)));
-  const latest = Math.max(...lsns);
-  if (latest < firstLsn) throw new Error('the redo log has no valid checkpoint');
-  return latest;
-}
-
 /** Only the block that was written last can hold any. */
-function staleTail(ring: Ring, starts: readonly number[], end: number): StaleTail | undefined {
+function staleTail(ring: RedoRing, starts: readonly number[], end: number): StaleTail | undefined {
   const block = end - 1 - (ring.offsetOf(end - 1) % LARGE_BLOCK);
   const inBlock = starts.filter((start) => start >= block);
   for (const [index, start] of inBlock.entries()) {
     const tail = Math.min(Math.max(end, start + LEAST_REPEATED_BYTES), block + LARGE_BLOCK);
-    const older = tail - start < LEAST_REPEATED_BYTES ? undefined : ring.repeated(start, tail);
+    const older = tail - start < LEAST_REPEATED_BYTES ? undefined : repeated(ring.bytes, start, tail);
     if (older === undefined) continue;
     return {
       from: ring.checkpoint + start,
@@ -159,5 +72,13 @@ function staleTail(ring: Ring, starts: readonly number[], end: number): StaleTai
       miniTransactions: inBlock.length - index,
     };
   }
+  return undefined;
+}
+
+/** Returns another occurrence of the bytes at the same offset in a block. */
+function repeated(bytes: Buffer, start: number, end: number): number | undefined {
+  const wanted = bytes.subarray(start, end);
+  for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1))
+    if (at !== start && (start - at) % SMALL_BLOCK === 0) return at;
   return undefined;
 }

@@ -34,6 +34,8 @@ export interface FileAudit {
   readonly versions: readonly VersionUse[];
   /** Undefined for logs, which have no pages. */
   readonly pages: PageTotals | undefined;
+  /** True for a redo log with changes that data files may lack, because the server runs or did not shut down. */
+  readonly needsRecovery?: boolean;
 }
 
 /** Pages under one key version; of a log, a version that it names, with no pages. */

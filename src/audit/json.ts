@@ -31,7 +31,8 @@ export function auditJson(report: AuditReport): string {
   );
 }
 
-function ofFile({ file, kind, bytes, state, keyId, asked, versions, pages }: FileAudit): object {
+function ofFile(audit: FileAudit): object {
+  const { file, kind, bytes, state, keyId, asked, versions, pages, needsRecovery } = audit;
   return {
     file,
     kind,
@@ -39,6 +40,7 @@ function ofFile({ file, kind, bytes, state, keyId, asked, versions, pages }: Fil
     state,
     ...(keyId === undefined ? {} : { keyId }),
     ...(asked === undefined ? {} : { asked }),
+    ...(needsRecovery === undefined ? {} : { needsRecovery }),
     keyVersions: versions.map(({ version, used, free }) =>
       pages === undefined ? { version } : { version, pagesInUse: used, freePages: free },
     ),

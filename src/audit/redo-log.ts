@@ -10,6 +10,7 @@ import {
   REDO_LOG_KEY_ID,
   type RedoBlocks,
 } from '../format/innodb/redo-log.ts';
+import { needsRecovery } from '../format/innodb/redo-ring.ts';
 import { isKeyVersion } from '../ids.ts';
 import { nextTurn } from '../next-turn.ts';
 import { CLEAR_LOG, EMPTY_LOG, encryptedLog, type Found, isZero, type Readable } from './found.ts';
@@ -24,6 +25,13 @@ type RedoMeans = Pick<ScanMeans, 'signal' | 'advance'>;
 
 /** @returns undefined: its format is not known, or it is damaged at its beginning */
 export async function examineRedoLog(file: Readable, means: RedoMeans): Promise<Found | undefined> {
+  const found = await versionsIn(file, means);
+  return found !== undefined && needsRecovery(file.read, file.bytes) === true
+    ? { ...found, needsRecovery: true }
+    : found;
+}
+
+async function versionsIn(file: Readable, means: RedoMeans): Promise<Found | undefined> {
   const head = file.read(0, EMPTY_REDO_LOG);
   // The next file of an archive is made before it is needed.
   if (isZero(head)) return EMPTY_LOG;

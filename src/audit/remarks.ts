@@ -34,6 +34,10 @@ export function remarksOf(
     ...remark('no server encrypts the binary log that InnoDB writes', ofFiles(inClear.filter(isInnodbLog))),
     ...remark('SPATIAL indexes stay in clear with older checksums', ofFiles(inClear.filter(isSpatialOnly))),
     ...freeInClear(files),
+    ...remark(
+      'changes that data files may lack, as of a server that runs or was killed: to start, it may need what is needed to read',
+      ofFiles(files.filter(({ kind, needsRecovery }) => kind === 'redo log' && needsRecovery === true)),
+    ),
   ];
 }
 

@@ -156,14 +156,14 @@ it('starts at the later checkpoint that is valid', () => {
   log.file[8192 + 20] = 1;
   expect(log.read()).toMatchObject({ checkpoint: FIRST_LSN, end: log.lsn });
   log.file[4096 + 20] = 1;
-  expect(() => log.read()).toThrow('the redo log has no valid checkpoint');
+  expect(() => log.read()).toThrow('expected a redo log of MariaDB 10.8 or later with a valid checkpoint');
 });
 
 it.each([
-  ['of another format', Buffer.alloc(RING + CAPACITY, 7), '0x7070707'],
-  ['that is cut', new Log().file.subarray(0, 600), '0x0'],
-])('the reader of redo logs refuses a file %s', (_, file, format) => {
-  expect(() => readRedoLog(file)).toThrow(`expected a redo log of MariaDB 10.8 or later, got format ${format}`);
+  ['of another format', Buffer.alloc(RING + CAPACITY, 7)],
+  ['that is cut', new Log().file.subarray(0, 600)],
+])('the reader of redo logs refuses a file %s', (_, file) => {
+  expect(() => readRedoLog(file)).toThrow('expected a redo log of MariaDB 10.8 or later with a valid checkpoint');
 });
 
 it('the end of a log is written to the right place, and nothing else changes', () => {
