@@ -1,4 +1,5 @@
 import { agent } from './agent.ts';
+import { audit } from './audit.ts';
 import { cost } from './cost.ts';
 import { hotPath } from './hot-path.ts';
 import { keyTable } from './key-table.ts';
@@ -23,5 +24,6 @@ export const SECTIONS: readonly Section[] = [
   agent,
   rotation,
   ways,
+  audit,
   cost,
 ];

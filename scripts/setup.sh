@@ -78,6 +78,7 @@ wanted_for_bench='
 /usr/bin/sysbench sysbench
 /usr/bin/strace strace
 /usr/bin/perf linux-perf
+/usr/bin/time time
 '
 # Key plugins to compare with; their packages, too, would bring a server with a service.
 bench_packages='mariadb-server mariadb-test mariadb-plugin-hashicorp-key-management'

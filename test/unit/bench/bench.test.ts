@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { withoutStarts } from '../../../bench/audit.ts';
 import { dollarsPerYear, requestsPerYear } from '../../../bench/cost.ts';
+import { forEach, measureCommand, usedBy } from '../../../bench/measured-command.ts';
 import { SECTIONS } from '../../../bench/sections.ts';
 import {
   geometricMean,
@@ -92,4 +94,22 @@ it('a fleet pays for the starts, rotations and hourly looks of each server, and 
   const fleet = { name: 'f', servers: 10, shape: { ids: 1, versions: 1 }, startsPerYear: 2, rotationsPerYear: 3 };
   expect(requestsPerYear(fleet, { start: 100, rotation: 7, look: 1 })).toBe(10 * (200 + 21 + 8760));
   expect(dollarsPerYear(1_000_000)).toBe(15);
+});
+
+it('starts are taken from the time of their round', () => {
+  expect(withoutStarts([5, 9], [1, 2])).toEqual([4, 7]);
+  expect(() => withoutStarts([1], [])).toThrow('each time needs the starts of its round');
+});
+
+it('the report of time has seconds and KiB', () => {
+  expect(usedBy('1.50 0.25 2048\n')).toEqual({ cpuMs: 1750, residentBytes: 2_097_152 });
+  expect(() => usedBy('Command terminated')).toThrow('time reported Command terminated');
+});
+
+it('a program is started for each argument until it fails', async () => {
+  const { ms, cpuMs, residentBytes } = await measureCommand(forEach('test -n', ['a b', 'c']));
+  expect(ms).toBeGreaterThan(0);
+  expect(cpuMs).toBeGreaterThanOrEqual(0);
+  expect(residentBytes).toBeGreaterThan(100_000);
+  await expect(measureCommand(forEach('test -n', ['a', '', 'c']))).rejects.toThrow('ended with 1');
 });
