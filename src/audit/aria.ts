@@ -12,7 +12,7 @@ import {
 } from '../format/aria-table.ts';
 import { nextTurn } from '../next-turn.ts';
 import { count, type PageCounts, VersionCounts } from './counts.ts';
-import type { ScanMeans } from './tablespace.ts';
+import { CHUNK_BYTES, type ScanMeans } from './tablespace.ts';
 
 export interface AriaScan {
   readonly isEncrypted: boolean;
@@ -29,12 +29,10 @@ export interface AriaScan {
 }
 
 type AriaFile = Pick<OpenDataFile, 'readInto' | 'bytes'>;
-type AriaMeans = Pick<ScanMeans, 'signal' | 'advance'>;
+type AriaMeans = Pick<ScanMeans, 'signal' | 'advance' | 'chunk'>;
 
-/** Bytes to read at once. */
-const CHUNK_BYTES = 262_144;
 /** Chunks to read before yielding to the event loop. */
-const CHUNKS_A_TURN = 64;
+const CHUNKS_A_TURN = 32;
 
 /** @returns undefined: the index file is none of an Aria table */
 export async function scanAria(index: AriaFile, data: AriaFile, means: AriaMeans): Promise<AriaScan | undefined> {
@@ -73,10 +71,9 @@ async function eachPage(
   { readInto, bytes }: AriaFile,
   from: number,
   { blockSize }: AriaPages,
-  { signal, advance }: AriaMeans,
+  { signal, advance, chunk }: AriaMeans,
   look: (page: Buffer, number: number) => void,
 ): Promise<void> {
-  const chunk = Buffer.allocUnsafe(Math.max(CHUNK_BYTES, blockSize));
   const pages = Math.floor((bytes - from) / blockSize);
   let number = 0;
   for (let chunks = 1; number < pages; chunks += 1) {

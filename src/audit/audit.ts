@@ -11,7 +11,7 @@ import { examineAria, examineBinaryLog, examineTablespace, examineTemporary } fr
 import type { FileAudit, FileKind } from './file-audit.ts';
 import type { Found } from './found.ts';
 import { examineRedoLog } from './redo-log.ts';
-import type { ScanMeans, SpaceRest } from './tablespace.ts';
+import { CHUNK_BYTES, type ScanMeans, type SpaceRest } from './tablespace.ts';
 
 export interface Audit {
   readonly files: readonly FileAudit[];
@@ -74,6 +74,7 @@ class Auditor {
       sleep: (ms, ended) => clock.sleep(ms, ended),
       signal,
       checksums,
+      chunk: Buffer.allocUnsafeSlow(CHUNK_BYTES),
       advance: (bytes) => {
         this.#started += bytes;
         means.progress?.(this.found.length, this.#bytes + this.#started);

@@ -3,15 +3,13 @@ import type { Clock } from '../clock.ts';
 import type { OpenDataFile } from '../data/data-files.ts';
 import type { CryptBlock } from '../format/innodb/crypt-block.ts';
 import { doublewriteBlocks, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
-import { freePages, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
+import { descriptorsEnd, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
 import { isIntact, pageDamage } from '../format/innodb/page-checksum.ts';
 import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
 import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
 import { SpaceCounts, type SpacePages, type UnnamedKind } from './space-counts.ts';
-
-type ReadInto = OpenDataFile['readInto'];
 
 export interface ScanMeans {
   readonly sleep: Clock['sleep'];
@@ -20,6 +18,8 @@ export interface ScanMeans {
   readonly checksums: boolean;
   /** Called with the bytes that were read since the last call. */
   readonly advance: (bytes: number) => void;
+  /** Memory of `CHUNK_BYTES` that every scan uses in turn: the kernel zeroes new memory, which takes longer than a read. */
+  readonly chunk: Buffer;
 }
 
 export interface TablespaceScan extends SpacePages {
@@ -36,14 +36,14 @@ export interface SpaceRest {
   readonly doublewrite: readonly number[];
   /** Number of the next file's first page. */
   readonly nextPage: number;
-  /** Tells for each page since the last descriptor page whether it is free. */
-  readonly free: Uint8Array;
+  /** The last descriptor page, which says of each page after it whether it is free. */
+  readonly descriptors: Buffer;
 }
 
 /** Bytes to read at once: a read of the headers alone takes three times as long, because of the calls. */
-const CHUNK_BYTES = 262_144;
+export const CHUNK_BYTES = 524_288;
 /** Chunks to read before yielding to the event loop. */
-const CHUNKS_A_TURN = 64;
+const CHUNKS_A_TURN = 32;
 const MOST_READS = 5;
 const READ_AGAIN_MS = 20;
 const TEMPORARY_SPACE = 0xfffffffe;
@@ -57,7 +57,9 @@ export async function scanTablespace(
   means: ScanMeans,
   rest?: SpaceRest,
 ): Promise<TablespaceScan | undefined> {
-  const space = rest ?? firstFile(read);
+  const { chunk } = means;
+  let filled = read(chunk, 0);
+  const space = rest ?? firstFile(chunk.subarray(0, filled));
   if (space === undefined) return undefined;
   const { layout, crypt, doublewrite, nextPage: first } = space;
   const { fileBytes: size, form } = layout;
@@ -65,7 +67,6 @@ export async function scanTablespace(
   const end = first + Math.floor(fileBytes / size);
   const isTemporary = layout.id === TEMPORARY_SPACE;
   const isEncrypted = crypt?.isEncrypted === true;
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   const look = (number: number, at: number): PageHeader => {
     const header = readPageHeader(form, isEncrypted, number, chunk, at);
     const isNew = typeof header === 'number' && !counts.knows(header);
@@ -85,36 +86,37 @@ export async function scanTablespace(
     const isRtree = chunk.readUInt16BE(at + FIELD.type) === PAGE_TYPE.rtree;
     return isEncrypted && form !== 'full_crc32' && isRtree ? 'spatial' : 'other';
   };
-  let { free } = space;
+  let { descriptors } = space;
   let number = first;
-  for (let chunks = 1; number < end; chunks += 1) {
-    const whole = Math.floor(read(chunk, (number - first) * size) / size);
+  for (let chunks = 1; ; chunks += 1) {
+    const whole = Math.floor(filled / size);
     const chunkEnd = Math.min(number + whole, end);
     for (let at = 0; number < chunkEnd; number += 1, at += size) {
       const inGroup = number % size;
-      if (inGroup === 0) free = freePages(layout, chunk.subarray(at, at + size));
+      if (inGroup === 0) descriptors = Buffer.from(chunk.subarray(at, at + descriptorsEnd(layout)));
       const header = look(number, at);
-      counts.add(number, header, free[inGroup] === 1, kindOf(header, at));
+      counts.add(number, header, isFreePage(layout, descriptors, inGroup) === 1, kindOf(header, at));
     }
-    // The file has become shorter.
-    if (whole === 0) break;
+    // A file that has become shorter ends before its pages do.
+    if (number >= end || whole === 0) break;
     if (chunks % CHUNKS_A_TURN === 0) {
       means.advance(CHUNKS_A_TURN * CHUNK_BYTES);
       await nextTurn();
       means.signal.throwIfAborted();
     }
+    filled = read(chunk, (number - first) * size);
   }
   await readAgain(counts, means, (page) => {
     const inGroup = page % size;
     const group = chunk.subarray(0, size);
     const groupAt = page - inGroup - first;
     if (groupAt >= 0 && read(group, groupAt * size) < group.length) return undefined;
-    const isFree = (groupAt >= 0 ? isFreePage(layout, group, inGroup) : space.free[inGroup]) === 1;
+    const isFree = isFreePage(layout, groupAt >= 0 ? group : space.descriptors, inGroup) === 1;
     if (read(group, (page - first) * size) < group.length) return undefined;
     const header = look(page, 0);
     return { header, isFree, kind: kindOf(header, 0) };
   });
-  return { layout, crypt, ...counts.result(), rest: { layout, crypt, doublewrite, nextPage: end, free } };
+  return { layout, crypt, ...counts.result(), rest: { layout, crypt, doublewrite, nextPage: end, descriptors } };
 }
 
 interface PageRead {
@@ -138,18 +140,16 @@ async function readAgain(
   }
 }
 
-function firstFile(read: ReadInto): SpaceRest | undefined {
-  const space = readTablespace((offset, length) => {
-    const bytes = Buffer.alloc(length);
-    return bytes.subarray(0, read(bytes, offset));
-  });
+/** @param start a chunk, in which the first pages are whole whatever their size */
+function firstFile(start: Buffer): SpaceRest | undefined {
+  const space = readTablespace((offset, length) => start.subarray(offset, offset + length));
   if (space === undefined) return undefined;
   const { layout } = space;
-  const doublewrite = layout.id === 0 ? blocksOf(read, layout) : [];
-  return { ...space, doublewrite, nextPage: 0, free: new Uint8Array(layout.fileBytes) };
+  const doublewrite = layout.id === 0 ? blocksOf(start, layout) : [];
+  return { ...space, doublewrite, nextPage: 0, descriptors: Buffer.alloc(0) };
 }
 
-function blocksOf(read: ReadInto, { fileBytes }: SpaceLayout): readonly number[] {
-  const page = Buffer.alloc(fileBytes);
-  return read(page, TRX_SYS_PAGE * fileBytes) === page.length ? doublewriteBlocks(page) : [];
+function blocksOf(start: Buffer, { fileBytes }: SpaceLayout): readonly number[] {
+  const page = start.subarray(TRX_SYS_PAGE * fileBytes, (TRX_SYS_PAGE + 1) * fileBytes);
+  return page.length === fileBytes ? doublewriteBlocks(page) : [];
 }

@@ -23,7 +23,7 @@ import {
 } from '../../src/format/file-key-management.ts';
 import { doublewriteBlocks, isInDoublewrite } from '../../src/format/innodb/doublewrite.ts';
 import { judgePage } from '../../src/format/innodb/judged-page.ts';
-import { freePages } from '../../src/format/innodb/layout.ts';
+import { isFreePage } from '../../src/format/innodb/layout.ts';
 import { isIntact, pageDamage, sealPage } from '../../src/format/innodb/page-checksum.ts';
 import { PageCipher } from '../../src/format/innodb/page-cipher.ts';
 import { readPageHeader } from '../../src/format/innodb/page-header.ts';
@@ -84,8 +84,8 @@ function readPages(file: Buffer, key: MadeKey): void {
   const cipher = new PageCipher(layout, crypt?.iv ?? MADE_IV, key);
   for (let number = 0; (number + 1) * layout.fileBytes <= file.length; number += 1) {
     const page = (): Buffer => read(number * layout.fileBytes, layout.fileBytes);
-    if (number % layout.fileBytes === 0 && freePages(layout, page()).length !== layout.fileBytes)
-      throw new Error('a descriptor page describes another number of pages');
+    if (number % layout.fileBytes === 0 && ![0, 1].includes(isFreePage(layout, page(), layout.fileBytes - 1)))
+      throw new Error('the last page of a group is neither free nor in use');
     isInDoublewrite(doublewriteBlocks(page()), layout.pagesOfExtent, number);
     const header = readPageHeader(layout.form, isEncrypted, number, page(), 0);
     if (pageDamage(layout, isEncrypted, number, page()) === undefined && header === 'strange')

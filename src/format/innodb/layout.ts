@@ -70,17 +70,6 @@ export function descriptorsEnd({ fileBytes, pagesOfExtent }: PageSizes): number 
 }
 
 /**
- * Tells for each page that a descriptor page describes whether it is free. Their number is that of the descriptor page's
- * bytes.
- * @param page the beginning of the descriptor page, `descriptorsEnd` bytes
- */
-export function freePages({ fileBytes, pagesOfExtent }: PageSizes, page: Buffer): Uint8Array {
-  const free = new Uint8Array(fileBytes);
-  for (let number = 0; number < fileBytes; number += 1) free[number] = isFreePage({ pagesOfExtent }, page, number);
-  return free;
-}
-
-/**
  * Returns 1 for a free page, else 0.
  * @param page the beginning of the descriptor page, at least to the descriptor of the page
  * @param number from the descriptor page on
