@@ -5,8 +5,8 @@ const NUMBERS = new Intl.NumberFormat('en');
 const UNITS = ['bytes', 'KB', 'MB', 'GB', 'TB', 'PB'];
 
 /** A count and its noun: `1 file`, `1,200 files`. */
-export function counted(count: number, one: string): string {
-  return `${NUMBERS.format(count)} ${count === 1 ? one : `${one}s`}`;
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${NUMBERS.format(count)} ${count === 1 ? one : many}`;
 }
 
 /** A size in decimal units: `999 bytes`, `1.2 MB`. */

@@ -18,6 +18,7 @@ import { emptyProgram, prepared } from './program.ts';
 import { rewrapCommand } from './rewrap.ts';
 import { serverIdentityCommand } from './server-identity.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
+import { verifyDataCommand } from './verify-data.ts';
 
 /** All verbs. Help, man pages and completion are made from it. */
 export function createProgram(): Command {
@@ -36,6 +37,7 @@ export function createProgram(): Command {
       decryptBinlogCommand(processIo),
       decryptAriaCommand(processIo),
     ),
+    verifyDataCommand(processIo),
     policyCommand(processIo),
     loginCommand(processIo),
     devKmsCommand(processIo),

@@ -19,8 +19,13 @@ export async function withPageThreads<T>(
       ({ size }) => size,
       () => 0,
     );
+  return bytes < WORTH_THREADS ? await work(NO_THREADS) : await withAllThreads(work);
+}
+
+/** Calls `work` with a thread for each processor. */
+export async function withAllThreads<T>(work: (threads: PageThreads) => Promise<T>): Promise<T> {
   const count = Math.min(availableParallelism(), MOST_THREADS);
-  const threads = bytes < WORTH_THREADS || count < 2 ? NO_THREADS : startPageThreads(count);
+  const threads = count < 2 ? NO_THREADS : startPageThreads(count);
   try {
     return await work(threads);
   } finally {

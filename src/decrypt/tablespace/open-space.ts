@@ -6,6 +6,9 @@ import { pageDamage } from '../../format/innodb/page-checksum.ts';
 import { type ReadAt, readTablespace } from '../../format/innodb/tablespace.ts';
 import type { OpenSpace } from './pages.ts';
 
+/** The system tablespace up to one of its files. */
+export type SystemUntil = Omit<OpenSpace, 'input' | 'output'>;
+
 export interface OpenedSpace {
   readonly space: OpenSpace;
   /** Whole pages. */
@@ -21,9 +24,10 @@ const BLOCK = 512;
 
 /**
  * Opens a tablespace, whose page 0 says how to read it.
+ * @param before the system tablespace, if the file is not its first one; `firstPage` is that of the file
  * @throws KeyError DATA_UNREADABLE
  */
-export function openSpace(path: string): OpenedSpace {
+export function openSpace(path: string, before?: SystemUntil): OpenedSpace {
   let descriptor: number;
   try {
     descriptor = openSync(path, READ_ONLY);
@@ -31,7 +35,7 @@ export function openSpace(path: string): OpenedSpace {
     throw unreadable(path, systemErrorCode(cause) ?? 'it is no file', cause);
   }
   try {
-    return open(path, descriptor);
+    return open(path, descriptor, before);
   } catch (thrown) {
     closeSync(descriptor);
     if (thrown instanceof KeyError) throw thrown;
@@ -39,13 +43,21 @@ export function openSpace(path: string): OpenedSpace {
   }
 }
 
-function open(path: string, descriptor: number): OpenedSpace {
+function open(path: string, descriptor: number, before: SystemUntil | undefined): OpenedSpace {
   const facts = fstatSync(descriptor);
   if (!facts.isFile()) throw unreadable(path, 'it is not a regular file');
   const read: ReadAt = (offset, length) => {
     const bytes = Buffer.alloc(length);
     return bytes.subarray(0, readSync(descriptor, bytes, 0, length, offset));
   };
+  const sizes = (space: OpenSpace): OpenedSpace => ({
+    space,
+    pages: Math.floor(facts.size / space.layout.fileBytes),
+    rest: facts.size % space.layout.fileBytes,
+    usedBytes: Math.min(facts.blocks * BLOCK, facts.size),
+    close: () => closeSync(descriptor),
+  });
+  if (before !== undefined) return sizes({ ...before, input: descriptor, output: undefined });
   const { layout, crypt } = readTablespace(read) ?? {};
   const first = layout === undefined ? Buffer.alloc(0) : read(0, layout.fileBytes);
   if (layout === undefined || first.length < layout.fileBytes)
@@ -55,19 +67,14 @@ function open(path: string, descriptor: number): OpenedSpace {
     throw unreadable(path, `page 0, which says how to read the others, is damaged: its ${damage} is not right`);
   const system = layout.id === 0 ? read(TRX_SYS_PAGE * layout.fileBytes, layout.fileBytes) : undefined;
   const isWhole = system !== undefined && system.length === layout.fileBytes;
-  return {
-    space: {
-      layout,
-      crypt: crypt && { keyId: crypt.keyId, iv: Uint8Array.from(crypt.iv), isEncrypted: crypt.isEncrypted },
-      doublewrite: isWhole ? doublewriteBlocks(system) : [],
-      input: descriptor,
-      output: undefined,
-    },
-    pages: Math.floor(facts.size / layout.fileBytes),
-    rest: facts.size % layout.fileBytes,
-    usedBytes: Math.min(facts.blocks * BLOCK, facts.size),
-    close: () => closeSync(descriptor),
-  };
+  return sizes({
+    layout,
+    crypt: crypt && { keyId: crypt.keyId, iv: Uint8Array.from(crypt.iv), isEncrypted: crypt.isEncrypted },
+    doublewrite: isWhole ? doublewriteBlocks(system) : [],
+    firstPage: 0,
+    input: descriptor,
+    output: undefined,
+  });
 }
 
 function unreadable(path: string, reason: string, cause?: unknown): KeyError {

@@ -18,6 +18,8 @@ export interface OpenSpace {
   readonly crypt: { readonly keyId: number; readonly iv: Uint8Array; readonly isEncrypted: boolean } | undefined;
   /** First pages of the blocks of the doublewrite area. */
   readonly doublewrite: readonly number[];
+  /** Number of the first page in the file: above 0 for further files of the system tablespace. */
+  readonly firstPage: number;
   /** Descriptor to read from. */
   readonly input: number;
   /** Descriptor of a file of holes to write to; undefined: the pages are only verified. */
@@ -82,12 +84,12 @@ export class Pages {
         if (this.#space.output === undefined) continue;
         const kept = this.#keptBytes(page);
         if (end !== at) {
-          this.#write(chunk.subarray(begin, end), number * fileBytes + begin);
+          this.#write(chunk.subarray(begin, end), this.#offsetOf(number) + begin);
           begin = at;
         }
         end = at + kept;
       }
-      this.#write(chunk.subarray(begin, end), number * fileBytes + begin);
+      this.#write(chunk.subarray(begin, end), this.#offsetOf(number) + begin);
       number += pages;
     }
     return result;
@@ -215,7 +217,11 @@ export class Pages {
     const tried = Buffer.allocUnsafeSlow(layout.fileBytes);
     try {
       let tries = 0;
-      for (let number = 1; tries < MOST_TRIED && this.#read(page, number) === page.length; number += 1) {
+      for (
+        let number = Math.max(1, this.#space.firstPage);
+        tries < MOST_TRIED && this.#read(page, number) === page.length;
+        number += 1
+      ) {
         if (this.#header(page, number) !== version) continue;
         tries += 1;
         for (const each of ciphers) {
@@ -241,8 +247,14 @@ export class Pages {
     return type === 0 && page.equals(ZEROS.subarray(0, page.length)) ? 0 : page.length;
   }
 
+  #offsetOf(page: number): number {
+    return (page - this.#space.firstPage) * this.#space.layout.fileBytes;
+  }
+
   #read(into: Buffer, page: number): number {
-    const offset = page * this.#space.layout.fileBytes;
+    const offset = this.#offsetOf(page);
+    // The page is in another file of the tablespace.
+    if (offset < 0) return 0;
     let size = 0;
     for (let got = -1; got !== 0 && size < into.length; size += got)
       got = readSync(this.#space.input, into, size, into.length - size, offset + size);

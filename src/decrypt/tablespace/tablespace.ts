@@ -8,7 +8,7 @@ import type { DataKey } from '../../format/encryption-scheme.ts';
 import type { SpaceLayout } from '../../format/innodb/layout.ts';
 import { isKeyId, isKeyVersion } from '../../ids.ts';
 import type { DataKeys } from '../data-keys.ts';
-import { type OpenedSpace, openSpace } from './open-space.ts';
+import { type OpenedSpace, openSpace, type SystemUntil } from './open-space.ts';
 import { type KeysOfVersion, type OpenSpace, Pages } from './pages.ts';
 import { addResult, decryptedPages, emptyResult, type PagesResult } from './result.ts';
 import { stopFor } from './stop-for.ts';
@@ -34,6 +34,13 @@ export interface TablespaceResult extends PagesResult {
   readonly keyProblems: readonly KeyError[];
 }
 
+/** Returns what is known of the system tablespace after its files so far, for the next of them. */
+export function systemUntil(path: string, before?: SystemUntil): SystemUntil {
+  const { space, pages, close } = openSpace(path, before);
+  close();
+  return { ...space, firstPage: space.firstPage + pages };
+}
+
 /** Pages are read in ranges of about so many bytes, each by one thread. */
 const RANGE_BYTES = 8_388_608;
 /** Free space that is left to others. */
@@ -48,8 +55,12 @@ let files = 0;
  * Decrypts every page that has a key, and verifies all. Nothing is written.
  * @throws KeyError DATA_UNREADABLE, and the signal's reason
  */
-export async function verifyTablespace(path: string, parts: TablespaceParts): Promise<TablespaceResult> {
-  const opened = openSpace(path);
+export async function verifyTablespace(
+  path: string,
+  parts: TablespaceParts,
+  before?: SystemUntil,
+): Promise<TablespaceResult> {
+  const opened = openSpace(path, before);
   try {
     return await readPages(path, opened, opened.space, parts);
   } finally {
@@ -110,7 +121,8 @@ async function readPages(
     for (const from of ranges) {
       signal.throwIfAborted();
       const to = Math.min(from + step, pages);
-      addResult(sum, await threads.read(file, space, keysOf, from, to));
+      const { firstPage } = space;
+      addResult(sum, await threads.read(file, space, keysOf, firstPage + from, firstPage + to));
       progress((to - from) * layout.fileBytes);
     }
   };

@@ -1,0 +1,68 @@
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { nodeDataFiles } from '../../../src/data/data-files.ts';
+import { NO_THREADS } from '../../../src/decrypt/tablespace/threads.ts';
+import { type VerifiedData, verifyData } from '../../../src/decrypt/verify-data.ts';
+import { encryptedPage, firstPage, KEY_ID } from '../../support/encrypted-space.ts';
+import { scratchDirectory } from '../../support/scratch.ts';
+
+async function verify(files: readonly string[], versions: readonly number[]): Promise<VerifiedData> {
+  return await verifyData([{ files }], {
+    keys: {
+      place: 'the test',
+      candidates: async (_, version) =>
+        versions.includes(version) ? [{ bytes: Buffer.alloc(16, version), algorithm: 'AES_CBC' }] : [],
+      wipe: () => undefined,
+    },
+    threads: NO_THREADS,
+    random: () => 0.5,
+    signal: new AbortController().signal,
+    disk: nodeDataFiles,
+    progress: () => undefined,
+  });
+}
+
+function table(directory: string): string {
+  const path = join(directory, 't.ibd');
+  const page = (number: number, version: number): Buffer =>
+    encryptedPage('full_crc32', number, version, { bytes: Buffer.alloc(16, version), algorithm: 'AES_CBC' });
+  writeFileSync(path, Buffer.concat([firstPage('full_crc32'), page(1, 1), page(2, 1), page(3, 2)]));
+  return path;
+}
+
+it('each key version is told with the pages that decrypt and their proof', async () => {
+  const path = table(scratchDirectory());
+  const { files, keyProblems, unseen } = await verify([path], [1, 2]);
+  expect({ keyProblems, unseen }).toEqual({ keyProblems: [], unseen: [] });
+  expect(files).toMatchObject([
+    {
+      kind: 'tablespace',
+      versions: [
+        { keyId: KEY_ID, version: 1, decrypted: 2 },
+        { keyId: KEY_ID, version: 2, decrypted: 1 },
+      ],
+      proofs: { fields: 3 },
+      failed: 0,
+    },
+  ]);
+});
+
+it('a version that is not there is a failure of the files that need it', async () => {
+  const path = table(scratchDirectory());
+  const { files, keyProblems } = await verify([path], [1]);
+  expect(files[0]?.missing).toEqual([{ keyId: KEY_ID, version: 2, pages: 1 }]);
+  expect(files[0]?.failed).toBe(1);
+  expect(keyProblems.map(({ message }) => message)).toEqual([`key ${KEY_ID} version 2 is not in the test`]);
+});
+
+it('a file that cannot be read is unseen, and one of another kind as well', async () => {
+  const directory = scratchDirectory();
+  const path = table(directory);
+  const gone = join(directory, 'gone.ibd');
+  copyFileSync(path, gone);
+  rmSync(gone);
+  const { unseen, files } = await verify([gone], [1]);
+  expect(files).toEqual([]);
+  expect(unseen.map(({ reason }) => reason)).toEqual(['ENOENT']);
+});
