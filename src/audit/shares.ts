@@ -20,7 +20,7 @@ export function sharesOf(file: FileAudit): Shares {
   const { bytes, state, versions, pages } = file;
   if (pages === undefined) return { ...NO_SHARES, [wholeShare(state)]: bytes };
   if (state === 'clear' && hasRowsOutsidePages(file)) return { ...NO_SHARES, clear: bytes };
-  const used = versions.reduce((sum, version) => sum + version.used, 0);
+  const used = versions.reduce((sum, version) => sum + version.used, pages.unnamed);
   const free = versions.reduce((sum, version) => sum + version.free, pages.clear.free);
   const page = pageBytes(bytes, pages.all);
   const [encrypted, clear] = [used * page, pages.clear.used * page];

@@ -20,6 +20,8 @@ export function schemaErrors(root: Json, value: unknown, schema: unknown = root,
         );
       case 'enum':
         return wrong(Array.isArray(rule) && rule.includes(value), `${String(value)} is not allowed`);
+      case 'const':
+        return wrong(value === rule, `not ${String(rule)}`);
       case 'minimum':
         return wrong(Number(value) >= Number(rule), `less than ${String(rule)}`);
       case 'maximum':

@@ -92,8 +92,9 @@ ${dataTable('Every file that was read', columns, files)}
 }
 
 function versionsText({ versions, pages }: FileAudit): string {
-  if (versions.length === 0) return '–';
-  return versions
-    .map(({ version, used, free }) => (pages === undefined ? `${version}` : `${version}: ${used} + ${free}`))
-    .join('; ');
+  const named = versions.map(({ version, used, free }) =>
+    pages === undefined ? `${version}` : `${version}: ${used} + ${free}`,
+  );
+  const unnamed = pages === undefined || pages.unnamed === 0 ? [] : [`not named: ${pages.unnamed}`];
+  return [...named, ...unnamed].join('; ') || '–';
 }

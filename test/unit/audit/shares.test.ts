@@ -11,6 +11,12 @@ it('the bytes of a tablespace are those of its pages, by what the pages hold', (
   expect(sharesOf(file)).toEqual({ encrypted: 2 * PAGE, clear: 4 * PAGE, free: 8 * PAGE, other: 7 * PAGE });
 });
 
+it('pages that are encrypted without naming a version are encrypted', () => {
+  const file = tablespace('ibtmp1', { used: 1, empty: 2 });
+  const pages = file.pages && { ...file.pages, unnamed: 2 };
+  expect(sharesOf({ ...file, pages })).toMatchObject({ encrypted: 3 * PAGE, other: PAGE });
+});
+
 it('a log is encrypted or in clear as a whole', () => {
   expect(sharesOf(log('redo log', 'ib_logfile0', 1))).toMatchObject({ encrypted: 1_000, clear: 0 });
   expect(sharesOf(log('binary log', 'b.000001', undefined))).toMatchObject({ encrypted: 0, clear: 1_000 });
