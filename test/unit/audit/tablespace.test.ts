@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { examineTablespace, examineTemporary, type Found } from '../../../src/audit/examine.ts';
+import { examineTablespace, examineTemporary } from '../../../src/audit/examine.ts';
+import type { Found } from '../../../src/audit/found.ts';
 import type { ScanMeans } from '../../../src/audit/tablespace.ts';
 import { PAGE_TYPE } from '../../../src/format/innodb/page-fields.ts';
 import {
