@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { examineTablespace, examineTemporary } from '../../../src/audit/examine.ts';
 import type { Found } from '../../../src/audit/found.ts';
-import type { ScanMeans } from '../../../src/audit/tablespace.ts';
+import { CHUNK_BYTES, type ScanMeans } from '../../../src/audit/tablespace.ts';
 import { PAGE_TYPE } from '../../../src/format/innodb/page-fields.ts';
 import {
   FLAGS,
@@ -15,7 +15,14 @@ import {
 
 function means(more: Partial<ScanMeans> = {}): ScanMeans {
   const { signal } = new AbortController();
-  return { sleep: () => Promise.resolve(), signal, checksums: false, advance: () => undefined, ...more };
+  return {
+    sleep: () => Promise.resolve(),
+    signal,
+    chunk: Buffer.alloc(CHUNK_BYTES),
+    checksums: false,
+    advance: () => undefined,
+    ...more,
+  };
 }
 
 /** A file in memory; `onRead` sees every read, and may change the bytes before it. */
