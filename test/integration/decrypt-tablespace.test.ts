@@ -175,9 +175,22 @@ it.each(['AES_CBC', 'AES_CTR'])(
     const clear = await startClear();
     expect(await importAll(clear, to, backup)).toEqual(FORM_NAMES.map(() => 'OK'));
     expect(await sums(clear)).toEqual(expected);
+    await expectVerified(server.datadir, keyFile);
   },
-  60_000,
+  120_000,
 );
+
+/** `verify-data` proves the whole data directory, and names a key that is not there. */
+async function expectVerified(datadir: string, keyFile: string): Promise<void> {
+  const verified = await command('verify-data', '--key-file', keyFile, datadir);
+  expect({ code: verified.code, stderr: verified.stderr }).toEqual({ code: 0, stderr: '' });
+  expect(verified.stdout).toMatch(/^key 5 version 1: [\d,]+ pages and events of 5 files decrypt$/m);
+  writeFileSync(keyFile, FILE_KEYS.replace(/^5;.*$/m, ''));
+  const short = await command('verify-data', '--key-file', keyFile, datadir);
+  expect(short.code).toBe(1);
+  expect(short.stderr).toContain(`error: key 5 version 1 is not in the key file ${keyFile}`);
+  expect(short.stderr).toContain('error: key 5 version 1 is needed by d/old.ibd, d/oldpaged.ibd, d/paged.ibd');
+}
 
 /** A page that is damaged is named and stays, and the other pages are in clear. */
 async function expectDamageNamed(file: string, keys: readonly string[]): Promise<void> {
