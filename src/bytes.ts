@@ -5,6 +5,15 @@ export function wipe(bytes: Uint8Array): void {
   bytes.fill(0);
 }
 
+/**
+ * Gives the memory of a large result back at once, which then has no bytes any more. Until the garbage collector runs, each
+ * result would get fresh memory from the system, which takes longer than to decrypt into it.
+ */
+export function release({ buffer, byteLength }: Uint8Array): void {
+  // A small result can share its memory with others.
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
 /** Tells whether a data key can have this length. */
 export function isDataKeyLength(bytes: number): boolean {
   return bytes === 16 || bytes === 24 || bytes === 32;

@@ -2,11 +2,7 @@ import type { Command } from 'commander';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
 import { backupKeysCommand } from './backup-keys.ts';
-import { decryptAriaCommand } from './decrypt/aria.ts';
-import { decryptBinlogCommand } from './decrypt/binlog.ts';
-import { decryptCommand } from './decrypt/decrypt.ts';
-import { decryptPageCommand } from './decrypt/page.ts';
-import { decryptTablespaceCommand } from './decrypt/tablespace.ts';
+import { decryptKindsCommand } from './decrypt/kinds.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { fileServiceCommand } from './file-service.ts';
@@ -31,12 +27,7 @@ export function createProgram(): Command {
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
-    decryptCommand(
-      decryptTablespaceCommand(processIo),
-      decryptPageCommand(processIo),
-      decryptBinlogCommand(processIo),
-      decryptAriaCommand(processIo),
-    ),
+    decryptKindsCommand(processIo),
     verifyDataCommand(processIo),
     policyCommand(processIo),
     loginCommand(processIo),

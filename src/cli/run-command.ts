@@ -25,11 +25,25 @@ export async function runCommand(argv: readonly string[]): Promise<void> {
   }
 }
 
-/** Loads `audit` without the modules of all other verbs, which would take longer than its work on a small server. */
+/**
+ * Loads the verbs that read data files without the modules of all others, which would take longer than their work on a
+ * small server.
+ */
 async function programFor(verb: string): Promise<Command> {
-  if (verb !== 'audit') return (await import('./commands.ts')).createProgram();
-  const { auditCommand } = await import('./audit.ts');
-  return emptyProgram().addCommand(prepared(auditCommand(processIo)));
+  switch (verb) {
+    case 'audit':
+      return only((await import('./audit.ts')).auditCommand(processIo));
+    case 'decrypt':
+      return only((await import('./decrypt/kinds.ts')).decryptKindsCommand(processIo));
+    case 'verify-data':
+      return only((await import('./verify-data.ts')).verifyDataCommand(processIo));
+    default:
+      return (await import('./commands.ts')).createProgram();
+  }
+}
+
+function only(verb: Command): Command {
+  return emptyProgram().addCommand(prepared(verb));
 }
 
 function isCommand(program: Command, name: string): boolean {

@@ -83,8 +83,13 @@ export async function decryptAria(
       to.index.write(page, number * layout.blockSize);
     });
     await reader.data(from.data, signal, (page, number) => to.data.write(page, number * layout.blockSize));
-    await rearrange(name, layout, Math.floor(from.data.bytes / layout.blockSize), to.data, signal);
+    if (layout.hasDataPages)
+      await rearrange(name, layout, to.data, Math.floor(from.data.bytes / layout.blockSize), signal);
     return reader.result;
+  } catch (error) {
+    // Numbers of a damaged header, or of a page with a right checksum, that point elsewhere.
+    if (!(error instanceof RangeError)) throw error;
+    throw new KeyError('DATA_UNREADABLE', `${name}: it is damaged: ${error.message}`, { cause: error });
   } finally {
     reader.wipe();
   }
@@ -272,8 +277,8 @@ function isZero(page: Buffer): boolean {
 async function rearrange(
   name: string,
   layout: AriaLayout,
-  count: number,
   file: Target,
+  count: number,
   signal: AbortSignal,
 ): Promise<void> {
   const { blockSize, blobs } = layout;

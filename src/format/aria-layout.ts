@@ -74,6 +74,9 @@ export function parseAriaLayout(head: Buffer): AriaLayout | undefined {
   if (blockSize < MIN_BLOCK || blockSize % MIN_BLOCK !== 0 || columnsAt < baseAt + BASE_BYTES) return undefined;
   const crypt = isEncrypted ? parseCrypt(head.subarray(end, headerBytes)) : undefined;
   if (isEncrypted && crypt === undefined) return undefined;
+  const firstIndexPage = Number(base.readBigUInt64BE(KEY_START));
+  if (firstIndexPage < headerBytes || firstIndexPage > ARIA_HEADER_MOST || firstIndexPage % blockSize > 0)
+    return undefined;
   const options = head.readUInt16BE(OPTIONS);
   return {
     blockSize,
@@ -82,7 +85,7 @@ export function parseAriaLayout(head: Buffer): AriaLayout | undefined {
     hasDataPages: head[DATA_FORMAT] === DATA_IN_PAGES,
     openCount: head.readUInt16BE(OPEN_COUNT),
     headerBytes,
-    firstIndexPage: Number(base.readBigUInt64BE(KEY_START)),
+    firstIndexPage,
     crypt,
     hasRowChecksums: (options & HAS_ROW_CHECKSUMS) !== 0,
     hasFieldLengths: base.readUInt16BE(FIELD_LENGTHS) !== 0,

@@ -10,6 +10,7 @@
  * - CTR: the counters of all events are encrypted as one text.
  */
 import { type Cipheriv, createCipheriv, createDecipheriv, type Decipheriv } from 'node:crypto';
+import { release } from '../bytes.ts';
 import { EVENT_LENGTH, TIME } from './binary-log-event.ts';
 import { CIPHER_BLOCK, type DataKey } from './encryption-scheme.ts';
 
@@ -80,6 +81,8 @@ export class BinaryLogCipher {
         events[byte] = (events[byte] ?? 0) ^ (masks[mask] ?? 0);
       to += CIPHER_BLOCK + blocks;
     }
+    release(clear);
+    release(masks);
   }
 
   #ctr(events: Buffer, position: number, lengths: readonly number[]): void {
@@ -107,6 +110,7 @@ export class BinaryLogCipher {
     }
     const stream = this.#ecb.update(counters.subarray(0, to));
     xorEvents(events, stream, lengths);
+    release(stream);
   }
 
   #word(at: number): number {
