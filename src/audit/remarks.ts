@@ -29,15 +29,15 @@ export function remarksOf(
   return [
     ...(missing.length === 0 ? [] : [`no key file in ${keyDirectory}: ${some(missing, 'key version')}`]),
     ...[...groups].map(([text, names]) => `${text}: ${some(names, 'file')}`),
+    ...remark(
+      'the recovery of a start may need what is needed to read',
+      ofFiles(files.filter(({ kind, needsRecovery }) => kind === 'redo log' && needsRecovery === true)),
+    ),
     ...remark('ENCRYPTED=NO, and so in clear', ofFiles(inClear.filter(({ asked }) => asked === 'no'))),
     ...remark('Aria encrypts no ROW_FORMAT=FIXED or DYNAMIC', ofFiles(inClear.filter(hasRowsOutsidePages))),
     ...remark('no server encrypts the binary log that InnoDB writes', ofFiles(inClear.filter(isInnodbLog))),
     ...remark('SPATIAL indexes stay in clear with older checksums', ofFiles(inClear.filter(isSpatialOnly))),
     ...freeInClear(files),
-    ...remark(
-      'changes that data files may lack, as of a server that runs or was killed: to start, it may need what is needed to read',
-      ofFiles(files.filter(({ kind, needsRecovery }) => kind === 'redo log' && needsRecovery === true)),
-    ),
   ];
 }
 

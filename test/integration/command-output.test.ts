@@ -73,6 +73,8 @@ it.each([
     'only one of them at a time',
   ],
   ['rewrap --json --to alias/new --backup b --keys one --no-defaults', 'BAD_OPTION', '--keys'],
+  ['audit --json --require-version x /nowhere', 'BAD_OPTION', '--require-version'],
+  ['audit --json --keyfile-dir /nonexistent /tmp', 'STORE_UNAVAILABLE', 'cannot list the key directory /nonexistent'],
 ])('"%s" prints its failure as JSON on standard output and as text on standard error', async (command, code, said) => {
   const run = await shell(`$COMMAND ${command}`);
   expect(run.code).toBe(code === 'BAD_OPTION' ? 2 : 1);
@@ -122,6 +124,12 @@ it.each(['agent', 'doctor', 'backup-keys', 'verify-backup', 'rewrap', 'audit', '
     expect(stdout, 'an empty default is no news').not.toMatch(/default: (?:\[\]|""|'')/);
   },
 );
+
+it('an audit of nothing is incomplete, and JSON like any other', async () => {
+  const { code, stdout, stderr } = await shell(`$COMMAND audit --json --require-encrypted ${scratchDirectory()}`);
+  expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
+  expect(JSON.parse(stdout)).toMatchObject({ ok: false, complete: false, files: [], unseen: [] });
+});
 
 it.each([0, 5])('a terminal that reports %i columns gets whole lines', async (columns) => {
   const script = `stty cols ${columns}; ${COMMAND} doctor --no-defaults --mock`;
