@@ -11,7 +11,7 @@ const SOURCE: Layers = {
   format: ['leaf'],
   disk: ['leaf', 'format'],
   data: ['leaf', 'format', 'disk'],
-  audit: ['leaf', 'format', 'disk', 'data'],
+  audit: ['leaf', 'format', 'data'],
   'kms/failures': ['leaf'],
   kms: ['leaf', 'format', 'kms/failures'],
   'kms/aws': ['leaf', 'format', 'disk', 'kms/failures', 'kms'],

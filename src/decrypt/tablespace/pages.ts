@@ -53,12 +53,15 @@ export class Pages {
   readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   readonly #ciphers = new Map<number, VersionCipher | undefined>();
   #again = 0;
+  /** True: pages are given out, and need a checksum. */
+  #seals: boolean;
 
   /** @param pause stops the thread for milliseconds */
   constructor(space: OpenSpace, keys: KeysOfVersion, pause: (ms: number) => void) {
     this.#space = space;
     this.#keys = keys;
     this.#pause = pause;
+    this.#seals = space.output !== undefined;
   }
 
   wipe(): void {
@@ -101,6 +104,7 @@ export class Pages {
   ): Promise<{ readonly page: Buffer; readonly result: PagesResult; readonly isFree: boolean }> {
     const result = emptyResult();
     const page = Buffer.alloc(this.#space.layout.fileBytes);
+    this.#seals = true;
     this.#read(page, number);
     await this.#page(page, number, result);
     if (result.failedFree + result.copies > 0) this.#read(page, number);
@@ -163,7 +167,7 @@ export class Pages {
     }
     const found = this.#ciphers.has(header) ? this.#ciphers.get(header) : await this.#load(header);
     if (found === undefined) return 'no key';
-    const { proof, reason } = decrypt(layout, found.cipher, page);
+    const { proof, reason } = decrypt(layout, found.cipher, page, this.#seals);
     if (proof === undefined) return reason;
     const version = versionOf(result, header);
     version.proofs[proof] += 1;
@@ -226,7 +230,7 @@ export class Pages {
         tries += 1;
         for (const each of ciphers) {
           page.copy(tried);
-          const { proof } = decrypt(layout, each.cipher, tried);
+          const { proof } = decrypt(layout, each.cipher, tried, false);
           if (proof !== undefined && proof !== 'unproven') return each;
         }
       }
@@ -282,8 +286,8 @@ interface Outcome {
   readonly reason?: FailureReason;
 }
 
-function decrypt(layout: SpaceLayout, cipher: PageCipher, page: Buffer): Outcome {
-  const problem = cipher.decrypt(page, layout.id);
+function decrypt(layout: SpaceLayout, cipher: PageCipher, page: Buffer, isSealed: boolean): Outcome {
+  const problem = cipher.decrypt(page, layout.id, isSealed);
   if (problem !== undefined) return { reason: problem === 'not this key' ? 'wrong key' : problem };
   const proof = proofOf(layout, page, layout.id);
   if (proof === undefined) return { reason: 'wrong key' };
