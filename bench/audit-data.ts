@@ -118,17 +118,16 @@ async function fill(
   await Promise.all([work(), work()]);
 }
 
-/** All tablespaces of a stopped server: the system tablespace and each .ibd file. */
+/** All .ibd files: innochecksum takes the doublewrite area of the system tablespace for damage. */
 export function tablespacesOf(datadir: string): Tablespaces {
-  const inside = readdirSync(datadir, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ibd'));
-  const files = ['ibdata1', ...inside.toSorted()].map((name) => join(datadir, name));
+  const names = readdirSync(datadir, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ibd'));
+  const files = names.toSorted().map((name) => join(datadir, name));
   return { datadir, files, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
 }
 
 /** A data directory of many small tablespaces: copies of the server's. */
 export function copySmallTables({ datadir }: ScratchServer, directory: string, count: number): Tablespaces {
   mkdirSync(directory);
-  copyFileSync(join(datadir, 'ibdata1'), join(directory, 'ibdata1'));
   for (let file = 0; file < count; file += 1) {
     const folder = join(directory, `d${Math.floor(file / SMALL_TABLES_OF_A_DATABASE)}`);
     if (file % SMALL_TABLES_OF_A_DATABASE === 0) mkdirSync(folder);

@@ -1,6 +1,6 @@
 /**
  * Measures `audit` beside `innochecksum`, which reads the same tablespaces, with their pages in the page cache and
- * without.
+ * without, and `decrypt` beside MariaDB's own ways.
  */
 import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
@@ -15,6 +15,7 @@ import {
   type Tablespaces,
   tablespacesOf,
 } from './audit-data.ts';
+import { decryptLogs, decryptTables } from './decrypt.ts';
 import { startKmsProcess } from './kms-process.ts';
 import { type CommandRun, forEach, measureCommand } from './measured-command.ts';
 import type { BenchOptions, Section } from './section.ts';
@@ -133,7 +134,7 @@ export function withoutStarts(taken: readonly number[], starts: readonly number[
 
 async function small({ datadir, files, bytes }: Tablespaces, rounds: number): Promise<string> {
   const [audits = []] = await inRounds([[COMMAND, 'audit', datadir]], rounds);
-  const from = `${(files.length - 1).toLocaleString('en')} small tablespaces, ${gigabytes(bytes)}`;
+  const from = `${files.length.toLocaleString('en')} small tablespaces, ${gigabytes(bytes)}`;
   return table([from, 's', 'resident, MB'], [['audit', withSpread(seconds(audits), 2), megabytes(audits)]]);
 }
 
@@ -176,9 +177,7 @@ async function runAudit({ directory, quick, rounds = quick ? 2 : 7, progress }: 
   const kms = await startKmsProcess();
   try {
     const server = await makeTables(directory, kms.url, sizes, progress);
-    const large = tablespacesOf(server.datadir);
-    // innochecksum takes the doublewrite area of the system tablespace for damage.
-    const files = large.files.filter((file) => file.endsWith('.ibd'));
+    const { files } = tablespacesOf(server.datadir);
     const [smallest = ''] = files.toSorted((a, b) => statSync(a).size - statSync(b).size);
     progress('copying small tables');
     const copies = copySmallTables(server, join(directory, 'small'), sizes.smallFiles);
@@ -190,10 +189,16 @@ async function runAudit({ directory, quick, rounds = quick ? 2 : 7, progress }: 
     tables.push(await small(copies, rounds));
     progress('reading files from the disk');
     tables.push(await cold(files, quick ? 1 : 3));
+    // Last, because the server changes the tables.
+    const place = { server, kmsUrl: kms.url, directory };
+    progress('decrypting tables');
+    tables.push(await decryptTables(place, quick ? 2 : 20, quick ? 1 : 3));
+    progress('decrypting logs');
+    tables.push(await decryptLogs(place, quick ? 10e6 : 200e6, quick ? 1 : 5));
     return tables.join('\n');
   } finally {
     await kms.close();
   }
 }
 
-export const audit: Section = { name: 'audit', title: 'Audit', run: runAudit };
+export const audit: Section = { name: 'audit', title: 'Audit and decryption', run: runAudit };

@@ -14,13 +14,21 @@ export interface CommandRun {
   readonly residentBytes: number;
 }
 
-/** Discards the output. @throws Error for an exit status above 0 */
-export async function measureCommand(command: readonly string[]): Promise<CommandRun> {
+/**
+ * Discards the output.
+ * @param environment beside that of this process
+ * @throws Error for an exit status above 0
+ */
+export async function measureCommand(
+  command: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<CommandRun> {
   const report = join(tmpdir(), `mak-time.${process.pid}`);
   try {
     const startMs = performance.now();
     const child = spawn('/usr/bin/time', ['--quiet', '-o', report, '-f', '%U %S %M', ...command], {
       stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, ...environment },
     });
     const [status]: unknown[] = await once(child, 'exit');
     const ms = performance.now() - startMs;

@@ -80,8 +80,8 @@ wanted_for_bench='
 /usr/bin/perf linux-perf
 /usr/bin/time time
 '
-# Key plugins to compare with; their packages, too, would bring a server with a service.
-bench_packages='mariadb-server mariadb-test mariadb-plugin-hashicorp-key-management'
+# Key plugins and programs to compare with; their packages, too, would bring a server with a service.
+bench_packages='mariadb-server mariadb-client mariadb-test mariadb-plugin-hashicorp-key-management'
 bench=build/bench-plugins
 
 missing=
