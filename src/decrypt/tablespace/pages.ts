@@ -287,6 +287,9 @@ interface Outcome {
 }
 
 function decrypt(layout: SpaceLayout, cipher: PageCipher, page: Buffer, isSealed: boolean): Outcome {
+  // No checksum of an older page covers it.
+  const isOthers = layout.form !== 'full_crc32' && page.readUInt32BE(FIELD.spaceId) !== layout.id;
+  if (isOthers) return { reason: 'tablespace' };
   const problem = cipher.decrypt(page, layout.id, isSealed);
   if (problem !== undefined) return { reason: problem === 'not this key' ? 'wrong key' : problem };
   const proof = proofOf(layout, page, layout.id);

@@ -41,6 +41,13 @@ describe.each(['full_crc32, 4K', 'older, 4K'])('a tablespace of the form %s', (n
   });
 });
 
+it('an older page that names another tablespace is not right, although its checksums are', async () => {
+  const bytes = madeTablespace(formOf('older, 4K'), MADE_KEYS[0]);
+  bytes.writeUInt8(1, USED_PAGE * PAGE + 34);
+  const { result } = await decrypted(bytes);
+  expect(result).toMatchObject({ failed: 1, failures: [{ page: USED_PAGE, version: 2, reason: 'tablespace' }] });
+});
+
 it('an older page whose end is of another write is not right, although its checksums are', async () => {
   const bytes = madeTablespace(formOf('older, 4K'), MADE_KEYS[0]);
   const end = (USED_PAGE + 1) * PAGE;
