@@ -34,6 +34,7 @@ import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryData } from '../support/memory-data.ts';
 import { binaryLogProperty } from './binary-log-property.ts';
 import { type DataSeeds, MADE_KEYS } from './data-seeds.ts';
+import { decryptedAriaProperty } from './decrypted-aria-property.ts';
 import { decryptedTablespaceProperty } from './decrypted-tablespace-property.ts';
 import { spoiltFile } from './spoilt-files.ts';
 
@@ -212,6 +213,7 @@ export function dataProperties(seeds: DataSeeds): Readonly<Record<DataGroup, fc.
         ),
     ),
     binaryLogs: binaryLogProperty(seeds.binaryLogs, within),
+    decryptedAria: decryptedAriaProperty(index, rows, within),
     decryptedTablespaces: decryptedTablespaceProperty(tablespace, within),
     keyFiles: fc.asyncProperty(spoiltFile(KEY_LINES), spoiltFile(KEY_LINES), (file, passphrase) =>
       within(() => {
@@ -230,4 +232,5 @@ export type DataGroup =
   | 'directories'
   | 'binaryLogs'
   | 'decryptedTablespaces'
+  | 'decryptedAria'
   | 'keyFiles';
