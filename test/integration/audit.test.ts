@@ -49,13 +49,13 @@ it.each(all ? LONG : [...SHORT.keys()])(
     for (const state of all ? STATES : STATES.filter(({ name }) => SHORT.get(build)?.includes(name)))
       captured.push(await reach(site, state));
     for (const { state, view, options } of captured) {
-      site.set(options);
+      site.server.options = options;
       await tryState(site, state, view);
     }
     if (all) {
       const running = captured.findLast(({ options }) => options['innodb_encrypt_tables'] === 'ON');
       if (running === undefined) throw new Error('no state is encrypted');
-      site.set(running.options);
+      site.server.options = running.options;
       site.restore(running.state.name);
       await site.server.start();
       note(site, 'running', await auditWhileWriting(site));
