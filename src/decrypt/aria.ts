@@ -40,6 +40,8 @@ export interface DecryptedAria {
   readonly algorithm: EncryptionAlgorithm | undefined;
   /** True: the table was open when it was copied, or its server was killed. */
   readonly wasOpen: boolean;
+  readonly damagedPages: number;
+  /** The first of them. */
   readonly damaged: readonly DamagedPage[];
 }
 
@@ -49,6 +51,8 @@ export interface DamagedPage {
   readonly text: string;
 }
 
+/** Damaged pages to name: a table with another key has as many as pages. */
+const MOST_NAMED = 100;
 const TEMPORARY_KEY_ID = 2;
 /** Bytes to copy at once, and pages to decrypt before yielding to the event loop. */
 const [CHUNK_BYTES, PAGES_A_TURN] = [2 ** 18, 512];
@@ -70,7 +74,7 @@ export async function decryptAria(
   if (layout.crypt === undefined) {
     await copy(from.index, to.index, signal);
     await copy(from.data, to.data, signal);
-    return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, damaged: [] };
+    return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, damagedPages: 0, damaged: [] };
   }
   const reader = new AriaReader(name, layout, layout.crypt, keys, (page) => {
     throw new KeyError('DATA_UNREADABLE', `${name}: ${page.text}`);
@@ -103,13 +107,18 @@ export async function verifyAria(
   signal: AbortSignal,
 ): Promise<DecryptedAria> {
   const damaged: DamagedPage[] = [];
+  let damagedPages = 0;
   const { layout } = readHeader(name, index);
-  if (layout.crypt === undefined) return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, damaged };
-  const reader = new AriaReader(name, layout, layout.crypt, keys, (page) => damaged.push(page));
+  if (layout.crypt === undefined)
+    return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, damagedPages: 0, damaged };
+  const reader = new AriaReader(name, layout, layout.crypt, keys, (page) => {
+    damagedPages += 1;
+    if (damaged.length < MOST_NAMED) damaged.push(page);
+  });
   try {
     await reader.index(index, signal, () => undefined);
     if (data !== undefined) await reader.data(data, signal, () => undefined);
-    return { ...reader.result, damaged };
+    return { ...reader.result, damagedPages, damaged };
   } finally {
     reader.wipe();
   }
@@ -168,6 +177,7 @@ class AriaReader {
       versions: [...this.#ciphers.keys()].sort((a, b) => a - b),
       algorithm: this.#algorithm,
       wasOpen: this.#layout.openCount > 0,
+      damagedPages: 0,
       damaged: [],
     };
   }

@@ -155,7 +155,7 @@ class Verifier {
       case 'Aria table': {
         const table = await verifyAria(shown, { index: file, data }, keys, signal);
         this.#advance(file.bytes + (data?.bytes ?? 0));
-        const decrypted = table.pages - table.damaged.length;
+        const decrypted = table.pages - table.damagedPages;
         return {
           ...NOTHING,
           versions: table.versions.map((version) => ({
@@ -165,7 +165,7 @@ class Verifier {
           })),
           proofs: { checksum: decrypted },
           failures: table.damaged.map(({ text }) => text),
-          failed: table.damaged.length,
+          failed: table.damagedPages,
         };
       }
       case 'temporary tablespace':

@@ -73,7 +73,7 @@ function flip(bytes: Buffer, at: number): void {
 it.each(['cbc', 'ctr'])('the pages of %s get the form of a table in clear', async (name) => {
   const { result, index, data } = await decrypt(vector(name));
   const algorithm = name === 'ctr' ? 'AES_CTR' : 'AES_CBC';
-  expect(result).toEqual({ pages: 4, versions: [1], algorithm, wasOpen: false, damaged: [] });
+  expect(result).toEqual({ pages: 4, versions: [1], algorithm, wasOpen: false, damagedPages: 0, damaged: [] });
   const layout = parseAriaLayout(index);
   expect(layout).toMatchObject({ crypt: undefined, isTransactional: name === 'cbc' });
   const pages = pagesOf(data);
