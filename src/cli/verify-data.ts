@@ -26,7 +26,7 @@ Exit status:
   0  every encrypted page and event decrypts
   1  a key version is not there, or something does not decrypt
   2  bad usage
-  3  INCOMPLETE: something could not be read, or nothing was found`;
+  3  INCOMPLETE: something could not be read, nothing shows that its key is right, or nothing was found`;
 const EXAMPLES = `
 Example:
   mariadb-aws-kms verify-data --keyfile-dir /backup/keys /backup/2030-01-01
@@ -89,7 +89,8 @@ export function verifyDataCommand(io: CliIo, surroundings: () => Surroundings = 
 
 function statusOf({ files, unseen }: VerifiedData): number {
   if (files.some(({ failed }) => failed > 0)) return FAILED;
-  return unseen.length > 0 || files.length === 0 ? INCOMPLETE : 0;
+  const isComplete = unseen.length === 0 && files.length > 0 && files.every(({ unproven }) => unproven === 0);
+  return isComplete ? 0 : INCOMPLETE;
 }
 
 /** The versions of all files, with the number of pages and events and of files of each. */
@@ -123,7 +124,7 @@ function asJson(where: string, data: VerifiedData): string {
     {
       where,
       ok: statusOf(data) === 0,
-      complete: unseen.length === 0 && files.length > 0,
+      complete: unseen.length === 0 && files.length > 0 && files.every(({ unproven }) => unproven === 0),
       keyVersions: versionsOf(data),
       missing: missingOf(data),
       files,
@@ -154,7 +155,11 @@ function print(io: CliIo, where: string, data: VerifiedData, ms: number): void {
       `mariadb-aws-kms: error: key ${keyId} version ${version} is needed by ${needing.slice(0, NAMED_FILES).join(', ')}${more}`,
     );
   }
-  for (const { file, failures, failed, failedFree } of files) {
+  for (const { file, failures, failed, failedFree, unproven } of files) {
+    if (unproven > 0)
+      io.stderr(
+        `mariadb-aws-kms: not proved: ${file}: nothing shows that ${counted(unproven, 'page')} were decrypted with the right key`,
+      );
     for (const failure of failures) io.stderr(`mariadb-aws-kms: error: ${file}: ${failure}`);
     if (failed > 0)
       io.stderr(
@@ -170,7 +175,7 @@ function print(io: CliIo, where: string, data: VerifiedData, ms: number): void {
   const answer = {
     0: 'everything that is encrypted decrypts',
     [FAILED]: 'NOT everything that is encrypted decrypts',
-    [INCOMPLETE]: 'INCOMPLETE: not everything could be read',
+    [INCOMPLETE]: 'INCOMPLETE: not everything could be read and proved',
   }[statusOf(data)];
   io.stdout(
     `${where}: ${counted(files.length, 'file')}, ${size(bytes)}, in ${(ms / 1000).toFixed(1)} s: ${answer ?? ''}`,

@@ -1,6 +1,6 @@
 import { wipe } from '../bytes.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
-import { ENCRYPTION_ALGORITHMS } from '../format/encryption-algorithm.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import type { DataKey } from '../format/encryption-scheme.ts';
 import {
   decryptKeyFile,
@@ -28,8 +28,15 @@ export class KeyFileKeys implements DataKeys {
   /** Lines that the server reads otherwise than they look. */
   readonly warnings: readonly string[];
   readonly #keys: ReadonlyMap<KeyId, Buffer>;
+  readonly #algorithms: readonly EncryptionAlgorithm[];
 
-  private constructor(path: string, keys: ReadonlyMap<KeyId, Buffer>, warnings: readonly string[]) {
+  private constructor(
+    path: string,
+    keys: ReadonlyMap<KeyId, Buffer>,
+    algorithms: readonly EncryptionAlgorithm[],
+    warnings: readonly string[],
+  ) {
+    this.#algorithms = algorithms;
     this.place = `the key file ${path}`;
     this.warnings = warnings;
     this.#keys = keys;
@@ -37,9 +44,15 @@ export class KeyFileKeys implements DataKeys {
 
   /**
    * @param passphraseFile the file of the passphrase, also as `FILE:PATH`
+   * @param algorithms those that the data may be encrypted with
    * @throws KeyError KEY_FILE_UNREADABLE, KEY_FILE_CORRUPT, BAD_OPTION
    */
-  static async read(path: string, passphraseFile: string | undefined, readFile: ReadFile): Promise<KeyFileKeys> {
+  static async read(
+    path: string,
+    passphraseFile: string | undefined,
+    readFile: ReadFile,
+    algorithms: readonly EncryptionAlgorithm[] = ENCRYPTION_ALGORITHMS,
+  ): Promise<KeyFileKeys> {
     const bytes = await readFile(path, MAX_KEY_FILE_BYTES).catch((cause: unknown) => {
       throw unreadable(`--key-file: cannot read ${path}`, cause, 'file_key_management_filename names it');
     });
@@ -47,7 +60,7 @@ export class KeyFileKeys implements DataKeys {
       const clear = await inClear(bytes, passphraseFile, readFile);
       try {
         const { keys, warnings } = parseKeyFile(clear);
-        return new KeyFileKeys(path, keys, warnings);
+        return new KeyFileKeys(path, keys, algorithms, warnings);
       } finally {
         wipe(clear);
       }
@@ -58,7 +71,7 @@ export class KeyFileKeys implements DataKeys {
 
   candidates(id: KeyId, version: KeyVersion): Promise<readonly DataKey[]> {
     const bytes = version === ONLY_VERSION ? this.#keys.get(id) : undefined;
-    return Promise.resolve(bytes === undefined ? [] : ENCRYPTION_ALGORITHMS.map((algorithm) => ({ bytes, algorithm })));
+    return Promise.resolve(bytes === undefined ? [] : this.#algorithms.map((algorithm) => ({ bytes, algorithm })));
   }
 
   wipe(): void {

@@ -11,8 +11,9 @@ import { redoLogUse } from '../format/key-use.ts';
 import { keyId } from '../ids.ts';
 import { verifyAria } from './aria.ts';
 import { verifyBinaryLog } from './log-file.ts';
-import { describePageFailure } from './tablespace/describe.ts';
+import { describeEnd, describePageFailure } from './tablespace/describe.ts';
 import type { SystemUntil } from './tablespace/open-space.ts';
+import { unprovenPages } from './tablespace/result.ts';
 import { systemUntil, type TablespaceParts, verifyTablespace } from './tablespace/tablespace.ts';
 
 /** A place to read: the files of a server or of a copy of its data, or single files. */
@@ -47,6 +48,8 @@ export interface VerifiedFile {
   readonly failed: number;
   /** Free pages that do not decrypt: nothing is in them. */
   readonly failedFree: number;
+  /** Pages of key versions of which no page in the file shows that its key is right. */
+  readonly unproven: number;
 }
 
 export interface VerifiedData {
@@ -64,7 +67,7 @@ export interface VerifyParts extends Omit<TablespaceParts, 'progress'> {
 
 type Outcome = Omit<VerifiedFile, 'file' | 'kind' | 'bytes'>;
 
-const NOTHING: Outcome = { versions: [], proofs: {}, missing: [], failures: [], failed: 0, failedFree: 0 };
+const NOTHING: Outcome = { versions: [], proofs: {}, missing: [], failures: [], failed: 0, failedFree: 0, unproven: 0 };
 
 /** @throws the reason of the signal */
 export async function verifyData(places: readonly VerifiedPlace[], parts: VerifyParts): Promise<VerifiedData> {
@@ -94,6 +97,7 @@ class Verifier {
     const visit = new Visit(this.#parts.disk, 'files' in place ? '' : place.locations.datadir);
     const files = openedFiles(visit, place);
     let system: SystemUntil | undefined;
+    let lastOfSystem = '';
     const work = async (): Promise<void> => {
       for (const opened of files) {
         this.#parts.signal.throwIfAborted();
@@ -101,6 +105,7 @@ class Verifier {
         if (opened.kind === 'system tablespace') {
           before = system;
           system = followed(opened.path, before);
+          lastOfSystem = opened.shown;
         }
         await this.#file(opened, before);
       }
@@ -108,6 +113,16 @@ class Verifier {
     const settled = await Promise.allSettled(Array.from({ length: this.#parts.threads.count }, work));
     for (const each of settled) if (each.status === 'rejected') throw each.reason;
     this.#unseen.push(...visit.unseen);
+    if (system !== undefined && system.firstPage < system.spacePages) this.#cut(lastOfSystem, system);
+  }
+
+  /** Records that the last file of the system tablespace ends before its pages do. */
+  #cut(shown: string, { firstPage, spacePages }: SystemUntil): void {
+    const index = this.#files.findIndex(({ file }) => file === shown);
+    const found = this.#files[index];
+    if (found === undefined) return;
+    const end = describeEnd({ spaceId: 0, pages: firstPage, missing: spacePages - firstPage, rest: 0 }) ?? '';
+    this.#files[index] = { ...found, failures: [...found.failures, end], failed: found.failed + 1 };
   }
 
   async #file(opened: Opened, before: SystemUntil | undefined): Promise<void> {
@@ -173,11 +188,11 @@ class Verifier {
       case 'backup file':
         return NOTHING;
       default:
-        return await this.#tablespace(path, before);
+        return await this.#tablespace(path, before, kind === 'system tablespace');
     }
   }
 
-  async #tablespace(path: string, before: SystemUntil | undefined): Promise<Outcome> {
+  async #tablespace(path: string, before: SystemUntil | undefined, goesOn: boolean): Promise<Outcome> {
     const parts = { ...this.#parts, progress: (bytes: number) => this.#advance(bytes) };
     const found = await verifyTablespace(path, parts, before);
     for (const problem of found.keyProblems) this.#problems.set(problem.message, problem);
@@ -187,7 +202,8 @@ class Verifier {
     for (const [, counts] of versions)
       for (const proof of PROOFS)
         if (counts.proofs[proof] > 0) proofs[proof] = (proofs[proof] ?? 0) + counts.proofs[proof];
-    const rest = found.rest === 0 ? [] : [`its last ${found.rest} bytes are no whole page: the file was cut`];
+    const end = describeEnd(goesOn ? { ...found, missing: 0 } : found);
+    const ends = end === undefined ? [] : [end];
     return {
       versions: versions
         .map(([version, counts]) => ({
@@ -200,9 +216,10 @@ class Verifier {
       missing: versions
         .filter(([, { algorithm, failed }]) => algorithm === undefined && failed > 0)
         .map(([version, { failed }]) => ({ keyId: id, version, pages: failed })),
-      failures: [...found.failures.filter(({ reason }) => reason !== 'no key').map(describePageFailure), ...rest],
-      failed: found.failed + rest.length,
+      failures: [...found.failures.filter(({ reason }) => reason !== 'no key').map(describePageFailure), ...ends],
+      failed: found.failed + ends.length,
       failedFree: found.failedFree,
+      unproven: unprovenPages(found),
     };
   }
 

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fsyncSync,
+  ftruncateSync,
   linkSync,
   lstatSync,
   openSync,
@@ -18,6 +19,8 @@ import { KeyError, systemErrorCode } from '../errors.ts';
 export interface NewFile {
   readonly descriptor: number;
   write(bytes: Uint8Array, offset: number): void;
+  /** Gives the file its length, with a hole after what was written. */
+  extend(bytes: number): void;
   /** Fills the buffer with what was written before. */
   read(into: Uint8Array, offset: number): void;
   /**
@@ -74,6 +77,7 @@ export function createNewFile(path: string, random: Random): NewFile {
       attempt(() => {
         for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done, undefined, offset + done);
       }),
+    extend: (bytes) => attempt(() => ftruncateSync(descriptor, bytes)),
     read: (into, offset) =>
       attempt(() => {
         for (let done = 0, got = -1; got !== 0 && done < into.length; done += got)

@@ -34,6 +34,7 @@ class MemoryFile implements NewFile {
     into.set(this.bytes.subarray(offset, offset + into.length));
   }
 
+  extend(): void {}
   complete(): void {}
   undo(): void {}
   close(): void {}

@@ -16,8 +16,11 @@ import { pageIv } from '../../src/format/innodb/page-cipher.ts';
 export const SPACE_ID = 77;
 export const KEY_ID = 5;
 export const SPACE_IV: Buffer = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
-/** FSP_SPACE_FLAGS of 16 KiB pages: full_crc32, without and with zlib; older checksums; ROW_FORMAT=COMPRESSED of 8 KiB. */
-export const FLAGS = { full_crc32: 0x15, paged: 0x35, older: 0x21, oldpaged: 0x10021, zip: 0x29 } as const;
+/**
+ * FSP_SPACE_FLAGS of 16 KiB pages: full_crc32, without and with zlib, and with LZ4, whose pages are here compressed with
+ * zlib all the same; older checksums; ROW_FORMAT=COMPRESSED of 8 KiB.
+ */
+export const FLAGS = { full_crc32: 0x15, paged: 0x35, lz4: 0x55, older: 0x21, oldpaged: 0x10021, zip: 0x29 } as const;
 export type SpaceKind = keyof typeof FLAGS;
 
 const LSN = 0x1_2345_6789n;
@@ -33,14 +36,15 @@ export function layoutOf(kind: SpaceKind): SpaceLayout {
   return layout;
 }
 
-/** Page 0, with a crypt block. @param free pages that are free */
-export function firstPage(kind: SpaceKind, free: readonly number[] = []): Buffer {
+/** Page 0, with a crypt block. @param free pages that are free @param pages of the tablespace, as page 0 counts them */
+export function firstPage(kind: SpaceKind, free: readonly number[] = [], pages = 0): Buffer {
   const layout = layoutOf(kind);
   const page = Buffer.alloc(layout.fileBytes);
   page.writeBigUInt64BE(LSN, 16);
   page.writeUInt16BE(8, 24);
   page.writeUInt32BE(SPACE_ID, 34);
   page.writeUInt32BE(SPACE_ID, 38);
+  page.writeUInt32BE(pages, 46);
   page.writeUInt32BE(FLAGS[kind], 54);
   for (const number of free) {
     const inExtent = number % layout.pagesOfExtent;

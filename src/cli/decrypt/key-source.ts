@@ -6,6 +6,7 @@ import { KeyDirectoryKeys } from '../../decrypt/key-directory.ts';
 import { KeyFileKeys } from '../../decrypt/key-file.ts';
 import { readSmallFile } from '../../disk/small-file.ts';
 import { KeyError } from '../../errors.ts';
+import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../../format/encryption-algorithm.ts';
 import { keysNamedBy } from '../../keystore/failures.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
@@ -26,7 +27,16 @@ export interface KeySourceOptions extends OptionFileOptions {
   readonly encryptionContext?: string;
   readonly keyFile?: string;
   readonly filekey?: string;
+  readonly algorithm?: EncryptionAlgorithm;
 }
+
+/** Options that say nothing of a key file. */
+const OF_KEY_DIRECTORY = {
+  keyfileDir: '--keyfile-dir',
+  region: '--region',
+  endpointUrl: '--endpoint-url',
+  encryptionContext: '--encryption-context',
+} as const satisfies Partial<Record<keyof KeySourceOptions, string>>;
 
 const CALL_MS = 5_000;
 
@@ -41,7 +51,18 @@ export function withKeySource(command: Command): Command {
       'override aws_key_management_encryption_context; used for keys without a sidecar',
     )
     .option('--key-file <file>', 'take the keys from this key file of file_key_management, without KMS')
-    .option('--filekey <file>', 'file with the passphrase that the key file is encrypted with');
+    .option('--filekey <file>', 'file with the passphrase that the key file is encrypted with')
+    .option(
+      '--algorithm <name>',
+      'AES_CBC or AES_CTR: file_key_management_encryption_algorithm, if the data does not show it',
+      algorithmNamed,
+    );
+}
+
+function algorithmNamed(text: string): EncryptionAlgorithm {
+  const found = ENCRYPTION_ALGORITHMS.find((algorithm) => algorithm === text.toUpperCase());
+  if (found === undefined) throw new KeyError('BAD_OPTION', `--algorithm: expected AES_CBC or AES_CTR, got ${text}`);
+  return found;
 }
 
 /**
@@ -56,12 +77,18 @@ export async function withDataKeys<T>(
   work: (keys: DataKeys) => Promise<T>,
 ): Promise<T> {
   if (options.keyFile !== undefined) {
-    const keys = await KeyFileKeys.read(options.keyFile, options.filekey, readSmallFile);
+    for (const [name, option] of Object.entries(OF_KEY_DIRECTORY))
+      if (name in options)
+        throw new KeyError('BAD_OPTION', `${option} and --key-file exclude each other: keys come from one place`);
+    const { keyFile, filekey, algorithm } = options;
+    const keys = await KeyFileKeys.read(keyFile, filekey, readSmallFile, algorithm && [algorithm]);
     for (const warning of keys.warnings) io.stderr(`mariadb-aws-kms: warning: ${options.keyFile}: ${warning}`);
     return await wiping(keys, work);
   }
   if (options.filekey !== undefined)
     throw new KeyError('BAD_OPTION', '--filekey is the passphrase of a key file, and --key-file names none');
+  if (options.algorithm !== undefined)
+    throw new KeyError('BAD_OPTION', '--algorithm is that of a key file: the keys of a key directory have their own');
   const server = await serverOf(options, outside);
   const place =
     options.keyfileDir === undefined

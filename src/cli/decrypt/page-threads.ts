@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { NO_THREADS, type PageThreads, startPageThreads } from '../../decrypt/tablespace/threads.ts';
+import { callingThread, type PageThreads, startPageThreads } from '../../decrypt/tablespace/threads.ts';
 import type { Surroundings } from '../../server/surroundings.ts';
 
 /** Bytes from which threads pay: starting them takes as long as reading so much. */
@@ -19,13 +19,16 @@ export async function withPageThreads<T>(
       ({ size }) => size,
       () => 0,
     );
-  return bytes < WORTH_THREADS ? await work(NO_THREADS) : await withAllThreads(work);
+  return bytes < WORTH_THREADS ? await withThreads(callingThread(), work) : await withAllThreads(work);
 }
 
 /** Calls `work` with a thread for each processor. */
 export async function withAllThreads<T>(work: (threads: PageThreads) => Promise<T>): Promise<T> {
   const count = Math.min(availableParallelism(), MOST_THREADS);
-  const threads = count < 2 ? NO_THREADS : startPageThreads(count);
+  return await withThreads(count < 2 ? callingThread() : startPageThreads(count), work);
+}
+
+async function withThreads<T>(threads: PageThreads, work: (threads: PageThreads) => Promise<T>): Promise<T> {
   try {
     return await work(threads);
   } finally {

@@ -1,17 +1,18 @@
 import { Command } from 'commander';
 import {
+  describeEnd,
   describePageFailure,
   describePages,
   describeProofs,
   isRight,
   tablespaceJson,
 } from '../../decrypt/tablespace/describe.ts';
-import { MOST_FAILURES } from '../../decrypt/tablespace/result.ts';
+import { MOST_FAILURES, unprovenPages } from '../../decrypt/tablespace/result.ts';
 import { decryptTablespace, type TablespaceResult } from '../../decrypt/tablespace/tablespace.ts';
 import { KeyError, toKeyError } from '../../errors.ts';
 import { printableJson } from '../../printable.ts';
 import type { Surroundings } from '../../server/surroundings.ts';
-import { FAILED } from '../exit-status.ts';
+import { FAILED, INCOMPLETE } from '../exit-status.ts';
 import { printProblems, problemsAsJson } from '../problems.ts';
 import type { CliIo } from '../process-io.ts';
 import { withoutSecrets } from '../system.ts';
@@ -29,7 +30,8 @@ const HELP = `
 Exit status:
   0  every page in use is in clear in the copy
   1  a file was not copied, or a page in use is not right: it is named, and stays in the copy as it was
-  2  bad usage`;
+  2  bad usage
+  3  UNPROVEN: nothing shows that pages were decrypted with the right key`;
 const EXAMPLES = `
 Example:
   mariadb-aws-kms decrypt tablespace --to /restore/t.ibd /backup/shop/t.ibd
@@ -86,12 +88,13 @@ export function decryptTablespaceCommand(io: CliIo, surroundings: () => Surround
         for (const result of results) printResult(io, result);
         printProblems(io, problems);
       }
-      io.exit(isOk ? 0 : FAILED);
+      const isProven = results.every((result) => unprovenPages(result) === 0);
+      io.exit(isOk ? (isProven ? 0 : INCOMPLETE) : FAILED);
     });
 }
 
 function printResult(io: CliIo, result: TablespaceResult & { readonly output: string }): void {
-  const { path, output, copies, failed, failedFree, failures, keyProblems, rest } = result;
+  const { path, output, copies, failed, failedFree, failures, keyProblems } = result;
   const proofs = describeProofs(result);
   io.stdout(`${path}: ${describePages(result)}${proofs === '' ? '' : `; proved: ${proofs}`}: ${output}`);
   const note = (text: string): void => io.stderr(`mariadb-aws-kms: note: ${path}: ${text}`);
@@ -110,8 +113,11 @@ function printResult(io: CliIo, result: TablespaceResult & { readonly output: st
       `mariadb-aws-kms: error: ${path}: ${failed} pages in use are not right${shown}, and stay in the copy as they were`,
     );
   }
-  if (rest > 0)
+  const end = describeEnd(result);
+  if (end !== undefined) io.stderr(`mariadb-aws-kms: error: ${path}: ${end}; the copy has its whole pages`);
+  const unproven = unprovenPages(result);
+  if (unproven > 0)
     io.stderr(
-      `mariadb-aws-kms: error: ${path}: its last ${rest} bytes are no whole page: the file was cut, and the copy ends before them`,
+      `mariadb-aws-kms: warning: ${path}: UNPROVEN: nothing shows that ${unproven} pages were decrypted with the right key: their compression is not read here`,
     );
 }

@@ -1,12 +1,14 @@
 /** Texts and JSON of a tablespace that was read. */
 import { PROOFS } from '../../format/innodb/page-proof.ts';
 import type { FailureReason, PageFailure, VersionResult } from './result.ts';
-import { decryptedPages } from './result.ts';
+import { decryptedPages, unprovenPages } from './result.ts';
 import type { TablespaceResult } from './tablespace.ts';
 
 const REASONS: Readonly<Record<FailureReason, string>> = {
   'no key': 'its key version cannot be had',
   'wrong key': 'it is whole, and with this key it becomes no page of this tablespace',
+  undecided: 'nothing shows whether it is encrypted with AES_CBC or AES_CTR, because its compression is not read here',
+  contents: 'it does not decompress: it is damaged, or encrypted with another key',
   strange: 'its header is that of no page here',
   number: 'its header names another page',
   tablespace: 'its header names another tablespace',
@@ -82,7 +84,8 @@ export function totalProofs({ versions }: Pick<TablespaceResult, 'versions'>): V
 }
 
 export function tablespaceJson(result: TablespaceResult): object {
-  const { path, bytes, rest, keyId, pages, empty, clear, copies, failed, failedFree, failures, versions } = result;
+  const { path, bytes, rest, missing, keyId, pages, empty, clear, copies } = result;
+  const { failed, failedFree, failures, versions } = result;
   return {
     file: path,
     ok: isRight(result),
@@ -94,6 +97,8 @@ export function tablespaceJson(result: TablespaceResult): object {
     doublewriteCopies: copies,
     failed,
     failedFree,
+    unproven: unprovenPages(result),
+    missingPages: missing,
     bytesAfterLastPage: rest,
     versions: [...versions]
       .sort(([a], [b]) => a - b)
@@ -102,9 +107,19 @@ export function tablespaceJson(result: TablespaceResult): object {
   };
 }
 
-/** Tells whether every page in use is in clear or decrypted. */
-export function isRight({ failed, rest }: TablespaceResult): boolean {
-  return failed === 0 && rest === 0;
+/** Tells whether the file has all its pages, and every page in use is in clear or decrypted. */
+export function isRight({ failed, rest, missing }: TablespaceResult): boolean {
+  return failed === 0 && rest === 0 && missing === 0;
+}
+
+type End = Pick<TablespaceResult, 'spaceId' | 'pages' | 'missing' | 'rest'>;
+
+/** Tells where a file ends that has not all pages, or bytes after them; undefined: it ends where it should. */
+export function describeEnd({ spaceId, pages, missing, rest }: End): string | undefined {
+  const part = rest === 0 ? '' : `, with ${rest} bytes that are no whole page`;
+  const why = spaceId === 0 ? 'it was cut, or the system tablespace has a further file' : 'it was cut';
+  if (missing > 0) return `it ends before page ${pages} of ${pages + missing}${part}: ${why}`;
+  return rest === 0 ? undefined : `its last ${rest} bytes are no whole page: it was cut`;
 }
 
 function sumOf({ proofs }: VersionResult): number {

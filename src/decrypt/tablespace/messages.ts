@@ -18,5 +18,10 @@ export type ToThread =
 export type FromThread =
   | { readonly kind: 'keys'; readonly version: number }
   | { readonly kind: 'done'; readonly result: PagesResult }
-  /** An error of the system. */
-  | { readonly kind: 'failed'; readonly code: string | undefined; readonly message: string };
+  /** An error of the system, of writing or of reading. */
+  | {
+      readonly kind: 'failed';
+      readonly isOutput: boolean;
+      readonly code: string | undefined;
+      readonly message: string;
+    };

@@ -13,6 +13,8 @@ export interface OpenedSpace {
   readonly space: OpenSpace;
   /** Whole pages. */
   readonly pages: number;
+  /** Pages of the tablespace, as page 0 counts them, that would follow in the file, or in further ones. */
+  readonly missing: number;
   /** Bytes after the last whole page. */
   readonly rest: number;
   /** Bytes that the file takes on the disk; those of holes are not among them. */
@@ -21,6 +23,8 @@ export interface OpenedSpace {
 }
 
 const BLOCK = 512;
+/** FSP_SIZE in page 0. A server extends the file before it counts the new pages. */
+const SPACE_PAGES = 46;
 
 /**
  * Opens a tablespace, whose page 0 says how to read it.
@@ -50,9 +54,11 @@ function open(path: string, descriptor: number, before: SystemUntil | undefined)
     const bytes = Buffer.alloc(length);
     return bytes.subarray(0, readSync(descriptor, bytes, 0, length, offset));
   };
+  const pagesIn = (space: OpenSpace): number => Math.floor(facts.size / space.layout.fileBytes);
   const sizes = (space: OpenSpace): OpenedSpace => ({
     space,
-    pages: Math.floor(facts.size / space.layout.fileBytes),
+    pages: pagesIn(space),
+    missing: Math.max(0, space.spacePages - space.firstPage - pagesIn(space)),
     rest: facts.size % space.layout.fileBytes,
     usedBytes: Math.min(facts.blocks * BLOCK, facts.size),
     close: () => closeSync(descriptor),
@@ -71,6 +77,7 @@ function open(path: string, descriptor: number, before: SystemUntil | undefined)
     layout,
     crypt: crypt && { keyId: crypt.keyId, iv: Uint8Array.from(crypt.iv), isEncrypted: crypt.isEncrypted },
     doublewrite: isWhole ? doublewriteBlocks(system) : [],
+    spacePages: first.readUInt32BE(SPACE_PAGES),
     firstPage: 0,
     input: descriptor,
     output: undefined,

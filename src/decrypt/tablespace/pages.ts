@@ -1,5 +1,6 @@
 /** Decrypts a range of a tablespace's pages. It runs in the thread of a command, or in several others. */
 import { readSync, writeSync } from 'node:fs';
+import { systemErrorCode } from '../../errors.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import { CRYPT_BLOCK_BYTES } from '../../format/innodb/crypt-block.ts';
 import { isInDoublewrite } from '../../format/innodb/doublewrite.ts';
@@ -18,6 +19,8 @@ export interface OpenSpace {
   readonly crypt: { readonly keyId: number; readonly iv: Uint8Array; readonly isEncrypted: boolean } | undefined;
   /** First pages of the blocks of the doublewrite area. */
   readonly doublewrite: readonly number[];
+  /** Pages of the tablespace, in all its files. */
+  readonly spacePages: number;
   /** Number of the first page in the file: above 0 for further files of the system tablespace. */
   readonly firstPage: number;
   /** Descriptor to read from. */
@@ -40,6 +43,21 @@ const BLOCK = 4_096;
 /** Offset of the length of an older page-compressed page in clear, and of its payload. */
 const [PAYLOAD_LENGTH, PAYLOAD] = [38, 40];
 const ZEROS = Buffer.alloc(65_536);
+/** Reasons of whole pages, which a server was not writing. */
+const OF_KEY: readonly FailureReason[] = ['no key', 'wrong key', 'undecided'];
+
+/** Thrown for an error of writing, which is none of the file that is read. */
+export class OutputError extends Error {
+  /** The system's. */
+  readonly code: string;
+
+  constructor(code: string, cause?: unknown) {
+    super(`cannot write: ${code}`, { cause });
+    this.code = code;
+  }
+}
+
+type KeyReason = 'no key' | 'wrong key' | 'contents' | 'undecided';
 
 interface VersionCipher {
   readonly cipher: PageCipher;
@@ -51,7 +69,8 @@ export class Pages {
   readonly #keys: KeysOfVersion;
   readonly #pause: (ms: number) => void;
   readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  readonly #ciphers = new Map<number, VersionCipher | undefined>();
+  /** Versions of pages that were whole. */
+  readonly #ciphers = new Map<number, VersionCipher | KeyReason>();
   #again = 0;
   /** True: pages are given out, and need a checksum. */
   #seals: boolean;
@@ -66,10 +85,10 @@ export class Pages {
 
   wipe(): void {
     this.#chunk.fill(0);
-    for (const found of this.#ciphers.values()) found?.cipher.wipe();
+    for (const found of this.#ciphers.values()) if (typeof found !== 'string') found.cipher.wipe();
   }
 
-  /** @throws the system's errors as they come */
+  /** @throws OutputError, and the system's errors of reading as they come */
   async range(from: number, to: number): Promise<PagesResult> {
     const { fileBytes } = this.#space.layout;
     const result = emptyResult();
@@ -131,7 +150,7 @@ export class Pages {
       const reason = await this.#open(page, number, header, result);
       if (reason === undefined) return;
       this.#read(page, number);
-      if (reads === MOST_READS || reason === 'no key' || this.#again === MOST_AGAIN) {
+      if (reads === MOST_READS || OF_KEY.includes(reason) || this.#again === MOST_AGAIN) {
         this.#fail(page, number, typeof header === 'number' && header > 0 ? header : undefined, reason, result);
         return;
       }
@@ -165,8 +184,12 @@ export class Pages {
       if (number === 0) stripCryptBlock(layout, page);
       return undefined;
     }
-    const found = this.#ciphers.has(header) ? this.#ciphers.get(header) : await this.#load(header);
-    if (found === undefined) return 'no key';
+    const known = this.#ciphers.get(header);
+    // The version in a damaged page is perhaps none.
+    const damage = known === undefined ? pageDamage(layout, true, number, page) : undefined;
+    if (damage !== undefined) return damage;
+    const found = known ?? (await this.#load(header));
+    if (typeof found === 'string') return pageDamage(layout, true, number, page) ?? found;
     const { proof, reason } = decrypt(layout, found.cipher, page, this.#seals);
     if (proof === undefined) return reason;
     const version = versionOf(result, header);
@@ -177,7 +200,7 @@ export class Pages {
 
   #fail(page: Buffer, number: number, version: number | undefined, reason: FailureReason, result: PagesResult): void {
     const isFree = this.#isFree(number);
-    const counts = version === undefined ? undefined : versionOf(result, version);
+    const counts = version !== undefined && this.#ciphers.has(version) ? versionOf(result, version) : undefined;
     if (isFree) {
       result.freeReason ??= reason;
       // A free page holds nothing, but a server that imports the file reads it.
@@ -187,6 +210,7 @@ export class Pages {
       return;
     }
     result.failed += 1;
+    if (reason === 'wrong key') result.wrongKey += 1;
     if (counts !== undefined) counts.failed += 1;
     if (result.failures.length === MOST_FAILURES) return;
     const lsn = page.readBigUInt64BE(FIELD.lsn).toString();
@@ -204,23 +228,26 @@ export class Pages {
     return pageDamage(layout, true, group, descriptors) === undefined && isFreePage(layout, descriptors, inGroup) === 1;
   }
 
-  async #load(version: number): Promise<VersionCipher | undefined> {
+  async #load(version: number): Promise<VersionCipher | KeyReason> {
     const { layout, crypt } = this.#space;
     const keys = crypt === undefined ? [] : await this.#keys(version);
     const ciphers = keys.map((key) => ({ key, cipher: new PageCipher(layout, crypt?.iv ?? ZEROS, key) }));
-    const found = ciphers.length > 1 ? this.#chosen(version, ciphers) : ciphers[0];
+    const [only = 'no key'] = ciphers;
+    const found = ciphers.length > 1 ? this.#chosen(version, ciphers) : only;
     for (const other of ciphers) if (other !== found) other.cipher.wipe();
     this.#ciphers.set(version, found);
     return found;
   }
 
-  /** Tries each cipher on pages of the version until one shows that it is right; without any, the first is taken. */
-  #chosen(version: number, ciphers: readonly VersionCipher[]): VersionCipher | undefined {
+  /** Tries each cipher on pages of the version until one shows that it is right. */
+  #chosen(version: number, ciphers: readonly VersionCipher[]): VersionCipher | 'wrong key' | 'contents' | 'undecided' {
     const { layout } = this.#space;
     const page = Buffer.allocUnsafeSlow(layout.fileBytes);
     const tried = Buffer.allocUnsafeSlow(layout.fileBytes);
     try {
       let tries = 0;
+      let isPossible = false;
+      let isWrong = false;
       for (
         let number = Math.max(1, this.#space.firstPage);
         tries < MOST_TRIED && this.#read(page, number) === page.length;
@@ -230,11 +257,14 @@ export class Pages {
         tries += 1;
         for (const each of ciphers) {
           page.copy(tried);
-          const { proof } = decrypt(layout, each.cipher, tried, false);
+          const { proof, reason } = decrypt(layout, each.cipher, tried, false);
           if (proof !== undefined && proof !== 'unproven') return each;
+          isPossible ||= proof === 'unproven';
+          isWrong ||= reason === 'wrong key';
         }
       }
-      return ciphers[0];
+      if (isPossible) return 'undecided';
+      return isWrong ? 'wrong key' : 'contents';
     } finally {
       tried.fill(0);
     }
@@ -268,8 +298,12 @@ export class Pages {
   #write(bytes: Buffer, offset: number): void {
     const { output } = this.#space;
     if (output === undefined) return;
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(output, bytes, done, bytes.length - done, offset + done);
+    try {
+      for (let done = 0; done < bytes.length; )
+        done += writeSync(output, bytes, done, bytes.length - done, offset + done);
+    } catch (error) {
+      throw new OutputError(systemErrorCode(error) ?? 'unknown', error);
+    }
   }
 }
 
@@ -287,13 +321,14 @@ interface Outcome {
 }
 
 function decrypt(layout: SpaceLayout, cipher: PageCipher, page: Buffer, isSealed: boolean): Outcome {
+  const isOlder = layout.form !== 'full_crc32';
   // No checksum of an older page covers it.
-  const isOthers = layout.form !== 'full_crc32' && page.readUInt32BE(FIELD.spaceId) !== layout.id;
-  if (isOthers) return { reason: 'tablespace' };
+  if (isOlder && page.readUInt32BE(FIELD.spaceId) !== layout.id) return { reason: 'tablespace' };
+  const hasNoChecksum = isOlder && page.readUInt16BE(FIELD.type) === PAGE_TYPE.pageCompressedEncrypted;
   const problem = cipher.decrypt(page, layout.id, isSealed);
   if (problem !== undefined) return { reason: problem === 'not this key' ? 'wrong key' : problem };
   const proof = proofOf(layout, page, layout.id);
-  if (proof === undefined) return { reason: 'wrong key' };
+  if (proof === undefined) return { reason: hasNoChecksum ? 'contents' : 'wrong key' };
   // The checksum of an older page does not cover the whole end, which is not encrypted.
   return hasItsEnd(layout, page) ? { proof } : { reason: 'end' };
 }

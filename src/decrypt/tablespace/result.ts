@@ -3,12 +3,15 @@ import type { EncryptionAlgorithm } from '../../format/encryption-algorithm.ts';
 import { PROOFS, type Proof } from '../../format/innodb/page-proof.ts';
 
 /**
- * `no key`: the version cannot be had. `strange`: the header is none of this page. `wrong key`: the page is whole, and
- * decrypts to no page. The others are damage of the page as it is in the file.
+ * `no key`: the version cannot be had. `wrong key`: the page is whole, and decrypts to no page. `undecided`: AES_CBC and
+ * AES_CTR are possible, and nothing shows which is right. `contents`: a compressed page without a checksum does not
+ * decompress. `strange`: the header is none of this page. The others are damage of the page as it is in the file.
  */
 export type FailureReason =
   | 'no key'
   | 'wrong key'
+  | 'undecided'
+  | 'contents'
   | 'strange'
   | 'number'
   | 'tablespace'
@@ -48,7 +51,9 @@ export interface PagesResult {
   readonly versions: Map<number, VersionResult>;
   /** Pages in use that are not right. */
   failed: number;
-  /** The first of them. */
+  /** Those among them that are whole, and that the key at hand does not decrypt. */
+  wrongKey: number;
+  /** The first of the pages that are not right. */
   readonly failures: PageFailure[];
   /** Free pages that are not right. */
   failedFree: number;
@@ -67,6 +72,7 @@ export function emptyResult(): PagesResult {
     copies: 0,
     versions: new Map(),
     failed: 0,
+    wrongKey: 0,
     failures: [],
     failedFree: 0,
     freeReason: undefined,
@@ -84,7 +90,8 @@ export function versionOf(result: PagesResult, version: number): VersionResult {
 
 /** Adds the result of further pages. */
 export function addResult(to: PagesResult, more: PagesResult): void {
-  for (const count of ['pages', 'empty', 'clear', 'copies', 'failed', 'failedFree'] as const) to[count] += more[count];
+  for (const count of ['pages', 'empty', 'clear', 'copies', 'failed', 'wrongKey', 'failedFree'] as const)
+    to[count] += more[count];
   to.freeReason ??= more.freeReason;
   to.failures.push(...more.failures);
   to.failures.sort((a, b) => a.page - b.page).splice(MOST_FAILURES);
@@ -95,6 +102,14 @@ export function addResult(to: PagesResult, more: PagesResult): void {
     sum.failed += failed;
     sum.failedFree += failedFree;
   }
+}
+
+/** Returns the pages of key versions of which no page shows that its key is right. */
+export function unprovenPages({ versions }: Pick<PagesResult, 'versions'>): number {
+  let pages = 0;
+  for (const { proofs } of versions.values())
+    if (proofs.checksum + proofs.fields + proofs.inflated === 0) pages += proofs.unproven;
+  return pages;
 }
 
 /** Returns the pages that were decrypted. */

@@ -1,5 +1,5 @@
 /** A tablespace in clear, and the proof that a tablespace can be read. */
-import { ftruncateSync, statfsSync } from 'node:fs';
+import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Random } from '../../clock.ts';
 import { createNewFile } from '../../disk/new-file.ts';
@@ -9,7 +9,7 @@ import type { SpaceLayout } from '../../format/innodb/layout.ts';
 import { isKeyId, isKeyVersion } from '../../ids.ts';
 import type { DataKeys } from '../data-keys.ts';
 import { type OpenedSpace, openSpace, type SystemUntil } from './open-space.ts';
-import { type KeysOfVersion, type OpenSpace, Pages } from './pages.ts';
+import { type KeysOfVersion, type OpenSpace, OutputError, Pages } from './pages.ts';
 import { addResult, decryptedPages, emptyResult, type PagesResult } from './result.ts';
 import { stopFor } from './stop-for.ts';
 import type { PageThreads } from './threads.ts';
@@ -26,6 +26,9 @@ export interface TablespaceParts {
 export interface TablespaceResult extends PagesResult {
   readonly path: string;
   readonly bytes: number;
+  readonly spaceId: number;
+  /** Pages that page 0 counts and the file does not have; of a part of the system tablespace, those in further files too. */
+  readonly missing: number;
   /** Bytes after the last whole page, which are none of a tablespace. */
   readonly rest: number;
   /** Undefined: page 0 names none. */
@@ -46,8 +49,8 @@ const RANGE_BYTES = 8_388_608;
 /** Free space that is left to others. */
 const RESERVE_BYTES = 1_048_576;
 
-/** Errors of writing alone. */
-const FULL: readonly string[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
+/** So many pages that a key does not decrypt, and none that it does, show that it is another server's. */
+const HOPELESS_PAGES = 1_024;
 
 let files = 0;
 
@@ -70,8 +73,8 @@ export async function verifyTablespace(
 
 /**
  * Writes a tablespace in clear: its pages are decrypted, page 0 says nothing of encryption, and every checksum is right. A
- * page in use that cannot be decrypted stays as it is, and a free one becomes one that was never written. Without any
- * page that could be decrypted, where some should be, no file is made.
+ * page in use that cannot be decrypted stays as it is, and a free one becomes one that was never written. If there are
+ * encrypted pages and none of them can be decrypted, no file is made.
  * @param output a path that does not exist
  * @throws KeyError DATA_UNREADABLE, STORE_UNAVAILABLE, and the signal's reason; no file is then left behind
  */
@@ -86,11 +89,20 @@ export async function decryptTablespace(
     try {
       checkRoom(output, opened.usedBytes);
       const { pages, space } = opened;
-      ftruncateSync(file.descriptor, pages * space.layout.fileBytes);
-      const result = await readPages(path, opened, { ...space, output: file.descriptor }, parts);
-      if (decryptedPages(result) > 0 || result.failed === 0) file.complete();
-      else throw nothingOpens(result, parts.keys);
+      file.extend(pages * space.layout.fileBytes);
+      const check = (result: TablespaceResult, leastFailed: number): void => {
+        if (decryptedPages(result) === 0 && encryptedPages(result) >= leastFailed)
+          throw nothingOpens(result, parts.keys);
+      };
+      const result = await readPages(path, opened, { ...space, output: file.descriptor }, parts, (soFar) => {
+        if (soFar.wrongKey >= HOPELESS_PAGES) check(soFar, HOPELESS_PAGES);
+      });
+      check(result, 1);
+      parts.signal.throwIfAborted();
+      file.complete();
       return result;
+    } catch (thrown) {
+      throw thrown instanceof OutputError ? unwritable(output, thrown) : thrown;
     } finally {
       file.close();
     }
@@ -101,9 +113,10 @@ export async function decryptTablespace(
 
 async function readPages(
   path: string,
-  { pages, rest }: OpenedSpace,
+  { pages, missing, rest }: OpenedSpace,
   space: OpenSpace,
   { keys, threads, signal, progress }: TablespaceParts,
+  afterRange: (soFar: TablespaceResult) => void = () => undefined,
 ): Promise<TablespaceResult> {
   const file = files++;
   const { layout, crypt } = space;
@@ -115,6 +128,16 @@ async function readPages(
     return found;
   };
   const sum = emptyResult();
+  const soFar = (): TablespaceResult => ({
+    ...sum,
+    path,
+    spaceId: layout.id,
+    bytes: pages * layout.fileBytes + rest,
+    missing,
+    rest,
+    keyId: crypt?.keyId,
+    keyProblems: inOrder(problems),
+  });
   const step = Math.max(1, Math.floor(RANGE_BYTES / layout.fileBytes));
   const ranges = Array.from({ length: Math.ceil(pages / step) }, (_, index) => index * step).values();
   const work = async (): Promise<void> => {
@@ -124,18 +147,12 @@ async function readPages(
       const { firstPage } = space;
       addResult(sum, await threads.read(file, space, keysOf, firstPage + from, firstPage + to));
       progress((to - from) * layout.fileBytes);
+      afterRange(soFar());
     }
   };
   const settled = await Promise.allSettled(Array.from({ length: threads.count }, work));
   for (const each of settled) if (each.status === 'rejected') throw unreadable(path, each.reason);
-  return {
-    ...sum,
-    path,
-    bytes: pages * layout.fileBytes + rest,
-    rest,
-    keyId: crypt?.keyId,
-    keyProblems: inOrder(problems),
-  };
+  return soFar();
 }
 
 export interface PageResult {
@@ -195,37 +212,56 @@ async function keysOfSpace(
   }
 }
 
-/** An error of the system: of reading the file, or of writing the copy. */
+/** An error of the system, of reading the file. */
 function unreadable(path: string, thrown: unknown): unknown {
   const code = systemErrorCode(thrown);
-  if (thrown instanceof KeyError || code === undefined) return thrown;
-  return new KeyError(FULL.includes(code) ? 'STORE_UNAVAILABLE' : 'DATA_UNREADABLE', `${path}: ${code}`, {
-    cause: thrown,
-  });
+  if (thrown instanceof KeyError || thrown instanceof OutputError || code === undefined) return thrown;
+  return new KeyError('DATA_UNREADABLE', `${path}: ${code}`, { cause: thrown });
 }
 
-function nothingOpens(
-  { path, failed, keyId, keyProblems: [problem], failures: [first] }: TablespaceResult,
-  keys: DataKeys,
-): KeyError {
-  const text = `${path}: none of its ${failed} encrypted pages opens`;
+function unwritable(path: string, cause: unknown): KeyError {
+  return new KeyError('STORE_UNAVAILABLE', `${path}: ${systemErrorCode(cause) ?? 'it cannot be written'}`, { cause });
+}
+
+/** Returns the encrypted pages in use that were not decrypted. */
+function encryptedPages({ versions }: PagesResult): number {
+  let pages = 0;
+  for (const { failed } of versions.values()) pages += failed;
+  return pages;
+}
+
+function nothingOpens(result: TablespaceResult, keys: DataKeys): KeyError {
+  const { path, keyId, versions, failures } = result;
+  const [problem] = result.keyProblems;
+  const first = failures.find(({ version }) => version !== undefined && versions.has(version));
+  const text = `${path}: none of its ${encryptedPages(result)} encrypted pages opens`;
   if (problem !== undefined)
     return new KeyError(problem.code, `${text}: ${problem.message}`, { hint: problem.hint, cause: problem });
+  if (first?.reason === 'undecided')
+    return new KeyError('DATA_UNREADABLE', `${text}: nothing shows whether they are AES_CBC or AES_CTR`, {
+      hint: 'their compression is not read here: add --algorithm with file_key_management_encryption_algorithm',
+    });
   return new KeyError(
     'DATA_UNREADABLE',
-    `${text} with key ${keyId ?? 'of no id'} of ${keys.place}: ${first?.reason ?? 'damage'}`,
-    {
-      hint: 'these are the keys of another server, or the file is damaged',
-    },
+    `${text} with key ${keyId ?? 'of no id'} of ${keys.place}: ${first?.reason === 'contents' ? 'wrong key' : (first?.reason ?? 'damage')}`,
+    { hint: 'these are the keys of another server, or the file is damaged' },
   );
 }
 
 /** @throws KeyError STORE_UNAVAILABLE */
 function checkRoom(output: string, bytes: number): void {
-  const { bavail, bsize } = statfsSync(dirname(output));
+  const { bavail, bsize } = roomAt(output);
   const free = bavail * bsize;
   if (free >= bytes + RESERVE_BYTES) return;
   throw new KeyError('STORE_UNAVAILABLE', `${output}: it takes ${bytes} bytes, and ${free} are free`, {
     hint: 'free some space, or write to another file system',
   });
+}
+
+function roomAt(output: string): { readonly bavail: number; readonly bsize: number } {
+  try {
+    return statfsSync(dirname(output));
+  } catch (cause) {
+    throw unwritable(output, cause);
+  }
 }

@@ -4,12 +4,14 @@ import { wipe } from '../../bytes.ts';
 import { systemErrorCode } from '../../errors.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import type { FromThread, ToThread } from './messages.ts';
-import { Pages } from './pages.ts';
-import { stopFor } from './stop-for.ts';
+import { OutputError } from './pages.ts';
+import { SpaceReader } from './reader.ts';
 
-let current: { readonly file: number; readonly pages: Pages } | undefined;
 let answer: ((keys: readonly DataKey[]) => void) | undefined;
 const known: Uint8Array[] = [];
+const reader = new SpaceReader(() => {
+  for (const bytes of known.splice(0)) wipe(bytes);
+});
 
 parentPort?.on('message', (message: ToThread) => {
   if (message.kind === 'range') void read(message);
@@ -21,15 +23,11 @@ parentPort?.on('message', (message: ToThread) => {
 
 async function read({ file, space, from, to }: Extract<ToThread, { kind: 'range' }>): Promise<void> {
   try {
-    if (current?.file !== file) {
-      endFile();
-      current = { file, pages: new Pages(space, askForKeys, stopFor) };
-    }
-    send({ kind: 'done', result: await current.pages.range(from, to) });
+    send({ kind: 'done', result: await reader.range(file, space, askForKeys, from, to) });
   } catch (thrown) {
-    endFile();
+    reader.end();
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    send({ kind: 'failed', code: systemErrorCode(thrown), message });
+    send({ kind: 'failed', isOutput: thrown instanceof OutputError, code: systemErrorCode(thrown), message });
   }
 }
 
@@ -38,12 +36,6 @@ function askForKeys(version: number): Promise<readonly DataKey[]> {
   answer = asked.resolve;
   send({ kind: 'keys', version });
   return asked.promise;
-}
-
-function endFile(): void {
-  current?.pages.wipe();
-  current = undefined;
-  for (const bytes of known.splice(0)) wipe(bytes);
 }
 
 function send(message: FromThread): void {

@@ -1,10 +1,11 @@
 /** Threads that read pages, each with one range at a time. */
 import { Worker } from 'node:worker_threads';
 import type { DataKey } from '../../format/encryption-scheme.ts';
+import { nextTurn } from '../../next-turn.ts';
 import type { FromThread, ToThread } from './messages.ts';
-import { type KeysOfVersion, type OpenSpace, Pages } from './pages.ts';
+import { type KeysOfVersion, type OpenSpace, OutputError } from './pages.ts';
+import { SpaceReader } from './reader.ts';
 import type { PagesResult } from './result.ts';
-import { stopFor } from './stop-for.ts';
 
 /** The text of the threads' program. Put in by the build. */
 declare const PAGES_THREAD: string | undefined;
@@ -15,25 +16,26 @@ export interface PageThreads {
   /**
    * Reads pages of a tablespace.
    * @param file its number among all tablespaces that are read
-   * @throws the system's errors as they come
+   * @throws OutputError, and the system's errors of reading as they come
    */
   read(file: number, space: OpenSpace, keys: KeysOfVersion, from: number, to: number): Promise<PagesResult>;
   close(): Promise<void>;
 }
 
 /** Reads in the calling thread: for few pages, and where no thread can be started. */
-export const NO_THREADS: PageThreads = {
-  count: 1,
-  read: async (_file, space, keys, from, to) => {
-    const pages = new Pages(space, keys, stopFor);
-    try {
-      return await pages.range(from, to);
-    } finally {
-      pages.wipe();
-    }
-  },
-  close: () => Promise.resolve(),
-};
+export function callingThread(): PageThreads {
+  const reader = new SpaceReader();
+  return {
+    count: 1,
+    read: async (file, space, keys, from, to) => {
+      const result = await reader.range(file, space, keys, from, to);
+      // Signals are handled between the ranges.
+      await nextTurn();
+      return result;
+    },
+    close: async () => reader.end(),
+  };
+}
 
 interface Job {
   readonly message: Extract<ToThread, { kind: 'range' }>;
@@ -75,6 +77,7 @@ export function startPageThreads(count: number): PageThreads {
       }
       end(worker, ({ resolve, reject }) => {
         if (message.kind === 'done') resolve(message.result);
+        else if (message.isOutput) reject(new OutputError(message.code ?? message.message));
         else reject(Object.assign(new Error(message.message), { code: message.code }));
       });
       next(worker);

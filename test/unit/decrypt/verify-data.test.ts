@@ -2,9 +2,10 @@ import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { nodeDataFiles } from '../../../src/data/data-files.ts';
-import { NO_THREADS } from '../../../src/decrypt/tablespace/threads.ts';
+import { callingThread } from '../../../src/decrypt/tablespace/threads.ts';
 import { type VerifiedData, verifyData } from '../../../src/decrypt/verify-data.ts';
-import { encryptedPage, firstPage, KEY_ID } from '../../support/encrypted-space.ts';
+import { sealPage } from '../../../src/format/innodb/page-checksum.ts';
+import { encryptedPage, firstPage, KEY_ID, layoutOf } from '../../support/encrypted-space.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
 
 async function verify(files: readonly string[], versions: readonly number[]): Promise<VerifiedData> {
@@ -15,7 +16,7 @@ async function verify(files: readonly string[], versions: readonly number[]): Pr
         versions.includes(version) ? [{ bytes: Buffer.alloc(16, version), algorithm: 'AES_CBC' }] : [],
       wipe: () => undefined,
     },
-    threads: NO_THREADS,
+    threads: callingThread(),
     random: () => 0.5,
     signal: new AbortController().signal,
     disk: nodeDataFiles,
@@ -65,4 +66,36 @@ it('a file that cannot be read is unseen, and one of another kind as well', asyn
   const { unseen, files } = await verify([gone], [1]);
   expect(files).toEqual([]);
   expect(unseen.map(({ reason }) => reason)).toEqual(['ENOENT']);
+});
+
+it('a file that was cut is a failure, and one whose pages nothing proves is told', async () => {
+  const directory = scratchDirectory();
+  const [cut, doubtful] = [join(directory, 'cut.ibd'), join(directory, 'doubtful.ibd')];
+  const key = { bytes: Buffer.alloc(16, 1), algorithm: 'AES_CBC' } as const;
+  writeFileSync(cut, Buffer.concat([firstPage('full_crc32', [], 9), encryptedPage('full_crc32', 1, 1, key)]));
+  writeFileSync(doubtful, Buffer.concat([firstPage('lz4'), encryptedPage('lz4', 1, 1, key)]));
+  const { files } = await verify([cut, doubtful], [1]);
+  expect(files).toMatchObject([
+    { failed: 1, failures: ['it ends before page 2 of 9: it was cut'], unproven: 0 },
+    { failed: 0, failures: [], unproven: 1 },
+  ]);
+});
+
+it('a system tablespace whose further file is not there is a failure of its last one', async () => {
+  const path = join(scratchDirectory(), 'ibdata1');
+  const first = firstPage('full_crc32', [], 3);
+  first.writeUInt32BE(0, 34);
+  first.writeUInt32BE(0, 38);
+  sealPage(layoutOf('full_crc32'), first);
+  writeFileSync(path, Buffer.concat([first, Buffer.alloc(16_384)]));
+  const cut = await verify([path], [1]);
+  expect(cut.files).toMatchObject([
+    {
+      kind: 'system tablespace',
+      failed: 1,
+      failures: ['it ends before page 2 of 3: it was cut, or the system tablespace has a further file'],
+    },
+  ]);
+  writeFileSync(path, Buffer.concat([first, Buffer.alloc(32_768)]));
+  expect((await verify([path], [1])).files).toMatchObject([{ failed: 0 }]);
 });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { MADE_FORMS, type MadeForm, madeTablespace } from '../../../../harness/made-tablespace.ts';
 import type { DataKeys } from '../../../../src/decrypt/data-keys.ts';
 import { decryptTablespace, type TablespaceResult } from '../../../../src/decrypt/tablespace/tablespace.ts';
-import { NO_THREADS } from '../../../../src/decrypt/tablespace/threads.ts';
+import { callingThread } from '../../../../src/decrypt/tablespace/threads.ts';
 import { MADE_KEYS } from '../../../fuzz/data-seeds.ts';
 import { scratchDirectory } from '../../../support/scratch.ts';
 
@@ -17,7 +17,7 @@ async function decrypted(bytes: Buffer): Promise<{ readonly result: TablespaceRe
   const [input, output] = [join(directory, 't.ibd'), join(directory, 'clear.ibd')];
   writeFileSync(input, bytes);
   const { signal } = new AbortController();
-  const parts = { keys: KEYS, threads: NO_THREADS, random: () => 0.5, signal, progress: () => undefined };
+  const parts = { keys: KEYS, threads: callingThread(), random: () => 0.5, signal, progress: () => undefined };
   return { result: await decryptTablespace(input, output, parts), copy: readFileSync(output) };
 }
 
