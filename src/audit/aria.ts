@@ -1,10 +1,11 @@
 /** Reads the page headers of an Aria table: under which key versions its pages are. */
 import type { OpenDataFile } from '../data/data-files.ts';
 import {
-  ARIA_INDEX_HEAD,
   ARIA_PAGES_HEAD,
+  ARIA_STATE_HEAD,
   type AriaPages,
   ariaIndexPage,
+  ariaLengths,
   ariaPageVersion,
   bitmapEvery,
   parseAriaIndex,
@@ -26,6 +27,8 @@ export interface AriaScan {
   readonly clear: PageCounts;
   /** Bytes of rows that are in no pages (ROW_FORMAT=FIXED and DYNAMIC), which Aria never encrypts. */
   readonly clearRowBytes: number;
+  /** Undefined: both files have all bytes that the index counts. */
+  readonly cut: string | undefined;
 }
 
 type AriaFile = Pick<OpenDataFile, 'readInto' | 'bytes'>;
@@ -36,7 +39,7 @@ const CHUNKS_A_TURN = 32;
 
 /** @returns undefined: the index file is none of an Aria table */
 export async function scanAria(index: AriaFile, data: AriaFile, means: AriaMeans): Promise<AriaScan | undefined> {
-  const head = Buffer.alloc(ARIA_INDEX_HEAD);
+  const head = Buffer.alloc(ARIA_STATE_HEAD);
   const base = Buffer.alloc(ARIA_PAGES_HEAD);
   const baseAt = index.readInto(head, 0) === head.length ? parseAriaIndex(head) : undefined;
   if (baseAt === undefined || index.readInto(base, baseAt) < base.length) return undefined;
@@ -64,7 +67,16 @@ export async function scanAria(index: AriaFile, data: AriaFile, means: AriaMeans
     pages: scan.pages + scan.neverEncrypted,
     versions: scan.versions.byVersion,
     clearRowBytes: table.hasDataPages ? 0 : data.bytes,
+    cut: cutOf(head, index, data),
   };
+}
+
+/** Tells which file is shorter than the index says. Of a table that a server has open, the files may be behind. */
+function cutOf(head: Buffer, index: AriaFile, data: AriaFile): string | undefined {
+  const lengths = ariaLengths(head);
+  if (lengths === undefined) return undefined;
+  if (index.bytes < lengths.index) return `it ends at byte ${index.bytes} of ${lengths.index}`;
+  return data.bytes < lengths.data ? `its data file ends at byte ${data.bytes} of ${lengths.data}` : undefined;
 }
 
 async function eachPage(

@@ -7,11 +7,11 @@ import { foundFiles } from '../data/walk.ts';
 import { systemErrorCode } from '../errors.ts';
 import { BINARY_LOG_HEAD, isRelayLog } from '../format/binary-log.ts';
 import { nextTurn } from '../next-turn.ts';
-import { examineAria, examineBinaryLog, examineTablespace, examineTemporary } from './examine.ts';
+import { examineAria, examineBinaryLog, examineTablespace, examineTemporary, type FoundSpace } from './examine.ts';
 import type { FileAudit, FileKind } from './file-audit.ts';
 import type { Found } from './found.ts';
 import { examineRedoLog } from './redo-log.ts';
-import { CHUNK_BYTES, type ScanMeans, type SpaceRest } from './tablespace.ts';
+import { CHUNK_BYTES, type ScanMeans } from './tablespace.ts';
 
 export interface Audit {
   readonly files: readonly FileAudit[];
@@ -36,6 +36,8 @@ export type Place = ServerPlace | { readonly files: readonly string[] };
 
 export interface ServerPlace {
   readonly locations: DataLocations;
+  /** True: no server uses the files. */
+  readonly isCopy: boolean;
   /** True: the redo log belongs to a backup that was not prepared. */
   readonly isUnprepared: boolean;
   /** Files that no walk finds, such as logs without an index. Those of other kinds are passed over. */
@@ -64,8 +66,9 @@ class Auditor {
   /** Bytes of whole files, and of the file that is being read. */
   #bytes = 0;
   #started = 0;
+  #isCopy = true;
   /** The system tablespace up to the last of its files that was read. */
-  #system: SpaceRest | undefined;
+  #system: (Pick<FoundSpace, 'rest' | 'cut'> & { readonly path: string }) | undefined;
 
   constructor(means: AuditMeans) {
     const { clock, signal, checksums = false } = means;
@@ -82,9 +85,10 @@ class Auditor {
     };
   }
 
-  async server({ locations, isUnprepared, more }: ServerPlace, isOneOfMany: boolean): Promise<void> {
+  async server({ locations, isCopy, isUnprepared, more }: ServerPlace, isOneOfMany: boolean): Promise<void> {
     const visit = new Visit(this.#means.disk, locations.datadir, isOneOfMany ? '' : locations.datadir);
     this.#system = undefined;
+    this.#isCopy = isCopy;
     const before = this.found.length;
     for (const found of foundFiles(visit, locations)) {
       const kind = isUnprepared && found.kind === 'redo log' ? 'redo log of a backup' : undefined;
@@ -100,12 +104,15 @@ class Auditor {
         'there is no redo log that could be read, and the key version of one is needed to start',
       );
     for (const path of more) if (!this.#paths.has(path)) await this.#audit(visit, visit.openNamed(path, true));
+    // One file of several ends before the tablespace does.
+    if (this.#system?.cut !== undefined) visit.miss(this.#system.path, this.#system.cut);
     for (const miss of visit.unseen) this.unseen.push(miss);
   }
 
   async files(paths: readonly string[]): Promise<void> {
     const visit = new Visit(this.#means.disk, '');
     this.#system = undefined;
+    this.#isCopy = true;
     for (const path of paths) await this.#audit(visit, visit.openNamed(path, false));
     for (const miss of visit.unseen) this.unseen.push(miss);
   }
@@ -139,7 +146,8 @@ class Auditor {
     if (this.found.length % FILES_A_TURN === 0) await nextTurn();
   }
 
-  async #examine({ kind, file, data }: Opened): Promise<Found | undefined> {
+  async #examine(opened: Opened): Promise<Found | undefined> {
+    const { kind, file, data } = opened;
     switch (kind) {
       case 'redo log':
       case 'archived redo log':
@@ -147,17 +155,29 @@ class Auditor {
       case 'binary log':
         return examineBinaryLog(file);
       case 'Aria table':
-      case 'temporary Aria table':
-        return await examineAria(file, data, this.#scan);
+      case 'temporary Aria table': {
+        const table = await examineAria(file, data, this.#scan);
+        if (table?.cut !== undefined) opened.miss(table.cut);
+        return table?.found;
+      }
       case 'temporary tablespace':
         return await examineTemporary(file, this.#scan);
       case 'system tablespace': {
-        const space = await examineTablespace(file, this.#scan, this.#system);
-        this.#system = space?.rest ?? this.#system;
+        const space = await examineTablespace(file, this.#scan, this.#system?.rest);
+        if (space !== undefined) this.#system = { rest: space.rest, cut: space.cut, path: opened.path };
         return space?.found;
       }
-      default:
+      // A server makes it shorter before it writes page 0.
+      case 'undo tablespace':
         return (await examineTablespace(file, this.#scan))?.found;
+      default: {
+        const space = await examineTablespace(file, this.#scan);
+        if (space?.cut !== undefined) opened.miss(space.cut);
+        // A server writes the pages of a new table later.
+        if (space?.isUnwritten && (this.#isCopy || space.found.pages?.empty !== space.found.pages?.all))
+          opened.miss(UNWRITTEN);
+        return space?.found;
+      }
     }
   }
 
@@ -170,6 +190,7 @@ class Auditor {
   }
 }
 
+const UNWRITTEN = 'its first page is empty: it is lost, or was not written when the file was copied';
 /** Pages of one file to name in a message. */
 const NAMED_PAGES = 5;
 

@@ -14,6 +14,15 @@ const NO_DATA = { readInto: () => 0, bytes: 0 };
 export interface FoundSpace {
   readonly found: Found;
   readonly rest: SpaceRest;
+  /** The place where the file ends too early. */
+  readonly cut: string | undefined;
+  readonly isUnwritten: boolean;
+}
+
+export interface FoundAria {
+  readonly found: Found;
+  /** The place where a file of the table ends too early. */
+  readonly cut: string | undefined;
 }
 
 /** @param rest of the file before, in a tablespace of several files */
@@ -23,7 +32,9 @@ export async function examineTablespace(
   rest?: SpaceRest,
 ): Promise<FoundSpace | undefined> {
   const scan = await scanTablespace(file, means, rest);
-  return scan === undefined ? undefined : { found: foundIn(scan), rest: scan.rest };
+  return scan === undefined
+    ? undefined
+    : { found: foundIn(scan), rest: scan.rest, cut: scan.cut, isUnwritten: scan.isUnwritten };
 }
 
 /** A temporary tablespace has no crypt block: its key is that of the redo log. */
@@ -61,11 +72,11 @@ export async function examineAria(
   index: Readable,
   data: Readable | undefined,
   means: ScanMeans,
-): Promise<Found | undefined> {
+): Promise<FoundAria | undefined> {
   const scan = await scanAria(index, data ?? NO_DATA, means);
   if (scan === undefined) return undefined;
   const versions = versionUses(scan.versions);
-  return {
+  const found: Found = {
     state: stateOf(versions, scan.clear.used + scan.clearRowBytes),
     keyId: scan.isEncrypted ? ARIA_KEY_ID : undefined,
     asked: undefined,
@@ -82,6 +93,7 @@ export async function examineAria(
       strangePages: 0,
     },
   };
+  return { found, cut: scan.cut };
 }
 
 /** A binary log has one key version, which its beginning names. */

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { OpenDataFile } from '../data/data-files.ts';
 import type { CryptBlock } from '../format/innodb/crypt-block.ts';
 import { doublewriteBlocks, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts';
-import { descriptorsEnd, isFreePage, type SpaceLayout } from '../format/innodb/layout.ts';
+import { descriptorsEnd, isFreePage, pagesOfSpace, type SpaceLayout } from '../format/innodb/layout.ts';
 import { isIntact, pageDamage } from '../format/innodb/page-checksum.ts';
 import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
 import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
@@ -27,6 +27,10 @@ export interface TablespaceScan extends SpacePages {
   readonly crypt: CryptBlock | undefined;
   /** Continues in the next file of the same tablespace. */
   readonly rest: SpaceRest;
+  /** Undefined: the file ends with a whole page, and has all pages that page 0 counts. */
+  readonly cut: string | undefined;
+  /** True: page 0 is zero, and the size of a page is not known. */
+  readonly isUnwritten: boolean;
 }
 
 /** A tablespace of several files, up to the end of one of them. */
@@ -34,6 +38,8 @@ export interface SpaceRest {
   readonly layout: SpaceLayout;
   readonly crypt: CryptBlock | undefined;
   readonly doublewrite: readonly number[];
+  /** Pages of all files, by page 0; 0: it was never written. */
+  readonly spacePages: number;
   /** Number of the next file's first page. */
   readonly nextPage: number;
   /** The last descriptor page, which says of each page after it whether it is free. */
@@ -116,7 +122,34 @@ export async function scanTablespace(
     const header = look(page, 0);
     return { header, isFree, kind: kindOf(header, 0) };
   });
-  return { layout, crypt, ...counts.result(), rest: { layout, crypt, doublewrite, nextPage: end, descriptors } };
+  const cut = cutOf(space, end, fileBytes % size !== 0, (page) => {
+    const into = chunk.subarray(0, size);
+    return read(into, (page - first) * size) === size;
+  });
+  return {
+    layout,
+    crypt,
+    ...counts.result(),
+    rest: { ...space, nextPage: end, descriptors },
+    cut,
+    isUnwritten: space.spacePages === 0,
+  };
+}
+
+/**
+ * Tells where a file ends too early.
+ * @param end the number of the page after the last whole one, when the file was opened
+ * @param has tells whether the file has a page now: a server may have made it longer meanwhile
+ */
+function cutOf(
+  { spacePages }: SpaceRest,
+  end: number,
+  isWithinPage: boolean,
+  has: (page: number) => boolean,
+): string | undefined {
+  if (spacePages === 0) return undefined;
+  if (spacePages > end && !has(spacePages - 1)) return `it ends before its page ${end} of ${spacePages}`;
+  return isWithinPage && !has(end) ? `it ends within its page ${end}` : undefined;
 }
 
 interface PageRead {
@@ -146,7 +179,7 @@ function firstFile(start: Buffer): SpaceRest | undefined {
   if (space === undefined) return undefined;
   const { layout } = space;
   const doublewrite = layout.id === 0 ? blocksOf(start, layout) : [];
-  return { ...space, doublewrite, nextPage: 0, descriptors: Buffer.alloc(0) };
+  return { ...space, doublewrite, spacePages: pagesOfSpace(start), nextPage: 0, descriptors: Buffer.alloc(0) };
 }
 
 function blocksOf(start: Buffer, { fileBytes }: SpaceLayout): readonly number[] {

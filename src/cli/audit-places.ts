@@ -55,7 +55,7 @@ export async function auditPlaces(
   const locations = dataLocations(server.datadir, (name) => server.options.last(name));
   return {
     where: server.datadir,
-    places: [{ locations, isUnprepared: false, more: [] }],
+    places: [{ locations, isCopy: false, isUnprepared: false, more: [] }],
     isOfFiles: false,
     settings: encryptionSettings(server.options),
     keys: found,
@@ -95,7 +95,8 @@ function ofPaths(paths: readonly string[], keys: StoredKeys | undefined, outside
   for (const path of paths.map((each) => resolve(each))) {
     try {
       const { locations, backup, entries } = copiedData(outside.files.data, path);
-      places.push({ locations, isUnprepared: backup === 'unprepared' || backup === 'incremental', more: entries });
+      const isUnprepared = backup === 'unprepared' || backup === 'incremental';
+      places.push({ locations, isCopy: true, isUnprepared, more: entries });
       found ??= keysIn(path, outside);
     } catch (error) {
       const code = systemErrorCode(error);

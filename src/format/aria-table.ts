@@ -17,6 +17,10 @@ const ENCRYPTED = 1;
 const [HEADER_LENGTH, DATA_FORMAT] = [6, 22];
 /** BLOCK_RECORD, ROW_FORMAT=PAGE: the only format whose data lies in pages, and the only one that is encrypted. */
 const PAGES = 3;
+/** Offsets in the state, which follows the header. */
+const [OPEN_COUNT, INDEX_LENGTH, DATA_LENGTH] = [24, 89, 97];
+/** Bytes of an .MAI file's beginning that `ariaLengths` needs. */
+export const ARIA_STATE_HEAD = 105;
 const MIN_BLOCK = 1024;
 /** Bits 3 of the page type are 0. */
 const [PAGE_TYPE, TYPE_MASK] = [7, 0x7f];
@@ -65,6 +69,16 @@ const BITMAP_UNIT = 6;
 /** Returns the number of pages from one bitmap page of the .MAD file to the next (ma_bitmap.c). */
 export function bitmapEvery({ blockSize }: AriaTable): number {
   return Math.floor((blockSize - BITMAP_SUFFIX) / BITMAP_UNIT) * 16 + 1;
+}
+
+/**
+ * Returns the bytes that the two files of a table have at least. Undefined: a server had the table open, and wrote no
+ * lengths since.
+ * @param head the beginning of the .MAI file
+ */
+export function ariaLengths(head: Buffer): { readonly index: number; readonly data: number } | undefined {
+  if (head.readUInt16BE(OPEN_COUNT) !== 0) return undefined;
+  return { index: Number(head.readBigUInt64BE(INDEX_LENGTH)), data: Number(head.readBigUInt64BE(DATA_LENGTH)) };
 }
 
 /** Bytes of an index page's header. */

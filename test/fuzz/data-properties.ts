@@ -103,7 +103,7 @@ function readPages(file: Buffer, key: MadeKey): void {
 async function readDirectory(files: MemoryData, turn: number): Promise<void> {
   const locations = dataLocations(DATADIR, () => undefined);
   const { signal } = new AbortController();
-  const place = { locations, isUnprepared: false, more: [] };
+  const place = { locations, isCopy: true, isUnprepared: false, more: [] };
   const alone = { files: [...files.files.keys()] };
   const means = { disk: files, clock: new HastyClock(), signal, checksums: turn % 2 === 0 };
   const audit = await auditData([turn % 3 === 0 ? alone : place], means);

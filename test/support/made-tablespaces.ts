@@ -65,6 +65,7 @@ function pageZero(space: MadeSpace, pages: readonly (MadePage | 'empty')[]): Buf
   page.writeUInt16BE(PAGE_TYPE.spaceHeader, FIELD.type);
   page.writeUInt32BE(77, FIELD.lsn + 4);
   page.writeUInt32BE(id, FIELD.spaceId);
+  page.writeUInt32BE(1 + pages.length, 46);
   page.writeUInt32BE(flags, 54);
   // The states of pages, two bits each, begin in the descriptor of the first extent.
   for (const [at, each] of pages.entries()) if (each !== 'empty' && each.isFree) setBit(page, 150 + 24, at + 1);

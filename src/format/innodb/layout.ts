@@ -4,6 +4,8 @@ import { FIELD } from './page-fields.ts';
 /** Bytes of page 0 that `parseLayout` needs. */
 export const LAYOUT_HEAD = 58;
 
+/** FSP_SIZE. */
+const PAGES = 46;
 const FLAGS = 54;
 const FULL_CRC32 = 0x10;
 const LEGACY_PAGE_COMPRESSION = 0x10000;
@@ -52,6 +54,15 @@ export function parseLayout(head: Buffer): SpaceLayout | undefined {
     isPageCompressed: isFullCrc32 ? flags >>> 5 !== 0 : (flags & LEGACY_PAGE_COMPRESSION) !== 0,
     pagesOfExtent: pageBytes > DEFAULT_PAGE ? 64 : MIB / pageBytes,
   };
+}
+
+/**
+ * Returns how many pages page 0 says that the tablespace has, in all its files: a server makes files longer before it
+ * writes this number, so that they may have more.
+ * @param head the beginning of page 0
+ */
+export function pagesOfSpace(head: Buffer): number {
+  return head.readUInt32BE(PAGES);
 }
 
 /** Returns the offset of the crypt block in page 0, after the descriptors of the extents that one page describes. */

@@ -29,7 +29,7 @@ async function audit(
   for (const [name, bytes] of Object.entries(files)) disk.put(`/data/${name}`, bytes);
   const locations = dataLocations('/data', (name) => options[name]);
   const { signal } = new AbortController();
-  const found = await auditData([{ locations, isUnprepared: false, more: [] }], {
+  const found = await auditData([{ locations, isCopy: true, isUnprepared: false, more: [] }], {
     disk,
     clock: new FakeClock(),
     signal,

@@ -29,7 +29,7 @@ function means(more: Partial<ScanMeans> = {}): ScanMeans {
 function fileOf(bytes: Buffer, onRead: (offset: number) => void = () => undefined) {
   const readInto = (into: Buffer, offset: number): number => {
     onRead(offset);
-    return bytes.copy(into, 0, offset);
+    return bytes.subarray(offset).copy(into);
   };
   const read = (offset: number, length: number): Buffer => bytes.subarray(offset, offset + length);
   return { read, readInto, bytes: bytes.length };
@@ -46,6 +46,22 @@ async function foundIn(space: MadeSpace, pages: readonly (MadePage | 'empty')[])
 }
 
 describe('a tablespace', () => {
+  it('that ends before page 0 says, or within a page, is not whole', async () => {
+    const whole = madeTablespace({}, [{ version: 1 }, { version: 1 }, { version: 1 }]);
+    const cut = async (file: ReturnType<typeof fileOf>) => (await examineTablespace(file, means()))?.cut;
+    expect(await cut(fileOf(whole))).toBeUndefined();
+    expect(await cut(fileOf(Buffer.concat([whole, Buffer.alloc(9 * PAGE)])))).toBeUndefined();
+    expect(await cut(fileOf(whole.subarray(0, 2 * PAGE)))).toBe('it ends before its page 2 of 4');
+    expect(await cut(fileOf(whole.subarray(0, 3 * PAGE + 9)))).toBe('it ends before its page 3 of 4');
+    expect(await cut(fileOf(Buffer.concat([whole, Buffer.alloc(9)])))).toBe('it ends within its page 4');
+  });
+
+  it('that a server made longer after it was opened is whole', async () => {
+    const whole = madeTablespace({}, [{ version: 1 }, { version: 1 }, { version: 1 }]);
+    const file = { ...fileOf(whole), bytes: PAGE + 9 };
+    expect((await examineTablespace(file, means()))?.cut).toBeUndefined();
+  });
+
   it('is encrypted under the versions of its pages, in use and free', async () => {
     const audit = await foundIn({}, [{ version: 2 }, { version: 2 }, { version: 1, isFree: true }, 'empty']);
     expect(audit).toMatchObject({ state: 'encrypted', keyId: 7, asked: 'default' });

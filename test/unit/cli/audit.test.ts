@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { auditCommand } from '../../../src/cli/audit.ts';
 import type { CliIo } from '../../../src/cli/process-io.ts';
 import { systemSurroundings } from '../../../src/cli/system-surroundings.ts';
+import { ariaLengths } from '../../../src/format/aria-table.ts';
 import type { Surroundings } from '../../../src/server/surroundings.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -27,8 +28,15 @@ function put(path: string, content: string | Uint8Array): string {
 function putVector(name: string, path: string): string {
   const vector = VECTORS.get(name);
   if (vector === undefined) throw new Error(`no vector ${name}`);
-  if (vector.data !== undefined) put(path.replace(/\.MAI$/, '.MAD'), vector.data);
-  return put(path, vector.bytes);
+  if (vector.data === undefined) return put(path, vector.bytes);
+  const lengths = ariaLengths(vector.bytes);
+  put(path.replace(/\.MAI$/, '.MAD'), filled(vector.data, lengths?.data));
+  return put(path, filled(vector.bytes, lengths?.index));
+}
+
+/** The vectors are the beginnings of files. */
+function filled(bytes: Uint8Array, length = 0): Buffer {
+  return Buffer.concat([bytes, Buffer.alloc(Math.max(0, length - bytes.length))]);
 }
 
 /** A data directory: a redo log of key 1 version 1, and tables of key 7 versions 2 and 3. */
@@ -132,6 +140,35 @@ describe('a copy of a data directory', () => {
     expect(found).toMatchObject({ status: 0, unseen: [] });
     const system = found.files.filter(({ kind }) => kind === 'system tablespace');
     expect(system.map(({ state }) => state)).toEqual(['empty', ...Array.from({ length: 11 }, () => 'encrypted')]);
+  });
+
+  it('names tables and files of the system tablespace that are cut off', async () => {
+    const datadir = dataDirectory();
+    const pages = [{ version: 1 }, { version: 1 }, { version: 1 }];
+    put('data/ibdata1', madeTablespace({ id: 0 }, pages).subarray(0, PAGE));
+    put('data/ibdata2', madeTablespace({ id: 0 }, pages).subarray(PAGE, 2 * PAGE));
+    put('data/d/t.ibd', madeTablespace({}, pages).subarray(0, 2 * PAGE));
+    const index = putVector('aria-encrypted', 'data/d/a.MAI');
+    writeFileSync(index.replace(/MAI$/, 'MAD'), VECTORS.get('aria-encrypted')?.data?.subarray(0, 100) ?? '');
+    const found = await auditJson([datadir]);
+    expect(found).toMatchObject({ status: 3, complete: false });
+    expect([...found.unseen].sort((a, b) => (a.path < b.path ? -1 : 1))).toEqual([
+      { path: 'd/a.MAI', reason: expect.stringMatching(/^its data file ends at byte 100 of \d+$/) },
+      { path: 'd/t.ibd', reason: 'it ends before its page 2 of 4' },
+      { path: 'ibdata2', reason: 'it ends before its page 2 of 4' },
+    ]);
+    expect((await auditJson([join(datadir, 'ibdata1')])).unseen).toEqual([]);
+  });
+
+  it('with a table of zeros is not complete; beside a server such a table is a new one', async () => {
+    const datadir = dataDirectory();
+    put('data/d/t.ibd', Buffer.alloc(9 * PAGE));
+    const table = { path: 'd/t.ibd', reason: expect.stringContaining('its first page is empty') };
+    expect(await auditJson([datadir])).toMatchObject({ status: 3, unseen: [table] });
+    expect(await auditJson([join(datadir, 'd/t.ibd')])).toMatchObject({ status: 3 });
+    expect(await auditJson([], `--datadir=${datadir}\n`)).toMatchObject({ status: 0, unseen: [] });
+    put('data/d/t.ibd', Buffer.concat([Buffer.alloc(PAGE), madeTablespace({}, [{ version: 1 }])]));
+    expect((await auditJson([], `--datadir=${datadir}\n`)).unseen).toContainEqual(table);
   });
 
   it('without a redo log is not complete: nothing says what a start needs', async () => {
