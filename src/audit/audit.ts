@@ -92,7 +92,10 @@ class Auditor {
     const before = this.found.length;
     for (const found of foundFiles(visit, locations)) {
       const kind = isUnprepared && found.kind === 'redo log' ? 'redo log of a backup' : undefined;
-      await this.#audit(visit, visit.open(found), kind);
+      const opened = visit.open(found);
+      // The directory lists a file again that could not be opened.
+      if (opened === undefined) for (const path of 'paths' in found ? found.paths : [found.path]) this.#paths.add(path);
+      await this.#audit(visit, opened, kind);
     }
     const those = this.found.slice(before);
     if (
@@ -104,8 +107,7 @@ class Auditor {
         'there is no redo log that could be read, and the key version of one is needed to start',
       );
     for (const path of more) if (!this.#paths.has(path)) await this.#audit(visit, visit.openNamed(path, true));
-    // One file of several ends before the tablespace does.
-    if (this.#system?.cut !== undefined) visit.miss(this.#system.path, this.#system.cut);
+    this.#missCut(visit);
     for (const miss of visit.unseen) this.unseen.push(miss);
   }
 
@@ -131,7 +133,7 @@ class Auditor {
         return;
       }
       const bytes = file.bytes + (data?.bytes ?? 0);
-      this.found.push({ file: shown, kind: kind ?? kindOf(opened), bytes, ...answer });
+      this.found.push({ file: shown, path: opened.path, kind: kind ?? kindOf(opened), bytes, ...answer });
       this.#missStrange(visit, opened.path, answer);
       this.#bytes += bytes;
     } catch (error) {
@@ -179,6 +181,11 @@ class Auditor {
         return space?.found;
       }
     }
+  }
+
+  /** Only the last of its files ends where the system tablespace does. */
+  #missCut(visit: Visit): void {
+    if (this.#system?.cut !== undefined) visit.miss(this.#system.path, this.#system.cut);
   }
 
   #missStrange(visit: Visit, path: string, { pages }: Found): void {

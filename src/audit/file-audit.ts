@@ -24,6 +24,8 @@ export type FileState = 'encrypted' | 'partly' | 'clear' | 'empty';
 export interface FileAudit {
   /** Relative when it is in the data directory. */
   readonly file: string;
+  /** Absolute. Undefined: `file` is all that is known. */
+  readonly path?: string;
   readonly kind: FileKind;
   readonly bytes: number;
   readonly state: FileState;

@@ -2,7 +2,7 @@ import type { OpenDataFile } from '../data/data-files.ts';
 import type { FileAudit } from './file-audit.ts';
 
 /** The answer about a file, without its name. */
-export type Found = Omit<FileAudit, 'file' | 'kind' | 'bytes'>;
+export type Found = Omit<FileAudit, 'file' | 'path' | 'kind' | 'bytes'>;
 export type Readable = Pick<OpenDataFile, 'read' | 'readInto' | 'bytes'>;
 
 export const CLEAR_LOG: Found = { state: 'clear', keyId: undefined, asked: undefined, versions: [], pages: undefined };

@@ -40,8 +40,8 @@ const MOST_UNNEEDED = 10_000;
 /** Returns the key versions that anything needs, in their order. */
 export function needsOf(files: readonly FileAudit[]): readonly KeyVersionNeeds[] {
   const gathered = new Map<string, Gathered>();
-  for (const { file, kind, keyId, versions } of files) {
-    const inUse = isForStart(file, kind) ? 'start' : 'read';
+  for (const { file, path = file, kind, keyId, versions } of files) {
+    const inUse = isForStart(path, kind) ? 'start' : 'read';
     if (keyId === undefined) continue;
     for (const use of versions) {
       for (const [need, pages] of classesOf(kind, inUse, use)) {
@@ -121,7 +121,7 @@ function classesOf(
  * Without mysql.global_priv a server starts and denies every login; without mysql.time_zone_leap_second it does not
  * start. Other system tables only fail, like any table.
  */
-function isForStart(file: string, kind: FileAudit['kind']): boolean {
-  if (kind === 'Aria table') return /(?:^|\/)mysql\/(?:global_priv|time_zone_leap_second)\.MAI$/.test(file);
+function isForStart(path: string, kind: FileAudit['kind']): boolean {
+  if (kind === 'Aria table') return /(?:^|\/)mysql\/(?:global_priv|time_zone_leap_second)\.MAI$/.test(path);
   return kind === 'system tablespace' || kind === 'undo tablespace';
 }

@@ -29,3 +29,9 @@ it.each<readonly [string, FileAudit['kind'], Readonly<Record<string, number>>]>(
 it('a key version that only free pages of undo tablespaces have is needed by nothing', () => {
   expect(needsOf([fileOf('undo001', 'undo tablespace', 0, 2)])).toEqual([]);
 });
+
+it('a table without which nobody gets in is told by its directory, however its name is written', () => {
+  const file = fileOf('global_priv.MAI', 'Aria table', 3, 0);
+  expect(needsOf([{ ...file, path: '/backup/mysql/global_priv.MAI' }])[0]?.needs).toHaveProperty('start');
+  expect(needsOf([{ ...file, path: '/backup/d/global_priv.MAI' }])[0]?.needs).toHaveProperty('read');
+});

@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { auditCommand } from '../../../src/cli/audit.ts';
@@ -169,6 +169,19 @@ describe('a copy of a data directory', () => {
     expect(await auditJson([], `--datadir=${datadir}\n`)).toMatchObject({ status: 0, unseen: [] });
     put('data/d/t.ibd', Buffer.concat([Buffer.alloc(PAGE), madeTablespace({}, [{ version: 1 }])]));
     expect((await auditJson([], `--datadir=${datadir}\n`)).unseen).toContainEqual(table);
+  });
+
+  it('names a file once that cannot be opened, also where an index names it as well', async () => {
+    const datadir = dataDirectory();
+    rmSync(join(datadir, 'ib_logfile0'));
+    symlinkSync('/nowhere', join(datadir, 'ib_0000000000003000.log'));
+    put('data/binlog.index', './binlog.000001\n');
+    symlinkSync('binlog.000001', join(datadir, 'binlog.000001'));
+    expect((await auditJson([datadir])).unseen).toEqual([
+      { path: 'ib_0000000000003000.log', reason: 'ENOENT' },
+      { path: 'binlog.index', reason: 'the file that it names: ELOOP' },
+      { path: datadir, reason: expect.stringContaining('no redo log') },
+    ]);
   });
 
   it('without a redo log is not complete: nothing says what a start needs', async () => {
