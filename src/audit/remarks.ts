@@ -35,6 +35,10 @@ export function remarksOf(
     ),
     ...remark('ENCRYPTED=NO, and so in clear', ofFiles(inClear.filter(({ asked }) => asked === 'no'))),
     ...remark('Aria encrypts no ROW_FORMAT=FIXED or DYNAMIC', ofFiles(inClear.filter(hasRowsOutsidePages))),
+    ...remark(
+      "rows also in Aria's log (aria_log.*), which no server encrypts",
+      ofFiles(files.filter(({ kind, state }) => kind === 'Aria table' && state !== 'clear' && state !== 'empty')),
+    ),
     ...remark('no server encrypts the binary log that InnoDB writes', ofFiles(inClear.filter(isInnodbLog))),
     ...remark('SPATIAL indexes stay in clear with older checksums', ofFiles(inClear.filter(isSpatialOnly))),
     ...freeInClear(files),
