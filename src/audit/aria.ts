@@ -4,7 +4,7 @@ import {
   ARIA_PAGES_HEAD,
   ARIA_STATE_HEAD,
   type AriaPages,
-  ariaIndexPage,
+  ariaIndexPageVersion,
   ariaLengths,
   ariaPageVersion,
   bitmapEvery,
@@ -46,20 +46,18 @@ export async function scanAria(index: AriaFile, data: AriaFile, means: AriaMeans
   const table = parseAriaPages(head, base);
   if (table === undefined) return undefined;
   const scan = { pages: 0, neverEncrypted: 0, empty: 0, versions: new VersionCounts(), clear: { used: 0, free: 0 } };
-  const note = (version: number | undefined, isFree: boolean): void => {
+  const note = (version: number | undefined): void => {
     scan.pages += 1;
     if (version === undefined) scan.empty += 1;
-    else if (version === 0 || !table.isEncrypted) count(scan.clear, isFree);
-    else scan.versions.add(version, isFree);
+    else if (version === 0 || !table.isEncrypted) count(scan.clear, false);
+    else scan.versions.add(version, false);
   };
-  await eachPage(index, table.firstIndexPage, table, means, (page) => {
-    const found = ariaIndexPage(table, page);
-    note(found?.version, found?.isFree === true);
-  });
+  // Each free page names the next one: CHECK TABLE reads them all, and an insert reads the one that it takes.
+  await eachPage(index, table.firstIndexPage, table, means, (page) => note(ariaIndexPageVersion(table, page)));
   if (table.hasDataPages)
     await eachPage(data, 0, table, means, (page, number) => {
       if (number % bitmapEvery(table) === 0) scan.neverEncrypted += 1;
-      else note(ariaPageVersion(page), false);
+      else note(ariaPageVersion(page));
     });
   return {
     ...scan,

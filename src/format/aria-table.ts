@@ -83,15 +83,11 @@ export function ariaLengths(head: Buffer): { readonly index: number; readonly da
 
 /** Bytes of an index page's header. */
 const ARIA_INDEX_PAGE_HEAD = 21;
-const FREE_PAGE_KEY = 255;
 
-/** Reads an index page's header. Undefined: the page was never written. */
-export function ariaIndexPage(
-  { indexVersion }: AriaPages,
-  page: Buffer,
-): { readonly version: number; readonly isFree: boolean } | undefined {
+/** Returns the key version of an index page. Undefined: the page was never written. */
+export function ariaIndexPageVersion({ indexVersion }: AriaPages, page: Buffer): number | undefined {
   if (page.subarray(0, ARIA_INDEX_PAGE_HEAD).every((byte) => byte === 0)) return undefined;
-  return { version: page.readUInt32LE(indexVersion), isFree: page[indexVersion + 4] === FREE_PAGE_KEY };
+  return page.readUInt32LE(indexVersion);
 }
 
 export function isAriaIndex(head: Buffer): boolean {
