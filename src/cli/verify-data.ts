@@ -1,6 +1,5 @@
 import { Command } from 'commander';
 import { counted, size } from '../audit/amounts.ts';
-import type { Clock } from '../clock.ts';
 import { type DataProof, type VerifiedData, verifyData } from '../decrypt/verify-data.ts';
 import { KeyError } from '../errors.ts';
 import { printableJson } from '../printable.ts';
@@ -11,6 +10,7 @@ import { withAllThreads } from './decrypt/page-threads.ts';
 import { FAILED, INCOMPLETE } from './exit-status.ts';
 import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
+import { progressLine } from './progress-line.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
@@ -18,8 +18,6 @@ interface VerifyDataOptions extends KeySourceOptions {
   readonly json?: boolean;
 }
 
-/** Milliseconds between two pictures of the progress. */
-const REDRAW_MS = 100;
 const NAMED_FILES = 5;
 const HELP = `
 Exit status:
@@ -68,7 +66,9 @@ export function verifyDataCommand(io: CliIo, surroundings: () => Surroundings = 
       const interrupted = new AbortController();
       const forget = io.onSignal(() => interrupted.abort(new KeyError('TIMEOUT', 'interrupted')));
       const { random, clock, files } = outside;
-      const progress = progressLine(io, clock);
+      const show = progressLine(io, clock);
+      const progress = (count: number, bytes: number): void =>
+        show(() => `verify-data: ${counted(count, 'file')}, ${size(bytes)} read`);
       const startMs = clock.monotonicMs();
       try {
         const data = await withDataKeys(io, options, outside, (keys) =>
@@ -180,14 +180,4 @@ function print(io: CliIo, where: string, data: VerifiedData, ms: number): void {
   io.stdout(
     `${where}: ${counted(files.length, 'file')}, ${size(bytes)}, in ${(ms / 1000).toFixed(1)} s: ${answer ?? ''}`,
   );
-}
-
-function progressLine(io: CliIo, clock: Clock): (files: number, bytes: number) => void {
-  let shownMs = clock.monotonicMs();
-  return (files, bytes) => {
-    const nowMs = clock.monotonicMs();
-    if (io.redraw === undefined || nowMs - shownMs < REDRAW_MS) return;
-    shownMs = nowMs;
-    io.redraw(`verify-data: ${counted(files, 'file')}, ${size(bytes)} read`);
-  };
 }

@@ -59,7 +59,7 @@ export function createNewFile(path: string, random: Random): NewFile {
   const failed = (cause: unknown): KeyError => {
     const code = systemErrorCode(cause);
     if (code === undefined) throw cause;
-    return code === 'EEXIST' ? taken(path) : new KeyError('STORE_UNAVAILABLE', `${path}: ${code}`, { cause });
+    return code === 'EEXIST' ? taken(path) : unwritable(path, code, cause);
   };
   const attempt = <T>(action: () => T): T => {
     try {
@@ -101,5 +101,21 @@ export function createNewFile(path: string, random: Random): NewFile {
 }
 
 function taken(path: string): KeyError {
-  return new KeyError('STORE_UNAVAILABLE', `${path}: it exists, and is not replaced`);
+  return new KeyError('STORE_UNAVAILABLE', `${path}: it exists, and is not replaced`, {
+    hint: 'name another place, or remove that file if nobody needs it',
+  });
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'make its directory first',
+  EACCES: 'choose a directory that you may write, or become a user who may',
+  EROFS: 'choose a file system that can be written',
+  ENOSPC: 'free some space, or write to another file system',
+  EDQUOT: 'free some space, or write to another file system',
+  EFBIG: 'a limit of the process, see ulimit -f, or of the file system is lower than the size of the file',
+};
+
+/** The error of a file that the system does not let write. */
+export function unwritable(path: string, code: string, cause: unknown): KeyError {
+  return new KeyError('STORE_UNAVAILABLE', `${path}: ${code}`, { hint: HINTS[code], cause });
 }

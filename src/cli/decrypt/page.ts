@@ -9,7 +9,7 @@ import { PROOFS } from '../../format/innodb/page-proof.ts';
 import { parseDecimal } from '../../ids.ts';
 import { printableJson } from '../../printable.ts';
 import type { Surroundings } from '../../server/surroundings.ts';
-import { FAILED } from '../exit-status.ts';
+import { FAILED, INCOMPLETE } from '../exit-status.ts';
 import { printProblems, problemsAsJson } from '../problems.ts';
 import type { CliIo } from '../process-io.ts';
 import { systemSurroundings } from '../system-surroundings.ts';
@@ -22,6 +22,12 @@ interface PageOptions extends KeySourceOptions {
   readonly json?: boolean;
 }
 
+const HELP = `
+Exit status:
+  0  the page is in clear, or decrypts
+  1  it is not right, or its key cannot be had
+  2  bad usage
+  3  UNPROVEN: it decrypts, and nothing in it shows that the key is right`;
 const EXAMPLE = `
 Example:
   mariadb-aws-kms decrypt page --page 3 --hex shop/t.ibd`;
@@ -37,8 +43,9 @@ export function decryptPageCommand(io: CliIo, surroundings: () => Surroundings =
     .option('--hex', 'print the page in clear, in hexadecimal digits')
     .option(
       '--json',
-      'print the result as JSON: { ok, file, page, spaceId, keyId, keyVersion, algorithm, lsn, type, isFree, proof, reason, problems }',
+      'print the result as JSON: { ok, file, page, spaceId, keyId, keyVersion, algorithm, lsn, type, isFree, proof, reason, problems, hex }',
     )
+    .addHelpText('after', HELP)
     .addHelpText('after', EXAMPLE)
     .action(async (file: string, options: PageOptions) => {
       const outside = surroundings();
@@ -49,10 +56,13 @@ export function decryptPageCommand(io: CliIo, surroundings: () => Surroundings =
           if (facts.ok && options.to !== undefined) write(options.to, found.page, outside);
           if (options.json) {
             const problems = problemsAsJson(found.keyProblems);
-            io.stdout(printableJson({ ...facts, file, page: options.page, problems }, 2), 'prepared');
-          } else print(io, file, options.page, found);
-          if (facts.ok && options.hex) for (const line of hexLines(found.page)) io.stdout(line, 'prepared');
-          io.exit(facts.ok ? 0 : FAILED);
+            const hex = facts.ok && options.hex ? found.page.toString('hex') : undefined;
+            io.stdout(printableJson({ ...facts, file, page: options.page, problems, hex }, 2), 'prepared');
+          } else {
+            print(io, file, options.page, found);
+            if (facts.ok && options.hex) for (const line of hexLines(found.page)) io.stdout(line, 'prepared');
+          }
+          io.exit(facts.ok ? (facts.proof === 'unproven' ? INCOMPLETE : 0) : FAILED);
         } finally {
           wipe(found.page);
         }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { size } from '../../audit/amounts.ts';
 import {
   describeEnd,
   describePageFailure,
@@ -15,6 +16,7 @@ import type { Surroundings } from '../../server/surroundings.ts';
 import { FAILED, INCOMPLETE } from '../exit-status.ts';
 import { printProblems, problemsAsJson } from '../problems.ts';
 import type { CliIo } from '../process-io.ts';
+import { progressLine } from '../progress-line.ts';
 import { withoutSecrets } from '../system.ts';
 import { systemSurroundings } from '../system-surroundings.ts';
 import { type KeySourceOptions, withDataKeys, withKeySource } from './key-source.ts';
@@ -53,26 +55,29 @@ export function decryptTablespaceCommand(io: CliIo, surroundings: () => Surround
       const forget = io.onSignal(() =>
         interrupted.abort(new KeyError('TIMEOUT', 'interrupted: the copy that was being made is removed')),
       );
+      const show = progressLine(io, outside.clock);
       const results: (TablespaceResult & { readonly output: string })[] = [];
       const problems: KeyError[] = [];
       try {
         await withDataKeys(io, options, outside, async (keys) => {
           await withPageThreads(files, outside, async (threads) => {
-            const parts = {
-              keys,
-              threads,
-              random: outside.random,
-              signal: interrupted.signal,
-              progress: () => undefined,
-            };
+            const { random } = outside;
             for (const [index, file] of files.entries()) {
               const output = outputs[index] ?? '';
-              try {
-                results.push({ ...(await decryptTablespace(file, output, parts)), output });
-              } catch (thrown) {
-                problems.push(withoutSecrets(toKeyError(thrown)));
-                if (interrupted.signal.aborted) break;
-              }
+              let done = 0;
+              const progress = (bytes: number): void => {
+                done += bytes;
+                show(() => `decrypt: ${file}: ${size(done)} read, file ${index + 1} of ${files.length}`);
+              };
+              const parts = { keys, threads, random, signal: interrupted.signal, progress };
+              const found = await decryptTablespace(file, output, parts).catch((thrown: unknown) =>
+                withoutSecrets(toKeyError(thrown)),
+              );
+              io.redraw?.('');
+              if (found instanceof KeyError) problems.push(found);
+              else results.push({ ...found, output });
+              if (!options.json) print(io, found, output);
+              if (interrupted.signal.aborted) break;
             }
           });
         });
@@ -84,19 +89,23 @@ export function decryptTablespaceCommand(io: CliIo, surroundings: () => Surround
         const copied = results.map((result) => ({ output: result.output, ...tablespaceJson(result) }));
         const all = [...problems, ...results.flatMap(({ keyProblems }) => keyProblems)];
         io.stdout(printableJson({ ok: isOk, files: copied, problems: problemsAsJson(all) }, 2), 'prepared');
-      } else {
-        for (const result of results) printResult(io, result);
-        printProblems(io, problems);
       }
       const isProven = results.every((result) => unprovenPages(result) === 0);
       io.exit(isOk ? (isProven ? 0 : INCOMPLETE) : FAILED);
     });
 }
 
-function printResult(io: CliIo, result: TablespaceResult & { readonly output: string }): void {
-  const { path, output, copies, failed, failedFree, failures, keyProblems } = result;
+function print(io: CliIo, found: TablespaceResult | KeyError, output: string): void {
+  if (found instanceof KeyError) printProblems(io, [found]);
+  else printResult(io, found, output);
+}
+
+function printResult(io: CliIo, result: TablespaceResult, output: string): void {
+  const { path, copies, failed, failedFree, failures, keyProblems } = result;
   const proofs = describeProofs(result);
-  io.stdout(`${path}: ${describePages(result)}${proofs === '' ? '' : `; proved: ${proofs}`}: ${output}`);
+  io.stdout(`${path}: ${describePages(result)}`);
+  if (proofs !== '') io.stdout(`  proved: ${proofs}`);
+  io.stdout(`  copy: ${output}`);
   const note = (text: string): void => io.stderr(`mariadb-aws-kms: note: ${path}: ${text}`);
   if (copies > 0)
     note(

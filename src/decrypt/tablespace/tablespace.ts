@@ -2,7 +2,7 @@
 import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Random } from '../../clock.ts';
-import { createNewFile } from '../../disk/new-file.ts';
+import { createNewFile, unwritable } from '../../disk/new-file.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../../errors.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import type { SpaceLayout } from '../../format/innodb/layout.ts';
@@ -102,7 +102,7 @@ export async function decryptTablespace(
       file.complete();
       return result;
     } catch (thrown) {
-      throw thrown instanceof OutputError ? unwritable(output, thrown) : thrown;
+      throw thrown instanceof OutputError ? unwritable(output, thrown.code, thrown) : thrown;
     } finally {
       file.close();
     }
@@ -202,7 +202,7 @@ async function keysOfSpace(
       problems.set(
         version,
         new KeyError('KEY_UNKNOWN', `key ${id} version ${version} is not in ${keys.place}`, {
-          hint: 'restore its file from a backup of the keys, or name the place that has it',
+          hint: 'restore its file from a backup of the keys, or name the place that has it: --keyfile-dir or --key-file',
         }),
       );
     return found;
@@ -217,10 +217,6 @@ function unreadable(path: string, thrown: unknown): unknown {
   const code = systemErrorCode(thrown);
   if (thrown instanceof KeyError || thrown instanceof OutputError || code === undefined) return thrown;
   return new KeyError('DATA_UNREADABLE', `${path}: ${code}`, { cause: thrown });
-}
-
-function unwritable(path: string, cause: unknown): KeyError {
-  return new KeyError('STORE_UNAVAILABLE', `${path}: ${systemErrorCode(cause) ?? 'it cannot be written'}`, { cause });
 }
 
 /** Returns the encrypted pages in use that were not decrypted. */
@@ -262,6 +258,6 @@ function roomAt(output: string): { readonly bavail: number; readonly bsize: numb
   try {
     return statfsSync(dirname(output));
   } catch (cause) {
-    throw unwritable(output, cause);
+    throw unwritable(output, systemErrorCode(cause) ?? 'its file system is not known', cause);
   }
 }
