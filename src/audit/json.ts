@@ -5,11 +5,24 @@ import { isNeeded, type KeyVersionNeeds, NEED_CLASSES } from './needs.ts';
 import { type AuditReport, isComplete } from './report.ts';
 
 export function auditJson(report: AuditReport): string {
-  const { where, files, needs, keyDirectory, conflicts, remarks, requirements, unseen, release, endMs, durationMs } =
-    report;
+  const {
+    where,
+    paths,
+    files,
+    needs,
+    keyDirectory,
+    conflicts,
+    remarks,
+    requirements,
+    unseen,
+    release,
+    endMs,
+    durationMs,
+  } = report;
   return printableJson(
     {
-      audited: where,
+      audited: paths[0] ?? where,
+      auditedPaths: paths,
       release,
       ended: new Date(endMs).toISOString(),
       seconds: durationMs / 1000,

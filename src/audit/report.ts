@@ -7,6 +7,8 @@ import type { Conflict } from './settings.ts';
 export interface AuditReport extends Audit {
   /** The directory, or the files, that were looked at. */
   readonly where: string;
+  /** Each of them. */
+  readonly paths: readonly string[];
   /** True: single files, and not all that belong to a server. */
   readonly isOfFiles: boolean;
   /** All key versions that are stored or used, in their order. */

@@ -1,6 +1,7 @@
 /** The audit for people: a summary that fits a screen of 24 lines, however many files and key versions there are. */
 import { printable } from '../printable.ts';
 import { counted, size } from './amounts.ts';
+import type { Audit } from './audit.ts';
 import type { FileAudit, FileState } from './file-audit.ts';
 import { isNeeded, type KeyVersionNeeds, NEED_CLASSES, type Need, type NeedClass } from './needs.ts';
 import { type AuditReport, isComplete } from './report.ts';
@@ -49,9 +50,12 @@ export function auditText(report: AuditReport, columns?: number): readonly strin
   return [...head, ...keys, ...tail].map((line) => cut(line, width));
 }
 
-/** One line for each file. */
-export function fileLines(files: readonly FileAudit[]): readonly string[] {
-  return files.map((file) => `${printable(file.file)}: ${file.kind}, ${nameOf(file.state)}${detailsOf(file)}`);
+/** One line for each file, and for each path that was not read. */
+export function fileLines({ files, unseen }: Audit): readonly string[] {
+  return [
+    ...files.map((file) => `${printable(file.file)}: ${file.kind}, ${nameOf(file.state)}${detailsOf(file)}`),
+    ...unseen.map(({ path, reason }) => `${printable(path)}: NOT READ: ${reason}`),
+  ];
 }
 
 const HEADER = ['KEY', ...NEED_CLASSES.map((need) => HEADINGS[need])];

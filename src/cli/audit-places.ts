@@ -23,6 +23,7 @@ export interface PlaceOptions extends OptionFileOptions {
 export interface AuditPlaces {
   /** The places, named for people. */
   readonly where: string;
+  readonly paths: readonly string[];
   readonly places: readonly Place[];
   readonly isOfFiles: boolean;
   /** Undefined where the settings are not known: of a copy, of files. */
@@ -55,6 +56,7 @@ export async function auditPlaces(
   const locations = dataLocations(server.datadir, (name) => server.options.last(name));
   return {
     where: server.datadir,
+    paths: [server.datadir],
     places: [{ locations, isCopy: false, isUnprepared: false, more: [] }],
     isOfFiles: false,
     settings: encryptionSettings(server.options),
@@ -109,6 +111,7 @@ function ofPaths(paths: readonly string[], keys: StoredKeys | undefined, outside
   const [first = '', ...more] = paths;
   return {
     where: more.length === 0 ? first : `${first} and ${more.length} more`,
+    paths,
     places,
     isOfFiles: files.length > 0,
     settings: undefined,

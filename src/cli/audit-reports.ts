@@ -7,7 +7,6 @@ import type { AuditReport } from '../audit/report.ts';
 import type { Disk } from '../disk/file-system.ts';
 import { putInPlace, syncDirectory, temporaryPath, writeNew } from '../disk/files.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
-import type { CliIo } from './process-io.ts';
 
 export interface ReportOptions {
   readonly html?: string;
@@ -32,7 +31,8 @@ export function withReports(command: Command): Command {
  * Refuses before the audit what would be refused after it.
  * @throws KeyError BAD_OPTION
  */
-export async function checkReports({ html, prometheus, json }: ReportOptions, { fileSystem }: Disk): Promise<void> {
+export async function checkReports({ html, prometheus, json }: ReportOptions, disk: Disk): Promise<void> {
+  const { fileSystem } = disk;
   if (prometheus === true && json)
     throw new KeyError('BAD_OPTION', '--json and --prometheus both print to standard output', {
       hint: 'give --prometheus a file',
@@ -41,27 +41,48 @@ export async function checkReports({ html, prometheus, json }: ReportOptions, { 
     throw new KeyError('BAD_OPTION', `--prometheus: ${prometheus} does not end in ${METRICS}`, {
       hint: 'the textfile collector reads no other file; to print the metrics, put --prometheus last',
     });
-  if (html === undefined) return;
-  const found = await fileSystem.stat(resolve(html)).then(
-    () => 'EEXIST',
-    (error: unknown) => systemErrorCode(error),
-  );
-  if (found === 'EEXIST') throw exists(html);
+  if (html !== undefined) {
+    const found = await fileSystem.stat(resolve(html)).then(
+      () => 'EEXIST',
+      (error: unknown) => systemErrorCode(error),
+    );
+    if (found === 'EEXIST') throw exists(html);
+    await tryDirectory('--html', html, disk);
+  }
+  if (typeof prometheus === 'string') await tryDirectory('--prometheus', prometheus, disk);
 }
 
-/** @returns true if standard output has the metrics, and nothing else belongs there @throws KeyError STORE_UNAVAILABLE */
+/** Makes a file in the directory of a report and removes it: an audit may take long, and its report must have a place. */
+async function tryDirectory(option: string, path: string, { fileSystem, random }: Disk): Promise<void> {
+  const temporary = temporaryPath(dirname(resolve(path)), random);
+  try {
+    await writeNew(fileSystem, temporary, Buffer.alloc(0));
+  } catch (error) {
+    const { message, hint } = notWritten(path, error, 'cannot be written');
+    throw new KeyError('BAD_OPTION', `${option}: ${message}`, { hint, cause: error });
+  } finally {
+    await fileSystem.unlink(temporary).catch(() => undefined);
+  }
+}
+
+/**
+ * Writes the reports that go into files, each even if another could not be written.
+ * @returns the reasons why reports were not written
+ */
 export async function writeReports(
   { html, prometheus }: ReportOptions,
   report: AuditReport,
   disk: Disk,
-  io: Pick<CliIo, 'stdout'>,
-): Promise<boolean> {
-  if (html !== undefined) await createFile(resolve(html), auditHtml(report), disk);
-  if (prometheus === undefined) return false;
-  const metrics = auditMetrics(report);
-  if (prometheus === true) io.stdout(metrics.trimEnd(), 'prepared');
-  else await replaceFile(resolve(prometheus), metrics, disk);
-  return prometheus === true;
+): Promise<readonly KeyError[]> {
+  const outcomes = await Promise.allSettled([
+    html === undefined ? undefined : createFile(resolve(html), auditHtml(report), disk),
+    typeof prometheus === 'string' ? replaceFile(resolve(prometheus), auditMetrics(report), disk) : undefined,
+  ]);
+  return outcomes.flatMap((outcome) => {
+    if (outcome.status === 'fulfilled') return [];
+    if (outcome.reason instanceof KeyError) return [outcome.reason];
+    throw outcome.reason;
+  });
 }
 
 /** The report tells where data is in clear, so that only its owner reads it. */
@@ -94,10 +115,21 @@ function exists(path: string): KeyError {
   return new KeyError('BAD_OPTION', `--html: ${path} exists`, { hint: 'name a new file: none is replaced' });
 }
 
-function notWritten(path: string, cause: unknown): KeyError {
-  const reason = systemErrorCode(cause) ?? (cause instanceof Error ? cause.message : String(cause));
-  return new KeyError('STORE_UNAVAILABLE', `${path} was not written: ${reason}`, {
-    hint: `root writes with the rights of whoever owns a directory on the way: namei -l ${dirname(path)}`,
-    cause,
-  });
+function notWritten(path: string, cause: unknown, what = 'was not written'): KeyError {
+  const code = systemErrorCode(cause);
+  const reason = code ?? (cause instanceof Error ? cause.message : String(cause));
+  return new KeyError('STORE_UNAVAILABLE', `${path} ${what}: ${reason}`, { hint: hintFor(code, dirname(path)), cause });
+}
+
+function hintFor(code: string | undefined, directory: string): string | undefined {
+  switch (code) {
+    case undefined:
+    case 'EACCES':
+    case 'EPERM':
+      return `root writes with the rights of whoever owns a directory on the way: namei -l ${directory}`;
+    case 'ENOENT':
+      return `create the directory ${directory} first`;
+    default:
+      return undefined;
+  }
 }

@@ -3,6 +3,7 @@ import { counted, size } from '../audit/amounts.ts';
 import { type Audit, auditData, type Progress } from '../audit/audit.ts';
 import { auditJson } from '../audit/json.ts';
 import { needsOf, withUnneeded } from '../audit/needs.ts';
+import { auditMetrics } from '../audit/prometheus.ts';
 import { remarksOf } from '../audit/remarks.ts';
 import { type AuditReport, isComplete } from '../audit/report.ts';
 import {
@@ -20,8 +21,9 @@ import { KeyError } from '../errors.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { type AuditPlaces, auditPlaces, type PlaceOptions } from './audit-places.ts';
 import { checkReports, type ReportOptions, withReports, writeReports } from './audit-reports.ts';
-import { FAILED, INCOMPLETE } from './exit-status.ts';
+import { FAILED, INCOMPLETE, NOT_WRITTEN } from './exit-status.ts';
 import { withOptionFiles } from './option-files.ts';
+import { printProblems } from './problems.ts';
 import type { CliIo } from './process-io.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
@@ -35,12 +37,15 @@ interface AuditOptions extends PlaceOptions, ReportOptions {
 
 /** Milliseconds between two pictures of the progress. */
 const REDRAW_MS = 100;
+/** Files to name with --quiet. */
+const SHORT = 10;
 const HELP = `
 Exit status:
   0  everything was read, and every requirement is met
   1  a requirement is not met, or --checksums found a damaged page
   2  bad usage
-  3  INCOMPLETE: something could not be read, or nothing was found`;
+  3  INCOMPLETE: something could not be read, or nothing was found
+  4  the file of --html or --prometheus was not written`;
 const EXAMPLES = `
 Example:
   mariadb-aws-kms audit --require-encrypted --require-version 5.3
@@ -76,21 +81,32 @@ export function auditCommand(io: CliIo, surroundings: () => Surroundings = syste
       const outside = surroundings();
       await checkReports(options, diskOf(outside));
       const places = await auditPlaces(paths, options, outside);
+      if (options.prometheus !== undefined && (places.isOfFiles || paths.length > 1))
+        throw new KeyError(
+          'BAD_OPTION',
+          '--prometheus: metrics are of one data directory, and not of files or several',
+        );
       const report = await makeReport(places, options, outside, io);
-      const printsMetrics = await writeReports(options, report, diskOf(outside), io);
-      if (printsMetrics) printShort(report, io);
-      else if (options.json) io.stdout(auditJson(report), 'prepared');
-      else if (options.quiet) printShort(report, io);
-      else {
-        if (options.files) for (const line of [...fileLines(report.files), '']) io.stdout(line, 'prepared');
-        for (const line of auditText(report, io.columns)) io.stdout(line, 'prepared');
-      }
-      io.exit(statusOf(report));
+      print(report, options, io);
+      const problems = await writeReports(options, report, diskOf(outside));
+      printProblems(io, problems);
+      io.exit(problems.length === 0 ? statusOf(report) : NOT_WRITTEN);
     });
 }
 
+function print(report: AuditReport, options: AuditOptions, io: CliIo): void {
+  if (options.json) io.stdout(auditJson(report), 'prepared');
+  else if (options.prometheus === true || options.quiet) {
+    if (options.prometheus === true) io.stdout(auditMetrics(report).trimEnd(), 'prepared');
+    printShort(report, io);
+  } else {
+    if (options.files) for (const line of [...fileLines(report), '']) io.stdout(line, 'prepared');
+    for (const line of auditText(report, io.columns)) io.stdout(line, 'prepared');
+  }
+}
+
 async function makeReport(
-  { where, places, isOfFiles, settings, keys, unseen }: AuditPlaces,
+  { where, paths, places, isOfFiles, settings, keys, unseen }: AuditPlaces,
   options: AuditOptions,
   { files: { data: disk }, clock, release }: Surroundings,
   io: CliIo,
@@ -99,14 +115,21 @@ async function makeReport(
   const { checksums = false } = options;
   const redraw = options.quiet ? undefined : io.redraw;
   const progress = redraw === undefined ? undefined : progressLine(redraw, clock);
-  const { signal } = new AbortController();
-  const audit = await auditData(places, { disk, clock, signal, checksums, ...(progress && { progress }) });
-  redraw?.('');
+  const interrupted = new AbortController();
+  const { signal } = interrupted;
+  const forget = io.onSignal(() => interrupted.abort(new KeyError('TIMEOUT', 'interrupted')));
+  const audit = await auditData(places, { disk, clock, signal, checksums, ...(progress && { progress }) }).finally(
+    () => {
+      forget();
+      redraw?.('');
+    },
+  );
   const { files } = audit;
   const needs = withUnneeded(needsOf(files), keys?.stored);
   const conflicts = conflictsOf(files, settings);
   return {
     where,
+    paths,
     isOfFiles,
     files,
     unseen: [...unseen, ...audit.unseen],
@@ -136,9 +159,15 @@ function statusOf(report: AuditReport): number {
 
 function printShort({ requirements, unseen, files }: AuditReport, io: CliIo): void {
   for (const { requirement, isMet, files: short } of requirements)
-    if (!isMet) io.stderr(`mariadb-aws-kms: ${requirement}: not met by ${short.join(', ')}`);
-  for (const { path, reason } of unseen) io.stderr(`mariadb-aws-kms: not read: ${path}: ${reason}`);
+    if (!isMet) io.stderr(`mariadb-aws-kms: ${requirement}: not met by ${firstOf(short)}`);
+  for (const { path, reason } of unseen.slice(0, SHORT)) io.stderr(`mariadb-aws-kms: not read: ${path}: ${reason}`);
+  if (unseen.length > SHORT) io.stderr(`mariadb-aws-kms: not read: ${unseen.length - SHORT} more: --json has all`);
   if (files.length === 0 && unseen.length === 0) io.stderr('mariadb-aws-kms: nothing was found that a server encrypts');
+}
+
+function firstOf(files: readonly string[]): string {
+  const first = files.slice(0, SHORT).join(', ');
+  return files.length <= SHORT ? first : `${first} and ${counted(files.length - SHORT, 'more file')}: --json has all`;
 }
 
 function progressLine(redraw: (line: string) => void, clock: Clock): Progress {

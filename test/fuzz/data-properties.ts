@@ -123,6 +123,7 @@ function readReport(audit: Audit): void {
   const report: AuditReport = {
     ...audit,
     where: DATADIR,
+    paths: [],
     isOfFiles: false,
     needs,
     keyDirectory: undefined,
@@ -134,7 +135,7 @@ function readReport(audit: Audit): void {
     durationMs: 0,
   };
   JSON.parse(auditJson(report));
-  for (const line of [...auditText(report), ...fileLines(audit.files)])
+  for (const line of [...auditText(report), ...fileLines(audit)])
     if (/\p{Cc}/u.test(line)) throw new Error('a line of the audit has a control character');
 }
 

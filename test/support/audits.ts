@@ -52,6 +52,7 @@ export function reportOf(files: readonly FileAudit[], more: Partial<AuditReport>
     files,
     unseen: [],
     where: '/var/lib/mysql',
+    paths: ['/var/lib/mysql'],
     isOfFiles: false,
     needs: needsOf(files),
     keyDirectory: undefined,

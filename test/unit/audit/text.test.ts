@@ -90,9 +90,11 @@ it('a line for a file says its state, its key versions, and what its table asks 
     tablespace('d/no.ibd', { clear: 1, more: { asked: 'no' } }),
     log('binary log', 'binlog.000001', 2),
   ];
-  expect(fileLines(files)).toEqual([
+  const unseen = [{ path: 'd/u.ibd', reason: 'EACCES' }];
+  expect(fileLines({ files, unseen })).toEqual([
     'd/t.ibd: tablespace, encrypted, 1.1 (1,000 pages and 2 free), ENCRYPTED=YES',
     'd/no.ibd: tablespace, in clear, 1 page in clear, ENCRYPTED=NO',
     'binlog.000001: binary log, encrypted, 1.2',
+    'd/u.ibd: NOT READ: EACCES',
   ]);
 });

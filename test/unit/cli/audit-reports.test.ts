@@ -14,25 +14,27 @@ const REPORT = reportOf([tablespace('d/t.ibd', { used: 1 })]);
 const OTHERS_FILE = 0o644;
 
 let directory: string;
-let printed: string[];
 beforeEach(() => {
   directory = scratchDirectory();
-  printed = [];
 });
 
-async function write(options: ReportOptions, disk = DISK): Promise<boolean> {
-  await checkReports(options, disk);
-  const print = (line: string): void => void printed.push(line);
-  return await writeReports(options, REPORT, disk, { stdout: print });
+/** Returns the messages and hints of the reports that were not written. */
+async function write(
+  options: ReportOptions,
+  during: () => void = () => undefined,
+  disk = DISK,
+): Promise<readonly string[]> {
+  await checkReports(options, DISK);
+  during();
+  return (await writeReports(options, REPORT, disk)).map(({ code, message, hint }) => `${code} ${message}; ${hint}`);
 }
 
 it('the report goes into a new file for its owner alone', async () => {
   const html = join(directory, 'audit.html');
-  expect(await write({ html })).toBe(false);
+  expect(await write({ html })).toEqual([]);
   expect(readFileSync(html, 'utf8')).toMatch(/^<!DOCTYPE html>[\s\S]*<\/html>\n$/);
   expect(statSync(html).mode & 0o777).toBe(0o600);
   expect(readdirSync(directory)).toEqual(['audit.html']);
-  expect(printed).toEqual([]);
 });
 
 it('the report never replaces a file, and says so before the audit', async () => {
@@ -49,10 +51,9 @@ it('the report replaces no file that came during the audit, and no link', async 
     ['link', (path: string) => symlinkSync('/nowhere', path)],
   ] as const) {
     const html = join(directory, name);
-    await checkReports({ html }, DISK);
-    make(html);
-    const written = writeReports({ html }, REPORT, DISK, { stdout: () => undefined });
-    await expectKeyError(written, 'BAD_OPTION', `--html: ${html} exists`);
+    expect(await write({ html }, () => make(html))).toEqual([
+      `BAD_OPTION --html: ${html} exists; name a new file: none is replaced`,
+    ]);
   }
   expect(readdirSync(directory).sort()).toEqual(['file', 'link']);
   expect(readFileSync(join(directory, 'file'), 'utf8')).toBe('data');
@@ -69,31 +70,40 @@ it('a report whose disk is full leaves no part of it', async () => {
       },
     }),
   };
-  const { hint } = await expectKeyError(
-    write({ html }, { ...DISK, fileSystem: full }),
-    'STORE_UNAVAILABLE',
-    `${html} was not written: ENOSPC`,
-  );
-  expect(hint).toBe(`root writes with the rights of whoever owns a directory on the way: namei -l ${directory}`);
+  const written = await write({ html }, undefined, { ...DISK, fileSystem: full });
+  expect(written).toEqual([`STORE_UNAVAILABLE ${html} was not written: ENOSPC; `]);
   expect(readdirSync(directory)).toEqual([]);
 });
 
-it('metrics go to standard output, and nothing else does', async () => {
-  expect(await write({ prometheus: true })).toBe(true);
-  expect(printed).toHaveLength(1);
-  expect(printed[0]).toMatch(/^# HELP mariadb_aws_kms_audit_info .*[^\n]$/s);
+it('a place where no report can be written is refused before the audit', async () => {
+  const path = join(directory, 'absent/audit');
+  for (const [option, options] of [
+    ['--html', { html: path }],
+    ['--prometheus', { prometheus: `${path}.prom` }],
+  ] as const) {
+    const refused = expectKeyError(checkReports(options, DISK), 'BAD_OPTION', /: \S+ cannot be written: ENOENT$/);
+    expect(await refused).toMatchObject({ hint: `create the directory ${join(directory, 'absent')} first` });
+    await expectKeyError(checkReports(options, DISK), 'BAD_OPTION', new RegExp(`^${option}: `));
+  }
+  const denied = { ...nodeFileSystem, open: () => Promise.reject(systemError('EACCES')) };
+  const { hint } = await expectKeyError(
+    checkReports({ html: join(directory, 'a.html') }, { ...DISK, fileSystem: denied }),
+    'BAD_OPTION',
+    /: EACCES$/,
+  );
+  expect(hint).toBe(`root writes with the rights of whoever owns a directory on the way: namei -l ${directory}`);
+  expect(readdirSync(directory)).toEqual([]);
 });
 
 it('metrics replace those of the run before at once, readable for everybody', async () => {
   const prometheus = join(directory, 'audit.prom');
   writeFileSync(prometheus, 'old', { mode: 0o600 });
   const before = statSync(prometheus).ino;
-  expect(await write({ prometheus })).toBe(false);
+  expect(await write({ prometheus })).toEqual([]);
   expect(readFileSync(prometheus, 'utf8')).toMatch(/^# HELP [\s\S]* \d+\n$/);
   expect(statSync(prometheus).ino).not.toBe(before);
   expect(statSync(prometheus).mode & 0o777).toBe(OTHERS_FILE);
   expect(readdirSync(directory)).toEqual(['audit.prom']);
-  expect(printed).toEqual([]);
 });
 
 it('metrics that cannot be written leave those of the run before', async () => {
@@ -105,13 +115,12 @@ it('metrics that cannot be written leave those of the run before', async () => {
       throw systemError('EIO');
     },
   };
-  await expectKeyError(
-    write({ prometheus }, { ...DISK, fileSystem: stuck }),
-    'STORE_UNAVAILABLE',
-    `${prometheus} was not written: EIO`,
-  );
+  const html = join(directory, 'audit.html');
+  expect(await write({ html, prometheus }, undefined, { ...DISK, fileSystem: stuck })).toEqual([
+    `STORE_UNAVAILABLE ${prometheus} was not written: EIO; `,
+  ]);
   expect(readFileSync(prometheus, 'utf8')).toBe('old');
-  expect(readdirSync(directory)).toEqual(['audit.prom']);
+  expect(readdirSync(directory)).toEqual(['audit.html', 'audit.prom']);
 });
 
 it('metrics go into no file that the collector would not read', async () => {
@@ -129,5 +138,5 @@ it('metrics go into no file that the collector would not read', async () => {
 it('JSON and metrics do not go to standard output together', async () => {
   const both = checkReports({ prometheus: true, json: true }, DISK);
   await expectKeyError(both, 'BAD_OPTION', '--json and --prometheus both print to standard output');
-  expect(await write({ prometheus: join(directory, 'a.prom'), json: true })).toBe(false);
+  expect(await write({ prometheus: join(directory, 'a.prom'), json: true })).toEqual([]);
 });

@@ -331,6 +331,60 @@ describe('requirements', () => {
   });
 });
 
+it('with --quiet a few of many files are named, and the others counted', async () => {
+  const datadir = dataDirectory();
+  for (let at = 1; at <= 12; at += 1) {
+    put(`data/d/c${at}.ibd`, madeTablespace({ scheme: undefined }, [{}]));
+    put(`data/d/bad${at}.ibd`, 'x');
+  }
+  const { stderr } = await audit([datadir, '--require-encrypted', '--quiet']);
+  expect(stderr).toMatch(/ not met by (?:d\/c\d+\.ibd,? ){10}and 2 more files: --json has all$/m);
+  expect(stderr.match(/: not read: d\//g)).toHaveLength(10);
+  expect(stderr).toMatch(/: not read: 2 more: --json has all$/m);
+});
+
+it('metrics are printed alone; of files or of several directories there are none', async () => {
+  const datadir = dataDirectory();
+  const { stdout } = await audit([datadir, '--prometheus']);
+  expect(stdout).toMatch(/^# HELP mariadb_aws_kms_audit_info .*\d\n$/s);
+  for (const paths of [[join(datadir, 'd/t.ibd')], [datadir, root]])
+    await expectKeyError(
+      audit([...paths, '--prometheus']),
+      'BAD_OPTION',
+      /^--prometheus: metrics are of one data directory/,
+    );
+});
+
+it('a report that was not written costs no result, and has its own status', async () => {
+  const datadir = dataDirectory();
+  const html = join(root, 'audit.html');
+  const stdout: string[] = [];
+  const print = (line: string): void => {
+    stdout.push(line);
+    if (stdout.length === 1) writeFileSync(html, 'meanwhile');
+  };
+  const { status, stderr } = await audit([datadir, '--html', html], { stdout: print });
+  expect({ status, stderr }).toEqual({
+    status: 4,
+    stderr: `mariadb-aws-kms: error: --html: ${html} exists\nhint: name a new file: none is replaced\n`,
+  });
+  expect(stdout.length).toBeGreaterThan(5);
+});
+
+it('a signal ends the audit, and clears the line of its progress', async () => {
+  const lines: string[] = [];
+  let forgotten = 0;
+  const onSignal = (handler: () => void): (() => void) => {
+    handler();
+    return () => {
+      forgotten += 1;
+    };
+  };
+  const ended = audit([dataDirectory()], { onSignal, redraw: (line) => void lines.push(line) });
+  await expectKeyError(ended, 'TIMEOUT', 'interrupted');
+  expect({ forgotten, lines }).toEqual({ forgotten: 1, lines: [''] });
+});
+
 it('bad usage is refused before anything is read', async () => {
   await expectKeyError(audit(['--require-version', '1.x']), 'BAD_OPTION', /expected a key version, or KEY-ID.VERSION$/);
   await expectKeyError(audit(['--datadir', root, root]), 'BAD_OPTION', /^--datadir and files or directories/);
