@@ -1,4 +1,4 @@
-/** The server's answers to the same files are in test/integration/decrypt-tablespace.test.ts. */
+/** The server's answers to the same files are in test/integration/file-key-management.test.ts. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
