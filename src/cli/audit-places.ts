@@ -8,7 +8,7 @@ import { parseFileName } from '../format/key-file-name.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { copiedData } from '../server/copied-data.ts';
 import { dataLocations } from '../server/data-locations.ts';
-import { encryptionSettings } from '../server/encryption-settings.ts';
+import { encryptionSettings, unknownSettings } from '../server/encryption-settings.ts';
 import { PREFIX } from '../server/plugin-options.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import type { OptionFileOptions } from './option-files.ts';
@@ -28,6 +28,8 @@ export interface AuditPlaces {
   readonly isOfFiles: boolean;
   /** Undefined where the settings are not known: of a copy, of files. */
   readonly settings: EncryptionSettings | undefined;
+  /** Sentences about settings that have no such value. */
+  readonly remarks: readonly string[];
   /** Undefined where no key directory is known. */
   readonly keys: StoredKeys | undefined;
   readonly unseen: readonly Unseen[];
@@ -60,6 +62,7 @@ export async function auditPlaces(
     places: [{ locations, isCopy: false, isUnprepared: false, more: [] }],
     isOfFiles: false,
     settings: encryptionSettings(server.options),
+    remarks: unknownSettings(server.options),
     keys: found,
     unseen,
   };
@@ -115,6 +118,7 @@ function ofPaths(paths: readonly string[], keys: StoredKeys | undefined, outside
     places,
     isOfFiles: files.length > 0,
     settings: undefined,
+    remarks: [],
     keys: found,
     unseen,
   };

@@ -106,7 +106,7 @@ function print(report: AuditReport, options: AuditOptions, io: CliIo): void {
 }
 
 async function makeReport(
-  { where, paths, places, isOfFiles, settings, keys, unseen }: AuditPlaces,
+  { where, paths, places, isOfFiles, settings, remarks, keys, unseen }: AuditPlaces,
   options: AuditOptions,
   { files: { data: disk }, clock, release }: Surroundings,
   io: CliIo,
@@ -136,7 +136,7 @@ async function makeReport(
     needs,
     keyDirectory: keys?.directory,
     conflicts,
-    remarks: remarksOf(files, conflicts, needs, keys?.directory),
+    remarks: [...remarks, ...remarksOf(files, conflicts, needs, keys?.directory)],
     requirements: requirementsOf(audit, needs, options),
     release,
     endMs: clock.wallMs(),

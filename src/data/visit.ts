@@ -3,7 +3,7 @@ import { systemErrorCode } from '../errors.ts';
 import { parseBinaryLogIndex } from '../format/binary-log.ts';
 import type { DataFiles, OpenDataFile } from './data-files.ts';
 import { fileKindOf } from './file-kind.ts';
-import type { FoundFile, Lister } from './walk.ts';
+import { BACKUP_FILE, type FoundFile, type Lister } from './walk.ts';
 
 export interface Unseen {
   readonly path: string;
@@ -74,6 +74,7 @@ export class Visit implements Lister {
    */
   openNamed(path: string, mayBeOther: boolean): Opened | undefined {
     if (path.endsWith('.isl')) return this.#openRemote(path);
+    if (BACKUP_FILE.test(basename(path))) return this.open({ kind: 'backup file', path });
     // The two files of an Aria table are read together.
     const named = path.replace(/\.MAD$/, '.MAI');
     const file = this.#attempt(named, () => this.#disk.open(named) ?? 'no file', []);

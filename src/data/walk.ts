@@ -33,7 +33,7 @@ export interface Lister {
 const UNDO_TABLESPACES = 127;
 /** Files of an archive (innodb_log_archive of MariaDB 13.0) that a start may read: the last with a checkpoint, and the next. */
 const READ_AT_START = 2;
-const BACKUP_FILE = /\.(?:ibd|MAI|MAD)\.(?:delta|qp|xbcrypt)$|^ibdata\d+\.(?:delta|qp|xbcrypt)$/;
+export const BACKUP_FILE = /\.(?:ibd|MAI|MAD)\.(?:delta|qp|xbcrypt)$|^ibdata\d+\.(?:delta|qp|xbcrypt)$/;
 
 /** Walks through all places of a server's data. */
 export function* foundFiles(lister: Lister, locations: DataLocations): Generator<FoundFile> {

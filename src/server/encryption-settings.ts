@@ -15,3 +15,10 @@ export function encryptionSettings(options: ServerOptions): EncryptionSettings {
     aria_encrypt_tables: isOn('aria_encrypt_tables'),
   };
 }
+
+/** Returns a sentence for each setting whose value is none of its values: no file is compared with it. */
+export function unknownSettings(options: ServerOptions): readonly string[] {
+  return Object.entries(encryptionSettings(options)).flatMap(([name, value]) =>
+    value === undefined ? [`${name}=${options.last(name)}: that setting has no such value`] : [],
+  );
+}

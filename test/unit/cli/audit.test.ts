@@ -298,6 +298,22 @@ it('the data of a server is compared with its settings, and with its key directo
   expect(stdout).toMatch(/^ {2}7\.1 +nothing found here$/m);
 });
 
+it('a setting whose value is none is named', async () => {
+  const options = `--datadir=${dataDirectory()}\n--innodb_encrypt_tables=maybe\n`;
+  const { stdout } = await audit([], {}, options);
+  expect(stdout).toContain('innodb_encrypt_tables=maybe: that setting has no such value');
+  expect(stdout.match(/no such value/g)).toHaveLength(1);
+});
+
+it('a file of an incremental backup is no table', async () => {
+  const path = put('x/t.ibd.delta', madeTablespace({}, [{ version: 1 }]));
+  expect(await auditJson([path])).toMatchObject({
+    status: 3,
+    files: [],
+    unseen: [{ path, reason: expect.stringContaining('incremental') }],
+  });
+});
+
 describe('requirements', () => {
   it.each([
     [['--require-version', '7.2'], 0],
