@@ -8,6 +8,8 @@ export interface Prediction {
   readonly isRecovered: boolean;
   /** Tables that fail on reading. */
   readonly unreadable: ReadonlySet<string>;
+  /** False: tables of the FULLTEXT index fail. Nobody may then search: InnoDB may end the server. */
+  readonly isSearchable: boolean;
   /** Tables whose captured file does not import. */
   readonly notImported: ReadonlySet<string>;
   /** Binary and relay logs that cannot be read. */
@@ -20,12 +22,13 @@ export function predict({ files: audited, keyVersions }: AuditJson, versions: re
     keyVersions.flatMap(({ keyId, version, needs }) =>
       versions.includes(`${keyId}.${version}`) ? (needs[need]?.files ?? []) : [],
     );
-  const unreadable = new Set(files('read').map(tableOf));
+  const unreadable = new Set(files('read').filter(isOfTable).map(tableOf));
   return {
     starts: files('start').length === 0,
     isRecovered: audited.some(({ needsRecovery }) => needsRecovery === true),
     unreadable,
-    notImported: new Set([...unreadable, ...files('import').map(tableOf)]),
+    isSearchable: files('read').every(isOfTable),
+    notImported: new Set([...unreadable, ...files('import').filter(isOfTable).map(tableOf)]),
     logs: new Set(files('logs')),
   };
 }
@@ -34,6 +37,10 @@ export function predict({ files: audited, keyVersions }: AuditJson, versions: re
 export function tableOf(file: string): string {
   const [, database, name] = /([^/]+)\/([^/]+?)(?:#P#[^/]*)?\.\w+$/.exec(file) ?? [];
   if (database === undefined || name === undefined) throw new Error(`not the file of a table: ${file}`);
-  // Files of the only FULLTEXT index.
-  return name.startsWith('FTS_') ? `${database}.fts` : `${database}.${name}`;
+  return `${database}.${name}`;
+}
+
+/** False for the files of a FULLTEXT index. */
+function isOfTable(file: string): boolean {
+  return !/\/FTS_[^/]*$/.test(file);
 }

@@ -1,6 +1,7 @@
 /** A server from whose key directory versions were taken away, and all that it still does. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { SqlError } from 'mariadb';
 import { BINARY_LOG_HEAD, parseBinaryLogKeyVersion } from '../../src/format/binary-log.ts';
 import type { Row, ScratchServer } from '../scratch-server.ts';
@@ -32,7 +33,7 @@ const NEW_ROWS = 100_000;
 export async function controlOf(site: Site, state: State): Promise<Control> {
   site.restore(state.name);
   await startAfterKill(site.server);
-  const contents = await readAll(site);
+  const contents = await readAll(site, true);
   const failed = [...contents].filter(([, content]) => content.startsWith('error'));
   if (failed.length > 0) throw new Error(`with all keys: ${failed.map((entry) => entry.join(' ')).join('; ')}`);
   const imports = new Set<string>();
@@ -70,13 +71,19 @@ export async function tryWithout(site: Site, state: State, trial: Trial): Promis
     if (!(await starts(site))) return [{ what: 'start', problem: problemOfNoStart(site, trial) }];
     // Recovery may make the page anew that needs the version.
     if (!prediction.starts) return [{ what: 'start', problem: prediction.isRecovered ? '' : 'starts' }];
-    const readable = tablesOf(site.build).filter(({ name }) => !prediction.unreadable.has(`d.${name}`));
+    const readable = tablesOf(site.build).filter(
+      ({ name }) => !prediction.unreadable.has(`d.${name}`) && (name !== 'fts' || prediction.isSearchable),
+    );
     return [
-      ...compare(trial, await readAll(site)),
+      ...compare(trial, await readAll(site, mayBeSearched(prediction))),
       ...(await compareLogs(site, trial)),
       ...(isThorough || isNothing ? await compareAfterKill(site, readable, trial) : []),
       ...(await compareImports(site, state, readable, prediction, control.imports)),
     ];
+  } catch (error) {
+    await pause(1000);
+    if (site.server.isRunning) throw error;
+    return [{ what: 'end', problem: `the server ended without ${versions.join(' ')}:\n${endOf(site.server)}` }];
   } finally {
     await site.server.kill();
     site.set({ aws_key_management_allow_missing_keys: 'ON' });
@@ -105,6 +112,16 @@ async function starts({ server }: Site): Promise<boolean> {
   }
 }
 
+/** Why it ended, in its own words. */
+function endOf({ log }: ScratchServer): string {
+  return log
+    .slice(log.lastIndexOf('Starting MariaDB'))
+    .split('\n')
+    .filter((line) => /\[ERROR\]|Assertion|got signal|Query \(/.test(line))
+    .slice(-20)
+    .join('\n');
+}
+
 function errorsIn(log: string): string {
   const errors = log.split('\n').filter((line) => line.includes('[ERROR]'));
   return errors
@@ -118,7 +135,7 @@ async function compareAfterKill(site: Site, readable: readonly Table[], trial: T
   const written = readable.filter(({ isRecovered }) => isRecovered);
   await insertRows(site.server, written, NEW_ROWS);
   await site.server.kill();
-  if (await starts(site)) return compare(trial, await readAll(site));
+  if (await starts(site)) return compare(trial, await readAll(site, mayBeSearched(trial.prediction)));
   const log = site.server.log.slice(site.server.log.lastIndexOf('Starting MariaDB'));
   return [{ what: 'start', problem: `does not start after a kill: ${errorsIn(log)}` }];
 }
@@ -126,9 +143,10 @@ async function compareAfterKill(site: Site, readable: readonly Table[], trial: T
 function compare({ prediction, control }: Trial, got: Contents): readonly Check[] {
   return [...got].map(([what, content]) => {
     const isWhole = content === control.contents.get(what);
-    const isAsPredicted = prediction.unreadable.has(what)
-      ? NO_KEY.test(content) || (prediction.isRecovered && isWhole)
-      : isWhole;
+    // CHECK TABLE of the table may ask for the files of its FULLTEXT index.
+    const mayBeWhole = prediction.isRecovered || (what === 'd.fts' && !prediction.unreadable.has(what));
+    const mayFail = prediction.unreadable.has(what) || (what === 'd.fts' && !prediction.isSearchable);
+    const isAsPredicted = mayFail ? NO_KEY.test(content) || (mayBeWhole && isWhole) : isWhole;
     return { what, problem: isAsPredicted ? '' : `reads ${content}` };
   });
 }
@@ -184,7 +202,7 @@ async function importOf(site: Site, state: State, { name }: Table): Promise<stri
   );
 }
 
-async function readAll({ server, build }: Site): Promise<Contents> {
+async function readAll({ server, build }: Site, isSearched: boolean): Promise<Contents> {
   const contents = new Map<string, string>();
   for (const { name, isShort } of tablesOf(build)) {
     const columns = isShort ? 'i, s' : 'i, s, b';
@@ -192,7 +210,6 @@ async function readAll({ server, build }: Site): Promise<Contents> {
       `d.${name}`,
       await contentOf(server, `d.${name}`, [
         `SELECT COUNT(*) AS n, SUM(CRC32(CONCAT_WS(',', ${columns}))) AS crc FROM d.${name} FORCE INDEX (PRIMARY) WHERE i < ${NEW_ROWS}`,
-        ...(name === 'fts' ? ["SELECT COUNT(*) AS n FROM d.fts WHERE MATCH (s) AGAINST ('word7')"] : []),
         ...(name === 'geo'
           ? [
               `SELECT COUNT(*) AS n FROM d.geo WHERE MBRWithin(g, ST_GeomFromText('POLYGON((0 0,0 60,60 60,60 0,0 0))')) AND i < ${NEW_ROWS}`,
@@ -201,12 +218,21 @@ async function readAll({ server, build }: Site): Promise<Contents> {
       ]),
     );
   }
+  if (isSearched)
+    contents.set(
+      'd.fts search',
+      await contentOf(server, 'd.fts', ["SELECT COUNT(*) AS n FROM d.fts WHERE MATCH (s) AGAINST ('word7')"]),
+    );
   for (const name of SYSTEM_TABLES)
     contents.set(
       `mysql.${name}`,
       await contentOf(server, `mysql.${name}`, [`SELECT COUNT(*) >= 0 AS n FROM mysql.${name}`]),
     );
   return contents;
+}
+
+function mayBeSearched({ isSearchable, unreadable }: Prediction): boolean {
+  return isSearchable && !unreadable.has('d.fts');
 }
 
 async function contentOf(server: ScratchServer, table: string, statements: readonly string[]): Promise<string> {
