@@ -11,6 +11,7 @@ import {
   FLAGS,
   FORMAT_DESCRIPTION,
   IS_IGNORABLE,
+  isHeader,
   isWholeEvent,
   MAX_EVENT,
   makeIgnorable,
@@ -60,6 +61,10 @@ const MOST_NAMED = 1_000;
 const CHUNK_BYTES = 2 ** 16;
 /** The first encrypted events, which decide between CBC and CTR, and the most bytes of them. */
 const [TRIED_EVENTS, TRIED_BYTES] = [16, 2 ** 20];
+/** Bytes of a format description, which says how other events are checked. */
+const MOST_DESCRIPTION = 2 ** 12;
+/** Bytes of an event to the end of its first encrypted block. */
+const HEADER_BLOCK = 20;
 
 /**
  * Decrypts a log, or copies it if it is in clear, and checks each event.
@@ -86,9 +91,12 @@ export async function decryptLog(
     end -= done;
     if (log.isLost) return log.result(0);
     if (log.hasZeros) return log.result(await onlyZeros(input, log, buffer, end));
-    if (got === 0) return log.result(end);
     // An event is longer than the buffer, which grows with what there really is of it.
-    if (end === buffer.length) buffer = Buffer.concat([buffer], 2 * buffer.length);
+    const isFull = end === buffer.length;
+    if (got === 0 || isFull) await log.expectPart(buffer.subarray(0, end));
+    if (log.isLost) return log.result(0);
+    if (got === 0) return log.result(end);
+    if (isFull) buffer = Buffer.concat([buffer], 2 * buffer.length);
   }
 }
 
@@ -150,6 +158,37 @@ class LogDecryption {
       done += part;
       this.#position += part;
     }
+  }
+
+  /**
+   * Loses the log at an event that is not there in full, unless its header agrees with its length.
+   * @param bytes the beginning of the event
+   */
+  async expectPart(bytes: Buffer): Promise<void> {
+    if (bytes.length <= EVENT_HEADER || this.#position === 0) return;
+    const length = bytes.readUInt32LE(EVENT_LENGTH);
+    const rules = this.#rules;
+    const isRight = (header: Buffer): boolean =>
+      rules === undefined ? length <= MOST_DESCRIPTION : isHeader(header, length, rules, this.#position);
+    if ((await this.#headers(bytes)).some(isRight)) return;
+    this.lose(`its header contradicts its length of ${length} bytes`);
+  }
+
+  /** Returns the header of an event that is not there in full; before the cipher is chosen, that of each candidate. */
+  async #headers(bytes: Buffer): Promise<readonly Buffer[]> {
+    if (this.#encryption === undefined) return [bytes];
+    const { nonce } = this.#encryption;
+    const ciphers =
+      this.#cipher === undefined
+        ? (await this.#candidates()).map((key) => new BinaryLogCipher(nonce, key))
+        : [this.#cipher];
+    return ciphers.map((cipher) => {
+      // The first block of an event does not depend on its length.
+      const header = Buffer.from(bytes.subarray(0, HEADER_BLOCK));
+      header.writeUInt32LE(HEADER_BLOCK, EVENT_LENGTH);
+      cipher.decrypt(header, this.#position);
+      return header;
+    });
   }
 
   /**
@@ -252,11 +291,8 @@ class LogDecryption {
   /** Finds out which of the candidates makes most events right. */
   async #chooseCipher(events: Buffer): Promise<BinaryLogCipher> {
     const { version = 0, nonce = Buffer.alloc(0) } = this.#encryption ?? {};
-    const isVersion = isKeyVersion(version);
-    const candidates = isVersion ? await this.#keys.candidates(keyId(BINARY_LOG_KEY_ID), version) : [];
+    const candidates = await this.#candidates();
     const key = `key ${BINARY_LOG_KEY_ID} version ${version}`;
-    if (candidates.length === 0)
-      throw new KeyError('KEY_UNKNOWN', `${this.#name}: ${key}: ${this.#keys.place} has no such key`);
     let best: { readonly cipher: BinaryLogCipher; readonly right: number } | undefined;
     for (const candidate of candidates) {
       const cipher = new BinaryLogCipher(nonce, candidate);
@@ -274,6 +310,14 @@ class LogDecryption {
         hint: `the log is damaged there, or ${this.#keys.place} has another key than the server that wrote it`,
       },
     );
+  }
+
+  async #candidates(): Promise<Awaited<ReturnType<Keys['candidates']>>> {
+    const { version = 0 } = this.#encryption ?? {};
+    const found = isKeyVersion(version) ? await this.#keys.candidates(keyId(BINARY_LOG_KEY_ID), version) : [];
+    if (found.length > 0) return found;
+    const key = `key ${BINARY_LOG_KEY_ID} version ${version}`;
+    throw new KeyError('KEY_UNKNOWN', `${this.#name}: ${key}: ${this.#keys.place} has no such key`);
   }
 
   #countRight(cipher: BinaryLogCipher, events: Buffer): number {

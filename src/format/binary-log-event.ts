@@ -17,6 +17,8 @@ export const IS_IGNORABLE = 0x80;
 const KNOWN_FLAGS = 0xa3ff;
 /** The server writes no event that is longer: max_allowed_packet ends at 1 GiB. */
 export const MAX_EVENT = 2 ** 30 + 2 ** 16;
+/** Events that a source makes up for its replicas have no position, and few bytes. */
+const [SHORT_TYPES, MOST_WITHOUT_POSITION] = [[4, FORMAT_DESCRIPTION, START_ENCRYPTION], 2 ** 16];
 const CHECKSUM = 4;
 /** The last byte before a format description's checksum. */
 const CRC32 = 1;
@@ -109,12 +111,20 @@ export function isWholeEvent(event: Buffer, rules: EventRules, position: number)
   if (event[TYPE] === FORMAT_DESCRIPTION) return isRightDescription(event);
   const end = event.length - CHECKSUM;
   if (rules.hasChecksums) return end >= EVENT_HEADER && crc32(event.subarray(0, end)) === event.readUInt32LE(end);
-  const next = event.readUInt32LE(NEXT_POSITION);
-  return (
-    NAMES.has(event[TYPE] ?? 0) &&
-    (event.readUInt16LE(FLAGS) & ~KNOWN_FLAGS) === 0 &&
-    (rules.isRelayLog || next === 0 || next === (position + event.length) % 2 ** 32)
-  );
+  return isHeader(event, event.length, rules, position);
+}
+
+/**
+ * Tells whether an event's header can be right: by type, flags and position.
+ * @param header the event's, in clear
+ * @param position the event's offset in its file
+ */
+export function isHeader(header: Buffer, length: number, { isRelayLog }: EventRules, position: number): boolean {
+  const next = header.readUInt32LE(NEXT_POSITION);
+  const type = header[TYPE] ?? 0;
+  if (!NAMES.has(type) || (header.readUInt16LE(FLAGS) & ~KNOWN_FLAGS) !== 0) return false;
+  if (next === 0) return length <= MOST_WITHOUT_POSITION || !SHORT_TYPES.includes(type);
+  return isRelayLog ? next >= length : next === (position + length) % 2 ** 32;
 }
 
 /** The flag that the log is open is set and cleared without a new checksum. */

@@ -160,6 +160,40 @@ it.each([0, 18, 2 ** 31])('an event cannot have a length of %i bytes', async (le
   expect(copy.length).toBe(at);
 });
 
+it.each(LOGS)('%s does not end at an event whose length is damaged', async (name) => {
+  const bytes = vector(name);
+  const { copy } = await decrypt(bytes);
+  for (const at of events(bytes).slice(1)) {
+    const spoiled = Buffer.from(bytes);
+    spoiled.writeUInt32LE(0x100000, at + EVENT_LENGTH);
+    const result = await decrypt(spoiled);
+    const text = `the event at ${at} is damaged: its header contradicts its length of 1048576 bytes`;
+    await expectProblem(result.problem, 'DATA_UNREADABLE', `binlog.000007: ${text}`);
+    expect(result.copy).toEqual(copy.subarray(0, result.copy.length));
+    const checked = await decryptLog(inputOf(spoiled), keysOf(1), undefined, NEVER);
+    expect(checked.damaged).toEqual([{ position: at, text }]);
+  }
+});
+
+it.each(['checksums-cbc', 'relay-no-checksums-ctr'])('%s with a damaged length is not read to its end', async (name) => {
+  const bytes = vector(name);
+  const at = events(bytes).at(-2) ?? 0;
+  bytes.writeUInt32LE(0x3f000000, at + EVENT_LENGTH);
+  let got = 0;
+  const endless: LogInput = {
+    name: 'binlog.000007',
+    read: async (into) => {
+      if (got === 0) return (got = bytes.copy(into));
+      got += into.length;
+      into.fill('x');
+      return into.length;
+    },
+  };
+  const { damaged } = await decryptLog(endless, keysOf(1), undefined, NEVER);
+  expect(damaged.map(({ position }) => position)).toEqual([at]);
+  expect(got).toBeLessThan(2 ** 18);
+});
+
 it.each([
   ['checksums-cbc', 2],
   ['no-checksums-cbc', 2],
