@@ -45,6 +45,11 @@ export interface DecryptedAria {
   readonly damaged: readonly DamagedPage[];
 }
 
+export interface VerifiedAria extends DecryptedAria {
+  /** A sentence for each file whose end is missing. */
+  readonly cut: readonly string[];
+}
+
 export interface DamagedPage {
   readonly file: 'MAI' | 'MAD';
   readonly page: number;
@@ -71,6 +76,8 @@ export async function decryptAria(
 ): Promise<DecryptedAria> {
   const header = readHeader(name, from.index);
   const { layout } = header;
+  const [cut] = cutFiles(layout, from);
+  if (cut !== undefined) throw new KeyError('DATA_UNREADABLE', `${name}: ${cut}`, { hint: 'copy the table again' });
   if (layout.crypt === undefined) {
     await copy(from.index, to.index, signal);
     await copy(from.data, to.data, signal);
@@ -105,12 +112,13 @@ export async function verifyAria(
   { index, data }: { readonly index: Source; readonly data: Source | undefined },
   keys: Keys,
   signal: AbortSignal,
-): Promise<DecryptedAria> {
+): Promise<VerifiedAria> {
   const damaged: DamagedPage[] = [];
   let damagedPages = 0;
   const { layout } = readHeader(name, index);
+  const cut = cutFiles(layout, { index, data });
   if (layout.crypt === undefined)
-    return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, damagedPages: 0, damaged };
+    return { pages: 0, versions: [], algorithm: undefined, wasOpen: false, cut, damagedPages: 0, damaged };
   const reader = new AriaReader(name, layout, layout.crypt, keys, (page) => {
     damagedPages += 1;
     if (damaged.length < MOST_NAMED) damaged.push(page);
@@ -118,7 +126,7 @@ export async function verifyAria(
   try {
     await reader.index(index, signal, () => undefined);
     if (data !== undefined) await reader.data(data, signal, () => undefined);
-    return { ...reader.result, damagedPages, damaged };
+    return { ...reader.result, cut, damagedPages, damaged };
   } finally {
     reader.wipe();
   }
@@ -133,6 +141,28 @@ function readHeader(name: string, index: Source): { readonly layout: AriaLayout;
   const bytes = Buffer.alloc(layout.firstIndexPage);
   index.readInto(bytes, 0);
   return { layout, bytes };
+}
+
+/**
+ * Compares both files with what the header says of them. A server whose tables are open writes their pages later than
+ * their lengths, so that nothing is said of these lengths.
+ */
+function cutFiles(
+  { openCount, indexBytes, dataBytes, blockSize, hasDataPages }: AriaLayout,
+  { index, data }: { readonly index: Source; readonly data: Source | undefined },
+): readonly string[] {
+  const cut: string[] = [];
+  const look = (file: DamagedPage['file'], source: Source, expected: number, inPages: boolean): void => {
+    const rest = inPages ? source.bytes % blockSize : 0;
+    const text =
+      openCount === 0 && source.bytes < expected
+        ? `the .${file} file was cut: it has ${source.bytes} of ${expected} bytes`
+        : `the .${file} file was cut: its last ${rest} bytes are no whole page`;
+    if (rest > 0 || (openCount === 0 && source.bytes < expected)) cut.push(text);
+  };
+  look('MAI', index, indexBytes, true);
+  if (data !== undefined) look('MAD', data, dataBytes, hasDataPages);
+  return cut;
 }
 
 async function copy({ readInto }: Source, to: Target, signal: AbortSignal): Promise<void> {

@@ -179,8 +179,8 @@ class Verifier {
             decrypted: table.versions.length === 1 ? decrypted : undefined,
           })),
           proofs: { checksum: decrypted },
-          failures: table.damaged.map(({ text }) => text),
-          failed: table.damagedPages,
+          failures: [...table.cut, ...table.damaged.map(({ text }) => text)],
+          failed: table.cut.length + table.damagedPages,
         };
       }
       case 'temporary tablespace':

@@ -6,6 +6,7 @@ export const ARIA_HEADER_MOST = 65_535;
 const MAGIC = Buffer.from([0xfe, 0xfe, 0x09, 0x03]);
 /** Offsets in the file. */
 const [OPTIONS, HEADER_LENGTH, BASE, DATA_FORMAT, OPEN_COUNT] = [4, 6, 12, 22, 24];
+const [INDEX_BYTES, DATA_BYTES, STATE_END] = [89, 97, 105];
 const HAS_ROW_CHECKSUMS = 32;
 const IS_TEMPORARY = 16;
 const DATA_IN_PAGES = 3;
@@ -41,6 +42,9 @@ export interface AriaLayout {
   readonly hasDataPages: boolean;
   /** How often the table was open when the file was written; not 0 after a crash, too. */
   readonly openCount: number;
+  /** Bytes of the .MAI and of the .MAD file; behind the truth while the table is open. */
+  readonly indexBytes: number;
+  readonly dataBytes: number;
   readonly headerBytes: number;
   /** Offset of the first index page. */
   readonly firstIndexPage: number;
@@ -61,7 +65,7 @@ export interface AriaLayout {
 
 /** @param head the beginning of the .MAI file. Undefined: it is none, or a damaged one */
 export function parseAriaLayout(head: Buffer): AriaLayout | undefined {
-  if (head.length < 64 || !head.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  if (head.length < STATE_END || !head.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
   const headerBytes = head.readUInt16BE(HEADER_LENGTH);
   const baseAt = head.readUInt16BE(BASE);
   if (head.length < headerBytes || baseAt + BASE_BYTES > headerBytes) return undefined;
@@ -84,6 +88,8 @@ export function parseAriaLayout(head: Buffer): AriaLayout | undefined {
     isTemporary: (options & IS_TEMPORARY) !== 0,
     hasDataPages: head[DATA_FORMAT] === DATA_IN_PAGES,
     openCount: head.readUInt16BE(OPEN_COUNT),
+    indexBytes: Number(head.readBigUInt64BE(INDEX_BYTES)),
+    dataBytes: Number(head.readBigUInt64BE(DATA_BYTES)),
     headerBytes,
     firstIndexPage,
     crypt,

@@ -70,9 +70,9 @@ it('a fresh server gets all rows from the decrypted logs of a killed one, and ma
   const copies = join(server.directory, 'copies');
   mkdirSync(copies);
   const toFiles = await decryptLogs(server, kms, '--to', copies, ...logs);
-  expect(toFiles.status, toFiles.stderr).toBe(0);
+  expect(toFiles.status, toFiles.stderr).toBe(3);
   expect(toFiles.stderr).toMatch(/it ends within an event: the last 40 bytes, from \d+ on, are left out/);
-  for (const version of [1, 2, 3]) expect(toFiles.stderr).toContain(`key 1 version ${version} (AES_CBC)`);
+  for (const version of [1, 2, 3]) expect(toFiles.stdout).toContain(`key 1 version ${version} (AES_CBC)`);
   expect(readdirSync(copies)).toEqual(logs.map((log) => basename(log)));
   for (const [index, name] of readdirSync(copies).entries()) {
     const copy = statSync(join(copies, name));
@@ -112,7 +112,7 @@ it('a fresh server gets all rows from the decrypted logs of a killed one, and ma
     '--stdout',
     ...logs,
   );
-  expect(replay.status, replay.stderr).toBe(0);
+  expect(replay.status, replay.stderr).toBe(3);
   expect(await fresh.sql(ROWS)).toEqual(rows);
 }, 60_000);
 

@@ -133,6 +133,36 @@ it('a row that says more than there is is named', async () => {
   expect(copy.data.length).toBe(table.data.length);
 });
 
+it.each([
+  ['MAD', 'cut between two pages', 2 * BLOCK, 'it has 16384 of 32768 bytes'],
+  ['MAD', 'cut within a page', 3 * BLOCK + 100, 'it has 24676 of 32768 bytes'],
+  ['MAD', 'empty', 0, 'it has 0 of 32768 bytes'],
+  ['MAI', 'cut between two pages', BLOCK, 'it has 8192 of 16384 bytes'],
+] as const)('a .%s file that is %s is no whole table, encrypted or not', async (file, _, bytes, text) => {
+  const whole = vector('cbc');
+  for (const table of [whole, await decrypt(whole)]) {
+    const cut =
+      file === 'MAD'
+        ? { ...table, data: table.data.subarray(0, bytes) }
+        : { ...table, index: table.index.subarray(0, bytes) };
+    const found = `the .${file} file was cut: ${text}`;
+    await expectKeyError(decrypt(cut), 'DATA_UNREADABLE', `a.MAI: ${found}`);
+    const files = { index: source(cut.index), data: source(cut.data) };
+    const { cut: seen } = await verifyAria('a.MAI', files, keysOf(1), NEVER);
+    expect(seen).toEqual([found]);
+  }
+});
+
+it('a table that was open may lack pages, but no part of one', async () => {
+  const table = vector('cbc');
+  table.index.writeUInt16BE(1, OPEN_COUNT);
+  const files = { index: source(table.index), data: source(table.data.subarray(0, 3 * BLOCK)) };
+  expect((await verifyAria('a.MAI', files, keysOf(1), NEVER)).cut).toEqual([]);
+  const data = Buffer.concat([table.data, Buffer.alloc(5)]);
+  const text = 'a.MAI: the .MAD file was cut: its last 5 bytes are no whole page';
+  await expectKeyError(decrypt({ ...table, data }), 'DATA_UNREADABLE', text);
+});
+
 it('a table that was open is decrypted, and this is said', async () => {
   const table = vector('cbc');
   table.index.writeUInt16BE(1, OPEN_COUNT);
