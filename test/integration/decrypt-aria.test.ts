@@ -102,7 +102,7 @@ it('aria_chk and a server without keys accept decrypted tables of every kind, an
   const files = Object.keys(TABLES).map((table) => join(server.datadir, 'd', `${table}.MAI`));
   const decrypted = await decrypt('aria', server.datadir, kms.url, '--to', copies, ...files);
   expect(decrypted.status, decrypted.stderr).toBe(0);
-  expect(decrypted.stderr).toMatch(/transactional\.MAI: \d+ pages, encrypted with key versions 1, 2 \(AES_CBC\)/);
+  expect(decrypted.stdout).toMatch(/transactional\.MAI: \d+ pages, encrypted with key versions 1, 2 \(AES_CBC\)/);
   expect(readdirSync(copies)).toHaveLength(3 * files.length);
   for (const name of readdirSync(copies)) expect(statSync(join(copies, name)).mode & 0o777).toBe(0o600);
   expect(readFileSync(join(copies, 'transactional.MAD')).includes(MARKER)).toBe(true);
