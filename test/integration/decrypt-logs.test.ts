@@ -1,10 +1,20 @@
 /** Point-in-time recovery from encrypted binary logs, without the server that wrote them. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { COMMAND, type ScratchServer, serverTool } from '../../harness/scratch-server.ts';
 import type { DevKms } from '../../src/dev-kms/index.ts';
+import { EVENT_LENGTH } from '../../src/format/binary-log-event.ts';
 import { decrypt, keyOptions, runScript } from '../support/decrypting.ts';
 import { newServer, startKms, startServer } from '../support/lab.ts';
 
@@ -37,6 +47,21 @@ async function writeLogs(server: ScratchServer): Promise<unknown> {
   return await server.sql(ROWS);
 }
 
+/** Returns the commands of a block of docs/decrypt.md, and what it says that they print. */
+function transcript(command: string) {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/decrypt.md'), 'utf8');
+  const blocks = [...page.matchAll(/^```\n(.*?)^```$/gms)].map(([, lines = '']) => lines);
+  const lines = (blocks.find((block) => block.includes(command)) ?? '').split(/(?<=\n)/);
+  return {
+    commands: lines.filter((line) => line.startsWith('# ')).map((line) => line.slice(2).trimEnd()),
+    output: lines.filter((line) => !line.startsWith('# ')).join(''),
+  };
+}
+
+function withoutNumbers(text: string): string {
+  return text.replaceAll(/\b\d+ events/g, 'N events').replaceAll(/from \d+ on/g, 'from N on');
+}
+
 it('a fresh server gets all rows from the decrypted logs of a killed one, and mariadb-binlog reads them by position', async () => {
   const kms = await startKms();
   const server = await startServer(kms, {
@@ -61,11 +86,14 @@ it('a fresh server gets all rows from the decrypted logs of a killed one, and ma
     stderr: expect.stringMatching(/^standard input: \d+ events, encrypted with key 1 version 3 \(AES_CBC\)\n$/),
   });
   expect(ofActive.stdout).toContain('Write_rows');
+  await server.sql('CREATE DATABASE last_of_all');
   await server.kill();
   const logs = logsOf(server);
   // The last event of a killed server can be cut anywhere.
   const last = readFileSync(logs.at(-1) ?? '');
-  writeFileSync(logs.at(-1) ?? '', Buffer.concat([last, last.subarray(4, 44)]));
+  let end = 4;
+  for (let next = end; next < last.length; next += last.readUInt32LE(next + EVENT_LENGTH)) end = next;
+  truncateSync(logs.at(-1) ?? '', end + 40);
 
   const copies = join(server.directory, 'copies');
   mkdirSync(copies);
@@ -101,18 +129,27 @@ it('a fresh server gets all rows from the decrypted logs of a killed one, and ma
 
   const fresh = newServer({ plugin_dir: undefined });
   await fresh.start();
+  const backup = join(server.directory, 'backup');
+  mkdirSync(backup);
+  for (const log of logs) copyFileSync(log, join(backup, basename(log)));
+  writeFileSync(join(backup, 'binlog.index'), logs.map((log) => `./${basename(log)}\n`).join(''));
+  const { commands, output } = transcript('binlog --keyfile-dir');
+  expect(commands.at(-1)).toBe('echo $?');
   const replay = await runScript(
-    'socket=$1 binlog=$2; shift 2; "$@" | "$binlog" --no-defaults - | mariadb --no-defaults --user=root --socket="$socket"',
+    `cd "$1"; socket=$2 binlog=$3 command=$4 keys=$5 url=$6
+    mariadb-aws-kms() { "$command" "\${@//'/backup/keys'/$keys}" --no-defaults --endpoint-url "$url"; }
+    mariadb-binlog() { "$binlog" --no-defaults "$@"; }
+    mariadb() { command mariadb --no-defaults --user=root --socket="$socket"; }
+    ${commands.join('\n')}`,
+    backup,
     fresh.socket,
     serverTool('mariadb-binlog'),
     COMMAND,
-    'decrypt',
-    'binlog',
-    ...keyOptions(server.datadir, kms.url),
-    '--stdout',
-    ...logs,
+    server.datadir,
+    kms.url,
   );
-  expect(replay.status, replay.stderr).toBe(3);
+  expect(withoutNumbers(replay.stderr + replay.stdout)).toBe(withoutNumbers(output));
+  expect(replay.stdout).toBe('3\n');
   expect(await fresh.sql(ROWS)).toEqual(rows);
 }, 60_000);
 
