@@ -28,7 +28,10 @@ const [THOUSAND, MILLION, BILLION] = [1_000, 1_000_000, 1_000_000_000];
 /** Numbers from here on are printed with a unit. */
 const LARGE = 100_000;
 
-/** @param columns of the terminal; undefined when output goes elsewhere */
+/**
+ * The summary fits a terminal. Elsewhere remarks and requirements are whole, because mails and logs scroll.
+ * @param columns of the terminal; undefined when output goes elsewhere
+ */
 export function auditText(report: AuditReport, columns?: number): readonly string[] {
   const width = Math.max(LEAST_COLUMNS, columns ?? LEAST_COLUMNS);
   const { where, files, needs } = report;
@@ -37,8 +40,8 @@ export function auditText(report: AuditReport, columns?: number): readonly strin
     ...table([...states(files), ...unread(report)]),
   ];
   const tail = [
-    ...section(atMost(report.remarks, MOST_REMARKS, 'remark')),
-    ...requirements(report),
+    ...section(atMost(report.remarks, columns === undefined ? Infinity : MOST_REMARKS, 'remark')),
+    ...requirements(report, columns === undefined ? Infinity : MOST_REQUIREMENTS),
     '',
     ...notLookedAt(report),
   ];
@@ -47,7 +50,8 @@ export function auditText(report: AuditReport, columns?: number): readonly strin
     rows.length === 0
       ? ['', `  ${isComplete(report) ? 'nothing' : 'nothing that was read'} needs a key version`]
       : ['', ...table([HEADER, ...rows])];
-  return [...head, ...keys, ...tail].map((line) => cut(line, width));
+  const fitting = [...head, ...keys].map((line) => cut(line, width));
+  return [...fitting, ...(columns === undefined ? tail : tail.map((line) => cut(line, width)))];
 }
 
 /** One line for each file, and for each path that was not read. */
@@ -131,13 +135,13 @@ function short(count: number, one?: string): string {
   return `${(count / unit).toFixed(1)}${letter}${one === undefined ? '' : ` ${one}s`}`;
 }
 
-function requirements({ requirements: all }: AuditReport): readonly string[] {
+function requirements({ requirements: all }: AuditReport, most: number): readonly string[] {
   const lines = all.map(({ requirement, isMet, files }) =>
     isMet
       ? `${requirement}: met`
       : `${requirement}: NOT MET by ${counted(files.length, 'file')}, such as ${printable(files[0] ?? '')}`,
   );
-  return section(atMost(lines, MOST_REQUIREMENTS, 'requirement'));
+  return section(atMost(lines, most, 'requirement'));
 }
 
 function notLookedAt(report: AuditReport): readonly string[] {

@@ -45,7 +45,11 @@ describe('a summary', () => {
     }));
     const unseen = files.slice(0, 99).map(({ file }) => ({ path: file, reason: 'EACCES' }));
     const remarks = remarksOf(files, conflicts, needs, '/var/lib/mariadb-aws-kms');
-    const lines = auditText(reportOf(files, { needs, conflicts, requirements, unseen, remarks }));
+    const report = reportOf(files, { needs, conflicts, requirements, unseen, remarks });
+    const elsewhere = auditText(report);
+    for (const line of [...remarks, ...requirements.map(({ requirement }) => requirement)])
+      expect(elsewhere.some((each) => each.startsWith(`  ${line}`))).toBe(true);
+    const lines = auditText(report, 80);
     expectScreen(lines);
     expect(lines.join('\n')).toMatch(/ more key versions: --json has all\n/);
     expect(lines.join('\n')).toContain('INCOMPLETE: ');
