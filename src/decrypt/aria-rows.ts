@@ -23,6 +23,8 @@ export interface AriaPages {
   /** Returns a copy. */
   read(number: number): Buffer;
   write(number: number, page: Buffer): void;
+  /** Notes that a blob page belongs to a row. Returns false for one that belongs to a row already. */
+  claim(number: number): boolean;
 }
 
 /** Bits of a row's first byte, each with the bytes that it adds to the row's header. */
@@ -47,9 +49,15 @@ interface Piece {
   readonly extent: number;
   /** The entry in the page's directory; undefined: a whole page. */
   readonly entry: number | undefined;
-  readonly bytes: Buffer;
-  /** The bytes that the row has there. */
+  /** The most bytes that a row has there, and those that this row has. */
+  readonly room: number;
   used: number;
+}
+
+/** A piece, and the bytes that it gets. */
+interface Part {
+  readonly piece: Piece;
+  readonly bytes: number;
 }
 
 /** Pieces that are filled one after the other: those of one blob, or of what does not fit the head page. */
@@ -75,7 +83,7 @@ export function moveLongRows(
     if (place === undefined || ((head[place.start] ?? 0) & HAS_EXTENTS) === 0) continue;
     const row = head.subarray(place.start, place.start + place.length);
     try {
-      used.push(...new LongRow(layout, row, pages).move());
+      for (const page of new LongRow(layout, row, pages).move()) used.push(page);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw new KeyError(
@@ -96,6 +104,8 @@ class LongRow {
   readonly #pages: AriaPages;
   readonly #head: Buffer;
   readonly #segments: Segment[] = [];
+  /** Page and entry of each tail. */
+  readonly #tails = new Set<string>();
   /** The row's list of pages, and its offsets in the head; `#othersAt` undefined: they begin the first segment. */
   #extents: Buffer = Buffer.alloc(0);
   #firstAt = 0;
@@ -118,16 +128,15 @@ class LongRow {
   /** Moves the parts that are on other pages. Returns the blob pages that are in use afterwards. */
   move(): readonly number[] {
     this.#read();
-    const parts = this.#segments.flatMap((segment) => this.#spread(segment));
-    const extents = this.#newExtents(parts.filter(({ bytes }) => bytes.length > 0).map(({ piece }) => piece));
+    const plans = this.#segments.map(distributed);
+    const filled = plans.flat().filter(({ bytes }) => bytes > 0);
+    const extents = this.#newExtents(filled.map(({ piece }) => piece));
     extents.copy(this.#head, this.#firstAt, 0, EXTENT_BYTES);
     const others = extents.subarray(EXTENT_BYTES);
     if (this.#othersAt !== undefined) others.copy(this.#head, this.#othersAt);
-    else this.#putFirst(parts, others);
-    for (const { piece, bytes } of parts) this.#write(piece, bytes);
-    return parts
-      .filter(({ piece, bytes }) => piece.entry === undefined && bytes.length > 0)
-      .map(({ piece }) => piece.page);
+    for (const [index, parts] of plans.entries())
+      this.#spread(parts, index === 0 && this.#othersAt === undefined ? others : Buffer.alloc(0));
+    return filled.filter(({ piece }) => piece.entry === undefined).map(({ piece }) => piece.page);
   }
 
   #read(): void {
@@ -165,16 +174,16 @@ class LongRow {
   #takeColumn(column: AriaColumn, lengths: Lengths): void {
     switch (column.type) {
       case CHAR_COLUMN:
-        this.#takeLong(lengths.take(column.length <= 255 ? 1 : 2));
+        this.#skipLong(lengths.take(column.length <= 255 ? 1 : 2));
         break;
       case VARCHAR_COLUMN:
-        this.#takeLong(lengths.take(column.length <= 256 ? 1 : 2));
+        this.#skipLong(lengths.take(column.length <= 256 ? 1 : 2));
         break;
       case BLOB_COLUMN: {
         const length = lengths.take(column.length - POINTER_BYTES);
         // A blob lies on pages of its own unless the whole of it is in the head.
         if (this.#bytes !== this.#head || length > this.#rest) this.#next(true);
-        this.#takeLong(length);
+        this.#skipLong(length);
         break;
       }
       default:
@@ -209,13 +218,21 @@ class LongRow {
 
   /** Takes a value that may go on from piece to piece, but not from the head to the first piece. */
   #takeLong(bytes: number): Buffer {
-    if (bytes <= this.#rest) return this.#take(bytes);
-    const parts = this.#bytes === this.#head ? [] : [this.#take(this.#rest)];
-    for (let left = bytes - (parts[0]?.length ?? 0); left > 0; left -= parts.at(-1)?.length ?? 0) {
-      this.#next(false);
-      parts.push(this.#take(Math.min(left, this.#rest)));
-    }
+    const parts: Buffer[] = [];
+    this.#skipLong(bytes, (part) => parts.push(part));
     return Buffer.concat(parts);
+  }
+
+  #skipLong(bytes: number, see?: (part: Buffer) => void): void {
+    let left = bytes;
+    if (left > this.#rest && this.#bytes === this.#head) this.#next(false);
+    for (;;) {
+      const part = this.#take(Math.min(left, this.#rest));
+      see?.(part);
+      left -= part.length;
+      if (left === 0) return;
+      this.#next(false);
+    }
   }
 
   #next(startsSegment: boolean): void {
@@ -225,7 +242,7 @@ class LongRow {
     this.#left -= 1;
     if (startsSegment || this.#segments.length === 0) this.#segments.push([]);
     this.#segments.at(-1)?.push(piece);
-    [this.#bytes, this.#at] = [piece.bytes, 0];
+    this.#at = 0;
   }
 
   #leave(): void {
@@ -242,35 +259,57 @@ class LongRow {
     if (this.#left === 0) throw new RangeError('it has fewer pages than data');
   }
 
+  /** Goes to the next page, or to a tail. */
   #piece(): Piece {
     const count = this.#extents.readUInt16LE(this.#extent * EXTENT_BYTES + PAGE_BYTES);
-    const number = this.#page;
-    const page = this.#pages.read(number);
-    const piece = { page: number, extent: this.#extent, used: 0 };
-    if ((count & IS_TAIL) === 0) {
-      this.#page += 1;
-      if (ariaPageType(page) !== ARIA_BLOB) throw new RangeError(`page ${number} is no blob page`);
-      const start = ARIA_BLOB_PAGE_HEADER + ARIA_VERSION_BYTES;
-      return { ...piece, entry: undefined, bytes: page.subarray(start, page.length - ARIA_CHECKSUM_BYTES) };
-    }
-    const entry = count & ~FLAGS;
-    const place = ariaPageType(page) === ARIA_TAIL ? ariaEntry(page, entry) : undefined;
-    if (place === undefined) throw new RangeError(`page ${number} has no tail ${entry}`);
-    return { ...piece, entry, bytes: page.subarray(place.start, place.start + place.length) };
+    const page = this.#page;
+    const isTail = (count & IS_TAIL) !== 0;
+    if (!isTail) this.#page += 1;
+    const entry = isTail ? count & ~FLAGS : undefined;
+    const isFirst = entry === undefined ? this.#pages.claim(page) : !this.#tails.has(`${page} ${entry}`);
+    if (!isFirst) throw new RangeError(`page ${page} is named twice`);
+    if (isTail) this.#tails.add(`${page} ${entry}`);
+    this.#bytes = this.#bytesOf({ page, entry });
+    return { page, extent: this.#extent, entry, room: this.#bytes.length, used: 0 };
   }
 
-  /** Distributes a segment's data among its pieces again; the last ones can get nothing. */
-  #spread(segment: Segment): { readonly piece: Piece; readonly bytes: Buffer }[] {
-    for (const piece of segment.slice(0, -1))
-      if (piece.used < piece.bytes.length) throw new RangeError(`page ${piece.page} is not filled`);
-    const data = Buffer.concat(segment.map(({ bytes, used }) => bytes.subarray(0, used)));
-    let done = 0;
-    return segment.map((piece) => {
-      const room = piece.bytes.length + (piece.entry === undefined ? ARIA_VERSION_BYTES : 0);
-      const bytes = data.subarray(done, done + room);
-      done += bytes.length;
-      return { piece, bytes };
-    });
+  /** Reads the bytes that a piece has for a row. */
+  #bytesOf({ page: number, entry }: Pick<Piece, 'page' | 'entry'>): Buffer {
+    const page = this.#pages.read(number);
+    if (entry === undefined) {
+      if (ariaPageType(page) !== ARIA_BLOB) throw new RangeError(`page ${number} is no blob page`);
+      return page.subarray(ARIA_BLOB_PAGE_HEADER + ARIA_VERSION_BYTES, page.length - ARIA_CHECKSUM_BYTES);
+    }
+    const place = ariaPageType(page) === ARIA_TAIL ? ariaEntry(page, entry) : undefined;
+    if (place === undefined) throw new RangeError(`page ${number} has no tail ${entry}`);
+    return page.subarray(place.start, place.start + place.length);
+  }
+
+  /**
+   * Moves a segment's data from piece to piece. A piece is read before it is written, because none gets less than it had
+   * unless nothing is left.
+   * @param first replaces the beginning of the data
+   */
+  #spread(parts: readonly Part[], first: Buffer): void {
+    let [from, done] = [0, 0];
+    let rest: Buffer = Buffer.alloc(0);
+    for (const { piece, bytes } of parts) {
+      const data = Buffer.alloc(bytes);
+      for (let at = 0; at < bytes; ) {
+        if (rest.length === 0) {
+          const next = parts[from]?.piece;
+          if (next === undefined) throw new RangeError('it has less data than pages');
+          rest = this.#bytesOf(next).subarray(0, next.used);
+          from += 1;
+        }
+        const copied = rest.copy(data, at);
+        rest = rest.subarray(copied);
+        at += copied;
+      }
+      first.subarray(done).copy(data);
+      done += bytes;
+      this.#write(piece, data);
+    }
   }
 
   /** Returns the list of the pages that have data; unused places at its end are zeros. */
@@ -288,14 +327,6 @@ class LongRow {
     return extents;
   }
 
-  #putFirst(parts: readonly { readonly bytes: Buffer }[], bytes: Buffer): void {
-    let done = 0;
-    for (const part of parts) {
-      if (done === bytes.length) return;
-      done += bytes.copy(part.bytes, 0, done);
-    }
-  }
-
   #write({ page: number, entry }: Piece, bytes: Buffer): void {
     const page = this.#pages.read(number);
     if (entry !== undefined) {
@@ -310,6 +341,18 @@ class LongRow {
     }
     this.#pages.write(number, page);
   }
+}
+
+/** Distributes a segment's data among its pieces again; the last ones can get nothing. */
+function distributed(segment: Segment): readonly Part[] {
+  for (const piece of segment.slice(0, -1))
+    if (piece.used < piece.room) throw new RangeError(`page ${piece.page} is not filled`);
+  let left = segment.reduce((sum, { used }) => sum + used, 0);
+  return segment.map((piece) => {
+    const bytes = Math.min(left, piece.room + (piece.entry === undefined ? ARIA_VERSION_BYTES : 0));
+    left -= bytes;
+    return { piece, bytes };
+  });
 }
 
 /** The lengths of a row's values, one after the other. */

@@ -322,6 +322,7 @@ async function rearrange(
   signal: AbortSignal,
 ): Promise<void> {
   const { blockSize, blobs } = layout;
+  const claimed = new Uint8Array(count);
   const pages: AriaPages = {
     read: (number) => {
       if (number >= count) throw new RangeError(`there is no page ${number}`);
@@ -330,6 +331,11 @@ async function rearrange(
       return page;
     },
     write: (number, page) => file.write(page, number * blockSize),
+    claim: (number) => {
+      const isFirst = claimed[number] !== 1;
+      claimed[number] = 1;
+      return isFirst;
+    },
   };
   const every = ariaBitmapEvery(blockSize);
   const each = async (look: (page: Buffer, number: number) => void): Promise<void> => {

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { decryptAria, verifyAria } from '../../../src/decrypt/aria.ts';
+import { moveLongRows } from '../../../src/decrypt/aria-rows.ts';
 import type { DataKeys } from '../../../src/decrypt/data-keys.ts';
 import type { NewFile } from '../../../src/disk/new-file.ts';
-import { ariaPageType, isWholeAriaPage } from '../../../src/format/aria-cipher.ts';
+import { AriaCipher, ariaPageType, isWholeAriaPage } from '../../../src/format/aria-cipher.ts';
 import { parseAriaLayout } from '../../../src/format/aria-layout.ts';
 import { ENCRYPTION_ALGORITHMS } from '../../../src/format/encryption-algorithm.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -161,6 +162,27 @@ it('a table that was open may lack pages, but no part of one', async () => {
   const data = Buffer.concat([table.data, Buffer.alloc(5)]);
   const text = 'a.MAI: the .MAD file was cut: its last 5 bytes are no whole page';
   await expectKeyError(decrypt({ ...table, data }), 'DATA_UNREADABLE', text);
+});
+
+it('a page that two rows name is damage', async () => {
+  const { index, data } = vector('cbc');
+  const layout = parseAriaLayout(index);
+  if (layout?.crypt === undefined) throw new Error('the vector is not encrypted');
+  const cipher = new AriaCipher(layout, layout.crypt, { bytes: Buffer.alloc(16, 1), algorithm: 'AES_CBC' });
+  const pages = pagesOf(data);
+  for (const page of [HEAD, BLOB, TAIL]) cipher.decryptData(pages[page] ?? Buffer.alloc(0), page);
+  const claimed = new Set<number>();
+  const file = {
+    read: (page: number) => Buffer.from(pages[page] ?? ''),
+    write: () => undefined,
+    claim: (page: number) => claimed.size < claimed.add(page).size,
+  };
+  expect(moveLongRows('a.MAI', layout, file.read(HEAD), HEAD, file)).toEqual([BLOB]);
+  await expectKeyError(
+    (async () => moveLongRows('a.MAI', layout, file.read(HEAD), HEAD, file))(),
+    'DATA_UNREADABLE',
+    'a.MAI: page 1: row 1 does not fit its table: page 2 is named twice',
+  );
 });
 
 it('a table that was open is decrypted, and this is said', async () => {
