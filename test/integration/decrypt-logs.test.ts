@@ -176,7 +176,7 @@ it('a damaged log, a taken name and a missing version leave no file behind', asy
   const taken = await decryptLogs(server, kms, '--to', log, next);
   expect(taken).toMatchObject({
     status: 1,
-    stderr: `mariadb-aws-kms: error: ${log}: it exists, and is not replaced\n`,
+    stderr: `mariadb-aws-kms: error: ${log}: it exists, and is not replaced\nhint: name another place, or remove that file if nobody needs it\n`,
   });
 
   const other = await startKms();
