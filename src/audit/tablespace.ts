@@ -6,7 +6,7 @@ import { doublewriteBlocks, TRX_SYS_PAGE } from '../format/innodb/doublewrite.ts
 import { descriptorsEnd, isFreePage, pagesOfSpace, type SpaceLayout } from '../format/innodb/layout.ts';
 import { isIntact, pageDamage } from '../format/innodb/page-checksum.ts';
 import { FIELD, PAGE_TYPE } from '../format/innodb/page-fields.ts';
-import { type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
+import { isBlank, type PageHeader, readPageHeader } from '../format/innodb/page-header.ts';
 import { readTablespace } from '../format/innodb/tablespace.ts';
 import { nextTurn } from '../next-turn.ts';
 import { SpaceCounts, type SpacePages, type UnnamedKind } from './space-counts.ts';
@@ -78,12 +78,15 @@ export async function scanTablespace(
     const isNew = typeof header === 'number' && !counts.knows(header);
     // Pages of a temporary tablespace in clear have no checksums.
     const isChecked = (means.checksums || isNew) && !isTemporary;
-    if (header === 'strange' || !isChecked || counts.isCopy(number)) return header;
-    const page = chunk.subarray(at, at + size);
-    const isSound = means.checksums
-      ? pageDamage(layout, isEncrypted, number, page) === undefined
-      : isIntact(layout, page);
-    return isSound ? header : 'strange';
+    if (header === 'strange' || (header !== 0 && !isChecked) || counts.isCopy(number)) return header;
+    if (isChecked) {
+      const page = chunk.subarray(at, at + size);
+      const isSound = means.checksums
+        ? pageDamage(layout, isEncrypted, number, page) === undefined
+        : isIntact(layout, page);
+      if (!isSound) return 'strange';
+    }
+    return header === 0 && isBlank(chunk, at, size) ? 'empty' : header;
   };
   const kindOf = (header: PageHeader, at: number): UnnamedKind => {
     if (header !== 0) return 'other';

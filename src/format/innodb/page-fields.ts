@@ -15,6 +15,7 @@ export const FIELD = {
 } as const;
 
 export const PAGE_TYPE = {
+  allocated: 0,
   spaceHeader: 8,
   rtree: 17_854,
   index: 17_855,

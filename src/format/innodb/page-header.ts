@@ -1,6 +1,6 @@
 /** The header of an InnoDB page (MariaDB's fil0fil.h): whether the page is encrypted, and with which key version. */
 import type { SpaceLayout } from './layout.ts';
-import { FIELD, PAGE_TYPE } from './page-fields.ts';
+import { FIELD, OLDER_END, OLDER_START, PAGE_TYPE } from './page-fields.ts';
 
 export const PAGE_HEADER_BYTES = 38;
 
@@ -29,6 +29,19 @@ export function readPageHeader(
   return type === PAGE_TYPE.rtree || type === PAGE_TYPE.pageCompressed
     ? 0
     : bytes.readUInt32BE(at + FIELD.olderVersion);
+}
+
+const ZEROS = Buffer.alloc(65_536);
+
+/**
+ * Tells whether a page in clear has a header and nothing else. Encryption threads leave such a page as it is: page 4 of
+ * the system tablespace, where servers before 11.0 have the root of the change buffer, is one since.
+ * @param bytes the page is in them, `size` bytes from `at` on
+ */
+export function isBlank(bytes: Buffer, at: number, size: number): boolean {
+  if (bytes.readUInt16BE(at + FIELD.type) !== PAGE_TYPE.allocated) return false;
+  const content = bytes.subarray(at + OLDER_START, at + size - OLDER_END);
+  return content.equals(ZEROS.subarray(0, content.length));
 }
 
 function isEmpty(bytes: Buffer, at: number): boolean {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { examineTablespace, examineTemporary } from '../../../src/audit/examine.ts';
 import type { Found } from '../../../src/audit/found.ts';
 import { CHUNK_BYTES, type ScanMeans } from '../../../src/audit/tablespace.ts';
+import { sealPage } from '../../../src/format/innodb/page-checksum.ts';
 import { PAGE_TYPE } from '../../../src/format/innodb/page-fields.ts';
 import {
   FLAGS,
@@ -76,6 +77,17 @@ describe('a tablespace', () => {
     expect(await foundIn({}, [{ version: 1 }, {}])).toMatchObject({ state: 'partly' });
     const audit = await foundIn({}, [{ version: 1 }, { isFree: true }]);
     expect(audit).toMatchObject({ state: 'encrypted', pages: { clear: { used: 0, free: 1 } } });
+  });
+
+  it('is not partly encrypted for a page that has a header and nothing else, like page 4 since MariaDB 11.0', async () => {
+    const blank = { type: PAGE_TYPE.allocated };
+    for (const checksums of [false, true]) {
+      const file = madeTablespace({}, [{ version: 1 }, blank]);
+      expect(await found(file, { checksums })).toMatchObject({ state: 'encrypted', pages: { empty: 1 } });
+      file.writeUInt8(1, 2 * PAGE + 5_000);
+      sealPage({ form: 'full_crc32' }, file.subarray(2 * PAGE));
+      expect(await found(file, { checksums })).toMatchObject({ state: 'partly', pages: { clear: { used: 1 } } });
+    }
   });
 
   it('has the versions of its pages when page 0 is behind them', async () => {
