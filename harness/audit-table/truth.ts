@@ -45,7 +45,7 @@ export async function controlOf(site: Site, state: State): Promise<Control> {
   return { contents, imports };
 }
 
-/** One comparison. `what` is a table as DATABASE.TABLE, a log, or `start`; an empty problem means that it is as predicted. */
+/** A comparison. `what` is a table as DATABASE.TABLE, a log, or `start`; an empty problem means that it is as predicted. */
 export interface Check {
   readonly what: string;
   readonly problem: string;

@@ -54,7 +54,7 @@ export function auditText(report: AuditReport, columns?: number): readonly strin
   return [...fitting, ...(columns === undefined ? tail : tail.map((line) => cut(line, width)))];
 }
 
-/** One line for each file, and for each path that was not read. */
+/** Returns a line for each file, and for each path that was not read. */
 export function fileLines({ files, unseen }: Audit): readonly string[] {
   return [
     ...files.map((file) => `${printable(file.file)}: ${file.kind}, ${nameOf(file.state)}${detailsOf(file)}`),

@@ -51,7 +51,7 @@ export interface DecryptedLog {
 
 export interface DamagedEvent {
   readonly position: number;
-  /** One sentence about the event and its damage, without the file. */
+  /** A sentence about the event and its damage, without the file. */
   readonly text: string;
 }
 

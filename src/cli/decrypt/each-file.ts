@@ -14,7 +14,7 @@ export interface FileResult {
   readonly file: string;
   /** Undefined: standard output. */
   readonly output: string | undefined;
-  /** One sentence about the data. */
+  /** A sentence about the data. */
   readonly summary: string;
   /** Members of the JSON. */
   readonly facts: Readonly<Record<string, unknown>>;

@@ -22,7 +22,7 @@ const LOOK_BYTES = 2 << 20;
 /** A mini-transaction with the record FILE_CHECKPOINT alone, without a nonce. */
 const CHECKPOINT_RECORD_BYTES = 16;
 
-/** One lap of the ring, from the checkpoint on. */
+/** A lap of the ring, from the checkpoint on. */
 export class RedoRing {
   readonly encrypted: boolean;
   /** The LSN at which recovery starts to read. */
