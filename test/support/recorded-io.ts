@@ -1,7 +1,10 @@
 import type { CliIo } from '../../src/cli/process-io.ts';
 
-/** No terminal: what a command prints, and the status that it ends with, -1 before. */
-export function recordedIo() {
+/**
+ * No terminal: what a command prints, and the status that it ends with, -1 before.
+ * @param more members of a terminal that a test needs
+ */
+export function recordedIo(more: Partial<CliIo> = {}) {
   const printed = { stdout: '', stderr: '', status: -1 };
   const io: CliIo = {
     stdout: (line) => {
@@ -14,10 +17,11 @@ export function recordedIo() {
     hasColours: false,
     columns: undefined,
     isInteractive: false,
-    ask: async () => '',
+    ask: () => Promise.reject(new Error('no question is expected')),
     exit: (status) => {
       printed.status = status;
     },
+    ...more,
   };
   return { io, printed };
 }

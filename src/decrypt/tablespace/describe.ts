@@ -60,7 +60,8 @@ export function describePages(result: TablespaceResult): string {
     .sort(([a], [b]) => a - b)
     .map(([version, counts]) => `version ${version}: ${sumOf(counts)}, ${counts.algorithm ?? ''}`);
   const key = each.length === 0 ? '' : ` (key ${keyId ?? ''} ${each.join('; ')})`;
-  return `${decryptedPages(result)} pages decrypted${key}, ${clear} in clear, ${empty} empty`;
+  const decrypted = decryptedPages(result);
+  return `${decrypted} ${decrypted === 1 ? 'page' : 'pages'} decrypted${key}, ${clear} in clear, ${empty} empty`;
 }
 
 /** Tells how the decrypted pages were proved to be right; empty where none was decrypted. */

@@ -9,6 +9,7 @@ import type { Surroundings } from '../../../src/server/surroundings.ts';
 import { dataFileVectors } from '../../support/data-file-vectors.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
 import { madeTablespace, PAGE } from '../../support/made-tablespaces.ts';
+import { recordedIo } from '../../support/recorded-io.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
 
 const VECTORS = new Map(dataFileVectors().map((vector) => [vector.vector, vector]));
@@ -49,35 +50,17 @@ function dataDirectory(at = 'data'): string {
 }
 
 interface Outcome {
-  readonly status: number | undefined;
+  readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 async function audit(args: readonly string[], more: Partial<CliIo> = {}, options?: string): Promise<Outcome> {
-  const printed = { stdout: '', stderr: '' };
-  let status: number | undefined;
-  const io: CliIo = {
-    stdout: (line) => {
-      printed.stdout += `${line}\n`;
-    },
-    stderr: (line) => {
-      printed.stderr += `${line}\n`;
-    },
-    onSignal: () => () => undefined,
-    hasColours: false,
-    columns: undefined,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('no question is expected')),
-    exit: (code) => {
-      status = code;
-    },
-    ...more,
-  };
+  const { io, printed } = recordedIo(more);
   await auditCommand(io, () => outside(options))
     .exitOverride()
     .parseAsync(args, { from: 'user' });
-  return { status, ...printed };
+  return printed;
 }
 
 /** @param options lines of my_print_defaults; undefined: the program is not there */

@@ -8,6 +8,7 @@ import type { CliIo } from '../../../src/cli/process-io.ts';
 import { systemSurroundings } from '../../../src/cli/system-surroundings.ts';
 import { clearPage, encryptedPage, firstPage, KEY_ID, type SpaceKind } from '../../support/encrypted-space.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
+import { recordedIo } from '../../support/recorded-io.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
 
 const KEY = Buffer.alloc(16, 1);
@@ -28,7 +29,7 @@ function table(name: string, kind: SpaceKind = 'full_crc32', pages = 3): string 
 }
 
 interface Outcome {
-  readonly status: number | undefined;
+  readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -38,27 +39,9 @@ async function run(
   args: readonly string[],
   more: Partial<CliIo> = {},
 ): Promise<Outcome> {
-  const printed = { stdout: '', stderr: '' };
-  let status: number | undefined;
-  const io: CliIo = {
-    stdout: (line) => {
-      printed.stdout += `${line}\n`;
-    },
-    stderr: (line) => {
-      printed.stderr += `${line}\n`;
-    },
-    onSignal: () => () => undefined,
-    hasColours: false,
-    columns: undefined,
-    isInteractive: false,
-    ask: () => Promise.reject(new Error('no question is expected')),
-    exit: (code) => {
-      status = code;
-    },
-    ...more,
-  };
+  const { io, printed } = recordedIo(more);
   await command(io, systemSurroundings).exitOverride().parseAsync(args, { from: 'user' });
-  return { status, ...printed };
+  return printed;
 }
 
 function decrypt(...args: string[]): Promise<Outcome> {
@@ -70,7 +53,7 @@ describe('decrypt tablespace', () => {
     const copy = join(root, 'copy.ibd');
     expect(await decrypt('--to', copy, table('t.ibd'))).toEqual({
       status: 0,
-      stdout: `${join(root, 't.ibd')}: 1 pages decrypted (key 5 version 1: 1, AES_CBC), 2 in clear, 0 empty\n  proved: 1 by tablespace and LSN in them\n  copy: ${copy}\n`,
+      stdout: `${join(root, 't.ibd')}: 1 page decrypted (key 5 version 1: 1, AES_CBC), 2 in clear, 0 empty\n  proved: 1 by tablespace and LSN in them\n  copy: ${copy}\n`,
       stderr: '',
     });
   });
@@ -81,7 +64,7 @@ describe('decrypt tablespace', () => {
     mkdirSync(to);
     const seen: string[][] = [];
     const stdout = (line: string): void => {
-      if (line.includes('pages decrypted')) seen.push(readdirSync(to));
+      if (line.includes('page decrypted')) seen.push(readdirSync(to));
     };
     await run(decryptTablespaceCommand, ['--key-file', keys, '--to', to, first, second], { stdout });
     expect(seen).toEqual([['a.ibd'], ['a.ibd', 'b.ibd']]);
