@@ -9,8 +9,8 @@ export interface AuditReport extends Audit {
   readonly where: string;
   /** Each of them. */
   readonly paths: readonly string[];
-  /** True: single files, and not all that belong to a server. */
-  readonly isOfFiles: boolean;
+  /** Data that may need further key versions, such as `backups`. */
+  readonly notLookedAt: readonly string[];
   /** All key versions that are stored or used, in their order. */
   readonly needs: readonly KeyVersionNeeds[];
   /** The directory whose key files are the stored versions; undefined where none is known. */

@@ -145,13 +145,9 @@ function requirements({ requirements: all }: AuditReport, most: number): readonl
 }
 
 function notLookedAt(report: AuditReport): readonly string[] {
-  const { isOfFiles } = report;
-  const others = isOfFiles
-    ? "the server's other files, backups, archived logs, replicas"
-    : 'backups, archived logs, replicas, other copies';
   return [
     ...(isComplete(report) ? [] : ['INCOMPLETE: what was not read may need any key version, and may be in clear.']),
-    `Not looked at: ${others}.`,
+    `Not looked at: ${report.notLookedAt.join(', ')}.`,
     'They may need more key versions. A line for each file: --files; all: --json.',
   ];
 }

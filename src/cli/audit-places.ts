@@ -33,6 +33,8 @@ export interface AuditPlaces {
   /** Undefined where no key directory is known. */
   readonly keys: StoredKeys | undefined;
   readonly unseen: readonly Unseen[];
+  /** Data that an audit of these places leaves out. */
+  readonly notLookedAt: readonly string[];
 }
 
 export interface StoredKeys {
@@ -65,8 +67,12 @@ export async function auditPlaces(
     remarks: unknownSettings(server.options),
     keys: found,
     unseen,
+    notLookedAt: [...ELSEWHERE, ...(locations.temporaryTables.length === 0 ? ['default tmpdir'] : [])],
   };
 }
+
+const ELSEWHERE = ['backups', 'archived logs', 'replicas', 'other copies'];
+const OF_FILES = ["the server's other files", 'backups', 'archived logs', 'replicas'];
 
 /** MariaDB's default on Debian and Red Hat. */
 const DATADIR = '/var/lib/mysql';
@@ -121,6 +127,7 @@ function ofPaths(paths: readonly string[], keys: StoredKeys | undefined, outside
     remarks: [],
     keys: found,
     unseen,
+    notLookedAt: files.length > 0 ? OF_FILES : ELSEWHERE,
   };
 }
 

@@ -106,7 +106,7 @@ function print(report: AuditReport, options: AuditOptions, io: CliIo): void {
 }
 
 async function makeReport(
-  { where, paths, places, isOfFiles, settings, remarks, keys, unseen }: AuditPlaces,
+  { where, paths, places, settings, remarks, keys, unseen, notLookedAt }: AuditPlaces,
   options: AuditOptions,
   { files: { data: disk }, clock, release }: Surroundings,
   io: CliIo,
@@ -130,9 +130,9 @@ async function makeReport(
   return {
     where,
     paths,
-    isOfFiles,
     files,
     unseen: [...unseen, ...audit.unseen],
+    notLookedAt,
     needs,
     keyDirectory: keys?.directory,
     conflicts,

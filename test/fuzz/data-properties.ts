@@ -124,7 +124,7 @@ function readReport(audit: Audit): void {
     ...audit,
     where: DATADIR,
     paths: [],
-    isOfFiles: false,
+    notLookedAt: ['backups'],
     needs,
     keyDirectory: undefined,
     conflicts,

@@ -53,7 +53,7 @@ export function reportOf(files: readonly FileAudit[], more: Partial<AuditReport>
     unseen: [],
     where: '/var/lib/mysql',
     paths: ['/var/lib/mysql'],
-    isOfFiles: false,
+    notLookedAt: ['backups', 'replicas'],
     needs: needsOf(files),
     keyDirectory: undefined,
     conflicts: [],

@@ -60,11 +60,10 @@ ${dataTable('Files, directories and pages that could not be read', columns, unse
 }`;
 }
 
-export function notLookedAt({ isOfFiles }: AuditReport): Markup {
+export function notLookedAt({ notLookedAt: elsewhere }: AuditReport): Markup {
   return markup`<h2>What was not looked at</h2>
 <ul>
-${isOfFiles ? markup`<li>The other files of the server: this audit is of single files.</li>` : ''}
-<li>Backups, archived binary logs, replicas and other copies. They may need key versions that nothing here needs.</li>
+<li>Other data: ${elsewhere.join(', ')}. It may need key versions that nothing here needs.</li>
 <li>The keys themselves: whether KMS still unwraps each stored version.</li>
 <li>The content of pages: no key was used, so that nothing was decrypted. A page counts as encrypted if its header names a key version.</li>
 <li>Files that the server never encrypts: the error log, the general and slow logs, and tables of other storage engines.</li>

@@ -110,7 +110,7 @@ it('requirements, contradictions and what was not read are told', () => {
     conflicts: [{ file: 'd/t.ibd', asked: 'innodb_encrypt_tables=ON', isEncrypted: false }],
     remarks: ['a remark'],
     unseen: [{ path: 'd/u.ibd', reason: 'EACCES' }],
-    isOfFiles: true,
+    notLookedAt: ['backups', 'replicas'],
   });
   const text = textOf(auditHtml(report));
   for (const part of [
@@ -119,7 +119,7 @@ it('requirements, contradictions and what was not read are told', () => {
     'd/t.ibd innodb_encrypt_tables=ON in clear, or partly',
     'a remark',
     'd/u.ibd EACCES',
-    'The other files of the server: this audit is of single files.',
+    'Other data: backups, replicas.',
   ])
     expect(text).toContain(part);
 });
