@@ -47,7 +47,8 @@ export interface StoredKey extends KeyName {
 export interface Sidecar {
   /** ARN of the master key that wrapped the key; never an alias. */
   readonly masterKeyArn: string;
-  readonly keySpec: KeySpec;
+  /** AES_192, a data key of 24 bytes, comes from imports only: KMS makes none. */
+  readonly keySpec: KeySpec | 'AES_192';
   /** ISO 8601, UTC. */
   readonly created: string;
   /** The pairs that the wrapped key is bound to; empty for none. */

@@ -13,6 +13,7 @@ import { systemSurroundings } from './system-surroundings.ts';
 
 interface PolicyOptions extends OptionFileOptions {
   readonly kind: string;
+  readonly for: string;
   readonly masterKeyArn?: string;
   readonly olderKeyArn: readonly string[];
   readonly principal?: string;
@@ -35,8 +36,13 @@ export function policyCommand(
   surroundings: () => Surroundings = systemSurroundings,
 ): Command {
   return withOptionFiles(new Command('policy'))
-    .description('print the smallest IAM or key policy that the server needs')
+    .description('print the smallest IAM or key policy that the server needs, or the operator who imports keys')
     .option('--kind <iam|key>', 'iam: policy for a role or user; key: policy of the master key itself', 'iam')
+    .option(
+      '--for <server|import>',
+      'server: what a server needs; import: what the operator needs who runs `import`, for as long as that takes',
+      'server',
+    )
     .option('--master-key-arn <arn>', 'ARN of the master key; required for an IAM policy')
     .option('--older-key-arn <arn>', 'ARN of an earlier master key that may still decrypt (repeatable)', appendList, [])
     .option('--principal <arn>', 'ARN of the role or user of the server; required for a key policy')
@@ -65,6 +71,7 @@ export function policyCommand(
       const server = asksForServer(options) ? await serverConfiguration(options, surroundings()) : undefined;
       const { document, notes } = minimalPolicy({
         kind: options.kind,
+        holder: options.for,
         masterKeyArn: options.masterKeyArn ?? configuredArn(server, options.kind),
         olderKeyArns: options.olderKeyArn,
         principal: options.principal,

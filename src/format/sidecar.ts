@@ -15,9 +15,15 @@ import { readBack } from './read-back.ts';
 export const KEY_SPECS = ['AES_128', 'AES_256'] as const;
 export type KeySpec = (typeof KEY_SPECS)[number];
 
+/** The lengths that a stored data key may have: KMS makes none of 24 bytes, and another key source may have. */
+export const DATA_KEY_SPECS = [...KEY_SPECS, 'AES_192'] as const;
+export type DataKeySpec = (typeof DATA_KEY_SPECS)[number];
+
+const LENGTHS = { AES_128: 16, AES_192: 24, AES_256: 32 } as const;
+
 /** Returns the length in bytes of a data key of that KeySpec. */
-export function keySpecLength(spec: KeySpec): 16 | 32 {
-  return spec === 'AES_128' ? 16 : 32;
+export function keySpecLength(spec: DataKeySpec): 16 | 24 | 32 {
+  return LENGTHS[spec];
 }
 
 /** The facts that KMS reported when it wrapped the key. */
@@ -26,13 +32,13 @@ export interface WrappedFacts {
   readonly masterKeyArn: string;
   /** SHA-256 of the wrapped key's bytes, lower-case hex. */
   readonly wrappedSha256: string;
-  /** Request id of the GenerateDataKeyWithoutPlaintext or ReEncrypt call, for CloudTrail; empty when unknown. */
+  /** Request id of the GenerateDataKeyWithoutPlaintext, ReEncrypt or Encrypt call, for CloudTrail; empty when unknown. */
   readonly requestId: string;
 }
 
 /** The facts about a data key and the bytes that wrap it. None is secret. */
 export interface Sidecar extends WrappedFacts {
-  readonly keySpec: KeySpec;
+  readonly keySpec: DataKeySpec;
   /** ISO 8601, UTC; in a sidecar that was added later, the time when the key file was written. */
   readonly created: string;
   /** The pairs that the wrapped key is bound to; empty for none. They also tell the algorithm: see `algorithmOf`. */
@@ -102,8 +108,8 @@ export function parseSidecar(name: KeyName, text: string): Sidecar {
   if (fields['keyId'] !== name.id || fields['keyVersion'] !== name.version) {
     throw swapped(name, `it describes key ${String(fields['keyId'])} version ${String(fields['keyVersion'])}`);
   }
-  const written = textField(fields, 'keySpec', /^AES_(128|256)$/, refuse);
-  const keySpec = KEY_SPECS.find((spec) => spec === written);
+  const written = textField(fields, 'keySpec', /^AES_(?:128|192|256)$/, refuse);
+  const keySpec = DATA_KEY_SPECS.find((spec) => spec === written);
   if (keySpec === undefined) throw corrupt(name, '"keySpec" is unknown');
   const encryptionContext = contextField(name, fields);
   checkAlgorithm(name, fields, encryptionContext);

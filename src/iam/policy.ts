@@ -13,9 +13,13 @@ import { isMultiRegion, masterKeyInRegion } from '../kms/master-key.ts';
 
 export type PolicyKind = 'iam' | 'key';
 
+/** The holder of the identity: the server, or the operator who runs `import`. */
+export type PolicyHolder = 'server' | 'import';
+
 /** The options of the command as typed. */
 export interface PolicyRequest {
   readonly kind: string;
+  readonly holder: string;
   readonly masterKeyArn: string | undefined;
   /** Earlier master keys that stored keys are still wrapped under. */
   readonly olderKeyArns: readonly string[];
@@ -60,6 +64,8 @@ const MAX_CHARACTERS: Readonly<Record<PolicyKind, number>> = { iam: 6144, key: 3
 
 /** The only KMS actions that the server uses. */
 const SERVER_ACTIONS = ['kms:GenerateDataKeyWithoutPlaintext', 'kms:Decrypt'];
+/** The actions of `import`: a data key that exists already is wrapped, and the wrapped key unwrapped. */
+const IMPORT_ACTIONS = ['kms:Encrypt', 'kms:Decrypt'];
 /** Optional actions that `doctor` uses. */
 const LOOK_ACTIONS = ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus', 'kms:GetKeyLastUsage'];
 /** Fewest days allowed: a server uses its key once a day, and KMS counts whole days with a delay of up to an hour. */
@@ -69,6 +75,7 @@ const MOST_DAYS = 3650;
 /** @throws KeyError BAD_OPTION */
 export function minimalPolicy(request: PolicyRequest): Policy {
   const kind = parseKind(request.kind);
+  parseHolder(request.holder);
   const context = parseEncryptionContext(request.encryptionContext);
   refuseVariables(context);
   refuseSameNames(context);
@@ -172,7 +179,7 @@ function keepUsed(text: string): Statement {
 }
 
 function documentOf(
-  { withDescribe }: PolicyRequest,
+  { withDescribe, holder }: PolicyRequest,
   about: Pick<Statement, 'Principal' | 'Resource'>,
   condition: Condition | undefined,
   before: readonly Statement[],
@@ -186,7 +193,7 @@ function documentOf(
     Action,
     Resource,
   });
-  const use = allow('MariaDBDataKeys', SERVER_ACTIONS);
+  const use = holder === 'import' ? allow('MariaDBImport', IMPORT_ACTIONS) : allow('MariaDBDataKeys', SERVER_ACTIONS);
   return {
     Version: '2012-10-17',
     Statement: [
@@ -277,6 +284,11 @@ function notesOf(
 function parseKind(text: string): PolicyKind {
   if (text === 'iam' || text === 'key') return text;
   throw new KeyError('BAD_OPTION', `--kind: expected iam or key, got "${text}"`);
+}
+
+function parseHolder(text: string): PolicyHolder {
+  if (text === 'server' || text === 'import') return text;
+  throw new KeyError('BAD_OPTION', `--for: expected server or import, got "${text}"`);
 }
 
 /** Refuses `${…}`, which policies would read as a variable. */

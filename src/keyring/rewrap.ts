@@ -5,7 +5,7 @@ import { sha256 } from '../disk/files.ts';
 import { KeyError, toKeyError } from '../errors.ts';
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
-import type { KeySpec } from '../format/sidecar.ts';
+import type { DataKeySpec } from '../format/sidecar.ts';
 import { allowsKeyId, type KeyIdSet } from '../ids.ts';
 import { backUpKeys } from '../keystore/backup.ts';
 import { backupNamedBy, changedMeanwhile, noKeys } from '../keystore/failures.ts';
@@ -148,7 +148,7 @@ interface KnownKey {
   readonly before: StoredKey;
   readonly masterKeyArn: string;
   readonly encryptionContext: EncryptionContext;
-  readonly keySpec: KeySpec | undefined;
+  readonly keySpec: DataKeySpec | undefined;
   readonly keyCheckValue: string;
 }
 

@@ -8,7 +8,7 @@ import {
   isEmptyContext,
 } from '../format/encryption-context.ts';
 import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
-import { KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
+import { DATA_KEY_SPECS, keySpecLength, type Sidecar } from '../format/sidecar.ts';
 import { restoreOrMove } from '../keystore/failures.ts';
 import type { StoredKey } from '../keystore/store.ts';
 import type { UnwrapCaller } from '../kms/caller.ts';
@@ -93,7 +93,7 @@ export function provenFacts({
   servedBy,
   encryptionContext,
 }: UnwrappedKey): SidecarFacts | undefined {
-  const keySpec = KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
+  const keySpec = DATA_KEY_SPECS.find((spec) => keySpecLength(spec) === plaintext.length);
   if (servedBy !== undefined || keySpec === undefined || isEmptyContext(encryptionContext)) return undefined;
   return { masterKeyArn, keySpec, encryptionContext, keyCheckValue: keyCheckValue(plaintext) };
 }

@@ -1,8 +1,16 @@
 import { isDataKeyLength, keyCheckValue } from '../bytes.ts';
-import { type KeySpec, keySpecLength } from '../format/sidecar.ts';
+import { type DataKeySpec, keySpecLength } from '../format/sidecar.ts';
 import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import type { KmsFailure } from '../kms-failure.ts';
-import type { Answer, DecryptedKey, DecryptRequest, GeneratedKey, ReEncryptedKey, ReEncryptRequest } from './client.ts';
+import type {
+  Answer,
+  DecryptedKey,
+  DecryptRequest,
+  EncryptRequest,
+  GeneratedKey,
+  ReEncryptedKey,
+  ReEncryptRequest,
+} from './client.ts';
 import { isSameMasterKey } from './master-key.ts';
 
 /** The name of a failure: an answer came, but it is not the one that was requested. */
@@ -15,7 +23,7 @@ const RESTORE_FILE =
 
 export interface UnwrapRequest extends DecryptRequest {
   /** The KeySpec that the data key must have; undefined when unknown. */
-  readonly keySpec: KeySpec | undefined;
+  readonly keySpec: DataKeySpec | undefined;
   /** The key check value of the data key, when known. */
   readonly keyCheckValue: string | undefined;
   /** True: the encryption context is a guess, so one Region's refusal is enough to try another context. */
@@ -61,6 +69,19 @@ export function problemOfReEncrypted(answer: ReEncryptedKey, request: ReEncryptR
   if (old !== undefined && !isSameMasterKey(answer.oldMasterKeyArn, old)) {
     return wrong(answer, `"SourceKeyId" expected ${old}, got ${answer.oldMasterKeyArn}`);
   }
+  return problemOfGenerated(answer);
+}
+
+/** Checks that KMS answered with a wrapped key, under the master key that was named if an ARN named it. */
+export function problemOfEncrypted(
+  answer: GeneratedKey,
+  { masterKeyId, plaintext }: EncryptRequest,
+): KmsFailure | undefined {
+  const { masterKeyArn, wrapped } = answer;
+  if (/^arn:[^:]+:kms:[^:]+:[^:]+:key\//.test(masterKeyId) && !isSameMasterKey(masterKeyArn, masterKeyId)) {
+    return wrong(answer, `"KeyId" expected ${masterKeyId}, got ${masterKeyArn}`);
+  }
+  if (wrapped.includes(plaintext)) return wrong(answer, 'the data key stands in the wrapped key in clear');
   return problemOfGenerated(answer);
 }
 

@@ -19,12 +19,14 @@ export interface DataKeyClient {
   probe(request: DecryptRequest, signal: AbortSignal): Promise<Answer>;
 }
 
-/** The calls that move keys to another master key, with an operator's identity: a server's does not need them. */
-export interface ReEncryptClient extends DataKeyClient {
+/** The calls that wrap existing data keys, with an operator's identity: a server's does not need them. */
+export interface OperatorClient extends DataKeyClient {
   /** DescribeKey: returns the ARN of a key that an alias or id names. */
   describeKey(keyId: string, signal: AbortSignal): Promise<Pick<MasterKey, 'arn'>>;
   /** ReEncrypt, under the same encryption context. */
   reEncrypt(request: ReEncryptRequest, signal: AbortSignal): Promise<ReEncryptedKey>;
+  /** Encrypt of a data key that exists already. The caller owns the plaintext and wipes it. */
+  encrypt(request: EncryptRequest, signal: AbortSignal): Promise<GeneratedKey>;
 }
 
 export interface KmsClient extends DataKeyClient {
@@ -56,12 +58,20 @@ export interface MasterKey extends MasterKeyDescription {
   readonly members: readonly { readonly region: string; readonly arn: string }[];
 }
 
-export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'ReEncrypt' | 'DescribeKey';
+export type KmsOperation = 'GenerateDataKeyWithoutPlaintext' | 'Decrypt' | 'ReEncrypt' | 'Encrypt' | 'DescribeKey';
 
 export interface GenerateRequest {
   /** Key id, key ARN, alias name or alias ARN. */
   readonly masterKeyId: string;
   readonly keySpec: KeySpec;
+  readonly encryptionContext: EncryptionContext;
+}
+
+export interface EncryptRequest {
+  /** Key id, key ARN, alias name or alias ARN. */
+  readonly masterKeyId: string;
+  /** The data key, 16, 24 or 32 bytes. */
+  readonly plaintext: Uint8Array;
   readonly encryptionContext: EncryptionContext;
 }
 

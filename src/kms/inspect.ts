@@ -1,6 +1,6 @@
 import type { EncryptionContext } from '../format/encryption-context.ts';
 import type { KeySpec } from '../format/sidecar.ts';
-import type { KmsClient, MasterKey, ReEncryptClient } from './client.ts';
+import type { KmsClient, MasterKey, OperatorClient } from './client.ts';
 
 /** The sources of an identity; none of it is secret. */
 export interface CredentialSummary {
@@ -57,10 +57,10 @@ export interface DryRun {
 }
 
 /**
- * KMS for commands: a server's client, the calls that move keys, and read-only calls of KMS and STS. Errors are thrown
+ * KMS for commands: a server's client, the calls that wrap existing keys, and read-only calls of KMS and STS. Errors are thrown
  * unchanged; `classifyKmsFailure` sorts them.
  */
-export interface KmsInspector extends KmsClient, ReEncryptClient {
+export interface KmsInspector extends KmsClient, OperatorClient {
   /** Empty: the Region's public endpoint. */
   readonly endpointUrl: string;
   /** The name of the endpoint's source. */

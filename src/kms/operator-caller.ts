@@ -1,17 +1,24 @@
 import type { Clock, Random } from '../clock.ts';
-import { problemOfReEncrypted } from './answers.ts';
+import { problemOfEncrypted, problemOfReEncrypted } from './answers.ts';
 import { inRegion, UnwrapCaller } from './caller.ts';
-import type { Answer, ReEncryptClient, ReEncryptedKey, ReEncryptRequest } from './client.ts';
+import type {
+  Answer,
+  EncryptRequest,
+  GeneratedKey,
+  OperatorClient,
+  ReEncryptedKey,
+  ReEncryptRequest,
+} from './client.ts';
 import type { KmsObserver } from './observer.ts';
 import type { Deadline } from './retry.ts';
 
 const NOBODY: KmsObserver = { attemptStarted: () => undefined, attemptEnded: () => undefined };
 
-/** The KMS calls of commands: without an observer, in one Region, and including those that move keys. */
+/** The KMS calls of commands: without an observer, in one Region, and including those that wrap existing keys. */
 export class OperatorCaller extends UnwrapCaller {
-  readonly #client: ReEncryptClient;
+  readonly #client: OperatorClient;
 
-  constructor(client: ReEncryptClient, { clock, random }: { readonly clock: Clock; readonly random: Random }) {
+  constructor(client: OperatorClient, { clock, random }: { readonly clock: Clock; readonly random: Random }) {
     super([client], clock, random, NOBODY);
     this.#client = client;
   }
@@ -39,6 +46,18 @@ export class OperatorCaller extends UnwrapCaller {
       subject,
       send: (_: unknown, signal: AbortSignal) => this.#client.reEncrypt(here, signal),
       problemOf: (answer: ReEncryptedKey) => problemOfReEncrypted(answer, request),
+      discard: () => undefined,
+    } as const;
+    return await this.askFirst(call, deadline);
+  }
+
+  /** Wraps a data key that exists already. @throws KeyError KMS_…, TIMEOUT */
+  async encrypt(subject: string, request: EncryptRequest, deadline: Deadline): Promise<GeneratedKey> {
+    const call = {
+      operation: 'Encrypt',
+      subject,
+      send: (_: unknown, signal: AbortSignal) => this.#client.encrypt(request, signal),
+      problemOf: (answer: GeneratedKey) => problemOfEncrypted(answer, request),
       discard: () => undefined,
     } as const;
     return await this.askFirst(call, deadline);

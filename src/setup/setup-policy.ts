@@ -20,6 +20,7 @@ export function setupPolicy(masterKey: string, region: string): SetupPolicy {
   const arn = isArn ? masterKey : `arn:${partition}:kms:${region}:${STAND_IN.account}:key/${STAND_IN.key}`;
   const { document } = minimalPolicy({
     kind: 'iam',
+    holder: 'server',
     masterKeyArn: arn,
     olderKeyArns: [],
     principal: undefined,

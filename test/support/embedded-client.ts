@@ -9,7 +9,7 @@ import {
   memoryState,
 } from '../../src/dev-kms/index.ts';
 import type { EncryptionContext } from '../../src/format/encryption-context.ts';
-import type { KmsClient, KmsOperation, ReEncryptClient } from '../../src/kms/client.ts';
+import type { KmsClient, KmsOperation, OperatorClient } from '../../src/kms/client.ts';
 import { kmsError } from './scripted-kms.ts';
 
 /**
@@ -22,17 +22,20 @@ export class EmbeddedClient {
   /** Runs before each call; an error that it throws becomes KMS's answer. */
   on: (operation: KmsOperation, context: EncryptionContext) => Promise<void> | void = () => undefined;
 
-  /** Actions of ReEncrypt that the caller is denied. */
+  /** Actions of ReEncrypt and Encrypt that the caller is denied. */
   denied: readonly string[] = [];
   /** Changes the answer of ReEncrypt. */
   reEncrypted: (blob: Buffer) => Buffer = (blob) => blob;
+
+  /** Changes the answer of Encrypt. */
+  encrypted: (blob: Buffer) => Buffer = (blob) => blob;
 
   constructor(clock: Clock, aliases: readonly string[]) {
     const state = memoryState(initialState({ clock, randomBytes, region: DEFAULT_REGION, aliases }));
     this.kms = createEmbeddedKms({ state, clock, randomBytes });
   }
 
-  get client(): KmsClient & ReEncryptClient {
+  get client(): KmsClient & OperatorClient {
     const called = async <T>(operation: KmsOperation, context: EncryptionContext, answer: () => T): Promise<T> => {
       this.calls.push({ operation, context });
       await this.on(operation, context);
@@ -73,6 +76,21 @@ export class EmbeddedClient {
             masterKeyArn: String(answer?.['KeyId']),
             oldMasterKeyArn: String(answer?.['SourceKeyId']),
             requestId: 're-encrypt',
+          };
+        }),
+      encrypt: ({ masterKeyId, plaintext, encryptionContext }) =>
+        called('Encrypt', encryptionContext, () => {
+          const answer = this.kms.call(region, { accessKeyId: '', denied: this.denied }, 'Encrypt', {
+            KeyId: masterKeyId,
+            Plaintext: plaintext,
+            EncryptionContext: encryptionContext,
+          });
+          const blob = answer?.['CiphertextBlob'];
+          if (!(blob instanceof Uint8Array)) throw new Error('no CiphertextBlob');
+          return {
+            wrapped: this.encrypted(Buffer.from(blob)),
+            masterKeyArn: String(answer?.['KeyId']),
+            requestId: 'encrypt',
           };
         }),
       describeKey: async (name) => ({ arn: name, state: 'Enabled', deletionMs: undefined }),

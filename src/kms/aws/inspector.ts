@@ -146,6 +146,11 @@ function inspector(place: Place, parts: InspectorParts, endpointFrom: string | u
       const { CiphertextBlob, SourceKeyId } = answer.members;
       return { wrapped: bytesOf(CiphertextBlob), oldMasterKeyArn: textOf(SourceKeyId), ...answerOf(answer) };
     },
+    async encrypt({ masterKeyId, plaintext, encryptionContext }, signal) {
+      const input = { KeyId: masterKeyId, Plaintext: base64Of(plaintext), ...contextMember(encryptionContext) };
+      const answer = await connection.call('Encrypt', input, signal);
+      return { wrapped: bytesOf(answer.members['CiphertextBlob']), ...answerOf(answer) };
+    },
     inRegion(other, url = endpointInRegion(endpointUrl, region, other)) {
       const made = inspector(
         { region: other, endpointUrl: url },

@@ -40,6 +40,15 @@ it('the IAM policy is the smallest that the server needs', async () => {
   });
 });
 
+it('the policy of the operator who imports keys has other actions than that of the server', async () => {
+  const use = { Sid: 'MariaDBImport', Effect: 'Allow', Action: ['kms:Encrypt', 'kms:Decrypt'] };
+  const { document } = await print('--for', 'import', '--master-key-arn', KEY);
+  expect(document).toEqual({ Version: '2012-10-17', Statement: [{ ...use, Resource: KEY }] });
+  const { document: ofKey } = await print('--for', 'import', '--kind', 'key', '--principal', ROLE);
+  expect(ofKey).toMatchObject({ Statement: [{}, { ...use, Principal: { AWS: ROLE }, Resource: '*' }] });
+  await expectKeyError(print('--for', 'nobody'), 'BAD_OPTION', '--for: expected server or import, got "nobody"');
+});
+
 it('the IAM policy can be bound to a context, addresses and a multi-factor code', async () => {
   const { document, notes } = await print(
     ...['--master-key-arn', KEY, '--encryption-context', 'cluster=orders, stage=live'],

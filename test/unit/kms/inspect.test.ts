@@ -67,6 +67,19 @@ it('dry runs cover grants and re-encryption', async () => {
   expect((await caught(inspector.dryRun(other, signal))).name).toBe('InvalidCiphertextException');
 });
 
+it('the inspector wraps a data key that exists already', async () => {
+  const kms = await endpoint({ aliases: [ALIAS] });
+  const inspector = await inspect(kms.url);
+  const plaintext = Buffer.alloc(24, 7);
+  const encryptionContext = { a: 'b' };
+  const { wrapped, masterKeyArn, requestId } = await inspector.encrypt(
+    { masterKeyId: ALIAS, plaintext, encryptionContext },
+    signal,
+  );
+  expect([masterKeyArn, requestId]).toEqual([kms.keyArns[0], kms.calls.list()[0]?.requestId]);
+  expect((await inspector.decrypt({ wrapped, masterKeyArn, encryptionContext }, signal)).plaintext).toEqual(plaintext);
+});
+
 it('the inspector reads state, rotation and policy of a key', async () => {
   const kms = await endpoint({ aliases: [ALIAS] });
   const inspector = await inspect(kms.url);
