@@ -120,6 +120,11 @@ making and sending the copy.
 
 The command mariadb-aws-kms is a separate program under the Apache License, version 2.0 (LICENSE.txt). It contains
 Node.js (LICENSE.nodejs.txt) and the packages in THIRD-PARTY-NOTICES.txt. sbom.cdx.json lists all of them.
+
+MariaDB's connector, the package mariadb in that list, is free software under the GNU Lesser General Public License,
+version 2.1 or later. The command uses it unchanged. Its source is the package of that name and version on npm; the same
+offer holds for it. You may change it, and build the command with your version of it: put that into node_modules/mariadb
+of this project's source, and run: npm run build
 `;
 }
 

@@ -59,6 +59,12 @@ export const ERROR_CODES = [
   'SETUP_REFUSED',
   /** `init` changed something, and the server did not start with it. The message says what was taken back. */
   'SETUP_FAILED',
+  /** The running server does not answer, or ended the connection. */
+  'SERVER_UNREACHABLE',
+  /** The running server refused the login, or the user lacks a privilege. */
+  'SERVER_REFUSED',
+  /** A statement failed on the running server. */
+  'SQL_FAILED',
   /** The time allowed ran out. */
   'TIMEOUT',
   /** A program that uses the TypeScript API goes on with a keyring that it wiped, or a client that it closed. */

@@ -62,6 +62,12 @@ export function systemSurroundings(): Surroundings {
         clock: systemClock,
       });
     },
+    connectServer: async (target, signal) => {
+      processSecrets.add(target.password);
+      // The connector is large, and most verbs need no server.
+      const { connectServer } = await import('../sql/connect.ts');
+      return await connectServer(target, signal);
+    },
   };
 }
 

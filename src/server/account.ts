@@ -5,7 +5,10 @@ export const WRITE = 2;
 export const ENTER = 1;
 
 /** Finds a system user by name or id. Returns undefined when the machine has no such user. A number is a user id. */
-export async function findAccount(user: string | number, surroundings: Surroundings): Promise<Account | undefined> {
+export async function findAccount(
+  user: string | number,
+  surroundings: Pick<Surroundings, 'files' | 'paths'>,
+): Promise<Account | undefined> {
   const { files, paths } = surroundings;
   const lines = (await textOf(files.readFile(paths.passwd))).split('\n').map((line) => line.split(':'));
   const entry = lines.find(([name, , uid]) => name === user || (uid !== undefined && uid === String(user)));
@@ -23,7 +26,10 @@ export async function findGroup(group: string, surroundings: Surroundings): Prom
   return line?.[2] === undefined ? undefined : Number(line[2]);
 }
 
-async function groupLines({ files, paths }: Surroundings): Promise<readonly (readonly string[])[]> {
+async function groupLines({
+  files,
+  paths,
+}: Pick<Surroundings, 'files' | 'paths'>): Promise<readonly (readonly string[])[]> {
   return (await textOf(files.readFile(paths.group))).split('\n').map((line) => line.split(':'));
 }
 

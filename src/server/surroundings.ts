@@ -3,6 +3,7 @@ import type { Clock, Random } from '../clock.ts';
 import type { DataFiles } from '../data/data-files.ts';
 import type { Disk, FileSystem } from '../disk/file-system.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
+import type { ConnectServer } from '../sql/server.ts';
 
 /** Everything outside the program that the doctor uses, passed in for tests. */
 export interface Surroundings {
@@ -19,6 +20,7 @@ export interface Surroundings {
   /** The user id of the current process. */
   readonly uid: number;
   readonly connectKms: (target: KmsTarget) => Promise<KmsInspector>;
+  readonly connectServer: ConnectServer;
 }
 
 export function diskOf({ files, clock, random }: Surroundings): Disk {

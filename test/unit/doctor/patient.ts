@@ -13,6 +13,7 @@ import { nodeFileSystem } from '../../../src/disk/file-system.ts';
 import { ALL_CHECKS } from '../../../src/doctor/checks.ts';
 import { examine, type Limits } from '../../../src/doctor/doctor.ts';
 import { exitCode, formatFindings } from '../../../src/doctor/format.ts';
+import { KeyError } from '../../../src/errors.ts';
 import type { Finding } from '../../../src/finding.ts';
 import type { EncryptionAlgorithm } from '../../../src/format/encryption-algorithm.ts';
 import { type EncryptionContext, keyContext } from '../../../src/format/encryption-context.ts';
@@ -24,6 +25,7 @@ import type { KmsInspector } from '../../../src/kms/inspect.ts';
 import { Secrets } from '../../../src/secrets.ts';
 import type { DoctorRequest } from '../../../src/server/request.ts';
 import type { CommandResult, FileFacts, Files, Surroundings } from '../../../src/server/surroundings.ts';
+import { nameOfTarget } from '../../../src/sql/server.ts';
 import { startIdentitySts } from '../../support/identity-sts.ts';
 import { cleanUp, scratchDirectory } from '../../support/scratch.ts';
 
@@ -231,6 +233,9 @@ export class Patient {
             clock: systemClock,
           }),
         ),
+      connectServer: async (target) => {
+        throw new KeyError('SERVER_UNREACHABLE', `the server does not answer: ${nameOfTarget(target)}`);
+      },
       ...this.options.surroundings,
       ...(this.options.surroundings?.files === undefined
         ? {}
