@@ -94,7 +94,8 @@ async function rewrap(server: ScratchServer, kms: FailingKms): Promise<void> {
     `aws_key_management_request_timeout = ${REQUEST_TIMEOUT_MS}`,
   ];
   writeFileSync(optionFile, `[mariadbd]\n${options.join('\n')}\n`);
-  const args = [`--defaults-file=${optionFile}`, '--to', kms.nextKeyArn, '--backup', join(server.directory, 'before')];
+  const places = ['--backup', join(server.directory, 'before'), '--audit-log', join(server.directory, 'audit.log')];
+  const args = [`--defaults-file=${optionFile}`, '--to', kms.nextKeyArn, ...places];
   const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   execFile(COMMAND, ['rewrap', ...args], { env, encoding: 'utf8' }, (failed, _, stderr) => {

@@ -65,6 +65,10 @@ export const ERROR_CODES = [
   'SERVER_REFUSED',
   /** A statement failed on the running server. */
   'SQL_FAILED',
+  /** The audit log cannot be appended to: nothing is changed without a trace of it. */
+  'AUDIT_LOG_UNUSABLE',
+  /** The audit log is not as it was written. */
+  'AUDIT_LOG_CHANGED',
   /** The time allowed ran out. */
   'TIMEOUT',
   /** A program that uses the TypeScript API goes on with a keyring that it wiped, or a client that it closed. */

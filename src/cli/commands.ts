@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { agentCommand } from './agent.ts';
 import { auditCommand } from './audit.ts';
+import { auditLogCommand } from './audit-log.ts';
 import { backupKeysCommand } from './backup-keys.ts';
 import { decryptKindsCommand } from './decrypt/kinds.ts';
 import { devKmsCommand } from './dev-kms.ts';
@@ -27,6 +28,7 @@ export function createProgram(): Command {
     verifyBackupCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
+    auditLogCommand(processIo),
     decryptKindsCommand(processIo),
     verifyDataCommand(processIo),
     policyCommand(processIo),

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Facts } from '../audit-log/entry.ts';
 import { DEFAULT_REGION, TEST_ACCESS_KEY } from '../dev-kms/index.ts';
 import { ALL_CHECKS, INSTALLATION_CHECKS } from '../doctor/checks.ts';
 import { examine, type Limits } from '../doctor/doctor.ts';
@@ -24,6 +25,7 @@ import { type Survey, surveyServer } from '../setup/survey.ts';
 import { reloadUnits } from '../setup/systemd.ts';
 import { planRemoval, removeTrial } from '../setup/trial/remove-trial.ts';
 import { planTrial, setUpTrial } from '../setup/trial/set-up-trial.ts';
+import { type AuditLogOptions, audited, type Recorded, withAuditLog } from './audited.ts';
 import { lockInit } from './init-lock.ts';
 import { askForFlags, type InitOptions } from './init-questions.ts';
 import { InitReport } from './init-report.ts';
@@ -34,7 +36,7 @@ import { readServer } from './read-server.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 interface Work extends Survey {
-  readonly options: InitOptions;
+  readonly options: InitOptions & AuditLogOptions;
   readonly surroundings: Surroundings;
   readonly paths: SetupPaths;
   readonly report: InitReport;
@@ -58,7 +60,7 @@ export function initCommand(
   paths: SetupPaths = SETUP_PATHS,
   program: () => readonly string[] = ownProgram,
 ): Command {
-  return withOptionFiles(new Command('init'))
+  return withAuditLog(withOptionFiles(new Command('init')))
     .description('set up an installed server: write its option file and what belongs to it, and run doctor')
     .option('--master-key <key>', 'KMS key id, ARN or alias/name of the master key')
     .option('--region <region>', 'Region of the master key (default: the one in its ARN)')
@@ -78,7 +80,7 @@ export function initCommand(
       'after',
       '\nExamples:\n  mariadb-aws-kms init --master-key alias/mariadb-encryption --region eu-central-1\n  mariadb-aws-kms init --embedded-kms',
     )
-    .action(async (options: InitOptions, command: Command) => {
+    .action(async (options: InitOptions & AuditLogOptions, command: Command) => {
       refuseMixture(command);
       const outside = withoutOwnVariables(surroundings());
       if (outside.uid !== 0) {
@@ -166,16 +168,19 @@ async function setUp(work: Work): Promise<void> {
     report.end([], 'the same command without --dry-run');
     return;
   }
-  let isChanged = false;
-  await applySteps(planned, diskOf(surroundings), () => {
-    isChanged = true;
-  });
-  if (isChanged) await reloadUnits(site.starter, surroundings, signal);
+  const changes = planned.filter(({ state }) => state !== 'there').map(({ step }) => step.path);
+  const { masterKey, region } = choice;
+  const apply = async () => {
+    await applySteps(planned, diskOf(surroundings), () => undefined);
+    await reloadUnits(site.starter, surroundings, signal);
+  };
+  const { statusOf } =
+    changes.length === 0 ? UNCHANGED : await recorded(work, { set: 'server', masterKey, region, changes }, apply);
   // A separate agent listens once it is started, which comes next.
   const isSilent = choice.isSeparateAgent && !(await exists(paths.agentSocket, surroundings));
   const findings = await examineAll(work, isSilent ? ALL_CHECKS.filter(({ id }) => id !== 'agent') : ALL_CHECKS);
   report.end(findings, await nextCommand({ choice, findings, survey: work }, surroundings));
-  io.exit(exitCode(findings));
+  io.exit(statusOf(exitCode(findings)));
 }
 
 function assertAgentCanRun({ site }: Work): void {
@@ -207,7 +212,10 @@ async function beginTrial(work: Work, program: readonly string[]): Promise<void>
     return;
   }
   const tell = (line: string): void => report.tell(line);
-  const isRestarted = await setUpTrial(work, plan, { examine: () => examineAll(work), tell }, surroundings, signal);
+  const changes = plan.planned.filter(({ state }) => state !== 'there').map(({ step }) => step.path);
+  const { value: isRestarted, statusOf } = await recorded(work, { set: 'trial', changes }, () =>
+    setUpTrial(work, plan, { examine: () => examineAll(work), tell }, surroundings, signal),
+  );
   if (isRestarted) report.tell('the server runs, and the plugin is active');
   if (site.starter !== 'systemd') {
     report.note('after a reboot the KMS of the trial does not start by itself: mariadb-aws-kms init --embedded-kms');
@@ -218,7 +226,7 @@ async function beginTrial(work: Work, program: readonly string[]): Promise<void>
       ? `restart the server with this in its environment: AWS_SHARED_CREDENTIALS_FILE=${file}`
       : 'mariadb -e "CREATE DATABASE trial; CREATE TABLE trial.t (i INT) ENCRYPTED=YES"';
   report.end([], next);
-  io.exit(0);
+  io.exit(statusOf(0));
 }
 
 async function endTrial(work: Work): Promise<void> {
@@ -254,10 +262,24 @@ async function endTrial(work: Work): Promise<void> {
     report.end([], 'the same command without --dry-run');
     return;
   }
-  await removeTrial(work, removal, (line) => report.tell(line), surroundings, signal);
+  const { statusOf } = await recorded(work, { remove: 'trial', removed, directory, movedTo }, () =>
+    removeTrial(work, removal, (line) => report.tell(line), surroundings, signal),
+  );
   const isRestarted = serverCommand('restart', site.starter, configuration, surroundings) !== undefined;
   report.end([], isRestarted ? 'mariadb-aws-kms init --master-key alias/NAME --region REGION' : 'restart the server');
-  io.exit(0);
+  io.exit(statusOf(0));
+}
+
+const UNCHANGED: Pick<Recorded<unknown>, 'statusOf'> = { statusOf: (status) => status };
+
+async function recorded<T>(
+  { io, surroundings: outside, options }: Work,
+  about: Facts,
+  work: () => Promise<T>,
+): Promise<Recorded<T>> {
+  return await audited({ io, outside, options }, 'init', about, async () => {
+    return { outcome: 'done', facts: {}, value: await work() };
+  });
 }
 
 async function examineAll({ configuration, surroundings }: Work, checks = ALL_CHECKS): Promise<readonly Finding[]> {

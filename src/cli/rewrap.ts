@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { syncDirectory } from '../disk/files.ts';
 import { KeyError } from '../errors.ts';
-import { describeKey, type KeyName } from '../format/key-file-name.ts';
+import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
 import { refusedForRunner } from '../keyring/rewrap-refusals.ts';
@@ -12,11 +12,13 @@ import { openStore } from '../keystore/open-store.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
 import { OperatorCaller } from '../kms/operator-caller.ts';
+import { RequestIds } from '../kms/request-ids.ts';
 import { startDeadline, within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { kmsTarget } from '../server/kms-target.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
+import { type Audited, type AuditLogOptions, audited, withAuditLog } from './audited.ts';
 import { makeDirectory } from './backup-keys.ts';
 import { FAILED } from './exit-status.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
@@ -26,7 +28,7 @@ import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
-interface RewrapOptions extends OptionFileOptions {
+interface RewrapOptions extends OptionFileOptions, AuditLogOptions {
   readonly to: string;
   readonly backup: string;
   readonly keys: string;
@@ -44,7 +46,7 @@ const NAMED = 10;
 
 /** `mariadb-aws-kms rewrap`. @throws KeyError BAD_OPTION, KEY_EXISTS, STORE_UNAVAILABLE, KMS_… of `--to` */
 export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
-  return withOptionFiles(new Command('rewrap'))
+  return withAuditLog(withOptionFiles(new Command('rewrap')))
     .description('move the key files to another master key by KMS ReEncrypt; no data changes, and the server may run')
     .requiredOption('--to <key>', 'new master key: ARN, alias or id')
     .requiredOption('--backup <directory>', 'copy the key files here before replacing any')
@@ -75,7 +77,8 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         as: undefined,
       });
       try {
-        const caller = new OperatorCaller(kms, outside);
+        const reEncrypted = new RequestIds('ReEncrypt');
+        const caller = new OperatorCaller(kms, outside, reEncrypted);
         const newMasterKeyArn = await resolveNewKey(options.to, caller, outside);
         const isDryRun = options.dryRun ?? false;
         const disk = diskOf(outside);
@@ -87,16 +90,23 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
           tool: `mariadb-aws-kms ${outside.release}`,
           holder: { host: hostname(), pid: process.pid },
         };
-        const result = await rewrapKeys(request, {
+        const parts = {
           disk,
           kms: caller,
           context: server.context,
-          tell: (line) => io.stderr(`mariadb-aws-kms: note: ${line}`),
-        });
+          tell: (line: string) => io.stderr(`mariadb-aws-kms: note: ${line}`),
+        };
+        const about = { directory: place.directory, masterKeyArn: newMasterKeyArn, keys: options.keys };
+        const { value: result, statusOf } = isDryRun
+          ? { value: await rewrapKeys(request, parts), statusOf: (status: number) => status }
+          : await audited({ io, outside, options }, 'rewrap', about, async () => {
+              const value = await rewrapKeys(request, parts);
+              return { ...outcomeOf(value), kmsRequestIds: reEncrypted.ids, value };
+            });
         const notes = await notesOn(server, newMasterKeyArn, kms, outside);
         report(io, { directory: place.directory, newMasterKeyArn, isDryRun, isJson: options.json ?? false }, result);
         for (const note of notes) io.stderr(`mariadb-aws-kms: note: ${note}`);
-        io.exit(result.problems.length === 0 && result.untried.length === 0 ? 0 : FAILED);
+        io.exit(statusOf(isWhole(result) ? 0 : FAILED));
       } finally {
         kms.close();
       }
@@ -179,6 +189,16 @@ async function notesOn(
       ? []
       : [`aws_key_management_failover_regions names ${replicas}, and the new master key can have no replica there`]),
   ];
+}
+
+function isWhole({ problems, untried }: RewrapResult): boolean {
+  return problems.length === 0 && untried.length === 0;
+}
+
+function outcomeOf(result: RewrapResult): Pick<Audited<unknown>, 'outcome' | 'facts'> {
+  const { backup, moved, problems } = result;
+  const facts = { backup, moved: moved.map(keyFileName), problems: problems.map(({ message }) => message) };
+  return { outcome: isWhole(result) ? 'done' : 'failed', facts };
 }
 
 interface Reported {

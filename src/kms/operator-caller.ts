@@ -14,12 +14,16 @@ import type { Deadline } from './retry.ts';
 
 const NOBODY: KmsObserver = { attemptStarted: () => undefined, attemptEnded: () => undefined };
 
-/** The KMS calls of commands: without an observer, in one Region, and including those that wrap existing keys. */
+/** The KMS calls of commands: in one Region, and including those that wrap existing keys. */
 export class OperatorCaller extends UnwrapCaller {
   readonly #client: OperatorClient;
 
-  constructor(client: OperatorClient, { clock, random }: { readonly clock: Clock; readonly random: Random }) {
-    super([client], clock, random, NOBODY);
+  constructor(
+    client: OperatorClient,
+    { clock, random }: { readonly clock: Clock; readonly random: Random },
+    observer: KmsObserver = NOBODY,
+  ) {
+    super([client], clock, random, observer);
     this.#client = client;
   }
 

@@ -98,6 +98,8 @@ export interface SystemPaths {
   readonly program: string;
   /** The directory of processes. */
   readonly proc: string;
+  /** The log of what commands change. */
+  readonly auditLog: string;
   /** systemd's search path for units, the most important directory first: systemd.unit(5). */
   readonly units: readonly string[];
   /** A directory that exists where systemd runs: sd_booted(3). */
@@ -116,6 +118,7 @@ export const SYSTEM_PATHS: SystemPaths = {
   apparmorShipped: '/usr/share/mariadb-aws-kms/apparmor',
   program: '/usr/bin/mariadb-aws-kms',
   proc: '/proc',
+  auditLog: '/var/log/mariadb-aws-kms/audit.log',
   units: [
     '/etc/systemd/system.control',
     '/run/systemd/system.control',

@@ -181,7 +181,8 @@ it("rewrap acts as the directory's owner, undisturbed by a link or a FIFO in pla
   await server.sql('INSERT INTO d.t VALUES (1)');
   await server.stop();
   const backup = join(home, 'before');
-  const options = ['--no-defaults', '--keyfile-dir', keys, '--endpoint-url', kms.url, '--backup', backup, '--to', NEXT];
+  const places = ['--keyfile-dir', keys, '--backup', backup, '--audit-log', join(home, 'audit.log')];
+  const options = ['--no-defaults', '--endpoint-url', kms.url, '--to', NEXT, ...places];
   for (const put of [
     (path: string) => symlinkSync(join(home, 'roots/secret'), path),
     (path: string) => execFileSync('mkfifo', [path]),
@@ -212,7 +213,8 @@ it('rewrap moves files whose group the owner is not in, unless the group may rea
   const files = readdirSync(keys).map((name) => join(keys, name));
   execFileSync('chgrp', ['daemon', keys, ...files]);
   chmodSync(keys, 0o700);
-  const options = ['--no-defaults', '--keyfile-dir', keys, '--endpoint-url', kms.url, '--backup', copy, '--to', NEXT];
+  const places = ['--keyfile-dir', keys, '--backup', copy, '--audit-log', join(home, 'audit.log')];
+  const options = ['--no-defaults', '--endpoint-url', kms.url, '--to', NEXT, ...places];
   for (const file of files) chmodSync(file, 0o640);
   for (const more of [['--dry-run'], []]) {
     const { code, stderr } = await command('rewrap', ...options, ...more);
@@ -248,7 +250,7 @@ it.each(['backup-keys', 'rewrap', 'verify-backup'])('%s of nothing is a failure'
   const at = ['--no-defaults', '--endpoint-url', kms.url];
   const none = {
     'backup-keys': ['--keyfile-dir', keys, '--to', copy],
-    rewrap: [...at, '--keyfile-dir', keys, '--backup', copy, '--to', NEXT],
+    rewrap: [...at, '--keyfile-dir', keys, '--backup', copy, '--audit-log', join(home, 'audit.log'), '--to', NEXT],
     'verify-backup': [...at, copy],
   };
   if (verb === 'verify-backup') {

@@ -33,7 +33,9 @@ interface Ended {
 async function rewrap(server: ScratchServer, kms: DevKms, prefix = '', ...more: readonly string[]): Promise<Ended> {
   const env = { PATH, ...TEST_CREDENTIALS, AWS_EC2_METADATA_DISABLED: 'true' };
   const backup = join(server.directory, 'before');
-  const options = ['--no-defaults', '--keyfile-dir', server.datadir, '--endpoint-url', kms.url, '--backup', backup];
+  const log = join(server.directory, 'audit.log');
+  const places = ['--keyfile-dir', server.datadir, '--backup', backup, '--audit-log', log];
+  const options = ['--no-defaults', '--endpoint-url', kms.url, ...places];
   const line = [
     ...prefix.split(' ').filter((word) => word !== ''),
     COMMAND,

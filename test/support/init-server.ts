@@ -133,6 +133,7 @@ export async function init(...flags: readonly string[]): Promise<Said> {
   const paths = {
     ...SYSTEM_PATHS,
     systemd: at('no'),
+    auditLog: at('tmp/audit.log'),
     initScript: at('init.d'),
     initDefaults: at('defaults'),
     units: [],

@@ -216,6 +216,7 @@ export class Patient {
         apparmorShipped: join(this.system, 'shipped'),
         program: join(this.plugins, 'aws_key_management_agent'),
         proc: join(this.system, 'proc'),
+        auditLog: join(this.system, 'audit.log'),
         units: ['etc', 'run', 'lib'].map((name) => join(this.system, name)),
         systemd: join(this.system, 'systemd'),
         initScript: join(this.system, 'init.d-mariadb'),
