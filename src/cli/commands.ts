@@ -14,6 +14,7 @@ import { processIo } from './process-io.ts';
 import { emptyProgram, prepared } from './program.ts';
 import { rewrapCommand } from './rewrap.ts';
 import { serverIdentityCommand } from './server-identity.ts';
+import { verifyCommand } from './verify.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { verifyDataCommand } from './verify-data.ts';
 
@@ -26,6 +27,7 @@ export function createProgram(): Command {
     doctorCommand(processIo),
     backupKeysCommand(processIo),
     verifyBackupCommand(processIo),
+    verifyCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
     auditLogCommand(processIo),

@@ -7,7 +7,7 @@ import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
 import { refusedForRunner } from '../keyring/rewrap-refusals.ts';
-import { backupNamedBy, keysNamedBy, storeUnavailable } from '../keystore/failures.ts';
+import { backupNamedBy, storeUnavailable } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { isMultiRegion, isSameMasterKey, masterKeyInRegion, regionOf } from '../kms/master-key.ts';
@@ -16,27 +16,19 @@ import { RequestIds } from '../kms/request-ids.ts';
 import { startDeadline, within } from '../kms/retry.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
-import { kmsTarget } from '../server/kms-target.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { type Audited, type AuditLogOptions, audited, withAuditLog } from './audited.ts';
 import { makeDirectory } from './backup-keys.ts';
 import { FAILED } from './exit-status.ts';
-import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { connectAsCaller, type KeyOptions, serverKeysOf, withKeys } from './key-commands.ts';
 import { printProblems, problemsAsJson } from './problems.ts';
 import type { CliIo } from './process-io.ts';
-import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
 import { withoutSecrets } from './system.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
-interface RewrapOptions extends OptionFileOptions, AuditLogOptions {
+interface RewrapOptions extends KeyOptions, AuditLogOptions {
   readonly to: string;
   readonly backup: string;
-  readonly keys: string;
-  readonly datadir?: string;
-  readonly keyfileDir?: string;
-  readonly region?: string;
-  readonly endpointUrl?: string;
-  readonly encryptionContext?: string;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
@@ -46,20 +38,11 @@ const NAMED = 10;
 
 /** `mariadb-aws-kms rewrap`. @throws KeyError BAD_OPTION, KEY_EXISTS, STORE_UNAVAILABLE, KMS_… of `--to` */
 export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
-  return withAuditLog(withOptionFiles(new Command('rewrap')))
+  return withAuditLog(withKeys(new Command('rewrap')))
     .description('move the key files to another master key by KMS ReEncrypt; no data changes, and the server may run')
     .requiredOption('--to <key>', 'new master key: ARN, alias or id')
     .requiredOption('--backup <directory>', 'copy the key files here before replacing any')
-    .option('--keys <ids>', 'move these key ids only, such as 1,3-7', '')
     .option('--dry-run', 'ask KMS whether it would succeed, and replace nothing')
-    .option('--datadir <directory>', 'override datadir')
-    .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir')
-    .option('--region <region>', 'override aws_key_management_region')
-    .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')
-    .option(
-      '--encryption-context <pairs>',
-      'override aws_key_management_encryption_context; used for keys without a sidecar',
-    )
     .option(
       '--json',
       'print the result as JSON: { directory, masterKeyArn, dryRun, backup, moved, already, untried, others, problems }',
@@ -68,14 +51,8 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
     .action(async (options: RewrapOptions) => {
       const outside = surroundings();
       const keyIds = parseKeyIdSet(options.keys, '--keys');
-      const { server, place } = await serverOf(options, outside);
-      // The identity is that of the user who runs this command, also for root: the server's identity may not call
-      // ReEncrypt.
-      const kms = await outside.connectKms({
-        ...kmsTarget(outside, server, CALL_MS),
-        sharedFiles: undefined,
-        as: undefined,
-      });
+      const { server, place } = await serverKeysOf(options, outside);
+      const kms = await connectAsCaller(server, outside);
       try {
         const reEncrypted = new RequestIds('ReEncrypt');
         const caller = new OperatorCaller(kms, outside, reEncrypted);
@@ -111,25 +88,6 @@ export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = syst
         kms.close();
       }
     });
-}
-
-async function serverOf(
-  options: RewrapOptions,
-  surroundings: Surroundings,
-): Promise<{ readonly server: Configuration; readonly place: KeyPlace }> {
-  const variables = {
-    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
-    region: options.region,
-    endpoint_url: options.endpointUrl,
-    encryption_context: options.encryptionContext,
-  };
-  const server = await readServer(options, { datadir: options.datadir, variables }, surroundings);
-  const place =
-    options.keyfileDir === undefined
-      ? await keyPlaceOf(server, surroundings)
-      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
-  if (!server.isMock) return { server, place };
-  throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: there is nothing to move');
 }
 
 /** Resolves `--to`. @returns the ARN of the master key @throws KeyError BAD_OPTION, KMS_…, TIMEOUT */

@@ -1,0 +1,66 @@
+/** The common part of commands that open the keys of a server with the identity of their user. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { KeyError } from '../errors.ts';
+import { keysNamedBy } from '../keystore/failures.ts';
+import type { KmsInspector } from '../kms/inspect.ts';
+import type { Configuration } from '../server/configuration.ts';
+import { kmsTarget } from '../server/kms-target.ts';
+import type { Surroundings } from '../server/surroundings.ts';
+import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
+import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
+
+export interface KeyOptions extends OptionFileOptions {
+  readonly keys: string;
+  readonly datadir?: string;
+  readonly keyfileDir?: string;
+  readonly region?: string;
+  readonly endpointUrl?: string;
+  readonly encryptionContext?: string;
+}
+
+const CALL_MS = 5_000;
+
+/** Adds the options that say where the keys are and how KMS is reached. */
+export function withKeys(command: Command): Command {
+  return withOptionFiles(command)
+    .option('--keys <ids>', 'these key ids only, such as 1,3-7', '')
+    .option('--datadir <directory>', 'override datadir')
+    .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir')
+    .option('--region <region>', 'override aws_key_management_region')
+    .option('--endpoint-url <url>', 'override aws_key_management_endpoint_url')
+    .option(
+      '--encryption-context <pairs>',
+      'override aws_key_management_encryption_context; used for keys without a sidecar',
+    );
+}
+
+export interface ServerKeys {
+  readonly server: Configuration;
+  readonly place: KeyPlace;
+}
+
+/** @throws KeyError BAD_OPTION, also for a server in mock mode */
+export async function serverKeysOf(options: Omit<KeyOptions, 'keys'>, outside: Surroundings): Promise<ServerKeys> {
+  const variables = {
+    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
+    region: options.region,
+    endpoint_url: options.endpointUrl,
+    encryption_context: options.encryptionContext,
+  };
+  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
+  const place =
+    options.keyfileDir === undefined
+      ? await keyPlaceOf(server, outside)
+      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  if (!server.isMock) return { server, place };
+  throw new KeyError(
+    'BAD_OPTION',
+    'the server is in mock mode, whose keys protect nothing: this command is for others',
+  );
+}
+
+/** Connects with the identity of the user who runs the command, also for root. */
+export async function connectAsCaller(server: Configuration, outside: Surroundings): Promise<KmsInspector> {
+  return await outside.connectKms({ ...kmsTarget(outside, server, CALL_MS), sharedFiles: undefined, as: undefined });
+}
