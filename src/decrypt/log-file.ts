@@ -17,7 +17,7 @@ export function openLog(disk: Pick<DataFiles, 'open'>, path: string): LogInput &
 export async function verifyBinaryLog(
   path: string,
   file: Pick<OpenDataFile, 'readInto'>,
-  keys: DataKeys,
+  keys: Pick<DataKeys, 'candidates' | 'place'>,
   signal: AbortSignal,
 ): Promise<DecryptedLog> {
   return await decryptLog(inputOf(path, file), keys, undefined, signal);

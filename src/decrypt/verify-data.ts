@@ -7,9 +7,11 @@ import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { ARIA_KEY_ID } from '../format/aria-table.ts';
 import { BINARY_LOG_KEY_ID } from '../format/binary-log.ts';
 import { PROOFS } from '../format/innodb/page-proof.ts';
+import type { KeyName } from '../format/key-file-name.ts';
 import { redoLogUse } from '../format/key-use.ts';
 import { keyId } from '../ids.ts';
 import { verifyAria } from './aria.ts';
+import type { DataKeys } from './data-keys.ts';
 import { verifyBinaryLog } from './log-file.ts';
 import { describeEnd, describePageFailure } from './tablespace/describe.ts';
 import type { SystemUntil } from './tablespace/open-space.ts';
@@ -127,19 +129,29 @@ class Verifier {
 
   async #file(opened: Opened, before: SystemUntil | undefined): Promise<void> {
     const { kind, shown, file, data } = opened;
+    const bytes = file.bytes + (data?.bytes ?? 0);
+    const lacking: KeyName[] = [];
     try {
-      const outcome = await this.#verify(opened, before);
+      const outcome = await this.#verify(opened, before, noting(this.#parts.keys, lacking));
       if (outcome === undefined) opened.miss('its format is not known, or it is damaged at its beginning');
-      else this.#files.push({ file: shown, kind, bytes: file.bytes + (data?.bytes ?? 0), ...outcome });
+      else this.#files.push({ file: shown, kind, bytes, ...outcome });
     } catch (thrown) {
       if (this.#parts.signal.aborted) throw thrown;
       const code = systemErrorCode(thrown);
       const error = toKeyError(thrown);
       if (code !== undefined && !(thrown instanceof KeyError)) opened.miss(code);
       else if (error.code === 'INTERNAL') throw thrown;
-      else {
+      else if (lacking.length > 0) {
+        const missing = [];
+        for (const { id, version } of lacking) {
+          missing.push({ keyId: id, version, pages: 0 });
+          const problem = await this.#problemOf(id, version);
+          if (problem !== undefined) this.#problems.set(problem.message, problem);
+        }
+        this.#files.push({ file: shown, kind, bytes, ...NOTHING, missing, failed: 1 });
+      } else {
         const failures = [error.message.replace(`${opened.path}: `, '').replace(`${shown}: `, '')];
-        this.#files.push({ file: shown, kind, bytes: file.bytes, ...NOTHING, failures, failed: 1 });
+        this.#files.push({ file: shown, kind, bytes, ...NOTHING, failures, failed: 1 });
       }
     } finally {
       opened.close();
@@ -147,9 +159,14 @@ class Verifier {
     this.#advance(0);
   }
 
-  async #verify(opened: Opened, before: SystemUntil | undefined): Promise<Outcome | undefined> {
+  /** @param keys what Aria tables and logs are decrypted with, each of which ends at the first version that is not there */
+  async #verify(
+    opened: Opened,
+    before: SystemUntil | undefined,
+    keys: Pick<DataKeys, 'candidates' | 'place'>,
+  ): Promise<Outcome | undefined> {
     const { kind, path, shown, file, data } = opened;
-    const { keys, signal } = this.#parts;
+    const { signal } = this.#parts;
     switch (kind) {
       case 'redo log':
       case 'archived redo log':
@@ -241,10 +258,7 @@ class Verifier {
     return { ...NOTHING, versions, proofs: { key: versions.length }, missing, failed: missing.length };
   }
 
-  async #problemOf(
-    id: number,
-    version: Parameters<VerifyParts['keys']['candidates']>[1],
-  ): Promise<KeyError | undefined> {
+  async #problemOf(id: number, version: KeyName['version']): Promise<KeyError | undefined> {
     const { keys } = this.#parts;
     try {
       if ((await keys.candidates(keyId(id), version)).length > 0) return undefined;
@@ -258,6 +272,21 @@ class Verifier {
     this.#bytes += bytes;
     this.#parts.progress(this.#files.length, this.#bytes);
   }
+}
+
+/** The same keys, which also say what they were asked for in vain. */
+function noting(keys: DataKeys, lacking: KeyName[]): Pick<DataKeys, 'candidates' | 'place'> {
+  return {
+    place: keys.place,
+    candidates: async (id, version) => {
+      const found = await keys.candidates(id, version).catch((thrown: unknown) => {
+        lacking.push({ id, version });
+        throw thrown;
+      });
+      if (found.length === 0) lacking.push({ id, version });
+      return found;
+    },
+  };
 }
 
 /** Returns undefined for a file that cannot be read, which is recorded when it is verified. */

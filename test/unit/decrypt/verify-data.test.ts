@@ -1,5 +1,6 @@
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { nodeDataFiles } from '../../../src/data/data-files.ts';
 import { callingThread } from '../../../src/decrypt/tablespace/threads.ts';
@@ -7,6 +8,8 @@ import { type VerifiedData, verifyData } from '../../../src/decrypt/verify-data.
 import { sealPage } from '../../../src/format/innodb/page-checksum.ts';
 import { encryptedPage, firstPage, KEY_ID, layoutOf } from '../../support/encrypted-space.ts';
 import { scratchDirectory } from '../../support/scratch.ts';
+
+const VECTORS = join(import.meta.dirname, '../../vectors');
 
 async function verify(files: readonly string[], versions: readonly number[]): Promise<VerifiedData> {
   return await verifyData([{ files }], {
@@ -55,6 +58,24 @@ it('a version that is not there is a failure of the files that need it', async (
   expect(files[0]?.missing).toEqual([{ keyId: KEY_ID, version: 2, pages: 1 }]);
   expect(files[0]?.failed).toBe(1);
   expect(keyProblems.map(({ message }) => message)).toEqual([`key ${KEY_ID} version 2 is not in the test`]);
+});
+
+it('a version that is not there is named with the logs and the Aria tables that need it', async () => {
+  const directory = scratchDirectory();
+  const unpacked = (name: string): string => {
+    const path = join(directory, name);
+    writeFileSync(path, gunzipSync(readFileSync(join(VECTORS, `aria/${name}.gz`))));
+    return path;
+  };
+  const table = unpacked('cbc.MAI');
+  unpacked('cbc.MAD');
+  const log = join(VECTORS, 'logs/checksums-cbc');
+  const { files, keyProblems } = await verify([log, table], []);
+  const missing = [{ keyId: 1, version: 1, pages: 0 }];
+  expect(files).toMatchObject(
+    [table, relative(process.cwd(), log)].map((file) => ({ file, missing, failures: [], failed: 1 })),
+  );
+  expect(keyProblems.map(({ message }) => message)).toEqual(['key 1 version 1 is not in the test']);
 });
 
 it('a file that cannot be read is unseen, and one of another kind as well', async () => {
