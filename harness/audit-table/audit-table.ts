@@ -15,6 +15,11 @@ const OTHER_FORMATS = [
   'redo log',
   'binary log',
   'relay log',
+  'temporary tablespace',
+  'verify-data',
+  'decrypt tablespace, innochecksum',
+  'decrypt tablespace, import without a plugin',
+  'decrypt binlog',
 ];
 
 export class AuditTable {

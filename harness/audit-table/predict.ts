@@ -12,6 +12,8 @@ export interface Prediction {
   readonly isSearchable: boolean;
   /** Tables whose captured file does not import. */
   readonly notImported: ReadonlySet<string>;
+  /** Those of which all pages in use are in clear: InnoDB may pass over encrypted free pages of such a file. */
+  readonly mayBeImported: ReadonlySet<string>;
   /** Binary and relay logs that cannot be read. */
   readonly logs: ReadonlySet<string>;
 }
@@ -29,6 +31,11 @@ export function predict({ files: audited, keyVersions }: AuditJson, versions: re
     unreadable,
     isSearchable: files('read').every(isOfTable),
     notImported: new Set([...unreadable, ...files('import').filter(isOfTable).map(tableOf)]),
+    mayBeImported: new Set(
+      audited
+        .filter(({ file, state }) => state === 'clear' && files('import').includes(file))
+        .map(({ file }) => tableOf(file)),
+    ),
     logs: new Set(files('logs')),
   };
 }

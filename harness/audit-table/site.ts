@@ -2,23 +2,22 @@
  * A server whose data is in one place, for one table of formats and states. Copies of the data come back to the same
  * place, because a DATA DIRECTORY is known by its whole path.
  */
-import { execFile } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { DevKms } from '../../src/dev-kms/index.ts';
+import { type Ended, runToEnd } from '../run-to-end.ts';
 import {
   COMMAND,
   EVERYTHING_ENCRYPTED,
   installDatabase,
-  PATH,
   pluginOptions,
   type Row,
   ScratchServer,
   type ServerOptions,
 } from '../scratch-server.ts';
-import { type Build, buildOptions, createTables, tablesOf } from './formats.ts';
+import { type Build, buildOptions, createTables, layoutOf, tablesOf } from './formats.ts';
+import { Primary } from './primary.ts';
 
 /** The audit's answer with --json, as far as it is used here. */
 export interface AuditJson {
@@ -39,7 +38,11 @@ export interface AuditedFile {
     readonly pagesInUse?: number;
     readonly freePages?: number;
   }[];
-  readonly pages?: { readonly clearInUse: number; readonly strangePages: number };
+  readonly pages?: {
+    readonly clearInUse: number;
+    readonly encryptedUnnamed: number;
+    readonly strangePages: number;
+  };
 }
 
 export interface AuditedVersion {
@@ -49,27 +52,34 @@ export interface AuditedVersion {
   readonly needs: Readonly<Record<string, { readonly files: readonly string[] }>>;
 }
 
+export interface Surroundings {
+  readonly kms: DevKms;
+  /** A free TCP port of loopback. */
+  readonly port: number;
+}
+
 const PARTS = ['data', 'elsewhere', 'keys'];
-/** The doublewrite area of pages of 64 KiB needs 12 MiB. */
-const DATA_FILES = 'ibdata1:12M;ibdata2:8M:autoextend';
-/** The settings that a data directory depends on: of the server that makes it, and of mariadb-install-db. */
-const LAID_OUT = [
-  'innodb_page_size',
-  'innodb_checksum_algorithm',
-  'innodb_undo_tablespaces',
-  'innodb_buffer_pool_size',
-];
 
 export class Site {
   readonly build: Build;
   readonly server: ScratchServer;
   readonly keys: string;
   readonly elsewhere: string;
+  /** An initialised data directory of the build, of a server without a key plugin. */
+  readonly template: string;
+  /** A directory for files of the comparison. */
+  readonly scratch: string;
+  readonly #primary: Primary;
   readonly #home: string;
   readonly #states: string;
+  /** Notes in the relay logs of each state. */
+  readonly #replicated = new Map<string, readonly number[]>();
 
-  private constructor(directory: string, build: Build, kms: DevKms) {
+  private constructor(directory: string, build: Build, kms: DevKms, primary: Primary) {
     this.build = build;
+    this.#primary = primary;
+    this.template = templateIn(directory);
+    this.scratch = directory;
     this.#home = join(directory, 'home');
     this.#states = join(directory, 'states');
     this.keys = join(this.#home, 'keys');
@@ -77,7 +87,6 @@ export class Site {
     const options = pluginOptions(kms.url, {
       ...EVERYTHING_ENCRYPTED,
       ...buildOptions(build),
-      innodb_data_file_path: DATA_FILES,
       aws_key_management_keyfile_dir: this.keys,
       // Otherwise the plugin refuses to start, before the server can show how it does without the key.
       aws_key_management_allow_missing_keys: 'ON',
@@ -86,21 +95,39 @@ export class Site {
   }
 
   /** A running server with a table in every format, all of it encrypted that can be. */
-  static async make(directory: string, build: Build, kms: DevKms): Promise<Site> {
-    const site = new Site(directory, build, kms);
-    for (const path of [site.keys, site.elsewhere, join(directory, 'template')]) mkdirSync(path, { recursive: true });
-    const template = join(directory, 'template/data');
-    const layout = Object.entries(site.server.options).filter(([name]) => LAID_OUT.includes(name));
-    await installDatabase(template, { ...Object.fromEntries(layout), innodb_data_file_path: DATA_FILES });
+  static async make(directory: string, build: Build, { kms, port }: Surroundings): Promise<Site> {
+    const template = templateIn(directory);
+    mkdirSync(dirname(template));
+    await installDatabase(template, layoutOf(build));
+    const primary = await Primary.start(join(directory, 'primary'), build, template, port);
+    const site = new Site(directory, build, kms, primary);
+    for (const path of [site.keys, site.elsewhere]) mkdirSync(path, { recursive: true });
     site.server.copyDatabase(template);
     await site.server.start();
     await createTables(site.server, build, site.elsewhere);
     await site.#exportTables();
-    await site.server.sql("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='nobody'");
-    await site.server.sql('START SLAVE');
-    await site.server.sql('STOP SLAVE');
+    await primary.adopt(site.server);
     await site.settle(1);
     return site;
+  }
+
+  /** Puts one more event into a relay log that is made anew. */
+  async replicate(): Promise<void> {
+    await this.#primary.send(this.server);
+  }
+
+  /** Notes that the relay logs of a captured state have. */
+  replicated(state: string): readonly number[] {
+    return this.#replicated.get(state) ?? [];
+  }
+
+  async endPrimary(): Promise<void> {
+    await this.#primary.server.kill();
+  }
+
+  async kill(): Promise<void> {
+    await this.endPrimary();
+    await this.server.kill();
   }
 
   /** Keeps the .cfg files, which IMPORT TABLESPACE needs for secondary indexes and which no state changes. */
@@ -109,7 +136,7 @@ export class Site {
     mkdirSync(join(this.#states, 'cfg'), { recursive: true });
     for (const { name } of tablesOf(this.build).filter(({ isImported }) => isImported)) {
       await connection.query(`FLUSH TABLES d.${name} FOR EXPORT`);
-      copyFileSync(this.live(tablespaceOf(name, 'cfg')), join(this.#states, 'cfg', `${name}.cfg`));
+      copyFileSync(this.live(tablespaceOf(name, 'cfg')), this.cfgOf(name));
       await connection.query('UNLOCK TABLES');
     }
     await connection.end();
@@ -118,7 +145,11 @@ export class Site {
   /** Puts the captured file of a table, and its .cfg file, in the place of its own. */
   putTablespace(state: string, table: string): void {
     copyFileSync(join(this.#states, state, tablespaceOf(table, 'ibd')), this.live(tablespaceOf(table, 'ibd')));
-    copyFileSync(join(this.#states, 'cfg', `${table}.cfg`), this.live(tablespaceOf(table, 'cfg')));
+    copyFileSync(this.cfgOf(table), this.live(tablespaceOf(table, 'cfg')));
+  }
+
+  cfgOf(table: string): string {
+    return join(this.#states, 'cfg', `${table}.cfg`);
   }
 
   set(options: ServerOptions): void {
@@ -168,10 +199,15 @@ export class Site {
   }
 
   capture(state: string): void {
+    // A backup has no relay logs.
+    const isReplica = existsSync(join(this.server.datadir, 'relay.index'));
+    this.#replicated.set(state, isReplica ? [...this.#primary.written] : []);
     copyParts(this.#home, join(this.#states, state));
   }
 
+  /** The error log begins anew: pages that InnoDB cannot decrypt are in it as hexadecimal dumps. */
   restore(state: string): void {
+    rmSync(this.server.logFile, { force: true });
     for (const part of PARTS) rmSync(join(this.#home, part), { recursive: true, force: true });
     copyParts(join(this.#states, state), this.#home);
   }
@@ -182,17 +218,30 @@ export class Site {
 
   /** Audits the server's data, with its options, or a copy in another directory. */
   async audit(copy?: string): Promise<AuditJson> {
-    const optionFile = join(this.#home, 'audit.cnf');
-    const options = Object.entries({ datadir: this.server.datadir, ...this.server.options });
-    writeFileSync(optionFile, `[mariadbd]\n${options.map(([name, value]) => `${name}=${value}\n`).join('')}`);
-    const what = copy === undefined ? [`--defaults-file=${optionFile}`] : ['--no-defaults', copy];
-    const { stdout } = await promisify(execFile)(COMMAND, ['audit', '--json', ...what], {
-      env: { PATH },
-      maxBuffer: 64 * 1024 * 1024,
-    });
+    const what = copy === undefined ? this.#ofServer() : ['--no-defaults', copy];
+    const { status, stdout, stderr } = await runToEnd(COMMAND, 'audit', '--json', ...what);
+    if (status !== 0) throw new Error(`audit ended with ${status}: ${stderr}${stdout.slice(-2000)}`);
     const answer: AuditJson = JSON.parse(stdout);
     return answer;
   }
+
+  /** Runs a command with the server's options: its data directory, its keys and its KMS. */
+  async command(...words: readonly string[]): Promise<Ended> {
+    return await runToEnd(COMMAND, ...words, ...this.#ofServer());
+  }
+
+  /** The option that names the server's options. */
+  #ofServer(): readonly string[] {
+    const optionFile = join(this.#home, 'audit.cnf');
+    const options = Object.entries({ datadir: this.server.datadir, ...this.server.options });
+    const lines = options.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}\n`]));
+    writeFileSync(optionFile, `[mariadbd]\n${lines.join('')}`);
+    return [`--defaults-file=${optionFile}`];
+  }
+}
+
+function templateIn(directory: string): string {
+  return join(directory, 'template/data');
 }
 
 function copyParts(from: string, to: string): void {

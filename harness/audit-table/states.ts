@@ -134,6 +134,7 @@ export async function auditWhileWriting(site: Site): Promise<readonly Check[]> {
 export async function reach(site: Site, state: State): Promise<Captured> {
   if (!site.server.isRunning) await startAfterKill(site.server);
   await state.reach(site);
+  await site.replicate();
   const view = await site.view();
   if (state.end === 'stopped') await site.server.stop();
   else await site.server.kill();

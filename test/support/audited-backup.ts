@@ -5,6 +5,7 @@ import { predict } from '../../harness/audit-table/predict.ts';
 import type { Site } from '../../harness/audit-table/site.ts';
 import type { State } from '../../harness/audit-table/states.ts';
 import type { Check } from '../../harness/audit-table/truth.ts';
+import { compareVerified } from '../../harness/audit-table/verified.ts';
 import { backUp, mariadbBackup, prepare } from './mariadb-backup.ts';
 
 /** Like the data directory that it becomes, it is captured under the state's name. */
@@ -24,12 +25,13 @@ export async function backUpAndRestore(site: Site, directory: string): Promise<r
   await backUp(site.server, backup);
   await site.server.stop();
   const audit = await site.audit(backup);
-  const checks: Check[] = [];
+  const checks: Check[] = [...(await compareVerified(site, audit, [], backup))];
   site.capture('keys of the backup');
   for (const version of site.versions().filter((name) => name.startsWith('1.'))) {
     const copy = join(directory, 'copy');
     cpSync(backup, copy, { recursive: true });
     site.takeAway([version]);
+    checks.push(...(await compareVerified(site, audit, [version], backup)));
     const error = await prepare(copy).then(
       () => '',
       (failed: { stderr: string }) =>
