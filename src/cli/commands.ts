@@ -13,6 +13,7 @@ import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
 import { emptyProgram, prepared } from './program.ts';
 import { rewrapCommand } from './rewrap.ts';
+import { rotateCommand } from './rotate.ts';
 import { serverIdentityCommand } from './server-identity.ts';
 import { verifyCommand } from './verify.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
@@ -28,6 +29,7 @@ export function createProgram(): Command {
     backupKeysCommand(processIo),
     verifyBackupCommand(processIo),
     verifyCommand(processIo),
+    rotateCommand(processIo),
     rewrapCommand(processIo),
     auditCommand(processIo),
     auditLogCommand(processIo),

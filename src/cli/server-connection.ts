@@ -3,7 +3,7 @@ import { within } from '../kms/retry.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { type SqlFlags, sqlTargetOf } from '../server/sql-target.ts';
 import type { Surroundings } from '../server/surroundings.ts';
-import type { SqlServer } from '../sql/server.ts';
+import type { SqlServer, SqlTarget } from '../sql/server.ts';
 
 const CONNECT_MS = 15_000;
 const MAX_PORT = 65_535;
@@ -31,9 +31,13 @@ export async function connectToServer(
   server: Configuration,
   surroundings: Surroundings,
 ): Promise<SqlServer> {
-  return await within(surroundings.clock, CONNECT_MS, async (late) =>
-    surroundings.connectServer(await sqlTargetOf(flags, server, surroundings, late), late),
-  );
+  const target = await within(surroundings.clock, CONNECT_MS, (late) => sqlTargetOf(flags, server, surroundings, late));
+  return await connectTo(target, surroundings);
+}
+
+/** For a command with several connections. @throws KeyError SERVER_UNREACHABLE, SERVER_REFUSED, SQL_FAILED */
+export async function connectTo(target: SqlTarget, { clock, connectServer }: Surroundings): Promise<SqlServer> {
+  return await within(clock, CONNECT_MS, (late) => connectServer(target, late));
 }
 
 function parsePort(text: string): number {
