@@ -53,7 +53,7 @@ export function reportAsJson(report: RotateReport): string {
 
 /** Prints the result. Its notes were printed before. */
 export function printReport(io: CliIo, report: RotateReport, again: string): void {
-  const { rotated, untried, rebuilt, notRebuilt, retired, disk, diskFound, interrupted } = report;
+  const { rotated, untried, rebuilt, notRebuilt, retired, disk, interrupted } = report;
   for (const line of versionLines(rotated)) io.stdout(line);
   if (rebuilt.length > 0) io.stdout(`rebuilt: ${namesOf(rebuilt)}`);
   for (const line of retiredLines(retired)) io.stdout(line);
@@ -68,18 +68,17 @@ export function printReport(io: CliIo, report: RotateReport, again: string): voi
     io.stderr(`hint: to go on: ${again}`);
   }
   printOutcome(io, report);
-  if (disk === 'disagrees') {
-    io.stderr(`mariadb-aws-kms: error: the disk still has pages under these versions: ${namesOf(diskFound)}`);
-    io.stderr(`hint: look again later: ${again}`);
-  }
-  if (retired !== undefined && disk === 'not looked at' && diskFound.length > 0)
-    io.stderr(`mariadb-aws-kms: warning: the disk was not looked at: ${namesOf(diskFound)}`);
+  if (disk === 'disagrees') io.stderr(`hint: look again later: ${again}`);
 }
 
 /** Prints what scripts with --quiet want, too. */
-export function printOutcome(io: CliIo, { problems, undated }: RotateReport): void {
+export function printOutcome(io: CliIo, { problems, undated, retired, disk, diskFound }: RotateReport): void {
   printProblems(io, undated.map(withoutSecrets));
   printProblems(io, problems.map(withoutSecrets));
+  if (disk === 'disagrees')
+    io.stderr(`mariadb-aws-kms: error: the disk still has pages under retired versions: ${namesOf(diskFound)}`);
+  if (retired !== undefined && disk === 'not looked at' && diskFound.length > 0)
+    io.stderr(`mariadb-aws-kms: warning: the disk was not looked at: ${namesOf(diskFound)}`);
 }
 
 function versionLines(rotated: readonly NewVersion[]): readonly string[] {

@@ -1,15 +1,16 @@
 import { Command } from 'commander';
 import { type Audit, auditData } from '../audit/audit.ts';
-import { KeyError } from '../errors.ts';
+import { KeyError, toKeyError } from '../errors.ts';
 import { keyId } from '../ids.ts';
 import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import { agesOf, parseAge } from '../operate/rotate/age.ts';
 import { waitForDisk } from '../operate/rotate/disk.ts';
 import { backupProcess, tooLittleSpace } from '../operate/rotate/local.ts';
-import { namesOf, type Plan, planOf, refusalsOf } from '../operate/rotate/plan.ts';
+import { nameOfTable, namesOf, type Plan, planOf, refusalsOf } from '../operate/rotate/plan.ts';
 import { rebuildTables, tablesOf } from '../operate/rotate/rebuild.ts';
 import { readState, readTablespaces, type ServerState } from '../operate/rotate/state.ts';
+import type { TableName } from '../operate/rotate/table-name.ts';
 import { rotateKeys } from '../operate/rotate/versions.ts';
 import { type Retired, waitForServer } from '../operate/rotate/wait.ts';
 import type { Configuration } from '../server/configuration.ts';
@@ -17,15 +18,16 @@ import { dataLocations } from '../server/data-locations.ts';
 import { type SqlFlags, sqlTargetOf } from '../server/sql-target.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import type { SqlServer, SqlTarget } from '../sql/server.ts';
+import { type AuditLogOptions, audited, withAuditLog } from './audited.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
-import { progressLine } from './progress-line.ts';
+import { type ProgressBar, progressBar } from './progress-line.ts';
 import { keyPlaceOf, readServer } from './read-server.ts';
 import { printOutcome, printReport, type RotateReport, reportAsJson, statusOf } from './rotate-report.ts';
 import { connectTo, withServerConnection } from './server-connection.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
-interface RotateOptions extends OptionFileOptions, SqlFlags {
+interface RotateOptions extends OptionFileOptions, SqlFlags, AuditLogOptions {
   readonly keyId?: number;
   readonly all?: boolean;
   readonly olderThan?: number;
@@ -50,7 +52,8 @@ Exit status:
   0  done, or nothing was to do
   1  refused before anything changed, failed, or interrupted: the output says what was done
   2  bad usage
-  3  INCOMPLETE: a key's age is not known, or --wait could not look at the disk`;
+  3  INCOMPLETE: a key's age is not known, or --wait could not look at the disk
+  4  done, and the outcome is not in the audit log`;
 const EXAMPLES = `
 Example:
   mariadb-aws-kms rotate --all --dry-run
@@ -60,7 +63,7 @@ Example:
 
 /** `mariadb-aws-kms rotate`. @throws KeyError BAD_OPTION, KEY_UNKNOWN, STORE_UNAVAILABLE, SERVER_…, SQL_FAILED */
 export function rotateCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
-  return withServerConnection(withOptionFiles(new Command('rotate')))
+  return withAuditLog(withServerConnection(withOptionFiles(new Command('rotate'))))
     .description('make new key versions through the running server, and wait until its data has moved to them')
     .option('--key-id <id>', 'rotate this key', keyIdOption)
     .option('--all', 'rotate all keys of the server')
@@ -156,8 +159,8 @@ class Rotation {
       problems: refusals,
     };
     this.#say(before);
-    if (refusals.length > 0 || dryRun) this.#end(before);
-    else this.#end(await this.#work(before, { sql, target, state, plan, scope, waits: wish.waits }));
+    if (refusals.length > 0 || dryRun) this.#end(before, statusOf(before));
+    else await this.#work(before, { sql, target, state, plan, scope, waits: wish.waits });
   }
 
   #scopeOf({ keys }: ServerState): readonly number[] {
@@ -198,62 +201,83 @@ class Rotation {
     ];
   }
 
-  async #work(before: RotateReport, parts: WorkParts): Promise<RotateReport> {
+  async #work(before: RotateReport, parts: WorkParts): Promise<void> {
+    const tables = this.#options.rebuild ? tablesOf(parts.plan.stuck) : [];
+    const change = async (): Promise<RotateReport> => await this.#change(before, tables, parts);
+    if (before.keyIds.length === 0 && tables.length === 0) {
+      const report = await this.#wait(before, parts);
+      this.#end(report, statusOf(report));
+      return;
+    }
+    const about = { server: before.server, keyIds: before.keyIds, rebuild: tables.map(nameOfTable) };
+    const context = { io: this.#io, outside: this.#outside, options: this.#options };
+    // The wait, which may be long, changes nothing.
+    const { value, statusOf: loggedStatus } = await audited(context, 'rotate', about, async () => {
+      const changed = await change();
+      const { interrupted, problems, rotated, rebuilt, notRebuilt } = changed;
+      const outcome = interrupted ? 'interrupted' : problems.length > 0 ? 'failed' : 'done';
+      const codes = problems.map(({ code }) => code);
+      return { outcome, facts: { rotated, rebuilt, notRebuilt, problems: codes }, value: changed };
+    });
+    const report = value.interrupted || value.problems.length > 0 ? value : await this.#wait(value, parts);
+    this.#end(report, loggedStatus(statusOf(report)));
+  }
+
+  async #change(
+    before: RotateReport,
+    tables: readonly TableName[],
+    { sql, state, target }: WorkParts,
+  ): Promise<RotateReport> {
     const { signal } = this.#interrupted;
-    const { sql, state, plan } = parts;
-    const { rotated, untried, problems } = await rotateKeys(sql, before.keyIds, state.keys, signal);
-    let report: RotateReport = { ...before, rotated, untried, problems };
+    const made = await rotateKeys(sql, before.keyIds, state.keys, signal);
+    const report = { ...before, ...made, interrupted: signal.aborted };
+    if (tables.length === 0 || signal.aborted || made.problems.length > 0)
+      return { ...report, notRebuilt: tables.map(nameOfTable) };
+    const bar = this.#bar('rebuild');
     try {
-      if (problems.length > 0 && rotated.length === 0) return report;
-      if (this.#options.rebuild) {
-        const rebuilt = await this.#rebuild(plan, parts.target);
-        report = {
-          ...report,
-          rebuilt: rebuilt.done,
-          notRebuilt: rebuilt.left,
-          problems: [...report.problems, ...rebuilt.problems],
-        };
-      }
-      signal.throwIfAborted();
-      if (!parts.waits || report.problems.length > 0) return report;
-      const retired = await this.#waitForServer(parts);
-      report = { ...report, retired };
-      return { ...report, ...(await this.#waitForDisk(retired, parts)) };
+      const { done, left, problems } = await rebuildTables(tables, {
+        sql: await this.#connect(target),
+        onlooker: await this.#connect(target),
+        clock: this.#outside.clock,
+        signal,
+        progress: (count, table, percent) => bar.at(count + percent / 100, tables.length, table),
+      });
+      return { ...report, rebuilt: done, notRebuilt: left, problems, interrupted: signal.aborted };
     } catch (thrown) {
-      if (signal.aborted) return { ...report, interrupted: true };
-      if (thrown instanceof KeyError) return { ...report, problems: [...report.problems, thrown] };
-      throw thrown;
+      // The versions were made, and must be reported.
+      return { ...report, notRebuilt: tables.map(nameOfTable), problems: [toKeyError(thrown)] };
     } finally {
-      this.#io.redraw?.('');
+      bar.clear();
     }
   }
 
-  async #rebuild(plan: Plan, target: SqlTarget) {
-    const draw = this.#drawer();
-    return await rebuildTables(tablesOf(plan.stuck), {
-      sql: await this.#connect(target),
-      onlooker: await this.#connect(target),
-      clock: this.#outside.clock,
-      signal: this.#interrupted.signal,
-      progress: (done, all, table, percent) =>
-        draw(() => `rebuild: ${done} of ${all} tables, ${table} ${Math.round(percent)} %`),
-    });
+  async #wait(report: RotateReport, parts: WorkParts): Promise<RotateReport> {
+    const { signal } = this.#interrupted;
+    if (!parts.waits) return report;
+    let retired: readonly Retired[] | undefined;
+    try {
+      retired = await this.#waitForServer(parts);
+      return { ...report, retired, ...(await this.#waitForDisk(retired, parts)) };
+    } catch (thrown) {
+      if (signal.aborted) return { ...report, retired, interrupted: true };
+      return { ...report, retired, problems: [toKeyError(thrown)] };
+    }
   }
 
   async #waitForServer({ sql, state, scope }: WorkParts): Promise<readonly Retired[]> {
-    const draw = this.#drawer();
-    return await waitForServer({
-      sql,
-      state,
-      clock: this.#outside.clock,
-      signal: this.#interrupted.signal,
-      keyIds: new Set(scope),
-      progress: ({ done, all, secondsLeft }) =>
-        draw(
-          () =>
-            `re-encryption: ${done} of ${all} tablespaces${secondsLeft === undefined ? '' : `, about ${secondsLeft} s left`}`,
-        ),
-    });
+    const bar = this.#bar('re-encryption');
+    try {
+      return await waitForServer({
+        sql,
+        state,
+        clock: this.#outside.clock,
+        signal: this.#interrupted.signal,
+        keyIds: new Set(scope),
+        progress: (done, all) => bar.at(done, all, `${done} of ${all} tablespaces`),
+      });
+    } finally {
+      bar.clear();
+    }
   }
 
   async #waitForDisk(
@@ -265,7 +289,7 @@ class Rotation {
       return { disk: 'not looked at', diskFound: ['the server was reached over TCP: run this on its machine'] };
     const { files, clock } = this.#outside;
     const { signal } = this.#interrupted;
-    const draw = this.#drawer();
+    const bar = this.#bar('audit of the disk');
     const locations = dataLocations(datadirOf(state), (name) => state.variables.get(name));
     const audit = async (paths: readonly string[] | undefined): Promise<Audit> =>
       await auditData(
@@ -274,10 +298,10 @@ class Rotation {
           disk: files.data,
           clock,
           signal,
-          progress: (count) => draw(() => `audit of the disk: ${count} files read`),
+          progress: (count) => bar.at(0, 0, `${count} files read`),
         },
       );
-    const { behind, unseen } = await waitForDisk(retired, audit, clock, signal);
+    const { behind, unseen } = await waitForDisk(retired, audit, clock, signal).finally(() => bar.clear());
     if (behind.length > 0) return { disk: 'disagrees', diskFound: behind };
     if (unseen.length === 0) return { disk: 'agrees', diskFound: [] };
     return { disk: 'not looked at', diskFound: unseen.map(({ path, reason }) => `${path}: ${reason}`) };
@@ -289,9 +313,8 @@ class Rotation {
     return sql;
   }
 
-  /** Draws on a terminal alone, and not with --quiet. */
-  #drawer(): (line: () => string) => void {
-    return progressLine({ redraw: this.#options.quiet ? undefined : this.#io.redraw }, this.#outside.clock);
+  #bar(title: string): ProgressBar {
+    return progressBar({ redraw: this.#options.quiet ? undefined : this.#io.redraw }, this.#outside.clock, title);
   }
 
   /** Says what will happen, before it does. */
@@ -303,11 +326,11 @@ class Rotation {
     for (const note of notes) this.#io.stdout(`- ${note}`);
   }
 
-  #end(report: RotateReport): void {
+  #end(report: RotateReport, status: number): void {
     if (this.#options.json) this.#io.stdout(reportAsJson(report), 'prepared');
     else if (this.#options.quiet) printOutcome(this.#io, report);
     else printReport(this.#io, report, this.#again());
-    this.#io.exit(statusOf(report));
+    this.#io.exit(status);
   }
 
   /** The command that goes on where this one was interrupted. */

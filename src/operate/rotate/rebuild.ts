@@ -13,7 +13,7 @@ export interface Rebuilding {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** @param percent of the table's current stage */
-  readonly progress: (done: number, all: number, table: string, percent: number) => void;
+  readonly progress: (done: number, table: string, percent: number) => void;
 }
 
 export interface Rebuilt {
@@ -40,9 +40,7 @@ export async function rebuildTables(tables: readonly TableName[], rebuilding: Re
   for (const table of tables) {
     if (signal.aborted) break;
     const name = nameOfTable(table);
-    const watch = watchProgress(connection, rebuilding, (percent) =>
-      rebuilding.progress(done.length, tables.length, name, percent),
-    );
+    const watch = watchProgress(connection, rebuilding, (percent) => rebuilding.progress(done.length, name, percent));
     try {
       await sql.query(`ALTER TABLE ${identifier(table.schema)}.${identifier(table.table)} FORCE`, [], signal);
       done.push(name);

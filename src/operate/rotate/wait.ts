@@ -10,15 +10,8 @@ export interface Waiting {
   readonly signal: AbortSignal;
   readonly state: Pick<ServerState, 'rotateKeyAge' | 'encryptTables'>;
   readonly keyIds: ReadonlySet<number>;
-  /** Called about once a second. */
-  readonly progress: (progress: WaitProgress) => void;
-}
-
-export interface WaitProgress {
-  readonly done: number;
-  readonly all: number;
-  /** Undefined until some have been done. */
-  readonly secondsLeft: number | undefined;
+  /** Called about once a second with numbers of tablespaces. */
+  readonly progress: (done: number, all: number) => void;
 }
 
 /** Versions of a key up to which no data may be left. */
@@ -36,15 +29,12 @@ const POLL_MS = 1_000;
  */
 export async function waitForServer(waiting: Waiting): Promise<readonly Retired[]> {
   const { sql, clock, signal, state, keyIds, progress } = waiting;
-  const startMs = clock.monotonicMs();
   let all = 0;
   for (;;) {
     const spaces = (await readTablespaces(sql, signal)).filter(({ keyId }) => keyIds.has(keyId));
     const left = spaces.filter((space) => isWaitedFor(state, space)).length;
     all = Math.max(all, left);
-    const done = all - left;
-    const spentMs = clock.monotonicMs() - startMs;
-    progress({ done, all, secondsLeft: done === 0 ? undefined : Math.ceil(((spentMs / done) * left) / 1_000) });
+    progress(all - left, all);
     if (left === 0) return retiredIn(state, spaces);
     await clock.sleep(POLL_MS, signal);
   }
