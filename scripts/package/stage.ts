@@ -40,7 +40,14 @@ export const UNIT = 'mariadb-aws-kms-agent.service';
 const COMMAND = '/usr/bin/mariadb-aws-kms';
 const SHARED = '/usr/share/mariadb-aws-kms';
 /** Files of `packaging/` in the directory above. */
-const TEMPLATES = ['aws_key_management.cnf', 'mariadb-aws-kms.conf', 'needrestart.conf', 'removal-warnings'];
+const TEMPLATES = [
+  'aws_key_management.cnf',
+  'mariadb-aws-kms.conf',
+  'mariadb-aws-kms-rotate.service',
+  'mariadb-aws-kms-rotate.timer',
+  'needrestart.conf',
+  'removal-warnings',
+];
 const TOP_DOCUMENTS = ['README.md', 'CHANGELOG.md', 'SECURITY.md'];
 const MANUALS = '/usr/share/man/man1';
 
