@@ -15,6 +15,7 @@ export type Proof = (typeof PROOFS)[number];
 
 /** The server's number of zlib. */
 const ZLIB = 1;
+const [ZLIB_HEAD, DEFLATE] = [2, 8];
 /** An older page-compressed page in clear: its payload's length and beginning. */
 const [PAYLOAD_LENGTH, PAYLOAD] = [38, 40];
 
@@ -39,6 +40,7 @@ export function proofOf(layout: SpaceLayout, page: Buffer, space: number): Proof
 }
 
 function inflates({ pageBytes }: SpaceLayout, page: Buffer, space: number, stream: Buffer): Proof | undefined {
+  if (!beginsAsZlib(stream)) return undefined;
   try {
     const clear = inflateSync(stream, { maxOutputLength: pageBytes });
     try {
@@ -52,4 +54,9 @@ function inflates({ pageBytes }: SpaceLayout, page: Buffer, space: number, strea
   } catch {
     return undefined;
   }
+}
+
+/** RFC 1950, 2.2. Node frees a decompressor that failed late, and a wrong key would make one for each page. */
+function beginsAsZlib(stream: Buffer): boolean {
+  return stream.length >= ZLIB_HEAD && ((stream[0] ?? 0) & 0x0f) === DEFLATE && stream.readUInt16BE(0) % 31 === 0;
 }
