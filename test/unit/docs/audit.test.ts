@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import type { FileAudit } from '../../../src/audit/file-audit.ts';
 import { auditJson } from '../../../src/audit/json.ts';
 import { auditMetrics } from '../../../src/audit/prometheus.ts';
 import { log, reportOf, tablespace } from '../../support/audits.ts';
@@ -40,6 +41,26 @@ it('the schema has every member of the JSON, and the page names each', () => {
   expect(schemaErrors(Object(SCHEMA), json)).toEqual([]);
   const [, table = ''] = PAGE.split('\n## JSON\n');
   expect([...new Set(membersOf(json))].filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
+});
+
+it('the schema has every kind of file', () => {
+  const kinds: Readonly<Record<FileAudit['kind'], true>> = {
+    tablespace: true,
+    'system tablespace': true,
+    'undo tablespace': true,
+    'temporary tablespace': true,
+    'Aria table': true,
+    'temporary Aria table': true,
+    'redo log': true,
+    'redo log of a backup': true,
+    'archived redo log': true,
+    'binary log': true,
+    'relay log': true,
+  };
+  const files = full().files.flatMap((file) =>
+    Object.keys(kinds).map((kind): FileAudit => Object.assign({}, file, { kind })),
+  );
+  expect(schemaErrors(Object(SCHEMA), JSON.parse(auditJson(reportOf(files))))).toEqual([]);
 });
 
 it('a member that the schema lacks, or that has another type, is noticed', () => {
