@@ -34,7 +34,7 @@ interface Gathered extends StoredVersion {
   readonly needs: Partial<Record<NeedClass, { files: string[]; pages: number }>>;
 }
 
-/** Versions of one key id to list that nothing needs, where no key directory says which exist. */
+/** Versions of all key ids to list that nothing needs, where no key directory says which exist. */
 const MOST_UNNEEDED = 10_000;
 
 /** Returns the key versions that anything needs, in their order. */
@@ -81,8 +81,10 @@ export function isNeeded({ needs }: KeyVersionNeeds): boolean {
 function* below(needed: readonly StoredVersion[]): Generator<StoredVersion> {
   const highest = new Map<number, number>();
   for (const { id, version } of needed) highest.set(id, Math.max(version, highest.get(id) ?? 0));
+  // Damaged files may name any number of key ids.
+  const most = Math.floor(MOST_UNNEEDED / highest.size);
   for (const [id, last] of highest)
-    for (let version = Math.max(1, last - MOST_UNNEEDED); version < last; version += 1) yield { id, version };
+    for (let version = Math.max(1, last - most); version < last; version += 1) yield { id, version };
 }
 
 function byName(a: StoredVersion, b: StoredVersion): number {

@@ -27,7 +27,9 @@ export function remarksOf(
   const inClear = files.filter(({ state }) => state === 'clear' || state === 'partly');
   const ofFiles = (those: readonly FileAudit[]): readonly string[] => those.map(({ file }) => file);
   return [
-    ...(missing.length === 0 ? [] : [`no key file in ${keyDirectory}: ${some(missing, 'key version')}`]),
+    ...(missing.length === 0
+      ? []
+      : [`no key file in ${printable(keyDirectory ?? '')}: ${some(missing, 'key version')}`]),
     ...[...groups].map(([text, names]) => `${text}: ${some(names, 'file')}`),
     ...remark(
       'the recovery of a start may need what is needed to read',

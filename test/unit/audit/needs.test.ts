@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { FileAudit } from '../../../src/audit/file-audit.ts';
-import { needsOf } from '../../../src/audit/needs.ts';
+import { needsOf, withUnneeded } from '../../../src/audit/needs.ts';
 
 function fileOf(file: string, kind: FileAudit['kind'], used: number, free: number): FileAudit {
   const versions = [{ version: 4, used, free }];
@@ -34,4 +34,15 @@ it('a table without which nobody gets in is told by its directory, however its n
   const file = fileOf('global_priv.MAI', 'Aria table', 3, 0);
   expect(needsOf([{ ...file, path: '/backup/mysql/global_priv.MAI' }])[0]?.needs).toHaveProperty('start');
   expect(needsOf([{ ...file, path: '/backup/d/global_priv.MAI' }])[0]?.needs).toHaveProperty('read');
+});
+
+it('damaged files that name many key ids and high versions make no longer list than one', () => {
+  const versions = [{ version: 0xffffffff, used: 1, free: 0 }];
+  const files = Array.from({ length: 50 }, (_, at) => ({
+    ...fileOf(`d/t${at}.ibd`, 'tablespace', 1, 0),
+    keyId: at + 1,
+    versions,
+  }));
+  expect(withUnneeded(needsOf(files.slice(0, 1)))).toHaveLength(10_001);
+  expect(withUnneeded(needsOf(files))).toHaveLength(10_050);
 });

@@ -85,3 +85,8 @@ it('remarks name missing key files, contradictions, and why files are in clear',
     '4 free pages in clear, which may hold old rows, in encrypted files: d/f.ibd',
   ]);
 });
+
+it('a key directory of any name stands in one line of a remark', () => {
+  const needs = withUnneeded(needsOf([tablespace('d/t.ibd', { used: 1 })]), []);
+  expect(remarksOf([], [], needs, '/keys\n\u001b[2J')).toEqual(['no key file in /keys [2J: 1.1']);
+});
