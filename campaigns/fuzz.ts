@@ -103,9 +103,9 @@ const agent = print('agent', {
   parsing: await fuzzAgent('parsing'),
   session: await fuzzAgent('session'),
 });
-const readers = await fuzzReaders(
-  executions === undefined ? { ms: seconds * 1000 * SHARES.readers.ofSeconds } : { executions: runs('readers') },
-);
+const readers = await fuzzReaders({
+  limit: executions === undefined ? { ms: seconds * 1000 * SHARES.readers.ofSeconds } : { executions: runs('readers') },
+});
 failed ||= readers.failed;
 const files = print('readers of data files', readers.executions);
 print('all', { plugin, agent, files });

@@ -1,41 +1,36 @@
 /** Tablespaces of any bytes are decrypted, or refused by an error that names them. */
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import type { DataKeys } from '../../src/decrypt/data-keys.ts';
-import { Pages } from '../../src/decrypt/tablespace/pages.ts';
-import { decryptTablespace, type TablespaceParts, verifyTablespace } from '../../src/decrypt/tablespace/tablespace.ts';
+import { openSpace } from '../../src/decrypt/tablespace/open-space.ts';
+import { type KeysOfVersion, type OpenSpace, Pages } from '../../src/decrypt/tablespace/pages.ts';
+import {
+  decryptTablespace,
+  type TablespaceParts,
+  type TablespaceResult,
+  verifyTablespace,
+} from '../../src/decrypt/tablespace/tablespace.ts';
 import type { PageThreads } from '../../src/decrypt/tablespace/threads.ts';
 import { KeyError } from '../../src/errors.ts';
-import { ENCRYPTION_ALGORITHMS } from '../../src/format/encryption-algorithm.ts';
 import { pageDamage } from '../../src/format/innodb/page-checksum.ts';
 import { readTablespace } from '../../src/format/innodb/tablespace.ts';
-import { MADE_KEYS } from './data-seeds.ts';
+import { isKeyId, isKeyVersion } from '../../src/ids.ts';
+import { ANY_KEYS } from './any-keys.ts';
+import { withFiles } from './scratch-files.ts';
 
 const SIGNAL = new AbortController().signal;
-const REFUSALS: readonly KeyError['code'][] = ['DATA_UNREADABLE', 'KEY_UNKNOWN', 'STORE_UNAVAILABLE'];
-
-/** Keys of the made tablespaces, and key N of 16 bytes N for files of a server. */
-const KEYS: DataKeys = {
-  place: 'keys.txt',
-  candidates: (id, version) => {
-    const known = ENCRYPTION_ALGORITHMS.map((algorithm) => ({ bytes: Buffer.alloc(16, id), algorithm }));
-    return Promise.resolve(version > 2 ? [] : id === 5 && version === 2 ? MADE_KEYS : [...MADE_KEYS, ...known]);
-  },
-  wipe: () => undefined,
-};
+const REFUSALS: readonly KeyError['code'][] = ['DATA_UNREADABLE', 'KEY_UNKNOWN', 'STORE_UNAVAILABLE', 'KMS_OPERATOR'];
 
 /** Reads in this thread, and waits for no server that may be writing. */
-const THREADS: PageThreads = {
+export const THIS_THREAD: PageThreads = {
   count: 1,
   read: (_file, space, keys, from, to) => new Pages(space, keys, () => undefined).range(from, to),
   close: () => Promise.resolve(),
 };
 
 const PARTS: TablespaceParts = {
-  keys: KEYS,
-  threads: THREADS,
+  keys: ANY_KEYS,
+  threads: THIS_THREAD,
   random: () => 0.5,
   signal: SIGNAL,
   progress: () => undefined,
@@ -51,32 +46,42 @@ async function refused<T>(names: readonly string[], run: () => Promise<T>): Prom
   }
 }
 
-/** Descriptors are given anew from the lowest that is free. */
-function nextDescriptor(): number {
-  const descriptor = openSync('/dev/null', 'r');
-  closeSync(descriptor);
-  return descriptor;
-}
-
-/** @param verify it is verified, too, without a copy */
-async function decryptAnyTablespace(bytes: Buffer, verify: boolean): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'mak-fuzz-'));
-  try {
+/** @param turn 0: the tablespace is verified, too, without a copy; 1: one of its pages is decrypted */
+async function decryptAnyTablespace(bytes: Buffer, turn: number): Promise<void> {
+  await withFiles([['t.ibd', bytes]], async (directory) => {
     const [input, output] = [join(directory, 't.ibd'), join(directory, 'clear.ibd')];
-    writeFileSync(input, bytes);
-    const free = nextDescriptor();
     const result = await refused([input, output], () => decryptTablespace(input, output, PARTS));
-    const checked = verify ? await refused([input], () => verifyTablespace(input, PARTS)) : result;
-    if (nextDescriptor() !== free) throw new Error('a file is still open');
-    const left = readdirSync(directory).sort().join(' ');
-    if (left !== (result === undefined ? 't.ibd' : 'clear.ibd t.ibd')) throw new Error(`there are: ${left}`);
-    if (verify && !readFileSync(input).equals(bytes)) throw new Error('the input has changed');
-    if (result === undefined) return;
+    if (turn === 1) await decryptAnyPage(input, bytes.length % 12, result);
+    if (turn === 0 && !readFileSync(input).equals(bytes)) throw new Error('the input has changed');
+    const checked = turn === 0 ? await refused([input], () => verifyTablespace(input, PARTS)) : result;
+    if (result === undefined) return [];
     if (checked?.failed !== result.failed) throw new Error(`${result.failed} of ${checked?.failed} failures`);
     expectClear(readFileSync(output), result.failed);
+    return [output];
+  });
+}
+
+/** A page alone has the same outcome as among all. @param all undefined: nothing was decrypted */
+async function decryptAnyPage(input: string, number: number, all: TablespaceResult | undefined): Promise<void> {
+  const opened = await refused([input], async () => openSpace(input));
+  if (opened === undefined) return;
+  try {
+    if (number >= opened.pages) return;
+    const { result } = await new Pages(opened.space, candidates(opened.space), () => undefined).one(number);
+    const [failure] = result.failures;
+    const known = all?.failures.find(({ page }) => page === number);
+    if (all !== undefined && failure?.reason !== known?.reason)
+      throw new Error(`page ${number}: ${failure?.reason}, not ${known?.reason}`);
   } finally {
-    rmSync(directory, { recursive: true });
+    opened.close();
   }
+}
+
+function candidates({ crypt }: OpenSpace): KeysOfVersion {
+  return async (version) => {
+    const id = crypt?.keyId ?? 0;
+    return isKeyId(id) && isKeyVersion(version) ? await ANY_KEYS.candidates(id, version).catch(() => []) : [];
+  };
 }
 
 /** All pages of the copy are in clear and right but those that were reported. */
@@ -96,6 +101,6 @@ export function decryptedTablespaceProperty(
   within: (run: () => Promise<void>) => Promise<void>,
 ): fc.IRawProperty<unknown> {
   return fc.asyncProperty(tablespace, fc.nat({ max: 3 }), (bytes, turn) =>
-    within(() => decryptAnyTablespace(bytes, turn === 0)),
+    within(() => decryptAnyTablespace(bytes, turn)),
   );
 }
