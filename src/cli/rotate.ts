@@ -7,7 +7,7 @@ import { openStore } from '../keystore/open-store.ts';
 import { agesOf, parseAge } from '../operate/rotate/age.ts';
 import { waitForDisk } from '../operate/rotate/disk.ts';
 import { backupProcess, tooLittleSpace } from '../operate/rotate/local.ts';
-import { nameOfTable, namesOf, type Plan, planOf, refusalsOf } from '../operate/rotate/plan.ts';
+import { backupRefusal, nameOfTable, namesOf, type Plan, planOf, pluginRefusal } from '../operate/rotate/plan.ts';
 import { rebuildTables, tablesOf } from '../operate/rotate/rebuild.ts';
 import { readState, readTablespaces, type ServerState } from '../operate/rotate/state.ts';
 import type { TableName } from '../operate/rotate/table-name.ts';
@@ -129,7 +129,7 @@ class Rotation {
     const { signal } = this.#interrupted;
     const sql = await this.#connect(target);
     const state = await readState(sql, signal);
-    const [unfit] = refusalsOf(state);
+    const unfit = pluginRefusal(state);
     if (unfit !== undefined) throw unfit;
     const scope = this.#scopeOf(state);
     const ages = await this.#ages(scope, server);
@@ -191,13 +191,12 @@ class Rotation {
     sql: SqlServer,
   ): Promise<readonly KeyError[]> {
     if (!('socket' in place)) return [];
+    const { waitOnly = false, rebuild = false } = this.#options;
     const datadir = datadirOf(state);
     const backup = await backupProcess(this.#outside, { datadir, socket: place.socket });
     return [
-      ...(backup === undefined || this.#options.waitOnly ? [] : refusalsOf({ ...state, backup })),
-      ...(this.#options.rebuild
-        ? await tooLittleSpace(plan.stuck, sql, this.#outside.files, datadir, this.#interrupted.signal)
-        : []),
+      ...(backup === undefined || (waitOnly && !rebuild) ? [] : [backupRefusal(backup)]),
+      ...(rebuild ? await tooLittleSpace(plan.stuck, sql, this.#outside.files, datadir, this.#interrupted.signal) : []),
     ];
   }
 

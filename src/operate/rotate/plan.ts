@@ -31,27 +31,19 @@ export interface Plan {
 
 const NAMED = 10;
 
-/** Refusals that do not depend on keys. */
-export function refusalsOf({ plugins, backup }: ServerState): readonly KeyError[] {
-  const others = plugins.filter((name) => name !== PLUGIN);
-  if (!plugins.includes(PLUGIN)) {
-    const found = others.length === 0 ? 'no encryption plugin is active' : `its keys are those of ${others.join(', ')}`;
-    return [
-      new KeyError('KEY_NOT_ALLOWED', `this server does not have ${PLUGIN}: ${found}`, {
-        hint: 'mariadb-aws-kms doctor says what keeps it from being loaded; another plugin rotates in its own way',
-      }),
-    ];
-  }
-  if (backup === undefined) return [];
-  return [
-    new KeyError(
-      'KEY_NOT_ALLOWED',
-      `a backup runs (${backup}), and would have pages of a version whose key it did not copy`,
-      {
-        hint: 'rotate when it has ended',
-      },
-    ),
-  ];
+/** Returns the reason why this server's keys are not rotated here; undefined: it has the plugin. */
+export function pluginRefusal({ plugins }: ServerState): KeyError | undefined {
+  if (plugins.includes(PLUGIN)) return undefined;
+  const found = plugins.length === 0 ? 'no encryption plugin is active' : `its keys are those of ${plugins.join(', ')}`;
+  return new KeyError('KEY_NOT_ALLOWED', `this server does not have ${PLUGIN}: ${found}`, {
+    hint: 'mariadb-aws-kms doctor says what keeps it from being loaded; another plugin rotates in its own way',
+  });
+}
+
+/** @param backup its process or statement */
+export function backupRefusal(backup: string): KeyError {
+  const found = `a backup runs (${backup}), and would have pages of a version whose key it did not copy`;
+  return new KeyError('KEY_NOT_ALLOWED', found, { hint: 'rotate when it has ended' });
 }
 
 /** @param keyIds the keys to rotate, which the server has */
@@ -63,7 +55,7 @@ export function planOf(state: ServerState, spaces: readonly Tablespace[], keyIds
   const stops = stopsOf(state);
   const tables = stuck.flatMap(({ table }) => (table === undefined ? [] : [nameOfTable(table)]));
   const refusals = [
-    ...refusalsOf(state),
+    ...(state.backup === undefined || (wish.isWaitOnly && !wish.rebuilds) ? [] : [backupRefusal(state.backup)]),
     ...(wish.isWaitOnly ? [] : unended(state, ofKeys)),
     ...(wish.waits && stops !== undefined && ofKeys.length > 0 ? [stops] : []),
     ...(wish.waits && !wish.rebuilds && tables.length > 0 ? [neverVisited(tables)] : []),
@@ -156,6 +148,8 @@ function notesOn(
       );
     }
   }
+  if (wish.rebuilds && state.encryptTables !== 'OFF')
+    notes.push(`no table is rebuilt: with innodb_encrypt_tables=${state.encryptTables} the threads move all of them`);
   if (tables.length > 0) {
     notes.push(
       wish.rebuilds

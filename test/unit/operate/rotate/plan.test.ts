@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { planOf, refusalsOf } from '../../../../src/operate/rotate/plan.ts';
+import { planOf, pluginRefusal } from '../../../../src/operate/rotate/plan.ts';
 import { readState, type ServerState, type Tablespace } from '../../../../src/operate/rotate/state.ts';
 import { ScriptedServer } from '../../../support/scripted-server.ts';
 
@@ -105,14 +105,16 @@ it('the plan says what rotates where on a Galera node and a replica', () => {
   expect(notes({ hasBinaryLog: true, encryptTables: 'OFF' }, REBUILD)).toContain('replicas rebuild these tables, too');
 });
 
-it('another key plugin, none, and a backup are refused', () => {
-  const first = (state: Partial<ServerState>) => refusalsOf({ ...STATE, ...state })[0]?.message;
-  expect(first({ plugins: ['file_key_management'] })).toBe(
+it('another key plugin, none, and a backup are refused; a backup does not disturb a wait', () => {
+  const plugin = (plugins: readonly string[]) => pluginRefusal({ ...STATE, plugins })?.message;
+  expect(plugin(['file_key_management'])).toBe(
     'this server does not have aws_key_management: its keys are those of file_key_management',
   );
-  expect(first({ plugins: [] })).toMatch(/: no encryption plugin is active$/);
-  expect(first({ backup: 'BACKUP STAGE START' })).toMatch(/^a backup runs \(BACKUP STAGE START\)/);
-  expect(first({})).toBeUndefined();
+  expect(plugin([])).toMatch(/: no encryption plugin is active$/);
+  expect(plugin(['aws_key_management'])).toBeUndefined();
+  const backup = 'BACKUP STAGE START';
+  expect(refusals({ backup }, {}, ROTATE)).toMatch(/^a backup runs \(BACKUP STAGE START\)/);
+  expect(refusals({ backup }, {}, { ...WAIT, isWaitOnly: true })).toBe('');
 });
 
 it('the state of a server is read from its variables, status and statements', async () => {
