@@ -72,8 +72,14 @@ function differences(needed: readonly VersionInFiles[], named: readonly VersionI
   ];
 }
 
-/** Every version of pages in use has pages that decrypt, and no page has a version that the audit did not see. */
-function versionDifference({ file, kind, keyVersions }: AuditedFile, { files }: VerifiedJson): readonly string[] {
+/**
+ * Every version of pages in use has pages that decrypt, and no page has a version that the audit did not see. In a file
+ * whose pages in use are in clear, free pages may still decrypt, and nothing needs their versions.
+ */
+function versionDifference(
+  { file, kind, keyVersions, state }: AuditedFile,
+  { files }: VerifiedJson,
+): readonly string[] {
   if (!kind.endsWith('tablespace') || kind.startsWith('temporary')) return [];
   const verified = files.find((one) => one.file === file);
   if (verified === undefined) return [`${file} is not verified`];
@@ -82,6 +88,8 @@ function versionDifference({ file, kind, keyVersions }: AuditedFile, { files }: 
   const audited = new Set(keyVersions.map(({ version }) => version));
   return [
     ...inUse.filter((version) => !decrypted.has(version)).map((version) => `${file}: no page of version ${version}`),
-    ...[...decrypted].filter((version) => !audited.has(version)).map((version) => `${file}: pages of ${version}`),
+    ...[...decrypted]
+      .filter((version) => state !== 'clear' && !audited.has(version))
+      .map((version) => `${file}: pages of ${version}`),
   ];
 }

@@ -41,7 +41,7 @@ const LONG: readonly Build[] = [
 
 const table = new AuditTable();
 afterAll(() => {
-  if (all) console.log(table.markdown());
+  if (all) console.log([...table.problems, table.markdown()].join('\n'));
 });
 
 it.each(all ? LONG : [...SHORT.keys()])(
