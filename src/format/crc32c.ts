@@ -1,3 +1,5 @@
+import { foldingChecksum, LEAST_FOLDED, type RawChecksum } from './crc32c-folding.ts';
+
 /**
  * CRC-32C (Castagnoli), sixteen bytes at a time: with one table for each of sixteen positions, the bytes need not wait
  * for each other (Kounavis and Berry, 2008).
@@ -9,10 +11,19 @@ const POLYNOMIAL = 0x82f63b78;
 const TABLES = makeTables();
 const NO_WORDS = new Int32Array();
 
+/** Made when a long checksum is first needed. */
+let long: RawChecksum | undefined;
+
 /** @param before the checksum of what comes before the bytes */
 export function crc32c(bytes: Uint8Array, before = 0): number {
+  if (bytes.length < LEAST_FOLDED) return ~byTables(bytes, ~before) >>> 0;
+  long ??= foldingChecksum(byTables) ?? byTables;
+  return ~long(bytes, ~before) >>> 0;
+}
+
+function byTables(bytes: Uint8Array, state: number): number {
   const { buffer, byteOffset, length } = bytes;
-  let crc = ~before;
+  let crc = state;
   let at = 0;
   // An array of words begins at a multiple of four.
   for (const end = Math.min(-byteOffset & 3, length); at < end; at += 1) crc = step(crc, bytes[at]);
@@ -42,7 +53,7 @@ export function crc32c(bytes: Uint8Array, before = 0): number {
       of(0, d >>> 24);
   }
   for (at += words.byteLength; at < length; at += 1) crc = step(crc, bytes[at]);
-  return ~crc >>> 0;
+  return crc;
 }
 
 function step(crc: number, byte = 0): number {
