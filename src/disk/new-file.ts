@@ -2,7 +2,7 @@
 import {
   closeSync,
   constants,
-  fsyncSync,
+  fsync,
   ftruncateSync,
   linkSync,
   lstatSync,
@@ -12,10 +12,11 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Random } from '../clock.ts';
 import { KeyError, systemErrorCode } from '../errors.ts';
 
-/** Synchronous, as reading data files is. Offsets are those of the file. */
+/** Synchronous, as reading data files is, except for what waits long for the disk. Offsets are those of the file. */
 export interface NewFile {
   readonly descriptor: number;
   write(bytes: Uint8Array, offset: number): void;
@@ -27,19 +28,19 @@ export interface NewFile {
    * Syncs the file and gives it its name.
    * @throws KeyError STORE_UNAVAILABLE if a file of that name was made in the meantime
    */
-  complete(): void;
+  complete(): Promise<void>;
   /** Removes a complete file. */
   undo(): void;
-  /** Removes the file, unless it is complete. */
+  /** Removes the file, unless it is complete. Not to be called before `complete` has settled. */
   close(): void;
 }
 
 /** Gives all files their names, or none. @throws KeyError STORE_UNAVAILABLE */
-export function completeAll(files: readonly NewFile[]): void {
+export async function completeAll(files: readonly NewFile[]): Promise<void> {
   const done: NewFile[] = [];
   try {
     for (const file of files) {
-      file.complete();
+      await file.complete();
       done.push(file);
     }
   } catch (error) {
@@ -48,6 +49,8 @@ export function completeAll(files: readonly NewFile[]): void {
   }
 }
 
+/** Waits in a thread of Node's own, so that other files can be written meanwhile. */
+const sync = promisify(fsync);
 const OWNER_ONLY = 0o600;
 const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
@@ -83,21 +86,31 @@ export function createNewFile(path: string, random: Random): NewFile {
         for (let done = 0, got = -1; got !== 0 && done < into.length; done += got)
           got = readSync(descriptor, into, done, into.length - done, offset + done);
       }),
-    complete: () =>
-      attempt(() => {
-        fsyncSync(descriptor);
+    complete: async () => {
+      try {
+        await sync(descriptor);
         // A link, because a rename would replace another file.
         linkSync(temporary, path);
-        const directory = openSync(dirname(path), DIRECTORY);
-        fsyncSync(directory);
-        closeSync(directory);
-      }),
+        await syncDirectory(dirname(path));
+      } catch (error) {
+        throw failed(error);
+      }
+    },
     undo: () => unlinkSync(path),
     close: () => {
       closeSync(descriptor);
       unlinkSync(temporary);
     },
   };
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = openSync(path, DIRECTORY);
+  try {
+    await sync(directory);
+  } finally {
+    closeSync(directory);
+  }
 }
 
 function taken(path: string): KeyError {

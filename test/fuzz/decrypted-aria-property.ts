@@ -35,7 +35,7 @@ class MemoryFile implements NewFile {
   }
 
   extend(): void {}
-  complete(): void {}
+  async complete(): Promise<void> {}
   undo(): void {}
   close(): void {}
 }

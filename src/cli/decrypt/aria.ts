@@ -87,7 +87,7 @@ async function decryptTable(
       target.write(definition.read(0, definition.bytes), 0);
       copies.push(target);
     }
-    completeAll(copies);
+    await completeAll(copies);
     return result;
   } finally {
     for (const close of closers) close();

@@ -65,7 +65,7 @@ export function decryptBinlogCommand(
             copy = path === undefined ? undefined : createNewFile(path, outside.random);
             const output = copy === undefined ? following(streams.output, index) : appendTo(copy);
             const log = await decryptLog(input, keys, output, signal);
-            copy?.complete();
+            await copy?.complete();
             return resultOf(input.name, path, log, index === files.length - 1);
           } finally {
             input.close();

@@ -53,7 +53,7 @@ export function decryptPageCommand(io: CliIo, surroundings: () => Surroundings =
         const found = await decryptPage(file, options.page, keys);
         try {
           const facts = factsOf(found);
-          if (facts.ok && options.to !== undefined) write(options.to, found.page, outside);
+          if (facts.ok && options.to !== undefined) await write(options.to, found.page, outside);
           if (options.json) {
             const problems = problemsAsJson(found.keyProblems);
             const hex = facts.ok && options.hex ? found.page.toString('hex') : undefined;
@@ -115,11 +115,11 @@ function print(io: CliIo, file: string, number: number, found: PageResult): void
   else if (reason !== undefined) io.stderr(`mariadb-aws-kms: error: page ${number}: ${describeReason(reason)}`);
 }
 
-function write(path: string, page: Buffer, { random }: Surroundings): void {
+async function write(path: string, page: Buffer, { random }: Surroundings): Promise<void> {
   const file = createNewFile(path, random);
   try {
     file.write(page, 0);
-    file.complete();
+    await file.complete();
   } finally {
     file.close();
   }

@@ -23,6 +23,9 @@ import { type KeySourceOptions, withDataKeys, withKeySource } from './key-source
 import { outputPaths } from './outputs.ts';
 import { withPageThreads } from './page-threads.ts';
 
+/** Most copies that are under way: one that is read, and those before it that wait for the disk. */
+const MOST_COPIES = 4;
+
 interface TablespaceOptions extends KeySourceOptions {
   readonly to: string;
   readonly json?: boolean;
@@ -58,27 +61,42 @@ export function decryptTablespaceCommand(io: CliIo, surroundings: () => Surround
       const show = progressLine(io, outside.clock);
       const results: (TablespaceResult & { readonly output: string })[] = [];
       const problems: KeyError[] = [];
+      const finish = (output: string, found: TablespaceResult | KeyError): void => {
+        io.redraw?.('');
+        if (found instanceof KeyError) problems.push(found);
+        else results.push({ ...found, output });
+        if (!options.json) print(io, found, output);
+      };
       try {
         await withDataKeys(io, options, outside, async (keys) => {
           await withPageThreads(files, outside, async (threads) => {
             const { random } = outside;
+            const { signal } = interrupted;
+            const finished: Promise<void>[] = [];
             for (const [index, file] of files.entries()) {
+              if (signal.aborted) break;
               const output = outputs[index] ?? '';
+              const { promise: allTaken, resolve } = Promise.withResolvers<void>();
               let done = 0;
               const progress = (bytes: number): void => {
                 done += bytes;
                 show(() => `decrypt: ${file}: ${size(done)} read, file ${index + 1} of ${files.length}`);
               };
-              const parts = { keys, threads, random, signal: interrupted.signal, progress };
-              const found = await decryptTablespace(file, output, parts).catch((thrown: unknown) =>
-                withoutSecrets(toKeyError(thrown)),
+              const parts = { keys, threads, random, signal, progress, allTaken: resolve };
+              const copy = decryptTablespace(file, output, parts).catch((thrown: unknown) =>
+                thrown === signal.reason ? undefined : withoutSecrets(toKeyError(thrown)),
               );
-              io.redraw?.('');
-              if (found instanceof KeyError) problems.push(found);
-              else results.push({ ...found, output });
-              if (!options.json) print(io, found, output);
-              if (interrupted.signal.aborted) break;
+              const inTurn = async (before = finished[index - 1]): Promise<void> => {
+                const found = await copy;
+                await before;
+                if (found !== undefined) finish(output, found);
+              };
+              finished.push(inTurn());
+              await Promise.race([allTaken, copy]);
+              await finished[index + 1 - MOST_COPIES];
             }
+            await Promise.all(finished);
+            if (results.length + problems.length < files.length) finish('', withoutSecrets(toKeyError(signal.reason)));
           });
         });
       } finally {

@@ -21,6 +21,8 @@ export interface TablespaceParts {
   readonly signal: AbortSignal;
   /** Called after each range with its bytes. */
   readonly progress: (bytes: number) => void;
+  /** Called when the last range is given to a thread: the next tablespace keeps the other threads busy. */
+  readonly allTaken?: () => void;
 }
 
 export interface TablespaceResult extends PagesResult {
@@ -99,7 +101,7 @@ export async function decryptTablespace(
       });
       check(result, 1);
       parts.signal.throwIfAborted();
-      file.complete();
+      await file.complete();
       return result;
     } catch (thrown) {
       throw thrown instanceof OutputError ? unwritable(output, thrown.code, thrown) : thrown;
@@ -115,7 +117,7 @@ async function readPages(
   path: string,
   { pages, missing, rest }: OpenedSpace,
   space: OpenSpace,
-  { keys, threads, signal, progress }: TablespaceParts,
+  { keys, threads, signal, progress, allTaken }: TablespaceParts,
   afterRange: (soFar: TablespaceResult) => void = () => undefined,
 ): Promise<TablespaceResult> {
   const file = files++;
@@ -144,9 +146,12 @@ async function readPages(
     for (const from of ranges) {
       signal.throwIfAborted();
       const to = Math.min(from + step, pages);
+      // Reading in the calling thread, one tablespace must be left before the next.
+      if (to === pages && threads.count > 1) allTaken?.();
       const { firstPage } = space;
       addResult(sum, await threads.read(file, space, keysOf, firstPage + from, firstPage + to));
       progress((to - from) * layout.fileBytes);
+      if (to === pages) allTaken?.();
       afterRange(soFar());
     }
   };

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { decryptPageCommand } from '../../../src/cli/decrypt/page.ts';
@@ -58,16 +58,23 @@ describe('decrypt tablespace', () => {
     });
   });
 
-  it('prints each result when it is there', async () => {
-    const [first, second] = [table('a.ibd'), table('b.ibd')];
+  it('prints the results in the order of the files, the first before the last copy is begun', async () => {
+    const names = ['a.ibd', 'b.ibd', 'c.ibd', 'd.ibd', 'e.ibd'];
     const to = join(root, 'copies');
     mkdirSync(to);
+    const printed: string[] = [];
     const seen: string[][] = [];
     const stdout = (line: string): void => {
-      if (line.includes('page decrypted')) seen.push(readdirSync(to));
+      if (!line.includes('page decrypted')) return;
+      printed.push(basename(line.split(':')[0] ?? ''));
+      seen.push(readdirSync(to));
     };
-    await run(decryptTablespaceCommand, ['--key-file', keys, '--to', to, first, second], { stdout });
-    expect(seen).toEqual([['a.ibd'], ['a.ibd', 'b.ibd']]);
+    const files = names.map((name) => table(name));
+    await run(decryptTablespaceCommand, ['--key-file', keys, '--to', to, ...files], { stdout });
+    expect(printed).toEqual(names);
+    expect(seen[0]).toContain('a.ibd');
+    expect(seen[0]?.some((name) => name.includes('e.ibd'))).toBe(false);
+    expect(seen.at(-1)).toEqual(names);
   });
 
   it('ends with 1 for a table that was cut', async () => {

@@ -14,7 +14,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-it('a file has its name, for its owner alone, once it is complete', () => {
+it('a file has its name, for its owner alone, once it is complete', async () => {
   const path = join(directory, 'copy');
   const file = createNewFile(path, random);
   file.write(Buffer.from('world'), 6);
@@ -23,7 +23,7 @@ it('a file has its name, for its owner alone, once it is complete', () => {
   file.read(part, 6);
   expect(part.toString()).toBe('world');
   expect(readdirSync(directory)).not.toContain('copy');
-  file.complete();
+  await file.complete();
   file.close();
   expect(readdirSync(directory)).toEqual(['copy']);
   expect(readFileSync(path, 'utf8')).toBe('hello world');
