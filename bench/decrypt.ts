@@ -18,6 +18,10 @@ const LOGS = [
   { name: 'events of about 8 KiB', rowBytes: 1000, eventBytes: 8192 },
 ] as const;
 
+/** Copies files and syncs each: what the disk gives. */
+const COPY_EACH =
+  'to=$1; shift; for each; do dd if="$each" of="$to/$(basename "$each")" bs=1M conv=fsync status=none || exit; done';
+
 const perSecond = (bytes: number, ms: readonly number[]): string =>
   withSpread(
     ms.map((each) => bytes / 1e6 / each),
@@ -37,16 +41,21 @@ async function decrypt({ server, kmsUrl }: DecryptPlace, kind: string, args: rea
 /** Decrypts some tables of the stopped server, then has the server do so; other tables in each round. */
 export async function decryptTables(place: DecryptPlace, tables: number, rounds: number): Promise<string> {
   const { server, directory } = place;
-  const [copied, altered]: [number[], number[]] = [[], []];
+  const [copied, plain, altered]: [number[], number[], number[]] = [[], [], []];
   let bytes = 0;
   for (let round = 0; round < rounds; round += 1) {
     const names = Array.from({ length: tables }, (_, table) => `t${round * tables + table}`);
     const files = names.map((name) => join(server.datadir, 'large', `${name}.ibd`));
     bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
+    await measureCommand(['cat', ...files]);
     const copies = join(directory, 'copies');
-    mkdirSync(copies);
-    copied.push((await decrypt(place, 'tablespace', ['--to', copies, ...files])).ms);
-    rmSync(copies, { recursive: true });
+    const intoCopies = async (times: number[], command: () => Promise<CommandRun>): Promise<void> => {
+      mkdirSync(copies);
+      times.push((await command()).ms);
+      rmSync(copies, { recursive: true });
+    };
+    await intoCopies(copied, () => decrypt(place, 'tablespace', ['--to', copies, ...files]));
+    await intoCopies(plain, () => measureCommand(['sh', '-c', COPY_EACH, 'sh', copies, ...files]));
     await server.start();
     try {
       const startMs = performance.now();
@@ -60,6 +69,7 @@ export async function decryptTables(place: DecryptPlace, tables: number, rounds:
     [`${(bytes / 1e9).toFixed(1)} GB in ${tables} tablespaces`, 's', 'GB/s', 'times as fast'],
     [
       ['ALTER TABLE … ENCRYPTED=NO', seconds(altered), perSecond(bytes, altered), '1.00'],
+      ['dd with fsync, of each file', seconds(plain), perSecond(bytes, plain), withSpread(ratios(altered, plain), 2)],
       ['decrypt tablespace', seconds(copied), perSecond(bytes, copied), withSpread(ratios(altered, copied), 2)],
     ],
   );
