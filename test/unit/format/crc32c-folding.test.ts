@@ -33,7 +33,7 @@ it.each([...LENGTHS, ...LONGER])('%i bytes have the checksum of the definition, 
     expect(folding?.(part, state), `from ${from}`).toBe(byBytes(part, state));
     expect(crc32c(part)).toBe(~byBytes(part, -1) >>> 0);
   }
-  // What is left to the slower way is short.
+  // The slower way gets only a short rest.
   expect(Math.max(...rests)).toBeLessThan(LEAST_FOLDED);
 });
 
