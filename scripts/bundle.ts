@@ -4,8 +4,8 @@ import { build, type CommonOptions, type Metafile, transform } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 const entry = 'src/cli/main.ts';
-/** The main module of threads, which have no file to start from: the bundle has its text. */
-const THREAD = 'src/decrypt/tablespace/thread.ts';
+/** The main modules of threads, which have no file to start from: the bundle has their texts, under these names. */
+const THREADS = { PAGES_THREAD: 'src/decrypt/tablespace/thread.ts', AUDIT_THREAD: 'src/audit/thread.ts' };
 
 const COMMON = {
   platform: 'node',
@@ -27,17 +27,7 @@ export interface Bundle {
 
 /** @param commit what `--version` prints */
 export async function bundle(commit: string): Promise<Bundle> {
-  const thread = await build({
-    ...COMMON,
-    absWorkingDir: root,
-    entryPoints: [THREAD],
-    outdir: root,
-    write: false,
-    bundle: true,
-    metafile: true,
-    format: 'cjs',
-    mainFields: ['module', 'main'],
-  });
+  const threads = await Promise.all(Object.entries(THREADS).map(([name, module]) => bundleThread(name, module)));
   const { outputFiles, metafile } = await build({
     ...COMMON,
     absWorkingDir: root,
@@ -53,7 +43,7 @@ export async function bundle(commit: string): Promise<Bundle> {
     mainFields: ['module', 'main'],
     define: {
       BUILD_COMMIT: JSON.stringify(commit),
-      PAGES_THREAD: JSON.stringify(thread.outputFiles.map(({ text }) => text).join('')),
+      ...Object.fromEntries(threads.map(({ name, text }) => [name, JSON.stringify(text)])),
     },
   });
   const modules = new Map<string, string>();
@@ -79,11 +69,26 @@ export async function bundle(commit: string): Promise<Bundle> {
     define: { CHUNKS: JSON.stringify(places) },
   });
   const inputs = new Set(
-    [thread.metafile, metafile].flatMap(({ outputs }) =>
+    [...threads.map((thread) => thread.metafile), metafile].flatMap(({ outputs }) =>
       Object.values(outputs).flatMap((output) => Object.keys(output.inputs)),
     ),
   );
   return { loader: loaders.map(({ text }) => text).join(''), chunks, inputs: [...inputs].sort() };
+}
+
+async function bundleThread(name: string, module: string): Promise<{ name: string; text: string; metafile: Metafile }> {
+  const { outputFiles, metafile } = await build({
+    ...COMMON,
+    absWorkingDir: root,
+    entryPoints: [module],
+    outdir: root,
+    write: false,
+    bundle: true,
+    metafile: true,
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+  });
+  return { name, text: outputFiles.map(({ text }) => text).join(''), metafile };
 }
 
 /** Names of the chunk and of all that it imports statically. */

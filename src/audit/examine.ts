@@ -25,6 +25,50 @@ export interface FoundAria {
   readonly cut: string | undefined;
 }
 
+/** Kinds of files with pages that are read without regard to other files. */
+export type PagesKind =
+  | 'tablespace'
+  | 'remote tablespace'
+  | 'undo tablespace'
+  | 'temporary tablespace'
+  | 'Aria table'
+  | 'temporary Aria table';
+
+/** The answer about such a file: plain data, which one thread sends to another. */
+export interface Examined {
+  readonly found: Found;
+  /** The place where the file ends too early, where that is damage. */
+  readonly cut: string | undefined;
+  readonly isUnwritten: boolean;
+}
+
+/** @param data the .MAD file of an Aria table; undefined: there is no data */
+export async function examinePages(
+  kind: PagesKind,
+  file: Readable,
+  data: Readable | undefined,
+  means: ScanMeans,
+): Promise<Examined | undefined> {
+  switch (kind) {
+    case 'Aria table':
+    case 'temporary Aria table': {
+      const table = await examineAria(file, data, means);
+      return table === undefined ? undefined : { ...table, isUnwritten: false };
+    }
+    case 'temporary tablespace': {
+      const found = await examineTemporary(file, means);
+      return found === undefined ? undefined : { found, cut: undefined, isUnwritten: false };
+    }
+    default: {
+      const space = await examineTablespace(file, means);
+      if (space === undefined) return undefined;
+      const { found, cut, isUnwritten } = space;
+      // A server makes an undo tablespace shorter before it writes page 0.
+      return kind === 'undo tablespace' ? { found, cut: undefined, isUnwritten: false } : { found, cut, isUnwritten };
+    }
+  }
+}
+
 /** @param rest of the file before, in a tablespace of several files */
 export async function examineTablespace(
   file: Readable,

@@ -57,7 +57,8 @@ export class SpaceCounts {
   }
 
   isCopy(number: number): boolean {
-    return isInDoublewrite(this.#doublewrite, this.#layout.pagesOfExtent, number);
+    // Few tablespaces have such an area, and this is asked of every page.
+    return this.#doublewrite.length > 0 && isInDoublewrite(this.#doublewrite, this.#layout.pagesOfExtent, number);
   }
 
   add(number: number, header: PageHeader, isFree: boolean, kind: UnnamedKind): void {

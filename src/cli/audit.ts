@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Command } from 'commander';
 import { counted, size } from '../audit/amounts.ts';
 import { type Audit, auditData, type Progress } from '../audit/audit.ts';
@@ -16,6 +17,7 @@ import {
 } from '../audit/requirements.ts';
 import { conflictsOf } from '../audit/settings.ts';
 import { auditText, fileLines } from '../audit/text.ts';
+import { startFileThreads, type ThreadUse } from '../audit/threads.ts';
 import type { Clock } from '../clock.ts';
 import { KeyError } from '../errors.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
@@ -39,6 +41,12 @@ interface AuditOptions extends PlaceOptions, ReportOptions {
 const REDRAW_MS = 100;
 /** Files to name with --quiet. */
 const SHORT = 10;
+/** Threads beside the main one: one for each processor. More would wait for the disk, and take memory. */
+const THREADS = Math.min(availableParallelism(), 4) - 1;
+/** Starting a thread takes as long as reading so many bytes: of headers, and of pages with their checksums. */
+const [WORTH_BYTES, WORTH_BYTES_WITH_CHECKSUMS] = [536_870_912, 134_217_728];
+/** Sending a smaller file to a thread takes as long as reading it. */
+const LARGE_BYTES = 1_048_576;
 const HELP = `
 Exit status:
   0  everything was read, and every requirement is met
@@ -118,12 +126,17 @@ async function makeReport(
   const interrupted = new AbortController();
   const { signal } = interrupted;
   const forget = io.onSignal(() => interrupted.abort(new KeyError('TIMEOUT', 'interrupted')));
-  const audit = await auditData(places, { disk, clock, signal, checksums, ...(progress && { progress }) }).finally(
-    () => {
-      forget();
-      redraw?.('');
-    },
-  );
+  const audit = await auditData(places, {
+    disk,
+    clock,
+    signal,
+    checksums,
+    ...(progress && { progress }),
+    ...(THREADS > 0 && { threads: threadUse(checksums) }),
+  }).finally(() => {
+    forget();
+    redraw?.('');
+  });
   const { files } = audit;
   const needs = withUnneeded(needsOf(files), keys?.stored);
   const conflicts = conflictsOf(files, settings);
@@ -141,6 +154,14 @@ async function makeReport(
     release,
     endMs: clock.wallMs(),
     durationMs: clock.monotonicMs() - startMs,
+  };
+}
+
+function threadUse(checksums: boolean): ThreadUse {
+  return {
+    afterBytes: checksums ? WORTH_BYTES_WITH_CHECKSUMS : WORTH_BYTES,
+    largeBytes: LARGE_BYTES,
+    start: () => startFileThreads(THREADS),
   };
 }
 

@@ -41,6 +41,8 @@ export interface OpenDataFile {
   readonly readInto: (into: Buffer, offset: number) => number;
   /** The file's length when it was opened. */
   readonly bytes: number;
+  /** The descriptor, with which other threads read; undefined: they cannot. */
+  readonly descriptor?: number | undefined;
   close(): void;
 }
 
@@ -64,16 +66,21 @@ export const nodeDataFiles: DataFiles = {
       close();
       return undefined;
     }
-    const readInto = (into: Buffer, offset: number): number => fill(descriptor, into, offset);
-    const read = (offset: number, length: number): Buffer => {
-      const bytes = Buffer.alloc(length);
-      return bytes.subarray(0, readInto(bytes, offset));
-    };
-    return { read, readInto, bytes: file.size, close };
+    return { ...readersOf(descriptor), bytes: file.size, descriptor, close };
   },
   isThere: (path) => factsOf(statSync, path) !== undefined,
   isLink: (path) => factsOf(lstatSync, path)?.isSymbolicLink() === true,
 };
+
+/** Reads an open file; the caller closes it. */
+export function readersOf(descriptor: number): Pick<OpenDataFile, 'read' | 'readInto'> {
+  const readInto = (into: Buffer, offset: number): number => fill(descriptor, into, offset);
+  const read = (offset: number, length: number): Buffer => {
+    const bytes = Buffer.alloc(length);
+    return bytes.subarray(0, readInto(bytes, offset));
+  };
+  return { read, readInto };
+}
 
 function factsOf(facts: (path: string) => Stats, path: string): Stats | undefined {
   try {

@@ -1,8 +1,9 @@
 /** Reads ranges of one tablespace after the other, in the calling thread. */
+
+import { stopFor } from '../../stop-for.ts';
 import type { KeysOfVersion, OpenSpace } from './pages.ts';
 import { Pages } from './pages.ts';
 import type { PagesResult } from './result.ts';
-import { stopFor } from './stop-for.ts';
 
 export class SpaceReader {
   readonly #onEnd: () => void;

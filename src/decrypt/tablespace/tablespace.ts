@@ -7,11 +7,11 @@ import { KeyError, systemErrorCode, toKeyError } from '../../errors.ts';
 import type { DataKey } from '../../format/encryption-scheme.ts';
 import type { SpaceLayout } from '../../format/innodb/layout.ts';
 import { isKeyId, isKeyVersion } from '../../ids.ts';
+import { stopFor } from '../../stop-for.ts';
 import type { DataKeys } from '../data-keys.ts';
 import { type OpenedSpace, openSpace, type SystemUntil } from './open-space.ts';
 import { type KeysOfVersion, type OpenSpace, OutputError, Pages } from './pages.ts';
 import { addResult, decryptedPages, emptyResult, type PagesResult } from './result.ts';
-import { stopFor } from './stop-for.ts';
 import type { PageThreads } from './threads.ts';
 
 export interface TablespaceParts {
