@@ -38,9 +38,9 @@ export interface AuditLogParts {
   readonly redact: (text: string) => string;
   /**
    * Keeps the head elsewhere. Never rejects.
-   * @param isEnd true at the outcome of an action
+   * @param entry the entry that it is the hash of
    */
-  readonly publish: (head: Head, isEnd: boolean) => Promise<void>;
+  readonly publish: (head: Head, entry: Pick<Entry, 'command' | 'event' | 'outcome'>) => Promise<void>;
   readonly warn: (problem: KeyError) => void;
 }
 
@@ -103,7 +103,7 @@ async function append(parts: AuditLogParts, given: Given): Promise<Head> {
   } finally {
     await release();
   }
-  await publish(head, given.event === 'outcome');
+  await publish(head, given);
   return head;
 }
 

@@ -79,9 +79,9 @@ export async function auditLogOf(options: AuditLogOptions, outside: Surroundings
     lock: async (directory) => await takeLock(directory, LOCK_SECONDS),
     writer: { ...(await writerOf(outside)), host: hostname(), pid: process.pid, tool: `mariadb-aws-kms ${release}` },
     redact: (text) => processSecrets.redact(text),
-    publish: async (head, isEnd) => {
-      const isKept = await tellSyslog(head, outside);
-      if (!isKept && isEnd) {
+    publish: async (head, { command, event, outcome }) => {
+      const isKept = await tellSyslog(head, `${command}, ${outcome ?? event}`, outside);
+      if (!isKept && event === 'outcome') {
         io.stderr(
           `mariadb-aws-kms: note: no syslog here takes the head of the audit log: keep it elsewhere: ${head.hash}`,
         );
@@ -100,9 +100,9 @@ const LOGGER_MS = 5_000;
 const NOBODY = 4_294_967_295;
 
 /** @returns true if syslog took it */
-async function tellSyslog({ path, seq, hash }: Head, { run, clock }: Surroundings): Promise<boolean> {
+async function tellSyslog({ path, seq, hash }: Head, about: string, { run, clock }: Surroundings): Promise<boolean> {
   const words = ['--tag', 'mariadb-aws-kms', '--priority', 'auth.notice', '--socket-errors=on'];
-  const text = `audit log ${path}: entry ${seq} has the hash ${hash}`;
+  const text = `audit log ${path}: entry ${seq} (${about}) has the hash ${hash}`;
   const ended = await within(clock, LOGGER_MS, async (late) => await run('logger', [...words, '--', text], late)).catch(
     () => undefined,
   );

@@ -6,6 +6,8 @@ import { backupKeysCommand } from './backup-keys.ts';
 import { decryptKindsCommand } from './decrypt/kinds.ts';
 import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
+import { escrowCommand } from './escrow.ts';
+import { escrowDrillCommand } from './escrow-drill.ts';
 import { fileServiceCommand } from './file-service.ts';
 import { initCommand } from './init.ts';
 import { loginCommand } from './login.ts';
@@ -31,6 +33,8 @@ export function createProgram(): Command {
     verifyCommand(processIo),
     rotateCommand(processIo),
     rewrapCommand(processIo),
+    escrowCommand(processIo),
+    escrowDrillCommand(processIo),
     auditCommand(processIo),
     auditLogCommand(processIo),
     decryptKindsCommand(processIo),

@@ -10,8 +10,7 @@ import type { Surroundings } from '../server/surroundings.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
 
-export interface KeyOptions extends OptionFileOptions {
-  readonly keys: string;
+export interface PlaceOptions extends OptionFileOptions {
   readonly datadir?: string;
   readonly keyfileDir?: string;
   readonly region?: string;
@@ -19,12 +18,20 @@ export interface KeyOptions extends OptionFileOptions {
   readonly encryptionContext?: string;
 }
 
+export interface KeyOptions extends PlaceOptions {
+  readonly keys: string;
+}
+
 const CALL_MS = 5_000;
 
-/** Adds the options that say where the keys are and how KMS is reached. */
+/** As `withKeyPlace`, with the option that chooses some of the keys. */
 export function withKeys(command: Command): Command {
+  return withKeyPlace(command.option('--keys <ids>', 'these key ids only, such as 1,3-7', ''));
+}
+
+/** Adds the options that say where the keys are and how KMS is reached. */
+export function withKeyPlace(command: Command): Command {
   return withOptionFiles(command)
-    .option('--keys <ids>', 'these key ids only, such as 1,3-7', '')
     .option('--datadir <directory>', 'override datadir')
     .option('--keyfile-dir <directory>', 'override aws_key_management_keyfile_dir')
     .option('--region <region>', 'override aws_key_management_region')
@@ -41,7 +48,7 @@ export interface ServerKeys {
 }
 
 /** @throws KeyError BAD_OPTION, also for a server in mock mode */
-export async function serverKeysOf(options: Omit<KeyOptions, 'keys'>, outside: Surroundings): Promise<ServerKeys> {
+export async function serverKeysOf(options: PlaceOptions, outside: Surroundings): Promise<ServerKeys> {
   const variables = {
     keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
     region: options.region,
