@@ -199,7 +199,16 @@ it('an escrow copy opens with age, the drill proves it, and it is traced', async
     1,
     expect.stringMatching(/^mariadb-aws-kms: error: the copy lacks key 4 version 2\nhint: /),
   ]);
+  await server.stop();
   await kms.close();
+  // As docs/operation.md says.
+  const keys = join(server.directory, 'keys.txt');
+  const awk = `awk -F';' '!/^#/ && !seen[$1]++ {print $1";"$5}'`;
+  execFileSync('sh', ['-ec', `umask 077; ${join(age, 'age')} -d -i ${identity} ${copy} | ${awk} > ${keys}`]);
+  const clear = join(server.directory, 't4.ibd');
+  const from = join(server.datadir, 'd/t4.ibd');
+  expect(await command('decrypt', 'tablespace', '--to', clear, '--key-file', keys, from)).toMatchObject({ code: 0 });
+  expect(existsSync(clear)).toBe(true);
   expect(await command(...drill, '--offline')).toMatchObject({
     code: 0,
     stdout: `${copy}: opens: ${length} key versions, not compared with a server\n`,
