@@ -193,11 +193,11 @@ it('an escrow copy opens with age, the drill proves it, and it is traced', async
     stdout: `${copy}: opens: ${length} key versions, ${length} proven to be the server's\n`,
     stderr: '',
   });
-  await server.sql('SET GLOBAL aws_key_management_rotate_key=4');
+  await server.sql('SET GLOBAL aws_key_management_rotate_key=3');
   const lacking = await command(...drill, ...at, '--no-kms');
   expect([lacking.code, lacking.stderr]).toEqual([
     1,
-    expect.stringMatching(/^mariadb-aws-kms: error: the copy lacks key 4 version 2\nhint: /),
+    expect.stringMatching(/^mariadb-aws-kms: error: the copy lacks key 3 version 4\nhint: /),
   ]);
   await server.stop();
   await kms.close();
