@@ -36,9 +36,11 @@ export const ERROR_CODES = [
   'KEY_UNKNOWN',
   /**
    * The key id may not be created here: there is no master key, the id is not in the list of allowed ids, or a backup
-   * is running.
+   * is running. Or the target of an export cannot hold the key.
    */
   'KEY_NOT_ALLOWED',
+  /** Another key management, from which keys are to be imported, does not answer or refuses. */
+  'SOURCE_UNAVAILABLE',
   /** A file of the server is damaged, of an unknown format, or encrypted with another key than the one at hand. */
   'DATA_UNREADABLE',
   /** Version 4294967294 is in use; there is no next one. */

@@ -8,7 +8,9 @@ import { devKmsCommand } from './dev-kms.ts';
 import { doctorCommand } from './doctor.ts';
 import { escrowCommand } from './escrow.ts';
 import { escrowDrillCommand } from './escrow-drill.ts';
+import { exportCommand } from './export.ts';
 import { fileServiceCommand } from './file-service.ts';
+import { importCommand } from './import/import.ts';
 import { initCommand } from './init.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
@@ -35,6 +37,8 @@ export function createProgram(): Command {
     rewrapCommand(processIo),
     escrowCommand(processIo),
     escrowDrillCommand(processIo),
+    importCommand(processIo),
+    exportCommand(processIo),
     auditCommand(processIo),
     auditLogCommand(processIo),
     decryptKindsCommand(processIo),

@@ -6,6 +6,7 @@ import { foundFiles } from '../data/walk.ts';
 import { KeyError, systemErrorCode, toKeyError } from '../errors.ts';
 import { ARIA_KEY_ID } from '../format/aria-table.ts';
 import { BINARY_LOG_KEY_ID } from '../format/binary-log.ts';
+import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { PROOFS } from '../format/innodb/page-proof.ts';
 import type { KeyName } from '../format/key-file-name.ts';
 import { redoLogUse } from '../format/key-use.ts';
@@ -34,6 +35,8 @@ export interface VersionUse {
    * several versions, whose pages are counted together.
    */
   readonly decrypted: number | undefined;
+  /** Undefined: nothing was decrypted. */
+  readonly algorithm: EncryptionAlgorithm | undefined;
 }
 
 export interface VerifiedFile {
@@ -178,7 +181,7 @@ class Verifier {
         const decrypted = log.events - log.damagedEvents;
         return {
           ...NOTHING,
-          versions: [{ keyId: BINARY_LOG_KEY_ID, version: log.version, decrypted }],
+          versions: [{ keyId: BINARY_LOG_KEY_ID, version: log.version, decrypted, algorithm: log.algorithm }],
           proofs: { checksum: decrypted },
           failures: log.damaged.map(({ text }) => text),
           failed: log.damagedEvents,
@@ -194,6 +197,7 @@ class Verifier {
             keyId: ARIA_KEY_ID,
             version,
             decrypted: table.versions.length === 1 ? decrypted : undefined,
+            algorithm: table.algorithm,
           })),
           proofs: { checksum: decrypted },
           failures: [...table.cut, ...table.damaged.map(({ text }) => text)],
@@ -227,6 +231,7 @@ class Verifier {
           keyId: id,
           version,
           decrypted: PROOFS.reduce((sum, proof) => sum + counts.proofs[proof], 0),
+          algorithm: counts.algorithm,
         }))
         .filter(({ decrypted }) => decrypted > 0),
       proofs,
@@ -249,7 +254,7 @@ class Verifier {
     const missing: { keyId: number; version: number; pages: number }[] = [];
     for (const version of new Set(use.versions)) {
       const problem = await this.#problemOf(use.id, version);
-      if (problem === undefined) versions.push({ keyId: use.id, version, decrypted: 0 });
+      if (problem === undefined) versions.push({ keyId: use.id, version, decrypted: 0, algorithm: undefined });
       else {
         this.#problems.set(problem.message, problem);
         missing.push({ keyId: use.id, version, pages: 0 });

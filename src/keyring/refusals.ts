@@ -56,7 +56,7 @@ function withNeverDrop(hint: string): string {
 export function keyOfData(id: KeyId, path: string): KeyError {
   const message = `key ${id} is not among the key files in ${path}, and a file in the data directory is encrypted with it, or cannot be looked at: no new key is made in its place`;
   return new KeyError('KEY_OF_DATA', message, {
-    hint: `restore the files aws-kms-key.${id}.* from a backup of the key directory; without them those tables cannot be read`,
+    hint: `restore the files aws-kms-key.${id}.* from a backup of the key directory; data of another key management plugin, such as file_key_management, never had such files: bring its keys in with mariadb-aws-kms import; without the key those tables cannot be read`,
   });
 }
 

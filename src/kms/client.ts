@@ -27,6 +27,8 @@ export interface OperatorClient extends DataKeyClient {
   reEncrypt(request: ReEncryptRequest, signal: AbortSignal): Promise<ReEncryptedKey>;
   /** Encrypt of a data key that exists already. The caller owns the plaintext and wipes it. */
   encrypt(request: EncryptRequest, signal: AbortSignal): Promise<GeneratedKey>;
+  /** Resolves if KMS would permit both under this context, which it is asked by DryRun. */
+  rehearseEncrypt(request: Omit<EncryptRequest, 'plaintext'>, signal: AbortSignal): Promise<void>;
 }
 
 export interface KmsClient extends DataKeyClient {

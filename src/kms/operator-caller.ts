@@ -66,4 +66,23 @@ export class OperatorCaller extends UnwrapCaller {
     } as const;
     return await this.askFirst(call, deadline);
   }
+
+  /** Asks KMS whether it would wrap and unwrap a key. @throws KeyError KMS_…, TIMEOUT */
+  async rehearseEncrypt(
+    subject: string,
+    request: Omit<EncryptRequest, 'plaintext'>,
+    deadline: Deadline,
+  ): Promise<void> {
+    const call = {
+      operation: 'Encrypt',
+      subject: `${subject}, dry run`,
+      send: async (_: unknown, signal: AbortSignal): Promise<Answer> => {
+        await this.#client.rehearseEncrypt(request, signal);
+        return { masterKeyArn: '', requestId: '' };
+      },
+      problemOf: () => undefined,
+      discard: () => undefined,
+    } as const;
+    await this.askFirst(call, deadline);
+  }
 }

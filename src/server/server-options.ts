@@ -36,6 +36,11 @@ export class ServerOptions {
     return /^\d+$/.test(value) ? Number(value) : undefined;
   }
 
+  /** All values of the options whose names begin so. */
+  startingWith(prefix: string): readonly { readonly name: string; readonly value: string }[] {
+    return this.#entries.filter(({ name }) => name.startsWith(prefix));
+  }
+
   /** Options whose unknown names make the server refuse to start. */
   strict(prefix: string): readonly string[] {
     const names = this.#entries.filter(({ name, isLoose }) => !isLoose && name.startsWith(prefix));

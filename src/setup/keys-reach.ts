@@ -36,7 +36,7 @@ export function assertKeysReach(move: Move, keys: KeyPlaces): void {
     }
     throw refused(
       `${data}, and no other key directory holds all of them`,
-      `bring the key files back from the backup of the keys: ${copy(move, 'BACKUP', directory)}; then run this again`,
+      `bring the key files back from the backup of the keys: ${copy(move, 'BACKUP', directory)}; or, if another key management plugin encrypted this data, its keys: mariadb-aws-kms import --help; then run this again`,
     );
   }
   const configured = others.find((place) => place.directory === keys.configured);

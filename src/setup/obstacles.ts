@@ -27,7 +27,9 @@ export function obstacleIn(
   if (other !== undefined) {
     return refused(
       `the server has the encryption plugin ${other}, and a server has one: ${PREFIX} cannot be loaded beside it`,
-      `decrypt everything under ${other} first, then take it out of the option files (UNINSTALL SONAME, if INSTALL SONAME loaded it), and restart the server`,
+      other === 'file_key_management'
+        ? 'take its keys over, without decrypting anything: mariadb-aws-kms import file-key-management --help'
+        : `decrypt everything under ${other} first, then take it out of the option files (UNINSTALL SONAME, if INSTALL SONAME loaded it), and restart the server`,
     );
   }
   const loads = options.inOrder(['plugin_load', 'plugin_load_add']).some(({ value }) => value.includes(PREFIX));

@@ -270,7 +270,7 @@ function otherServersKeys(site: Site): void {
 }
 
 const KEYS_BACK =
-  /^do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:\ninstall -o \S+ -g \S+ -m 0600 BACKUP\/aws-kms-key\.\* \S+data\/$/;
+  /^do not use innodb_force_recovery; (?:if another key management plugin encrypted this data, bring its keys in: mariadb-aws-kms import --help; if not, )?copy the key files from where this data came from, or from a backup of them:\ninstall -o \S+ -g \S+ -m 0600 BACKUP\/aws-kms-key\.\* \S+data\/$/;
 const FORCE = /^aws_key_management = FORCE_PLUS_PERMANENT$/;
 
 const ROWS: readonly Row[] = [

@@ -93,6 +93,12 @@ export class EmbeddedClient {
             requestId: 'encrypt',
           };
         }),
+      rehearseEncrypt: async ({ masterKeyId, encryptionContext }) => {
+        await called('Encrypt', encryptionContext, () => {
+          const input = { KeyId: masterKeyId, Plaintext: Buffer.alloc(1), EncryptionContext: encryptionContext };
+          this.kms.call(region, { accessKeyId: '', denied: this.denied }, 'Encrypt', input);
+        });
+      },
       describeKey: async (name) => ({ arn: name, state: 'Enabled', deletionMs: undefined }),
       probe: async ({ masterKeyArn = '' }) => ({ masterKeyArn, requestId: 'probe' }),
       close: () => undefined,

@@ -59,7 +59,7 @@ export function withKeySource(command: Command): Command {
     );
 }
 
-function algorithmNamed(text: string): EncryptionAlgorithm {
+export function algorithmNamed(text: string): EncryptionAlgorithm {
   const found = ENCRYPTION_ALGORITHMS.find((algorithm) => algorithm === text.toUpperCase());
   if (found === undefined) throw new KeyError('BAD_OPTION', `--algorithm: expected AES_CBC or AES_CTR, got ${text}`);
   return found;
@@ -81,7 +81,12 @@ export async function withDataKeys<T>(
       if (name in options)
         throw new KeyError('BAD_OPTION', `${option} and --key-file exclude each other: keys come from one place`);
     const { keyFile, filekey, algorithm } = options;
-    const keys = await KeyFileKeys.read(keyFile, filekey, readSmallFile, algorithm && [algorithm]);
+    const keys = await KeyFileKeys.read(
+      keyFile,
+      filekey === undefined ? undefined : { file: filekey },
+      readSmallFile,
+      algorithm && [algorithm],
+    );
     for (const warning of keys.warnings) io.stderr(`mariadb-aws-kms: warning: ${options.keyFile}: ${warning}`);
     return await wiping(keys, work);
   }

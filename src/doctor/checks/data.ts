@@ -6,6 +6,7 @@ import { type KeyId, keyId } from '../../ids.ts';
 import type { Listing } from '../../keystore/store.ts';
 import { ENTER, READ, WRITE } from '../../server/account.ts';
 import { findObstacle } from '../../server/obstacle.ts';
+import { otherEncryptionPlugin } from '../../server/plugins-to-load.ts';
 import { loadsPlugin } from '../../server/server-answer.ts';
 import type { Check, Examination } from '../check.ts';
 import { lookOnce } from '../data-look.ts';
@@ -105,7 +106,7 @@ function nameKey(id: KeyId, version: number | undefined): string {
 }
 
 /** Suggests key files in the data directory first: they are the most likely to be the right ones. */
-function missingFix({ configuration, surroundings }: Examination, { id, version }: FoundUse): string {
+function missingFix({ configuration, surroundings, facts }: Examination, { id, version }: FoundUse): string {
   const { keyfileDir, datadir, isKeyfileDirDatadir } = configuration;
   const { keeper } = configuration;
   const from = isKeyfileDirDatadir ? [] : namesIn(surroundings.files.data, datadir);
@@ -116,7 +117,23 @@ function missingFix({ configuration, surroundings }: Examination, { id, version 
     );
   });
   if (isThere) return copyKeys(keeper, datadir, keyfileDir);
-  return `do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:\n${copyKeys(keeper, 'BACKUP', keyfileDir)}`;
+  const imported = importOf(configuration);
+  if (imported !== undefined) return imported;
+  const elsewhere = facts.listing?.stored.length === 0 ? ELSEWHERE : '';
+  return `do not use innodb_force_recovery; ${elsewhere}copy the key files from where this data came from, or from a backup of them:\n${copyKeys(keeper, 'BACKUP', keyfileDir)}`;
+}
+
+/** Keys of another key management plugin are in no file that could be copied. */
+const ELSEWHERE =
+  'if another key management plugin encrypted this data, bring its keys in: mariadb-aws-kms import --help; if not, ';
+
+/** Returns the command for a server whose option files still name the source of its keys. */
+function importOf({ options }: Examination['configuration']): string | undefined {
+  const other = otherEncryptionPlugin(options);
+  const isFile = other === 'file_key_management' || options.last('file_key_management_filename') !== undefined;
+  return isFile
+    ? 'the keys are those of file_key_management: mariadb-aws-kms import file-key-management --help'
+    : undefined;
 }
 
 function namesIn(files: Examination['surroundings']['files']['data'], directory: string): readonly string[] {

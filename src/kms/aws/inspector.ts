@@ -151,6 +151,11 @@ function inspector(place: Place, parts: InspectorParts, endpointFrom: string | u
       const answer = await connection.call('Encrypt', input, signal);
       return { wrapped: bytesOf(answer.members['CiphertextBlob']), ...answerOf(answer) };
     },
+    async rehearseEncrypt({ masterKeyId, encryptionContext }, signal) {
+      const about = { keyId: masterKeyId, context: encryptionContext, keySpec: 'AES_128', principal: '' } as const;
+      for (const action of ['Encrypt', 'Decrypt'] as const)
+        await dryRunId(connection, action, dryRunInput({ ...about, action, wrapped: undefined }), signal);
+    },
     inRegion(other, url = endpointInRegion(endpointUrl, region, other)) {
       const made = inspector(
         { region: other, endpointUrl: url },

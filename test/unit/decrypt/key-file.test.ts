@@ -44,7 +44,7 @@ it('a key has version 1 alone, and both algorithms', async () => {
 });
 
 it.each(['', 'FILE:'])('an encrypted key file opens with the passphrase of a file named "%sPATH"', async (prefix) => {
-  const keys = await KeyFileKeys.read(encrypted(), `${prefix}${secret}`, readSmallFile);
+  const keys = await KeyFileKeys.read(encrypted(), { file: `${prefix}${secret}` }, readSmallFile);
   expect(await keys.candidates(keyId(1), keyVersion(1))).toHaveLength(2);
 });
 
@@ -56,12 +56,12 @@ it('a passphrase that is missing, superfluous or given in place of its file is a
     'the key file is encrypted with a passphrase',
   );
   await expectKeyError(
-    () => KeyFileKeys.read(file, secret, readSmallFile),
+    () => KeyFileKeys.read(file, { file: secret }, readSmallFile),
     'BAD_OPTION',
     '--filekey: the key file is not encrypted',
   );
   await expectKeyError(
-    () => KeyFileKeys.read(path, 'a passphrase', readSmallFile),
+    () => KeyFileKeys.read(path, { file: 'a passphrase' }, readSmallFile),
     'KEY_FILE_UNREADABLE',
     '--filekey: cannot read the file that it names: ENOENT',
   );

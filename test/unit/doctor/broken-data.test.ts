@@ -32,7 +32,7 @@ it('the key files are gone, and the data is encrypted', async () => {
   put(patient, 'aria-encrypted-version-2');
   expect((await patient.examine()).problems).toMatchInlineSnapshot(`
     "failure  data: key 1 version 1 is not among the key files, and ib_logfile0 is encrypted with it; likewise key 1 version 2 (d/a2.MAI), key 5 (d/t.ibd)
-             do not use innodb_force_recovery; copy the key files from where this data came from, or from a backup of them:
+             do not use innodb_force_recovery; if another key management plugin encrypted this data, bring its keys in: mariadb-aws-kms import --help; if not, copy the key files from where this data came from, or from a backup of them:
              install -o mysql -g mysql -m 0600 BACKUP/aws-kms-key.* ROOT/data/
     exit 1"
   `);

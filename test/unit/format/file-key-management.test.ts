@@ -17,7 +17,10 @@ const OTHER = 'ffeeddccbbaa99887766554433221100';
 
 function keysOf(text: string): Record<string, string> {
   return Object.fromEntries(
-    [...parseKeyFile(Buffer.from(text, 'latin1')).keys].map(([id, key]) => [id, key.toString('hex')]),
+    parseKeyFile(Buffer.from(text, 'latin1')).keys.map(({ id, version, bytes }) => [
+      version === 1 ? id : `${id}.${version}`,
+      bytes.toString('hex'),
+    ]),
   );
 }
 
@@ -27,13 +30,12 @@ function warningsOf(text: string): readonly string[] {
 
 it.each([
   ['one line without an end', `1;${HEX}`, { 1: HEX }],
-  ['comments, blank lines and CR LF', `# keys\r\n\r\n1;${HEX}\r\n  2;${OTHER}  a note\r\n`, { 1: HEX, 2: OTHER }],
+  ['comments, blank lines and CR LF', `# keys\r\n\r\n1;${HEX}\r\n  2;${OTHER}  \r\n`, { 1: HEX, 2: OTHER }],
   [
     'keys of 192 and 256 bits in capitals',
     `1;${HEX}${HEX.slice(0, 16).toUpperCase()}\n2;${HEX}${OTHER}\n`,
     { 1: HEX + HEX.slice(0, 16), 2: HEX + OTHER },
   ],
-  ['text behind a NUL byte is not read', `1;${HEX}\n\0 nothing`, { 1: HEX }],
   ['the highest id', `1;${HEX}\n4294967295;${OTHER}\n`, { 1: HEX, 4294967295: OTHER }],
 ])('%s: keys are read as the server reads them', (_, text, keys) => {
   expect(keysOf(text)).toEqual(keys);
@@ -45,6 +47,28 @@ it('the server is silent about a key that is cut, and a warning names its line',
   expect(keysOf(text)).toEqual({ 1: HEX });
   expect(warningsOf(text)).toEqual([
     'line 1: key 1: a character is not hexadecimal: the server takes 32 hexadecimal digits, 128 bits, and ignores what follows',
+  ]);
+});
+
+it.each([
+  [
+    `1;${HEX} a note`,
+    'line 1: key 1: text stands behind the key: the server takes 32 hexadecimal digits, 128 bits, and ignores what follows',
+  ],
+  [
+    `1;${HEX}${OTHER}xyz`,
+    'line 1: key 1: text stands behind the key: the server takes 64 hexadecimal digits, 256 bits, and ignores what follows',
+  ],
+  [`1;${HEX}\n\0 2;${OTHER}`, 'a NUL byte: the server reads nothing of what follows it'],
+])('the server is silent about text that it does not read, and a warning tells of it', (text, warning) => {
+  expect(warningsOf(text)).toEqual([warning]);
+});
+
+it('the lines of Enterprise Server have versions, and a warning says that they are read by its documentation', () => {
+  expect(keysOf(`1;1;${HEX}\n1;2;${OTHER}\n2;10;${HEX}`)).toEqual({ 1: HEX, '1.2': OTHER, '2.10': HEX });
+  expect(warningsOf(`1;1;${HEX}\n1;2;${OTHER}\n1;2;${HEX}\n`)).toEqual([
+    'line 3: key 1 version 2 comes again: the server uses this one, and not line 2',
+    expect.stringMatching(/^line 1: ID;VERSION;KEY is read as the documentation of MariaDB Enterprise Server/),
   ]);
 });
 
@@ -97,6 +121,23 @@ it('openssl writes what is decrypted, and another passphrase or digest is refuse
   await expectKeyError(() => decryptKeyFile(bytes, Buffer.from('another')), 'KEY_FILE_CORRUPT', message);
   await expectKeyError(() => decryptKeyFile(encrypt('sha256'), passphrase), 'KEY_FILE_CORRUPT', message);
 });
+
+it.each([
+  ['sha256', 0],
+  ['sha512', 10_000],
+] as const)(
+  'a passphrase by digest %s and %i rounds of PBKDF2 opens what openssl wrote with them',
+  (digest, rounds) => {
+    const clear = join(scratchDirectory(), 'keys.txt');
+    writeFileSync(clear, `1;${HEX}\n`);
+    const options = ['enc', '-aes-256-cbc', '-md', digest, '-pass', 'pass:a passphrase', '-in', clear];
+    const bytes = execFileSync('openssl', [...options, ...(rounds > 0 ? ['-pbkdf2', '-iter', `${rounds}`] : [])], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const use = { digest, pbkdf2Rounds: rounds };
+    expect(decryptKeyFile(bytes, Buffer.from('a passphrase'), use).toString()).toBe(`1;${HEX}\n`);
+  },
+);
 
 it.each([
   ['', 0],
