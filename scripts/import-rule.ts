@@ -28,7 +28,7 @@ const SOURCE: Layers = {
   login: ['leaf', 'kms/failures', 'kms/aws'],
   doctor: ['leaf', 'format', 'data', 'kms/failures', 'kms', 'keystore', 'server', 'iam'],
   setup: ['leaf', 'format', 'disk', 'data', 'iam', 'server'],
-  operate: ['leaf', 'format', 'data', 'audit', 'keystore', 'sql', 'server'],
+  operate: ['leaf', 'format', 'data', 'audit', 'keystore', 'keyring', 'sql', 'server'],
   agent: ['leaf', 'format', 'kms', 'keyring'],
   api: ['leaf', 'format', 'disk', 'kms', 'kms/aws', 'keystore', 'keyring'],
   cli: [

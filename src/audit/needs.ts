@@ -44,7 +44,7 @@ export function needsOf(files: readonly FileAudit[]): readonly KeyVersionNeeds[]
     const inUse = isForStart(path, kind) ? 'start' : 'read';
     if (keyId === undefined) continue;
     for (const use of versions) {
-      for (const [need, pages] of classesOf(kind, inUse, use)) {
+      for (const [need, pages] of needClasses(kind, inUse, use)) {
         const name = nameOf({ id: keyId, version: use.version });
         const key = gathered.get(name) ?? { id: keyId, version: use.version, needs: {} };
         gathered.set(name, key);
@@ -96,7 +96,7 @@ function nameOf({ id, version }: StoredVersion): string {
 }
 
 /** The server makes temporary files anew at each start, and no start needs their keys. */
-function classesOf(
+export function needClasses(
   kind: FileAudit['kind'],
   inUse: NeedClass,
   { used, free }: VersionUse,
@@ -123,7 +123,7 @@ function classesOf(
  * Without mysql.global_priv a server starts and denies every login; without mysql.time_zone_leap_second it does not
  * start. Other system tables only fail, like any table.
  */
-function isForStart(path: string, kind: FileAudit['kind']): boolean {
+export function isForStart(path: string, kind: FileAudit['kind']): boolean {
   if (kind === 'Aria table') return /(?:^|\/)mysql\/(?:global_priv|time_zone_leap_second)\.MAI$/.test(path);
   return kind === 'system tablespace' || kind === 'undo tablespace';
 }

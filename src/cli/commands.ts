@@ -12,13 +12,17 @@ import { exportCommand } from './export.ts';
 import { fileServiceCommand } from './file-service.ts';
 import { importCommand } from './import/import.ts';
 import { initCommand } from './init.ts';
+import { listCommand } from './list.ts';
 import { loginCommand } from './login.ts';
 import { policyCommand } from './policy.ts';
 import { processIo } from './process-io.ts';
 import { emptyProgram, prepared } from './program.ts';
+import { retireCommand } from './retire.ts';
 import { rewrapCommand } from './rewrap.ts';
 import { rotateCommand } from './rotate.ts';
 import { serverIdentityCommand } from './server-identity.ts';
+import { showCommand } from './show.ts';
+import { statusCommand } from './status.ts';
 import { verifyCommand } from './verify.ts';
 import { verifyBackupCommand } from './verify-backup.ts';
 import { verifyDataCommand } from './verify-data.ts';
@@ -33,7 +37,11 @@ export function createProgram(): Command {
     backupKeysCommand(processIo),
     verifyBackupCommand(processIo),
     verifyCommand(processIo),
+    statusCommand(processIo),
+    listCommand(processIo),
+    showCommand(processIo),
     rotateCommand(processIo),
+    retireCommand(processIo),
     rewrapCommand(processIo),
     escrowCommand(processIo),
     escrowDrillCommand(processIo),

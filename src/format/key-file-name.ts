@@ -15,6 +15,12 @@ export const KEY_CACHE_FILE = 'aws-kms-sealed-key-cache';
 /** The lock of a running rewrap. mariadb-backup does not copy this name, either. */
 export const REWRAP_LOCK_FILE = 'aws-kms-rewrap-lock';
 
+/**
+ * The directory of retired key files, in the key directory. The name is hidden because the key directory may be the data
+ * directory, where MariaDB takes any other directory for a database.
+ */
+export const RETIRED_DIRECTORY = '.aws-kms-retired';
+
 const KEY_FILE = /^aws-kms-key\.([1-9]\d{0,9})\.([1-9]\d{0,9})(\.json)?$/;
 
 export interface KeyName {

@@ -43,10 +43,11 @@ export class KnownVersions {
     // A version created during the listing may be listed or not.
     const known = [...this.#known];
     const listing = await this.#store.list();
-    const listed = new Set(known.length === 0 ? [] : listing.stored.map(keyFileName));
+    const there = [...listing.stored, ...listing.retired];
+    const listed = new Set(known.length === 0 ? [] : there.map(keyFileName));
     const gone = known.filter((file) => !listed.has(file)).sort();
     if (gone.length > 0) return { listing, shrunk: filesGone(place, gone) };
-    const { length } = listing.stored;
+    const { length } = there;
     if (length < this.#unnamedHeld) return { listing, shrunk: storeShrunk(place, length, this.#unnamedHeld) };
     return { listing, shrunk: undefined };
   }

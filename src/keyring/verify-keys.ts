@@ -66,7 +66,7 @@ export async function verifyKeys(parts: VerifyParts): Promise<VerifiedKeys> {
     throw new KeyError('KEY_UNKNOWN', `none of these key ids is in ${store.place}`, {
       hint: 'mariadb-aws-kms verify without --keys looks at all that are',
     });
-  const holes = gaps({ ...listing, stored: [...versions, ...chosen(retired)], lost });
+  const holes = gaps({ ...listing, stored: versions, lost, retired: chosen(retired) });
   const problems = [
     ...lost.map((name) => lostKey(name, store.place)),
     ...holes.map((range) => hole(range, store.place)),
@@ -129,7 +129,7 @@ function corrected({ code, message }: KeyError): KeyError {
 function hole({ id, first, last }: ReturnType<typeof gaps>[number], place: string): KeyError {
   const range = first === last ? `version ${first}` : `versions ${first} to ${last}`;
   return new KeyError('KEY_FILE_MISSING', `key ${id} ${range}: missing in ${place}, where later ones are`, {
-    hint: 'data under it cannot be read: restore the files from a backup of the key directory; versions that were retired lie in its directory "retired", and do not count',
+    hint: 'data under it cannot be read: restore the files from a backup of the key directory; versions that were retired lie in its directory .aws-kms-retired, and do not count',
   });
 }
 

@@ -4,12 +4,12 @@ import { type KeyId, type KeyVersion, keyVersion, MAX_KEY_VERSION } from '../ids
 import type { Listing } from '../keystore/store.ts';
 
 /**
- * Returns the highest version of each key id. A lost version counts: its number may be on pages, and is never used
- * again.
+ * Returns the highest version of each key id. A lost or retired version counts: its number may be on pages, and is
+ * never used again.
  */
-export function latestVersions({ stored, lost }: Listing): Map<KeyId, KeyVersion> {
+export function latestVersions({ stored, lost, retired }: Listing): Map<KeyId, KeyVersion> {
   const latest = new Map<KeyId, KeyVersion>();
-  for (const { id, version } of [...stored, ...lost]) {
+  for (const { id, version } of [...stored, ...lost, ...retired]) {
     if (version > (latest.get(id) ?? 0)) latest.set(id, version);
   }
   return latest;
@@ -22,11 +22,14 @@ export interface VersionRange {
   readonly last: KeyVersion;
 }
 
-/** Returns the versions of which nothing is stored, although later ones of the same key id are, ordered. */
-export function gaps({ stored, lost }: Listing): readonly VersionRange[] {
+/**
+ * Returns the versions of which nothing is stored and that were not retired, although later ones of the same key id are
+ * stored, ordered.
+ */
+export function gaps({ stored, lost, retired }: Listing): readonly VersionRange[] {
   const found: VersionRange[] = [];
   let previous: KeyName | undefined;
-  for (const name of [...stored, ...lost].sort(compareKeyNames)) {
+  for (const name of [...stored, ...lost, ...retired].sort(compareKeyNames)) {
     const before = previous?.id === name.id ? previous.version : 0;
     if (name.version > before + 1) {
       found.push({ id: name.id, first: keyVersion(before + 1), last: keyVersion(name.version - 1) });

@@ -18,6 +18,7 @@ import { MAX_WRAPPED_KEY_BYTES } from '../format/wrapped-key.ts';
 import { writtenTime } from '../format/written-time.ts';
 import { changedMeanwhile, KEYS_OF_SERVER, type Named, notLookedAt, storeUnavailable } from './failures.ts';
 import { KeyFileReader } from './key-file-reader.ts';
+import { retiredIn } from './retired.ts';
 import { RewrapLock } from './rewrap-lock.ts';
 import type { ClaimHolder, KeyStore, Listing, NewKey, Replacement, RewrapClaim, StoredKey } from './store.ts';
 
@@ -54,7 +55,9 @@ export class KeyDirectory implements KeyStore {
     } catch (cause) {
       throw await notLookedAt(this.place, 'list', cause, this.named, this.#fs);
     }
-    return listingOf(files);
+    // Its versions count as missing if that directory cannot be read.
+    const retired = await retiredIn(this.place, this.#fs, this.named).catch(() => []);
+    return listingOf(files, retired);
   }
 
   async read(name: KeyName): Promise<StoredKey> {
@@ -276,7 +279,7 @@ export class KeyDirectory implements KeyStore {
   }
 }
 
-function listingOf(files: readonly string[]): Listing {
+function listingOf(files: readonly string[], retired: readonly KeyName[]): Listing {
   const stored: KeyName[] = [];
   const keyFiles = new Set<string>();
   const sidecars: [file: string, name: KeyName][] = [];
@@ -291,10 +294,13 @@ function listingOf(files: readonly string[]): Listing {
     else if (parsed.kind === 'stray') strays.push(file);
     else if (parsed.kind === 'temporary') temporaries.push(file);
   }
-  const lost = sidecars.filter(([file]) => !keyFiles.has(file.slice(0, -SIDECAR_SUFFIX.length)));
+  const isAway = retired.filter((name) => !keyFiles.has(keyFileName(name)));
+  const known = new Set([...keyFiles, ...isAway.map(keyFileName)]);
+  const lost = sidecars.filter(([file]) => !known.has(file.slice(0, -SIDECAR_SUFFIX.length)));
   return {
     stored: stored.sort(compareKeyNames),
     lost: lost.map(([, name]) => name).sort(compareKeyNames),
+    retired: [...isAway].sort(compareKeyNames),
     strays: strays.sort(),
     temporaries,
     isSidecarComing: temporaries.some((file) => file.endsWith(SIDECAR_SUFFIX)),

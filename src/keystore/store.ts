@@ -113,6 +113,8 @@ export interface Listing {
   readonly stored: readonly KeyName[];
   /** Versions of which only the sidecar is left: their wrapped key was lost. */
   readonly lost: readonly KeyName[];
+  /** Versions that were retired: they are missing on purpose. */
+  readonly retired: readonly KeyName[];
   /** Names that begin like that of a wrapped key but are malformed. */
   readonly strays: readonly string[];
   /** Temporary files of any process, by the store's own names. */

@@ -135,5 +135,5 @@ export class MemoryFs implements FileSystem {
 }
 
 function isIn(directory: string, path: string): boolean {
-  return path.startsWith(`${directory}/`);
+  return path.startsWith(`${directory}/`) && !path.slice(directory.length + 1).includes('/');
 }

@@ -46,9 +46,10 @@ export const keyFiles: Check = {
   },
 };
 
-function gaps({ stored, lost }: Listing): readonly KeyName[] {
+function gaps({ stored, lost, retired }: Listing): readonly KeyName[] {
   const known = new Map<KeyId, Set<number>>();
-  for (const { id, version } of [...stored, ...lost]) known.set(id, (known.get(id) ?? new Set()).add(version));
+  for (const { id, version } of [...stored, ...lost, ...retired])
+    known.set(id, (known.get(id) ?? new Set()).add(version));
   const found: KeyName[] = [];
   for (const [id, versions] of known) {
     const latest = Math.max(...versions);

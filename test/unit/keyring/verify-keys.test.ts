@@ -146,7 +146,7 @@ it('missing versions are problems, unless they were retired', async () => {
     ],
   });
   for (const version of [1, 3, 4])
-    fs.files.set(`/keys/retired/${keyFileName(name(1, version))}`, { bytes: Buffer.from('x'), synced: true });
+    fs.files.set(`/keys/.aws-kms-retired/${keyFileName(name(1, version))}`, { bytes: Buffer.from('x'), synced: true });
   const retired = await retiredIn('/keys', fs, KEYS_FOR_CALLER);
   expect(told(await verify({ retired }))).toEqual(NOTHING);
   expect(told(await verify({ keyIds: parseKeyIdSet('2') }))).toEqual(NOTHING);

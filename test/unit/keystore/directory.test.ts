@@ -119,6 +119,7 @@ describe.each([
         { id: 1, version: 10 },
       ],
       lost: [{ id: 2, version: 1 }],
+      retired: [],
       strays: ['aws-kms-key.01.1'],
       temporaries: ['.aws-kms-tmp-1'],
       isSidecarComing: false,
