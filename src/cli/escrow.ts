@@ -127,7 +127,7 @@ async function write(
       wipe(text);
     }
     if (stop.signal.aborted) throw new KeyError('TIMEOUT', 'interrupted: nothing was written');
-    copy.complete();
+    await copy.complete();
     return { versions: keys.length, problems: [], requestIds: opened.ids };
   } finally {
     for (const { dataKey } of keys) wipe(dataKey);
