@@ -21,7 +21,7 @@ const SOURCE: Layers = {
   keyring: ['leaf', 'format', 'disk', 'kms/failures', 'kms', 'keystore'],
   escrow: ['leaf', 'format', 'kms', 'keystore', 'keyring'],
   decrypt: ['leaf', 'format', 'disk', 'data', 'kms', 'keystore', 'keyring'],
-  import: ['leaf', 'format', 'disk', 'data', 'kms', 'kms/failures', 'keystore', 'keyring', 'decrypt'],
+  import: ['leaf', 'format', 'kms', 'kms/failures', 'keystore', 'keyring', 'decrypt'],
   sql: ['leaf'],
   server: ['leaf', 'format', 'disk', 'data', 'kms', 'kms/aws', 'sql'],
   iam: ['leaf', 'format', 'kms'],

@@ -151,7 +151,7 @@ function entry([terms, text]: readonly [string, string]): string {
 
 function seeAlso(names: readonly string[]): string {
   const pages = names.map((name) => `${bold(name)}(1)`);
-  return `.SH SEE ALSO\n${[...pages, `${bold('mariadbd')}(8)`].join(',\n')}`;
+  return `.SH SEE ALSO\n.ad l\n${[...pages, `${bold('mariadbd')}(8)`].join(',\n')}`;
 }
 
 /** The parts of addHelpText(): a line that ends with a colon is a heading; below it are commands, or numbers with a text. */

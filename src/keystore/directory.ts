@@ -10,6 +10,7 @@ import {
   type KeyName,
   keyFileName,
   parseFileName,
+  RETIRED_DIRECTORY,
   SIDECAR_SUFFIX,
   sidecarFileName,
 } from '../format/key-file-name.ts';
@@ -55,6 +56,7 @@ export class KeyDirectory implements KeyStore {
     } catch (cause) {
       throw await notLookedAt(this.place, 'list', cause, this.named, this.#fs);
     }
+    if (!files.includes(RETIRED_DIRECTORY)) return listingOf(files, []);
     // Its versions count as missing if that directory cannot be read.
     const retired = await retiredIn(this.place, this.#fs, this.named).catch(() => []);
     return listingOf(files, retired);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { COMMAND, PATH, type ScratchServer, TEST_CREDENTIALS } from '../../harness/scratch-server.ts';
 import { DEFAULT_REGION, type DevKms } from '../../src/dev-kms/index.ts';
+import { RETIRED_DIRECTORY } from '../../src/format/key-file-name.ts';
 import { keyFiles, operations, run, startKms, startServer } from '../support/lab.ts';
 import { scratchDirectory } from '../support/scratch.ts';
 
@@ -82,8 +83,8 @@ it('verify tells sound keys, damaged ones, and those that it could not look at',
     expect.stringMatching(/^mariadb-aws-kms: error: key 3 version 2: missing in \S+, where later ones are\nhint: /),
   ]);
   expect((await command('verify', ...at, '--check')).code).toBe(2);
-  mkdirSync(join(server.datadir, 'retired'));
-  renameSync(join(server.datadir, 'aside'), join(server.datadir, 'retired/aws-kms-key.3.2'));
+  mkdirSync(join(server.datadir, RETIRED_DIRECTORY));
+  renameSync(join(server.datadir, 'aside'), join(server.datadir, RETIRED_DIRECTORY, 'aws-kms-key.3.2'));
   expect((await command('verify', ...at)).code).toBe(0);
 
   kms.faults.set([{ kind: 'error', operation: 'Decrypt', name: 'AccessDeniedException', status: 400, message: 'no' }]);

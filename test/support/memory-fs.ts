@@ -79,7 +79,8 @@ export class MemoryFs implements FileSystem {
 
   async readdir(path: string): Promise<string[]> {
     this.#enter('readdir', path);
-    return [...this.files.keys()].filter((file) => isIn(path, file)).map((file) => file.slice(path.length + 1));
+    const below = [...this.files.keys()].filter((file) => file.startsWith(`${path}/`));
+    return [...new Set(below.map((file) => file.slice(path.length + 1).replace(/\/.*$/s, '')))];
   }
 
   async link(existing: string, path: string): Promise<void> {

@@ -27,7 +27,7 @@ const MOST_TOKEN_BYTES = 65_536;
 export function importVaultCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
   return withTarget(new Command('vault'))
     .description(
-      "take over the keys of hashicorp_key_management from Vault's KV version 2; written from its description, not compared with a Vault",
+      "take over the keys of a server from Vault's KV version 2; written from its description, not compared with a Vault",
     )
     .option('--url <url>', 'override hashicorp_key_management_vault_url: https://HOST:PORT/v1/MOUNT')
     .option('--token-file <file>', 'file with the token; default: the variable VAULT_TOKEN')
@@ -40,8 +40,7 @@ export function importVaultCommand(io: CliIo, surroundings: () => Surroundings =
       'after',
       `
 Example:
-  mariadb-aws-kms import vault --url https://vault.example.com:8200/v1/mariadb --token-file /root/token --all-versions \\
-    --master-key-id alias/mariadb --region eu-central-1 --keyfile-dir /var/lib/mysql-keys --dry-run`,
+  mariadb-aws-kms import vault --token-file /root/token --all-versions --master-key-id alias/mariadb --dry-run`,
     )
     .action(async (options: VaultOptions) => {
       const outside = surroundings();

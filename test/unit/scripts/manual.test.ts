@@ -133,7 +133,7 @@ it.each([
   ['audit --prometheus some-f\t', ['audit', '--prometheus', 'some-file']],
   ['audit some-f\t', ['audit', 'some-file']],
   ['verify-backup --no-k\t', ['verify-backup', '--no-kms']],
-  ['help re\t', ['help', 'rewrap']],
+  ['help rew\t', ['help', 'rewrap']],
 ])('bash completes %j', (typed, expected) => {
   expect(argumentsAfter(typed)).toEqual(expected);
 });
