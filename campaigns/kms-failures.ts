@@ -85,7 +85,7 @@ export function momentsOf({ moments = MOMENTS }: Failure): readonly Moment[] {
   return moments;
 }
 
-/** The command as an operator runs it; rejects with its first line. */
+/** The command as an operator runs it; rejects with its first error. */
 async function rewrap(server: ScratchServer, kms: FailingKms): Promise<void> {
   const optionFile = join(server.directory, 'rewrap.cnf');
   const options = [
@@ -100,7 +100,7 @@ async function rewrap(server: ScratchServer, kms: FailingKms): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   execFile(COMMAND, ['rewrap', ...args], { env, encoding: 'utf8' }, (failed, _, stderr) => {
     if (failed === null) resolve();
-    else reject(new Error(stderr.split('\n', 1)[0]?.replace('mariadb-aws-kms: error: ', '') || failed.message));
+    else reject(new Error(/^mariadb-aws-kms: error: (.*)$/m.exec(stderr)?.[1] ?? failed.message));
   });
   await promise;
 }

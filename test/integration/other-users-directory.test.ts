@@ -221,7 +221,7 @@ it('rewrap moves files whose group the owner is not in, unless the group may rea
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(
-        /^mariadb-aws-kms: error: not moved: \S+keys: a new file, of 65534:65534, cannot take over owner 65534:1 and mode 0640 of the old one.*\nhint: the key files need no permissions of a group: chmod g= \S+keys\/aws-kms-key\.\*\n/,
+        /^mariadb-aws-kms: error: not moved: \S+keys: a new file, of 65534:65534, cannot take over owner 65534:1 and mode 0640 of the old one.*\nhint: the key files need no permissions of a group: chmod g= \S+keys\/aws-kms-key\.\*\n/m,
       ),
     ]);
   }
