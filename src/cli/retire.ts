@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { isComplete } from '../audit/report.ts';
@@ -61,6 +62,15 @@ export function retireCommand(io: CliIo, surroundings: () => Surroundings = syst
       const { id, version } = parseKeyVersion(text);
       if (version === undefined)
         throw new KeyError('BAD_OPTION', `expected KEY-ID.VERSION such as ${id}.1, got "${text}"`);
+      // The data and the keys must be those of one server.
+      if (options.yes && options.datadir !== undefined)
+        throw new KeyError(
+          'BAD_OPTION',
+          '--yes and --datadir: the data of another place tells nothing of this server',
+          {
+            hint: "name the server's option file: --defaults-file FILE",
+          },
+        );
       const name = { id, version };
       const variables = { keyfile_dir: options.keyfileDir && resolve(options.keyfileDir) };
       const server = await readServer(options, { datadir: options.datadir, variables }, outside);
@@ -108,7 +118,7 @@ async function retire(run: Run): Promise<void> {
   if (mayMove && options.yes && !options.dryRun) {
     const about = { keyId: name.id, keyVersion: name.version, directory: stores.directory };
     const done = await audited(run, 'retire', about, async () => {
-      await retireFiles(name, stores.directory, diskOf(outside).fileSystem, stores.store.named);
+      await claimed(run, () => retireFiles(name, stores.directory, diskOf(outside).fileSystem, stores.store.named));
       return { outcome: 'done', facts: {}, value: undefined };
     });
     [isMoved, status] = [true, done.statusOf(0)];
@@ -131,6 +141,17 @@ async function retire(run: Run): Promise<void> {
     io.stdout(printableJson(answer, 2), 'prepared');
   } else await report(run, { needs, unseen: audit.unseen, isMoved, mayMove });
   io.exit(status);
+}
+
+/** Moves files while no rewrap replaces any. @throws KeyError KEY_EXISTS when one is running, and what `move` throws */
+async function claimed({ io, stores }: Run, move: () => Promise<void>): Promise<void> {
+  const holder = { host: hostname(), pid: process.pid };
+  const claim = await stores.store.claimForRewrap(holder, (line) => io.stderr(`mariadb-aws-kms: note: ${line}`));
+  try {
+    await move();
+  } finally {
+    await claim.release();
+  }
 }
 
 interface Found {
@@ -175,7 +196,7 @@ async function undo(run: Run): Promise<void> {
   if (!options.dryRun) {
     const about = { keyId: name.id, keyVersion: name.version, directory: stores.directory };
     const done = await audited(run, 'retire --undo', about, async () => {
-      await restoreFiles(name, stores.directory, diskOf(outside).fileSystem, stores.store.named);
+      await claimed(run, () => restoreFiles(name, stores.directory, diskOf(outside).fileSystem, stores.store.named));
       return { outcome: 'done', facts: {}, value: undefined };
     });
     status = done.statusOf(0);

@@ -103,8 +103,11 @@ class Import {
   /** Compares the stored keys with those to import. @returns the file names of those that are there */
   async lookAtStore(): Promise<ReadonlySet<string>> {
     const { store, keys } = this.#request;
-    const { stored, lost } = await store.list();
+    const { stored, lost, retired } = await store.list();
     const wanted = new Map(keys.map((key) => [keyFileName(key), key]));
+    // The number of a retired version is never used for another key.
+    const [away] = retired;
+    if (away !== undefined) throw retiredKey(away, store.place);
     const stranger = [...stored, ...lost].find((name) => !wanted.has(keyFileName(name)));
     if (stranger !== undefined) throw otherKeys(stranger, store.place);
     const [gone] = lost;
@@ -253,6 +256,12 @@ function otherKeys(name: KeyName, place: string): KeyError {
   const text = `${place} has ${describeKey(name)}, which is none of the keys to import`;
   return new KeyError('KEY_EXISTS', text, {
     hint: 'these are keys of another server, or this server has used them since an earlier import: if that is done, nothing is left to import; if not, name a directory of its own: --keyfile-dir DIRECTORY',
+  });
+}
+
+function retiredKey({ id, version }: KeyName, place: string): KeyError {
+  return new KeyError('KEY_EXISTS', `${place} has retired key ${id} version ${version}`, {
+    hint: `bring it back: mariadb-aws-kms retire --undo ${id}.${version} --keyfile-dir ${place}; or name a directory of its own: --keyfile-dir DIRECTORY`,
   });
 }
 

@@ -58,6 +58,10 @@ it('a version is retired when the printed commands have ended each need, the ser
   });
   expect(await run('show', '0')).toMatchObject({ code: 2 });
 
+  expect(await run('retire', '1.1', '--yes', '--datadir', server.datadir)).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--yes and --datadir: the data of another place tells nothing of this server'),
+  });
   const refused = await run('retire', '1.1', '--yes');
   expect(refused, refused.stderr).toMatchObject({ code: 1, stdout: expect.stringContaining('not retired') });
   expect(refused.stdout).toMatch(/start +redo log .*ib_logfile0/);

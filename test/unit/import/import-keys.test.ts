@@ -8,6 +8,7 @@ import { type ImportResult, importKeys } from '../../../src/import/import-keys.t
 import type { ForeignKey } from '../../../src/import/imported-key.ts';
 import { KeyDirectory } from '../../../src/keystore/directory.ts';
 import { KEYS_FOR_CALLER } from '../../../src/keystore/failures.ts';
+import { retireFiles } from '../../../src/keystore/retired.ts';
 import { OperatorCaller } from '../../../src/kms/operator-caller.ts';
 import { EmbeddedClient } from '../../support/embedded-client.ts';
 import { expectKeyError } from '../../support/expect-error.ts';
@@ -159,6 +160,13 @@ describe('an import', () => {
     );
     expect(error.hint).toContain('--keyfile-dir');
     expect(filesOf()).toEqual(before);
+  });
+
+  it('uses no number of a retired version, even for the same key', async () => {
+    await bring({ keys: [key(1)] });
+    const name = { id: keyId(1), version: keyVersion(1) };
+    await retireFiles(name, '/keys', fs, KEYS_FOR_CALLER);
+    await expectKeyError(bring({ keys: [key(1)] }), 'KEY_EXISTS', '/keys has retired key 1 version 1');
   });
 
   it('writes nothing where the directory has keys that are not to be imported', async () => {
