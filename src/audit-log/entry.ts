@@ -8,7 +8,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 
 export type Facts = Readonly<Record<string, unknown>>;
 
-/** One line. */
+/** A line of the log. */
 export interface Entry {
   /** Counts from 1, through all files of a log. */
   readonly seq: number;

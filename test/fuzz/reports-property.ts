@@ -95,7 +95,7 @@ async function reportDirectory(directory: AnyDirectory, wishes: Around): Promise
   expectReport(report, names, wishes);
 }
 
-/** One of the reports: all together take most of the time of an execution. */
+/** A single report: all together take most of the time of an execution. */
 function expectReport(report: AuditReport, names: readonly string[], { format, columns }: Around): void {
   switch (format) {
     case 'html':
