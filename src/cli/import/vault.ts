@@ -40,7 +40,7 @@ export function importVaultCommand(io: CliIo, surroundings: () => Surroundings =
       'after',
       `
 Example:
-  mariadb-aws-kms import vault --token-file /root/token --all-versions --master-key-id alias/mariadb --dry-run`,
+  mariadb-aws-kms import vault --token-file /etc/mysql/vault-token --all-versions --master-key-id alias/mariadb --dry-run`,
     )
     .action(async (options: VaultOptions) => {
       const outside = surroundings();
