@@ -14,6 +14,28 @@ export function release({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
+export const HEX_DIGITS = Buffer.from('0123456789abcdef');
+const LINE_FEED = 0x0a;
+
+/** Returns a line that ends with a key in hex; no string, which could not be wiped, holds the key. The caller wipes it. */
+export function lineWithKey(start: string, key: Uint8Array): Buffer {
+  const at = Buffer.byteLength(start);
+  const line = Buffer.alloc(at + key.length * 2 + 1, LINE_FEED);
+  line.write(start);
+  for (const [index, byte] of key.entries()) {
+    line[at + index * 2] = HEX_DIGITS[byte >> 4] ?? 0;
+    line[at + index * 2 + 1] = HEX_DIGITS[byte & 15] ?? 0;
+  }
+  return line;
+}
+
+/** Returns the lines as one text, and wipes them. The caller wipes the text. */
+export function joinLines(head: string, lines: readonly Buffer[]): Buffer {
+  const text = Buffer.concat([Buffer.from(head), ...lines]);
+  for (const line of lines) wipe(line);
+  return text;
+}
+
 /** Tells whether a data key can have this length. */
 export function isDataKeyLength(bytes: number): boolean {
   return bytes === 16 || bytes === 24 || bytes === 32;

@@ -5,7 +5,6 @@ import { counted } from '../audit/amounts.ts';
 import { wipe } from '../bytes.ts';
 import { KeyDirectoryKeys } from '../decrypt/key-directory.ts';
 import { KeyFileKeys } from '../decrypt/key-file.ts';
-import { verifyData } from '../decrypt/verify-data.ts';
 import { createNewFile } from '../disk/new-file.ts';
 import { ownerOfPlace } from '../disk/place-owner.ts';
 import { readSmallFile } from '../disk/small-file.ts';
@@ -14,23 +13,20 @@ import { MAX_PASSPHRASE_BYTES, passphraseOf } from '../format/file-key-managemen
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
 import { type ExportableKeys, exportableKeys, keyFileText, sealKeyFile } from '../import/export-file.ts';
 import { proofIn } from '../import/prove.ts';
-import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import { OperatorCaller } from '../kms/operator-caller.ts';
 import { printableJson } from '../printable.ts';
 import type { Configuration } from '../server/configuration.ts';
-import { kmsTarget } from '../server/kms-target.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
-import { auditPlaces } from './audit-places.ts';
 import { type AuditLogOptions, audited, withAuditLog } from './audited.ts';
-import { withAllThreads } from './decrypt/page-threads.ts';
 import { linesOf } from './import/change.ts';
 import { PLUGIN } from './import/file-key-management.ts';
+import { connectAsCaller, readKeyServer } from './key-commands.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
-import { progressLine } from './progress-line.ts';
-import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
+import { type KeyPlace, namedKeyPlace } from './read-server.ts';
+import { serverData } from './server-data.ts';
 import { systemSurroundings } from './system-surroundings.ts';
 
 interface ExportOptions extends OptionFileOptions, AuditLogOptions {
@@ -46,7 +42,6 @@ interface ExportOptions extends OptionFileOptions, AuditLogOptions {
   readonly json?: boolean;
 }
 
-const CALL_MS = 5_000;
 const OURS = 'aws_key_management';
 const HELP = `
 Exit status:
@@ -58,7 +53,7 @@ AWS actions:
   kms:Decrypt on the master keys, for the identity of whoever runs this
 
 Example:
-  mariadb-aws-kms export file-key-management --to /root/keys.enc --filekey /root/passphrase --write-data-keys`;
+  mariadb-aws-kms export file-key-management --to /etc/mysql/keys.enc --filekey /etc/mysql/passphrase --write-data-keys`;
 
 /** `mariadb-aws-kms export`. */
 export function exportCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
@@ -124,7 +119,7 @@ async function exportKeys(
     clock: outside.clock,
     connect: async () => {
       // The identity is that of the user who runs this.
-      kms = await outside.connectKms({ ...kmsTarget(outside, server, CALL_MS), sharedFiles: undefined, as: undefined });
+      kms = await connectAsCaller(server, outside);
       return new OperatorCaller(kms, outside);
     },
   });
@@ -155,52 +150,26 @@ async function serverOf(
   options: ExportOptions,
   outside: Surroundings,
 ): Promise<{ readonly server: Configuration; readonly place: KeyPlace }> {
-  const variables = {
-    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
-    region: options.region,
-    endpoint_url: options.endpointUrl,
-    encryption_context: options.encryptionContext,
-  };
-  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
+  const server = await readKeyServer(options, outside);
   if (server.isMock) throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys cannot be read here');
-  if (options.keyfileDir === undefined) return { server, place: await keyPlaceOf(server, outside) };
-  return { server, place: { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') } };
+  return { server, place: await namedKeyPlace(server, options.keyfileDir, outside) };
 }
 
 /** Decrypts all data of the server, and returns the key versions that it is under. */
 async function usesOf(
   io: CliIo,
-  { datadir, defaults, defaultsFile, defaultsExtraFile, group }: ExportOptions,
+  options: ExportOptions,
   keys: KeyDirectoryKeys,
   stored: readonly KeyName[],
   outside: Surroundings,
   signal: AbortSignal,
 ) {
-  const about = {
-    defaults,
-    group,
-    ...(datadir !== undefined && { datadir }),
-    ...(defaultsFile !== undefined && { defaultsFile }),
-    ...(defaultsExtraFile !== undefined && { defaultsExtraFile }),
-  };
-  const { places, unseen } = await auditPlaces([], about, outside);
-  const { random, clock, files } = outside;
-  const show = progressLine(io, clock);
-  const data = await withAllThreads((threads) =>
-    verifyData(places, {
-      keys,
-      threads,
-      random,
-      signal,
-      disk: files.data,
-      progress: (count) => show(() => `export: ${counted(count, 'file')} proved`),
-    }),
-  );
-  io.redraw?.('');
+  const verify = await serverData(io, 'export', options, outside, signal);
+  const data = await verify(keys);
   const [problem] = data.keyProblems;
   if (problem !== undefined && problem.code !== 'KEY_UNKNOWN') throw problem;
   const has = (id: number, version: number): boolean => stored.some((key) => key.id === id && key.version === version);
-  const { uses, incomplete } = proofIn({ ...data, unseen: [...unseen, ...data.unseen] }, keys.place, has);
+  const { uses, incomplete } = proofIn(data, keys.place, has);
   const [first] = incomplete;
   if (first === undefined) return uses;
   throw new KeyError('DATA_UNREADABLE', `not proved: ${first}`, {

@@ -2,15 +2,15 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { KeyError } from '../errors.ts';
-import { keysNamedBy } from '../keystore/failures.ts';
 import type { KmsInspector } from '../kms/inspect.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { kmsTarget } from '../server/kms-target.ts';
 import type { Surroundings } from '../server/surroundings.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
-import { type KeyPlace, keyPlaceOf, readServer } from './read-server.ts';
+import { type KeyPlace, namedKeyPlace, readServer } from './read-server.ts';
 
 export interface PlaceOptions extends OptionFileOptions {
+  readonly masterKeyId?: string;
   readonly datadir?: string;
   readonly keyfileDir?: string;
   readonly region?: string;
@@ -47,19 +47,25 @@ export interface ServerKeys {
   readonly place: KeyPlace;
 }
 
-/** @throws KeyError BAD_OPTION, also for a server in mock mode */
-export async function serverKeysOf(options: PlaceOptions, outside: Surroundings): Promise<ServerKeys> {
+/**
+ * Reads the server's options, with those that override where its keys are and how KMS is reached.
+ * @throws KeyError BAD_OPTION
+ */
+export async function readKeyServer(options: PlaceOptions, outside: Surroundings): Promise<Configuration> {
   const variables = {
+    master_key_id: options.masterKeyId,
     keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
     region: options.region,
     endpoint_url: options.endpointUrl,
     encryption_context: options.encryptionContext,
   };
-  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
-  const place =
-    options.keyfileDir === undefined
-      ? await keyPlaceOf(server, outside)
-      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  return await readServer(options, { datadir: options.datadir, variables }, outside);
+}
+
+/** @throws KeyError BAD_OPTION, also for a server in mock mode */
+export async function serverKeysOf(options: PlaceOptions, outside: Surroundings): Promise<ServerKeys> {
+  const server = await readKeyServer(options, outside);
+  const place = await namedKeyPlace(server, options.keyfileDir, outside);
   if (!server.isMock) return { server, place };
   throw new KeyError(
     'BAD_OPTION',

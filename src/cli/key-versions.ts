@@ -4,14 +4,13 @@ import type { Command } from 'commander';
 import { KeyError } from '../errors.ts';
 import { RETIRED_DIRECTORY } from '../format/key-file-name.ts';
 import { isKeyId, isKeyVersion, type KeyId, type KeyVersion, parseDecimal } from '../ids.ts';
-import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import type { KeyStore } from '../keystore/store.ts';
 import type { VersionFacts } from '../operate/status/versions.ts';
 import type { Configuration } from '../server/configuration.ts';
 import { diskOf, type Surroundings } from '../server/surroundings.ts';
 import { problemsAsJson } from './problems.ts';
-import { keyPlaceOf } from './read-server.ts';
+import { namedKeyPlace } from './read-server.ts';
 import type { TableColumn } from './tables.ts';
 
 export interface KeyStores {
@@ -30,10 +29,7 @@ export async function keyStores(
   named: string | undefined,
   outside: Surroundings,
 ): Promise<KeyStores> {
-  const place =
-    named === undefined
-      ? await keyPlaceOf(server, outside)
-      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  const place = await namedKeyPlace(server, named, outside);
   const disk = diskOf(outside);
   const { directory } = place;
   return {

@@ -65,6 +65,20 @@ export async function keyPlaceOf({ agent, keyfileDir }: Configuration, surroundi
   });
 }
 
+/**
+ * Returns the key directory that `--keyfile-dir` names, or that of the server.
+ * @param keyfileDir the value of the option, which `server` was read with
+ * @throws KeyError BAD_OPTION as `keyPlaceOf`
+ */
+export async function namedKeyPlace(
+  server: Configuration,
+  keyfileDir: string | undefined,
+  surroundings: Surroundings,
+): Promise<KeyPlace> {
+  if (keyfileDir === undefined) return await keyPlaceOf(server, surroundings);
+  return { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+}
+
 /** Returns the server as whoever opens its keys: with the user and variables of its separate agent, if it has one. */
 export async function asKeyOwner(server: Configuration, surroundings: Surroundings): Promise<Configuration> {
   if (!server.agent.startsWith(AGENT_SOCKET_PREFIX)) return server;

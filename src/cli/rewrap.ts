@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { syncDirectory } from '../disk/files.ts';
 import { KeyError } from '../errors.ts';
-import { describeKey, type KeyName, keyFileName } from '../format/key-file-name.ts';
+import { describeKeys, type KeyName, keyFileName } from '../format/key-file-name.ts';
 import { parseKeyIdSet } from '../ids.ts';
 import { REWRAP_MS, type RewrapResult, rewrapKeys } from '../keyring/rewrap.ts';
 import { refusedForRunner } from '../keyring/rewrap-refusals.ts';
@@ -34,7 +34,6 @@ interface RewrapOptions extends KeyOptions, AuditLogOptions {
 }
 
 const CALL_MS = 5_000;
-const NAMED = 10;
 
 /** `mariadb-aws-kms rewrap`. @throws KeyError BAD_OPTION, KEY_EXISTS, STORE_UNAVAILABLE, KMS_… of `--to` */
 export function rewrapCommand(io: CliIo, surroundings: () => Surroundings = systemSurroundings): Command {
@@ -183,20 +182,15 @@ function report(io: CliIo, { directory, newMasterKeyArn, isDryRun, isJson }: Rep
     return;
   }
   printProblems(io, problems, 'not moved: ');
-  if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${namesOf(untried)}`);
+  if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${describeKeys(untried)}`);
   const did = isDryRun ? 'would be moved' : 'moved';
   io.stdout(
     `${directory}: ${countOf(moved)} ${did} to ${newMasterKeyArn}${already.length === 0 ? '' : `, ${already.length} under it already`}`,
   );
   if (backup !== undefined) io.stdout(`as they were: ${backup}`);
-  if (others.length > 0 && !isDryRun) io.stdout(`not under it: ${namesOf(others)}`);
+  if (others.length > 0 && !isDryRun) io.stdout(`not under it: ${describeKeys(others)}`);
 }
 
 function countOf({ length }: readonly KeyName[]): string {
   return `${length} key ${length === 1 ? 'version' : 'versions'}`;
-}
-
-function namesOf(names: readonly KeyName[]): string {
-  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
-  return `${names.slice(0, NAMED).map(describeKey).join(', ')}${more}`;
 }

@@ -2,7 +2,6 @@ import { Command } from 'commander';
 import { type Audit, auditData } from '../audit/audit.ts';
 import { KeyError, toKeyError } from '../errors.ts';
 import { keyId } from '../ids.ts';
-import { keysNamedBy } from '../keystore/failures.ts';
 import { openStore } from '../keystore/open-store.ts';
 import { agesOf, parseAge } from '../operate/rotate/age.ts';
 import { waitForDisk } from '../operate/rotate/disk.ts';
@@ -22,7 +21,7 @@ import { type AuditLogOptions, audited, withAuditLog } from './audited.ts';
 import { type OptionFileOptions, withOptionFiles } from './option-files.ts';
 import type { CliIo } from './process-io.ts';
 import { type ProgressBar, progressBar } from './progress-line.ts';
-import { keyPlaceOf, readServer } from './read-server.ts';
+import { namedKeyPlace, readServer } from './read-server.ts';
 import { printOutcome, printReport, type RotateReport, reportAsJson, statusOf } from './rotate-report.ts';
 import { connectTo, withServerConnection } from './server-connection.ts';
 import { systemSurroundings } from './system-surroundings.ts';
@@ -176,10 +175,7 @@ class Rotation {
   async #ages(scope: readonly number[], server: Configuration) {
     const { olderThan, keyfileDir } = this.#options;
     if (olderThan === undefined) return { old: scope, young: [], undated: [] };
-    const { directory, named } =
-      keyfileDir === undefined
-        ? await keyPlaceOf(server, this.#outside)
-        : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+    const { directory, named } = await namedKeyPlace(server, keyfileDir, this.#outside);
     const store = openStore(directory, diskOf(this.#outside), named);
     return await agesOf(store, scope, { nowMs: this.#outside.clock.wallMs(), ageMs: olderThan });
   }

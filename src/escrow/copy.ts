@@ -2,7 +2,7 @@
  * The text in an escrow copy, a line for each data key: `id;version;algorithm;key check value;key in hex`. Lines that
  * begin with # are remarks.
  */
-import { isDataKeyLength, keyCheckValue, wipe } from '../bytes.ts';
+import { HEX_DIGITS, isDataKeyLength, joinLines, keyCheckValue, lineWithKey, wipe } from '../bytes.ts';
 import { KeyError } from '../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
 import { describeKey, type KeyName } from '../format/key-file-name.ts';
@@ -16,25 +16,15 @@ export interface EscrowedKey {
 }
 
 const TITLE = '# mariadb-aws-kms escrow 1';
-const HEX = Buffer.from('0123456789abcdef');
 const [LINE_FEED, SEMICOLON, HASH] = [0x0a, 0x3b, 0x23];
 
 /** Returns the text; no string ever holds a key. The caller wipes it. */
 export function formatCopy(keys: readonly EscrowedKey[], about: readonly string[]): Buffer {
   const head = [TITLE, ...about.map((line) => `# ${line}`), '# id;version;algorithm;key check value;key'];
-  const lines = keys.map(({ name, algorithm, dataKey }) => {
-    const start = Buffer.from(`${name.id};${name.version};${algorithm};${keyCheckValue(dataKey)};`);
-    const line = Buffer.alloc(start.length + dataKey.length * 2 + 1, LINE_FEED);
-    line.set(start);
-    for (const [index, byte] of dataKey.entries()) {
-      line[start.length + index * 2] = HEX[byte >> 4] ?? 0;
-      line[start.length + index * 2 + 1] = HEX[byte & 15] ?? 0;
-    }
-    return line;
-  });
-  const text = Buffer.concat([Buffer.from(`${head.join('\n')}\n`), ...lines]);
-  for (const line of lines) wipe(line);
-  return text;
+  const lines = keys.map(({ name, algorithm, dataKey }) =>
+    lineWithKey(`${name.id};${name.version};${algorithm};${keyCheckValue(dataKey)};`, dataKey),
+  );
+  return joinLines(`${head.join('\n')}\n`, lines);
 }
 
 /** Parses the text. @throws KeyError KEY_FILE_CORRUPT; the keys read so far are wiped */
@@ -80,7 +70,7 @@ function unhex(digits: Buffer): Buffer | undefined {
   const bytes = Buffer.alloc(digits.length / 2);
   if (!isDataKeyLength(digits.length / 2)) return undefined;
   for (const index of bytes.keys()) {
-    const [high, low] = [HEX.indexOf(digits[index * 2] ?? 0), HEX.indexOf(digits[index * 2 + 1] ?? 0)];
+    const [high, low] = [HEX_DIGITS.indexOf(digits[index * 2] ?? 0), HEX_DIGITS.indexOf(digits[index * 2 + 1] ?? 0)];
     if (high < 0 || low < 0) return undefined;
     bytes[index] = high * 16 + low;
   }

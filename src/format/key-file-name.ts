@@ -63,3 +63,12 @@ export function compareKeyNames(a: KeyName, b: KeyName): number {
 export function describeKey({ id, version }: KeyName): string {
   return `key ${id} version ${version}`;
 }
+
+/** Key names to print in one sentence. */
+const NAMED = 10;
+
+/** Returns the names of keys for messages, the first of many. */
+export function describeKeys(names: readonly KeyName[]): string {
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
+  return `${names.slice(0, NAMED).map(describeKey).join(', ')}${more}`;
+}

@@ -1,6 +1,6 @@
 /** The key file of file_key_management with the keys of a key directory: the way back. */
 import { createCipheriv, createHash } from 'node:crypto';
-import { wipe } from '../bytes.ts';
+import { joinLines, lineWithKey, wipe } from '../bytes.ts';
 import type { DataKeys } from '../decrypt/data-keys.ts';
 import { KeyError } from '../errors.ts';
 import type { EncryptionAlgorithm } from '../format/encryption-algorithm.ts';
@@ -56,8 +56,8 @@ export async function exportableKeys(
 
 /** The text of a key file. The caller wipes it. */
 export function keyFileText(keys: readonly ForeignKey[]): Buffer {
-  const lines = keys.map(({ id, bytes }) => `${id};${bytes.toString('hex')}\n`);
-  return Buffer.from(lines.join(''));
+  const lines = keys.map(({ id, bytes }) => lineWithKey(`${id};`, bytes));
+  return joinLines('', lines);
 }
 
 const SALT_BYTES = 8;

@@ -1,5 +1,4 @@
 /** The options that say where the keys of encrypted files come from, and the keys that they name. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { DataKeys } from '../../decrypt/data-keys.ts';
 import { KeyDirectoryKeys } from '../../decrypt/key-directory.ts';
@@ -7,7 +6,6 @@ import { KeyFileKeys } from '../../decrypt/key-file.ts';
 import { readSmallFile } from '../../disk/small-file.ts';
 import { KeyError } from '../../errors.ts';
 import { ENCRYPTION_ALGORITHMS, type EncryptionAlgorithm } from '../../format/encryption-algorithm.ts';
-import { keysNamedBy } from '../../keystore/failures.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
@@ -15,9 +13,10 @@ import type { Configuration } from '../../server/configuration.ts';
 import { kmsTarget } from '../../server/kms-target.ts';
 import { adoptEnvironment } from '../../server/service/server-environment.ts';
 import { diskOf, type Surroundings } from '../../server/surroundings.ts';
+import { readKeyServer } from '../key-commands.ts';
 import { type OptionFileOptions, withOptionFiles } from '../option-files.ts';
 import type { CliIo } from '../process-io.ts';
-import { asKeyOwner, keyPlaceOf, readServer } from '../read-server.ts';
+import { asKeyOwner, namedKeyPlace } from '../read-server.ts';
 
 export interface KeySourceOptions extends OptionFileOptions {
   readonly datadir?: string;
@@ -95,10 +94,7 @@ export async function withDataKeys<T>(
   if (options.algorithm !== undefined)
     throw new KeyError('BAD_OPTION', '--algorithm is that of a key file: the keys of a key directory have their own');
   const server = await serverOf(options, outside);
-  const place =
-    options.keyfileDir === undefined
-      ? await keyPlaceOf(server, outside)
-      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  const place = await namedKeyPlace(server, options.keyfileDir, outside);
   let kms: KmsInspector | undefined;
   const keys = new KeyDirectoryKeys({
     store: openStore(place.directory, diskOf(outside), place.named),
@@ -117,13 +113,7 @@ export async function withDataKeys<T>(
 }
 
 async function serverOf(options: KeySourceOptions, outside: Surroundings): Promise<Configuration> {
-  const variables = {
-    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
-    region: options.region,
-    endpoint_url: options.endpointUrl,
-    encryption_context: options.encryptionContext,
-  };
-  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
+  const server = await readKeyServer(options, outside);
   if (!server.isMock) return server;
   throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing, and cannot be read here');
 }

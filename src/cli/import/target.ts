@@ -1,31 +1,28 @@
 /** The common part of `import`: the server, the proof on its data, the key directory, and the report. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { counted } from '../../audit/amounts.ts';
-import { type VerifiedData, verifyData } from '../../decrypt/verify-data.ts';
+import type { VerifiedData } from '../../decrypt/verify-data.ts';
 import { KeyError } from '../../errors.ts';
 import type { EncryptionAlgorithm } from '../../format/encryption-algorithm.ts';
-import { describeKey, type KeyName } from '../../format/key-file-name.ts';
+import { describeKeys, type KeyName } from '../../format/key-file-name.ts';
 import { type ImportResult, importKeys } from '../../import/import-keys.ts';
 import { type ForeignKey, ForeignKeys } from '../../import/imported-key.ts';
 import { type Proof, proofIn } from '../../import/prove.ts';
-import { keysNamedBy } from '../../keystore/failures.ts';
 import { openStore } from '../../keystore/open-store.ts';
 import type { KmsInspector } from '../../kms/inspect.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
 import { printableJson } from '../../printable.ts';
 import type { Configuration } from '../../server/configuration.ts';
-import { kmsTarget } from '../../server/kms-target.ts';
 import { diskOf, type Surroundings } from '../../server/surroundings.ts';
-import { auditPlaces } from '../audit-places.ts';
 import { type Audited, type AuditLogOptions, audited, withAuditLog } from '../audited.ts';
-import { withAllThreads } from '../decrypt/page-threads.ts';
 import { FAILED, INCOMPLETE } from '../exit-status.ts';
+import { connectAsCaller, readKeyServer } from '../key-commands.ts';
 import { type OptionFileOptions, withOptionFiles } from '../option-files.ts';
 import { printProblems, problemsAsJson } from '../problems.ts';
 import type { CliIo } from '../process-io.ts';
 import { progressLine } from '../progress-line.ts';
-import { type KeyPlace, keyPlaceOf, readServer } from '../read-server.ts';
+import { type KeyPlace, namedKeyPlace } from '../read-server.ts';
+import { serverData } from '../server-data.ts';
 import { withoutSecrets } from '../system.ts';
 import { type Change, changeLines, describeChange } from './change.ts';
 
@@ -57,9 +54,6 @@ export interface Source {
   readonly change: Change;
 }
 
-/** Milliseconds for one call of KMS. */
-export const CALL_MS = 5_000;
-const NAMED = 10;
 const LOGGED_REQUESTS = 100;
 
 export const IMPORT_HELP = `
@@ -99,14 +93,7 @@ export interface Target {
 
 /** @throws KeyError BAD_OPTION */
 export async function targetOf(options: TargetOptions, outside: Surroundings): Promise<Target> {
-  const variables = {
-    master_key_id: options.masterKeyId,
-    keyfile_dir: options.keyfileDir && resolve(options.keyfileDir),
-    region: options.region,
-    endpoint_url: options.endpointUrl,
-    encryption_context: options.encryptionContext,
-  };
-  const server = await readServer(options, { datadir: options.datadir, variables }, outside);
+  const server = await readKeyServer(options, outside);
   if (server.isMock)
     throw new KeyError('BAD_OPTION', 'the server is in mock mode, whose keys protect nothing: import nothing into it');
   const { masterKeyId } = server;
@@ -114,10 +101,7 @@ export async function targetOf(options: TargetOptions, outside: Surroundings): P
     throw new KeyError('BAD_OPTION', 'no master key is named, and aws_key_management_master_key_id is not set', {
       hint: 'name the key of KMS that is to wrap the keys: --master-key-id alias/NAME, or its ARN',
     });
-  const place =
-    options.keyfileDir === undefined
-      ? await keyPlaceOf(server, outside)
-      : { directory: server.keyfileDir, named: keysNamedBy('--keyfile-dir') };
+  const place = await namedKeyPlace(server, options.keyfileDir, outside);
   return { server, place, masterKeyId };
 }
 
@@ -142,11 +126,7 @@ export async function importInto(
     }
     const algorithm = proof.algorithm ?? source.algorithm ?? 'AES_CBC';
     // The identity is that of the user who runs this, also for root: the server's identity may not call Encrypt.
-    kms = await outside.connectKms({
-      ...kmsTarget(outside, server, CALL_MS),
-      sharedFiles: undefined,
-      as: undefined,
-    });
+    kms = await connectAsCaller(server, outside);
     const show = progressLine(io, outside.clock);
     const request = {
       store: openStore(place.directory, diskOf(outside), place.named),
@@ -207,38 +187,15 @@ async function prove(
   { place, keys, algorithm, isAlgorithmSure }: Source,
   signal: AbortSignal,
 ): Promise<Proof> {
-  const { datadir, defaults, defaultsFile, defaultsExtraFile, group } = options;
-  const { places, unseen } = await auditPlaces(
-    [],
-    {
-      defaults,
-      group,
-      ...(datadir !== undefined && { datadir }),
-      ...(defaultsFile !== undefined && { defaultsFile }),
-      ...(defaultsExtraFile !== undefined && { defaultsExtraFile }),
-    },
-    outside,
-  );
-  const { random, clock, files } = outside;
-  const show = progressLine(io, clock);
+  const verify = await serverData(io, 'import', options, outside, signal);
   const look = async (as: EncryptionAlgorithm | undefined): Promise<VerifiedData> =>
-    await withAllThreads((threads) =>
-      verifyData(places, {
-        keys: new ForeignKeys(place, keys, as),
-        threads,
-        random,
-        signal,
-        disk: files.data,
-        progress: (count) => show(() => `import: ${counted(count, 'file')} proved`),
-      }),
-    );
+    await verify(new ForeignKeys(place, keys, as));
   let data = await look(isAlgorithmSure ? algorithm : undefined);
   // The options decide when compression hides the mode.
   if (!isAlgorithmSure && algorithm !== undefined && data.files.some(({ failed }) => failed > 0))
     data = await look(algorithm);
-  io.redraw?.('');
   const has = (id: number, version: number): boolean => keys.some((key) => key.id === id && key.version === version);
-  return proofIn({ ...data, unseen: [...unseen, ...data.unseen] }, place, has);
+  return proofIn(data, place, has);
 }
 
 function refuseIncomplete(io: CliIo, { json }: TargetOptions, { incomplete }: Proof): void {
@@ -287,7 +244,7 @@ function report(
     return;
   }
   printProblems(io, problems, 'not imported: ');
-  if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${namesOf(untried)}; run this again`);
+  if (untried.length > 0) io.stderr(`mariadb-aws-kms: error: not tried: ${describeKeys(untried)}; run this again`);
   if (quiet === true) return;
   for (const { keyId, version, decrypted, files } of proof.uses)
     io.stdout(
@@ -299,9 +256,4 @@ function report(
     `${directory}: ${counted(imported.length, 'key')} ${did} for ${algorithm}, wrapped by ${target.masterKeyId}${before}`,
   );
   if (isDone) for (const line of describeChange(change)) io.stdout(line);
-}
-
-function namesOf(names: readonly KeyName[]): string {
-  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
-  return `${names.slice(0, NAMED).map(describeKey).join(', ')}${more}`;
 }

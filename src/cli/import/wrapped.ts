@@ -8,12 +8,12 @@ import { parseEncryptionContext } from '../../format/encryption-context.ts';
 import { denied } from '../../import/import-keys.ts';
 import { openWrapped, type WrappedFile, wrappedBytes, wrappedFileName } from '../../import/wrapped-files.ts';
 import { OperatorCaller } from '../../kms/operator-caller.ts';
-import { kmsTarget } from '../../server/kms-target.ts';
 import type { Surroundings } from '../../server/surroundings.ts';
 import { algorithmNamed } from '../decrypt/key-source.ts';
+import { connectAsCaller } from '../key-commands.ts';
 import type { CliIo } from '../process-io.ts';
 import { systemSurroundings } from '../system-surroundings.ts';
-import { CALL_MS, IMPORT_HELP, importInto, type Target, type TargetOptions, targetOf, withTarget } from './target.ts';
+import { IMPORT_HELP, importInto, type Target, type TargetOptions, targetOf, withTarget } from './target.ts';
 
 interface WrappedOptions extends TargetOptions {
   readonly from: string;
@@ -91,11 +91,7 @@ async function unwrap(
   outside: Surroundings,
 ): Promise<Awaited<ReturnType<typeof openWrapped>>> {
   const context = parseEncryptionContext(options.wrappedContext ?? '');
-  const kms = await outside.connectKms({
-    ...kmsTarget(outside, server, CALL_MS),
-    sharedFiles: undefined,
-    as: undefined,
-  });
+  const kms = await connectAsCaller(server, outside);
   try {
     const { signal } = new AbortController();
     const caller = new OperatorCaller(kms, outside);
